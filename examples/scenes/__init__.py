@@ -1,0 +1,1 @@
+"""The embedded world: scenes whose truth is known, drawn, captioned and compared without a download."""

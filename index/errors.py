@@ -1,0 +1,53 @@
+"""Every error a user can meet. A message says what was wrong, where, and what to do next.
+
+    ClipmineError                 exit status 1
+    +-- BadInput                  exit status 2: bad usage or bad input
+    |   +-- MissingDependency     an optional package is not installed
+    |   +-- OutputExists          the output folder holds something already
+    |   +-- StoreInvalid          a store's files are missing or disagree
+    |   +-- ModelMismatch         a store or index was made with another model
+    |   +-- ImagesNotLocal        the store has no image bytes (adopted embeddings)
+    +-- DiskFull                  no space left where we write
+"""
+
+from __future__ import annotations
+
+
+class ClipmineError(Exception):
+    """Base of all errors raised on purpose; the command prints its one line and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class BadInput(ClipmineError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class MissingDependency(BadInput):
+    """An optional package is missing; the message names the install command."""
+
+    def __init__(self, package: str, purpose: str, extra: str | None = None) -> None:
+        command = f"pip install 'clipmine[{extra}]'" if extra else f"pip install {package}"
+        super().__init__(f"{purpose} needs {package}, which is not installed: {command}")
+
+
+class OutputExists(BadInput):
+    """The output exists already and is not a resumable run of the same job."""
+
+
+class StoreInvalid(BadInput):
+    """A store's files are missing, or their counts or checksums disagree."""
+
+
+class ModelMismatch(BadInput):
+    """A store or index was made with another model than the one asked for."""
+
+
+class ImagesNotLocal(BadInput):
+    """The store has no image bytes: its embeddings were adopted and its images are elsewhere."""
+
+
+class DiskFull(ClipmineError):
+    """No space left on the device that we write to."""

@@ -1,0 +1,1 @@
+"""Executors, one entry point per job, and the clipmine command. Distributes what the other folders own."""

@@ -1,0 +1,1 @@
+"""From a concept list to a selection of rows: search, rules, export. Knows no training and no Ray."""
