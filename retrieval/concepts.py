@@ -1,0 +1,228 @@
+"""Concept lists: the names a task is made of, from a text file (one a line) or a YAML file with prompt templates.
+
+    golden retriever          |   templates: [openai_imagenet, "a close-up of a {}."]
+    # a comment               |   concepts:
+    fire engine               |     - fire engine
+                              |     - {name: crane, id: 134, aliases: [crane bird], templates: ["a {}, a bird."]}
+
+Knows no store and no model. Every error names the file and the line. Names keep their case; two names that differ
+only in case or spaces are one concept written twice, and an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from index.errors import BadInput
+from retrieval.templates import (
+    PLACE,
+    TEMPLATE_SETS,
+    Templates,
+    check_template,
+    fill,
+    load_templates,
+    numbered_lines,
+    read_text,
+)
+
+if TYPE_CHECKING:
+    import yaml
+
+__all__ = ["Concept", "ConceptList", "concept_list", "load_concepts"]
+
+_CONCEPT_KEYS = ("name", "id", "aliases", "templates")
+_LIST_KEYS = ("templates", "concepts")
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One concept: its name, what else it is called, its own templates (None: the list's), its class id in the task."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    templates: tuple[str, ...] | None = None
+    class_id: str | None = None
+
+    def prompts(self, templates: tuple[str, ...]) -> tuple[str, ...]:
+        """Its queries: name and aliases in its own templates, else in `templates`; each text once, in order."""
+        texts = self.templates or templates
+        return tuple(dict.fromkeys(fill(text, name) for name in (self.name, *self.aliases) for text in texts))
+
+
+@dataclass(frozen=True)
+class ConceptList:
+    """Concepts in the order given (an index into it is the class label) and the list's own templates, if any."""
+
+    concepts: tuple[Concept, ...]
+    templates: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+    def __iter__(self) -> Iterator[Concept]:
+        return iter(self.concepts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(concept.name for concept in self.concepts)
+
+    def prompts(self, templates: Templates) -> tuple[tuple[str, ...], ...]:
+        """Eq. 2.1 of the REACT chapter: for each concept its queries; `templates` where the list has none."""
+        return tuple(concept.prompts(self.templates or templates.texts) for concept in self.concepts)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    line: int | None
+    concept: Concept
+
+
+def concept_list(names: Iterable[str]) -> ConceptList:
+    """A list from plain names; BadInput as for a file."""
+    return _checked("concepts", [_Entry(None, Concept(_clean(name))) for name in names], None)
+
+
+def load_concepts(path: str | os.PathLike[str]) -> ConceptList:
+    """Read a `.yaml`/`.yml` file, or else a text file with one name a line.
+
+    In a text file `#` starts a comment line and empty lines are skipped. Raises BadInput, with file and line: missing
+    file, not UTF-8, no concept at all, a concept of only spaces, a name given twice, a template without `{}`, a key
+    that means nothing.
+    """
+    name = os.fspath(path)
+    if Path(name).suffix.lower() in (".yaml", ".yml"):
+        return _from_yaml(name, read_text(name))
+    entries = []
+    for number, line in numbered_lines(name):
+        if line and not line.strip():
+            raise BadInput(f"{name}, line {number}: a concept of only spaces; write a name or leave the line empty")
+        if line and not line.lstrip().startswith("#"):
+            entries.append(_Entry(number, Concept(_clean(line))))
+    return _checked(name, entries, None)
+
+
+def _clean(name: str) -> str:
+    return " ".join(name.split())
+
+
+def _checked(where: str, entries: list[_Entry], templates: tuple[str, ...] | None) -> ConceptList:
+    if not entries:
+        raise BadInput(f"{where}: no concept in it; write one name a line")
+    seen: dict[str, _Entry] = {}
+    for entry in entries:
+        at = _at(where, entry.line)
+        if not entry.concept.name:
+            raise BadInput(f"{at}: a concept of only spaces; write a name")
+        if not entry.concept.name.isprintable():
+            raise BadInput(f"{at}: the concept {entry.concept.name!r} holds a control character; remove it")
+        for spelling in (entry.concept.name, *entry.concept.aliases):
+            earlier = seen.setdefault(spelling.casefold(), entry)
+            if earlier is not entry:
+                first = f" (line {earlier.line})" if earlier.line else ""
+                raise BadInput(f"{at}: {spelling!r} is there already{first}; give each concept once, by its own name")
+    return ConceptList(tuple(entry.concept for entry in entries), templates)
+
+
+def _at(where: str, line: int | None) -> str:
+    return f"{where}, line {line}" if line else where
+
+
+def _from_yaml(path: str, text: str) -> ConceptList:
+    import yaml
+
+    try:
+        # Nodes, not values: they know their lines, and `no`, `on` or `12` stay the words that the file says.
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else None
+        raise BadInput(f"{_at(path, line)}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    if root is None:
+        return _checked(path, [], None)
+    templates: tuple[str, ...] | None = None
+    concepts = root
+    if isinstance(root, yaml.MappingNode):
+        fields = _fields(path, root, _LIST_KEYS)
+        if "concepts" not in fields:
+            raise BadInput(f"{path}, line 1: has no key 'concepts'; a list of names goes below it")
+        concepts = fields["concepts"]
+        templates = _templates(path, fields.get("templates"))
+    if not isinstance(concepts, yaml.SequenceNode):
+        raise BadInput(f"{_at(path, _line(concepts))}: expected a list of concepts ('- name' a line)")
+    return _checked(path, [_entry(path, node) for node in concepts.value], templates)
+
+
+def _entry(path: str, node: yaml.Node) -> _Entry:
+    import yaml
+
+    if isinstance(node, yaml.ScalarNode):
+        return _Entry(_line(node), Concept(_clean(node.value)))
+    if not isinstance(node, yaml.MappingNode):
+        raise BadInput(f"{_at(path, _line(node))}: a concept is a name, or a mapping with {', '.join(_CONCEPT_KEYS)}")
+    fields = _fields(path, node, _CONCEPT_KEYS)
+    if "name" not in fields:
+        raise BadInput(f"{_at(path, _line(node))}: this concept has no 'name'")
+    aliases = tuple(_clean(alias) for alias, _ in _scalars(path, fields.get("aliases")))
+    if not all(aliases):
+        raise BadInput(f"{_at(path, _line(node))}: an alias of only spaces; write a name")
+    return _Entry(
+        _line(node),
+        Concept(
+            name=_clean(_scalar(path, fields["name"])),
+            aliases=aliases,
+            templates=_templates(path, fields.get("templates")),
+            class_id=_scalar(path, fields["id"]) if "id" in fields else None,
+        ),
+    )
+
+
+def _templates(path: str, node: yaml.Node | None) -> tuple[str, ...] | None:
+    if node is None:
+        return None
+    texts: list[str] = []
+    for text, line in _scalars(path, node):
+        if text in TEMPLATE_SETS:
+            texts.extend(load_templates(text).texts)
+        else:
+            texts.append(check_template(text, f"{path}, line {line}"))
+    if not texts:
+        raise BadInput(f"{_at(path, _line(node))}: 'templates' is empty; a template looks like 'a photo of a {PLACE}.'")
+    return tuple(dict.fromkeys(texts))
+
+
+def _fields(path: str, node: yaml.MappingNode, valid: tuple[str, ...]) -> dict[str, yaml.Node]:
+    fields: dict[str, yaml.Node] = {}
+    for key, value in node.value:
+        name = _scalar(path, key)
+        if name not in valid:
+            raise BadInput(f"{_at(path, _line(key))}: unknown key {name!r}; valid here: {', '.join(valid)}")
+        if name in fields:
+            raise BadInput(f"{_at(path, _line(key))}: the key {name!r} is given twice")
+        fields[name] = value
+    return fields
+
+
+def _scalar(path: str, node: yaml.Node) -> str:
+    import yaml
+
+    if not isinstance(node, yaml.ScalarNode):
+        raise BadInput(f"{_at(path, _line(node))}: expected one word or text here (quote a template that has {PLACE})")
+    return str(node.value)
+
+
+def _scalars(path: str, node: yaml.Node | None) -> list[tuple[str, int]]:
+    """The texts of a list, or of a single scalar, each with its line."""
+    import yaml
+
+    if node is None:
+        return []
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return [(_scalar(path, item), _line(item)) for item in nodes]
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
