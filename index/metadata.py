@@ -1,0 +1,185 @@
+"""A store's metadata tables: their columns, how they are written, and how a few thousand rows are read from many parts.
+
+Knows Parquet; knows nothing about embeddings or models.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index.errors import BadInput, StoreInvalid
+
+__all__ = ["METADATA_SCHEMA", "REJECTS_SCHEMA", "MetadataFiles", "parquet_bytes"]
+
+METADATA_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("shard", pa.string()),  # relative to the corpus root
+        ("offset", pa.int64()),  # of the image bytes in the shard
+        ("size", pa.int64()),
+        ("caption", pa.string()),  # the text that was embedded
+        ("captions", pa.list_(pa.string())),
+        ("url", pa.string()),
+        ("width", pa.int32()),  # of the whole image as it is looked at (EXIF rotation applied)
+        ("height", pa.int32()),
+        ("sha256", pa.string()),  # of the image bytes, hex
+        ("text_tokens_cut", pa.bool_()),  # the caption is longer than the text tower's context
+        ("extra", pa.string()),  # a JSON object: the side-car's other fields
+    ]
+)
+REJECTS_SCHEMA = pa.schema(
+    [("key", pa.string()), ("shard", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
+)
+
+# Rows that one look-up of a single row has to decode. 1,000 keeps a 10,000-row part's footer under 20 kB.
+ROW_GROUP_ROWS = 1_000
+# Open files kept: a process may have 1,024 by default.
+OPEN_FILES = 128
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """`table` as a Parquet file, the same bytes at each call."""
+    buffer = io.BytesIO()
+    pq.write_table(
+        table,
+        buffer,
+        row_group_size=ROW_GROUP_ROWS,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=["shard", "reason", "stage"],
+        write_statistics=False,  # row groups are found by position, so statistics only make footers longer
+    )
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class _Opened:
+    file: Any  # pq.ParquetFile
+    starts: npt.NDArray[np.int64]  # the first row of each row group, and the end
+    lock: threading.Lock  # a ParquetFile is not made for concurrent reads
+
+
+class MetadataFiles:
+    """Random access to the rows of many Parquet files, a bounded number of which stay open. Safe for threads."""
+
+    def __init__(self, paths: Sequence[Path], rows: Sequence[int], columns: dict[str, str]) -> None:
+        """`columns` maps our column names to the files' own, for foreign tables; others are called as they are."""
+        self._paths = paths
+        self._rows = rows
+        self._own_names = columns
+        self._opened: OrderedDict[int, _Opened] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, part: int, positions: npt.NDArray[np.int64], columns: Sequence[str] | None) -> pa.Table:
+        """The rows at `positions` (any order, repeats allowed) of a part."""
+        opened = self._open(part)
+        groups = np.searchsorted(opened.starts, positions, side="right") - 1
+        wanted, where = np.unique(groups, return_inverse=True)
+        names = self.column_names(part) if columns is None else list(columns)
+        with opened.lock:
+            table = opened.file.read_row_groups(wanted.tolist(), columns=self._file_columns(opened, names))
+        sizes = np.diff(opened.starts)[wanted]
+        before = np.cumsum(sizes) - sizes
+        return self._rename(table, names).take(pa.array(before[where] + positions - opened.starts[groups]))
+
+    def batches(self, part: int, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.Table]:
+        """A part's rows in order."""
+        opened = self._open(part)
+        names = self.column_names(part) if columns is None else list(columns)
+        if not names:
+            raise BadInput("name at least one metadata column")
+        file = pq.ParquetFile(self._paths[part])  # its own: a scan may be long, and a look-up come between
+        rows = 0
+        for batch in file.iter_batches(batch_size=batch_rows, columns=self._file_columns(opened, names)):
+            table = self._rename(pa.Table.from_batches([batch]), names)
+            rows += table.num_rows
+            yield table
+        if rows != self._rows[part]:
+            raise StoreInvalid(f"{self._paths[part]}: gave {rows} rows instead of {self._rows[part]}")
+
+    def column_names(self, part: int) -> list[str]:
+        """Our columns, then the file's others."""
+        taken = set(self._own_names.values())
+        own = [name for name in self._open(part).file.schema_arrow.names if name not in taken]
+        return [*METADATA_SCHEMA.names, *(name for name in own if name not in METADATA_SCHEMA.names)]
+
+    def check(self, part: int) -> None:
+        """Open a part's file, which compares its count of rows; StoreInvalid when it differs or cannot be read."""
+        self._open(part)
+
+    def _open(self, part: int) -> _Opened:
+        with self._lock:
+            opened = self._opened.get(part)
+            if opened is not None:
+                self._opened.move_to_end(part)
+                return opened
+        path = self._paths[part]
+        try:
+            file = pq.ParquetFile(path)
+        except FileNotFoundError as error:
+            raise StoreInvalid(f"{path}: is missing") from error
+        except (pa.ArrowException, OSError) as error:
+            raise StoreInvalid(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+        if file.metadata.num_rows != self._rows[part]:
+            raise StoreInvalid(f"{path}: has {file.metadata.num_rows} rows, the part {self._rows[part]}")
+        counts = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        starts = np.cumsum([0, *counts], dtype=np.int64)
+        opened = _Opened(file, starts, threading.Lock())
+        with self._lock:
+            self._opened[part] = opened
+            while len(self._opened) > OPEN_FILES:
+                self._opened.popitem(last=False)  # not closed here: another thread may be reading it
+        return opened
+
+    def _file_columns(self, opened: _Opened, names: Sequence[str]) -> list[str]:
+        there = set(opened.file.schema_arrow.names)
+        own = [self._own_names.get(name, name) for name in names]
+        for name, own_name in zip(names, own, strict=True):
+            if own_name not in there and name not in METADATA_SCHEMA.names:
+                raise BadInput(f"no metadata column {name!r}; there are: {', '.join(sorted(there))}")
+        found = [name for name in own if name in there]
+        return found or [opened.file.schema_arrow.names[0]]  # a column must be read for the count of rows
+
+    def _rename(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
+        arrays, fields = [], []
+        for name in names:
+            own_name = self._own_names.get(name, name)
+            wanted = METADATA_SCHEMA.field(name).type if name in METADATA_SCHEMA.names else None
+            if own_name not in table.column_names:
+                array: Any = pa.nulls(table.num_rows, wanted)
+            else:
+                array = table[own_name]
+                if wanted is not None and array.type != wanted:
+                    array = _cast(array, wanted)
+            arrays.append(array)
+            fields.append(pa.field(name, array.type))
+        return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _cast(array: Any, wanted: Any) -> Any:
+    """A foreign column in our type; values that have none (a width of 12.5, text as a number) become null."""
+    try:
+        return array.cast(wanted)
+    except pa.ArrowException:
+        kind: Callable[[Any], Any] = str if pa.types.is_string(wanted) else int
+        return pa.chunked_array([pa.array([_convert(kind, value) for value in array.to_pylist()], wanted)])
+
+
+def _convert(kind: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return None if value is None else kind(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
