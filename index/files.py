@@ -86,10 +86,10 @@ def join_inside(root: str | os.PathLike[str], relative: str) -> str:
     return join(root, relative)
 
 
-def open_file(path: str | os.PathLike[str], mode: str = "rb") -> IO[Any]:
-    """Open a local or remote file; use as a context manager. Text modes are UTF-8."""
+def open_file(path: str | os.PathLike[str], mode: str = "rb", buffering: int = -1) -> IO[Any]:
+    """Open a local or remote file; use as a context manager. Text modes are UTF-8; `buffering` is for local files."""
     if is_local(path):
-        return open(local_path(path), mode, encoding=None if "b" in mode else "utf-8")
+        return open(local_path(path), mode, buffering, encoding=None if "b" in mode else "utf-8")
     file_system, inside = resolve(path)
     opened: IO[Any] = file_system.open(inside, mode)
     return opened

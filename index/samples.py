@@ -12,7 +12,24 @@ from typing import Any
 
 from index.caption_pattern import CaptionPattern
 
-__all__ = ["READ_REASONS", "Reject", "Sample", "ShardItem", "SidecarBroken", "clean_text", "make_sample"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_SIDECAR_BYTES",
+    "READ_REASONS",
+    "Reject",
+    "Sample",
+    "ShardItem",
+    "SidecarBroken",
+    "clean_text",
+    "make_sample",
+]
+
+# What counts as an image by its name; the content decides how it is decoded. Formats that no decoder here opens are
+# listed too, so that their files are rejected with a reason and not passed over in silence.
+IMAGE_SUFFIXES = frozenset(
+    {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jp2", "svg"}
+)
+MAX_SIDECAR_BYTES = 4 << 20  # img2dataset's json with a long EXIF is some KB
 
 READ_REASONS = frozenset(
     {
