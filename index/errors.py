@@ -28,8 +28,8 @@ class BadInput(ClipmineError):
 class MissingDependency(BadInput):
     """An optional package is missing; the message names the install command."""
 
-    def __init__(self, package: str, purpose: str, extra: str | None = None) -> None:
-        command = f"pip install 'clipmine[{extra}]'" if extra else f"pip install {package}"
+    def __init__(self, package: str, purpose: str, extra: str | None = None, command: str | None = None) -> None:
+        command = command or (f"pip install '.[{extra}]'" if extra else f"pip install {package}")
         super().__init__(f"{purpose} needs {package}, which is not installed: {command}")
 
 

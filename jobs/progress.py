@@ -1,0 +1,82 @@
+"""Progress of a job on stderr: a bar on a terminal, a plain line every few seconds in a log.
+
+Knows items and rows, not what they are.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+# A log that gains a line every 10 s shows life and stays readable over days (8,640 lines a day).
+LOG_SECONDS = 10.0
+
+
+class Progress:
+    """Counts finished items and rows; `with Progress("embed", 12) as progress: progress.advance(rows=10_000)`."""
+
+    def __init__(
+        self, label: str, items: int, *, stream: TextIO | None = None, log_seconds: float = LOG_SECONDS
+    ) -> None:
+        self.label = label
+        self.items = items
+        self.done = 0
+        self.rows = 0
+        self._stream = stream or sys.stderr
+        self._log_seconds = log_seconds
+        self._started = self._logged = time.monotonic()
+        self._bar = None
+        if self._stream.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=items, desc=label, unit="item", file=self._stream, dynamic_ncols=True)
+
+    def advance(self, *, rows: int = 0) -> None:
+        """One more item is done, with its rows."""
+        self.done += 1
+        self.rows += rows
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._rate(), refresh=False)
+            self._bar.update()
+        elif time.monotonic() - self._logged >= self._log_seconds or self.done == self.items:
+            self._logged = time.monotonic()
+            print(self.line(), file=self._stream, flush=True)
+
+    def line(self) -> str:
+        """The state in one line, as a log shows it."""
+        parts = [f"{self.label}: {self.done:,}/{self.items:,} items", self._rate()]
+        if 0 < self.done < self.items:
+            parts.append(f"{duration(self._elapsed() / self.done * (self.items - self.done))} left")
+        elif self.done:
+            parts.append(f"took {duration(self._elapsed())}")
+        return ", ".join(part for part in parts if part)
+
+    def _rate(self) -> str:
+        return f"{self.rows:,} rows, {self.rows / self._elapsed():,.0f} rows/s" if self.rows else ""
+
+    def _elapsed(self) -> float:
+        return max(time.monotonic() - self._started, 1e-9)
+
+    def __enter__(self) -> Progress:
+        if self._bar is None:
+            print(f"{self.label}: {self.items:,} items", file=self._stream, flush=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: "0.8 s", "42 s", "3:07", "5:02:11"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
