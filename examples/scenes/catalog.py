@@ -1,0 +1,225 @@
+"""What there is in the world: object types in a small tree, and places. Reads and checks catalog/*.json.
+
+A type's "draw" data is expanded here once (`grammar.expand`), so that a mistake in a catalog file is one clear error at loading.
+Knows nothing about scenes, words or pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from examples.scenes.grammar import Drawing, GrammarError, expand
+from examples.scenes.posing import bounds
+
+FOLDER = Path(__file__).parent / "catalog"
+SUPPORTS = ("ground", "floor", "table", "air", "water")
+LIGHTS = ("day", "dusk", "night", "overcast")
+VIEWS = {"eye-level": 0.0, "low": 0.10, "high": -0.15}  # how far the horizon moves down the image
+TYPE_KEYS = (
+    "name plural path synonyms size color support places poses part shape_words made_up draw".split()
+)
+PLACE_KEYS = "name phrase indoor horizon surfaces colors far near".split()
+
+
+class CatalogError(ValueError):
+    """A catalog file is wrong; the message names the file and the entry."""
+
+
+Range = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectType:
+    """A kind of thing: how it is called, where it may be and how it is drawn."""
+
+    name: str
+    plural: str
+    path: tuple[str, ...]  # categories from the root: ("animal", "mammal")
+    synonyms: tuple[str, ...]
+    size: float  # height as a fraction of the image's, for an object of size 1
+    hue: Range
+    saturation: Range
+    lightness: Range
+    support: str
+    places: tuple[str, ...]  # empty: anywhere that has its support
+    poses: tuple[str, ...]  # the first is the neutral one
+    part: str  # what part_scale scales; "" if nothing
+    shape_words: bool
+    made_up: bool
+    aspect: float  # width over height, neutral pose and attributes
+    drawing: Drawing
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A kind of surroundings. `colors`, `far` and `near` are drawing data of `backgrounds.py`."""
+
+    name: str
+    phrase: str  # "in a meadow"
+    indoor: bool
+    horizon: float  # at eye-level, as a fraction of the image's height from the top
+    surfaces: Mapping[str, Range]  # support: band of y in which things stand, at eye-level
+    colors: Mapping[str, str]
+    far: tuple[str, ...]
+    near: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalog:
+    types: Mapping[str, ObjectType]
+    places: Mapping[str, Place]
+
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """Categories a type or category lies in, the nearest first: dog gives ("mammal", "animal")."""
+        if name in self.types:
+            return self.types[name].path[::-1]
+        for kind in self.types.values():
+            if name in kind.path:
+                return kind.path[: kind.path.index(name)][::-1]
+        raise KeyError(name)
+
+    def descendants(self, category: str) -> tuple[str, ...]:
+        """Names of all types in a category (of a type: itself)."""
+        if category in self.types:
+            return (category,)
+        return tuple(name for name, kind in self.types.items() if category in kind.path)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Every inner node of the tree, in order of first use."""
+        return tuple(dict.fromkeys(category for kind in self.types.values() for category in kind.path))
+
+
+def horizon(place: Place, view: str) -> float:
+    """The horizon's height in the image, from the top, for a view."""
+    return place.horizon + VIEWS[view]
+
+
+def surface(place: Place, support: str, view: str) -> Range:
+    """The band of y where things with this support may touch it, for a view: what lies below the horizon is squeezed with it."""
+    before, after = place.horizon, horizon(place, view)
+    top, bottom = (
+        y + after - before if y < before else after + (y - before) * (1 - after) / (1 - before)
+        for y in place.surfaces[support]
+    )
+    return top, bottom
+
+
+def _check_keys(entry: Mapping[str, Any], known: list[str], required: tuple[str, ...]) -> None:
+    for key in entry:
+        if key not in known:
+            raise CatalogError(f"unknown key {key!r} (known: {', '.join(known)})")
+    for key in required:
+        if key not in entry:
+            raise CatalogError(f"key {key!r} is missing")
+
+
+def _range(color: Mapping[str, Any], key: str, default: Range) -> Range:
+    low, high = color.get(key, default)
+    if not (0 <= low <= high <= 2 and high - low <= 1):
+        raise CatalogError(f"color {key}: [{low}, {high}] is not a range within 0..1 (hue may run past 1)")
+    return float(low), float(high)
+
+
+def read_type(entry: Mapping[str, Any], plans: Mapping[str, Any]) -> ObjectType:
+    """A checked type. Raises CatalogError or GrammarError."""
+    _check_keys(entry, TYPE_KEYS, ("name", "plural", "path", "size", "support", "draw"))
+    color = entry.get("color", {})
+    _check_keys(color, ["hue", "saturation", "lightness"], ())
+    if entry["support"] not in SUPPORTS:
+        raise CatalogError(f"support {entry['support']!r} is none of {', '.join(SUPPORTS)}")
+    drawing = expand(entry["draw"], plans)
+    poses = tuple(entry.get("poses") or ("standing",))
+    for pose in poses[1:]:
+        if pose not in drawing.poses:
+            raise CatalogError(f"pose {pose!r} has no data in its drawing (it has: {', '.join(drawing.poses) or 'none'})")
+    if entry.get("part") and not any(part.feature for part in drawing.parts):
+        raise CatalogError(f"part {entry['part']!r} is named, but no line of the drawing has f")
+    x0, y0, x1, y1 = bounds(drawing, poses[0])
+    return ObjectType(
+        name=entry["name"],
+        plural=entry["plural"],
+        path=tuple(entry["path"]),
+        synonyms=tuple(entry.get("synonyms", ())),
+        size=float(entry["size"]),
+        hue=_range(color, "hue", (0.0, 1.0)),
+        saturation=_range(color, "saturation", (0.0, 1.0)),
+        lightness=_range(color, "lightness", (0.2, 0.8)),
+        support=entry["support"],
+        places=tuple(entry.get("places", ())),
+        poses=poses,
+        part=entry.get("part", ""),
+        shape_words=bool(entry.get("shape_words", False)),
+        made_up=bool(entry.get("made_up", False)),
+        aspect=(x1 - x0) / (y1 - y0),
+        drawing=drawing,
+    )
+
+
+def _read_place(entry: Mapping[str, Any]) -> Place:
+    _check_keys(entry, PLACE_KEYS, ("name", "phrase", "horizon", "surfaces"))
+    for support in entry["surfaces"]:
+        if support not in SUPPORTS:
+            raise CatalogError(f"surface {support!r} is none of {', '.join(SUPPORTS)}")
+    return Place(
+        name=entry["name"],
+        phrase=entry["phrase"],
+        indoor=bool(entry.get("indoor", False)),
+        horizon=float(entry["horizon"]),
+        surfaces={k: (float(v[0]), float(v[1])) for k, v in entry["surfaces"].items()},
+        colors=dict(entry.get("colors", {})),
+        far=tuple(entry.get("far", ())),
+        near=tuple(entry.get("near", ())),
+    )
+
+
+def read_catalog(paths: Iterable[Path]) -> Catalog:
+    """The types and places of JSON files (places in one named places.json). Raises CatalogError naming the file and the entry at fault."""
+    files: dict[str, Any] = {}
+    for path in sorted(paths):
+        try:
+            files[path.name] = json.loads(path.read_text())
+        except ValueError as error:
+            raise CatalogError(f"{path.name}: not JSON: {error}") from None
+    plans: dict[str, Any] = {}
+    entries: list[tuple[str, Any]] = []
+    for name, data in files.items():
+        if name == "places.json":
+            continue
+        if isinstance(data, dict):
+            plans.update(data.get("plans", {}))
+            data = data.get("types", [])
+        entries.extend((name, entry) for entry in data)
+    types: dict[str, ObjectType] = {}
+    for name, entry in entries:
+        where = f"{name}: {entry.get('name', 'an entry without a name')}"
+        try:
+            kind = read_type(entry, plans)
+        except (CatalogError, GrammarError, TypeError, ValueError) as error:
+            raise CatalogError(f"{where}: {error}") from None
+        if kind.name in types:
+            raise CatalogError(f"{where}: the name is taken")
+        types[kind.name] = kind
+    places: dict[str, Place] = {}
+    for entry in files.get("places.json", []):
+        try:
+            place = _read_place(entry)
+        except (CatalogError, TypeError, ValueError) as error:
+            raise CatalogError(f"places.json: {entry.get('name')}: {error}") from None
+        places[place.name] = place
+    for kind in types.values():
+        for named in kind.places:
+            if places and named not in places:
+                raise CatalogError(f"{kind.name}: unknown place {named!r} (known: {', '.join(places)})")
+    return Catalog(types, places)
+
+
+@functools.cache
+def load_catalog() -> Catalog:
+    """The world's own catalog, read once per process."""
+    return read_catalog(FOLDER.glob("*.json"))
