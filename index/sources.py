@@ -108,21 +108,28 @@ def _refuse_non_tar(path: str) -> None:
 def _expand(pattern: str) -> tuple[str, dict[str, int]]:
     """`(root, {path relative to it: size})` of a glob or brace pattern."""
     root = pattern[: min(pattern.index(mark) for mark in "{*?[" if mark in pattern)].rpartition("/")[0]
-    found: list[str] = []
+    # URLs of one file differ in spelling between file systems, so names are compared below the root.
+    start = len(_inside(root).rstrip("/"))
+    names: set[str] = set()
     for name in _expand_braces(pattern):
-        found += _glob(name) if any(mark in name for mark in "*?[") else [name]
-    if not found:
+        matched = _glob(name) if any(mark in name for mark in "*?[") else [_inside(name)]
+        names.update(path[start:].lstrip("/") for path in matched)
+    if not names:
         raise BadInput(f"{pattern}: matches no file")
-    for path in found:
-        _refuse_non_tar(path)
-    found = sorted(set(found))
+    found = sorted(names)
+    for name in found:
+        _refuse_non_tar(files.join(root, name))
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
-        sizes = list(pool.map(_size_or_none, found))
-    missing = [path for path, size in zip(found, sizes, strict=True) if size is None]
+        sizes = list(pool.map(lambda name: _size_or_none(files.join(root, name)), found))
+    missing = [name for name, size in zip(found, sizes, strict=True) if size is None]
     if missing:
-        raise BadInput(f"{pattern}: {len(missing):,} of its {len(found):,} files are not there, first {missing[0]}")
-    start = len(root) + 1
-    return root, {path[start:]: size for path, size in zip(found, sizes, strict=True) if size is not None}
+        first = files.join(root, missing[0])
+        raise BadInput(f"{pattern}: {len(missing):,} of its {len(found):,} files are not there, first {first}")
+    return root, {name: size for name, size in zip(found, sizes, strict=True) if size is not None}
+
+
+def _inside(path: str) -> str:
+    return path if files.is_local(path) else files.resolve(path)[1]
 
 
 def _expand_braces(pattern: str) -> list[str]:
@@ -153,7 +160,10 @@ def _glob(pattern: str) -> list[str]:
         found = glob.glob(pattern, recursive=True)  # noqa: PTH207  pathlib's takes no absolute patterns
         return [path for path in found if Path(path).is_file()]
     file_system, inside = files.resolve(pattern)
-    return [str(file_system.unstrip_protocol(name)) for name in file_system.glob(inside)]
+    try:
+        return [str(name) for name in file_system.glob(inside)]
+    except ValueError as error:  # fsspec's own rules for `**`
+        raise BadInput(f"{pattern}: {error}") from error
 
 
 def _size_or_none(path: str) -> int | None:

@@ -145,7 +145,9 @@ def _parse_pax(text: bytes) -> dict[str, bytes]:
     start = 0
     while start < len(text) and text[start]:
         length_text, separator, _ = text[start : start + 20].partition(b" ")
-        if not separator or not length_text.isdigit() or int(length_text) <= len(length_text) + 1:
+        if not separator or not length_text.isdigit():
+            raise TarBroken("damaged_tar")
+        if not len(length_text) + 1 < int(length_text) <= len(text) - start:
             raise TarBroken("damaged_tar")
         record = text[start + len(length_text) + 1 : start + int(length_text)]
         key, equals, value = record.partition(b"=")
