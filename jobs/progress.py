@@ -15,13 +15,23 @@ LOG_SECONDS = 10.0
 
 
 class Progress:
-    """Counts finished items and rows; `with Progress("embed", 12) as progress: progress.advance(rows=10_000)`."""
+    """Counts finished items and rows; `with Progress("embed", 12) as progress: progress.advance(rows=10_000)`.
+
+    A total of 0 is not known yet; `reach` brings it.
+    """
 
     def __init__(
-        self, label: str, items: int, *, stream: TextIO | None = None, log_seconds: float = LOG_SECONDS
+        self,
+        label: str,
+        items: int = 0,
+        *,
+        unit: str = "items",
+        stream: TextIO | None = None,
+        log_seconds: float = LOG_SECONDS,
     ) -> None:
         self.label = label
         self.items = items
+        self.unit = unit
         self.done = 0
         self.rows = 0
         self._stream = stream or sys.stderr
@@ -31,22 +41,29 @@ class Progress:
         if self._stream.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=items, desc=label, unit="item", file=self._stream, dynamic_ncols=True)
+            self._bar = tqdm(total=items, desc=label, unit=f" {unit}", file=self._stream, dynamic_ncols=True)
 
     def advance(self, *, rows: int = 0) -> None:
         """One more item is done, with its rows."""
-        self.done += 1
         self.rows += rows
+        self.reach(self.done + 1, self.items)
+
+    def reach(self, done: int, items: int) -> None:
+        """`done` of `items` are done."""
         if self._bar is not None:
+            self._bar.total = items
             self._bar.set_postfix_str(self._rate(), refresh=False)
-            self._bar.update()
-        elif time.monotonic() - self._logged >= self._log_seconds or self.done == self.items:
+            self._bar.update(done - self.done)
+        self.done, self.items = done, items
+        if self._bar is not None:
+            return
+        if time.monotonic() - self._logged >= self._log_seconds or self.done == self.items:
             self._logged = time.monotonic()
             print(self.line(), file=self._stream, flush=True)
 
     def line(self) -> str:
         """The state in one line, as a log shows it."""
-        parts = [f"{self.label}: {self.done:,}/{self.items:,} items", self._rate()]
+        parts = [f"{self.label}: {self.done:,}/{self.items:,} {self.unit}", self._rate()]
         if 0 < self.done < self.items:
             parts.append(f"{duration(self._elapsed() / self.done * (self.items - self.done))} left")
         elif self.done:
@@ -61,7 +78,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._bar is None:
-            print(f"{self.label}: {self.items:,} items", file=self._stream, flush=True)
+            count = f"{self.items:,} {self.unit}" if self.items else "started"
+            print(f"{self.label}: {count}", file=self._stream, flush=True)
         return self
 
     def __exit__(

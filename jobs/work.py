@@ -6,14 +6,14 @@ Knows nothing about processes, Ray or Spark.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from index.errors import ClipmineError, DiskFull
+from index.errors import ClipmineError
+from index.files import disk_full
 
 # What a worker on another machine must be able to import.
 ROOT_PACKAGES = ("index", "retrieval", "customize", "mining", "jobs", "examples")
@@ -74,12 +74,13 @@ class Outcome:
 def attempt(function: Callable[[Any, Any], Any], position: int, item: Any, config: Any) -> Outcome:
     """Run one item where the worker is; anything it raises is returned, a full disk as `DiskFull`."""
     try:
-        return Outcome(position, result=function(item, config))
+        with disk_full("where the job writes"):
+            return Outcome(position, result=function(item, config))
     except Exception as error:
-        kind, message = type(error), str(error)
-        if is_disk_full(error):
-            kind, message = DiskFull, disk_full_message(error)
-        return Outcome(position, failure=Failure(kind.__module__, kind.__qualname__, message, traceback.format_exc()))
+        kind = type(error)
+        return Outcome(
+            position, failure=Failure(kind.__module__, kind.__qualname__, str(error), traceback.format_exc())
+        )
 
 
 def raise_failure(work: Work, outcome: Outcome) -> NoReturn:
@@ -101,17 +102,6 @@ def worker_died(work: Work, position: int, how: str) -> Failure:
     """`WorkerDied` as data, for executors that notice it in a worker."""
     message = str(WorkerDied(work.label, work.item_name(position), how))
     return Failure(WorkerDied.__module__, WorkerDied.__qualname__, message, how)
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether the system said that no space (or no quota) is left."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def disk_full_message(error: BaseException) -> str:
-    """One line for a full disk: where, and what to do."""
-    where = getattr(error, "filename", None) or "the device that is written to"
-    return f"no space left on {where}: make room and run the same command again, it goes on where it stopped"
 
 
 def _clipmine_error(module: str, name: str) -> type[ClipmineError] | None:

@@ -44,7 +44,7 @@ def test_our_errors_come_through_as_themselves(
 
 
 def test_a_full_disk_in_a_worker_is_disk_full(executor: str) -> None:
-    with pytest.raises(DiskFull, match="no space left on") as caught:
+    with pytest.raises(DiskFull, match="where the job writes: no space left") as caught:
         execute(executor, square, ITEMS, Trouble(3, "disk"), workers=2, label="square")
     assert caught.value.exit_code == 1
 

@@ -1,0 +1,119 @@
+"""The `clipmine` command: sub-commands are imported when they are called, errors are one line and an exit status.
+
+Exit 0 done, 2 bad usage or bad input, 130 interrupted, 1 anything else. Knows no job; each lives in `jobs.commands`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+# What `clipmine --help` says of each command; the command itself is in the module of its name in jobs.commands.
+COMMANDS = {
+    "embed": "Embed a corpus of images with captions into a store.",
+    "adopt": "Open embeddings that clip-retrieval or LAION wrote.",
+    "index": "Build HNSW indexes over a store and measure their recall.",
+    "plan": "Memory, shards, build time and disk of an index, before spending any.",
+    "retrieve": "Retrieve the rows that a concept list asks for.",
+    "export": "Write a selection as webdataset tars or a URL list.",
+    "fetch": "Download a selection's URLs and top up what the web has lost.",
+    "download": "Download a table of URLs and captions into tars.",
+    "info": "What a store holds: rows, model, indexes, recall.",
+    "forget": "Remove rows from every answer, from this moment.",
+    "compact": "Erase forgotten rows from a store's files.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose help comes from COMMANDS, so that listing the commands imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"jobs.commands.{cmd_name}").command
+        command.help = command.help or COMMANDS[cmd_name]
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            raise click.UsageError(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,
+    invoke_without_command=True,
+)
+@click.version_option(package_name="clipmine", prog_name="clipmine", message="%(prog)s %(version)s")
+@click.pass_context
+def group(context: click.Context) -> None:
+    """Point it at an image-text corpus, name your concepts, get the right data out."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit status. `--debug` shows the trace of what went wrong."""
+    try:
+        # Not standalone: click would print usage errors on several lines.
+        status = group.main(args=list(arguments), prog_name="clipmine", standalone_mode=False)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        return _stop("interrupted; run the same command again to resume", 130)
+    except Exception as error:
+        if "--debug" in arguments:
+            import traceback
+
+            traceback.print_exc()
+        return _stop(*_line_and_status(error))
+    return status if isinstance(status, int) else 0
+
+
+def _line_and_status(error: Exception) -> tuple[str, int]:
+    from index.errors import ClipmineError
+
+    if isinstance(error, click.ClickException):
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "clipmine"
+        message = error.format_message().rstrip(".")
+        return f"error: {message}; see {where} --help", 2
+    if isinstance(error, ClipmineError):
+        return f"error: {error}", error.exit_code
+    if isinstance(error, OSError):
+        from index.files import disk_full
+
+        try:
+            with disk_full(error.filename or "where the command writes"):
+                raise error
+        except ClipmineError as full:
+            return f"error: {full}", full.exit_code
+        except OSError:
+            return f"error: {error}", 1
+    return f"error: {type(error).__name__}: {error} (unforeseen: run again with --debug to see where)", 1
+
+
+def _stop(message: str, status: int) -> int:
+    print("clipmine: " + " ".join(message.split()), file=sys.stderr)
+    return status

@@ -1,0 +1,26 @@
+"""`clipmine plan`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from jobs.options import output_options
+from jobs.summary import plain
+
+
+@click.command
+@click.option("--rows", required=True, metavar="COUNT", help="Rows of the corpus: 20000, 12M, 1.5B.")
+@click.option("--dim", type=int, default=512, show_default=True, help="Length of a vector.")
+@click.option("--memory", required=True, metavar="SIZE", help="Memory of the machine that searches: 64GB, 256GiB.")
+@click.option("-M", "links", type=int, default=32, show_default=True, help="Links of a row in the HNSW graph.")
+@click.option("--cores", type=int, help="Cores that build.  [default: this machine's]")
+@output_options
+def command(rows: str, dim: int, memory: str, links: int, cores: int | None, as_json: bool) -> None:
+    """Say what an index costs before any is spent: memory, shards, build time, disk."""
+    from index.capacity import parse_bytes, parse_count, plan_capacity
+    from jobs.cores import usable_cores
+
+    plan = plan_capacity(parse_count(rows), dim, parse_bytes(memory), links, cores or usable_cores())
+    click.echo(json.dumps(plain(plan)) if as_json else plan.table())

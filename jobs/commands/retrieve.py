@@ -1,0 +1,85 @@
+"""`clipmine retrieve`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from jobs.options import model_options, model_spec, output_options
+from jobs.summary import Line, only_summary_on_stdout, print_summary
+
+
+@click.command
+@click.argument("store")
+@click.option("--concepts", required=True, metavar="FILE", help="One concept a line, or YAML with prompt templates.")
+@click.option("--out", required=True, metavar="SELECTION", help="Folder for the selection.")
+@click.option("--mode", type=click.Choice(["t2t", "t2i", "both"]), default="both", show_default=True)
+@click.option("-k", type=int, default=50, show_default=True, help="Rows a prompt.")
+@click.option(
+    "--templates",
+    multiple=True,
+    default=["simple"],
+    show_default=True,
+    metavar="SET|FILE",
+    help="openai_imagenet, simple, name, a file, or a text with {}; may be given several times.",
+)
+@click.option("--min-score", type=float, help="Cosine floor of both modes.")
+@click.option("--min-score-t2i", type=float, help="Cosine floor of text->image alone.")
+@click.option("--min-score-t2t", type=float, help="Cosine floor of text->text alone.")
+@click.option("--min-side", type=int, help="Pixels of the shorter side.")
+@click.option("--exclude", metavar="STORE", help="Drop near-duplicates of this store's images (an evaluation set).")
+@click.option("--exclude-threshold", type=float, default=0.94, show_default=True, help="Cosine of such a duplicate.")
+@click.option(
+    "--cross-concept",
+    type=click.Choice(["best", "keep-all", "drop"]),
+    default="best",
+    show_default=True,
+    help="A row that several concepts want: to the one where it ranks highest, to all, to none.",
+)
+@click.option("--exact-duplicates/--keep-exact-duplicates", default=True, help="Drop repeated bytes.  [default: drop]")
+@click.option("--near-duplicates", type=float, metavar="COSINE", help="Drop images this close to a better one (0.94).")
+@click.option("--per-concept", type=int, metavar="N", help="Most rows a concept keeps.")
+@click.option(
+    "--reserve", type=float, default=0.5, show_default=True, help="Extra ranks kept for topping up, as a share of k."
+)
+@click.option("--method", type=click.Choice(["hnsw", "scan"]), help="Force the search method.  [default: the cheaper]")
+@model_options
+@output_options
+def command(
+    store: str, concepts: str, out: str, mode: str, k: int, templates: tuple[str, ...], per_concept: int | None, **rest: Any
+) -> None:
+    """Retrieve from STORE the rows that a concept list asks for.
+
+    For every concept and prompt the K best rows by text->image (t2i), text->text (t2t) or both; then the rules, each
+    with its losses counted. The model is the store's own; naming one checks that it is the same.
+    """
+    as_json = rest.pop("as_json")
+    named = {name: rest.pop(name) for name in ("model", "pretrained", "model_dir", "random_weights", "precision")}
+    choices = {name: rest.pop(name) for name in ("reserve", "method")}
+    spec = model_spec(**named)
+    with only_summary_on_stdout():
+        from jobs.retrieve import run_retrieve
+        from retrieval.rules import Rules
+
+        selection = run_retrieve(
+            store,
+            concepts,
+            out,
+            mode=mode,
+            k=k,
+            templates=templates,
+            rules=Rules(cap=per_concept, **rest),
+            model=spec,
+            **choices,
+        )
+    lines: list[Line] = [("hits", int(selection.manifest["hits"]))]
+    lines += [(f"- {rule}", lost) for rule, lost in selection.losses.items() if lost]
+    lines += [("rows selected", selection.rows), ("rows in reserve", selection.reserve_rows)]
+    without = [name for name, rows in selection.counts.items() if not rows]
+    if without:
+        lines.append(("concepts without rows", f"{len(without)} of {len(selection.concepts)}: {', '.join(without[:5])}"))
+    for plan in selection.manifest["search"]["plans"]:
+        lines.append((f"search {plan['mode']}", f"{plan['method']}: {plan['why']}"))
+    next_step = f"clipmine export {selection.path} --out DIR" if selection.rows else None
+    print_summary({"path": selection.path, **selection.manifest}, lines, as_json=as_json, next_step=next_step)

@@ -1,0 +1,56 @@
+"""What a command prints at its end: short aligned lines for people, JSON for machines; nothing else on stdout."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import click
+
+Line = tuple[str, object]
+
+
+@contextmanager
+def only_summary_on_stdout() -> Iterator[None]:
+    """Send what libraries and their processes print on stdout to stderr, so that the summary stands there alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def print_summary(summary: Any, lines: Sequence[Line], *, as_json: bool, next_step: str | None = None) -> None:
+    """Print `summary` (a dataclass) as JSON, or `lines` of label and value and what to run next."""
+    if as_json:
+        click.echo(json.dumps(plain(summary), ensure_ascii=False))
+        return
+    width = max(len(label) for label, _ in lines)
+    digits = max((len(f"{value:,}") for _, value in lines if isinstance(value, int)), default=0)
+    for label, value in lines:
+        # Numbers end in one column, so that the eye can add them up.
+        click.echo(f"{label:<{width}}  " + (f"{value:>{digits},}" if isinstance(value, int) else str(value)))
+    if next_step:
+        click.echo(f"next: {next_step}")
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples, mappings, paths and numpy numbers as what JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if hasattr(value, "item") else value
