@@ -1,0 +1,192 @@
+"""Trains the scenes' CLIP from nothing and writes it as an open_clip local-dir model.
+
+    python -m examples.scenes.train_clip --data FOLDER --out examples/scenes/model --minutes 60
+
+`FOLDER` is filled by `train_data.prepare` when it is empty. A killed run goes on from its last checkpoint. bfloat16
+where the processor has it; on a GPU the same command takes minutes. The evaluation is `model_card.py`'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP
+from open_clip.transformer import PatchDropout
+from safetensors.torch import save_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
+
+from examples.scenes.tokenizer import CONTEXT_LENGTH, VOCABULARY
+from examples.scenes.train_data import prepare
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # open_clip's constants.OPENAI_DATASET_MEAN and _STD
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+MODEL = {
+    "embed_dim": 512,
+    "vision_cfg": {"image_size": 96, "patch_size": 12, "layers": 8, "width": 160, "head_width": 32},
+    "text_cfg": {
+        "context_length": CONTEXT_LENGTH,
+        "vocab_size": VOCABULARY,
+        "width": 160,
+        "heads": 5,
+        "layers": 4,
+        "hf_tokenizer_name": ".",  # open_clip reads the tokenizer from the model's own folder
+        "tokenizer_kwargs": {"clean": "whitespace"},
+    },
+}
+# Share of training captions by kind: alt text, one of five clean ones, dense, one object's phrase.
+CAPTION_SHARES = (0.2, 0.55, 0.15, 0.1)
+PATCH_DROPOUT = 0.5  # FLIP (arXiv 2212.00794): half the patches, twice the images; the last fifth sees all
+BATCH = 256
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.1
+WARMUP = 300
+CHECKPOINT_EVERY = 250
+
+
+def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
+    """Text features [n, 512] as `CLIP.encode_text` gives them, for tokens cut to the batch's longest text.
+
+    Positions after end-of-text cannot be seen through the causal mask, so leaving them out changes nothing.
+    """
+    length = tokens.shape[1]
+    hidden = model.token_embedding(tokens) + model.positional_embedding[:length]
+    hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[:length, :length]))
+    return hidden[torch.arange(len(tokens)), tokens.argmax(dim=-1)] @ model.text_projection
+
+
+def contrastive_loss(model: CLIP, pixels: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """CLIP's loss, with equal texts of a batch counted as each other's match (UniCL's targets)."""
+    with torch.autocast(pixels.device.type, dtype=torch.bfloat16):
+        image = model.encode_image(pixels)
+        text = encode_text(model, tokens)
+    image, text = F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)
+    logits = model.logit_scale.exp() * image @ text.T
+    same = (tokens[:, None] == tokens[None]).all(-1).float()
+    target = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+class Batches:
+    """Random batches from the prepared arrays: the batch of a step depends on the step alone, so a run can resume."""
+
+    def __init__(self, data: Path, batch: int, seed: int) -> None:
+        self.images = np.load(data / "images.npy", mmap_mode="r")
+        self.tokens = np.load(data / "tokens.npy", mmap_mode="r")
+        self.batch, self.seed = batch, seed
+
+    def __call__(self, step: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels float32 [batch, 3, 96, 96], normalized, and tokens int64 [batch, longest text]."""
+        random = np.random.default_rng((self.seed, step))
+        per_epoch = len(self.images) // self.batch
+        epoch, position = divmod(step, per_epoch)
+        order = np.random.default_rng((self.seed, 1 << 20, epoch)).permutation(len(self.images))
+        rows = np.sort(order[position * self.batch : (position + 1) * self.batch])
+        kind = random.choice(4, self.batch, p=CAPTION_SHARES)
+        column = np.where(kind == 1, 1 + random.integers(0, 5, self.batch), np.array([0, 1, 6, 7])[kind])
+        tokens = torch.from_numpy(self.tokens[rows, column].astype(np.int64))
+        tokens = tokens[:, : int((tokens != 0).sum(1).max())]
+        pixels = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2).float().div_(255)
+        # Mild jitter; no flips (captions say left and right), no crops (they count objects).
+        gain = torch.from_numpy(random.uniform(0.9, 1.1, (self.batch, 1, 1, 1)).astype(np.float32))
+        pixels = (pixels * gain).clamp_(0, 1)
+        shift = random.integers(-5, 6, 2)
+        pixels = F.pad(pixels, (5, 5, 5, 5), mode="replicate")[
+            :, :, 5 + shift[0] : 101 + shift[0], 5 + shift[1] : 101 + shift[1]
+        ]
+        mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
+        return ((pixels - mean) / std).to(device), tokens.to(device)
+
+
+def export(model: CLIP, data: Path, out: Path, log: list[dict[str, Any]]) -> None:
+    """Write the open_clip local-dir folder: configuration, fp16 safetensors, tokenizer, training log."""
+    out.mkdir(parents=True, exist_ok=True)
+    preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+    config = {"model_cfg": MODEL, "preprocess_cfg": preprocess}
+    (out / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    weights = {name: tensor.half().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, str(out / "open_clip_model.safetensors"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(data / "tokenizer" / name, out / name)
+    (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+
+
+def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH, seed: int = 0) -> CLIP:
+    """Train for `steps` steps, or until `minutes` are over (the cosine then ends early), and export the model."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(seed)
+    vision = {**MODEL["vision_cfg"], "patch_dropout": PATCH_DROPOUT}  # type: ignore[dict-item]
+    text = {name: value for name, value in MODEL["text_cfg"].items()}  # type: ignore[attr-defined]
+    model = CLIP(MODEL["embed_dim"], vision, text).to(device).train()
+    decay = [p for p in model.parameters() if p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": decay, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    batches = Batches(data, batch, seed)
+    checkpoint = data / "checkpoint.pt"
+    step, seconds, log = 0, 0.0, []
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds, log = state["step"], state["seconds"], json.loads(state["log"])
+    # On CPU the fused attention's backward pass is slower than plain matrix products at 65 tokens.
+    attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
+    bar = tqdm(total=1.0, initial=0.0, desc="training", bar_format="{l_bar}{bar}| {postfix}")
+    started = time.monotonic() - seconds
+    with attention:
+        while True:
+            seconds = time.monotonic() - started
+            done = max(step / steps, seconds / (60 * minutes))
+            if done >= 1:
+                break
+            rate = LEARNING_RATE * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * done)) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            dropout = model.visual.patch_dropout
+            if isinstance(dropout, PatchDropout):
+                dropout.prob = PATCH_DROPOUT if done < 0.8 else 0.0
+            loss = contrastive_loss(model, *batches(step, device))
+            if not torch.isfinite(loss):
+                raise SystemExit(f"step {step}: the loss is {loss.item()}; the last checkpoint is {checkpoint}")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, math.log(100))
+            step += 1
+            if step % 25 == 0:
+                row = {"step": step, "seconds": round(seconds, 1), "loss": round(loss.item(), 4), "lr": round(rate, 6)}
+                log.append({**row, "logit_scale": round(model.logit_scale.exp().item(), 2)})
+                bar.n = round(done, 3)
+                bar.set_postfix_str(f"step {step} loss {loss.item():.3f} scale {model.logit_scale.exp().item():.1f}")
+            if step % CHECKPOINT_EVERY == 0:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+                torch.save({**state, "seconds": seconds, "log": json.dumps(log)}, checkpoint.with_suffix(".new"))
+                checkpoint.with_suffix(".new").replace(checkpoint)
+    export(model, data, out, log)
+    return model.eval()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="prepared arrays and checkpoints")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--scenes", type=int, default=120_000)
+    args = parser.parse_args()
+    prepare(args.data, count=args.scenes)
+    train(args.data, args.out, args.minutes, args.steps)
