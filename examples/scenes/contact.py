@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
-from examples.scenes.catalog import FOLDER, ObjectType, load_catalog, read_catalog
+from examples.scenes.catalog import FOLDER, CatalogError, ObjectType, load_catalog, read_catalog
 from examples.scenes.paint import Image, paint
 from examples.scenes.palette import ObjectColors
 from examples.scenes.posing import build_template
@@ -79,7 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     cells: list[tuple[str, Image]] = []
     columns = options.columns
-    for kind in _chosen(options.names):
+    try:
+        chosen = _chosen(options.names)
+    except CatalogError as error:
+        raise SystemExit(str(error)) from None
+    for kind in chosen:
         if options.poses:
             cells += [(f"{kind.name} {pose}", draw_alone(kind, options.cell, pose)) for pose in kind.poses]
         elif options.extremes:

@@ -177,13 +177,17 @@ def parse_color(token: str, params: Mapping[str, float | str], known: Sequence[s
     """(colour, lightness factor) of a colour token such as `main`, `main:0.8`, `hsl(0.1,0.5,0.5)` or a parameter's name."""
     name, _, factor = token.partition(":")
     shade = calculate(factor, params) if factor else 1.0
+
+    def is_color(word: str) -> bool:
+        return word in ROLES or word in FIXED_COLORS or word in known or _HSL.fullmatch(word) is not None
+
+    # A parameter may share its name with a colour (horn=curved): it counts as a colour only if its value is one.
     for _ in range(4):
         value = params.get(name)
-        if not isinstance(value, str):
-            break
-        name, _, factor = value.partition(":")
-        shade *= calculate(factor, params) if factor else 1.0
-    if name in ROLES or name in FIXED_COLORS or name in known or _HSL.fullmatch(name):
+        if isinstance(value, str) and value != name and (is_color(value.partition(":")[0]) or value in params):
+            name, _, factor = value.partition(":")
+            shade *= calculate(factor, params) if factor else 1.0
+    if is_color(name):
         return name, shade
     raise GrammarError(f"unknown colour {name!r}")
 
