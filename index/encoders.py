@@ -216,10 +216,8 @@ def _load(spec: ModelSpec, identity: str, device: str) -> Encoder:
             tokenizer = open_clip.get_tokenizer(name)
         except Exception as error:
             raise _loading_failed(spec, error) from error
-    names = {
-        "name": Path(spec.model_dir).name if spec.model_dir is not None else spec.name,
-        "pretrained": spec.pretrained,
-    }
+    # A folder's name says nothing of what is in it, and would make a store depend on where the model lies.
+    names = {"name": "local-dir" if spec.model_dir is not None else spec.name, "pretrained": spec.pretrained}
     if spec.random_seed is not None:
         names["pretrained"] = f"random-{spec.random_seed}"
     return Encoder(model, tokenizer, model_cfg, names, device, spec.precision)
