@@ -126,6 +126,14 @@ def _range(color: Mapping[str, Any], key: str, default: Range) -> Range:
     return float(low), float(high)
 
 
+def _drawn_size(size: float, aspect: float) -> float:
+    """Height that a natural size is drawn at: small things larger than life, as in picture books, so that 96 pixels show them.
+
+    Wide things give back some of the height, or a flute would be as long as a ship.
+    """
+    return round((0.13 + 0.84 * size) / max(1.0, aspect / 1.4) ** 0.7, 4)
+
+
 def read_type(entry: Mapping[str, Any], plans: Mapping[str, Any]) -> ObjectType:
     """A checked type. Raises CatalogError or GrammarError."""
     _check_keys(entry, TYPE_KEYS, ("name", "plural", "path", "size", "support", "draw"))
@@ -146,7 +154,7 @@ def read_type(entry: Mapping[str, Any], plans: Mapping[str, Any]) -> ObjectType:
         plural=entry["plural"],
         path=tuple(entry["path"]),
         synonyms=tuple(entry.get("synonyms", ())),
-        size=float(entry["size"]),
+        size=_drawn_size(float(entry["size"]), (x1 - x0) / (y1 - y0)),
         hue=_range(color, "hue", (0.0, 1.0)),
         saturation=_range(color, "saturation", (0.0, 1.0)),
         lightness=_range(color, "lightness", (0.2, 0.8)),
