@@ -16,7 +16,9 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def test_a_text_file_gives_one_concept_a_line(tmp_path: Path) -> None:
-    path = write(tmp_path, "birds.txt", b"\xef\xbb\xbf# birds\r\nhouse  finch \r\n\r\nJunco\r\n  # more\r\ngreat grey owl")
+    path = write(
+        tmp_path, "birds.txt", b"\xef\xbb\xbf# birds\r\nhouse  finch \r\n\r\nJunco\r\n  # more\r\ngreat grey owl"
+    )
     assert load_concepts(path).names == ("house finch", "Junco", "great grey owl")
 
 
