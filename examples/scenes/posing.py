@@ -135,7 +135,7 @@ def build_template(drawing: Drawing, neutral: str, pose: str) -> Template:
             if part.feature is not None:
                 anchor, feature = _apply(affine, [part.feature])[0], 1.0
             corners = FACETS if thick > 0.05 else 5
-            morphs = part.clip is None and part.shape not in ("line", "star", "ring")
+            morphs = part.clip is None and part.shape not in ("line", "dashes", "star", "ring")
             still = np.zeros_like(points)
             rows.append(
                 (

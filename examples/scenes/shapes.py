@@ -161,6 +161,14 @@ def line(numbers: Sequence[float], options: Mapping[str, float]) -> list[Ring]:
     return [_ribbon([knots[i], knots[i + 1]], [width, width], True) for i in range(len(knots) - 1)]
 
 
+def dashes(numbers: Sequence[float], options: Mapping[str, float]) -> list[Ring]:
+    """Separate straight strokes: width, then x0 y0 x1 y1 for each (whiskers, gills, rays)."""
+    if len(numbers) < 5 or len(numbers) % 4 != 1:
+        raise ShapeError("takes width, then x0 y0 x1 y1 for each stroke")
+    ends = _pairs(numbers[1:], 2)
+    return [_ribbon([ends[i], ends[i + 1]], [numbers[0]] * 2, True) for i in range(0, len(ends), 2)]
+
+
 def curve(numbers: Sequence[float], options: Mapping[str, float]) -> list[Ring]:
     """A smooth stroke: width, then x y pairs it runs through."""
     if len(numbers) < 5:
@@ -241,6 +249,7 @@ SHAPES: dict[str, Callable[[Sequence[float], Mapping[str, float]], list[Ring]]] 
     "blob": blob,
     "limb": limb,
     "line": line,
+    "dashes": dashes,
     "curve": curve,
     "ring": ring,
     "star": star,
