@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ __all__ = [
     "write_candidates",
 ]
 
-MODES = ("t2i", "t2t")
+MODES: tuple[Literal["t2i", "t2t"], ...] = ("t2i", "t2t")
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 

@@ -154,9 +154,9 @@ class Selection:
         recorded = self.manifest["store"]
         beside = recorded.get("relative")
         if beside is not None and is_local(self.path):
-            moved_along = local_path(self.path).absolute() / str(beside)
-            if (moved_along / "manifest.json").exists():
-                return str(moved_along)
+            moved_along = os.path.normpath(local_path(self.path).absolute() / str(beside))
+            if exists(join(moved_along, "manifest.json")):
+                return moved_along
         return str(recorded["path"])
 
     def _check_part(self, part: Mapping[str, Any]) -> None:

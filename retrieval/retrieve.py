@@ -1,0 +1,271 @@
+"""Retrieval, end to end: concepts in, a selection out.
+
+    from index.store import EmbeddingStore
+    from retrieval import load_concepts, retrieve
+    retrieve(EmbeddingStore.open("store"), load_concepts("birds.txt"), mode="both", k=50, out="selection")
+
+For each prompt of each concept the K best rows by text->image (T2I, eq. 2.3 of the REACT chapter), text->text (T2T, eq.
+2.2) or both; then the rules. Killed at any moment and run again, it goes on after the last finished block. Knows the
+order of the stages; searching, choosing and writing live in the modules that it calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from index.errors import BadInput
+from index.files import join
+from index.model_spec import ModelSpec
+from index.store import EmbeddingStore
+from retrieval.candidates import MODES, Candidates, read_candidates
+from retrieval.concepts import ConceptList, concept_list, load_concepts
+from retrieval.outputs import claim_folder, remove_folder
+from retrieval.query_blocks import (
+    BLOCK_QUERIES,
+    Mode,
+    QueryBlock,
+    RetrieveConfig,
+    block_summary,
+    candidates_file,
+    is_block_done,
+    plan_blocks,
+    search_block,
+)
+from retrieval.rules import Loss, Rules, apply_rules, check_exclude
+from retrieval.search import Retriever
+from retrieval.selection import (
+    PART_ROWS,
+    SELECTION_SCHEMA,
+    Selection,
+    describe_store,
+    store_identity,
+    write_manifest,
+    write_section,
+)
+from retrieval.templates import Templates, load_templates
+
+if TYPE_CHECKING:
+    from index.encoders import Encoder  # imports torch
+
+__all__ = ["finish_selection", "prepare_retrieval", "retrieve"]
+
+_LOOKED_UP = ("key", "shard", "caption", "url")
+_METADATA_BLOCK = 65_536
+
+
+def retrieve(
+    store: EmbeddingStore | str | os.PathLike[str],
+    concepts: ConceptList | str | os.PathLike[str] | Iterable[str],
+    *,
+    out: str | os.PathLike[str],
+    mode: Mode = "both",
+    k: int = 50,
+    templates: Templates | str | os.PathLike[str] | Iterable[str] = "simple",
+    rules: Rules | None = None,
+    reserve: float = 0.5,
+    model: ModelSpec | None = None,
+    encoder: Encoder | None = None,
+    method: str | None = None,
+    block_queries: int = BLOCK_QUERIES,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Selection:
+    """Retrieve for a concept list and write the selection to the folder `out`.
+
+    store: an open store or its path. concepts: a list, the path of a concept file, or names. mode: t2i, t2t or both. k:
+    rows a prompt. templates: a set's name, a file, or texts with `{}`; a concept file's own templates win. reserve:
+    extra ranks to keep for topping up, as a share of k. model, or encoder where one is loaded already: the store's own
+    by default; another one is refused. method: force the search method instead of letting the planner choose.
+    block_queries: prompts answered at once. on_progress(done, total): queries answered.
+
+    A complete selection of the same configuration is opened and returned, an unfinished one is continued. Raises
+    BadInput (k larger than the store, T2T without text embeddings, ...), OutputExists, ModelMismatch.
+    """
+    opened = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
+    config = RetrieveConfig(
+        store=os.fspath(opened.path),
+        out=os.fspath(out),
+        concepts=_as_concepts(concepts),
+        templates=load_templates(templates),
+        mode=mode,
+        k=k,
+        reserve=reserve,
+        rules=rules or Rules(),
+        method=method,
+        block_queries=block_queries,
+    )
+    if prepare_retrieval(config):
+        return Selection.open(config.out)
+    blocks = plan_blocks(config)
+    total = sum(block.queries for block in blocks) * len(config.modes)
+    done = 0
+
+    def advance(queries: int) -> None:
+        nonlocal done
+        done += queries
+        if on_progress is not None:
+            on_progress(done, total)
+
+    retriever: Retriever | None = None
+    for block in blocks:
+        if is_block_done(block, config):
+            advance(block.queries * len(config.modes))
+            continue
+        retriever = retriever or Retriever(opened, encoder or _load(model))
+        search_block(block, config, retriever=retriever, on_progress=advance)
+    return finish_selection(config)
+
+
+def _load(model: ModelSpec | None) -> Encoder | None:
+    if model is None:
+        return None
+    from index.encoders import load_encoder
+
+    return load_encoder(model)
+
+
+def _as_concepts(concepts: ConceptList | str | os.PathLike[str] | Iterable[str]) -> ConceptList:
+    if isinstance(concepts, ConceptList):
+        return concepts
+    if isinstance(concepts, (str, os.PathLike)):
+        return load_concepts(concepts)
+    return concept_list(concepts)
+
+
+def prepare_retrieval(config: RetrieveConfig) -> bool:
+    """Check the whole configuration and claim the output folder; True when the selection is there and complete.
+
+    Raises BadInput for what cannot work, and OutputExists when `out` holds anything but this very job.
+    """
+    store = EmbeddingStore.open(config.store)
+    if config.k > store.rows:
+        raise BadInput(f"k {config.k}: larger than the store, which has {store.rows} rows; choose at most {store.rows}")
+    if "t2t" in config.modes and not store.has_text:
+        raise BadInput(f"{store.path}: has no text embeddings, so no T2T; use the mode t2i, or embed the captions too")
+    excluded = check_exclude(store, config.rules)
+    job = config.to_json()
+    job["store"] = store_identity(store)
+    job["rules"]["exclude"] = store_identity(excluded) if excluded is not None else None
+    return claim_folder(config.out, "retrieve.json", job)
+
+
+def finish_selection(config: RetrieveConfig) -> Selection:
+    """Apply the rules to all blocks' candidates and write the selection, its manifest last."""
+    store = EmbeddingStore.open(config.store)
+    blocks = plan_blocks(config)
+    summaries = [block_summary(block, config) for block in blocks]
+    candidates = Candidates.concatenate([read_candidates(candidates_file(config.out, block)) for block in blocks])
+    count = len(config.concepts)
+    hits = np.array([hits for summary in summaries for hits in summary["hits"]], np.int64)
+    merged = Loss(
+        "several-prompts",
+        hits - np.bincount(candidates.concept[candidates.primary], minlength=count),
+        np.zeros(count, np.int64),
+    )
+    outcome = apply_rules(candidates, config.rules, store, concepts=count, reserve=config.reserve)
+    looked_up = _LookUp(store, [outcome.kept, outcome.reserve], config)
+    write_manifest(
+        config.out,
+        {
+            "store": describe_store(store, config.out),
+            "mode": config.mode,
+            "k": config.k,
+            "templates": {"name": config.templates.name, "texts": config.templates.texts},
+            "rules": config.rules.to_json(),
+            "hits": int(hits.sum()),
+            "rows": write_section(config.out, "rows", looked_up.tables(outcome.kept)),
+            "reserve": write_section(config.out, "reserve", looked_up.tables(outcome.reserve)),
+            "losses": [_loss_json(loss, config.concepts.names) for loss in (merged, *outcome.losses)],
+            "search": _search_json(blocks, summaries),
+            "concepts": _concepts_json(config.concepts, hits, outcome.kept, outcome.reserve),
+        },
+    )
+    remove_folder(join(config.out, "work"))
+    return Selection.open(config.out)
+
+
+class _LookUp:
+    """The metadata of all chosen rows, read once in the store's own order; tables in the selection's order from it."""
+
+    def __init__(self, store: EmbeddingStore, chosen: list[Candidates], config: RetrieveConfig) -> None:
+        self._rows = np.unique(np.concatenate([candidates.row_id for candidates in chosen]))
+        self._concepts = np.array(config.concepts.names, dtype=object)
+        self._prompts = config.concepts.prompts(config.templates)
+        # large_string: 10 million captions are beyond the 2 GiB of a string array.
+        schema = pa.schema([(name, pa.large_string()) for name in _LOOKED_UP])
+        pieces = [
+            store.metadata(self._rows[start : start + _METADATA_BLOCK], list(_LOOKED_UP)).cast(schema)
+            for start in range(0, len(self._rows), _METADATA_BLOCK)
+        ]
+        self._metadata = pa.concat_tables([schema.empty_table(), *pieces]).combine_chunks()
+
+    def tables(self, candidates: Candidates) -> Iterator[pa.Table]:
+        """Tables of SELECTION_SCHEMA with up to PART_ROWS rows each; none for no candidates."""
+        for start in range(0, len(candidates), PART_ROWS):
+            yield self._table(candidates.take(np.arange(start, min(start + PART_ROWS, len(candidates)))))
+
+    def _table(self, part: Candidates) -> pa.Table:
+        found = self._metadata.take(pa.array(np.searchsorted(self._rows, part.row_id)))
+        columns: dict[str, Any] = {
+            "row_id": part.row_id,
+            **{name: found.column(name) for name in _LOOKED_UP},
+            "concept": self._concepts[part.concept],
+            "prompt": [
+                self._prompts[concept][prompt] for concept, prompt in zip(part.concept, part.prompt, strict=True)
+            ],
+            "mode": np.array(MODES, dtype=object)[part.mode],
+            "score": part.score,
+            "rank": part.rank,
+            "both_ways": part.both_ways,
+        }
+        return pa.table({name: columns[name] for name in SELECTION_SCHEMA.names}).cast(SELECTION_SCHEMA)
+
+
+def _loss_json(loss: Loss, names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "rule": loss.rule,
+        "rows": loss.rows,
+        "overflow": int(loss.overflow.sum()),
+        "by_concept": _nonzero(loss.by_concept, names),
+    }
+
+
+def _nonzero(counts: npt.NDArray[np.int64], names: tuple[str, ...]) -> dict[str, int]:
+    return {names[place]: int(counts[place]) for place in np.flatnonzero(counts)}
+
+
+def _search_json(blocks: list[QueryBlock], summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Prompts, how many of them were cut at the context's end, and the plans, each with the blocks that it served."""
+    plans: dict[str, dict[str, Any]] = {}
+    for summary in summaries:
+        for mode, plan in summary["plans"].items():
+            entry = plans.setdefault(json.dumps([mode, plan], sort_keys=True), {"mode": mode, **plan, "blocks": 0})
+            entry["blocks"] += 1
+    return {
+        "prompts": sum(block.queries for block in blocks),
+        "prompts_cut": sum(summary["prompts_cut"] for summary in summaries),
+        "plans": list(plans.values()),
+    }
+
+
+def _concepts_json(
+    concepts: ConceptList, hits: npt.NDArray[np.int64], kept: Candidates, reserve: Candidates
+) -> list[dict[str, Any]]:
+    rows = np.bincount(kept.concept, minlength=len(concepts))
+    held = np.bincount(reserve.concept, minlength=len(concepts))
+    return [
+        {
+            "name": concept.name,
+            "class_id": concept.class_id,
+            "hits": int(hits[place]),
+            "rows": int(rows[place]),
+            "reserve": int(held[place]),
+        }
+        for place, concept in enumerate(concepts)
+    ]
