@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from index.corpus import read_image
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from index.files import atomic_file, exists, join, read_bytes, write_atomic
+from index.manifest import hash_json
 from index.store import EmbeddingStore
 from retrieval.distinct import distinct_rows
 from retrieval.selection import SELECTION_SCHEMA, Selection
@@ -70,7 +71,7 @@ def list_export_items(config: ExportConfig) -> list[ExportItem]:
             f"{config.selection}: its store has embeddings and no images; export a URL list (--format urls), or "
             "download what was selected with `clipmine fetch`"
         )
-    count = _selected(config.selection).num_rows
+    count = _selected(selection).num_rows
     size = config.samples_per_shard
     return [ExportItem(number, first, min(first + size, count)) for number, first in enumerate(range(0, count, size))]
 
@@ -90,8 +91,9 @@ def export_item(item: ExportItem, config: ExportConfig) -> dict[str, Any]:
     if exists(stats_path):
         done: dict[str, Any] = json.loads(read_bytes(stats_path))
         return done
-    store = Selection.open(config.selection).store(config.store)
-    chosen = _selected(config.selection).slice(item.first, item.last - item.first)
+    selection = Selection.open(config.selection)
+    store = selection.store(config.store)
+    chosen = _selected(selection).slice(item.first, item.last - item.first)
     records: list[dict[str, Any]] = []
     digits = len(str(config.samples_per_shard - 1))
     with (
@@ -146,8 +148,13 @@ _PARQUET_SCHEMA = pa.schema(
 )
 
 
+def _selected(selection: Selection) -> pa.Table:
+    return _distinct(selection.path, hash_json(selection.manifest))
+
+
 @functools.lru_cache(maxsize=2)
-def _selected(selection: str) -> pa.Table:
+def _distinct(selection: str, identity: str) -> pa.Table:
+    """A worker's items share it; `identity` is there so that a path that was written anew is read anew."""
     return distinct_rows(Selection.open(selection).table())
 
 
