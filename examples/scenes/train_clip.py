@@ -109,7 +109,7 @@ class Batches:
         return ((pixels - mean) / std).to(device), tokens.to(device)
 
 
-def export(model: CLIP, data: Path, out: Path, log: list[dict[str, Any]]) -> None:
+def export(model: CLIP, data: Path, out: Path, log: list[dict[str, Any]], about: dict[str, Any]) -> None:
     """Write the open_clip local-dir folder: configuration, fp16 safetensors, tokenizer, training log."""
     out.mkdir(parents=True, exist_ok=True)
     preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
@@ -120,6 +120,7 @@ def export(model: CLIP, data: Path, out: Path, log: list[dict[str, Any]]) -> Non
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(data / "tokenizer" / name, out / name)
     (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    (out / "training.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
 def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH, seed: int = 0) -> CLIP:
@@ -176,7 +177,15 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
                 torch.save({**state, "seconds": seconds, "log": json.dumps(log)}, checkpoint.with_suffix(".new"))
                 checkpoint.with_suffix(".new").replace(checkpoint)
-    export(model, data, out, log)
+    about = {
+        "scenes": len(batches.images),
+        "steps": step,
+        "batch": batch,
+        "minutes": round(seconds / 60, 1),
+        "hardware": f"{torch.get_num_threads()} threads of a CPU" if device == "cpu" else torch.cuda.get_device_name(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    export(model, data, out, log, about)
     return model.eval()
 
 
@@ -186,7 +195,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--steps", type=int, default=6_000)
-    parser.add_argument("--scenes", type=int, default=120_000)
+    parser.add_argument("--scenes", type=int, default=100_000)
     args = parser.parse_args()
     prepare(args.data, count=args.scenes)
     train(args.data, args.out, args.minutes, args.steps)

@@ -24,7 +24,7 @@ from examples.scenes.sample import sample
 from examples.scenes.tokenizer import Tokens, train_tokenizer
 
 IMAGE_SIZE = 96
-CAPTIONS = 8  # alt text, five clean captions, the dense one, the phrase of one object
+CAPTIONS = 8  # alt text, five clean captions, the dense one, the phrase of one object that can be seen
 CHUNK = 500  # scenes a task
 TOKENIZER_SCENES = 20_000
 
@@ -33,7 +33,8 @@ def scene_texts(split: str, number: int) -> list[str]:
     """The `CAPTIONS` texts that training draws from, in a fixed order: alt, five clean, dense, one region."""
     scene = sample(split, number)
     said = captions(scene)
-    region = said.regions[number % len(said.regions)] if said.regions else said.clean[0]
+    seen = [phrase for phrase in said.regions if phrase]
+    region = seen[number % len(seen)] if seen else said.clean[0]
     return [said.alt, *said.clean[:5], said.dense, region]
 
 
@@ -55,7 +56,7 @@ def _chunks(count: int) -> Iterator[tuple[int, int]]:
     return ((first, min(first + CHUNK, count)) for first in range(0, count, CHUNK))
 
 
-def prepare(out: Path, split: str = "pretrain", count: int = 120_000, workers: int = 2) -> None:
+def prepare(out: Path, split: str = "pretrain", count: int = 100_000, workers: int = 2) -> None:
     """Write the arrays for scenes 0..count of `split`; a folder made with the same numbers is left as it is.
 
     Takes 27,648 bytes of disk a scene for the images.
@@ -88,7 +89,7 @@ def prepare(out: Path, split: str = "pretrain", count: int = 120_000, workers: i
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=120_000)
+    parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     prepare(args.out, count=args.count, workers=args.workers)
