@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from examples.scenes.grammar import Drawing, GrammarError, expand
+from examples.scenes.grammar import Drawing, GrammarError, Part, expand, explicit_color
 from examples.scenes.posing import bounds
 
 FOLDER = Path(__file__).parent / "catalog"
@@ -23,7 +23,8 @@ VIEWS = {"eye-level": 0.0, "low": 0.10, "high": -0.15}  # how far the horizon mo
 TYPE_KEYS = (
     "name plural path synonyms size color support places poses part shape_words made_up draw".split()
 )
-PLACE_KEYS = "name phrase indoor horizon surfaces colors far near".split()
+PLACE_KEYS = "name phrase indoor horizon surfaces sky ground open_sky sun grain backdrop stamps".split()
+STAMP_KEYS = "parts count x y height flip".split()
 
 
 class CatalogError(ValueError):
@@ -56,17 +57,33 @@ class ObjectType:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stamp:
+    """A small drawing strewn over a place."""
+
+    parts: tuple[Part, ...]  # (0, 0) at its foot, about 100 units high
+    count: Range
+    x: Range  # hundredths of the image's width
+    y: Range  # above (hundredths of the image's height) or below the horizon (hundredths of the ground)
+    height: float  # of 100 units, as a fraction of the image's
+    flip: bool  # whether mirroring it is natural
+
+
+@dataclasses.dataclass(frozen=True)
 class Place:
-    """A kind of surroundings. `colors`, `far` and `near` are drawing data of `backgrounds.py`."""
+    """A kind of surroundings; how the drawing data is meant is said in `backgrounds.py`."""
 
     name: str
     phrase: str  # "in a meadow"
     indoor: bool
     horizon: float  # at eye-level, as a fraction of the image's height from the top
     surfaces: Mapping[str, Range]  # support: band of y in which things stand, at eye-level
-    colors: Mapping[str, str]
-    far: tuple[str, ...]
-    near: tuple[str, ...]
+    sky: tuple[str, str]  # colours at the top and at the horizon; indoors the wall
+    ground: tuple[str, str]  # at the horizon and at the bottom
+    open_sky: bool  # clouds, stars, and the light's own sky
+    sun: bool
+    grain: int  # strength of the ground's texture, 0..255
+    backdrop: tuple[Part, ...]
+    stamps: tuple[Stamp, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,20 +186,53 @@ def read_type(entry: Mapping[str, Any], plans: Mapping[str, Any]) -> ObjectType:
     )
 
 
-def _read_place(entry: Mapping[str, Any]) -> Place:
-    _check_keys(entry, PLACE_KEYS, ("name", "phrase", "horizon", "surfaces"))
+def _place_parts(lines: Iterable[str]) -> tuple[Part, ...]:
+    try:
+        return expand({"parts": list(lines), "colors": {"outside": "white"}}, {}).parts
+    except GrammarError as error:
+        raise CatalogError(str(error)) from None
+
+
+def _pair(values: Any) -> Range:
+    low, high = values
+    return float(low), float(high)
+
+
+def _read_stamp(entry: Mapping[str, Any]) -> Stamp:
+    _check_keys(entry, STAMP_KEYS, ("parts", "count", "y", "height"))
+    return Stamp(
+        parts=_place_parts(entry["parts"]),
+        count=_pair(entry["count"]),
+        x=_pair(entry.get("x", (0, 100))),
+        y=_pair(entry["y"]),
+        height=float(entry["height"]),
+        flip=bool(entry.get("flip", True)),
+    )
+
+
+def read_place(entry: Mapping[str, Any]) -> Place:
+    """A checked place. Raises CatalogError."""
+    _check_keys(entry, PLACE_KEYS, ("name", "phrase", "horizon", "surfaces", "sky", "ground"))
     for support in entry["surfaces"]:
         if support not in SUPPORTS:
             raise CatalogError(f"surface {support!r} is none of {', '.join(SUPPORTS)}")
+    for color in (*entry["sky"], *entry["ground"]):
+        if explicit_color(color) is None:
+            raise CatalogError(f"unknown colour {color!r}")
+    indoor = bool(entry.get("indoor", False))
     return Place(
         name=entry["name"],
         phrase=entry["phrase"],
-        indoor=bool(entry.get("indoor", False)),
+        indoor=indoor,
         horizon=float(entry["horizon"]),
-        surfaces={k: (float(v[0]), float(v[1])) for k, v in entry["surfaces"].items()},
-        colors=dict(entry.get("colors", {})),
-        far=tuple(entry.get("far", ())),
-        near=tuple(entry.get("near", ())),
+        surfaces={support: _pair(band) for support, band in entry["surfaces"].items()},
+        sky=(entry["sky"][0], entry["sky"][1]),
+        ground=(entry["ground"][0], entry["ground"][1]),
+        open_sky=bool(entry.get("open_sky", not indoor)),
+        sun=bool(entry.get("sun", False)),
+        grain=int(entry.get("grain", 0)),
+        backdrop=_place_parts(entry["backdrop"]) if entry.get("backdrop") else (),
+        stamps=tuple(_read_stamp(stamp) for stamp in entry.get("stamps", ())),
     )
 
 
@@ -216,7 +266,7 @@ def read_catalog(paths: Iterable[Path]) -> Catalog:
     places: dict[str, Place] = {}
     for entry in files.get("places.json", []):
         try:
-            place = _read_place(entry)
+            place = read_place(entry)
         except (CatalogError, TypeError, ValueError) as error:
             raise CatalogError(f"places.json: {entry.get('name')}: {error}") from None
         places[place.name] = place

@@ -19,8 +19,8 @@ HSL = tuple[float, float, float]
 # Per light: factors on red, green, blue and what is added afterwards, out of 255.
 LIGHT: dict[str, tuple[tuple[float, float, float], tuple[int, int, int]]] = {
     "day": ((1.0, 1.0, 1.0), (0, 0, 0)),
-    "dusk": ((0.95, 0.72, 0.62), (12, 2, 8)),
-    "night": ((0.40, 0.46, 0.66), (2, 5, 18)),
+    "dusk": ((0.96, 0.77, 0.68), (12, 2, 8)),
+    "night": ((0.46, 0.52, 0.72), (2, 5, 18)),
     "overcast": ((0.70, 0.73, 0.76), (26, 28, 31)),
 }
 
