@@ -31,6 +31,7 @@ __all__ = [
     "is_done",
     "marker_path",
     "read_marker",
+    "write_marker",
 ]
 
 
@@ -119,6 +120,11 @@ def read_marker(out: str, number: int) -> Marker | None:
         return None
 
 
+def write_marker(out: str, number: int, marker: Marker) -> None:
+    """Write an item's marker; its files must be there already."""
+    write_atomic(marker_path(out, number), json.dumps(asdict(marker), indent=1, sort_keys=True) + "\n")
+
+
 def is_done(item: ShardItem, config: EmbedConfig) -> bool:
     """Whether the item's marker stands, of the same source and configuration, and its files with their sizes."""
     marker = read_marker(config.out, item.number)
@@ -178,5 +184,5 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
         write_atomic(join(config.out, path), data)
         files[kind] = FileRecord(path, len(data), sha256(data).hexdigest())
     marker = Marker(item.signature, config_hash(config), encoder.fingerprint, summary, files)
-    write_atomic(marker_path(config.out, item.number), json.dumps(asdict(marker), indent=1, sort_keys=True) + "\n")
+    write_marker(config.out, item.number, marker)
     return summary

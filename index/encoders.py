@@ -9,13 +9,12 @@ open_clip's validation transform. Knows no stores and no corpora.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import torch
 from PIL import Image
 
 from index.errors import BadInput, ClipmineError
+from index.fingerprint import describe_model
 from index.manifest import hash_json
 from index.model_spec import CONFIG_NAME, ModelSpec, model_identity, read_model_config, weights_file
 from index.tokens import Tokenizer
@@ -72,10 +72,7 @@ class Encoder:
         self.fingerprint: dict[str, Any] = {
             **names,
             "dim": self.dim,
-            "weights": _weights_sha256(model),
-            "architecture": hash_json(_plain_architecture(model_cfg)),
-            "quick_gelu": bool(model_cfg.get("quick_gelu", False)),
-            "preprocessing": _plain(asdict(preprocess_cfg) | {"size": self.image_size}),
+            **describe_model(model, model_cfg, asdict(preprocess_cfg) | {"size": self.image_size}),
             "tokenizer": self.tokenize.describe(),
         }
         self.device = torch.device(device)
@@ -238,38 +235,6 @@ def _unit_rows(features: torch.Tensor) -> Rows:
     wide = features.float()
     rows: Rows = (wide / wide.norm(dim=-1, keepdim=True)).half().cpu().numpy()
     return rows
-
-
-def _weights_sha256(model: torch.nn.Module) -> str:
-    """Of the tensors, so that one model has one hash in whatever file it comes."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        plain = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def _plain_architecture(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with open_clip's defaults filled in, without what only matters to training or to loading."""
-    from open_clip.model import CLIPTextCfg, CLIPVisionCfg
-
-    training = {"patch_dropout", "timm_model_pretrained", "timm_drop", "timm_drop_path", "hf_model_pretrained"}
-    tokenizing = {"hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs"}
-    plain = {name: value for name, value in model_cfg.items() if name not in ("quick_gelu", "custom_text")}
-    for part, kind in (("vision_cfg", CLIPVisionCfg), ("text_cfg", CLIPTextCfg)):
-        known = {field.name: getattr(kind(), field.name) for field in fields(kind)}
-        filled = known | dict(model_cfg[part])
-        plain[part] = {name: value for name, value in filled.items() if name not in training | tokenizing}
-    architecture: dict[str, Any] = _plain(plain)
-    return architecture
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, for JSON that reads back equal."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 @contextmanager

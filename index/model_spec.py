@@ -46,9 +46,12 @@ class ModelSpec:
                 raise BadInput("a model is either a folder (--model-dir) or a name with a tag, not both")
             # A worker may run in another folder than the command.
             object.__setattr__(self, "model_dir", str(Path(self.model_dir).absolute()))
-        elif self.name is None:
+            return
+        if self.pretrained is not None:  # as open_clip reads tags (open_clip.pretrained._clean_tag)
+            object.__setattr__(self, "pretrained", self.pretrained.lower().replace("-", "_"))
+        if self.name is None:
             raise BadInput("no model: name one (--model ViT-B-32 --pretrained openai) or a folder (--model-dir DIR)")
-        elif self.pretrained is not None and self.random_seed is not None:
+        if self.pretrained is not None and self.random_seed is not None:
             raise BadInput(f"model {self.name}: has either pretrained weights or random ones, not both")
 
     def __str__(self) -> str:

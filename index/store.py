@@ -107,7 +107,7 @@ class EmbeddingStore:
             names = ()
         known, rows = self._forgotten
         if names != known:
-            lists = [np.load(self.path / "forgotten" / name, allow_pickle=False) for name in names]
+            lists = [_read_forgotten(self.path / "forgotten" / name) for name in names]
             rows = np.unique(np.concatenate(lists)).astype(np.int64) if lists else np.empty(0, np.int64)
             self._forgotten = (names, rows)
         return rows
@@ -190,14 +190,19 @@ class EmbeddingStore:
         return table.take(pa.array(back, mask=self.is_forgotten(ids)))
 
     def iter_metadata(
-        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
+        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536, include_forgotten: bool = False
     ) -> Iterator[tuple[int, pa.Table]]:
-        """Yield `(first row id, table)` over all rows in order; a table never spans two parts."""
+        """Yield `(first row id, table)` over all rows in order; a table never spans two parts.
+
+        Forgotten rows are null; `include_forgotten`, which gives what is still there of them, is for forgetting itself.
+        """
         for number, part in enumerate(self.parts):
             row = part.first_row
             for table in self._metadata.batches(number, columns, batch_rows):
                 gone = self.is_forgotten(np.arange(row, row + table.num_rows))
-                yield row, table.take(pa.array(np.arange(table.num_rows), mask=gone)) if gone.any() else table
+                if gone.any() and not include_forgotten:
+                    table = table.take(pa.array(np.arange(table.num_rows), mask=gone))
+                yield row, table
                 row += table.num_rows
 
     def part_file(self, part: int, kind: str) -> Path:
@@ -236,6 +241,16 @@ class EmbeddingStore:
             vectors = np.array(vectors)
             vectors[gone] = 0
         return vectors
+
+
+def _read_forgotten(path: Path) -> npt.NDArray[np.int64]:
+    try:
+        rows: npt.NDArray[np.int64] = np.load(path, allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise StoreInvalid(
+            f"{path}: this list of forgotten rows is damaged; restore it, or forget its rows again"
+        ) from error
+    return rows
 
 
 def _by_part(parts: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
