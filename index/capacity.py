@@ -1,0 +1,204 @@
+"""What an index costs before it is built: bytes, shards, memory, hours, disk.
+
+Pure arithmetic on rows and dimensions; reads no store. The sizes are faiss's own layout, the rates are measured.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from index.errors import BadInput
+
+__all__ = [
+    "CODECS",
+    "CapacityPlan",
+    "Codec",
+    "choose_codec",
+    "choose_shard_rows",
+    "parse_bytes",
+    "parse_count",
+    "plan_capacity",
+    "row_bytes",
+    "show_bytes",
+]
+
+Codec = Literal["fp32", "fp16", "sq8"]
+# Bytes a component. fp32 is listed for comparison only: fp16 has its recall at half the memory (docs/architecture.md).
+CODECS: dict[Codec, int] = {"fp32": 4, "fp16": 2, "sq8": 1}
+
+# Rows that one core adds in a second to a graph of M 32, efConstruction 100, 512 dimensions, when 100,000 rows are in
+# it (AVX-512, faiss 1.15: 3,536 measured; 4,200 at 20,000 rows). A step from a node to the next costs the same in any
+# graph, the number of steps grows with the logarithm of the rows.
+_BUILD_ROWS_PER_CORE = 3_500.0
+_BUILD_MEASURED_AT = 100_000
+_BUILD_MEASURED_DIM = 512
+# faiss's growing arrays hold their old and their new copy while they move.
+BUILD_PEAK = 2.0
+# A shard is the most that a killed build does over: 10 M rows are about an hour and a half of one core.
+MAX_SHARD_ROWS = 10_000_000
+MIN_SHARD_ROWS = 1_000
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
+_BYTE_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {"KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+@dataclass(frozen=True)
+class CapacityPlan:
+    """Costs of one modality's index, unless said otherwise; all sizes in bytes.
+
+    Attributes:
+        codec: how the index stores vectors.
+        sizes: bytes of the whole index for each codec, fp32 included for comparison.
+        shards: files that the index is built in, each of at most `shard_rows` rows.
+        build_memory: peak of building one shard.
+        serve_memory: what search touches when all of it is hot; the files are memory-mapped.
+        fits: whether `serve_memory` is within the memory asked for.
+        store_bytes: embeddings of both modalities, fp16, without metadata.
+        disk_bytes: store and two indexes.
+        build_core_hours: of one modality, on one core.
+    """
+
+    rows: int
+    dim: int
+    memory: int
+    M: int
+    cores: int
+    codec: Codec
+    sizes: dict[Codec, int]
+    shards: int
+    shard_rows: int
+    build_memory: int
+    serve_memory: int
+    fits: bool
+    store_bytes: int
+    disk_bytes: int
+    build_core_hours: float
+
+    @property
+    def build_hours(self) -> float:
+        """Of one modality on `cores` cores, each busy all the time."""
+        return self.build_core_hours / self.cores
+
+    def table(self) -> str:
+        """The plan as aligned lines for a terminal."""
+        asked = show_bytes(self.memory)
+        serving = "fits" if self.fits else f"more than {asked}: search reads the rest from disk as it needs it"
+        lines = [
+            ("rows", f"{self.rows:,} x {self.dim}, two modalities (image and text)"),
+            ("embeddings", f"{show_bytes(self.store_bytes)} fp16, both modalities"),
+            *(
+                (f"index, {codec}", f"{show_bytes(size)} a modality" + (" (chosen)" if codec == self.codec else ""))
+                for codec, size in self.sizes.items()
+            ),
+            ("shards", f"{self.shards:,} a modality, of at most {self.shard_rows:,} rows"),
+            ("memory to build", f"{show_bytes(self.build_memory)} for each shard that is built at the same time"),
+            ("memory to serve", f"{show_bytes(self.serve_memory)} a modality ({serving})"),
+            (
+                "time to build",
+                f"{_show_hours(self.build_core_hours)} of one core a modality, "
+                f"about {_show_hours(self.build_hours)} on {self.cores} cores",
+            ),
+            ("disk", f"{show_bytes(self.disk_bytes)} for embeddings and both indexes, metadata not counted"),
+        ]
+        width = max(len(name) for name, _ in lines)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+
+
+def row_bytes(dim: int, codec: Codec, M: int = 32) -> int:
+    """Bytes of one row in a faiss HNSW: its vector, 2 M links of four bytes on level 0, M on each higher level, level
+    and offset: 1,296 for 512 components in fp16, as the file of 20,000 such rows has."""
+    # A level has 1/M of the rows of the one under it, so the higher levels hold about 1/(M - 1) x M links a row.
+    upper = 4 * M / (M - 1)
+    return round(dim * CODECS[codec] + 4 * 2 * M + upper + 4 + 8)
+
+
+def choose_codec(rows: int, dim: int, memory: int, M: int = 32) -> Codec:
+    """fp16 where the whole index fits into `memory` bytes, else SQ8, whose answers are ranked again in fp16."""
+    return "fp16" if rows * row_bytes(dim, "fp16", M) <= memory else "sq8"
+
+
+def choose_shard_rows(dim: int, codec: Codec, memory: int, M: int = 32) -> int:
+    """Rows of a shard that can be built within `memory` bytes. Independent of how many rows there are, so that a
+    store that grows keeps its full shards.
+
+    Raises:
+        BadInput: not even `MIN_SHARD_ROWS` rows fit.
+    """
+    rows = int(memory / (BUILD_PEAK * row_bytes(dim, codec, M)))
+    if rows < MIN_SHARD_ROWS:
+        needed = show_bytes(math.ceil(BUILD_PEAK * row_bytes(dim, codec, M) * MIN_SHARD_ROWS))
+        raise BadInput(f"--memory {show_bytes(memory)} is too little to build an index: give at least {needed}")
+    return min(rows, MAX_SHARD_ROWS)
+
+
+def plan_capacity(rows: int, dim: int, memory: int, M: int = 32, cores: int = 1) -> CapacityPlan:
+    """What indexes over `rows` vectors of `dim` components cost on a machine with `memory` bytes and `cores` cores.
+
+    Raises:
+        BadInput: a number below 1, M outside 4..128, or memory too small for any shard.
+    """
+    for name, value in (("--rows", rows), ("--dim", dim), ("--memory", memory), ("--cores", cores)):
+        if value < 1:
+            raise BadInput(f"{name} is {value}: it must be at least 1")
+    if not 4 <= M <= 128:
+        raise BadInput(f"M is {M}: choose 4 to 128 links (32 is the default)")
+    codec = choose_codec(rows, dim, memory, M)
+    most = choose_shard_rows(dim, codec, memory, M)
+    shards = math.ceil(rows / most)
+    size = rows * row_bytes(dim, codec, M)
+    store_bytes = 2 * rows * dim * CODECS["fp16"]
+    return CapacityPlan(
+        rows=rows,
+        dim=dim,
+        memory=memory,
+        M=M,
+        cores=cores,
+        codec=codec,
+        sizes={each: rows * row_bytes(dim, each, M) for each in CODECS},
+        shards=shards,
+        shard_rows=min(most, rows),
+        build_memory=math.ceil(BUILD_PEAK * min(most, rows) * row_bytes(dim, codec, M)),
+        serve_memory=size,
+        fits=size <= memory,
+        store_bytes=store_bytes,
+        disk_bytes=store_bytes + 2 * size,
+        build_core_hours=_build_seconds(rows, min(most, rows), dim) / 3600,
+    )
+
+
+def _build_seconds(rows: int, shard_rows: int, dim: int) -> float:
+    steps = math.log(max(shard_rows, 1_000)) / math.log(_BUILD_MEASURED_AT)
+    return rows * steps * (dim / _BUILD_MEASURED_DIM) / _BUILD_ROWS_PER_CORE
+
+
+def parse_count(text: str) -> int:
+    """ "400M" -> 400,000,000; K, M, B (or G) and T are powers of ten. Raises BadInput for anything else."""
+    return _parse(text, _UNITS, "a number of rows such as 20000, 12M or 1.5B")
+
+
+def parse_bytes(text: str) -> int:
+    """ "16GB" or "16G" -> 16 x 10^9, "16GiB" -> 16 x 2^30. Raises BadInput for anything else."""
+    return _parse(re.sub(r"B$", "", text.strip(), flags=re.IGNORECASE), _BYTE_UNITS, "a size such as 512MB or 64GB")
+
+
+def _parse(text: str, units: dict[str, int], wanted: str) -> int:
+    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]{0,2})\s*", text)
+    unit = units.get(match[2].upper()) if match else None
+    if match is None or unit is None:
+        raise BadInput(f"{text!r}: not {wanted}")
+    return int(float(re.sub("[_,]", "", match[1])) * unit)
+
+
+def show_bytes(size: int) -> str:
+    """1,500,000,000 -> "1.5 GB", in powers of ten as disks are sold."""
+    value, units = float(size), ["bytes", "kB", "MB", "GB", "TB", "PB"]
+    while value >= 1_000 and len(units) > 1:
+        value, units = value / 1_000, units[1:]
+    return f"{value:.0f} {units[0]}" if value >= 100 or units[0] == "bytes" else f"{value:.1f} {units[0]}"
+
+
+def _show_hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{math.ceil(hours * 60)} min"

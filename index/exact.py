@@ -1,0 +1,200 @@
+"""Exact top-K by inner product: one pass over blocks of vectors, a matrix product a block, on the CPU or a GPU.
+
+Memory: the queries and their K best so far, one block, and one tile of scores, however many rows go by. Arithmetic is
+fp32 (a store's fp16 rows are exact in it). Knows no stores and no files: it takes blocks from whoever has them.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Block", "best_device", "exact_top_k"]
+
+Block = tuple[int, npt.NDArray[np.floating[Any]]]
+Floats = npt.NDArray[np.float32]
+RowIds = npt.NDArray[np.int64]
+
+# A tile of scores is TILE_QUERIES x TILE_ROWS floats: 64 MB on a CPU, where larger ones were no faster, 1 GB on a GPU.
+# The sizes are fixed, not derived from the machine's memory, so that the same machine always rounds the same way.
+_TILES = {"cpu": (1_024, 16_384), "cuda": (4_096, 65_536)}
+# Blocks read ahead of the arithmetic, so that a disk and a processor work at the same time.
+_READ_AHEAD = 2
+
+
+def best_device() -> str:
+    """ "cuda" where a GPU is there, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def exact_top_k(
+    blocks: Iterable[Block],
+    queries: npt.NDArray[np.floating[Any]],
+    k: int,
+    *,
+    excluded: RowIds | None = None,
+    device: str = "cpu",
+) -> tuple[Floats, RowIds]:
+    """The k largest inner products of each query with the rows that `blocks` yields.
+
+    Args:
+        blocks: `(first row id, vectors [n, d])` in ascending order of rows; each is read once, one ahead.
+        queries: [q, d], any float dtype.
+        k: how many to keep for each query.
+        excluded: sorted row ids to leave out. Zero rows and rows that are not finite are left out always.
+        device: "cpu" or a torch device; the result does not depend on how many queries are asked together, except for
+            the last bits of the scores.
+
+    Returns:
+        scores float32 [q, k] falling, and row ids int64 [q, k]; of equal scores the smaller row id comes first. Where
+        fewer than k rows are there, the rest is -inf and -1.
+    """
+    import torch
+
+    on = torch.device(device)
+    tile_queries, tile_rows = _TILES["cuda" if on.type == "cuda" else "cpu"]
+    asked = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32)).to(on)
+    tiles = [_Best(asked[start : start + tile_queries], k) for start in range(0, len(asked), tile_queries)]
+    rows = torch.empty((tile_rows, asked.shape[1]), dtype=torch.float32, device=on)
+    left_out = np.empty(0, np.int64) if excluded is None else excluded
+    for first, vectors in _read_ahead(blocks):
+        for start in range(0, len(vectors), tile_rows):
+            piece = torch.from_numpy(vectors[start : start + tile_rows])
+            tile = rows[: len(piece)]
+            tile.copy_(piece)
+            dead = ~(torch.linalg.vector_norm(tile, dim=1) > 0)  # also true for NaN
+            tile[dead] = 0
+            low, high = np.searchsorted(left_out, [first + start, first + start + len(piece)])
+            dead[torch.from_numpy(left_out[low:high] - (first + start)).to(on)] = True
+            dropped = dead.nonzero()[:, 0]
+            for best in tiles:
+                best.take(tile, first + start, dropped)
+    found = [best.result() for best in tiles]
+    if not found:
+        return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
+    return np.concatenate([scores for scores, _ in found]), np.concatenate([ids for _, ids in found])
+
+
+class _Best:
+    """The best rows so far of one tile of queries.
+
+    Candidates that pass a query's threshold (its k-th score) wait until some query has as many of them as kept ones;
+    then each query's are sorted together. Rows arrive in ascending order, so a strict comparison, and the position as
+    the lesser half of the sort key, put equal scores in the order of their ids.
+    """
+
+    def __init__(self, queries: torch.Tensor, k: int) -> None:
+        import torch
+
+        self.queries, self.k = queries, k
+        self.scores = torch.full((len(queries), k), -torch.inf, device=queries.device)
+        self.ids = torch.full((len(queries), k), -1, dtype=torch.int64, device=queries.device)
+        self.filled = False  # whether every query has k rows
+        self._forget_waiting()
+
+    def take(self, tile: torch.Tensor, first: int, dropped: torch.Tensor) -> None:
+        """Consider the rows of `tile` [n, d], the first of which has id `first`, except the positions `dropped`."""
+        import torch
+
+        products = self.queries @ tile.T
+        if len(dropped):
+            products[:, dropped] = -torch.inf
+        threshold = self.scores[:, -1]
+        if not self.filled and self.k < len(tile):
+            # k rows of this tile are at least as good as its k-th best: nothing under that can stay.
+            kth = torch.topk(products, self.k, dim=1).values[:, -1]
+            threshold = torch.maximum(threshold, kth.nextafter(torch.full_like(kth, -torch.inf)))
+        query, column = (products > threshold[:, None]).nonzero(as_tuple=True)
+        if not len(query):
+            return
+        counts = torch.bincount(query, minlength=len(self.queries))
+        place = torch.arange(len(query), device=query.device) - (torch.cumsum(counts, 0) - counts)[query]
+        self.waiting.append((query, self.counts[query] + place, products[query, column], column + first))
+        self.counts += counts
+        if not self.filled or int(self.counts.max()) >= self.k:
+            self._merge()
+            self.filled = self.filled or not bool(torch.isneginf(self.scores[:, -1]).any())
+
+    def result(self) -> tuple[Floats, RowIds]:
+        self._merge()
+        return self.scores.cpu().numpy(), self.ids.cpu().numpy()
+
+    def _merge(self) -> None:
+        import torch
+
+        if not self.waiting:
+            return
+        shape = (len(self.queries), int(self.counts.max()))
+        scores = torch.full(shape, -torch.inf, device=self.queries.device)
+        ids = torch.full(shape, -1, dtype=torch.int64, device=self.queries.device)
+        for query, place, score, row in self.waiting:
+            scores[query, place] = score
+            ids[query, place] = row
+        scores, ids = torch.cat([self.scores, scores], 1), torch.cat([self.ids, ids], 1)
+        order = _best_first(scores)[:, : self.k]
+        self.scores, self.ids = scores.gather(1, order), ids.gather(1, order)
+        self._forget_waiting()
+
+    def _forget_waiting(self) -> None:
+        import torch
+
+        self.waiting: list[tuple[torch.Tensor, ...]] = []  # query, place among the query's, score, row id
+        self.counts = torch.zeros(len(self.queries), dtype=torch.int64, device=self.queries.device)
+
+
+def _best_first(scores: torch.Tensor) -> torch.Tensor:
+    """Columns [q, n] of each row in falling order of score; of equal scores, the first column first."""
+    import torch
+
+    # A float's bits, their lower 31 flipped where it is negative, are ordered as the floats are; the column fills the
+    # lower half of the key. Sorting such keys beats a stable sort with indices many times over in numpy.
+    bits = scores.view(torch.int32)
+    falling = ~(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+    keys = (falling.to(torch.int64) << 32) | torch.arange(scores.shape[1], device=scores.device)
+    ordered = keys.sort(dim=1).values if keys.is_cuda else torch.from_numpy(np.sort(keys.numpy(), axis=1))
+    return ordered & 0xFFFFFFFF
+
+
+def _read_ahead(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield the blocks; a thread copies the next ones out of their memory maps meanwhile."""
+    ready: queue.Queue[Block | BaseException | None] = queue.Queue(_READ_AHEAD)
+    stopped = threading.Event()
+
+    def offer(entry: Block | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def read() -> None:
+        try:
+            for first, vectors in blocks:
+                if not offer((first, np.array(vectors))):  # a copy: the page faults happen here
+                    return
+            offer(None)
+        except BaseException as error:
+            offer(error)
+
+    reader = threading.Thread(target=read, name="read-ahead", daemon=True)
+    reader.start()
+    try:
+        while (entry := ready.get()) is not None:
+            if isinstance(entry, BaseException):
+                raise entry
+            yield entry
+    finally:
+        stopped.set()
+        reader.join()
