@@ -32,9 +32,8 @@ __all__ = [
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 
-FileKind = Literal["image", "text", "metadata", "rejects"]
 # The folders and names of clip-retrieval, in which LAION published its embeddings; `rejects` is ours.
-_PATHS: dict[FileKind, str] = {
+_PATHS = {
     "image": "img_emb/img_emb_{}.npy",
     "text": "text_emb/text_emb_{}.npy",
     "metadata": "metadata/metadata_{}.parquet",
@@ -42,7 +41,7 @@ _PATHS: dict[FileKind, str] = {
 }
 
 
-def part_paths(number: int) -> dict[FileKind, str]:
+def part_paths(number: int) -> dict[str, str]:
     """The files of a part that we write, relative to the store: four digits at least, as LAION's."""
     return {kind: pattern.format(f"{number:04d}") for kind, pattern in _PATHS.items()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,9 @@ class _Opened:
 class MetadataFiles:
     """Random access to the rows of many Parquet files, a bounded number of which stay open. Safe for threads."""
 
-    def __init__(self, paths: Sequence[Path], rows: Sequence[int], columns: dict[str, str]) -> None:
-        """`columns` maps our column names to the files' own, for foreign tables; others are called as they are."""
-        self._paths = paths
+    def __init__(self, path_of: Callable[[int], Path], rows: Sequence[int], columns: Mapping[str, str]) -> None:
+        """`path_of` gives a part's file, `rows` its count; `columns` maps our column names to the files' own, for foreign tables; others are called as they are."""
+        self._path_of = path_of
         self._rows = rows
         self._own_names = columns
         self._opened: OrderedDict[int, _Opened] = OrderedDict()
@@ -101,14 +101,14 @@ class MetadataFiles:
         names = self.column_names(part) if columns is None else list(columns)
         if not names:
             raise BadInput("name at least one metadata column")
-        file = pq.ParquetFile(self._paths[part])  # its own: a scan may be long, and a look-up come between
+        file = pq.ParquetFile(self._path_of(part))  # its own: a scan may be long, and a look-up come between
         rows = 0
         for batch in file.iter_batches(batch_size=batch_rows, columns=self._file_columns(opened, names)):
             table = self._rename(pa.Table.from_batches([batch]), names)
             rows += table.num_rows
             yield table
         if rows != self._rows[part]:
-            raise StoreInvalid(f"{self._paths[part]}: gave {rows} rows instead of {self._rows[part]}")
+            raise StoreInvalid(f"{self._path_of(part)}: gave {rows} rows instead of {self._rows[part]}")
 
     def column_names(self, part: int) -> list[str]:
         """Our columns, then the file's others."""
@@ -126,7 +126,7 @@ class MetadataFiles:
             if opened is not None:
                 self._opened.move_to_end(part)
                 return opened
-        path = self._paths[part]
+        path = self._path_of(part)
         try:
             file = pq.ParquetFile(path)
         except FileNotFoundError as error:

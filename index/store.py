@@ -48,9 +48,7 @@ class EmbeddingStore:
         self._lock = threading.Lock()
         self._forgotten: tuple[tuple[str, ...], npt.NDArray[np.int64]] = ((), np.empty(0, np.int64))
         self._metadata = MetadataFiles(
-            [self.part_file(number, "metadata") for number in range(len(manifest.parts))],
-            [part.rows for part in manifest.parts],
-            dict(manifest.columns),
+            lambda part: self.part_file(part, "metadata"), [part.rows for part in manifest.parts], manifest.columns
         )
 
     @classmethod
