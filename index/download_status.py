@@ -173,4 +173,5 @@ def retryable_rows(states: RowStates, permanent: frozenset[str], max_attempts: i
     """Sorted rows that failed for a passing reason and were tried less than `max_attempts` times."""
     passing = set(states.reasons) - permanent - {"downloaded", "not_tried"}
     rows = states.rows_for(passing)
-    return rows[states.attempts[rows] < max_attempts]
+    tried = states.attempts[rows]  # none: refused before img2dataset, so there is nothing to try again
+    return rows[(tried > 0) & (tried < max_attempts)]

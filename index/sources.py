@@ -92,7 +92,7 @@ def _items_of_tars(
 
 
 _COMPRESSED = "a compressed tar gives no access to single images; decompress it first (gunzip, zstd -d, ...)"
-_TABLE = "a table of URLs is downloaded first (index.download.download_table), then its tars are read"
+_TABLE = "a table of URLs is downloaded first: `clipmine download TABLE --out DIR`, then DIR is read"
 
 
 def _refuse_non_tar(path: str) -> None:
