@@ -77,6 +77,11 @@ def acts(kind: ObjectType) -> bool:
     return len(kind.poses) > 1
 
 
+def is_activity(pose: str) -> bool:
+    """Whether a pose is something one does ("running"), not a state one is in ("open", "parked")."""
+    return pose.endswith("ing")
+
+
 def action_holds(scene: Scene, i: int, verb: str, j: int) -> bool:
     """Whether object i does `verb` to object j."""
     return scene.objects[i].target == j and verb_of(scene.objects[i]) == verb

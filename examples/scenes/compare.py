@@ -16,7 +16,7 @@ from examples.scenes import words
 from examples.scenes.axes import CAD_AXES, SUBTLE, THRESHOLDS, hue_shift, hue_shows
 from examples.scenes.catalog import load_catalog
 from examples.scenes.facts import Facts
-from examples.scenes.geometry import relations, relative_size
+from examples.scenes.geometry import bends, part_shows, relations, relative_size
 from examples.scenes.likeness import common_statements, doing_text, facts_of_doing
 from examples.scenes.scene import Scene, SceneObject
 
@@ -198,8 +198,11 @@ def _attributes(a: Scene, b: Scene, i: int, j: int) -> list[Difference]:
         shift = attribute_shift(one, other, change)
         if abs(shift) < THRESHOLDS[change] - 1e-9:
             continue
-        shapeless = change in ("roundness", "elongation") and not kind.shape_words
-        if shapeless or (change == "part_scale" and not kind.part):
+        shapeless = (change == "elongation" and not kind.shape_words) or (
+            change == "roundness" and not bends(kind.name)
+        )
+        poses = one.pose, other.pose
+        if shapeless or (change == "part_scale" and not all(part_shows(kind.name, pose) for pose in poses)):
             continue
         text = words.sentence(_attribute_text(one, other, change, shift, kind.part))
         found.append(Difference("attributes", change, text, round(shift, 4), i, j))

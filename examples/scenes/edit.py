@@ -16,7 +16,7 @@ from examples.scenes.catalog import ObjectType, Place, load_catalog, surface
 from examples.scenes.chance import pick, rng_of, shuffled
 from examples.scenes.compose import fits, support_of
 from examples.scenes.edit_objects import OBJECT_EDITS, SHOWN, replaced, steps
-from examples.scenes.geometry import visible_shares
+from examples.scenes.geometry import bends, part_shows, visible_shares
 from examples.scenes.scene import Background, Scene, SceneObject
 
 
@@ -83,10 +83,12 @@ def _attribute(rng: random.Random, scene: Scene, axis: str, amount: float | None
 
 def _varies(thing: SceneObject, kind: ObjectType, axis: str) -> bool:
     """Whether an attribute of an object can be seen to change."""
-    if axis in ("roundness", "elongation"):
+    if axis == "roundness":
+        return bends(kind.name)
+    if axis == "elongation":
         return kind.shape_words
     if axis == "part_scale":
-        return bool(kind.part)
+        return part_shows(kind.name, thing.pose)
     if axis == "hue":
         return hue_shows(thing.saturation, thing.lightness)
     return 0.1 < thing.lightness < 0.92 if axis == "saturation" else True

@@ -19,7 +19,19 @@ from typing import Any
 from examples.scenes import words
 from examples.scenes.actions import action_holds
 from examples.scenes.catalog import load_catalog
-from examples.scenes.geometry import FAR, NEAR, RELATIONS, footprint, larger, relation_holds, relative_size, seen, zone
+from examples.scenes.geometry import (
+    FAR,
+    NEAR,
+    RELATIONS,
+    bends,
+    footprint,
+    larger,
+    part_shows,
+    relation_holds,
+    relative_size,
+    seen,
+    zone,
+)
 from examples.scenes.scene import Scene, SceneObject
 
 Fact = tuple[Any, ...]
@@ -48,7 +60,10 @@ def shape_words_of(thing: SceneObject) -> tuple[str, ...]:
     """The shape words that an object earns; none for a type whose shape is not worth a word."""
     if not load_catalog().types[thing.type].shape_words:
         return ()
-    return words.shape_words(thing.roundness, thing.elongation, footprint(thing.type, thing.pose)[2])
+    found = words.shape_words(thing.roundness, thing.elongation, footprint(thing.type, thing.pose)[2])
+    if found and found[0] in ("round", "angular") and not bends(thing.type):
+        return found[1:]
+    return found
 
 
 # Facts about one object alone: kind -> whether the object bears out the stated value.
@@ -59,7 +74,7 @@ _OF_OBJECT: dict[str, Callable[[SceneObject, Any], bool]] = {
     "size": lambda thing, word: words.size_word(relative_size(thing)) == word,
     "shape": lambda thing, word: word in shape_words_of(thing),
     "texture": lambda thing, word: word in words.texture_words(thing.roughness, thing.gloss),
-    "part": lambda thing, word: words.part_word(thing.part_scale) == word,
+    "part": lambda thing, word: words.part_word(thing.part_scale) == word and part_shows(thing.type, thing.pose),
     "pose": lambda thing, pose: thing.pose == pose,
     "facing": lambda thing, side: thing.facing == side,
     "zone": lambda thing, name: zone(thing) == name,

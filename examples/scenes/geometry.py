@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 
 from examples.scenes.catalog import load_catalog
-from examples.scenes.posing import STRETCH, bounds
+from examples.scenes.posing import PART_SCALE, STRETCH, Template, bounds, build_template
 from examples.scenes.scene import Scene, SceneObject
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in fractions of the image
@@ -42,6 +42,29 @@ def footprint(type_name: str, pose: str) -> tuple[float, float, bool]:
     x0, y0, x1, y1 = bounds(kind.drawing, pose if pose in kind.poses else kind.poses[0])
     sideways = kind.drawing.stretch == "x" if kind.drawing.stretch else kind.aspect > 1.15
     return (x1 - x0) / (top - bottom), (y1 - y0) / (top - bottom), sideways
+
+
+@functools.cache
+def _template(type_name: str, pose: str) -> Template:
+    kind = load_catalog().types[type_name]
+    return build_template(kind.drawing, kind.poses[0], pose if pose in kind.poses else kind.poses[0])
+
+
+@functools.cache
+def part_shows(type_name: str, pose: str) -> bool:
+    """Whether the size of a type's feature part can be seen in a pose: growing moves it by more than a pixel of 96."""
+    kind, template = load_catalog().types[type_name], _template(type_name, pose)
+    reach = float((template.feature * abs(template.points - template.anchors)).max())
+    return bool(kind.part) and reach * (PART_SCALE - 1) * kind.size * 96 > 2
+
+
+@functools.cache
+def bends(type_name: str) -> bool:
+    """Whether a type's outline visibly changes with roundness: by more than a pixel of a 96-pixel picture."""
+    kind = load_catalog().types[type_name]
+    template = _template(type_name, kind.poses[0])
+    reach = min(float(abs(template.to_angular).max()), float(abs(template.to_round).max()))
+    return kind.shape_words and reach * kind.size * 96 > 1
 
 
 def box(thing: SceneObject) -> Box:

@@ -11,12 +11,12 @@ import functools
 import random
 
 from examples.scenes import words
-from examples.scenes.actions import acts, verb_of
+from examples.scenes.actions import acts, is_activity, verb_of
 from examples.scenes.catalog import ObjectType, load_catalog
 from examples.scenes.chance import pick, rng_of
 from examples.scenes.entities import PEOPLE
 from examples.scenes.facts import Fact, shape_words_of
-from examples.scenes.geometry import RELATIONS, relation_holds, relative_size, seen
+from examples.scenes.geometry import RELATIONS, part_shows, relation_holds, relative_size, seen
 from examples.scenes.scene import Scene
 
 Said = tuple[str, list[Fact]]  # a phrase and the facts it states
@@ -27,7 +27,7 @@ CATEGORY_WORDS = {
     "animal": "animals", "bird": "birds", "fish": "fish", "insect": "insects", "reptile": "reptiles",
     "vehicle": "vehicles", "tool": "tools", "fruit": "fruits", "vegetable": "vegetables", "plant": "plants",
     "flower": "flowers", "instrument": "instruments", "toy": "toys", "building": "buildings", "person": "people",
-    "creature": "creatures",
+    "creature": "creatures", "sea creature": "sea creatures",
 }  # fmt: skip
 _PLACE_LIGHTS = {
     "day": ("in daylight", "during the day", "by day"),
@@ -47,7 +47,8 @@ _RELATION_PHRASES: dict[str, tuple[str, ...]] = {
 }
 _WORN = ("in", "in", "dressed in")  # a person's colour is that of the clothes
 _UNCOUNTABLE = {"hair", "fur", "wool", "foliage", "lettering", "teeth", "feet"}
-_SLOTS = ("size", "texture", "shape", "color")  # the order of English adjectives
+_UNSAID = ("cold", "upright", "standing")  # states that nobody mentions
+_SLOTS = ("size", "state", "texture", "shape", "color")  # the order of English adjectives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +92,15 @@ def features(who: Speaker, unit: Unit) -> dict[str, tuple[str, str, str]]:
         own: dict[str, tuple[str, str, str]] = {}
         if size := words.size_word(relative_size(thing)):
             own["size"] = (size, "size", size)
+        if not is_activity(thing.pose) and thing.pose not in _UNSAID and acts(kind):
+            own["state"] = (thing.pose, "pose", thing.pose)
         if textures := words.texture_words(thing.roughness, thing.gloss):
             own["texture"] = (textures[0], "texture", textures[0])
         if shapes := shape_words_of(thing):
             own["shape"] = (shapes[0], "shape", shapes[0])
         color = words.color_word(thing.hue, thing.saturation, thing.lightness)
         own["color"] = (color, "color", color)
-        if kind.part and (part := words.part_word(thing.part_scale)):
+        if kind.part and (part := words.part_word(thing.part_scale)) and part_shows(kind.name, thing.pose):
             own["part"] = (part, "part", part)
         common = own if common is None else {slot: word for slot, word in common.items() if own.get(slot) == word}
     return common or {}
@@ -224,7 +227,9 @@ def doing(
                 alone = len(who.unit_of(target)) == 1
                 text, facts = f"the {name}" if alone else f"one {name}", [("object", target, name)]
             return f"{verb} {text}", [*facts, ("action", unit[0], verb, target)]
-    if not acts(who.kinds[unit[0]]) or any(who.scene.objects[i].pose != thing.pose for i in unit):
+    if not acts(who.kinds[unit[0]]) or not is_activity(thing.pose):
+        return None
+    if any(who.scene.objects[i].pose != thing.pose for i in unit):
         return None
     return thing.pose, [("pose", i, thing.pose) for i in unit]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from examples.scenes import words
-from examples.scenes.actions import acts, verb_of
+from examples.scenes.actions import acts, is_activity, verb_of
 from examples.scenes.catalog import load_catalog
 from examples.scenes.chance import pick, shuffled
 from examples.scenes.entities import PEOPLE
@@ -128,9 +128,9 @@ def _action(who: Speaker) -> list[_Draft]:
     facts: list[Fact]
     for unit in who.units:
         i, kind = unit[0], who.kinds[unit[0]]
-        if len(unit) > 1 or not acts(kind):
-            continue
         thing = who.scene.objects[i]
+        if len(unit) > 1 or not acts(kind) or not is_activity(thing.pose):
+            continue
         verb, target = verb_of(thing), thing.target
         if verb is not None and target is not None and target in who.seen and len(who.unit_of(target)) == 1:
             doing, facts = f"{verb} the {who.kinds[target].name}", [("action", i, verb, target)]
