@@ -25,6 +25,7 @@ COMMANDS = {
     "info": "What a store holds: rows, model, indexes, recall.",
     "forget": "Remove rows from every answer, from this moment.",
     "compact": "Erase forgotten rows from a store's files.",
+    "demo": "The whole road on the embedded world, with a page to look at.",
 }
 
 
@@ -117,3 +118,7 @@ def _line_and_status(error: Exception) -> tuple[str, int]:
 def _stop(message: str, status: int) -> int:
     print("clipmine: " + " ".join(message.split()), file=sys.stderr)
     return status
+
+
+if __name__ == "__main__":
+    main()

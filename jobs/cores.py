@@ -17,4 +17,5 @@ def share_cores(cores: int, workers: int | None, threads: int | None) -> tuple[i
     """Workers and threads a worker for `cores` cores: what is not given follows from what is; never oversubscribed."""
     if workers is None:
         workers = max(1, cores // (threads or cores))
-    return workers, threads or max(1, cores // workers)
+    most = max(1, cores // workers)
+    return workers, min(threads or most, most)

@@ -30,7 +30,12 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
     start_ray()
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus = int(resources.get("GPU", 0)) if gpu else 0
-    workers, threads = share_cores(int(resources["CPU"]), workers or gpus or None, threads)
+    cores = int(resources["CPU"])
+    # An actor lives on one node, and takes no more threads than the smallest has.
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    node_cores = min(int(node["Resources"]["CPU"]) for node in nodes if node["Resources"].get("CPU"))
+    workers, threads = share_cores(cores, workers or gpus or None, threads or node_cores)
+    threads = min(threads, node_cores)
     workers = min(workers, len(work.items))
     # Ray retries a task whose actor died for ever (its own limit on that is going away), so deaths are counted here.
     starts = ray.remote(num_cpus=0)(Starts).remote()

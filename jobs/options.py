@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -21,18 +22,19 @@ def output_options(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, for machines.")(function)
 
 
-def executor_options(function: F) -> F:
+def executor_options(default: str = "local") -> Callable[[F], F]:
     """--executor and --workers."""
-    function = click.option(
-        "--workers", type=click.IntRange(min=1), help="How many items run at once.  [default: by cores or GPUs]"
-    )(function)
-    return click.option(
+    executor = click.option(
         "--executor",
         type=click.Choice(EXECUTORS),
-        default="local",
+        default=default,
         show_default=True,
         help="local: processes here; ray: RAY_ADDRESS or here; spark: spark-submit's master or here.",
-    )(function)
+    )
+    workers = click.option(
+        "--workers", type=click.IntRange(min=1), help="How many items run at once.  [default: by cores or GPUs]"
+    )
+    return lambda function: executor(workers(function))
 
 
 def model_options(function: F) -> F:
@@ -55,6 +57,39 @@ def model_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def download_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How to fetch, as one argument `options`: the fields of `index.download.DownloadOptions` by name."""
+    names = ("processes", "threads", "timeout", "retries", "image_size", "resize_mode", "distributor")
+
+    @functools.wraps(function)
+    def gathered(**arguments: Any) -> Any:
+        return function(options={name: arguments.pop(name) for name in names}, **arguments)
+
+    options = [
+        click.option("--processes", type=int, default=1, show_default=True, help="Of img2dataset."),
+        click.option("--threads", type=int, default=64, show_default=True, help="Of each process."),
+        click.option("--timeout", type=int, default=10, show_default=True, help="Seconds to wait for a server."),
+        click.option("--retries", type=int, default=0, show_default=True, help="At once, in the same run."),
+        click.option("--image-size", type=int, help="Resize to this; by default bytes are kept as they came."),
+        click.option(
+            "--resize-mode",
+            type=click.Choice(["keep_ratio", "keep_ratio_largest", "center_crop", "border"]),
+            default="keep_ratio",
+            show_default=True,
+        ),
+        click.option(
+            "--distributor",
+            type=click.Choice(["multiprocessing", "ray"]),
+            default="multiprocessing",
+            show_default=True,
+            help="img2dataset's own: processes here, or RAY_ADDRESS.",
+        ),
+    ]
+    for option in reversed(options):
+        gathered = option(gathered)
+    return gathered
 
 
 def model_spec(

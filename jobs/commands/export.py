@@ -16,7 +16,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.option("--format", type=click.Choice(["webdataset", "urls", "csv"]), default="webdataset", show_default=True)
 @click.option("--samples-per-shard", type=click.IntRange(min=1), default=10_000, show_default=True)
 @click.option("--store", metavar="STORE", help="The selection's store, where it was moved.")
-@executor_options
+@executor_options()
 @output_options
 def command(as_json: bool, **choices: Any) -> None:
     """Write a SELECTION as webdataset tars in img2dataset's shape, or as a URL list that img2dataset downloads."""

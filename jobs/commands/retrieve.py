@@ -43,21 +43,28 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.option(
     "--reserve", type=float, default=0.5, show_default=True, help="Extra ranks kept for topping up, as a share of k."
 )
-@click.option("--method", type=click.Choice(["hnsw", "scan"]), help="Force the search method.  [default: the cheaper]")
+@click.option("--method", type=click.Choice(["hnsw", "exact"]), help="Force the search method.  [default: the cheaper]")
 @model_options
 @output_options
 def command(
-    store: str, concepts: str, out: str, mode: str, k: int, templates: tuple[str, ...], per_concept: int | None, **rest: Any
+    store: str,
+    concepts: str,
+    out: str,
+    mode: str,
+    k: int,
+    templates: tuple[str, ...],
+    per_concept: int | None,
+    as_json: bool,
+    **rest: Any,
 ) -> None:
     """Retrieve from STORE the rows that a concept list asks for.
 
     For every concept and prompt the K best rows by text->image (t2i), text->text (t2t) or both; then the rules, each
     with its losses counted. The model is the store's own; naming one checks that it is the same.
     """
-    as_json = rest.pop("as_json")
-    named = {name: rest.pop(name) for name in ("model", "pretrained", "model_dir", "random_weights", "precision")}
+    naming = {name: rest.pop(name) for name in ("model", "pretrained", "model_dir", "random_weights", "precision")}
     choices = {name: rest.pop(name) for name in ("reserve", "method")}
-    spec = model_spec(**named)
+    spec = model_spec(**naming)
     with only_summary_on_stdout():
         from jobs.retrieve import run_retrieve
         from retrieval.rules import Rules
@@ -78,7 +85,8 @@ def command(
     lines += [("rows selected", selection.rows), ("rows in reserve", selection.reserve_rows)]
     without = [name for name, rows in selection.counts.items() if not rows]
     if without:
-        lines.append(("concepts without rows", f"{len(without)} of {len(selection.concepts)}: {', '.join(without[:5])}"))
+        named_first = ", ".join(without[:5])
+        lines.append(("concepts without rows", f"{len(without)} of {len(selection.concepts)}: {named_first}"))
     for plan in selection.manifest["search"]["plans"]:
         lines.append((f"search {plan['mode']}", f"{plan['method']}: {plan['why']}"))
     next_step = f"clipmine export {selection.path} --out DIR" if selection.rows else None

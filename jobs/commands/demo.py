@@ -1,0 +1,31 @@
+"""`clipmine demo`."""
+
+from __future__ import annotations
+
+import click
+
+from jobs.options import executor_options, output_options
+from jobs.summary import Line, only_summary_on_stdout, print_summary
+
+
+@click.command
+@click.option("--out", default="demo", show_default=True, metavar="DIR", help="Folder for all that the demo makes.")
+@click.option("--scenes", type=int, default=20_000, show_default=True, help="Drawn scenes in the corpus.")
+@executor_options("ray")
+@output_options
+def command(out: str, scenes: int, executor: str, workers: int | None, as_json: bool) -> None:
+    """The whole road on the embedded world: drawn scenes -> store -> indexes -> selection -> export -> a page."""
+    with only_summary_on_stdout():
+        from jobs.demo import run_demo
+        from jobs.progress import duration
+
+        summary = run_demo(out, scenes=scenes, executor=executor, workers=workers)
+    lines: list[Line] = [
+        ("scenes drawn", summary.scenes),
+        ("rows in the store", summary.rows),
+        ("rows selected", summary.selected),
+        ("images exported", summary.exported),
+    ]
+    lines += [(f"time: {name}", duration(seconds)) for name, seconds in summary.stages.items()]
+    lines += [("time in all", duration(summary.seconds)), ("look at", summary.report)]
+    print_summary(summary, lines, as_json=as_json)

@@ -1,0 +1,73 @@
+"""What a store holds, read from its manifests alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from index.index_manifest import IndexManifest, index_folder, read_index_manifest
+from index.store import EmbeddingStore, Modality
+from index.store_model import known_model
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """One modality's index: the rows that it was built over, its files and its recall contract in one line."""
+
+    modality: str
+    rows: int
+    shards: int
+    codec: str
+    size: int
+    recall: str
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """`rows` counts forgotten ones as well; sizes are in bytes."""
+
+    path: str
+    kind: str
+    rows: int
+    forgotten: int
+    parts: int
+    dim: int
+    has_text: bool
+    model: str
+    corpus_root: str | None
+    size: int
+    indexes: tuple[IndexInfo, ...]
+
+
+def store_info(path: str) -> StoreInfo:
+    """Describe a complete store; StoreInvalid when it is none, or a part or an index is damaged."""
+    store = EmbeddingStore.open(path)
+    modalities: tuple[Modality, ...] = ("image", "text")
+    model = known_model(path)
+    return StoreInfo(
+        path=str(store.path),
+        kind=store.manifest.kind,
+        rows=store.rows,
+        forgotten=len(store.forgotten),
+        parts=len(store.parts),
+        dim=store.dim,
+        has_text=store.has_text,
+        model=str(model or store.fingerprint.get("name", "unknown")),
+        corpus_root=store.corpus_root,
+        size=sum(record.size for part in store.parts for record in part.files.values()),
+        indexes=tuple(
+            _index_info(modality, manifest)
+            for modality in modalities
+            if (manifest := read_index_manifest(index_folder(store, modality))) is not None
+        ),
+    )
+
+
+def _index_info(modality: str, manifest: IndexManifest) -> IndexInfo:
+    return IndexInfo(
+        modality=modality,
+        rows=manifest.rows,
+        shards=len(manifest.shards),
+        codec=manifest.spec.codec,
+        size=sum(shard.size for shard in manifest.shards),
+        recall=manifest.recall.sentence(),
+    )
