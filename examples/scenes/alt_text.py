@@ -8,6 +8,7 @@ from __future__ import annotations
 from examples.scenes import words
 from examples.scenes.catalog import load_catalog
 from examples.scenes.chance import pick, seed_of, shuffled
+from examples.scenes.decor import shown_by_background
 from examples.scenes.facts import Fact
 from examples.scenes.phrases import Said, Speaker, doing, light, mention, noun, place
 
@@ -103,7 +104,9 @@ def _wrong(who: Speaker) -> str:
     absent = [
         name
         for name, kind in sorted(catalog.types.items())
-        if not kind.made_up and not present & {name, *kind.synonyms}
+        if not kind.made_up
+        and not present & {name, *kind.synonyms}
+        and not any(shown_by_background(place, name) for place in catalog.places)
     ]
     if not absent:
         return "a picture of something else"

@@ -5,6 +5,8 @@ Shared by `edit.py`, which makes one difference, and `compare.py`, which finds t
 
 from __future__ import annotations
 
+from examples.scenes.words import chroma
+
 # CaD-VI's six axes (its section 3.1).
 CAD_AXES = ("object types", "attributes", "counts", "actions", "locations", "relative positions")
 # Subtle-Diff's three attributes (its table I) and what varies each of them here.
@@ -21,13 +23,12 @@ THRESHOLDS = {
     "hue": 0.04, "saturation": 0.1, "lightness": 0.06, "roundness": 0.12, "elongation": 0.1, "part_scale": 0.12,
     "size": 0.08, "roughness": 0.15, "gloss": 0.15, "position": 0.06,
 }  # fmt: skip
-COLORED = 0.2  # saturation from which a hue can be seen
-_LIT = (0.15, 0.88)  # lightness within which a hue can be seen
+COLORED = 0.18  # chroma from which a hue can be seen
 
 
 def hue_shows(saturation: float, lightness: float) -> bool:
     """Whether a colour is colourful enough for its hue to be seen."""
-    return saturation >= COLORED and _LIT[0] < lightness < _LIT[1]
+    return chroma(saturation, lightness) >= COLORED
 
 
 def hue_shift(before: float, after: float) -> float:

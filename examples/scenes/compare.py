@@ -15,6 +15,7 @@ import sys
 from examples.scenes import words
 from examples.scenes.axes import CAD_AXES, SUBTLE, THRESHOLDS, hue_shift, hue_shows
 from examples.scenes.catalog import load_catalog
+from examples.scenes.decor import shown_by_background
 from examples.scenes.facts import Facts
 from examples.scenes.geometry import bends, part_shows, relations, relative_size
 from examples.scenes.likeness import common_statements, doing_text, facts_of_doing
@@ -135,6 +136,13 @@ def _types_and_counts(a: Scene, b: Scene, matches: tuple[Match, ...]) -> list[Di
         extra = left_b.count(name) - left_a.count(name)
         in_a, in_b = (sum(t.type == name for t in scene.objects) for scene in (a, b))
         plural = types[name].plural
+        vague = [shown_by_background(scene.place, name) for scene in (a, b)]
+        if in_a and in_b and any(vague):
+            more = f"{words.NUMBERS[abs(extra)]} more {name if abs(extra) == 1 else plural}"
+            richer, poorer = ("second", "first") if extra > 0 else ("first", "second")
+            text = f"The {richer} image shows {more} than the {poorer}."
+            found.append(Difference("counts", "count", text, float(extra)))
+            continue
         if in_a and in_b:
             verb = "is" if in_a == 1 else "are"
             text = f"There {verb} {_counted(name, in_a)} in the first image and {_counted(name, in_b)} in the second."
@@ -144,6 +152,10 @@ def _types_and_counts(a: Scene, b: Scene, matches: tuple[Match, ...]) -> list[Di
         where, missing = ("second", "first") if in_b else ("first", "second")
         none = f"are no {plural}" if in_a + in_b > 1 else f"is no {name}"
         text = f"Only the {where} image shows {_counted(name, in_a + in_b)}; there {none} in the {missing}."
+        if vague[0 if in_b else 1]:
+            text = f"Among its main objects, only the {where} image has {_counted(name, in_a + in_b)}."
+            found.append(Difference("object types", "type", text, float(extra)))
+            continue
         absent: Facts = (("absent", name),)
         facts: tuple[Facts, Facts] = (absent, ()) if in_b else ((), absent)
         found.append(Difference("object types", "type", text, float(extra), None, None, *facts))

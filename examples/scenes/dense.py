@@ -137,8 +137,8 @@ def _members(who: Speaker, unit: Unit) -> list[Said]:
         )
         own: list[Fact] = [("object", i, kind.name) for i, _ in sides]
         found.append((f"of the {kind.plural}, {text}", [*own, *(("zone", i, side) for i, side in sides)]))
-    single = [features(who, (i,))["color"][0] for i in unit]
-    if len(set(single)) > 1:
+    single = [features(who, (i,)).get("color", ("",))[0] for i in unit]
+    if len(set(single)) > 1 and all(single):
         text = words.listed([f"one is {color}" for color in single])
         facts: list[Fact] = [("color", i, color) for i, color in zip(unit, single, strict=True)]
         found.append((f"of the {kind.plural}, {text}", facts))

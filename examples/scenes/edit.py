@@ -111,9 +111,7 @@ def _shifted(thing: SceneObject, axis: str, step: float) -> SceneObject | None:
     if abs(value - before) < max(THRESHOLDS[axis], 0.6 * abs(step)) or (value > before) != (step > 0):
         return None
     if axis == "saturation" and hue_shows(thing.saturation, thing.lightness) != hue_shows(value, thing.lightness):
-        value = round(max(value, 0.2), 3)
-        if abs(value - before) < THRESHOLDS[axis]:
-            return None
+        return None  # hue would appear or vanish with it
     return dataclasses.replace(thing, **{axis: value}, entity=None)
 
 

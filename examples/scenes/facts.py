@@ -8,7 +8,8 @@
     ("zone", i, "left")        (one of geometry.RELATIONS, i, j)         ("larger", i, j)
     ("near", i)                ("far", i)                                ("indoors", True)     ("absent", term)
 
-Every fact about object i also needs that object to be visible. Knows nothing about wording.
+What the background may show is never counted nor absent. Every fact about object i also needs that object to be visible.
+Knows nothing about wording.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from examples.scenes import words
 from examples.scenes.actions import action_holds
 from examples.scenes.catalog import load_catalog
+from examples.scenes.decor import shown_by_background
 from examples.scenes.geometry import (
     FAR,
     NEAR,
@@ -87,8 +89,10 @@ _OF_SCENE: dict[str, Callable[..., bool]] = {
     "place": lambda scene, name: scene.place == name,
     "light": lambda scene, name: scene.light == name,
     "view": lambda scene, name: scene.view == name,
-    "count": lambda scene, term, n: count(scene, term) == n,
-    "absent": lambda scene, term: not any(is_a(thing.type, term) for thing in scene.objects),
+    "count": lambda scene, term, n: count(scene, term) == n and not shown_by_background(scene.place, term),
+    "absent": lambda scene, term: (
+        not (shown_by_background(scene.place, term) or any(is_a(thing.type, term) for thing in scene.objects))
+    ),
     "indoors": lambda scene, flag: load_catalog().places[scene.place].indoor is flag,
 }
 

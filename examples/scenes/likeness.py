@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from examples.scenes import words
 from examples.scenes.actions import acts, verb_of
 from examples.scenes.catalog import load_catalog
+from examples.scenes.decor import shown_by_background
 from examples.scenes.facts import Facts, shape_words_of
 from examples.scenes.geometry import relations, relative_size
 from examples.scenes.scene import Scene, SceneObject
@@ -79,7 +80,8 @@ def _types_and_counts(a: Scene, b: Scene, same: list[tuple[int, int]]) -> Iterat
         yield "object types", words.sentence(text), facts_a, facts_b
     for name in names:
         n = sum(thing.type == name for thing in a.objects)
-        if n > 1 and n == sum(thing.type == name for thing in b.objects):
+        vague = shown_by_background(a.place, name) or shown_by_background(b.place, name)
+        if n > 1 and not vague and n == sum(thing.type == name for thing in b.objects):
             counted = f"{words.NUMBERS[n]} {types[name].plural}"
             yield "counts", f"There are {counted} in both images.", (("count", name, n),), (("count", name, n),)
     if len(a.objects) == len(b.objects) and not names:

@@ -14,6 +14,7 @@ from examples.scenes import words
 from examples.scenes.actions import acts, is_activity, verb_of
 from examples.scenes.catalog import ObjectType, load_catalog
 from examples.scenes.chance import pick, rng_of
+from examples.scenes.decor import shown_by_background
 from examples.scenes.entities import PEOPLE
 from examples.scenes.facts import Fact, shape_words_of
 from examples.scenes.geometry import RELATIONS, part_shows, relation_holds, relative_size, seen
@@ -99,7 +100,8 @@ def features(who: Speaker, unit: Unit) -> dict[str, tuple[str, str, str]]:
         if shapes := shape_words_of(thing):
             own["shape"] = (shapes[0], "shape", shapes[0])
         color = words.color_word(thing.hue, thing.saturation, thing.lightness)
-        own["color"] = (color, "color", color)
+        if color != kind.name:  # nobody says "an orange orange"
+            own["color"] = (color, "color", color)
         if kind.part and (part := words.part_word(thing.part_scale)) and part_shows(kind.name, thing.pose):
             own["part"] = (part, "part", part)
         common = own if common is None else {slot: word for slot, word in common.items() if own.get(slot) == word}
@@ -186,6 +188,8 @@ def mention(who: Speaker, unit: Unit, detail: int, general: float = 0.0, name: f
         text, facts = noun(who, unit, detail, general)
         return words.indefinite(text), facts
     text, facts = noun(who, unit, detail)
+    if shown_by_background(who.scene.place, who.kinds[unit[0]].name):
+        return f"{pick(who.rng, ('some', 'several') if len(unit) > 2 else ('some',))} {text}", facts
     facts.append(("count", who.kinds[unit[0]].name, len(unit)))
     return f"{words.NUMBERS[len(unit)]} {text}", facts
 

@@ -8,6 +8,7 @@ from examples.scenes import words
 from examples.scenes.actions import acts, is_activity, verb_of
 from examples.scenes.catalog import load_catalog
 from examples.scenes.chance import pick, shuffled
+from examples.scenes.decor import shown_by_background
 from examples.scenes.entities import PEOPLE
 from examples.scenes.facts import Fact, Facts, is_a
 from examples.scenes.geometry import larger
@@ -63,7 +64,9 @@ def _existence(who: Speaker) -> list[_Draft]:
     absent = [
         name
         for name in sorted(types)
-        if not present & {name, *types[name].synonyms} and not any(name in here or here in name for here in present)
+        if not present & {name, *types[name].synonyms}
+        and not shown_by_background(who.scene.place, name)
+        and not any(name in here or here in name for here in present)
     ]
     if absent:
         name = pick(who.rng, absent)
@@ -81,6 +84,8 @@ def _count(who: Speaker) -> list[_Draft]:
     found: list[_Draft] = []
     for unit in who.units:
         kind, n = who.kinds[unit[0]], len(unit)
+        if shown_by_background(who.scene.place, kind.name):
+            continue
         number = words.NUMBERS[n]
         sentence = f"there {'is' if n == 1 else 'are'} {number} {kind.name if n == 1 else kind.plural}"
         found.append((f"How many {kind.plural} are there?", number, "count", sentence, [("count", kind.name, n)]))

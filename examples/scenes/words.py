@@ -70,13 +70,18 @@ COMPARATIVES: dict[str, tuple[str, str]] = {
 }
 
 
+def chroma(saturation: float, lightness: float) -> float:
+    """How colourful an HSL colour looks: its saturation counts less towards black and white."""
+    return saturation * (1 - abs(2 * lightness - 1))
+
+
 def color_word(hue: float, saturation: float, lightness: float) -> str:
     """The basic colour word of a colour given as HSL fractions."""
     if lightness < 0.13:
         return "black"
     if lightness > 0.9:
         return "white"
-    if saturation < 0.13:
+    if saturation < 0.1 or chroma(saturation, lightness) < 0.11:
         return "gray" if lightness < 0.83 else "white"
     hue %= 1.0
     # Dark or dull orange and yellow are called brown, and light red is called pink.
