@@ -4,6 +4,7 @@
       fetch.json                     whose selection this is
       asked/round_00.parquet         what was asked for: first the selection, then in each round next ranks
       tars/round_00/00000.tar, ...   what arrived, by img2dataset; each .json holds row_id, concept, prompt, score, ...
+      checked/round_00/00000.json    keys of what arrived in a shard and is no image: a page that says "moved", mostly
       fetched.parquet                one row an image that arrived: the selection's columns, and image_shard, image_key
       lost.parquet                   one row an image that did not, with the reason
       manifest.json                  written last: the counts
@@ -29,9 +30,11 @@ import pyarrow.parquet as pq
 from index.download import DownloadOptions, download_table, downloaded_rows, retry_failed, row_states
 from index.errors import BadInput
 from index.files import atomic_file, exists, join, open_file, read_bytes, write_atomic
+from index.tars import iter_members
 from index.url_table import ROW
 from retrieval.candidates import place_in_group
 from retrieval.distinct import distinct_rows
+from retrieval.export_tars import image_extension
 from retrieval.outputs import claim_folder
 from retrieval.selection import Section, Selection
 
@@ -158,10 +161,33 @@ class _Fetch:
             states = row_states(self.tars(number))
             reasons = np.array(states.reasons, dtype=object)[states.state]
             reasons[~_with_url(asked)] = "no_url"
+            reasons[self._no_images(number)] = "not_an_image"
             table = asked.append_column("reason", pa.array(reasons, pa.string()))
             table = table.append_column("round", pa.array(np.full(asked.num_rows, number, np.int32)))
             tables.append(table.append_column(ROW, pa.array(np.arange(asked.num_rows))))
         return pa.concat_tables(tables)
+
+    def _no_images(self, number: int) -> list[int]:
+        """A round's table rows whose bytes are no image: stored as they came, they were never looked at."""
+        rows = []
+        for table in downloaded_rows(self.tars(number)):
+            for shard in table["shard"].unique().to_pylist():
+                wrong = self._wrong_keys(number, shard)
+                rows.extend(table.filter(pc.is_in(table["key"], pa.array(wrong, pa.string())))[ROW].to_pylist())
+        return rows
+
+    def _wrong_keys(self, number: int, shard: str) -> list[str]:
+        checked = join(self.out, f"checked/round_{number:02d}/{shard.removesuffix('.tar')}.json")
+        if not exists(checked):
+            with open_file(join(self.tars(number), shard)) as stream:
+                wrong = [
+                    member.name.partition(".")[0]
+                    for member in iter_members(stream, lambda name, size: not name.endswith((".json", ".txt")))
+                    if member.data is not None and image_extension(member.data) is None
+                ]
+            write_atomic(checked, json.dumps(wrong))
+        keys: list[str] = json.loads(read_bytes(checked))
+        return keys
 
     def missing(self, outcomes: pa.Table) -> npt.NDArray[np.int64]:
         """int64 [concepts]: how many rows each concept has less than the selection gave it."""
@@ -223,12 +249,15 @@ class _Fetch:
                 shards = [f"tars/round_{number:02d}/{name}" for name in table["shard"].to_pylist()]
                 columns = [[number] * table.num_rows, table[ROW], shards, table["key"]]
                 places.append(pa.table(dict(zip(schema.names, columns, strict=True))).cast(schema))
-        # Arrow's joins take no list columns: the places are brought into the order of the rows by hand.
-        found = pa.concat_tables(places).sort_by([("round", "ascending"), (ROW, "ascending")])
-        ordered = arrived.sort_by([("round", "ascending"), (ROW, "ascending")]).drop_columns([ROW, "round", "reason"])
+        # Arrow's joins take no list columns, so the places are looked up by hand.
+        found = pa.concat_tables(places)
+        place = {key: at for at, key in enumerate(zip(found["round"].to_pylist(), found[ROW].to_pylist(), strict=True))}
+        keys = zip(arrived["round"].to_pylist(), arrived[ROW].to_pylist(), strict=True)
+        chosen = found.take(pa.array([place[key] for key in keys], pa.int64()))
+        located = arrived.drop_columns([ROW, "round", "reason"])
         for name in ("image_shard", "image_key"):
-            ordered = ordered.append_column(name, found[name])
-        return ordered
+            located = located.append_column(name, chosen[name])
+        return located
 
     def _write(self, name: str, table: pa.Table) -> None:
         with atomic_file(join(self.out, name)) as partial:
