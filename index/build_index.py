@@ -142,7 +142,7 @@ def plan_index_items(config: IndexConfig) -> list[IndexItem]:
             "rows": [first_row, rows],
             "source": source_hash(store, config.modality, first_row, rows),
         }
-        peak = int(BUILD_PEAK * rows * row_bytes(store.dim, spec.codec, spec.M)) + 3 * 4 * ADD_ROWS * store.dim
+        peak = int(BUILD_PEAK * rows * row_bytes(store.dim, spec.codec, spec.M)) + 3 * 4 * min(ADD_ROWS, rows) * store.dim
         items.append(IndexItem(number, first_row, rows, spec.codec, hash_json(decides), peak))
     return items
 

@@ -81,19 +81,19 @@ def _settle_near_ties(
     unsure = np.zeros(scores.shape, np.bool_)
     unsure[:, :-1] |= near
     unsure[:, 1:] |= near
-    query, place = np.nonzero(unsure & (ids >= 0))
+    touched = np.flatnonzero(unsure.any(axis=1))
+    own_ids, precise = ids[touched], scores[touched].astype(np.float64)
+    query, place = np.nonzero(unsure[touched] & (own_ids >= 0))
     for start in range(0, len(query), _PAIRS):
-        some = slice(start, start + _PAIRS)
-        rows = store.gather(modality, ids[query[some], place[some]]).astype(np.float64)
-        scores[query[some], place[some]] = np.einsum("ij,ij->i", rows, queries[query[some]].astype(np.float64))
-    touched = np.unique(query)
-    if len(touched):
-        # Ids ascending first, then a stable sort by score: equal scores end up in the order of their ids.
-        by_id = np.argsort(ids[touched], axis=1)
-        own_ids, own_scores = (np.take_along_axis(values[touched], by_id, axis=1) for values in (ids, scores))
-        order = np.argsort(-own_scores, axis=1, kind="stable")
-        ids[touched] = np.take_along_axis(own_ids, order, axis=1)
-        scores[touched] = np.take_along_axis(own_scores, order, axis=1)
+        some = (query[start : start + _PAIRS], place[start : start + _PAIRS])
+        rows = store.gather(modality, own_ids[some]).astype(np.float64)
+        precise[some] = np.einsum("ij,ij->i", rows, queries[touched[some[0]]].astype(np.float64))
+    # Ids ascending first, then a stable sort by score: equal scores end up in the order of their ids.
+    by_id = np.argsort(own_ids, axis=1)
+    own_ids, precise = np.take_along_axis(own_ids, by_id, axis=1), np.take_along_axis(precise, by_id, axis=1)
+    order = np.argsort(-precise, axis=1, kind="stable")
+    ids[touched] = np.take_along_axis(own_ids, order, axis=1)
+    scores[touched] = np.take_along_axis(precise, order, axis=1)
 
 
 def _pad(values: npt.NDArray[Any], k: int, filler: float) -> npt.NDArray[Any]:
