@@ -8,7 +8,7 @@
     ("zone", i, "left")        (one of geometry.RELATIONS, i, j)         ("larger", i, j)
     ("near", i)                ("far", i)                                ("indoors", True)     ("absent", term)
 
-What the background may show is never counted nor absent. Every fact about object i also needs that object to be visible.
+What the background may show is never counted nor absent. Every fact about object i also needs that object to be seen.
 Knows nothing about wording.
 """
 
