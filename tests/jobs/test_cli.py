@@ -183,6 +183,25 @@ def test_a_store_that_is_none(fails: Fails, tmp_path: Path) -> None:
     )
 
 
+def test_a_full_disk(small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path) -> None:
+    """On a real file system of 24 kB, mounted where only the command sees it."""
+    out = tmp_path / "store"
+    out.mkdir()
+    embed: list[str | Path] = [sys.executable, "-m", "jobs.cli", "embed", small_corpus]
+    embed += ["--out", out, "--model-dir", tiny_clip_dir]
+    script = 'out=$1; shift; mount -t tmpfs -o size=24k none "$out"; "$@"; status=$?; find "$out" -type f >&2'
+    apart = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    done = subprocess.run(
+        [*apart, "sh", "-c", f"{script}; exit $status", "sh", out, *embed], capture_output=True, text=True, check=False
+    )
+    *_, line = [line for line in done.stderr.splitlines() if line.startswith("clipmine: ")]
+    assert "no space left on the disk" in line
+    assert done.returncode == 1
+    left = done.stderr.split(line)[1].split()
+    assert str(out / "embed.json") in left
+    assert not [name for name in left if "manifest" in name or "done" in name or ".partial" in name]
+
+
 def test_an_unforeseen_error_is_one_line_unless_debug_is_asked_for(
     fails: Fails, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,160 @@
+"""Each command does its part of the road, says it in lines that add up, and again as JSON."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.store import EmbeddingStore
+from jobs.cli import run
+from retrieval.selection import Selection
+from tests.index.corpora import encode
+
+Run = Callable[..., list[str]]
+
+
+@pytest.fixture
+def clipmine(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command that must succeed; returns the lines that it printed on stdout."""
+
+    def running(*arguments: object) -> list[str]:
+        status = run([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert status == 0, captured.err
+        return captured.out.splitlines()
+
+    return running
+
+
+@pytest.fixture
+def store(small_store: EmbeddingStore, tiny_clip_dir: Path, tmp_path: Path, clipmine: Run) -> Path:
+    """A copy of the shared store that a test may change; its corpus is the shared one."""
+    copy = tmp_path / "store"
+    shutil.copytree(small_store.path, copy)
+    return copy
+
+
+@pytest.fixture
+def concepts(tmp_path: Path) -> Path:
+    path = tmp_path / "concepts.txt"
+    path.write_text("red circle\nblue square\n")
+    return path
+
+
+def _numbers(lines: list[str]) -> dict[str, int]:
+    """The counts of a summary by their labels."""
+    found = {}
+    for line in lines:
+        label, _, value = line.rpartition("  ")
+        if value.replace(",", "").isdigit():
+            found[label.strip()] = int(value.replace(",", ""))
+    return found
+
+
+def test_from_a_store_to_tars(
+    store: Path, concepts: Path, tiny_clip_dir: Path, tmp_path: Path, clipmine: Run
+) -> None:
+    lines = clipmine("index", store)
+    assert _numbers(lines)["image: indexed"] == _numbers(lines)["text: indexed"] == 33
+    assert any("recall@10" in line for line in lines)
+    chosen = ["--concepts", concepts, "-k", 5, "--model-dir", tiny_clip_dir, "--per-concept", 4]
+    lines = clipmine("retrieve", store, *chosen, "--out", tmp_path / "selection")
+    counts = _numbers(lines)
+    lost = sum(count for label, count in counts.items() if label.startswith("- "))
+    assert counts["hits"] == lost + counts["rows selected"]
+    assert counts["rows selected"] == Selection.open(tmp_path / "selection").rows <= 8
+    assert lines[-1] == f"next: clipmine export {tmp_path / 'selection'} --out DIR"
+    lines = clipmine("export", tmp_path / "selection", "--out", tmp_path / "tars", "--workers", 1)
+    assert _numbers(lines)["rows exported"] == counts["rows selected"]
+    assert (tmp_path / "tars/00000.tar").exists()
+    listed = json.loads(
+        clipmine("export", tmp_path / "selection", "--out", tmp_path / "urls", "--format", "csv", "--json")[0]
+    )
+    assert listed["exported"] == counts["rows selected"]
+
+
+def test_info_tells_rows_model_and_recall(store: Path, clipmine: Run) -> None:
+    assert clipmine("info", store)[-1] == f"next: clipmine index {store}"
+    clipmine("index", store, "--modality", "image")
+    lines = clipmine("info", store)
+    assert _numbers(lines) == {"rows": 33, "parts": 2}
+    assert any(line.startswith("image index") for line in lines)
+    info = json.loads(clipmine("info", store, "--json")[0])
+    assert [index["modality"] for index in info["indexes"]] == ["image"]
+
+
+def test_forgotten_rows_are_erased_by_compact(store: Path, tmp_path: Path, clipmine: Run) -> None:
+    keys = EmbeddingStore.open(store).metadata([3, 4], ["key"])["key"].to_pylist()
+    (tmp_path / "keys.txt").write_text("\n".join([*keys, "no such key"]))
+    (tmp_path / "rows.txt").write_text("4\n9\n")
+    lines = clipmine("forget", store, "--keys", tmp_path / "keys.txt", "--rows", tmp_path / "rows.txt")
+    assert _numbers(lines) == {"rows forgotten now": 3, "forgotten before": 0}
+    assert any("no such key" in line for line in lines)
+    assert EmbeddingStore.open(store).forgotten.tolist() == [3, 4, 9]
+    assert _numbers(clipmine("compact", store))["rows erased"] == 3
+    assert not EmbeddingStore.open(store).embeddings("image", 0)[3].any()
+
+
+def test_forget_needs_to_be_told_what(store: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["forget", str(store)]) == 2
+    assert "say what to forget: --keys FILE or --rows FILE" in capfd.readouterr().err
+    (tmp_path / "rows.txt").write_text("4\nfive\n")
+    assert run(["forget", str(store), "--rows", str(tmp_path / "rows.txt")]) == 2
+    assert "'five' is no row id" in capfd.readouterr().err
+
+
+def test_adopt_opens_what_clip_retrieval_wrote(store: Path, tmp_path: Path, clipmine: Run) -> None:
+    foreign = tmp_path / "foreign"
+    for folder in ("img_emb", "text_emb", "metadata"):
+        shutil.copytree(store / folder, foreign / folder)
+    lines = clipmine("adopt", foreign)
+    assert _numbers(lines)["rows"] == 33
+    adopted, ours = EmbeddingStore.open(foreign), EmbeddingStore.open(store)
+    assert np.array_equal(adopted.gather("image", [5]), ours.gather("image", [5]))
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The address of a server with three pictures."""
+    from PIL import Image
+
+    folder = tmp_path / "web"
+    folder.mkdir()
+    for number, color in enumerate(("red", "green", "blue")):
+        (folder / f"{number}.png").write_bytes(encode(Image.new("RGB", (40, 40), color), "PNG"))
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_table_of_urls_is_downloaded_and_embedded(
+    web: str, tmp_path: Path, tiny_clip_dir: Path, clipmine: Run
+) -> None:
+    with open(tmp_path / "urls.csv", "w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["url", "caption"])
+        table.writerows([[f"{web}/{number}.png", f"picture {number}"] for number in range(3)])
+        table.writerow([f"{web}/lost.png", "gone"])
+    lines = clipmine("embed", tmp_path / "urls.csv", "--out", tmp_path / "s", "--model-dir", tiny_clip_dir)
+    assert _numbers(lines)["rows in the store"] == 3
+    assert (tmp_path / "s-images/00000.tar").exists()
+    lines = clipmine("download", tmp_path / "urls.csv", "--out", tmp_path / "s-images", "--retry-failed")
+    assert _numbers(lines) == {"rows in the table": 4, "- http_404": 1, "images downloaded": 3, "tars": 1}
