@@ -1,8 +1,9 @@
 """The place behind the objects: sky or wall, ground, and decor, under a light and seen from a height.
 
-A place is data (catalog/places.json): two gradients, a fixed backdrop, and stamps, small drawings strewn by the scene's background seed.
-Its parts are lines of the drawing grammar with x from 0 to 100 across the image and y from the horizon: up in hundredths of the image's
-height, down in hundredths of the ground, so that a lower or higher view moves the horizon and squeezes the ground.
+A place is data (catalog/places.json): two gradients, a fixed backdrop, and stamps, small drawings strewn by the
+scene's background seed. Its parts are lines of the drawing grammar with x from 0 to 100 across the image and y from
+the horizon: up in hundredths of the image's height, down in hundredths of the ground, so that a lower or higher view
+moves the horizon and squeezes the ground.
 The backdrop is drawn once for every place, light, view and size. Knows nothing about objects.
 """
 
@@ -17,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from examples.scenes.catalog import Place, Stamp, horizon, load_catalog
-from examples.scenes.grammar import Part, explicit_color
-from examples.scenes.paint import OVERSAMPLE, SHIFT, Image, surface_noise
+from examples.scenes.colors import explicit_color
+from examples.scenes.grammar import Part
+from examples.scenes.outlines import Points, on_grid
+from examples.scenes.paint import OVERSAMPLE, SHIFT, Image, halve, look_up, surface_noise
 from examples.scenes.palette import RGB, to_rgb
 from examples.scenes.posing import part_rings
 from examples.scenes.scene import Background
-from examples.scenes.shapes import Points
 
 # What the sky looks like before the light's own table is applied (palette.LIGHT): top, bottom; day is the place's own.
 SKIES = {
@@ -30,7 +32,14 @@ SKIES = {
     "night": ("hsl(0.64,0.60,0.20)", "hsl(0.61,0.50,0.42)"),
     "overcast": ("hsl(0.58,0.06,0.60)", "hsl(0.58,0.06,0.78)"),
 }
-OUTSIDE = {"day": "hsl(0.55,0.6,0.82)", "dusk": "hsl(0.06,0.9,0.74)", "night": "hsl(0.64,0.6,0.24)", "overcast": "hsl(0.58,0.05,0.72)"}
+OUTSIDE = {  # seen through a window
+    "day": "hsl(0.55,0.6,0.82)",
+    "dusk": "hsl(0.06,0.9,0.74)",
+    "night": "hsl(0.64,0.6,0.24)",
+    "overcast": "hsl(0.58,0.05,0.72)",
+}
+# dx, dy and reach of a cloud's puffs, as shares of its width.
+PUFFS = ((-0.34, 0.02, 0.13), (-0.15, -0.06, 0.19), (0.08, -0.1, 0.22), (0.28, -0.02, 0.16), (0.42, 0.04, 0.1))
 STARS, CLOUDS = 26, {"day": 3, "dusk": 3, "night": 0, "overcast": 6}
 
 CLOUD_TONES = {
@@ -81,20 +90,23 @@ def _place_points(points: Points, edge: float, size: int) -> Points:
 
 @functools.lru_cache(maxsize=1024)
 def _rings(part: Part) -> tuple[Points, ...]:
-    return tuple(np.array(ring) for ring in part_rings(part))
+    return tuple(on_grid(np.array(ring)) for ring in part_rings(part))
 
 
 def _cloud(image: Image, x: float, y: float, width: float, color: RGB, below: RGB) -> None:
     """A cloud of five puffs on a flat base; pixels."""
     for shift, tone in ((0.035 * width, below), (0.0, color)):
-        for dx, dy, reach in ((-0.34, 0.02, 0.13), (-0.15, -0.06, 0.19), (0.08, -0.1, 0.22), (0.28, -0.02, 0.16), (0.42, 0.04, 0.1)):
+        for dx, dy, reach in PUFFS:
             centre = np.array([x + dx * width, y + dy * width + shift])
             _fill(image, centre + CIRCLE * np.array([reach * width, reach * width * 0.62]), tone)
 
 
 @functools.lru_cache(maxsize=256)
 def _backdrop(name: str, light: str, view: str, size: int) -> tuple[Image, Image]:
-    """[size, size, 3] of what doesn't vary with the seed, light's table not yet applied; [size, size] 255 where open sky shows."""
+    """[size, size, 3] of what doesn't vary with the seed, and [size, size] with 255 where open sky shows.
+
+    The light's table is not applied yet.
+    """
     place = load_catalog().places[name]
     edge = min(0.98, horizon(place, view))
     large = size * OVERSAMPLE
@@ -125,12 +137,12 @@ def _backdrop(name: str, light: str, view: str, size: int) -> tuple[Image, Image
             points = _place_points(ring, edge, large)
             _fill(image, points, _rgb(part.color, light, part.shade))
             cv2.fillPoly(free, [np.rint(points * (1 << SHIFT)).astype(np.int32)], (0,), cv2.LINE_8, SHIFT)
-    small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    small = halve(image)
     row = round(edge * size)
     if place.grain and row < size:
         grain = surface_noise(size - row, size, 0.05 * size, 3)[:, :, None].astype(np.int16) * place.grain // 128
         small[row:] = np.clip(small[row:].astype(np.int16) + grain, 0, 255).astype(np.uint8)
-    free = cv2.resize(free, (size, size), interpolation=cv2.INTER_NEAREST)
+    free = np.ascontiguousarray(free[::OVERSAMPLE, ::OVERSAMPLE])
     small.setflags(write=False)
     free.setflags(write=False)
     return small, free
@@ -172,13 +184,13 @@ def draw_background(place: Place, light: str, view: str, background: Background,
     if background.tint:
         shift = np.array([round(14 * background.tint), round(3 * background.tint), round(-14 * background.tint)])
         table = np.clip(np.arange(256)[:, None] + shift, 0, 255).astype(np.uint8)[None]
-        image = cv2.LUT(image, table)
+        image = look_up(image, table)
     return image
 
 
 def _circle(count: int) -> NDArray[np.float64]:
     turn: Sequence[float] = [2 * math.pi * i / count for i in range(count)]
-    return np.array([(math.cos(angle), math.sin(angle)) for angle in turn])
+    return on_grid(np.array([(math.cos(angle), math.sin(angle)) for angle in turn]))
 
 
 CIRCLE = _circle(24)

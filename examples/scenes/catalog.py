@@ -1,6 +1,6 @@
 """What there is in the world: object types in a small tree, and places. Reads and checks catalog/*.json.
 
-A type's "draw" data is expanded here once (`grammar.expand`), so that a mistake in a catalog file is one clear error at loading.
+A type's "draw" data is expanded here once (`grammar.expand`), so that a mistake in a catalog file is one clear error.
 Knows nothing about scenes, words or pixels.
 """
 
@@ -13,18 +13,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from examples.scenes.grammar import Drawing, GrammarError, Part, expand, explicit_color
+from examples.scenes.colors import explicit_color
+from examples.scenes.expressions import GrammarError
+from examples.scenes.grammar import Drawing, Part, expand
 from examples.scenes.posing import bounds
 
 FOLDER = Path(__file__).parent / "catalog"
 SUPPORTS = ("ground", "floor", "table", "air", "water")
 LIGHTS = ("day", "dusk", "night", "overcast")
 VIEWS = {"eye-level": 0.0, "low": 0.10, "high": -0.15}  # how far the horizon moves down the image
-TYPE_KEYS = (
-    "name plural path synonyms size color support places poses part shape_words made_up draw".split()
-)
-PLACE_KEYS = "name phrase indoor horizon surfaces sky ground open_sky sun grain backdrop stamps".split()
-STAMP_KEYS = "parts count x y height flip".split()
+REQUIRED = ("name", "plural", "path", "size", "support", "draw")
+TYPE_KEYS = (*REQUIRED, "synonyms", "color", "places", "poses", "part", "shape_words", "made_up")
+PLACE_REQUIRED = ("name", "phrase", "horizon", "surfaces", "sky", "ground")
+PLACE_KEYS = (*PLACE_REQUIRED, "indoor", "open_sky", "sun", "grain", "backdrop", "stamps")
+STAMP_KEYS = ("parts", "count", "x", "y", "height", "flip")
 
 
 class CatalogError(ValueError):
@@ -94,17 +96,15 @@ class Catalog:
     def ancestors(self, name: str) -> tuple[str, ...]:
         """Categories a type or category lies in, the nearest first: dog gives ("mammal", "animal")."""
         if name in self.types:
-            return self.types[name].path[::-1]
+            return tuple(category for category in self.types[name].path[::-1] if category != name)
         for kind in self.types.values():
             if name in kind.path:
                 return kind.path[: kind.path.index(name)][::-1]
         raise KeyError(name)
 
     def descendants(self, category: str) -> tuple[str, ...]:
-        """Names of all types in a category (of a type: itself)."""
-        if category in self.types:
-            return (category,)
-        return tuple(name for name, kind in self.types.items() if category in kind.path)
+        """Names of all types in a category; a type is one of its own ("tree" is a type and a category)."""
+        return tuple(name for name, kind in self.types.items() if category == name or category in kind.path)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def horizon(place: Place, view: str) -> float:
 
 
 def surface(place: Place, support: str, view: str) -> Range:
-    """The band of y where things with this support may touch it, for a view: what lies below the horizon is squeezed with it."""
+    """The band of y where things with this support may stand: a view squeezes the ground as it moves the horizon."""
     before, after = place.horizon, horizon(place, view)
     top, bottom = (
         y + after - before if y < before else after + (y - before) * (1 - after) / (1 - before)
@@ -127,7 +127,7 @@ def surface(place: Place, support: str, view: str) -> Range:
     return top, bottom
 
 
-def _check_keys(entry: Mapping[str, Any], known: list[str], required: tuple[str, ...]) -> None:
+def _check_keys(entry: Mapping[str, Any], known: tuple[str, ...], required: tuple[str, ...]) -> None:
     for key in entry:
         if key not in known:
             raise CatalogError(f"unknown key {key!r} (known: {', '.join(known)})")
@@ -144,25 +144,28 @@ def _range(color: Mapping[str, Any], key: str, default: Range) -> Range:
 
 
 def _drawn_size(size: float, aspect: float) -> float:
-    """Height that a natural size is drawn at: small things larger than life, as in picture books, so that 96 pixels show them.
+    """Height that a natural size is drawn at.
 
+    Small things are drawn larger than life, as in picture books, so that 96 pixels show them.
     Wide things give back some of the height, or a flute would be as long as a ship.
     """
-    return round((0.13 + 0.84 * size) / max(1.0, aspect / 1.4) ** 0.7, 4)
+    height: float = (0.13 + 0.84 * size) / max(1.0, aspect / 1.4) ** 0.7
+    return round(height, 4)
 
 
 def read_type(entry: Mapping[str, Any], plans: Mapping[str, Any]) -> ObjectType:
     """A checked type. Raises CatalogError or GrammarError."""
-    _check_keys(entry, TYPE_KEYS, ("name", "plural", "path", "size", "support", "draw"))
+    _check_keys(entry, TYPE_KEYS, REQUIRED)
     color = entry.get("color", {})
-    _check_keys(color, ["hue", "saturation", "lightness"], ())
+    _check_keys(color, ("hue", "saturation", "lightness"), ())
     if entry["support"] not in SUPPORTS:
         raise CatalogError(f"support {entry['support']!r} is none of {', '.join(SUPPORTS)}")
     drawing = expand(entry["draw"], plans)
     poses = tuple(entry.get("poses") or ("standing",))
     for pose in poses[1:]:
         if pose not in drawing.poses:
-            raise CatalogError(f"pose {pose!r} has no data in its drawing (it has: {', '.join(drawing.poses) or 'none'})")
+            known = ", ".join(drawing.poses) or "none"
+            raise CatalogError(f"pose {pose!r} has no data in its drawing (it has: {known})")
     if entry.get("part") and not any(part.feature for part in drawing.parts):
         raise CatalogError(f"part {entry['part']!r} is named, but no line of the drawing has f")
     x0, y0, x1, y1 = bounds(drawing, poses[0])
@@ -181,7 +184,7 @@ def read_type(entry: Mapping[str, Any], plans: Mapping[str, Any]) -> ObjectType:
         part=entry.get("part", ""),
         shape_words=bool(entry.get("shape_words", False)),
         made_up=bool(entry.get("made_up", False)),
-        aspect=(x1 - x0) / (y1 - y0),
+        aspect=round((x1 - x0) / (y1 - y0), 4),
         drawing=drawing,
     )
 
@@ -212,7 +215,7 @@ def _read_stamp(entry: Mapping[str, Any]) -> Stamp:
 
 def read_place(entry: Mapping[str, Any]) -> Place:
     """A checked place. Raises CatalogError."""
-    _check_keys(entry, PLACE_KEYS, ("name", "phrase", "horizon", "surfaces", "sky", "ground"))
+    _check_keys(entry, PLACE_KEYS, PLACE_REQUIRED)
     for support in entry["surfaces"]:
         if support not in SUPPORTS:
             raise CatalogError(f"surface {support!r} is none of {', '.join(SUPPORTS)}")
@@ -237,7 +240,10 @@ def read_place(entry: Mapping[str, Any]) -> Place:
 
 
 def read_catalog(paths: Iterable[Path]) -> Catalog:
-    """The types and places of JSON files (places in one named places.json). Raises CatalogError naming the file and the entry at fault."""
+    """The types and places of JSON files, the places in one named places.json.
+
+    Raises CatalogError naming the file and the entry at fault.
+    """
     files: dict[str, Any] = {}
     for path in sorted(paths):
         try:

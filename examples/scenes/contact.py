@@ -58,12 +58,9 @@ def sheet(cells: Sequence[tuple[str, Image]], columns: int, path: str) -> None:
 
 
 def _chosen(names: Sequence[str]) -> list[ObjectType]:
-    """The types of the named files (only those files are read, so another file's mistake doesn't matter), or the named types."""
+    """The types named, of the files named: only those are read, so another file's mistake doesn't matter."""
     files = [FOLDER / name for name in names if name.endswith(".json")]
-    if files:
-        types = read_catalog([FOLDER / "plans.json", *files]).types
-    else:
-        types = load_catalog().types
+    types = (read_catalog([FOLDER / "plans.json", *files]) if files else load_catalog()).types
     wanted = [name for name in names if not name.endswith(".json")]
     return [types[name] for name in (wanted or types)]
 
@@ -87,13 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.poses:
             cells += [(f"{kind.name} {pose}", draw_alone(kind, options.cell, pose)) for pose in kind.poses]
         elif options.extremes:
-            swept = ATTRIBUTES[3:]
-            cells += [
-                (f"{kind.name} {name} {value}", draw_alone(kind, options.cell, **{name: value}))
-                for name in swept
-                for value in ((1,) if name in ("roughness", "gloss") else (0, 1))
-            ]
-            columns = 2 * len(swept) - 2
+            for name in ATTRIBUTES[3:]:
+                for value in (1.0,) if name in ("roughness", "gloss") else (0.0, 1.0):
+                    picture = draw_alone(kind, options.cell, "", **{name: value})
+                    cells.append((f"{kind.name} {name} {value:.0f}", picture))
+            columns = 8
         else:
             cells.append((kind.name, draw_alone(kind, options.cell)))
     sheet(cells, min(columns, len(cells)), options.out)

@@ -1,72 +1,24 @@
 """The drawing grammar: the "draw" data of a type, expanded into parts with numbers, joints and poses.
 
-A part is one line of text, `shape colour numbers... options...`, described in GRAMMAR.md. A body plan is a list of such lines
-with named parameters; a type fills them in and adds lines of its own. Nothing here is evaluated as code: expressions know numbers,
-names and + - * / ( ). Knows nothing about outlines (`shapes.py`), pixels or scenes.
+A part is one line of text, `shape colour numbers... options...`, described in GRAMMAR.md. A body plan is a list of such
+lines with named parameters; a type fills them in and adds lines of its own. Nothing here is evaluated as code.
+Knows nothing about pixels or scenes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from examples.scenes.colors import parse_color
+from examples.scenes.expressions import GrammarError, Params, calculate
 from examples.scenes.shapes import SHAPES
 
-FIXED_COLORS: dict[str, tuple[float, float, float]] = {  # hue, saturation, lightness
-    "black": (0.62, 0.10, 0.11),
-    "white": (0.12, 0.20, 0.96),
-    "grey": (0.60, 0.05, 0.55),
-    "darkgrey": (0.62, 0.08, 0.28),
-    "lightgrey": (0.60, 0.08, 0.78),
-    "red": (0.995, 0.75, 0.50),
-    "orange": (0.075, 0.90, 0.54),
-    "yellow": (0.135, 0.92, 0.57),
-    "green": (0.34, 0.52, 0.42),
-    "blue": (0.58, 0.65, 0.48),
-    "purple": (0.77, 0.45, 0.48),
-    "pink": (0.95, 0.65, 0.76),
-    "brown": (0.065, 0.48, 0.30),
-    "cream": (0.115, 0.60, 0.87),
-    "tan": (0.095, 0.42, 0.66),
-    "wood": (0.075, 0.48, 0.44),
-    "darkwood": (0.065, 0.50, 0.28),
-    "bark": (0.075, 0.30, 0.30),
-    "leaf": (0.30, 0.52, 0.38),
-    "grass": (0.26, 0.50, 0.45),
-    "metal": (0.58, 0.10, 0.66),
-    "steel": (0.58, 0.12, 0.45),
-    "gold": (0.125, 0.75, 0.52),
-    "glass": (0.54, 0.55, 0.80),
-    "window": (0.56, 0.45, 0.68),
-    "tire": (0.65, 0.08, 0.18),
-    "rubber": (0.65, 0.06, 0.24),
-    "skin": (0.065, 0.55, 0.74),
-    "hair": (0.07, 0.45, 0.22),
-    "horn": (0.10, 0.28, 0.74),
-    "beak": (0.105, 0.88, 0.55),
-    "paper": (0.13, 0.30, 0.93),
-    "water": (0.56, 0.60, 0.60),
-    "flame": (0.09, 0.95, 0.56),
-    "ink": (0.64, 0.30, 0.14),
-    "stone": (0.10, 0.06, 0.58),
-}
-# What becomes of the object's own colour; `accent` and `belly` may be set by a type.
-ROLES = ("main", "dark", "light", "pale", "accent", "belly")
 FLAGS = ("f", "in", "far", "flat", "noline")
 KEYS = ("g", "f", "rot", "r", "mir", "rep", "around", "in", "id", "a", "if", "only", "not", "over", "under")
 DRAW_KEYS = ("plan", "set", "parts", "back", "groups", "poses", "colors", "stretch", "drop")
 PLAN_KEYS = ("params", "let", "parts", "groups", "poses", "colors", "stretch")
-_TOKEN = re.compile(r"\s*(\d+\.?\d*|\.\d+|[A-Za-z_]\w*|[-+*/()])")
-_HSL = re.compile(r"hsl\(([\d.]+),([\d.]+),([\d.]+)\)")
-
-
-class GrammarError(ValueError):
-    """A drawing that can't be read; the message names the line."""
-
-
-Params = dict[str, float | str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,94 +64,6 @@ class Drawing:
     stretch: str  # "x", "y", or "" for the longer side
 
 
-def calculate(text: str, params: Mapping[str, float | str]) -> float:
-    """Value of an expression of numbers, parameter names and + - * / ( )."""
-    tokens, position = [], 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise GrammarError(f"can't read {text!r} as a number or expression")
-        tokens.append(match.group(1))
-        position = match.end()
-    tokens.append("")
-    at = 0
-
-    def atom() -> float:
-        nonlocal at
-        token = tokens[at]
-        at += 1
-        if token == "-":
-            return -atom()
-        if token == "+":
-            return atom()
-        if token == "(":
-            value = total()
-            if tokens[at] != ")":
-                raise GrammarError(f"missing ) in {text!r}")
-            at += 1
-            return value
-        if token and (token[0].isdigit() or token[0] == "."):
-            return float(token)
-        value_of = params.get(token)
-        if value_of is None or isinstance(value_of, str):
-            raise GrammarError(f"{token!r} in {text!r} is not a number or numeric parameter")
-        return value_of
-
-    def product() -> float:
-        nonlocal at
-        value = atom()
-        while tokens[at] in ("*", "/") and tokens[at]:
-            at += 1
-            if tokens[at - 1] == "*":
-                value *= atom()
-            else:
-                divisor = atom()
-                if divisor == 0:
-                    raise GrammarError(f"division by zero in {text!r}")
-                value /= divisor
-        return value
-
-    def total() -> float:
-        nonlocal at
-        value = product()
-        while tokens[at] in ("+", "-") and tokens[at]:
-            at += 1
-            value = value + product() if tokens[at - 1] == "+" else value - product()
-        return value
-
-    result = total()
-    if tokens[at]:
-        raise GrammarError(f"can't read {text!r} as a number or expression")
-    return result
-
-
-def parse_color(token: str, params: Mapping[str, float | str], known: Sequence[str]) -> tuple[str, float]:
-    """(colour, lightness factor) of a colour token such as `main`, `main:0.8`, `hsl(0.1,0.5,0.5)` or a parameter's name."""
-    name, _, factor = token.partition(":")
-    shade = calculate(factor, params) if factor else 1.0
-
-    def is_color(word: str) -> bool:
-        return word in ROLES or word in FIXED_COLORS or word in known or _HSL.fullmatch(word) is not None
-
-    # A parameter may share its name with a colour (horn=curved): it counts as a colour only if its value is one.
-    for _ in range(4):
-        value = params.get(name)
-        if isinstance(value, str) and value != name and (is_color(value.partition(":")[0]) or value in params):
-            name, _, factor = value.partition(":")
-            shade *= calculate(factor, params) if factor else 1.0
-    if is_color(name):
-        return name, shade
-    raise GrammarError(f"unknown colour {name!r}")
-
-
-def explicit_color(name: str) -> tuple[float, float, float] | None:
-    """(hue, saturation, lightness) of a fixed or hsl(...) colour; None for a role."""
-    match = _HSL.fullmatch(name)
-    if match:
-        return float(match[1]), float(match[2]), float(match[3])
-    return FIXED_COLORS.get(name)
-
-
 def _holds(condition: str, params: Params) -> bool:
     """`ear:pointed|round`, `horns` (set and not 0/none), `!horns`, joined by &."""
     for term in condition.split("&"):
@@ -208,10 +72,7 @@ def _holds(condition: str, params: Params) -> bool:
         if name not in params:
             raise GrammarError(f"if= asks for an unknown parameter {name!r}")
         value = params[name]
-        if values:
-            holds = str(value) in values.split("|")
-        else:
-            holds = value not in (0, 0.0, "", "none", "no")
+        holds = str(value) in values.split("|") if values else value not in (0, 0.0, "", "none", "no")
         if holds != wanted:
             return False
     return True
@@ -236,7 +97,9 @@ def _settings(data: Any, where: str) -> Params:
     return result
 
 
-def _parse_part(text: str, params: Params, joints: Mapping[str, Joint], known_colors: Sequence[str]) -> tuple[Part, str, str] | None:
+def _parse_part(
+    text: str, params: Params, joints: Mapping[str, Joint], known_colors: Sequence[str]
+) -> tuple[Part, str, str] | None:
     """The part, and the ids it goes over / under; None where its condition doesn't hold."""
     words = text.split()
     options: dict[str, str] = {}
@@ -314,7 +177,9 @@ def _joints(data: Mapping[str, Any], params: Params) -> dict[str, Joint]:
     return result
 
 
-def _pose(name: str, data: Mapping[str, Any], joints: Mapping[str, Joint], params: Params) -> dict[str, tuple[float, ...]]:
+def _pose(
+    name: str, data: Mapping[str, Any], joints: Mapping[str, Joint], params: Params
+) -> dict[str, tuple[float, ...]]:
     result: dict[str, tuple[float, ...]] = {}
     for group, value in data.items():
         if group == "air":

@@ -1,7 +1,7 @@
 """One object to a small picture with transparency: outline, two tones a part, soft light, surface and highlight.
 
-Drawn at twice the resolution with integer rasterisation on coordinates rounded to 1/16 pixel, then halved, so the bytes are the same
-on every machine. Colours are premultiplied by coverage. Knows nothing about the rest of the scene.
+Drawn at twice the resolution with integer rasterisation on coordinates rounded to 1/16 pixel, then halved, so the
+bytes are the same on every machine. Colours are premultiplied by coverage. Knows nothing about the rest of the scene.
 """
 
 from __future__ import annotations
@@ -21,18 +21,33 @@ cv2.setNumThreads(1)
 OVERSAMPLE = 2
 SHIFT = 4  # bits of a pixel's fraction
 OUTLINE = 0.0075  # of the image's height
+ROUND_UP = (
+    0.75  # oversampled pixels by which an anti-aliased fill reaches over its outline; taken back, or small is fat
+)
 LIT_INSET, LIT_SHIFT = 0.17, 0.13  # of a part's thickness: how far the lit side stays inside, and towards the light
 Image = NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A drawn object: rgba [h, w, 4] uint8 (premultiplied), its top left pixel in the image, and its bounding box there."""
+    """A drawn object: rgba [h, w, 4] uint8 (premultiplied) and where in the image it lies."""
 
     rgba: Image
     left: int
     top: int
     box: tuple[float, float, float, float]  # x0 y0 x1 y1 of the outlines, in pixels
+
+
+def halve(image: Image) -> Image:
+    """Each 2 x 2 block's mean, rounded half up; uint8 with even sides."""
+    rows, columns = image.shape[:2]
+    small: Image = np.asarray(cv2.resize(image, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA), np.uint8)
+    return small
+
+
+def look_up(image: Image, table: Image) -> Image:
+    """[h, w, 3] with each channel's values replaced through table [1, 256, 3]."""
+    return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
 def _hash_noise(rows: int, columns: int, seed: int) -> Image:
@@ -89,7 +104,8 @@ def _draw_pieces(
         run = [piece]
         while index + len(run) < len(pieces):
             other = pieces[index + len(run)]
-            if other.part is not part and (not piece.clip or other.clip != piece.clip or other.part.alpha != part.alpha):
+            alike = piece.clip and other.clip == piece.clip and other.part.alpha == part.alpha
+            if other.part is not part and not alike:
                 break
             run.append(other)
         index += len(run)
@@ -131,16 +147,16 @@ def _highlights(rings: NDArray[np.int32], template: Template, shape: tuple[int, 
 
 
 def paint(thing: SceneObject, template: Template, colors: ObjectColors, unit_height: float, size: int) -> Layer:
-    """Draws an object whose neutral height is `unit_height` (a fraction of the image's height) for an image of `size` pixels."""
+    """Draws an object for an image of `size` pixels; its neutral pose is `unit_height` (of the image's height) high."""
     points, growth = shape_points(template, thing.roundness, thing.elongation, thing.part_scale)
     unit = unit_height * size * OVERSAMPLE
     low, high = points.min(axis=0), points.max(axis=0)
     width = OUTLINE * size * OVERSAMPLE
     width = min(width, 0.03 * unit)
     stacked = np.empty((3, *points.shape))
-    stacked[0] = points + template.normals * (width / unit)
-    stacked[1] = points
-    stacked[2] = points - template.normals * (template.reach * growth * LIT_INSET)
+    stacked[0] = points + template.normals * ((width - ROUND_UP) / unit)
+    stacked[1] = points - template.normals * (ROUND_UP / unit)
+    stacked[2] = points - template.normals * (template.reach * growth * LIT_INSET + ROUND_UP / unit)
     flip = 1.0 if thing.facing == "right" else -1.0
     centre = 0.5 * (low[0] + high[0])
     stacked -= np.array([centre, low[1]])
@@ -159,7 +175,7 @@ def paint(thing: SceneObject, template: Template, colors: ObjectColors, unit_hei
     stacked -= np.array([left, top])
     rings = np.rint(stacked * (1 << SHIFT)).astype(np.int32)
     canvas = _draw_pieces(rings, template, colors, (rows * 2, columns * 2), unit)
-    rgba = cv2.resize(canvas, (columns, rows), interpolation=cv2.INTER_AREA)
+    rgba = halve(canvas)
 
     # Soft light: brighter above. Premultiplied, so a factor below 1 keeps colour <= coverage.
     ramp = 256 - (np.arange(rows, dtype=np.int32) * 52) // rows
@@ -174,8 +190,8 @@ def paint(thing: SceneObject, template: Template, colors: ObjectColors, unit_hei
         color = color + darker + lighter
     if thing.gloss > 0.02:
         glow = _highlights(rings, template, (rows * 2, columns * 2), thing.gloss)
-        shine = cv2.resize(glow, (columns, rows), interpolation=cv2.INTER_AREA)[:, :, None].astype(np.int32)
+        shine = halve(glow)[:, :, None].astype(np.int32)
         color = color + (((alpha - color) * shine) >> 8)
     rgba[:, :, :3] = color
-    x0, y0 = (left + low[0] - left + 0.5) / 2, (low[1] + 0.5) / 2
+    x0, y0 = (low[0] + 0.5) / 2, (low[1] + 0.5) / 2
     return Layer(rgba, left // 2, top // 2, (x0, y0, (high[0] + 0.5) / 2, (high[1] + 0.5) / 2))

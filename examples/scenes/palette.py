@@ -1,4 +1,4 @@
-"""Colours: an object's own colour and the drawing's colour names become RGB, and the light of a scene becomes a lookup table.
+"""Colours to RGB: an object's own colour and its drawing's names, and a scene's light as a lookup table.
 
 Scalar maths only, so that the bytes are the same on every machine.
 """
@@ -11,7 +11,8 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.scenes.grammar import Drawing, explicit_color
+from examples.scenes.colors import explicit_color
+from examples.scenes.grammar import Drawing
 from examples.scenes.scene import SceneObject
 
 RGB = tuple[int, int, int]

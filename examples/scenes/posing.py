@@ -1,7 +1,7 @@
 """A drawing in one pose as arrays: every outline point of every part, and how it moves with the attributes.
 
-Attributes act linearly on these arrays (a morph towards angular or round, a scaling about an anchor, a stretch), so drawing an object
-takes a handful of array operations however many parts it has. Knows nothing about colours or pixels.
+Attributes act linearly on these arrays (a morph towards angular or round, a scaling about an anchor, a stretch), so
+drawing an object takes a handful of array operations however many parts it has. Knows nothing about colours or pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import math
 import numpy as np
 
 from examples.scenes.grammar import Drawing, Part
-from examples.scenes.shapes import SHAPES, Points, Ring, faceted, normals, rounded, subdivide, thickness
+from examples.scenes.outlines import GRID, Points, faceted, normals, on_grid, rounded, subdivide, thickness
+from examples.scenes.shapes import SHAPES, Ring
 
 Affine = tuple[float, float, float, float, float, float]  # a b tx, c d ty
 FACETS = 7  # corners of a wholly angular oval
@@ -53,7 +54,9 @@ def _compose(outer: Affine, inner: Affine) -> Affine:
     return (a * e + b * g, a * f + b * h, a * ux + b * uy + tx, c * e + d * g, c * f + d * h, c * ux + d * uy + ty)
 
 
-def _turn(degrees: float, pivot: tuple[float, float], dx: float = 0, dy: float = 0, sx: float = 1, sy: float = 1) -> Affine:
+def _turn(
+    degrees: float, pivot: tuple[float, float], dx: float = 0, dy: float = 0, sx: float = 1, sy: float = 1
+) -> Affine:
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     px, py = pivot
     a, b, c, d = cos * sx, -sin * sy, sin * sx, cos * sy
@@ -108,7 +111,8 @@ def _posed(drawing: Drawing, pose: str) -> list[tuple[Part, list[Ring], Affine]]
 
 def bounds(drawing: Drawing, pose: str) -> tuple[float, float, float, float]:
     """x0, y0, x1, y1 of a pose in the drawing's own units, clipped parts left out."""
-    points = [point for part, rings, _ in _posed(drawing, pose) if part.clip is None for ring in rings for point in ring]
+    shown = [rings for part, rings, _ in _posed(drawing, pose) if part.clip is None]
+    points = [point for rings in shown for ring in rings for point in ring]
     xs, ys = [x for x, _ in points], [y for _, y in points]
     return min(xs), min(ys), max(xs), max(ys)
 
@@ -135,7 +139,7 @@ def build_template(drawing: Drawing, neutral: str, pose: str) -> Template:
             if part.feature is not None:
                 anchor, feature = _apply(affine, [part.feature])[0], 1.0
             corners = FACETS if thick > 0.05 else 5
-            morphs = part.clip is None and part.shape not in ("line", "dashes", "star", "ring")
+            morphs = thick > 0.012 and part.clip is None and part.shape not in ("line", "dashes", "star", "ring")
             still = np.zeros_like(points)
             rows.append(
                 (
@@ -155,9 +159,17 @@ def build_template(drawing: Drawing, neutral: str, pose: str) -> Template:
             rings_of[""] = tuple(spans)
         if part.id:
             rings_of[part.id] = tuple(spans)
-    columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
+    columns = [on_grid(np.concatenate(column)) for column in zip(*rows, strict=True)]
     stretch_x = drawing.stretch == "x" if drawing.stretch else (x1 - x0) > 1.15 * (y1 - y0)
-    return Template(*columns, pieces=tuple(pieces), stretch_x=stretch_x, air=pose in drawing.air)
+    points, to_angular, to_round, outward, reach, anchors, features = columns
+    return Template(
+        points, to_angular, to_round, outward, reach, anchors, features, tuple(pieces), stretch_x, pose in drawing.air
+    )
+
+
+def _power(base: float, amount: float) -> float:
+    """base ** -1 at 0, 1 at 0.5, base at 1; rounded like the points."""
+    return round(math.pow(base, 2 * amount - 1) * GRID) / GRID
 
 
 def shape_points(template: Template, roundness: float, elongation: float, part_scale: float) -> tuple[Points, Points]:
@@ -167,12 +179,12 @@ def shape_points(template: Template, roundness: float, elongation: float, part_s
         points = points + template.to_angular * ((0.5 - roundness) * 2)
     elif roundness > 0.5:
         points = points + template.to_round * ((roundness - 0.5) * 2)
-    factor = math.pow(PART_SCALE, 2 * part_scale - 1) - 1
+    factor = _power(PART_SCALE, part_scale) - 1
     growth = 1 + template.feature * factor
     if factor:
         points = template.anchors + (points - template.anchors) * growth
     if elongation != 0.5:
-        longer = math.pow(STRETCH, 2 * elongation - 1)
+        longer = _power(STRETCH, elongation)
         wide = longer if template.stretch_x else 1 / longer
         points = points * np.array([wide, 1 / wide])
     return points, growth

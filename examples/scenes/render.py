@@ -1,7 +1,8 @@
 """A scene to pixels: the image, who is where in it, and which pixels each object may have touched.
 
-Deterministic: the same scene gives the same bytes in every process and on every machine (integer rasterisation, no random numbers but
-hashes of the scene's seeds). Objects touch the picture only within their extents, so editing one leaves all else identical.
+Deterministic: the same scene gives the same bytes in every process and on every machine (integer rasterisation, no
+random numbers but hashes of the scene's seeds). Objects touch the picture only within their extents, so editing one
+leaves all else identical.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.scenes.backgrounds import draw_background
+from examples.scenes.backgrounds import CIRCLE, draw_background
 from examples.scenes.catalog import ObjectType, load_catalog
-from examples.scenes.paint import SHIFT, Image, Layer, paint
+from examples.scenes.paint import SHIFT, Image, Layer, look_up, paint
 from examples.scenes.palette import ObjectColors, light_table
 from examples.scenes.posing import Template, build_template
 from examples.scenes.scene import Scene, SceneObject
@@ -30,7 +31,7 @@ class Rendered:
     image: Image  # [s, s, 3] RGB
     mask: Image  # [s, s]: 0 background, i + 1 scene.objects[i]
     boxes: NDArray[np.float32]  # [n, 4] x0 y0 x1 y1 in pixels of the visible part; zeros where nothing is visible
-    visible: NDArray[np.float32]  # [n] visible share of the whole silhouette, what lies outside the image counted as hidden
+    visible: NDArray[np.float32]  # [n] visible share of the silhouette; what lies outside the image is hidden
     extents: NDArray[np.bool_]  # [n, s, s] where the object or its shadow may have changed the image
 
 
@@ -60,7 +61,7 @@ def _shadow(image: Image, extent: NDArray[np.bool_], thing: SceneObject, layer: 
     shade = np.zeros((bottom - top, right - left), np.uint8)
     centre = np.array([centre_x - left - 0.5, centre_y - top - 0.5])
     for share, power in ((1.2, 26), (1.0, 58), (0.8, 92)):
-        ring = centre + UNIT_CIRCLE * np.array([reach * share, depth * share])
+        ring = centre + CIRCLE * np.array([reach * share, depth * share])
         points = np.rint(ring * (1 << SHIFT)).astype(np.int32)
         cv2.fillPoly(shade, [points], (power // 2 if air else power,), cv2.LINE_AA, SHIFT)
     part = image[top:bottom, left:right]
@@ -70,13 +71,14 @@ def _shadow(image: Image, extent: NDArray[np.bool_], thing: SceneObject, layer: 
 
 
 def _composite(image: Image, layer: Layer, size: int) -> tuple[slice, slice, slice, slice] | None:
-    """Lays a premultiplied layer over the image; (rows, columns) of the image and of the layer, or None if it lies outside."""
+    """Lays a layer over the image; rows and columns of the image, then of the layer; None if it lies outside."""
     rows, columns = layer.rgba.shape[:2]
     y0, x0 = max(layer.top, 0), max(layer.left, 0)
     y1, x1 = min(layer.top + rows, size), min(layer.left + columns, size)
     if y1 <= y0 or x1 <= x0:
         return None
-    inside = slice(y0, y1), slice(x0, x1), slice(y0 - layer.top, y1 - layer.top), slice(x0 - layer.left, x1 - layer.left)
+    top, left = layer.top, layer.left
+    inside = slice(y0, y1), slice(x0, x1), slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
     source = layer.rgba[inside[2], inside[3]]
     part = image[inside[0], inside[1]]
     under = part * (255 - source[:, :, 3:].astype(np.uint16)) + 127
@@ -108,7 +110,7 @@ def render(scene: Scene, size: int = 96) -> Rendered:
             mask[rows, columns][solid[layer_rows, layer_columns]] = index + 1
             extents[index, rows, columns] |= layer.rgba[layer_rows, layer_columns, 3] > 0
     if scene.light != "day":
-        image = cv2.LUT(image, light_table(scene.light))
+        image = look_up(image, light_table(scene.light))
     boxes = np.zeros((count, 4), np.float32)
     visible = np.zeros(count, np.float32)
     counts = np.bincount(mask.ravel(), minlength=count + 1)
@@ -120,12 +122,3 @@ def render(scene: Scene, size: int = 96) -> Rendered:
             columns_found = np.flatnonzero(found.any(axis=0))
             boxes[index] = (columns_found[0], rows_found[0], columns_found[-1] + 1, rows_found[-1] + 1)
     return Rendered(image, mask, boxes, visible, extents)
-
-
-def _circle(count: int) -> NDArray[np.float64]:
-    import math
-
-    return np.array([(math.cos(2 * math.pi * i / count), math.sin(2 * math.pi * i / count)) for i in range(count)])
-
-
-UNIT_CIRCLE = _circle(20)

@@ -1,8 +1,8 @@
-"""Primitives to closed outlines: each shape of the drawing grammar becomes polygons of float64 points, y pointing up.
+"""Primitives to closed outlines: each shape of the drawing grammar becomes rings of points, y pointing up.
 
-Every outline is a single closed, counter-clockwise ring, so strokes and rings are polygons as well and the renderer knows one
-operation: fill. Knows nothing about colours, poses or pixels.
+Strokes and hoops are closed rings as well, so the renderer knows one operation: fill.
 Trigonometry is done on Python floats: numpy's vectorised versions may differ between machines.
+Knows nothing about colours, poses or pixels.
 """
 
 from __future__ import annotations
@@ -10,14 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-Points = NDArray[np.float64]
 Ring = list[tuple[float, float]]
 
 OVAL_POINTS = 32  # a circle of 100 px radius then deviates by 0.5 px, which nobody sees
-MITER = 1.6  # limit of how far a corner may be pushed out, as a multiple of the offset
 
 
 class ShapeError(ValueError):
@@ -256,81 +251,3 @@ SHAPES: dict[str, Callable[[Sequence[float], Mapping[str, float]], list[Ring]]] 
     "spots": spots,
     "stripes": stripes,
 }
-
-
-def area(points: Points) -> float:
-    """Signed area; positive for counter-clockwise rings."""
-    x, y = points[:, 0], points[:, 1]
-    return float(0.5 * (x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
-
-
-def subdivide(ring_points: Ring, least: int) -> Points:
-    """Counter-clockwise ring with at least `least` points: long edges are cut, corners stay."""
-    points = np.array(ring_points, dtype=np.float64)
-    if area(points) < 0:
-        points = points[::-1]
-    if len(points) >= least:
-        return points
-    following = np.roll(points, -1, axis=0)
-    delta = following - points
-    lengths = np.sqrt(delta[:, 0] * delta[:, 0] + delta[:, 1] * delta[:, 1])
-    unit = float(lengths.sum()) / least or 1.0
-    pieces = []
-    for i in range(len(points)):
-        cuts = max(1, round(float(lengths[i]) / unit))
-        pieces.extend(points[i] + delta[i] * (step / cuts) for step in range(cuts))
-    return np.array(pieces)
-
-
-def normals(points: Points) -> Points:
-    """Outward direction at each point of a counter-clockwise ring, lengthened at corners so that edges move evenly."""
-    ahead = np.roll(points, -1, axis=0) - points
-    length = np.sqrt(ahead[:, 0] * ahead[:, 0] + ahead[:, 1] * ahead[:, 1])
-    length[length == 0] = 1.0
-    after = np.stack([ahead[:, 1] / length, -ahead[:, 0] / length], axis=1)
-    both = after + np.roll(after, 1, axis=0)
-    squared = (both[:, 0] * both[:, 0] + both[:, 1] * both[:, 1])[:, None]
-    squared = np.maximum(squared, 2.0 / MITER)
-    scaled: Points = both * (2.0 / squared)
-    return scaled
-
-
-def thickness(points: Points) -> float:
-    """Twice the area over the perimeter: the radius of a disc, the width of a band."""
-    delta = np.roll(points, -1, axis=0) - points
-    perimeter = float(np.sqrt(delta[:, 0] * delta[:, 0] + delta[:, 1] * delta[:, 1]).sum())
-    return 2 * abs(area(points)) / perimeter if perimeter else 0.0
-
-
-def faceted(points: Points, corners: int) -> Points:
-    """Each point moved onto the polygon through `corners` of the ring's points, grown to keep the ring's area."""
-    count = len(points)
-    if count <= corners:
-        return points.copy()
-    chosen = [(i * count) // corners for i in range(corners)]
-    result = points.copy()
-    for k, start in enumerate(chosen):
-        stop = chosen[k + 1] if k + 1 < corners else count
-        first, last = points[start], points[stop % count]
-        for i in range(start, stop):
-            result[i] = first + (last - first) * ((i - start) / (stop - start))
-    centre = points.mean(axis=0)
-    shrunk = abs(area(result))
-    growth = min(1.25, math.sqrt(abs(area(points)) / shrunk)) if shrunk else 1.0
-    grown: Points = centre + (result - centre) * growth
-    return grown
-
-
-def rounded(points: Points) -> Points:
-    """The ring smoothed and a little swollen: boxes become cushions, limbs become plump."""
-    smooth = points
-    for _ in range(max(2, len(points) // 5)):
-        smooth = 0.5 * smooth + 0.25 * (np.roll(smooth, 1, axis=0) + np.roll(smooth, -1, axis=0))
-    reach_before = points.max(axis=0) - points.min(axis=0)
-    reach_after = smooth.max(axis=0) - smooth.min(axis=0)
-    reach_after[reach_after == 0] = 1.0
-    centre = 0.5 * (points.max(axis=0) + points.min(axis=0))
-    middle = 0.5 * (smooth.max(axis=0) + smooth.min(axis=0))
-    smooth = centre + (smooth - middle) * (reach_before / reach_after)
-    swollen: Points = smooth + normals(smooth) * (0.16 * thickness(points))
-    return swollen
