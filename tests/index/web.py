@@ -72,7 +72,7 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(delay: float = 3.0) -> Iterator[Web]:
+def serve(delay: float = 8.0) -> Iterator[Web]:
     """A running server on a free port of 127.0.0.1."""
     web = Web(delay)
     thread = threading.Thread(target=web.serve_forever, daemon=True)
