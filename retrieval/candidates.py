@@ -1,4 +1,4 @@
-"""Candidates: what the searches returned for each concept, as flat arrays (30 bytes a candidate).
+"""Candidates: what the searches returned for each concept, as flat arrays (27 bytes a candidate).
 
 Merges the hits of a concept's prompts. Knows no rules, no store and no files beyond its own Parquet form.
 """
