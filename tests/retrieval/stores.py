@@ -84,7 +84,7 @@ def make_store(
         files = {}
         for kind, data in (("image", image), ("text", text)):
             if data is not None:
-                target = store / paths[kind]  # type: ignore[index]  # mypy widens the tuple of literals
+                target = store / paths[kind]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 np.save(target, data[first:last])
                 files[kind] = _record(store, target)
