@@ -180,7 +180,8 @@ def _conditions(who: Speaker) -> list[Said]:
             text, facts = f"{text}, {seen_from[0]}", facts + seen_from[1]
         found.append((text, facts))
     elif seen_from is not None:
-        found.append((f"the room is {seen_from[0]}", [*seen_from[1], ("indoors", True)]))
+        how = seen_from[0].removeprefix("seen ")
+        found.append((f"the room is seen {how}", [*seen_from[1], ("indoors", True)]))
     else:
         indoor = load_catalog().places[who.scene.place].indoor
         found.append((f"the picture was taken {'indoors' if indoor else 'outdoors'}", [("indoors", indoor)]))
