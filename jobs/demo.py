@@ -252,19 +252,20 @@ def _shows(extra: str, concept: str) -> bool:
 
 def _curves(store: EmbeddingStore) -> list[RecallCurve]:
     from index.search_index import open_index
+    from jobs.index import MODALITIES
 
     curves = []
-    for modality in ("image", "text"):
-        recall = open_index(store, modality).recall
-        points = recall["curve"]
+    for modality in MODALITIES["both"]:
+        contract = open_index(store, modality).manifest.recall
+        points = contract.curve
         curves.append(
             RecallCurve(
                 modality,
-                [point["ef_search"] for point in points],
-                [point["recall_at_10"] for point in points],
-                [point["recall_at_100"] for point in points],
-                recall["ef_search"],
-                recall["target"],
+                [point.efSearch for point in points],
+                [point.recall_10 for point in points],
+                [point.recall_100 for point in points],
+                contract.efSearch,
+                contract.asked,
             )
         )
     return curves

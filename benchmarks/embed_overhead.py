@@ -1,0 +1,125 @@
+"""Embedding: rows/s of the whole job over the bare image and text encoders on tensors in memory.
+
+Run as: python benchmarks/embed_overhead.py [--quick]
+
+The job reads tars, decodes and scales JPEGs, tokenizes, encodes, hashes and writes a store's part; the bare encoders get
+the same rows as ready tensors in batches of the same size. Both run in this process with the same threads, turn about on
+items of the same rows, and the median of the ratios of neighbouring runs counts: the steady state, without the start of
+processes. First a random-weight ViT-B-32 on 256 x 256 pictures, then the small CLIP of the embedded world on its 96 x 96
+ones, where decoding weighs more: for it the parts that are not encoding are timed alone, to say what bounds it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import torch
+
+from examples.scenes.tars import write_split
+from index.corpus import list_items, read_item
+from index.embed_item import EmbedConfig, embed_item
+from index.encoders import Encoder, load_encoder
+from index.images import decode_image
+from index.model_spec import ModelSpec
+from index.samples import Sample, ShardItem
+
+TARGET = 0.9
+BATCH = 64
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds: about two minutes on 2 cores")
+    quick = parser.parse_args().quick
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        vit = ModelSpec("ViT-B-32", random_seed=0)
+        small = ModelSpec(model_dir=str(ROOT / "examples" / "scenes" / "model"))
+        figures |= compare("vit_b_32", vit, Path(folder) / "large", 256, 128 if quick else 256, 3 if quick else 7)
+        figures |= compare("small_clip", small, Path(folder) / "small", 96, 1024, 5 if quick else 11)
+        figures |= parts(small, Path(folder) / "small")
+    targets = {"vit_b_32_ratio": TARGET}
+    holds = figures["vit_b_32_ratio"] >= TARGET
+    print(json.dumps({"name": "embed_overhead", "figures": figures, "targets": targets, "holds": holds}))
+    return 0
+
+
+def compare(name: str, model: ModelSpec, folder: Path, size: int, rows: int, rounds: int) -> dict[str, float]:
+    """Rows/s of the job and of the bare encoders, and their ratio."""
+    corpus = folder / "corpus"
+    write_split("corpus", corpus, rows, shard_size=rows, size=size, progress=lambda _: None)
+    config = EmbedConfig(str(corpus), str(folder / "store"), model, batch_size=BATCH)
+    (item,) = list_items(str(corpus))
+    encoder = load_encoder(model)
+    pixels, tokens = in_memory(encoder, item)
+
+    def job() -> None:
+        assert embed_item(item, config).rows == rows
+
+    def bare() -> None:
+        for start in range(0, rows, BATCH):
+            encoder.encode_pixels(pixels[start : start + BATCH])
+            encoder.encode_tokens(tokens[start : start + BATCH])
+
+    bare()  # the first pass of either pays for memory and threads
+    job_times, bare_times = [], []
+    for number in range(rounds):
+        for call, times in ((job, job_times), (bare, bare_times))[:: 1 if number % 2 else -1]:
+            times.append(timed(call))
+    ratios = [alone / whole for whole, alone in zip(job_times, bare_times, strict=True)]
+    return {
+        f"{name}_ratio": round(statistics.median(ratios), 3),
+        f"{name}_job_rows_per_second": round(rows / statistics.median(job_times), 1),
+        f"{name}_bare_rows_per_second": round(rows / statistics.median(bare_times), 1),
+    }
+
+
+def in_memory(encoder: Encoder, item: ShardItem) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], torch.Tensor]:
+    """An item's rows as the encoders take them."""
+    samples = samples_of(item)
+    pixels = np.stack([encoder.to_pixels(decode_image(sample.image)) for sample in samples])
+    return pixels, encoder.tokenize([sample.caption for sample in samples]).ids
+
+
+def samples_of(item: ShardItem) -> list[Sample]:
+    """What reading an item gives; the drawn corpus has no rejects."""
+    return [entry for entry in read_item(item) if isinstance(entry, Sample)]
+
+
+def parts(model: ModelSpec, folder: Path) -> dict[str, float]:
+    """Rows/s of what the job does besides encoding, each alone on one thread: the least of them bounds the small model."""
+    encoder = load_encoder(model)
+    (item,) = list_items(str(folder / "corpus"))
+    samples = samples_of(item)
+    images = [decode_image(sample.image) for sample in samples]
+    work: dict[str, Callable[[], object]] = {
+        "read": lambda: samples_of(item),
+        "decode": lambda: [decode_image(sample.image) for sample in samples],
+        "scale": lambda: [encoder.to_pixels(image) for image in images],
+        "tokenize": lambda: encoder.tokenize([sample.caption for sample in samples]),
+    }
+    return {f"small_clip_{name}_rows_per_second": round(len(samples) / timed(call)) for name, call in work.items()}
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
