@@ -66,11 +66,15 @@ def _whole(who: Speaker) -> Said:
     """All units, one with an adjective or an action, and the place."""
     parts: list[str] = []
     facts: list[Fact] = []
+    done: set[int] = set()  # targets of actions told already
     for unit in shuffled(who.rng, who.units):
+        if done.issuperset(unit):
+            continue
         text, stated = mention(who, unit, int(who.rng.random() * 2.4), name=0.5)
         text = text.rstrip(",")
         if who.rng.random() < 0.35 and (action := doing(who, unit, 0)) is not None:
             text, stated = f"{text} {action[0]}", stated + action[1]
+            done |= {fact[3] for fact in action[1] if fact[0] == "action"}
         parts.append(text)
         facts += stated
     where = place(who)

@@ -76,7 +76,8 @@ def clean_captions(who: Speaker) -> list[Said]:
                 break
     while len(found) < CLEAN:  # a lone plain thing: other openings, then other numbers of adjectives
         text, facts = _full(who, plain=len(found) % 2 == 0)
-        found.setdefault(_opened(who, text, 1.0), facts)
+        opened = text.startswith((*_STARTS, "there are"))
+        found.setdefault(text if opened else _opened(who, text, 1.0), facts)
     finished = [(_finished(who, text), facts) for text, facts in found.items()]
     return sorted(finished, key=lambda said: len(said[0]))
 
