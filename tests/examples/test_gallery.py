@@ -7,6 +7,7 @@ import io
 import re
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from examples.scenes.captions import captions
@@ -25,7 +26,8 @@ def test_a_figure_holds_its_picture_unchanged_and_escapes_its_label() -> None:
     assert "&lt;b&gt; &amp; co" in text
 
 
-def test_every_attribute_and_every_place_is_shown() -> None:
+def test_every_attribute_and_every_place_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("examples.scenes.gallery.SIZE", 32)
     attributes, places = "".join(attributes_section()), "".join(places_section())
     assert all(f"<h3>{name}</h3>" in attributes for name in ATTRIBUTES)
     assert all(place.phrase in places for place in load_catalog().places.values())
