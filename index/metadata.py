@@ -76,7 +76,7 @@ class MetadataFiles:
     """Random access to the rows of many Parquet files, a bounded number of which stay open. Safe for threads."""
 
     def __init__(self, path_of: Callable[[int], Path], rows: Sequence[int], columns: Mapping[str, str]) -> None:
-        """`path_of` gives a part's file, `rows` its count; `columns` maps our column names to the files' own, for foreign tables; others are called as they are."""
+        """`path_of` gives a part's file, `rows` its count; `columns` maps our names to a foreign table's own."""
         self._path_of = path_of
         self._rows = rows
         self._own_names = columns

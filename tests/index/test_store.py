@@ -58,7 +58,7 @@ def own_store(tmp_path: Path) -> Path:
     return write_store(tmp_path / "store", counts=(5, 7))
 
 
-def all_vectors(store: EmbeddingStore) -> np.ndarray:  # type: ignore[type-arg]
+def all_vectors(store: EmbeddingStore) -> np.ndarray:
     return np.concatenate([np.asarray(store.embeddings("image", part)) for part in range(len(store.parts))])
 
 
