@@ -49,8 +49,8 @@ class Split:
 SPLITS: dict[str, Split] = {
     split.name: split
     for split in (
-        # 20 rare and 8 absent types of 0.005% each: about ten occurrences of each in 120,000 scenes.
-        Split("pretrain", 120_000, "the scenes the small CLIP was trained on", {
+        # 20 rare and 8 absent types of 0.005% each: about ten occurrences of each in 100,000 scenes.
+        Split("pretrain", 100_000, "the scenes the small CLIP was trained on", {
             "rare": 0.001, "absent": 0.0004, "made_up": 0.03
         }),
         Split("corpus", 20_000, "the demo corpus", {"rare": 0.13, "absent": 0.0, "made_up": 0.04}, stories=0.08),
