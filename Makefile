@@ -20,8 +20,8 @@ check: lint test
 
 # uv installs from a linked cache, so a second .venv costs seconds; without uv on PATH, pip brings it into .venv.
 $(STAMP): requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	test "$(UV)" = uv || test -x $(UV) || $(BIN)/python -m pip install --quiet uv
+	test -x $(BIN)/python || if test $(UV) = uv; then uv venv --quiet --python 3.11 .venv; else $(PYTHON) -m venv .venv; fi
+	test $(UV) = uv || test -x $(UV) || $(BIN)/python -m pip install --quiet uv
 	$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@

@@ -76,7 +76,8 @@ def start_ray(object_store_memory: int | None = None) -> None:
         folders = [next(iter(importlib.import_module(name).__path__)) for name in ROOT_PACKAGES]
         ray.init(runtime_env={"py_modules": folders}, **quiet)
     else:
-        ray.init(num_cpus=usable_cores(), include_dashboard=False, object_store_memory=object_store_memory, **quiet)
+        own = {"num_cpus": usable_cores(), "object_store_memory": object_store_memory, "include_dashboard": False}
+        ray.init(address="local", **own, **quiet)  # "local": never somebody else's Ray that happens to run here
 
 
 def _quiet_context() -> Any:
