@@ -170,7 +170,7 @@ def _curve(log: Sequence[dict[str, Any]], path: Path) -> None:
     width = max(1, len(log) // 40)
     smooth = np.convolve(losses, np.ones(width) / width, "valid")
     axes.plot(steps[width - 1 :], smooth, color="#1f4e79", label="running mean")
-    axes.set(xlabel="step (batch of 256)", ylabel="contrastive loss", yscale="log")
+    axes.set(xlabel="step", ylabel="contrastive loss", yscale="log")
     axes.legend()
     figure.savefig(path, dpi=90)
 

@@ -2,8 +2,12 @@
 
     python -m examples.scenes.train_clip --data FOLDER --out examples/scenes/model --minutes 60
 
-`FOLDER` is filled by `train_data.prepare` when it is empty. A killed run goes on from its last checkpoint. bfloat16
-where the processor has it; on a GPU the same command takes minutes. The evaluation is `model_card.py`'s.
+`FOLDER` is filled by `train_data.prepare` when it is empty. A killed run goes on from its last checkpoint. On a CPU, one
+process a core with gradients averaged is faster than one process with many threads, since the tensors are small:
+
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m examples.scenes.train_clip --data FOLDER
+
+The evaluation is `model_card.py`'s.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import shutil
 import time
 from pathlib import Path
@@ -19,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from open_clip.model import CLIP
 from open_clip.transformer import PatchDropout
@@ -48,11 +54,11 @@ MODEL = {
 # Share of training captions by kind: alt text, one of five clean ones, dense, one object's phrase.
 CAPTION_SHARES = (0.2, 0.55, 0.15, 0.1)
 PATCH_DROPOUT = 0.5  # FLIP (arXiv 2212.00794): half the patches, twice the images; the last fifth sees all
-BATCH = 256
+BATCH = 128  # on a CPU, where steps are few, twice the steps beat twice the batch
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.1
-SHORT_TEXT = 26  # tokens; nine in ten captions are shorter, dense ones take 40 to 64
-WARMUP = 300
+TEXT_BOUNDS = (12, 26)  # tokens: half of the captions are shorter than the first; dense ones take 40 to 64
+WARMUP = 150
 CHECKPOINT_EVERY = 250
 
 
@@ -68,11 +74,11 @@ def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def encode_mixed(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
-    """`encode_text` with short and long texts apart, so that a few dense captions don't pad all others."""
+    """`encode_text` with texts of like length together, so that a few dense captions don't pad all others."""
     lengths = (tokens != 0).sum(1)
-    long = lengths > SHORT_TEXT
+    kind = torch.bucketize(lengths, torch.tensor(TEXT_BOUNDS, device=tokens.device))
     features = tokens.new_zeros((len(tokens), MODEL["embed_dim"]), dtype=torch.float32)  # type: ignore[call-overload]
-    for rows in (torch.nonzero(~long)[:, 0], torch.nonzero(long)[:, 0]):
+    for rows in (torch.nonzero(kind == place)[:, 0] for place in range(len(TEXT_BOUNDS) + 1)):
         if len(rows):
             part = encode_text(model, tokens[rows, : int(lengths[rows].max())])
             features = features.index_copy(0, rows, part.float())
@@ -135,9 +141,24 @@ def export(model: CLIP, data: Path, out: Path, log: list[dict[str, Any]], about:
     (out / "training.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
+def average_gradients(model: CLIP) -> None:
+    """Replace every gradient by its mean over the processes, in one exchange."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    place = 0
+    for gradient in gradients:
+        gradient.copy_(flat[place : place + gradient.numel()].view_as(gradient))
+        place += gradient.numel()
+
+
 def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH, seed: int = 0) -> CLIP:
     """Train for `steps` steps, or until `minutes` are over (the cosine then ends early), and export the model."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    rank, workers = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if workers > 1:
+        dist.init_process_group("gloo")
     torch.manual_seed(seed)
     vision = {**MODEL["vision_cfg"], "patch_dropout": PATCH_DROPOUT}  # type: ignore[dict-item]
     text = {name: value for name, value in MODEL["text_cfg"].items()}  # type: ignore[attr-defined]
@@ -156,11 +177,16 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
         step, seconds, log = state["step"], state["seconds"], json.loads(state["log"])
     # On CPU the fused attention's backward pass is slower than plain matrix products at 65 tokens.
     attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
-    bar = tqdm(total=1.0, initial=0.0, desc="training", bar_format="{l_bar}{bar}| {postfix}")
+    torch.manual_seed(seed + 1000 * step + rank)  # of the patches that are dropped
+    bar = tqdm(total=1.0, desc="training", bar_format="{l_bar}{bar}| {postfix}", disable=rank > 0)
     started = time.monotonic() - seconds
     with attention:
         while True:
             seconds = time.monotonic() - started
+            if workers > 1:  # all processes go by the first one's clock
+                clock = torch.tensor([seconds])
+                dist.broadcast(clock, 0)
+                seconds = clock.item()
             done = max(step / steps, seconds / (60 * minutes))
             if done >= 1:
                 break
@@ -170,11 +196,13 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
             dropout = model.visual.patch_dropout
             if isinstance(dropout, PatchDropout):
                 dropout.prob = PATCH_DROPOUT if done < 0.8 else 0.0
-            loss = contrastive_loss(model, *batches(step, device))
+            loss = contrastive_loss(model, *batches(step * workers + rank, device))
             if not torch.isfinite(loss):
                 raise SystemExit(f"step {step}: the loss is {loss.item()}; the last checkpoint is {checkpoint}")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if workers > 1:
+                average_gradients(model)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             with torch.no_grad():
@@ -185,19 +213,20 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
                 log.append({**row, "logit_scale": round(model.logit_scale.exp().item(), 2)})
                 bar.n = round(done, 3)
                 bar.set_postfix_str(f"step {step} loss {loss.item():.3f} scale {model.logit_scale.exp().item():.1f}")
-            if step % CHECKPOINT_EVERY == 0:
+            if step % CHECKPOINT_EVERY == 0 and rank == 0:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
                 torch.save({**state, "seconds": seconds, "log": json.dumps(log)}, checkpoint.with_suffix(".new"))
                 checkpoint.with_suffix(".new").replace(checkpoint)
     about = {
         "scenes": len(batches.images),
         "steps": step,
-        "batch": batch,
+        "batch": batch * workers,
         "minutes": round(seconds / 60, 1),
-        "hardware": f"{torch.get_num_threads()} threads of a CPU" if device == "cpu" else torch.cuda.get_device_name(),
+        "hardware": f"{workers * torch.get_num_threads()} CPU cores" if device == "cpu" else torch.cuda.get_device_name(),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    export(model, data, out, log, about)
+    if rank == 0:
+        export(model, data, out, log, about)
     return model.eval()
 
 
