@@ -214,7 +214,7 @@ a laboratory animal: it knows this world and nothing of photographs.
 - Vision: ViT, 96 x 96 pixels, patches of 12 (8 x 8 grid), 8 blocks of width 160. Text: 4 blocks of width 160, context
   64, byte-level BPE of 2,048 tokens. Embedding dimension 512. {about["parameters"]:,} parameters, fp16 safetensors.
 - Loads in plain open_clip: `open_clip.create_model_and_transforms("local-dir:examples/scenes/model")`.
-- Trained on {about["scenes"]:,} scenes, {about["steps"]:,} steps of {about["batch"]}, in {about["minutes"]:.0f} minutes on {about["hardware"]}.
+- Trained on {about["scenes"]:,} scenes, {about["steps"]:,} steps of {about["batch"]}, in {about["minutes"]:.0f} minutes on {about["hardware"]}{"; " + about["note"] if "note" in about else ""}.
 - Captions: 20% alt text (partly wrong, as on the web), 55% clean, 15% dense, 10% one object's phrase.
 - Made again by `python -m examples.scenes.train_clip --data FOLDER`; this card by `python -m examples.scenes.model_card
   examples/scenes/model`. Figures below: `card.json`.
