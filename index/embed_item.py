@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -143,7 +144,7 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
     """
     import torch
 
-    from index.decoding import Decoded, decode_ahead, decode_sample
+    from index.decoding import cut_batches, decode_ahead, decode_sample, run_ahead
     from index.encoders import load_encoder
     from index.part_rows import PartRows
 
@@ -157,19 +158,15 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
     )
     threads = config.decode_threads or torch.get_num_threads()
     part = PartRows(encoder)
-    waiting: list[Decoded] = []
-    # Two batches ahead: one is decoded while the other is encoded.
-    for entry in decode_ahead(
-        read_item(item, config.max_image_bytes), decode, threads, 2 * config.batch_size + threads
-    ):
-        if isinstance(entry, Reject):
-            part.rejects.append(entry)
-            continue
-        waiting.append(entry)
-        if len(waiting) == config.batch_size:
-            part.add(waiting)
-            waiting = []
-    part.add(waiting)
+    # Two batches ahead: while one is encoded, one is ready and one is being decoded.
+    samples = read_item(item, config.max_image_bytes)
+    decoded = decode_ahead(samples, decode, threads, 2 * config.batch_size + threads)
+    with closing(run_ahead(cut_batches(decoded, encoder, config.batch_size), 1)) as ready:
+        for entry in ready:
+            if isinstance(entry, Reject):
+                part.rejects.append(entry)
+            else:
+                part.add(entry)
     summary = ItemSummary(
         number=item.number,
         read=part.rows + len(part.rejects),

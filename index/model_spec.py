@@ -22,6 +22,18 @@ __all__ = ["CONFIG_NAME", "ModelSpec", "check_same_model", "model_identity", "re
 CONFIG_NAME = "open_clip_config.json"
 # open_clip's own order of preference among safetensors (open_clip.factory._find_checkpoint_in_dir).
 _WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
+# Hugging Face's names of tokenizer files; `config.json` says which kind it is where they do not.
+_READ_AT_LOADING = (
+    CONFIG_NAME,
+    "config.json",
+    "tokenizer",
+    "vocab",
+    "merges",
+    "special_tokens",
+    "added_tokens",
+    "spiece",
+    "sentencepiece",
+)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _DECIDES = ("weights", "architecture", "quick_gelu", "preprocessing", "tokenizer")
 
@@ -142,8 +154,8 @@ def _folder_sha256(model_dir: str) -> str:
 
 
 def _small_files(model_dir: str) -> list[Path]:
-    """The configuration and what a tokenizer of its own may read."""
-    return sorted(path for path in Path(model_dir).iterdir() if path.suffix in (".json", ".txt", ".model"))
+    """The configuration and what a tokenizer of its own reads; not a model card or a log of its training."""
+    return sorted(path for path in Path(model_dir).iterdir() if path.name.startswith(_READ_AT_LOADING))
 
 
 @lru_cache(maxsize=8)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 
-from index.decoding import Decoded
+from index.decoding import Batch
 from index.encoders import Encoder
 from index.metadata import METADATA_SCHEMA, REJECTS_SCHEMA, parquet_bytes
 from index.samples import Reject
@@ -45,18 +43,16 @@ class PartRows:
         """Rejects by reason."""
         return dict(sorted(Counter(reject.reason for reject in self.rejects).items()))
 
-    def add(self, batch: Sequence[Decoded]) -> None:
+    def add(self, batch: Batch) -> None:
         """Encode a batch; rows for which the model gives no finite vector are rejected as `encoder_nan`."""
-        if not batch:
-            return
-        image = self._encoder.encode_pixels(np.stack([decoded.pixels for decoded in batch]))
-        text = self._encoder.encode_tokens(torch.stack([decoded.tokens for decoded in batch]))
+        image = self._encoder.encode_pixels(batch.pixels)
+        text = self._encoder.encode_tokens(batch.tokens)
         finite = np.isfinite(np.concatenate([image, text], axis=1)).all(axis=1).tolist()
-        for decoded, is_finite in zip(batch, finite, strict=True):
+        for row, is_finite in zip(batch.rows, finite, strict=True):
             if is_finite:
-                self._metadata.append(decoded.row)
+                self._metadata.append(row)
             else:
-                self.rejects.append(Reject(decoded.row["key"], decoded.row["shard"], "embed", "encoder_nan"))
+                self.rejects.append(Reject(row["key"], row["shard"], "embed", "encoder_nan"))
         keep = np.flatnonzero(finite)
         self._vectors["image"].append(image[keep])
         self._vectors["text"].append(text[keep])

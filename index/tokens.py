@@ -83,13 +83,17 @@ class Tokenizer:
     def _with_open_clip(self, texts: list[str]) -> Tokens:
         if not texts:
             return Tokens(torch.zeros(0, self.context_length, dtype=torch.long), [])
+        inner = self._tokenizer.tokenizer
         with self._lock:
-            ids = self._tokenizer(texts, context_length=self.context_length)
             # With one place more, a text that fits gains padding only.
             longer = self._tokenizer(texts, context_length=self.context_length + 1)
             if getattr(self._tokenizer, "tokenizer_mode", "") == "clips":  # the class token comes last there
-                ends = longer[:, -2] != self._tokenizer.tokenizer.pad_token_id
-                return Tokens(ids, ends.tolist())
-            padding = self._tokenizer.tokenizer.pad_token_id
-        fits = (longer[:, :-1] == ids).all(dim=1) & (longer[:, -1] == padding)
+                ids = self._tokenizer(texts, context_length=self.context_length)
+                return Tokens(ids, (longer[:, -2] != inner.pad_token_id).tolist())
+            overfull = longer[:, -1] != inner.pad_token_id
+            if inner.pad_token_id != inner.eos_token_id and inner.padding_side == "right" and not overfull.any():
+                return Tokens(longer[:, :-1].contiguous(), overfull.tolist())
+            # SigLIP pads with its end mark, so what one place too many holds may be either.
+            ids = self._tokenizer(texts, context_length=self.context_length)
+        fits = (longer[:, :-1] == ids).all(dim=1) & ~overfull
         return Tokens(ids, (~fits).tolist())

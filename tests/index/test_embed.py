@@ -393,7 +393,7 @@ def test_errors_of_reading_and_decoding_come_through_and_closing_ends_the_thread
     running = decode_ahead((sample_of(str(n)) for n in range(10**9)), lambda s: Reject(s.key, "s", "decode", "x"), 2, 4)
     next(running)
     running.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("read", "decode"))]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("ahead", "decode"))]
 
 
 def test_images_wait_for_decoding_within_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
