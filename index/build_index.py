@@ -142,7 +142,8 @@ def plan_index_items(config: IndexConfig) -> list[IndexItem]:
             "rows": [first_row, rows],
             "source": source_hash(store, config.modality, first_row, rows),
         }
-        peak = int(BUILD_PEAK * rows * row_bytes(store.dim, spec.codec, spec.M)) + 3 * 4 * min(ADD_ROWS, rows) * store.dim
+        adding = 3 * 4 * min(ADD_ROWS, rows) * store.dim  # a block in fp32, its copy in faiss, one being read
+        peak = int(BUILD_PEAK * rows * row_bytes(store.dim, spec.codec, spec.M)) + adding
         items.append(IndexItem(number, first_row, rows, spec.codec, hash_json(decides), peak))
     return items
 

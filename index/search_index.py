@@ -55,6 +55,13 @@ class _Shard:
         # Node n stands at position n + the number of skipped positions before it.
         return self.skipped - np.arange(len(self.skipped))
 
+    def search(self, queries: Floats, k: int, ef_search: int, keep: Any | None) -> tuple[Floats, RowIds]:
+        """The k nearest rows of this shard: -inf and -1 where the walk found fewer."""
+        scores, nodes = search_graph(self.graph, queries, k, ef_search, keep)
+        if len(nodes) and np.minimum.reduce(nodes[:, -1]) < 0:
+            scores[nodes < 0] = -np.inf  # faiss's filler is the least float
+        return scores, self.to_rows(nodes)
+
     def to_rows(self, nodes: RowIds) -> RowIds:
         """Row ids of node numbers; -1 stays -1."""
         if not self.first_row and not len(self.skipped):
@@ -108,6 +115,11 @@ class HnswIndex:
         self._pool = ThreadPoolExecutor(min(len(self._shards), self._threads)) if len(self._shards) > 1 else None
 
     @property
+    def graphs(self) -> tuple[Any, ...]:
+        """The faiss indexes of the shards, for whoever wants to call faiss itself; leave them unchanged."""
+        return tuple(shard.graph for shard in self._shards)
+
+    @property
     def shards(self) -> int:
         """Graphs that every query walks through."""
         return len(self._shards)
@@ -153,15 +165,12 @@ class HnswIndex:
 
     def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[Any | None]) -> tuple[Floats, RowIds]:
         """Search each shard and keep the k best of all."""
+        if self._pool is None:
+            return self._shards[0].search(queries, k, ef_search, keeps[0])
 
         def one(shard: _Shard, keep: Any | None) -> tuple[Floats, RowIds]:
-            scores, nodes = search_graph(shard.graph, queries, k, ef_search, keep)
-            if nodes[:, -1].min(initial=0) < 0:
-                scores[nodes < 0] = -np.inf  # faiss's filler is the least float
-            return scores, shard.to_rows(nodes)
+            return shard.search(queries, k, ef_search, keep)
 
-        if self._pool is None:
-            return one(self._shards[0], keeps[0])
         # faiss shares a batch out among threads, a single query it does not: then shards are searched side by side.
         mapped = self._pool.map if len(queries) < self._threads else map
         found = list(mapped(one, self._shards, keeps))
@@ -189,7 +198,7 @@ class HnswIndex:
             unwanted = np.union1d(forgotten, exclude)
             return [shard.keep(unwanted) for shard in self._shards]
         known, keeps = self._forgotten
-        if known is not forgotten and not np.array_equal(known, forgotten):
+        if known is not forgotten:  # the store gives the same array until it changes
             keeps = [shard.keep(forgotten) for shard in self._shards]
             self._forgotten = (forgotten, keeps)
         return keeps

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from os import PathLike, fspath, scandir
+from os import PathLike, fspath, listdir
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,8 @@ class EmbeddingStore:
         self._first_rows = np.array([part.first_row for part in manifest.parts] + [manifest.rows], dtype=np.int64)
         self._maps: OrderedDict[tuple[str, int], Vectors] = OrderedDict()
         self._lock = threading.Lock()
-        self._forgotten: tuple[tuple[str, ...], npt.NDArray[np.int64]] = ((), np.empty(0, np.int64))
+        self._forgotten_folder = fspath(path / "forgotten")  # a string: every search looks there
+        self._forgotten: tuple[list[str], npt.NDArray[np.int64]] = ([], np.empty(0, np.int64))
         self._metadata = MetadataFiles(
             lambda part: self.part_file(part, "metadata"), [part.rows for part in manifest.parts], manifest.columns
         )
@@ -99,13 +100,13 @@ class EmbeddingStore:
     def forgotten(self) -> npt.NDArray[np.int64]:
         """Sorted row ids that no road may return; read again whenever `forgotten/` has changed."""
         try:
-            with scandir(self.path / "forgotten") as entries:
-                names = tuple(sorted(entry.name for entry in entries if entry.name.endswith(".npy")))
+            names = listdir(self._forgotten_folder)  # noqa: PTH208  # a Path made each time costs more than the look
         except FileNotFoundError:
-            names = ()
+            names = []
         known, rows = self._forgotten
         if names != known:
-            lists = [_read_forgotten(self.path / "forgotten" / name) for name in names]
+            files = [self.path / "forgotten" / name for name in names if name.endswith(".npy")]
+            lists = [_read_forgotten(file) for file in files]
             rows = np.unique(np.concatenate(lists)).astype(np.int64) if lists else np.empty(0, np.int64)
             self._forgotten = (names, rows)
         return rows

@@ -77,7 +77,7 @@ def test_other_parameters_build_anew_and_leave_nothing_of_the_old(tmp_path: Path
     ]
 
 
-def test_another_recall_chooses_another_ef_search_without_building(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
+def test_another_recall_needs_no_new_build(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
     config = _config(vector_store(tmp_path, *world), recall=0.5)
     low = build(config).recall
     high = finish_index(replace(config, recall=0.999)).recall

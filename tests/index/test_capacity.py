@@ -4,10 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from index.capacity import choose_codec, choose_shard_rows, parse_bytes, parse_count, plan_capacity, row_bytes, show_bytes
+from index.capacity import (
+    choose_codec,
+    choose_shard_rows,
+    parse_bytes,
+    parse_count,
+    plan_capacity,
+    row_bytes,
+    show_bytes,
+)
 from index.errors import BadInput
-from tests.index.vectors import clustered
 from tests.index.test_hnsw import graph_of
+from tests.index.vectors import clustered
 
 
 def test_400_million_rows_need_what_faiss_needs() -> None:

@@ -125,7 +125,7 @@ def test_a_missing_shard_is_named(own: EmbeddingStore) -> None:
 def test_a_shard_of_a_broken_off_build_is_not_taken_for_whole(own: EmbeddingStore) -> None:
     marker = own.path / "index/image/shard_0001.json"
     marker.write_text(json.dumps(json.loads(marker.read_text()) | {"sha256": "other"}))
-    with pytest.raises(StoreInvalid, match="is not the shard that index.json lists"):
+    with pytest.raises(StoreInvalid, match=r"is not the shard that index\.json lists"):
         open_index(own, "image")
 
 
