@@ -2,11 +2,12 @@
 
 Run as: python benchmarks/embed_overhead.py [--quick]
 
-The job reads tars, decodes and scales JPEGs, tokenizes, encodes, hashes and writes a store's part; the bare encoders get
-the same rows as ready tensors in batches of the same size. Both run in this process with the same threads, turn about on
-items of the same rows, and the median of the ratios of neighbouring runs counts: the steady state, without the start of
-processes. First a random-weight ViT-B-32 on 256 x 256 pictures, then the small CLIP of the embedded world on its 96 x 96
-ones, where decoding weighs more: for it the parts that are not encoding are timed alone, to say what bounds it.
+The job reads tars, decodes and scales JPEGs, tokenizes, encodes, hashes and writes a store's part; the bare encoders
+get the same rows as ready tensors in batches of the same size. Both run in this process with the same threads, turn
+about on items of the same rows, and the median of the ratios of neighbouring runs counts: the steady state, without the
+start of processes. First a random-weight ViT-B-32 on 256 x 256 pictures, then the small CLIP of the embedded world on
+its 96 x 96 ones, where decoding weighs more: for it the parts that are not encoding are timed alone, to say what bounds
+it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from examples.scenes.tars import write_split
@@ -87,7 +89,7 @@ def compare(name: str, model: ModelSpec, folder: Path, size: int, rows: int, rou
     }
 
 
-def in_memory(encoder: Encoder, item: ShardItem) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], torch.Tensor]:
+def in_memory(encoder: Encoder, item: ShardItem) -> tuple[npt.NDArray[np.uint8], torch.Tensor]:
     """An item's rows as the encoders take them."""
     samples = samples_of(item)
     pixels = np.stack([encoder.to_pixels(decode_image(sample.image)) for sample in samples])
@@ -100,7 +102,7 @@ def samples_of(item: ShardItem) -> list[Sample]:
 
 
 def parts(model: ModelSpec, folder: Path) -> dict[str, float]:
-    """Rows/s of what the job does besides encoding, each alone on one thread: the least of them bounds the small model."""
+    """Rows/s of the job besides encoding, each part alone on one thread: the least of them bounds a small model."""
     encoder = load_encoder(model)
     (item,) = list_items(str(folder / "corpus"))
     samples = samples_of(item)

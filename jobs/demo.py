@@ -1,4 +1,4 @@
-"""The whole road on the embedded world: scenes -> tars -> store -> indexes -> concepts -> selection -> export -> a page.
+"""The whole road on the embedded world: scenes -> tars -> store -> indexes -> selection -> export -> a page.
 
 Each stage is the same function that its `clipmine` command calls, so the demo proves the road and not a copy of it. Run
 again after an interruption, it goes on where it stopped. Knows the order of the stages, not how any of them works.
@@ -202,7 +202,7 @@ def _report(store: EmbeddingStore, selection: Selection, exported: int, stages: 
         rules=[(rule, _WHAT.get(rule, ""), lost) for rule, lost in selection.losses.items()],
         hits=selection.hits,
         selected=selection.rows,
-        plans=[f"{plan['mode']}: {plan['method']}, because {plan['why']}" for plan in selection.manifest["search"]["plans"]],
+        plans=[f"{plan['mode']}: {plan['method']}, because {plan['why']}" for plan in _plans(selection)],
         commands=[
             "python -m examples.scenes.tars --split corpus --count 20000 --out corpus",
             "clipmine embed corpus --out store --model-dir examples/scenes/model --executor ray",
@@ -211,6 +211,11 @@ def _report(store: EmbeddingStore, selection: Selection, exported: int, stages: 
             "clipmine export selection --out export",
         ],
     )
+
+
+def _plans(selection: Selection) -> list[dict[str, Any]]:
+    plans: list[dict[str, Any]] = selection.manifest["search"]["plans"]
+    return plans
 
 
 _GROUP_TEXT = {

@@ -75,7 +75,8 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
         return 0.0, 1.0
     z, p = 1.96, hits / total
     middle, spread = p + z * z / (2 * total), z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    return (middle - spread) / (1 + z * z / total), (middle + spread) / (1 + z * z / total)
+    low, high = (middle - spread) / (1 + z * z / total), (middle + spread) / (1 + z * z / total)
+    return max(0.0, low), min(1.0, high)
 
 
 def probes(count: int) -> list[tuple[str, Scene]]:
@@ -198,14 +199,17 @@ def write_card(folder: Path, scenes: int = RETRIEVAL_SCENES, count: int = PROBES
     (folder / "card.json").write_text(json.dumps(figures, indent=2) + "\n")
     _curve(log, folder / "card" / "curve.png")
     step = max(1, len(wrong) // 24)
-    _sheet([(f"{truth} -> {answer}", [shown]) for truth, answer, shown in wrong[::step][:24]], 8, folder / "card" / "zero_shot_failures.png")
+    cells = [(f"{truth} -> {answer}", [shown]) for truth, answer, shown in wrong[::step][:24]]
+    _sheet(cells, 8, folder / "card" / "zero_shot_failures.png")
     step = max(1, len(missed) // 12)
-    _sheet([(text, [truth, answer]) for text, truth, answer in missed[::step][:12]], 4, folder / "card" / "t2i_failures.png")
+    pairs = [(text, [truth, answer]) for text, truth, answer in missed[::step][:12]]
+    _sheet(pairs, 4, folder / "card" / "t2i_failures.png")
     rows = [
         f"| {kind} | {way} | " + " | ".join(f"{found[kind][way][f'R@{k}']:.3f}" for k in (1, 5, 10)) + " |"
         for kind in ("clean", "dense")
         for way in ("T2I", "I2T")
     ]
+    note = f"; {about['note']}" if "note" in about else ""
     card = f"""# The scenes' CLIP
 
 A small CLIP trained from nothing on the `pretrain` split of the embedded world (drawn scenes, English captions). It is
@@ -214,7 +218,8 @@ a laboratory animal: it knows this world and nothing of photographs.
 - Vision: ViT, 96 x 96 pixels, patches of 12 (8 x 8 grid), 8 blocks of width 160. Text: 4 blocks of width 160, context
   64, byte-level BPE of 2,048 tokens. Embedding dimension 512. {about["parameters"]:,} parameters, fp16 safetensors.
 - Loads in plain open_clip: `open_clip.create_model_and_transforms("local-dir:examples/scenes/model")`.
-- Trained on {about["scenes"]:,} scenes, {about["steps"]:,} steps of {about["batch"]}, in {about["minutes"]:.0f} minutes on {about["hardware"]}{"; " + about["note"] if "note" in about else ""}.
+- Trained on {about["scenes"]:,} scenes, {about["steps"]:,} steps of {about["batch"]},
+  in {about["minutes"]:.0f} minutes on {about["hardware"]}{note}.
 - Captions: 20% alt text (partly wrong, as on the web), 55% clean, 15% dense, 10% one object's phrase.
 - Made again by `python -m examples.scenes.train_clip --data FOLDER`; this card by `python -m examples.scenes.model_card
   examples/scenes/model`. Figures below: `card.json`.

@@ -2,8 +2,8 @@
 
     python -m examples.scenes.train_clip --data FOLDER --out examples/scenes/model --minutes 60
 
-`FOLDER` is filled by `train_data.prepare` when it is empty. A killed run goes on from its last checkpoint. On a CPU, one
-process a core with gradients averaged is faster than one process with many threads, since the tensors are small:
+`FOLDER` is filled by `train_data.prepare` when it is empty. A killed run goes on from its last checkpoint. On a CPU,
+one process a core with gradients averaged is faster than one process with many threads, since the tensors are small:
 
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m examples.scenes.train_clip --data FOLDER
 
@@ -161,7 +161,7 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
         dist.init_process_group("gloo")
     torch.manual_seed(seed)
     vision = {**MODEL["vision_cfg"], "patch_dropout": PATCH_DROPOUT}  # type: ignore[dict-item]
-    text = {name: value for name, value in MODEL["text_cfg"].items()}  # type: ignore[attr-defined]
+    text = dict(MODEL["text_cfg"])  # type: ignore[call-overload]
     model = CLIP(MODEL["embed_dim"], vision, text).to(device).train()
     decay = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
@@ -222,9 +222,11 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
         "steps": step,
         "batch": batch * workers,
         "minutes": round(seconds / 60, 1),
-        "hardware": f"{workers * torch.get_num_threads()} CPU cores" if device == "cpu" else torch.cuda.get_device_name(),
+        "hardware": f"{workers * torch.get_num_threads()} CPU cores",
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+    if device == "cuda":
+        about["hardware"] = torch.cuda.get_device_name()
     if rank == 0:
         export(model, data, out, log, about)
     return model.eval()
