@@ -261,15 +261,17 @@ def _curves(store: EmbeddingStore) -> list[RecallCurve]:
 
     curves = []
     for modality in MODALITIES["both"]:
-        contract = open_index(store, modality).manifest.recall
+        contract = open_index(store, modality).recall
+        if contract is None:
+            continue
         points = contract.curve
         curves.append(
             RecallCurve(
                 modality,
-                [point.efSearch for point in points],
-                [point.recall_10 for point in points],
-                [point.recall_100 for point in points],
-                contract.efSearch,
+                [point.ef_search for point in points],
+                [point.recall_at_10 for point in points],
+                [point.recall_at_100 for point in points],
+                contract.ef_search,
                 contract.asked,
             )
         )

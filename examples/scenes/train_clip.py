@@ -38,7 +38,7 @@ from examples.scenes.train_data import prepare
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # open_clip's constants.OPENAI_DATASET_MEAN and _STD
 STD = (0.26862954, 0.26130258, 0.27577711)
 
-MODEL = {
+MODEL: dict[str, Any] = {
     "embed_dim": 512,
     "vision_cfg": {"image_size": 96, "patch_size": 12, "layers": 8, "width": 160, "head_width": 32},
     "text_cfg": {
@@ -70,14 +70,15 @@ def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
     length = tokens.shape[1]
     hidden = model.token_embedding(tokens) + model.positional_embedding[:length]
     hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[:length, :length]))
-    return hidden[torch.arange(len(tokens)), tokens.argmax(dim=-1)] @ model.text_projection
+    pooled: torch.Tensor = hidden[torch.arange(len(tokens)), tokens.argmax(dim=-1)]
+    return pooled @ model.text_projection
 
 
 def encode_mixed(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
     """`encode_text` with texts of like length together, so that a few dense captions don't pad all others."""
     lengths = (tokens != 0).sum(1)
     kind = torch.bucketize(lengths, torch.tensor(TEXT_BOUNDS, device=tokens.device))
-    features = tokens.new_zeros((len(tokens), MODEL["embed_dim"]), dtype=torch.float32)  # type: ignore[call-overload]
+    features = tokens.new_zeros((len(tokens), MODEL["embed_dim"]), dtype=torch.float32)
     for rows in (torch.nonzero(kind == place)[:, 0] for place in range(len(TEXT_BOUNDS) + 1)):
         if len(rows):
             part = encode_text(model, tokens[rows, : int(lengths[rows].max())])
@@ -160,8 +161,8 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
     if workers > 1:
         dist.init_process_group("gloo")
     torch.manual_seed(seed)
-    vision = {**MODEL["vision_cfg"], "patch_dropout": PATCH_DROPOUT}  # type: ignore[dict-item]
-    text = dict(MODEL["text_cfg"])  # type: ignore[call-overload]
+    vision = {**MODEL["vision_cfg"], "patch_dropout": PATCH_DROPOUT}
+    text = dict(MODEL["text_cfg"])
     model = CLIP(MODEL["embed_dim"], vision, text).to(device).train()
     decay = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
@@ -200,7 +201,7 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
             if not torch.isfinite(loss):
                 raise SystemExit(f"step {step}: the loss is {loss.item()}; the last checkpoint is {checkpoint}")
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             if workers > 1:
                 average_gradients(model)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
