@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.errors import BadInput, ClipmineError
 from jobs.cores import share_cores, usable_cores
 from jobs.work import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, attempt, worker_died
 
@@ -61,6 +62,10 @@ def start_ray(object_store_memory: int | None = None) -> None:
     """Connect to RAY_ADDRESS, or start Ray on this machine; nothing happens where Ray is up already.
 
     `object_store_memory` in bytes is for a Ray that is started here; Ray's own default is 30% of the memory.
+
+    Raises:
+        BadInput: no cluster answers at RAY_ADDRESS.
+        ClipmineError: Ray's daemons did not come up here in the time that Ray gives them, twice.
     """
     # Under `uv run`, Ray would rebuild the environment for every worker.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -71,13 +76,27 @@ def start_ray(object_store_memory: int | None = None) -> None:
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if os.environ.get("RAY_ADDRESS"):
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
         # Nodes of a cluster may lack this checkout: send them the packages.
         folders = [next(iter(importlib.import_module(name).__path__)) for name in ROOT_PACKAGES]
-        ray.init(runtime_env={"py_modules": folders}, **quiet)
-    else:
-        own = {"num_cpus": usable_cores(), "object_store_memory": object_store_memory, "include_dashboard": False}
+        try:
+            ray.init(runtime_env={"py_modules": folders}, **quiet)
+        except ConnectionError as error:
+            raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there") from error
+        return
+    own: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False}
+    own["object_store_memory"] = object_store_memory
+    try:
         ray.init(address="local", **own, **quiet)  # "local": never somebody else's Ray that happens to run here
+    except Exception:  # a bare Exception says that a daemon was late, as on a machine that is short of CPU
+        ray.shutdown()
+        try:
+            ray.init(address="local", **own, **quiet)
+        except Exception as error:
+            ray.shutdown()
+            line = str(error).strip().partition("\n")[0]
+            raise ClipmineError(f"Ray did not start here ({line}); run again, or use --executor local") from error
 
 
 def _quiet_context() -> Any:
