@@ -70,8 +70,9 @@ def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
     length = tokens.shape[1]
     hidden = model.token_embedding(tokens) + model.positional_embedding[:length]
     hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[:length, :length]))
-    pooled: torch.Tensor = hidden[torch.arange(len(tokens)), tokens.argmax(dim=-1)]
-    return pooled @ model.text_projection
+    pooled = hidden[torch.arange(len(tokens)), tokens.argmax(dim=-1)]
+    features: torch.Tensor = pooled @ model.text_projection
+    return features
 
 
 def encode_mixed(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
