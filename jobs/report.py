@@ -85,9 +85,9 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .concept{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px;margin:12px 0}
 .concept h3{margin:0 0 6px;font-size:17px}.concept h3 small{color:var(--soft);font-weight:400;margin-left:8px}
 .ways{display:grid;grid-template-columns:1fr 1fr;gap:8px 20px}.way b{font-size:13px;color:var(--soft)}
-.strip{display:grid;grid-template-columns:repeat(8,1fr);gap:4px}figure{margin:0}
+.strip{display:grid;grid-template-columns:repeat(8,1fr);gap:4px}figure{margin:0;min-width:0}
 figure img{width:100%;display:block;border-radius:5px;border:3px solid #c9ced6}figure.right img{border-color:var(--ok)}
-figcaption{font-size:10px;line-height:1.25;color:var(--soft);height:38px;overflow:hidden;margin-top:2px}
+figcaption{font-size:10px;line-height:1.25;color:var(--soft);height:38px;overflow:hidden;overflow-wrap:anywhere;margin-top:2px}
 .curves{display:flex;flex-wrap:wrap;gap:16px}.curves svg{background:var(--card);border:1px solid var(--line);border-radius:10px;max-width:100%}
 code,pre{font:13px/1.6 ui-monospace,monospace}pre{background:#1c2430;color:#e8edf2;padding:14px 18px;border-radius:10px;overflow-x:auto}
 .scroll{overflow-x:auto}
