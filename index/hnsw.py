@@ -19,7 +19,16 @@ import numpy.typing as npt
 
 from index.errors import BadInput, StoreInvalid
 
-__all__ = ["ADD_ROWS", "HnswSpec", "build_graph", "open_graph", "search_graph", "usable_rows", "write_graph"]
+__all__ = [
+    "ADD_ROWS",
+    "HnswSpec",
+    "build_graph",
+    "falls_short",
+    "open_graph",
+    "search_graph",
+    "usable_rows",
+    "write_graph",
+]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -136,13 +145,30 @@ def search_graph(graph: Any, queries: Floats, k: int, ef_search: int, keep: Any 
     """The k nearest nodes: scores float32 [q, k] falling, numbers int64 [q, k], -1 where the graph gave fewer.
 
     Args:
-        queries: contiguous float32 [q, d].
+        queries: contiguous float32 [q, d], d as the graph has it: nothing here checks.
         ef_search: candidates kept while walking; at least k, or the last of the k are chance finds.
         keep: a faiss IDSelector: other nodes are walked through and not returned.
     """
     parameters = _parameters(ef_search) if keep is None else _parameters_with(ef_search, keep)
-    scores, numbers = graph.search(queries, k, params=parameters)
+    # What faiss's own `search` does, without its conversions: a tenth of what a single query takes.
+    scores, numbers = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    pointer = _swig_pointers()
+    graph.search_c(len(queries), pointer(queries), k, pointer(scores), pointer(numbers), parameters)
     return scores, numbers
+
+
+def falls_short(ids: Ids) -> bool:
+    """Whether any row of ids [q, k] ends in -1, so that fewer than k were found."""
+    if len(ids) == 1:  # one call instead of three, for single queries
+        return bool(ids.item(-1) < 0)
+    return bool((ids[:, -1] < 0).any())
+
+
+@lru_cache(maxsize=1)
+def _swig_pointers() -> Any:
+    import faiss
+
+    return faiss.swig_ptr
 
 
 @lru_cache(maxsize=256)

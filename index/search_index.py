@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.errors import BadInput, StoreInvalid
-from index.hnsw import HnswSpec, open_graph, search_graph
+from index.hnsw import HnswSpec, falls_short, open_graph, search_graph
 from index.index_manifest import (
     IndexManifest,
     RecallContract,
@@ -58,7 +58,7 @@ class _Shard:
     def search(self, queries: Floats, k: int, ef_search: int, keep: Any | None) -> tuple[Floats, RowIds]:
         """The k nearest rows of this shard: -inf and -1 where the walk found fewer."""
         scores, nodes = search_graph(self.graph, queries, k, ef_search, keep)
-        if len(nodes) and np.minimum.reduce(nodes[:, -1]) < 0:
+        if falls_short(nodes):
             scores[nodes < 0] = -np.inf  # faiss's filler is the least float
         return scores, self.to_rows(nodes)
 
@@ -156,7 +156,13 @@ class HnswIndex:
         wide = np.ascontiguousarray(queries, np.float32)
         if wide.ndim != 2 or wide.shape[1] != self.store.dim:
             raise BadInput(f"queries have shape {wide.shape}, the index needs [q, {self.store.dim}]")
-        width = max(ef_search or self.ef_search, k)  # faiss would give k rows of a poorer walk
+        return self.search_unchecked(wide, k, ef_search or self.ef_search, exclude)
+
+    def search_unchecked(
+        self, wide: Floats, k: int, ef_search: int, exclude: RowIds | None = None
+    ) -> tuple[Floats, RowIds]:
+        """`search` for a caller that has checked: contiguous fp32 queries of the index's dimension, k at least 1."""
+        width = max(ef_search, k)  # faiss would give k rows of a poorer walk
         keeps = self._keeps(exclude)
         if self.spec.codec == "sq8":
             _, rows = self._merge(wide, max(k, RERANKED), max(width, RERANKED), keeps)

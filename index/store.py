@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from os import PathLike, fspath, listdir
+from os import F_OK, PathLike, access, fspath, listdir
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,10 +99,8 @@ class EmbeddingStore:
     @property
     def forgotten(self) -> npt.NDArray[np.int64]:
         """Sorted row ids that no road may return; read again whenever `forgotten/` has changed."""
-        try:
-            names = listdir(self._forgotten_folder)  # noqa: PTH208  # a Path made each time costs more than the look
-        except FileNotFoundError:
-            names = []
+        # Every search looks here, so as cheaply as can be: no Path made, no exception where nothing is forgotten.
+        names = listdir(self._forgotten_folder) if access(self._forgotten_folder, F_OK) else []  # noqa: PTH208
         known, rows = self._forgotten
         if names != known:
             files = [self.path / "forgotten" / name for name in names if name.endswith(".npy")]

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.errors import BadInput
+from index.hnsw import falls_short
 from index.model_spec import check_same_model
 from index.search_index import HnswIndex, has_index, open_index
 from index.store import EmbeddingStore, Modality
@@ -116,8 +117,9 @@ class Retriever:
             return SearchResult(*self._scan(modality, wide, k, unwanted), plan)
         index = self.index(modality)
         assert index is not None
-        scores, row_ids = index.search(wide, k, plan.ef_search, exclude=unwanted)
-        if np.minimum.reduce(row_ids[:, -1]) < 0:
+        assert plan.ef_search is not None
+        scores, row_ids = index.search_unchecked(wide, k, plan.ef_search, unwanted)
+        if falls_short(row_ids):
             # A graph may have nodes that no walk reaches: those queries are answered exactly.
             short = np.flatnonzero(row_ids[:, -1] < 0)
             scores[short], row_ids[short] = self._scan(modality, wide[short], k, unwanted)
