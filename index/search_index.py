@@ -51,6 +51,10 @@ class _Shard:
     skipped: RowIds  # positions that are not in the graph, ascending
 
     @cached_property
+    def _nodes_are_rows(self) -> bool:
+        return not self.first_row and not len(self.skipped)
+
+    @cached_property
     def _shift(self) -> RowIds:
         # Node n stands at position n + the number of skipped positions before it.
         return self.skipped - np.arange(len(self.skipped))
@@ -60,12 +64,10 @@ class _Shard:
         scores, nodes = search_graph(self.graph, queries, k, ef_search, keep)
         if falls_short(nodes):
             scores[nodes < 0] = -np.inf  # faiss's filler is the least float
-        return scores, self.to_rows(nodes)
+        return scores, nodes if self._nodes_are_rows else self.to_rows(nodes)
 
     def to_rows(self, nodes: RowIds) -> RowIds:
         """Row ids of node numbers; -1 stays -1."""
-        if not self.first_row and not len(self.skipped):
-            return nodes
         rows = nodes + self.first_row
         if len(self.skipped):
             rows += np.searchsorted(self._shift, nodes, side="right")

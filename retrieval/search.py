@@ -69,7 +69,7 @@ class Retriever:
         if encoder is not None:
             check_same_model(store.fingerprint, encoder.fingerprint, f"the store {store.path}")
         self.store = store
-        self._rows, self._has_text = store.rows, store.has_text
+        self._rows, self._dim, self._has_text = store.rows, store.dim, store.has_text
         self._encoder = encoder
         self._device = device
         self._indexes: dict[Modality, HnswIndex | None] = {}
@@ -110,12 +110,12 @@ class Retriever:
         if modality == "text" and not self._has_text:
             raise BadInput(f"{self.store.path}: has no text embeddings, so it cannot answer text against text (t2t)")
         vectors = queries if isinstance(queries, np.ndarray) else self._encode(queries, mode)
-        wide = _unit_rows(vectors, self.store.dim)
+        wide = _unit_rows(vectors, self._dim)
         plan = self._plan(modality, len(wide), k, method, ef_search)
         unwanted = None if exclude is None else _excluded(exclude, rows)
         if plan.method == "exact":
             return SearchResult(*self._scan(modality, wide, k, unwanted), plan)
-        index = self.index(modality)
+        index = self._indexes[modality]  # opened for the plan
         assert index is not None
         assert plan.ef_search is not None
         scores, row_ids = index.search_unchecked(wide, k, plan.ef_search, unwanted)
