@@ -54,7 +54,7 @@ MODEL: dict[str, Any] = {
 # Share of training captions by kind: alt text, one of five clean ones, dense, one object's phrase.
 CAPTION_SHARES = (0.2, 0.55, 0.15, 0.1)
 PATCH_DROPOUT = 0.5  # FLIP (arXiv 2212.00794): half the patches, twice the images; the last fifth sees all
-BATCH = 128  # on a CPU, where steps are few, twice the steps beat twice the batch
+BATCH = 128  # a process; chosen for more steps in the time there was, not compared with others
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.1
 TEXT_BOUNDS = (12, 26)  # tokens: half of the captions are shorter than the first; dense ones take 40 to 64
