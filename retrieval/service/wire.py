@@ -1,0 +1,201 @@
+"""What travels over HTTP: requests and responses as typed models, the source of the OpenAPI page.
+
+Unknown fields are refused, so that a misspelt filter is an error and not a filter that does nothing. Limits that an
+operator sets (k, batch, bytes) are checked by the routes, not here. Knows no store.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from retrieval.rules import SAME_IMAGE
+
+__all__ = [
+    "COLUMNS",
+    "ColumnFilter",
+    "ConceptItem",
+    "ConceptsRequest",
+    "Filters",
+    "IndexInfo",
+    "IndexesResponse",
+    "Problem",
+    "Query",
+    "QueryResult",
+    "Row",
+    "RulesItem",
+    "SearchRequest",
+    "SearchResponse",
+]
+
+# The metadata that a row brings unless a request names columns.
+COLUMNS = ("key", "shard", "caption", "url", "width", "height")
+
+Cosine = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+RowId = Annotated[int, Field(ge=0, lt=1 << 63)]
+Modality = Literal["image", "text"]
+Method = Literal["hnsw", "exact"]
+Comparison = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "contains", "is_null", "not_null"]
+
+
+class Strict(BaseModel):
+    """A model that refuses fields it doesn't know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Query(Strict):
+    """One query: exactly one of its fields."""
+
+    text: Annotated[str, Field(max_length=10_000)] | None = None
+    image: str | None = Field(None, description="an image file's bytes in base64")
+    image_url: Annotated[str, Field(max_length=4_096)] | None = Field(
+        None, description="an image on the web; refused unless the operator allows fetching"
+    )
+    embedding: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
+        None, description="a vector of the store's model; scaled to unit length"
+    )
+    embedding_b64: str | None = Field(None, description="the same as little-endian float32 bytes in base64")
+    row_id: RowId | None = Field(None, description="the image of a row (or its caption, where captions are searched)")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Query:
+        given = [name for name in Query.model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = f"has {', '.join(given)}" if given else "is empty"
+            raise ValueError(f"a query {found}: give exactly one of {', '.join(Query.model_fields)}")
+        return self
+
+
+class ColumnFilter(Strict):
+    """A condition on one metadata column. A null value meets only `is_null` and `ne`."""
+
+    column: Annotated[str, Field(min_length=1, max_length=200)]
+    op: Comparison = "eq"
+    value: str | bool | int | float | list[str | bool | int | float] | None = Field(
+        None, description="a list for `in`; text, found in any case, for `contains`; nothing for the null tests"
+    )
+
+
+class Filters(Strict):
+    """What a result must be. Rows that were forgotten are never results, whatever is asked."""
+
+    min_score: Cosine | None = None
+    min_side: Annotated[int, Field(ge=1)] | None = Field(None, description="pixels of the shorter side")
+    near_duplicates: Cosine | None = Field(None, description="drop images this close to a better result")
+    columns: Annotated[list[ColumnFilter], Field(max_length=20)] = []
+    exclude: Annotated[list[RowId], Field(max_length=100_000)] = Field([], description="row ids not to return")
+
+
+class SearchRequest(Strict):
+    """Queries that are answered together."""
+
+    queries: Annotated[list[Query], Field(min_length=1)]
+    modality: Modality = Field("image", description="what is searched: images or captions")
+    k: Annotated[int, Field(ge=1)] = 10
+    filters: Filters = Filters()
+    columns: Annotated[list[str], Field(max_length=50)] | None = Field(
+        None, description=f"metadata of each result; by default {', '.join(COLUMNS)}"
+    )
+    method: Method | None = Field(None, description="by default whichever the planner expects to be faster")
+    mark_duplicates: Cosine | None = Field(
+        None, description=f"list for each result its near-duplicates among the results, from this cosine ({SAME_IMAGE})"
+    )
+
+
+class Row(BaseModel):
+    """A result: its row id, its score, the metadata asked for."""
+
+    model_config = ConfigDict(extra="allow")
+
+    row_id: int
+    score: float = Field(description="cosine of query and image (or caption)")
+    near_duplicates: list[int] | None = Field(None, description="row ids, where `mark_duplicates` was asked for")
+
+
+class QueryResult(BaseModel):
+    """One query's answer, best first."""
+
+    rows: list[Row]
+    text_cut: bool = Field(False, description="the text was longer than the model's context; its end was not read")
+    searched: int = Field(description="how many nearest rows were looked at before the filters")
+    complete: bool = Field(description="false when filters left fewer than k and deeper rows were not looked at")
+
+
+class SearchResponse(BaseModel):
+    """The answers, in the order of the queries."""
+
+    results: list[QueryResult]
+    plan: str = Field(description="how the rows were found, and why so")
+    partial: bool = Field(False, description="some shards did not answer; `missing` names them")
+    missing: list[str] = []
+
+
+class ConceptItem(Strict):
+    """A concept of a list: as in a concept file; or its query vectors instead of prompts."""
+
+    name: Annotated[str, Field(min_length=1, max_length=1_000)]
+    aliases: Annotated[list[str], Field(max_length=1_000)] = []
+    templates: Annotated[list[str], Field(max_length=1_000)] | None = None
+    id: str | None = None
+    embeddings_b64: str | None = Field(
+        None, description="vectors [n, d] as little-endian float32 bytes in base64, instead of name and templates"
+    )
+
+
+class RulesItem(Strict):
+    """The selection rules of `clipmine retrieve`, except the exclusion of another store, which is the operator's."""
+
+    min_score: Cosine | None = None
+    min_score_t2i: Cosine | None = None
+    min_score_t2t: Cosine | None = None
+    min_side: Annotated[int, Field(ge=1)] | None = None
+    cross_concept: Literal["best", "keep-all", "drop"] = "best"
+    exact_duplicates: bool = True
+    near_duplicates: Cosine | None = None
+    cap: Annotated[int, Field(ge=1)] | None = None
+
+
+class ConceptsRequest(Strict):
+    """A concept list, as `clipmine retrieve` takes it."""
+
+    concepts: Annotated[list[str | ConceptItem], Field(min_length=1)]
+    templates: list[str] = Field(["simple"], description="names of template sets, or texts with {}; never files")
+    mode: Literal["t2i", "t2t", "both"] = "both"
+    k: Annotated[int, Field(ge=1)] = 50
+    rules: RulesItem = RulesItem()
+    columns: Annotated[list[str], Field(max_length=50)] | None = Field(
+        None, description="metadata of each row; by default key, shard, caption, url"
+    )
+    method: Method | None = None
+
+
+class IndexInfo(BaseModel):
+    """One modality of the store and how it is searched."""
+
+    modality: Modality
+    rows: int
+    kind: str = Field(description="hnsw or exact")
+    shards: int
+    ef_search: int | None = Field(None, description="the recall contract's")
+    recall_at_10: float | None = Field(None, description="measured at that efSearch against exact search")
+
+
+class IndexesResponse(BaseModel):
+    """What is served."""
+
+    name: str
+    rows: int
+    forgotten: int
+    dim: int
+    model: dict[str, Any] = Field(description="the fingerprint of the model that made the vectors")
+    columns: list[str]
+    images: bool = Field(description="whether images can be shown")
+    indexes: list[IndexInfo]
+
+
+class Problem(BaseModel):
+    """An error: one line that says what is wrong and what to do."""
+
+    error: str
