@@ -137,7 +137,7 @@ def search_block(
     concept = np.repeat(np.arange(block.first, block.last, dtype=np.int32), lengths)
     prompt = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
     depth = min(config.k + math.ceil(config.k * config.reserve), retriever.store.rows)
-    vectors = retriever.encoder.encode_texts(texts)
+    vectors, cut = retriever.encoder.encode_queries(texts)
     hits = np.zeros(block.last - block.first, np.int64)
     parts: list[Candidates] = []
     plans: dict[str, Any] = {}
@@ -151,6 +151,6 @@ def search_block(
         if on_progress is not None:
             on_progress(len(texts))
     write_candidates(Candidates.concatenate(parts), candidates_file(config.out, block))
-    summary = {"hits": hits.tolist(), "plans": plans, "prompts_cut": retriever.encoder.count_long(texts)}
+    summary = {"hits": hits.tolist(), "plans": plans, "prompts_cut": sum(cut)}
     write_atomic(_marker(config.out, block), json.dumps(summary))
     return summary

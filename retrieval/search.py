@@ -150,7 +150,7 @@ class Retriever:
         if texts != (mode != "i2i"):
             given = "texts" if texts else "images"
             raise BadInput(f"mode {mode} does not take {given}: use {'t2i or t2t' if texts else 'i2i'} for them")
-        return self.encoder.encode_texts(queries) if texts else self.encoder.encode_images(queries)
+        return self.encoder.encode_queries(queries)[0] if texts else self.encoder.encode_images(queries)
 
     def _plan_anew(
         self, modality: Modality, queries: int, k: int, method: str | None, ef_search: int | None

@@ -278,3 +278,21 @@ def test_hugging_face_tokenizers_count_what_they_cut_in_any_thread(tmp_path: Pat
         thread.join()
     assert [result.cut for result in results] == [[False, False, True, True, False]] * 4
     assert results[0].ids.tolist()[:3] == [[3, 1, 0, 0], [3, 4, 3, 1], [3, 4, 3, 1]]
+
+
+class TestQueries:
+    """`encode_queries` leaves out what padding would cost, and nothing else."""
+
+    def test_gives_what_encode_texts_gives_up_to_rounding(self, tiny_clip_dir: Path) -> None:
+        encoder = load_encoder(ModelSpec(model_dir=str(tiny_clip_dir)), "cpu")
+        texts = ["a dog", "", "a photo of a red circle beside a blue square", "word " * 60]
+        rows, cut = encoder.encode_queries(texts)
+        assert np.abs(rows.astype(np.float32) - encoder.encode_texts(texts).astype(np.float32)).max() < 2e-3
+        assert cut == [False, False, False, True]
+
+    def test_a_text_has_one_vector_up_to_rounding_whatever_its_company(self, tiny_clip_dir: Path) -> None:
+        encoder = load_encoder(ModelSpec(model_dir=str(tiny_clip_dir)), "cpu")
+        texts = [f"a photo of {'very ' * (number % 7)}thing {number}" for number in range(70)]
+        together, _ = encoder.encode_queries(texts)
+        alone = np.concatenate([encoder.encode_queries([text])[0] for text in texts])
+        assert np.abs(together.astype(np.float32) - alone.astype(np.float32)).max() < 1e-3
