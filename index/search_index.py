@@ -173,6 +173,8 @@ class HnswIndex:
 
     def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[Any | None]) -> tuple[Floats, RowIds]:
         """Search each shard and keep the k best of all."""
+        if not self._shards:  # none of the rows of the shards that were opened can be found
+            return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
         if self._pool is None:
             return self._shards[0].search(queries, k, ef_search, keeps[0])
 
@@ -217,10 +219,15 @@ def has_index(store: EmbeddingStore, modality: Modality) -> bool:
     return read_index_manifest(index_folder(store, modality)) is not None
 
 
-def open_index(store: EmbeddingStore, modality: Modality) -> HnswIndex:
+def open_index(store: EmbeddingStore, modality: Modality, shards: Sequence[int] | None = None) -> HnswIndex:
     """Memory-map the store's index of `modality`.
 
+    Args:
+        shards: numbers of those to open, all by default; only their rows are found, by the row ids they have in the
+            store. Files of the others may be elsewhere.
+
     Raises:
+        BadInput: the index has no shard of that number.
         StoreInvalid: there is none, a file is missing or not the one that was indexed, or the store's rows have
             changed since; the message says which, and what to run.
     """
@@ -230,14 +237,21 @@ def open_index(store: EmbeddingStore, modality: Modality) -> HnswIndex:
     if manifest is None:
         raise StoreInvalid(f"{store.path}: has no {modality} index; {again}")
     _check_belongs(store, modality, manifest, again)
-    for shard in manifest.shards:
+    wanted = range(len(manifest.shards)) if shards is None else shards
+    for number in wanted:
+        if not 0 <= number < len(manifest.shards):
+            raise BadInput(
+                f"{store.path}: its {modality} index has {len(manifest.shards)} shards, so no shard {number}"
+            )
+    opened = [manifest.shards[number] for number in wanted]
+    for shard in opened:
         path = folder / shard.file
         if not path.exists() or not (folder / shard.skipped_file).exists():
             name = path if not path.exists() else folder / shard.skipped_file
             raise StoreInvalid(f"{name}: is missing from the {modality} index; {again}")
         if path.stat().st_size != shard.size or read_marker(folder, shard.number) != shard:
             raise StoreInvalid(f"{path}: is not the shard that index.json lists (a build was broken off?); {again}")
-    return HnswIndex(store, modality, manifest.spec, manifest.shards, manifest.recall)
+    return HnswIndex(store, modality, manifest.spec, opened, manifest.recall)
 
 
 def _check_belongs(store: EmbeddingStore, modality: Modality, manifest: IndexManifest, again: str) -> None:

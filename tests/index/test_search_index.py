@@ -50,6 +50,41 @@ def test_shards_answer_as_one(store: EmbeddingStore, vectors: tuple[Halves, Halv
     assert scores.dtype == np.float32
 
 
+def test_some_of_the_shards_find_their_rows_by_the_same_row_ids(
+    store: EmbeddingStore, vectors: tuple[Halves, Halves]
+) -> None:
+    queries = vectors[1][:50]
+    whole = open_index(store, "image").search(queries, 3_000)[1]
+    some = open_index(store, "image", shards=[0, 2])
+    assert some.shards == 2
+    ids = some.search(queries, 20, 3_000)[1]
+    for row, every in zip(ids, whole, strict=True):
+        assert row.tolist() == [found for found in every if found < 1_000 or found >= 2_000][:20]
+
+
+def test_a_shard_is_opened_without_the_files_of_the_others(own: EmbeddingStore) -> None:
+    (own.path / "index/image/shard_0001.faiss").unlink()
+    ids = open_index(own, "image", shards=[0]).search(own.gather("image", [3]), 5)[1]
+    assert ids[0, 0] == 3
+    assert (ids < 250).all()
+
+
+def test_a_shard_of_zero_rows_alone_finds_nothing(tmp_path: Path) -> None:
+    image = clustered(300, seed=3)[0]
+    image[200:] = 0
+    store = vector_store(tmp_path, image)
+    build(IndexConfig(str(store.path), "image", shard_rows=200, queries=20))
+    scores, ids = open_index(store, "image", shards=[1]).search(image[:2], 4)
+    assert (ids == -1).all()
+    assert np.isneginf(scores).all()
+
+
+@pytest.mark.parametrize("number", [-1, 3])
+def test_a_shard_that_is_not_there_is_named(store: EmbeddingStore, number: int) -> None:
+    with pytest.raises(BadInput, match=f"image index has 3 shards, so no shard {number}"):
+        open_index(store, "image", shards=[number])
+
+
 def test_ef_search_is_the_contract_s_and_k_at_least(store: EmbeddingStore, vectors: tuple[Halves, Halves]) -> None:
     index, queries = open_index(store, "image"), vectors[1][:50]
     assert index.recall is not None
