@@ -17,7 +17,7 @@ from index.errors import BadInput
 from index.exact import best_device, exact_top_k
 from index.store import EmbeddingStore, Modality
 
-__all__ = ["SCAN_BLOCK_ROWS", "scan"]
+__all__ = ["SCAN_BLOCK_ROWS", "scan", "settle_near_ties"]
 
 # 64 MB of fp16 at 512 dimensions: a read large enough for a disk, small enough for read-ahead.
 SCAN_BLOCK_ROWS = 65_536
@@ -37,6 +37,8 @@ def scan(
     *,
     exclude: npt.NDArray[np.int64] | None = None,
     device: str | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """The k rows of the store nearest to each query by inner product, found by comparing with every row.
 
@@ -47,9 +49,10 @@ def scan(
         k: rows a query.
         exclude: row ids not to return, beside the forgotten and the zero ones.
         device: "cpu" or "cuda"; a GPU where there is one by default.
+        start, stop: only rows start .. stop - 1 are compared; all by default.
 
     Returns:
-        scores float32 [q, k] falling, row ids int64 [q, k]; -inf and -1 where the store has fewer than k rows left.
+        scores float32 [q, k] falling, row ids int64 [q, k]; -inf and -1 where fewer than k rows are left.
 
     Raises:
         BadInput: k < 1, queries of another dimension, or a store without these embeddings.
@@ -61,21 +64,25 @@ def scan(
     left_out = store.forgotten
     if exclude is not None:
         left_out = np.union1d(left_out, exclude)
-    keep = min(k + _SPARE, store.rows)
-    blocks = store.blocks(modality, SCAN_BLOCK_ROWS)
+    stop = store.rows if stop is None else min(stop, store.rows)
+    keep = min(k + _SPARE, max(stop - start, 1))
+    blocks = store.blocks(modality, SCAN_BLOCK_ROWS, start, stop)
     scores, ids = exact_top_k(blocks, queries, keep, excluded=left_out, device=device or best_device())
-    _settle_near_ties(store, modality, queries, scores, ids)
+    settle_near_ties(store, modality, queries, scores, ids)
     return _pad(scores[:, :k], k, -np.inf), _pad(ids[:, :k], k, -1)
 
 
-def _settle_near_ties(
+def settle_near_ties(
     store: EmbeddingStore,
     modality: Modality,
     queries: npt.NDArray[np.floating[Any]],
     scores: npt.NDArray[np.float32],
     ids: npt.NDArray[np.int64],
 ) -> None:
-    """Compute scores [q, n] again in float64 where neighbours are too near, and put both arrays in order, in place."""
+    """Compute scores [q, n] again in float64 where neighbours are too near, and put both arrays in order, in place.
+
+    Scores fall along a row. Answers over parts of a store, merged and settled, are those of one scan over all of it.
+    """
     with np.errstate(invalid="ignore"):  # -inf - -inf where rows have run out
         near = scores[:, :-1] - scores[:, 1:] < _TOO_NEAR
     unsure = np.zeros(scores.shape, np.bool_)

@@ -7,7 +7,7 @@ import pytest
 
 from index.errors import BadInput
 from index.store import EmbeddingStore
-from retrieval.scan import scan
+from retrieval.scan import scan, settle_near_ties
 from tests.index.vectors import Halves, clustered, exact_ids, vector_store
 from tests.retrieval.stores import forget
 
@@ -42,6 +42,26 @@ def test_a_query_alone_gets_the_rows_that_it_gets_in_a_batch(
     _, together = scan(store, "text", queries, 100, device="cpu")
     alone = [scan(store, "text", queries[i : i + 1], 100, device="cpu")[1][0] for i in range(40)]
     assert np.array_equal(together, np.stack(alone))
+
+
+def test_parts_merged_and_settled_give_the_rows_of_the_whole(
+    store: EmbeddingStore, vectors: tuple[Halves, Halves]
+) -> None:
+    queries, k = vectors[1][:50], 40
+    whole = scan(store, "image", queries, k, device="cpu")
+    cut = store.rows // 3
+    halves = [
+        scan(store, "image", queries, k, device="cpu", start=start, stop=stop)
+        for start, stop in ((0, cut), (cut, store.rows))
+    ]
+    assert (halves[0][1] < cut).all()
+    assert (halves[1][1] >= cut).all()
+    scores, ids = (np.concatenate([half[part] for half in halves], axis=1) for part in (0, 1))
+    order = np.argsort(-scores, axis=1, kind="stable")
+    scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+    settle_near_ties(store, "image", queries, scores, ids)
+    assert np.array_equal(ids[:, :k], whole[1])
+    assert np.allclose(scores[:, :k], whole[0], atol=1e-6)
 
 
 def test_forgotten_and_excluded_rows_are_left_out_and_the_end_is_padded(tmp_path: Path) -> None:
