@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from retrieval.concepts import Concept, ConceptList, concept_list, load_concepts
 from retrieval.export import ExportSummary, export_selection
 from retrieval.fetch import FetchSummary, fetch_selection
@@ -10,7 +13,13 @@ from retrieval.rules import Rules
 from retrieval.selection import Selection
 from retrieval.templates import Templates, load_templates
 
+if TYPE_CHECKING:
+    from retrieval.client import Client
+    from retrieval.client_async import AsyncClient
+
 __all__ = [
+    "AsyncClient",
+    "Client",
     "Concept",
     "ConceptList",
     "ExportSummary",
@@ -25,3 +34,12 @@ __all__ = [
     "load_templates",
     "retrieve",
 ]
+
+# The clients need httpx and pydantic, which nobody else here does: they are imported when they are first named.
+_LATER = {"AsyncClient": "retrieval.client_async", "Client": "retrieval.client"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
