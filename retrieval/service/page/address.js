@@ -1,0 +1,28 @@
+// The address bar holds what is shown, so that a search can be shared and Back works. Knows no service.
+
+const number = (text) => (text === null || text.trim() === "" || !Number.isFinite(Number(text)) ? null : Number(text));
+
+/** What the address asks for. `q`, `row` and `image` are null but for one at most. */
+export function readAddress() {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  return {
+    concepts: parts.has("concepts"),
+    q: parts.get("q"),
+    row: number(parts.get("row")),
+    image: number(parts.get("image")),
+    k: number(parts.get("k")),
+    minScore: number(parts.get("min_score")),
+    minSide: number(parts.get("min_side")),
+  };
+}
+
+/** Put a search into the address, a new step of the history; `hashchange` follows. False where it is there already. */
+export function writeAddress({ q = null, row = null, image = null, k, minScore, minSide }) {
+  const parts = new URLSearchParams();
+  const values = { q, row, image, k, min_score: minScore, min_side: minSide };
+  for (const [name, value] of Object.entries(values)) if (value !== null && value !== undefined) parts.set(name, value);
+  const hash = `#${parts}`;
+  if (hash === location.hash) return false;
+  location.hash = hash;
+  return true;
+}

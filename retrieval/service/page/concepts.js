@@ -1,0 +1,133 @@
+// The concept list view: names in, a row of results for each as it arrives, what is kept of them out.
+
+import { conceptRow } from "./concept_row.js";
+import { byId, count } from "./dom.js";
+import { SAME_IMAGE } from "./search.js";
+import { keptRows, save, toCsv, toJsonLines } from "./selection.js";
+import { ask, jsonLines, Problem } from "./service.js";
+import { say, sayError, sayProblem } from "./status.js";
+
+let concepts = [];
+let running = null;
+let rows = Infinity;
+
+/** What can be searched, from GET /indexes. */
+export function setConceptStore(info) {
+  rows = info.rows;
+  byId("concept-min-side").closest(".field").hidden = !["width", "height"].every((name) => info.columns.includes(name));
+  const captions = info.indexes.some((index) => index.modality === "text");
+  if (captions) return;
+  byId("mode").value = "t2i";
+  byId("mode").closest(".field").hidden = true;
+}
+
+/** Listen to the form, the file picker and the downloads. */
+export function startConcepts() {
+  byId("concepts-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    retrieve();
+  });
+  byId("cancel").addEventListener("click", () => running?.abort());
+  byId("names-file").addEventListener("change", async (event) => {
+    const file = event.target.files[0];
+    event.target.value = "";
+    if (!file) return;
+    byId("names").value = await file.text();
+    say(`${file.name}: ${count(readNames().length, "concept")}.`);
+  });
+  byId("save-csv").addEventListener("click", () => save(toCsv(keptRows(concepts)), "selection.csv", "text/csv"));
+  byId("save-jsonl").addEventListener("click", () => save(toJsonLines(keptRows(concepts)), "selection.jsonl", "application/x-ndjson"));
+}
+
+/** The names, as a concept file has them: one a line; `#` starts a comment line. */
+function readNames() {
+  const lines = byId("names").value.split(/\r\n|\n|\r/).map((line) => line.trim());
+  return lines.filter((line) => line && !line.startsWith("#"));
+}
+
+function request(names) {
+  const rules = {};
+  for (const [name, id] of [["min_score", "concept-min-score"], ["min_side", "concept-min-side"]]) {
+    if (byId(id).value !== "") rules[name] = Number(byId(id).value);
+  }
+  if (byId("same").value === "drop") rules.near_duplicates = SAME_IMAGE;
+  const k = Math.min(Number(byId("concept-k").value), rows);
+  return { concepts: names, templates: [byId("templates").value], mode: byId("mode").value, k, rules };
+}
+
+async function retrieve() {
+  const names = readNames();
+  if (!names.length) {
+    sayProblem("No concept: write one name a line.");
+    return;
+  }
+  running?.abort();
+  const own = new AbortController();
+  running = own;
+  concepts = [];
+  byId("concept-rows").replaceChildren();
+  byId("losses").textContent = "";
+  byId("selection").hidden = true;
+  byId("cancel").disabled = false;
+  showProgress(0, 1, names.length);
+  byId("progress").hidden = false;
+  say(`Retrieving ${count(names.length, "concept")} …`);
+  try {
+    await read(await ask("concepts", { json: request(names), signal: own.signal }), names.length);
+  } catch (error) {
+    if (running !== own) return;
+    if (own.signal.aborted) say(`Cancelled; ${count(concepts.length, "concept")} of ${names.length} came.`);
+    else sayError(error);
+  } finally {
+    if (running === own) {
+      byId("cancel").disabled = true;
+      byId("progress").hidden = true;
+    }
+  }
+}
+
+async function read(response, total) {
+  for await (const line of jsonLines(response)) {
+    if (line.type === "progress") showProgress(line.done, line.total, total);
+    else if (line.type === "concept") add(line);
+    else if (line.type === "error") throw new Problem(line.error);
+    else if (line.type === "end") {
+      showEnd(line);
+      return;
+    }
+  }
+  throw new Problem("The answer broke off before its end; try again.");
+}
+
+function add(line) {
+  const concept = { name: line.name, id: line.id, hits: line.hits, rows: line.rows, kept: true, dropped: new Set() };
+  concepts.push(concept);
+  byId("concept-rows").append(conceptRow(concept, concepts.length, showSelected));
+  showSelected();
+}
+
+function showProgress(done, total, names) {
+  byId("done").max = Math.max(1, total);
+  byId("done").value = done;
+  byId("done-words").textContent = total > 1 ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}; ${count(names, "concept")}` : "";
+}
+
+function showSelected() {
+  let [kept, all] = [0, 0];
+  for (const concept of concepts) {
+    all += concept.rows.length;
+    if (concept.kept) kept += concept.rows.length - concept.dropped.size;
+  }
+  byId("selection").hidden = false;
+  byId("selected").textContent = `${kept.toLocaleString("en")} of ${count(all, "result")} kept, of ${count(concepts.length, "concept")}. Untick what does not belong.`;
+  byId("save-csv").disabled = byId("save-jsonl").disabled = kept === 0;
+}
+
+function showEnd(end) {
+  const losses = (end.losses ?? []).filter((loss) => loss.rows > 0).map((loss) => `${loss.rule} ${loss.rows.toLocaleString("en")}`);
+  const plans = Object.entries(end.plans ?? {}).map(([mode, plan]) => `${mode}: ${plan}`);
+  byId("losses").textContent = [losses.length ? `Left out by the rules: ${losses.join(", ")}.` : "", ...plans].filter(Boolean).join(" ");
+  const line = `Done: ${count(end.rows, "result")} for ${count(concepts.length, "concept")}, out of ${count(end.hits, "hit")}.`;
+  if (end.partial) sayProblem(`The answer is partial: no answer from ${(end.missing ?? []).join(", ") || "some shards"}. ${line}`);
+  else say(line);
+}

@@ -1,0 +1,86 @@
+"""The page at `/` and its assets, read from the package once. Knows no store; the page asks the other routes.
+
+The page loads nothing from elsewhere, and its policy lets it load nothing from elsewhere: were a caption ever taken for
+markup, no script of it would run and nothing of it would leave. The page itself holds no data and needs no token.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib.resources import files
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+__all__ = ["add_page_routes"]
+
+_MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+_NAMES = (
+    "address.js",
+    "card.js",
+    "concept_row.js",
+    "concepts.js",
+    "dom.js",
+    "icon.svg",
+    "main.js",
+    "page.css",
+    "picture_input.js",
+    "search.js",
+    "selection.js",
+    "service.js",
+    "status.js",
+    "thumbnail.js",
+    "token.js",
+)
+_HEADERS = {
+    # data: and blob: are the user's own image and thumbnails that were fetched with a token.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",  # kept, but asked for anew: a new version of the service has a new page
+}
+
+
+def add_page_routes(app: FastAPI) -> None:
+    """Add GET `/` and GET `/page/NAME`, for a fixed list of names."""
+    page, assets = _asset("index.html"), {name: _asset(name) for name in _NAMES}
+
+    @app.get("/", include_in_schema=False)
+    async def show_page(request: Request) -> Response:
+        return page.answer(request)
+
+    @app.get("/page/{name}", include_in_schema=False)
+    async def show_asset(name: str, request: Request) -> Response:
+        asset = assets.get(name)
+        if asset is None:
+            return JSONResponse({"error": f"the page has no file {name!r}"}, 404, _HEADERS)
+        return asset.answer(request)
+
+
+class _Asset:
+    """A file of the page in memory, with the tag that changes when it does."""
+
+    def __init__(self, content: bytes, media_type: str) -> None:
+        self._content = content
+        self._headers = {**_HEADERS, "Content-Type": media_type, "ETag": f'"{sha256(content).hexdigest()[:32]}"'}
+
+    def answer(self, request: Request) -> Response:
+        tags = request.headers.get("If-None-Match", "")
+        if self._headers["ETag"] in (tag.strip().removeprefix("W/") for tag in tags.split(",")):
+            return Response(status_code=304, headers=self._headers)
+        return Response(self._content, headers=self._headers)
+
+
+def _asset(name: str) -> _Asset:
+    content = files("retrieval.service").joinpath("page", name).read_bytes()
+    return _Asset(content, _MEDIA_TYPES[name.rsplit(".", 1)[1]])
