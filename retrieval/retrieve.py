@@ -21,12 +21,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from index.errors import BadInput
-from index.files import join
 from index.model_spec import ModelSpec
 from index.store import EmbeddingStore
 from retrieval.candidates import MODES, Candidates, read_candidates
 from retrieval.concepts import ConceptList, concept_list, load_concepts
-from retrieval.outputs import claim_folder, remove_folder
+from retrieval.outputs import claim_folder
 from retrieval.query_blocks import (
     BLOCK_QUERIES,
     Mode,
@@ -41,15 +40,13 @@ from retrieval.query_blocks import (
 from retrieval.rules import Loss, Rules, apply_rules, check_exclude
 from retrieval.search import Retriever
 from retrieval.selection import (
-    PART_ROWS,
     SELECTION_SCHEMA,
     Selection,
     describe_store,
     store_identity,
-    write_manifest,
-    write_section,
 )
 from retrieval.templates import Templates, load_templates
+from retrieval.write_selection import PART_ROWS, write_selection
 
 if TYPE_CHECKING:
     from index.encoders import Encoder  # imports torch
@@ -91,7 +88,7 @@ def retrieve(
     config = RetrieveConfig(
         store=os.fspath(opened.path),
         out=os.fspath(out),
-        concepts=_as_concepts(concepts),
+        concepts=as_concepts(concepts),
         templates=load_templates(templates),
         mode=mode,
         k=k,
@@ -130,7 +127,8 @@ def _load(model: ModelSpec | None) -> Encoder | None:
     return load_encoder(model)
 
 
-def _as_concepts(concepts: ConceptList | str | os.PathLike[str] | Iterable[str]) -> ConceptList:
+def as_concepts(concepts: ConceptList | str | os.PathLike[str] | Iterable[str]) -> ConceptList:
+    """A list, the path of a concept file, or names, as a list."""
     if isinstance(concepts, ConceptList):
         return concepts
     if isinstance(concepts, (str, os.PathLike)):
@@ -170,24 +168,15 @@ def finish_selection(config: RetrieveConfig) -> Selection:
     )
     outcome = apply_rules(candidates, config.rules, store, concepts=count, reserve=config.reserve)
     looked_up = _LookUp(store, [outcome.kept, outcome.reserve], config)
-    write_manifest(
-        config.out,
-        {
-            "store": describe_store(store, config.out),
-            "mode": config.mode,
-            "k": config.k,
-            "templates": {"name": config.templates.name, "texts": config.templates.texts},
-            "rules": config.rules.to_json(),
-            "hits": int(hits.sum()),
-            "rows": write_section(config.out, "rows", looked_up.tables(outcome.kept)),
-            "reserve": write_section(config.out, "reserve", looked_up.tables(outcome.reserve)),
-            "losses": [_loss_json(loss, config.concepts.names) for loss in (merged, *outcome.losses)],
-            "search": _search_json(blocks, summaries),
-            "concepts": _concepts_json(config.concepts, hits, outcome.kept, outcome.reserve),
-        },
+    return write_selection(
+        config,
+        store=describe_store(store, config.out),
+        hits=hits.tolist(),
+        rows=looked_up.tables(outcome.kept),
+        reserve=looked_up.tables(outcome.reserve),
+        losses=[_loss_json(loss, config.concepts.names) for loss in (merged, *outcome.losses)],
+        search=_search_json(blocks, summaries),
     )
-    remove_folder(join(config.out, "work"))
-    return Selection.open(config.out)
 
 
 class _LookUp:
@@ -252,20 +241,3 @@ def _search_json(blocks: list[QueryBlock], summaries: list[dict[str, Any]]) -> d
         "prompts_cut": sum(summary["prompts_cut"] for summary in summaries),
         "plans": list(plans.values()),
     }
-
-
-def _concepts_json(
-    concepts: ConceptList, hits: npt.NDArray[np.int64], kept: Candidates, reserve: Candidates
-) -> list[dict[str, Any]]:
-    rows = np.bincount(kept.concept, minlength=len(concepts))
-    held = np.bincount(reserve.concept, minlength=len(concepts))
-    return [
-        {
-            "name": concept.name,
-            "class_id": concept.class_id,
-            "hits": int(hits[place]),
-            "rows": int(rows[place]),
-            "reserve": int(held[place]),
-        }
-        for place, concept in enumerate(concepts)
-    ]

@@ -5,15 +5,15 @@
       rows/rows_0000.parquet       the selection, by concept, then rank
       reserve/reserve_0000.parquet each concept's next ranks, same columns, for topping up what the web has lost
 
-The manifest keeps the store's identity, concepts, rules and their losses, and the search plan. Knows how to read and
-write this format; it does not search, choose or copy images.
+The manifest keeps the store's identity, concepts, rules and their losses, and the search plan. Knows how to read
+this format; `write_selection` writes it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.errors import BadInput, StoreInvalid
-from index.files import atomic_file, exists, is_local, join, local_path, open_file, read_bytes, write_atomic
+from index.files import exists, is_local, join, local_path, open_file, read_bytes
 from index.manifest import hash_json
 from index.store import EmbeddingStore
 
@@ -45,7 +45,6 @@ SELECTION_SCHEMA = pa.schema(
     ]
 )
 FORMAT = "clipmine-selection"
-PART_ROWS = 100_000
 Section = Literal["rows", "reserve"]
 
 
@@ -152,6 +151,11 @@ class Selection:
 
     def _store_path(self) -> str:
         recorded = self.manifest["store"]
+        if recorded["path"] is None:
+            raise BadInput(
+                f"{self.path}: was retrieved from the service {recorded['url']}, so it does not know where the store "
+                "is; name the store's folder (--store)"
+            )
         beside = recorded.get("relative")
         if beside is not None and is_local(self.path):
             moved_along = os.path.normpath(local_path(self.path).absolute() / str(beside))
@@ -193,19 +197,3 @@ def describe_store(store: EmbeddingStore, selection: str) -> dict[str, Any]:
         "identity": store_identity(store),
         "model": dict(store.fingerprint),
     }
-
-
-def write_section(path: str, section: Section, tables: Iterable[pa.Table]) -> dict[str, Any]:
-    """Write a section's part files, one a table; return its manifest entry (count and parts)."""
-    parts = []
-    for number, table in enumerate(tables):
-        name = f"{section}/{section}_{number:04d}.parquet"
-        with atomic_file(join(path, name)) as partial:
-            pq.write_table(table.cast(SELECTION_SCHEMA), partial, compression="zstd")
-        parts.append({"file": name, "rows": table.num_rows})
-    return {"count": sum(part["rows"] for part in parts), "parts": parts}
-
-
-def write_manifest(path: str, fields: Mapping[str, Any]) -> None:
-    """Write SELECTION/manifest.json; after this the selection is complete."""
-    write_atomic(join(path, "manifest.json"), json.dumps({"format": FORMAT, "version": 1, **fields}, indent=1) + "\n")
