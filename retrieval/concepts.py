@@ -11,6 +11,7 @@ only in case or spaces are one concept written twice, and an error.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -81,9 +82,15 @@ class _Entry:
     concept: Concept
 
 
-def concept_list(names: Iterable[str]) -> ConceptList:
-    """A list from plain names; BadInput as for a file."""
-    return _checked("concepts", [_Entry(None, Concept(_clean(name))) for name in names], None)
+def concept_list(concepts: Iterable[str | Concept]) -> ConceptList:
+    """A list from plain names, or concepts with what belongs to them; BadInput as for a file."""
+    entries = []
+    for concept in concepts:
+        whole = Concept(concept) if isinstance(concept, str) else concept
+        for template in whole.templates or ():
+            check_template(template, f"concept {whole.name!r}")
+        entries.append(_Entry(None, dataclasses.replace(whole, name=_clean(whole.name))))
+    return _checked("concepts", entries, None)
 
 
 def load_concepts(path: str | os.PathLike[str]) -> ConceptList:

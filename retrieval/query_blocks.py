@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from index.errors import BadInput
 from index.files import exists, join, read_bytes, write_atomic
@@ -27,19 +28,25 @@ from retrieval.templates import Templates
 
 __all__ = [
     "BLOCK_QUERIES",
+    "PROMPTS_AT_ONCE",
     "Mode",
     "QueryBlock",
     "RetrieveConfig",
     "block_summary",
+    "count_hits",
+    "cut_blocks",
     "is_block_done",
+    "owners",
     "plan_blocks",
     "search_block",
+    "search_depth",
 ]
 
 Mode = Literal["t2i", "t2t", "both"]
 # Hits of a block: 4,096 queries x 300 candidates x 12 bytes = 15 MB a mode; and an exact scan reads the whole corpus
 # once a block, so blocks are not small either.
 BLOCK_QUERIES = 4_096
+PROMPTS_AT_ONCE = 64  # a call of the text encoder
 
 
 @dataclass(frozen=True)
@@ -88,16 +95,39 @@ class QueryBlock:
 
 def plan_blocks(config: RetrieveConfig) -> list[QueryBlock]:
     """Cut the concept list into blocks of whole concepts with at most `block_queries` prompts (or one concept)."""
+    return cut_blocks([len(prompts) for prompts in config.concepts.prompts(config.templates)], config.block_queries)
+
+
+def cut_blocks(counts: Sequence[int], block_queries: int = BLOCK_QUERIES) -> list[QueryBlock]:
+    """`plan_blocks` from how many prompts each concept has."""
     blocks: list[QueryBlock] = []
     first = queries = 0
-    counts = [len(prompts) for prompts in config.concepts.prompts(config.templates)]
     for number, count in enumerate(counts):
-        if queries and queries + count > config.block_queries:
+        if queries and queries + count > block_queries:
             blocks.append(QueryBlock(len(blocks), first, number, queries))
             first, queries = number, 0
         queries += count
     blocks.append(QueryBlock(len(blocks), first, len(counts), queries))
     return blocks
+
+
+def search_depth(k: int, reserve: float, rows: int) -> int:
+    """Rows a prompt that are searched for: k and the ranks beyond it that are kept for topping up."""
+    return min(k + math.ceil(k * reserve), rows)
+
+
+def owners(lengths: Sequence[int], first: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """For each prompt of the concepts from `first` on, each with so many: its concept, its place in the concept."""
+    concept = np.repeat(np.arange(first, first + len(lengths), dtype=np.int32), lengths)
+    return concept, np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
+
+
+def count_hits(
+    concept: npt.NDArray[np.int32], row_ids: npt.NDArray[np.int64], k: int, first: int, count: int
+) -> npt.NDArray[np.int64]:
+    """int64 [count]: rows within k that the searches returned for each concept from `first` on."""
+    within = (row_ids[:, :k] >= 0).sum(axis=1)
+    return np.bincount(concept - first, weights=within, minlength=count).astype(np.int64)
 
 
 def candidates_file(out: str, block: QueryBlock) -> str:
@@ -133,24 +163,24 @@ def search_block(
     retriever = retriever or Retriever(EmbeddingStore.open(config.store))
     prompts = config.concepts.prompts(config.templates)[block.first : block.last]
     texts = [text for own in prompts for text in own]
-    lengths = [len(own) for own in prompts]
-    concept = np.repeat(np.arange(block.first, block.last, dtype=np.int32), lengths)
-    prompt = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
-    depth = min(config.k + math.ceil(config.k * config.reserve), retriever.store.rows)
-    vectors, cut = retriever.encoder.encode_queries(texts)
+    concept, prompt = owners([len(own) for own in prompts], block.first)
+    depth = search_depth(config.k, config.reserve, retriever.store.rows)
+    encoder = retriever.encoder
+    # In slices of the service's own size, so that a concept list gives the same vectors here and there.
+    slices = [encoder.encode_queries(texts[at : at + PROMPTS_AT_ONCE]) for at in range(0, len(texts), PROMPTS_AT_ONCE)]
+    vectors = np.concatenate([rows for rows, _ in slices])
     hits = np.zeros(block.last - block.first, np.int64)
     parts: list[Candidates] = []
     plans: dict[str, Any] = {}
     for mode in config.modes:
         found = retriever.search(vectors, depth, mode=mode, method=config.method)
-        within = (found.row_ids[:, : config.k] >= 0).sum(axis=1)
-        hits += np.bincount(concept - block.first, weights=within, minlength=len(hits)).astype(np.int64)
+        hits += count_hits(concept, found.row_ids, config.k, block.first, len(hits))
         number = MODES.index(mode)
         parts.append(merge_hits(concept, prompt, found.scores, found.row_ids, k=config.k, mode=number))
         plans[mode] = {"method": found.plan.method, "why": found.plan.why}
         if on_progress is not None:
             on_progress(len(texts))
     write_candidates(Candidates.concatenate(parts), candidates_file(config.out, block))
-    summary = {"hits": hits.tolist(), "plans": plans, "prompts_cut": sum(cut)}
+    summary = {"hits": hits.tolist(), "plans": plans, "prompts_cut": sum(sum(cut) for _, cut in slices)}
     write_atomic(_marker(config.out, block), json.dumps(summary))
     return summary

@@ -74,7 +74,7 @@ class Retriever:
         self._device = device
         self._indexes: dict[Modality, HnswIndex | None] = {}
         self._loading = threading.Lock()
-        self._plan = lru_cache(maxsize=1_024)(self._plan_anew)
+        self._planned = lru_cache(maxsize=1_024)(self._plan_anew)
 
     def search(
         self,
@@ -111,7 +111,7 @@ class Retriever:
             raise BadInput(f"{self.store.path}: has no text embeddings, so it cannot answer text against text (t2t)")
         vectors = queries if isinstance(queries, np.ndarray) else self._encode(queries, mode)
         wide = _unit_rows(vectors, self._dim)
-        plan = self._plan(modality, len(wide), k, method, ef_search)
+        plan = self._planned(modality, len(wide), k, method, ef_search)
         unwanted = None if exclude is None else _excluded(exclude, rows)
         if plan.method == "exact":
             return SearchResult(*self._scan(modality, wide, k, unwanted), plan)
@@ -124,6 +124,10 @@ class Retriever:
             short = np.flatnonzero(row_ids[:, -1] < 0)
             scores[short], row_ids[short] = self._scan(modality, wide[short], k, unwanted)
         return SearchResult(scores, row_ids, plan)
+
+    def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> SearchPlan:
+        """How so many queries would be searched at once. Raises what `search` raises for an index or method."""
+        return self._planned(modality, queries, k, method, None)
 
     @property
     def encoder(self) -> Encoder:

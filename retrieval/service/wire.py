@@ -168,6 +168,9 @@ class ConceptsRequest(Strict):
     columns: Annotated[list[str], Field(max_length=50)] | None = Field(
         None, description="metadata of each row; by default key, shard, caption, url"
     )
+    reserve: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.5, description="how much deeper than k is searched, as a share of k; the same as the command's"
+    )
     method: Method | None = None
 
 

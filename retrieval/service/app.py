@@ -1,0 +1,145 @@
+"""The service as an ASGI app: routes, limits, errors as one line, metrics.
+
+    app = create_app(LocalBackend(EmbeddingStore.open("STORE")))
+
+Knows which parts there are, and nothing of how they work.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from index.errors import BadInput, ClipmineError, ImagesNotLocal, StoreInvalid
+from retrieval.service.answer import NoSuchRow, Service
+from retrieval.service.backend import Backend, Overloaded, Unavailable
+from retrieval.service.clip_retrieval_api import add_clip_retrieval_routes
+from retrieval.service.metrics import Metrics
+from retrieval.service.page_routes import add_page_routes
+from retrieval.service.routes import router
+from retrieval.service.security import Guard
+from retrieval.service.settings import Settings
+
+__all__ = ["create_app"]
+
+log = logging.getLogger("clipmine.service")
+
+
+def create_app(backend: Backend, settings: Settings | None = None) -> FastAPI:
+    """An app over an open backend; closing the app closes the backend."""
+    settings = settings or Settings()
+    metrics = Metrics()
+    if hasattr(backend, "observe"):
+        backend.observe = metrics.observe_batch
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await backend.close()
+        app.state.service.close()
+
+    app = FastAPI(
+        title="Clipmine retrieval",
+        summary="Texts, images or vectors in, the nearest rows of a store out; whole concept lists as a stream.",
+        version="1",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.service = Service(backend, settings)
+    app.state.metrics = metrics
+    app.include_router(router)
+    add_clip_retrieval_routes(app)
+    add_page_routes(app)
+    _add_errors(app)
+    _add_counts(app, metrics)
+    app.add_middleware(Guard, settings=settings)
+    if settings.cors_origins:
+        from fastapi.middleware.cors import CORSMiddleware
+
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error is `{"error": "one line"}`; what nobody foresaw is logged whole and told in short."""
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_shape(_: Request, error: RequestValidationError) -> Response:
+        return _problem(422, "; ".join(_where_and_what(found) for found in error.errors()[:3]))
+
+    @app.exception_handler(HTTPException)
+    async def by_status(_: Request, error: HTTPException) -> Response:
+        return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(ClipmineError)
+    async def ours(request: Request, error: ClipmineError) -> Response:
+        if isinstance(error, Overloaded | Unavailable):
+            status = 429 if isinstance(error, Overloaded) else 503
+            return _problem(status, str(error), {"Retry-After": str(error.retry_after)})
+        if isinstance(error, NoSuchRow | ImagesNotLocal):
+            return _problem(404, str(error))
+        if isinstance(error, StoreInvalid) or not isinstance(error, BadInput):
+            log.error("%s %s: %s", request.method, request.url.path, error)
+            return _problem(503, "the store cannot answer this now; the service's log says why", {"Retry-After": "30"})
+        return _problem(400, str(error))
+
+    @app.exception_handler(OSError)
+    async def disk(request: Request, error: OSError) -> Response:
+        log.error("%s %s: %s", request.method, request.url.path, error)
+        return _problem(
+            503, "a file of the store cannot be read now; the service's log says why", {"Retry-After": "30"}
+        )
+
+
+def _where_and_what(found: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in found["loc"] if part != "body")
+    what = str(found["msg"]).removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
+
+
+def _problem(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": " ".join(error.split())[:1_000]}, status, headers)
+
+
+def _add_counts(app: FastAPI, metrics: Metrics) -> None:
+    app.add_middleware(_Counts, metrics=metrics)
+
+
+class _Counts:
+    """ASGI middleware: counts requests and times them by route, the whole stream included."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 499  # nginx's: the client left before the answer
+
+        async def counted(message: dict[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, counted)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self.metrics.requests.labels(route, str(status)).inc()
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - started)

@@ -1,0 +1,132 @@
+"""Requests that come at the same time are answered together: one call of the encoder or of the index for all.
+
+While a call runs in its thread, the next batch gathers; so batches grow with the load and a lone request waits for
+nobody. Only when the last batch held several requests does the next one wait, briefly, for more. The queue is bounded.
+Knows nothing of what is computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from retrieval.service.backend import Overloaded, Unavailable
+
+__all__ = ["Batcher"]
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class _Waiting(Generic[Request, Answer]):
+    request: Request
+    size: int
+    future: asyncio.Future[Answer]
+
+
+class Batcher(Generic[Request, Answer]):
+    """Calls `function(requests) -> answers` in one thread of its own, for all requests that wait.
+
+    most: the sum of sizes that one call takes (a larger request goes alone). queue: the sum of sizes that may wait.
+    observe(requests, size): told of every batch. An exception in place of an answer is raised for that request alone.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        function: Callable[[list[Request]], Sequence[Answer | Exception]],
+        *,
+        most: int,
+        queue: int,
+        wait_ms: float,
+        observe: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.what, self._function, self._most, self._queue = what, function, most, queue
+        self._wait = wait_ms / 1e3
+        self._observe = observe
+        self._waiting: deque[_Waiting[Request, Answer]] = deque()
+        self._size = 0
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=what.replace(" ", "-"))
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._last = 0  # requests in the batch before
+
+    @property
+    def waiting(self) -> int:
+        """The sum of sizes that wait now."""
+        return self._size
+
+    async def submit(self, request: Request, size: int = 1) -> Answer:
+        """Wait for the answer. Raises Overloaded when the queue is full, Unavailable when the batcher is closed."""
+        if self._closed:
+            raise Unavailable(f"{self.what}: the service is stopping")
+        if self._size and self._size + size > self._queue:
+            raise Overloaded(self.what)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(request, size, future))
+        self._size += size
+        self._arrived.set()
+        return await future
+
+    async def close(self) -> None:
+        """Answer what waits, then stop."""
+        self._closed = True
+        self._arrived.set()
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._waiting:
+                if self._closed:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            if len(self._waiting) < self._last and self._wait and not self._closed:
+                await asyncio.sleep(self._wait)
+            batch = self._take()
+            if not batch:
+                continue
+            self._last = len(batch)
+            if self._observe is not None:
+                self._observe(len(batch), sum(waiting.size for waiting in batch))
+            requests = [waiting.request for waiting in batch]
+            try:
+                answers: Sequence[Answer | Exception] = await loop.run_in_executor(
+                    self._thread, self._function, requests
+                )
+            except Exception as error:
+                answers = [error] * len(batch)
+            for waiting, answer in zip(batch, answers, strict=True):
+                _give(waiting.future, answer)
+
+    def _take(self) -> list[_Waiting[Request, Answer]]:
+        batch: list[_Waiting[Request, Answer]] = []
+        size = 0
+        while self._waiting and (not batch or size + self._waiting[0].size <= self._most):
+            waiting = self._waiting.popleft()
+            self._size -= waiting.size
+            if not waiting.future.cancelled():  # its client has gone
+                batch.append(waiting)
+                size += waiting.size
+        return batch
+
+
+def _give(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -1,0 +1,246 @@
+"""A concept list answered as a stream: the same searches and rules as `clipmine retrieve`, line by line.
+
+Under keep-all every concept is judged alone, so its rows are sent as soon as its block is searched. The other rules
+weigh concepts against each other: then progress is sent while searching, and the rows when all are known. Closing the
+stream stops the work after the call that runs. Knows the backend and the wire's models, no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from index.errors import BadInput, ClipmineError
+from retrieval.candidates import MODES, Candidates, merge_hits
+from retrieval.concepts import Concept, ConceptList, concept_list
+from retrieval.query_blocks import PROMPTS_AT_ONCE, QueryBlock, count_hits, cut_blocks, owners, search_depth
+from retrieval.rules import Loss, RuleOutcome, Rules, apply_rules
+from retrieval.service.answer import Service, unit_vector, vectors_of_base64
+from retrieval.service.backend import Backend
+from retrieval.service.wire import ConceptItem, ConceptsRequest
+from retrieval.templates import PLACE, TEMPLATE_SETS, Templates, load_templates
+
+__all__ = ["ConceptJob", "prepare", "stream"]
+
+COLUMNS = ("key", "shard", "caption", "url")
+SEARCHED_AT_ONCE = 256  # vectors of one search in the graph, so that others' queries come between
+_MODALITIES: dict[str, Any] = {"t2i": "image", "t2t": "text"}
+
+
+@dataclass(frozen=True)
+class ConceptJob:
+    """A checked request. prompts: of each concept its texts, or its vectors [n, d]."""
+
+    concepts: ConceptList
+    prompts: tuple[tuple[str, ...] | npt.NDArray[np.float32], ...]
+    modes: tuple[str, ...]
+    k: int
+    depth: int
+    rules: Rules
+    columns: tuple[str, ...]
+    method: str | None
+    blocks: tuple[QueryBlock, ...]
+
+    @property
+    def queries(self) -> int:
+        return sum(block.queries for block in self.blocks)
+
+
+def prepare(service: Service, request: ConceptsRequest) -> ConceptJob:
+    """Check a request against the store and the limits. BadInput says what cannot be."""
+    store, settings = service.backend.store, service.settings
+    if len(request.concepts) > settings.max_concepts:
+        raise BadInput(f"{len(request.concepts)} concepts: at most {settings.max_concepts} a request; send several")
+    if request.k > min(settings.max_k, store.rows):
+        raise BadInput(f"k is {request.k}: at most {min(settings.max_k, store.rows)} here")
+    modes = MODES if request.mode == "both" else (request.mode,)
+    if "t2t" in modes and not store.has_text:
+        raise BadInput("the store has no text embeddings, so no t2t; use the mode t2i")
+    for text in request.templates:
+        if text not in TEMPLATE_SETS and PLACE not in text:
+            raise BadInput(f"template {text!r}: give {', '.join(TEMPLATE_SETS)} or a text with {PLACE}")
+    templates = load_templates(request.templates or ["simple"])
+    items = [ConceptItem(name=item) if isinstance(item, str) else item for item in request.concepts]
+    concepts = concept_list(
+        Concept(
+            item.name,
+            tuple(item.aliases),
+            None if item.templates is None else tuple(item.templates) or None,
+            item.id,
+        )
+        for item in items
+    )
+    prompts = tuple(
+        _prompts(concept, item, templates, store.dim) for concept, item in zip(concepts, items, strict=True)
+    )
+    counts = [len(own) for own in prompts]
+    if sum(counts) > settings.max_prompts:
+        raise BadInput(f"{sum(counts)} prompts: at most {settings.max_prompts} a request; send several")
+    return ConceptJob(
+        concepts,
+        prompts,
+        modes,
+        request.k,
+        search_depth(request.k, request.reserve, store.rows),
+        Rules(**request.rules.model_dump()),
+        tuple(request.columns) if request.columns is not None else COLUMNS,
+        request.method,
+        tuple(cut_blocks(counts)),
+    )
+
+
+def _prompts(
+    concept: Concept, item: ConceptItem, templates: Templates, dim: int
+) -> tuple[str, ...] | npt.NDArray[np.float32]:
+    if item.embeddings_b64 is None:
+        return concept.prompts(templates.texts)
+    vectors = vectors_of_base64(item.embeddings_b64, dim, f"concept {item.name!r}")
+    return np.stack([unit_vector(vector, dim, place) for place, vector in enumerate(vectors)])
+
+
+async def stream(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
+    """Yield NDJSON lines: start, progress, a line for each concept, and end (or error)."""
+    try:
+        async for line in _lines(service, job):
+            yield line
+    except ClipmineError as error:
+        yield _line({"type": "error", "error": str(error)})
+
+
+async def _lines(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
+    count = len(job.concepts)
+    yield _line({"type": "start", "concepts": count, "prompts": job.queries})
+    hits = np.zeros(count, np.int64)
+    gathered: list[Candidates] = []
+    outcomes: list[RuleOutcome] = []
+    plans: dict[str, str] = {}
+    missing: set[str] = set()
+    done = 0
+    for block in job.blocks:
+        parts: list[Candidates] = []
+        vectors = await _vectors(service.backend, job, block)
+        concept, prompt = owners([len(own) for own in job.prompts[block.first : block.last]], block.first)
+        for mode in job.modes:
+            scores, row_ids = [], []
+            async for found in _search(service.backend, vectors, mode, job, plans):
+                scores.append(found.scores)
+                row_ids.append(found.row_ids)
+                missing |= set(found.missing)
+                done += len(found.scores)
+                yield _line({"type": "progress", "done": done, "total": job.queries * len(job.modes)})
+            rows = np.concatenate(row_ids)
+            hits[block.first : block.last] += count_hits(concept, rows, job.k, block.first, block.last - block.first)
+            number = MODES.index(mode)
+            parts.append(merge_hits(concept, prompt, np.concatenate(scores), rows, k=job.k, mode=number))
+        if job.rules.cross_concept == "keep-all":
+            outcome = await _judge(service.backend, job, parts)
+            outcomes.append(outcome)
+            async for line in _concept_lines(service, job, outcome.kept, hits, block.first, block.last):
+                yield line
+        else:
+            gathered += parts
+    if job.rules.cross_concept != "keep-all":
+        outcome = await _judge(service.backend, job, gathered)
+        outcomes.append(outcome)
+        async for line in _concept_lines(service, job, outcome.kept, hits, 0, count):
+            yield line
+    kept = sum(len(outcome.kept) for outcome in outcomes)
+    losses = _losses([outcome.losses for outcome in outcomes])
+    total = int(hits.sum())
+    yield _line(
+        {
+            "type": "end",
+            "hits": total,
+            "rows": kept,
+            # What several prompts or blocks found again is no row of its own, and no rule's loss.
+            "losses": [{"rule": "several-prompts", "rows": total - kept - sum(losses.values())}, *_named(losses)],
+            "plans": plans,
+            "partial": bool(missing),
+            "missing": sorted(missing),
+        }
+    )
+
+
+async def _vectors(backend: Backend, job: ConceptJob, block: QueryBlock) -> npt.NDArray[np.floating[Any]]:
+    """The vectors of a block's prompts, in order; texts are encoded in slices, so that others come between."""
+    prompts = job.prompts[block.first : block.last]
+    texts = [text for own in prompts if isinstance(own, tuple) for text in own]
+    encoded = [
+        (await backend.encode_texts(texts[at : at + PROMPTS_AT_ONCE])).vectors
+        for at in range(0, len(texts), PROMPTS_AT_ONCE)
+    ]
+    if len(encoded) and len(texts) == block.queries:
+        return np.concatenate(encoded)
+    of_texts = iter(np.concatenate(encoded).astype(np.float32)) if encoded else iter(())
+    rows = [np.stack([next(of_texts) for _ in own]) if isinstance(own, tuple) else own for own in prompts]
+    return np.concatenate(rows)
+
+
+async def _search(
+    backend: Backend, vectors: npt.NDArray[np.floating[Any]], mode: str, job: ConceptJob, plans: dict[str, str]
+) -> AsyncIterator[Any]:
+    """Search a block by the plan for the whole of it; through the graph in slices, by a scan at once."""
+    modality = _MODALITIES[mode]
+    method = backend.plan(modality, len(vectors), job.depth, job.method)
+    step = SEARCHED_AT_ONCE if method == "hnsw" else len(vectors)
+    for at in range(0, len(vectors), step):
+        found = await backend.search(vectors[at : at + step], modality, job.depth, method)
+        plans.setdefault(mode, method)
+        yield found
+
+
+async def _judge(backend: Backend, job: ConceptJob, parts: Sequence[Candidates]) -> RuleOutcome:
+    candidates = Candidates.concatenate(parts)
+    return await asyncio.to_thread(
+        apply_rules, candidates, job.rules, backend.store, concepts=len(job.concepts), reserve=0.0
+    )
+
+
+async def _concept_lines(
+    service: Service, job: ConceptJob, kept: Candidates, hits: npt.NDArray[np.int64], first: int, last: int
+) -> AsyncIterator[bytes]:
+    bounds = np.searchsorted(kept.concept, np.arange(first, last + 1))
+    for place in range(first, last):
+        own = kept.take(np.arange(bounds[place - first], bounds[place - first + 1]))
+        concept = job.concepts.concepts[place]
+        fragments = await service.lookup.fragments(own.row_id.tolist(), job.columns)
+        texts = job.prompts[place]
+        rows = b",".join(
+            _row(row, score, rank, mode, texts[prompt] if isinstance(texts, tuple) else None, both, fragments[row])
+            for row, score, rank, mode, prompt, both in zip(
+                own.row_id.tolist(), own.score.tolist(), own.rank.tolist(), own.mode.tolist(), own.prompt.tolist(),
+                own.both_ways.tolist(), strict=True,
+            )
+        )  # fmt: skip
+        head = {"type": "concept", "name": concept.name, "id": concept.class_id, "hits": int(hits[place])}
+        yield orjson.dumps(head)[:-1] + b',"rows":[' + rows + b"]}\n"
+        await asyncio.sleep(0)  # others' requests come between
+
+
+def _row(row: int, score: float, rank: int, mode: int, prompt: str | None, both: bool, fragment: bytes) -> bytes:
+    head = {
+        "row_id": row, "score": round(score, 6), "rank": rank, "mode": MODES[mode], "prompt": prompt, "both_ways": both,
+    }  # fmt: skip
+    return orjson.dumps(head)[:-1] + (b"," + fragment if fragment else b"") + b"}"
+
+
+def _losses(several: Sequence[Sequence[Loss]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for losses in several:
+        for loss in losses:
+            total[loss.rule] = total.get(loss.rule, 0) + loss.rows
+    return total
+
+
+def _named(losses: dict[str, int]) -> list[dict[str, Any]]:
+    return [{"rule": rule, "rows": rows} for rule, rows in losses.items()]
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return orjson.dumps(fields) + b"\n"

@@ -1,0 +1,129 @@
+"""What stands before the routes: bearer tokens, bodies bounded in size and in time, headers that keep browsers safe.
+
+Plain ASGI, so that nothing is buffered and streams stay streams. Knows no routes but the open ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from retrieval.service.settings import Settings
+
+__all__ = ["Guard"]
+
+# A load balancer asks without a token, and the page must load before it can ask its reader for one.
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
+OPEN_FOLDER = "/page/"
+
+Scope = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    status: int
+    error: str
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+class Guard:
+    """ASGI middleware: refuses before the app sees the request, or while it reads the body."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self._tokens = [token.encode() for token in settings.tokens]
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refused = self._at_the_door(scope)
+        if refused is not None:
+            await _answer(send, refused)
+            return
+        body = _Body(receive, self.settings)
+        started = False
+
+        async def guarded(message: dict[str, Any]) -> None:
+            nonlocal started
+            if body.refused is not None and not started:
+                return  # what the app says of the body that we broke off
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
+            await send(message)
+
+        try:
+            await self.app(scope, body.receive, guarded)
+        except Exception:
+            if body.refused is None:
+                raise
+        if body.refused is not None and not started:
+            await _answer(send, body.refused)
+
+    def _at_the_door(self, scope: Scope) -> _Refusal | None:
+        """What can be said before anything of the body has come."""
+        headers = dict(scope["headers"])
+        path = scope["path"]
+        opened = path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or scope["method"] == "OPTIONS"
+        if self._tokens and not opened:
+            scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+            # All are compared, each in constant time, so that the time taken says nothing of the tokens.
+            known = [hmac.compare_digest(token.strip(), mine) for mine in self._tokens]
+            if scheme.lower() != b"bearer" or not any(known):
+                error = "a bearer token is needed: send Authorization: Bearer TOKEN"
+                return _Refusal(401, error, [(b"www-authenticate", b"Bearer")])
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self.settings.max_body_bytes:
+            return _Refusal(413, f"the body has {int(length)} bytes: at most {self.settings.max_body_bytes}")
+        return None
+
+
+class _Body:
+    """A request's body as it comes, until it is too large or too slow: then the app is told that the client left."""
+
+    def __init__(self, receive: Any, settings: Settings) -> None:
+        self._receive, self._most, self._seconds = receive, settings.max_body_bytes, settings.body_seconds
+        self._end = asyncio.get_running_loop().time() + settings.body_seconds
+        self._read = 0
+        self._whole = False
+        self.refused: _Refusal | None = None
+
+    async def receive(self) -> dict[str, Any]:
+        message: dict[str, Any]
+        if self._whole:  # what still comes is the news that the client has gone
+            message = await self._receive()
+            return message
+        if self.refused is None:
+            left = max(0.0, self._end - asyncio.get_running_loop().time())
+            try:
+                message = await asyncio.wait_for(self._receive(), left)
+            except TimeoutError:
+                self.refused = _Refusal(408, f"the body did not come within {self._seconds:g} s")
+                return {"type": "http.disconnect"}
+            if message["type"] != "http.request":
+                return message
+            self._read += len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+            if self._read <= self._most:
+                return message
+            self.refused = _Refusal(413, f"the body has more than {self._most} bytes")
+        return {"type": "http.disconnect"}
+
+
+async def _answer(send: Any, refused: _Refusal) -> None:
+    body = orjson.dumps({"error": refused.error})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"connection", b"close"),  # the rest of the body is not read
+        *refused.headers,
+    ]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,59 @@
+"""What an operator decides about a service: who may ask, how much, and how long a request may wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from index.errors import BadInput
+from index.images import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits and permissions. Everything that a request could make large has a bound here.
+
+    name: what `GET /indexes` and clip-retrieval's `indice_name` call the store; its folder's name by default.
+    tokens: bearer tokens, one of which a request must bring; none: open to all.
+    cors_origins: origins whose pages may call the service; none by default.
+    allow_urls: whether `image_url` queries are fetched, from public addresses only.
+    max_body_bytes, max_queries, max_k, max_results (queries x k), max_concepts, max_prompts: of one request.
+    max_depth: how deep a search goes to fill up what filters drop.
+    max_image_bytes, max_image_pixels: of an image before it is decoded.
+    queue: vectors (or texts) that may wait before a request is refused with 429.
+    wait_ms: how long a search may wait for company while others are coming in.
+    body_seconds: how long a client may take to send its body.
+    cache_bytes: of row metadata kept in memory.
+    """
+
+    name: str | None = None
+    tokens: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    allow_urls: bool = False
+    max_body_bytes: int = 32 << 20
+    max_queries: int = 512
+    max_k: int = 1_000
+    max_results: int = 100_000
+    max_concepts: int = 20_000
+    max_prompts: int = 200_000
+    max_depth: int = 10_000
+    max_image_bytes: int = MAX_IMAGE_BYTES
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    queue: int = 1_024
+    wait_ms: float = 2.0
+    body_seconds: float = 30.0
+    concept_jobs: int = 2
+    cache_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        for name in (
+            "max_body_bytes", "max_queries", "max_k", "max_results", "max_concepts", "max_prompts", "max_depth",
+            "max_image_bytes", "max_image_pixels", "queue", "concept_jobs",
+        ):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        if any(not token.strip() for token in self.tokens):
+            raise BadInput("a bearer token is empty: anyone could guess it")
+        if any("*" in origin for origin in self.cors_origins):
+            raise BadInput("a CORS origin with *: name each origin, such as https://lab.example.org")
