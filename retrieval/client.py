@@ -24,6 +24,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from index.errors import BadInput
 from retrieval.client_answers import Attempts, ConceptAnswer, ConceptReader, ConceptsSummary, parse, parse_json
 from retrieval.client_requests import Call, concepts_call, get, row_call, search_call, service_url, token_headers
 from retrieval.concepts import ConceptList
@@ -52,6 +53,10 @@ class Connection:
 
     def __init__(self, url: str, token: str | None, timeout: float, retries: int) -> None:
         self.url = service_url(url)
+        try:
+            httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise BadInput(f"{url!r}: is no URL ({error}); a service's URL looks like http://host:8000") from error
         self._retries = retries
         self._timeout = timeout
         self._connection: dict[str, Any] = {"headers": token_headers(token)}
@@ -123,16 +128,26 @@ class Client(Connection):
         rules: Rules | Mapping[str, Any] | None = None,
         *,
         columns: Iterable[str] | None = None,
+        reserve: float | None = None,
         method: Method | None = None,
         on_progress: OnProgress | None = None,
     ) -> ConceptStream:
         """What `clipmine retrieve` selects for a concept list, concept by concept as the service sends them.
 
         concepts: a list, names, or query vectors [n, d] by name. templates, mode, k, rules: as in `retrieval.retrieve`,
-        except that no store can be excluded. on_progress(done, total): queries answered. The request is sent when the
-        first concept is asked for.
+        except that no store can be excluded; reserve: how much deeper is searched, as there, though no reserve is sent.
+        on_progress(done, total): queries answered. The request is sent when the first concept is asked for.
         """
-        call = concepts_call(concepts, templates=templates, mode=mode, k=k, rules=rules, columns=columns, method=method)
+        call = concepts_call(
+            concepts,
+            templates=templates,
+            mode=mode,
+            k=k,
+            rules=rules,
+            columns=columns,
+            reserve=reserve,
+            method=method,
+        )
         reader = ConceptReader(self.url, on_progress)
         return ConceptStream(self._read(call, reader), reader)
 

@@ -70,11 +70,21 @@ class AsyncClient(Connection):
         rules: Rules | Mapping[str, Any] | None = None,
         *,
         columns: Iterable[str] | None = None,
+        reserve: float | None = None,
         method: Method | None = None,
         on_progress: OnProgress | None = None,
     ) -> AsyncConceptStream:
         """See `retrieval.client.Client.concepts`."""
-        call = concepts_call(concepts, templates=templates, mode=mode, k=k, rules=rules, columns=columns, method=method)
+        call = concepts_call(
+            concepts,
+            templates=templates,
+            mode=mode,
+            k=k,
+            rules=rules,
+            columns=columns,
+            reserve=reserve,
+            method=method,
+        )
         reader = ConceptReader(self.url, on_progress)
         return AsyncConceptStream(self._read(call, reader), reader)
 

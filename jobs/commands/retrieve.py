@@ -5,13 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from jobs.options import model_options, model_spec, output_options
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
+# What cannot go with --url, and why.
+_LOCAL_ONLY = {
+    "store": "names a store as well; give one of the two",
+    "exclude": "names a store of this machine, which a service does not open",
+    "exclude_threshold": "belongs to --exclude, which a service does not take",
+    **dict.fromkeys(
+        ("model", "pretrained", "model_dir", "random_weights", "precision"),
+        "names a model, and the service has its own; leave it out",
+    ),
+}
+
 
 @click.command
-@click.argument("store")
+@click.argument("store", required=False)
+@click.option(
+    "--url", metavar="URL", help="Ask a service (http://host:8000) instead; its token, if any, in CLIPMINE_TOKEN."
+)
 @click.option("--concepts", required=True, metavar="FILE", help="One concept a line, or YAML with prompt templates.")
 @click.option("--out", required=True, metavar="SELECTION", help="Folder for the selection.")
 @click.option("--mode", type=click.Choice(["t2t", "t2i", "both"]), default="both", show_default=True)
@@ -46,8 +61,12 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.option("--method", type=click.Choice(["hnsw", "exact"]), help="Force the search method.  [default: the cheaper]")
 @model_options
 @output_options
+@click.pass_context
 def command(
-    store: str,
+    context: click.Context,
+    /,
+    store: str | None,
+    url: str | None,
     concepts: str,
     out: str,
     mode: str,
@@ -57,37 +76,47 @@ def command(
     as_json: bool,
     **rest: Any,
 ) -> None:
-    """Retrieve from STORE the rows that a concept list asks for.
+    """Retrieve from STORE, or from the service at --url, the rows that a concept list asks for.
 
     For every concept and prompt the K best rows by text->image (t2i), text->text (t2t) or both; then the rules, each
-    with its losses counted. The model is the store's own; naming one checks that it is the same.
+    with its losses counted. The model is the store's own; naming one checks that it is the same. A service
+    gives the same rows and no reserve.
     """
+    _check_source(context, store, url)
     naming = {name: rest.pop(name) for name in ("model", "pretrained", "model_dir", "random_weights", "precision")}
     choices = {name: rest.pop(name) for name in ("reserve", "method")}
     spec = model_spec(**naming)
     with only_summary_on_stdout():
-        from jobs.retrieve import run_retrieve
+        from jobs.retrieve import run_retrieve, run_retrieve_remote
         from retrieval.rules import Rules
 
-        selection = run_retrieve(
-            store,
-            concepts,
-            out,
-            mode=mode,
-            k=k,
-            templates=templates,
-            rules=Rules(cap=per_concept, **rest),
-            model=spec,
-            **choices,
-        )
+        choices |= {"mode": mode, "k": k, "templates": templates, "rules": Rules(cap=per_concept, **rest)}
+        if url is not None:
+            selection = run_retrieve_remote(url, concepts, out, **choices)
+        else:
+            selection = run_retrieve(str(store), concepts, out, model=spec, **choices)
     lines: list[Line] = [("hits", int(selection.manifest["hits"]))]
     lines += [(f"- {rule}", lost) for rule, lost in selection.losses.items() if lost]
-    lines += [("rows selected", selection.rows), ("rows in reserve", selection.reserve_rows)]
+    lines += [("rows selected", selection.rows)]
+    lines += [("rows in reserve", selection.reserve_rows if url is None else "none: a service sends no reserve")]
     without = [name for name, rows in selection.counts.items() if not rows]
     if without:
         named_first = ", ".join(without[:5])
         lines.append(("concepts without rows", f"{len(without)} of {len(selection.concepts)}: {named_first}"))
     for plan in selection.manifest["search"]["plans"]:
         lines.append((f"search {plan['mode']}", f"{plan['method']}: {plan['why']}"))
-    next_step = f"clipmine export {selection.path} --out DIR" if selection.rows else None
+    export = "--out DIR" if url is None else "--store STORE --out DIR"
+    next_step = f"clipmine export {selection.path} {export}" if selection.rows else None
     print_summary({"path": selection.path, **selection.manifest}, lines, as_json=as_json, next_step=next_step)
+
+
+def _check_source(context: click.Context, store: str | None, url: str | None) -> None:
+    if url is None:
+        if store is None:
+            raise click.UsageError("say where to retrieve from: a STORE, or the --url of a service")
+        return
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if name in _LOCAL_ONLY and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            shown = parameter.opts[0] if name != "store" else f"STORE {store}"
+            raise click.UsageError(f"--url and {shown} contradict each other: it {_LOCAL_ONLY[name]}")
