@@ -114,6 +114,12 @@ class Service:
         if not 0 <= row_id < store.rows or store.is_forgotten([row_id])[0]:
             raise NoSuchRow(f"no row {row_id}: it is not in the store, or was forgotten")
 
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Raise BadInput for a metadata column that the store doesn't have."""
+        for name in names:
+            if name not in self.columns:
+                raise BadInput(f"no metadata column {name!r}; there are: {', '.join(self.columns)}")
+
     async def in_decoder(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run what decodes images in a thread of its own, two at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._decoders, function, *arguments)
@@ -129,6 +135,7 @@ class Service:
         if request.modality == "text" and not store.has_text:
             raise BadInput("the store has no text embeddings: search the modality image")
         check(request.filters)
+        self.check_columns([*(request.columns or ()), *filter_columns(request.filters)])
 
     async def _answer(self, queries: list[_Open], request: SearchRequest) -> Answer:
         plan, missing = await self._fill(queries, request)

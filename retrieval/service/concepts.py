@@ -62,6 +62,7 @@ def prepare(service: Service, request: ConceptsRequest) -> ConceptJob:
     modes = MODES if request.mode == "both" else (request.mode,)
     if "t2t" in modes and not store.has_text:
         raise BadInput("the store has no text embeddings, so no t2t; use the mode t2i")
+    service.check_columns(request.columns or ())
     for text in request.templates:
         if text not in TEMPLATE_SETS and PLACE not in text:
             raise BadInput(f"template {text!r}: give {', '.join(TEMPLATE_SETS)} or a text with {PLACE}")
@@ -225,7 +226,7 @@ async def _concept_lines(
 
 def _row(row: int, score: float, rank: int, mode: int, prompt: str | None, both: bool, fragment: bytes) -> bytes:
     head = {
-        "row_id": row, "score": round(score, 6), "rank": rank, "mode": MODES[mode], "prompt": prompt, "both_ways": both,
+        "row_id": row, "score": score, "rank": rank, "mode": MODES[mode], "prompt": prompt, "both_ways": both,
     }  # fmt: skip
     return orjson.dumps(head)[:-1] + (b"," + fragment if fragment else b"") + b"}"
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from index.errors import BadInput
+from retrieval.selection import store_identity
 from retrieval.service import concepts, pictures
 from retrieval.service.answer import Answer, Service
 from retrieval.service.backend import Overloaded
@@ -126,6 +127,7 @@ async def row(
 ) -> Response:
     service.check_row(row_id)
     names = service.columns if columns == "*" else tuple(columns.split(",")) if columns else COLUMNS
+    service.check_columns(names)
     fragment = (await service.lookup.fragments([row_id], names))[row_id]
     return _json(b'{"row_id":%d,%s}' % (row_id, fragment))
 
@@ -164,6 +166,8 @@ async def indexes(service: OfService) -> Response:
                 "name": service.backend.name,
                 "rows": store.rows,
                 "forgotten": len(store.forgotten),
+                "parts": len(store.parts),
+                "identity": store_identity(store),
                 "dim": store.dim,
                 "model": dict(store.fingerprint),
                 "columns": list(service.columns),
