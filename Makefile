@@ -19,11 +19,14 @@ lint: $(STAMP)
 check: lint test
 
 # uv installs from a linked cache, so a second .venv costs seconds; without uv on PATH, pip brings it into .venv.
-$(STAMP): requirements.lock pyproject.toml
+# clip-retrieval's client and web front are tested against our service. They need requests alone, while the package's
+# pins (numpy below 2, pyarrow below 16, ...) have no solution together with ours: so it comes without dependencies.
+$(STAMP): requirements.lock pyproject.toml Makefile
 	test -x $(BIN)/python || if test $(UV) = uv; then uv venv --quiet --python 3.11 .venv; else $(PYTHON) -m venv .venv; fi
 	test $(UV) = uv || test -x $(UV) || $(BIN)/python -m pip install --quiet uv
 	$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps clip-retrieval==2.45.0
 	touch $@
 
 # Names and versions only: where packages come from is the installer's own setting.

@@ -1,0 +1,227 @@
+"""clip-retrieval's own API, 2.45, so that its Python client and its web front work against this service unchanged.
+
+`POST /knn-service`, `POST /metadata`, `GET /indices-list`. Bodies are JSON whatever their content type says, since
+neither of the two names one. What is asked for and cannot be done (the safety model, the aesthetic score, ...) is named
+in a response header, never silently left out; `docs/service.md` lists it. Knows the service's search and look-ups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
+
+from index.errors import ClipmineError
+from retrieval.duplicates import greedy_duplicates
+from retrieval.rules import SAME_IMAGE
+from retrieval.service import pictures
+from retrieval.service.answer import NoSuchRow, Service
+from retrieval.service.rows import as_row
+from retrieval.service.wire import Problem, Query, RowId, SearchRequest
+
+__all__ = ["NOT_HONOURED", "PARTIAL", "add_clip_retrieval_routes"]
+
+NOT_HONOURED = "X-Clipmine-Not-Honoured"
+PARTIAL = "X-Clipmine-Partial"  # names the shards that did not answer: the answer's form has no place for it
+THUMBNAIL_SIDE = 256
+THUMBNAILS = 200  # of one answer: the front asks for 40 at a time, and each is an image to decode
+MOST_IDS = 10_000  # of one /metadata request
+
+# What clip-retrieval's back-end returns of a row by default, without the path of a file on its disk.
+_COLUMNS = ("url", "caption", "NSFW")
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+class KnnRequest(BaseModel):
+    """clip-retrieval's query: the first of text, image, image_url and embedding_input that is given counts."""
+
+    text: str | None = None
+    image: str | None = Field(None, description="an image file in base64")
+    image_url: str | None = Field(None, description="refused unless the operator allows fetching")
+    embedding_input: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    modality: Literal["image", "text"] = "image"
+    num_images: Annotated[int, Field(ge=1)] = Field(40, description="results that come with metadata")
+    num_result_ids: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="results in all, before near-duplicates go; by default num_images"
+    )
+    indice_name: str | None = Field(None, description="one of GET /indices-list")
+    deduplicate: bool = Field(False, description=f"drop images within {SAME_IMAGE} of a better result")
+    use_mclip: bool = Field(False, description="not honoured")
+    use_safety_model: bool = Field(False, description="not honoured")
+    use_violence_detector: bool = Field(False, description="not honoured")
+    aesthetic_score: float | str | None = Field(None, description="not honoured")
+    aesthetic_weight: float | str | None = Field(None, description="not honoured")
+
+
+class MetadataRequest(BaseModel):
+    """clip-retrieval's look-up of rows."""
+
+    ids: Annotated[list[RowId], Field(max_length=MOST_IDS)]
+    indice_name: str | None = Field(None, description="one of GET /indices-list")
+
+
+class KnnResult(BaseModel):
+    """A result; those beyond num_images have `id` and `similarity` alone."""
+
+    id: int
+    similarity: float
+    url: str | None = None
+    caption: str | None = None
+    image: str | None = Field(None, description="a JPEG in base64, where the row has no url and its image is here")
+
+
+class MetadataOf(BaseModel):
+    """A row's metadata; empty for a row that was forgotten."""
+
+    id: int
+    metadata: dict[str, Any]
+
+
+def add_clip_retrieval_routes(app: FastAPI) -> None:
+    """Add the three routes to an app whose `state.service` answers them."""
+    refused: dict[int | str, dict[str, Any]] = {
+        status: {"model": Problem} for status in (400, 401, 404, 413, 422, 429, 503)
+    }
+
+    @app.post(
+        "/knn-service",
+        response_model=list[KnnResult],
+        responses=refused,
+        openapi_extra=_takes(KnnRequest),
+        summary="clip-retrieval's search",
+        tags=["clip-retrieval"],
+    )
+    async def knn_service(request: Request) -> Response:
+        service: Service = request.app.state.service
+        asked = _shaped(KnnRequest, await request.body())
+        _check_name(service, asked.indice_name)
+        with request.app.state.metrics.stage("knn-service"):
+            results, missing = await _search(service, asked)
+        if missing:
+            request.app.state.metrics.partial.inc()
+        ignored = not_honoured(asked, service.settings.max_k)
+        headers = {NOT_HONOURED: ", ".join(ignored), PARTIAL: ", ".join(missing)}
+        return _json(results, {name: value for name, value in headers.items() if value})
+
+    @app.post(
+        "/metadata",
+        response_model=list[MetadataOf],
+        responses=refused,
+        openapi_extra=_takes(MetadataRequest),
+        summary="clip-retrieval's metadata of rows",
+        tags=["clip-retrieval"],
+    )
+    async def metadata(request: Request) -> Response:
+        service: Service = request.app.state.service
+        asked = _shaped(MetadataRequest, await request.body())
+        _check_name(service, asked.indice_name)
+        store = service.backend.store
+        if asked.ids and max(asked.ids) >= store.rows:
+            raise NoSuchRow(f"no row {max(asked.ids)}: the store has rows 0 to {store.rows - 1}")
+        forgotten = store.is_forgotten(asked.ids).tolist()
+        known = await _metadata(service, [row for row, gone in zip(asked.ids, forgotten, strict=True) if not gone])
+        return _json([{"id": row, "metadata": known.get(row, {})} for row in asked.ids])
+
+    @app.get("/indices-list", summary="clip-retrieval's names of indexes", tags=["clip-retrieval"])
+    async def indices_list(request: Request) -> list[str]:
+        return [request.app.state.service.backend.name]
+
+
+async def _search(service: Service, asked: KnnRequest) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The results, best first, and the names of shards that did not answer."""
+    k = min(asked.num_result_ids or asked.num_images, service.settings.max_k, service.backend.store.rows)
+    # Without columns: only the first num_images results need metadata, and a front asks for thousands of ids.
+    request = SearchRequest(queries=[_query(asked)], modality=asked.modality, k=max(1, k), columns=[])
+    answer = await service.search(request)
+    hits = list(zip(answer.results[0].row_ids, answer.results[0].scores, strict=True))
+    if asked.deduplicate and hits:
+        dropped = await asyncio.to_thread(_near_duplicates, service, [row for row, _ in hits])
+        hits = [hit for hit, gone in zip(hits, dropped, strict=True) if not gone]
+    known = await _metadata(service, [row for row, _ in hits[: asked.num_images]])
+    return [{**known.get(row, {}), "id": row, "similarity": score} for row, score in hits], answer.missing
+
+
+def _query(asked: KnnRequest) -> Query:
+    given = {"text": asked.text, "image": asked.image, "image_url": asked.image_url, "embedding": asked.embedding_input}
+    for name, value in given.items():
+        if value:
+            try:
+                return Query.model_validate({name: value})
+            except ValidationError as error:
+                raise _wrong_shape(error) from error
+    raise HTTPException(400, "give one of text, image, image_url and embedding_input")
+
+
+def _near_duplicates(service: Service, rows: Sequence[int]) -> list[bool]:
+    vectors = service.backend.store.gather("image", np.array(rows, np.int64))
+    return [bool(dropped) for dropped in greedy_duplicates(vectors, SAME_IMAGE)]
+
+
+async def _metadata(service: Service, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What is said of each row: url and caption, and a thumbnail where it has no url and its image is here."""
+    columns = tuple(name for name in _COLUMNS if name in service.columns)
+    fragments = await service.lookup.fragments(rows, columns)
+    # A null stays out: the front shows an image by its url wherever there is that key.
+    known = {
+        row: {name: value for name, value in as_row(fragment).items() if value is not None}
+        for row, fragment in fragments.items()
+    }
+    if service.backend.store.corpus_root is not None:
+        shown = [row for row in known if "url" not in known[row]][:THUMBNAILS]
+        for row, image in zip(shown, await asyncio.gather(*(_thumbnail(service, row) for row in shown)), strict=True):
+            known[row] |= {} if image is None else {"image": image}
+    return known
+
+
+async def _thumbnail(service: Service, row: int) -> str | None:
+    try:
+        data = await service.in_decoder(pictures.thumbnail, service.backend.store, row, THUMBNAIL_SIDE)
+    except (ClipmineError, OSError):
+        return None  # a row whose image is lost is still a result
+    return base64.b64encode(data).decode("ascii")
+
+
+def not_honoured(asked: KnnRequest, max_k: int) -> list[str]:
+    """Names of what a request asks for and does not get."""
+    ignored = [name for name in ("use_mclip", "use_safety_model", "use_violence_detector") if getattr(asked, name)]
+    # Its client and its front always send a weight; without a score, or at weight 0, it would change nothing.
+    if asked.aesthetic_score not in (None, "") and asked.aesthetic_weight not in (0, "0"):
+        ignored.append("aesthetic_score")
+    if asked.num_images > max_k:
+        ignored.append(f"num_images (at most {max_k})")
+    if (asked.num_result_ids or 0) > max_k:
+        ignored.append(f"num_result_ids (at most {max_k})")
+    return ignored
+
+
+def _check_name(service: Service, name: str | None) -> None:
+    if name not in (None, "", service.backend.name):
+        raise HTTPException(404, f"no index {str(name)[:100]!r} here; there is {service.backend.name!r}")
+
+
+def _shaped(model: type[Shape], body: bytes) -> Shape:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _wrong_shape(error) from error
+
+
+def _wrong_shape(error: ValidationError) -> RequestValidationError:
+    return RequestValidationError(error.errors(include_url=False, include_input=False))
+
+
+def _takes(model: type[BaseModel]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json", headers=headers)
