@@ -71,6 +71,8 @@ def start_ray(object_store_memory: int | None = None) -> None:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     # The future default, set now so that Ray does not warn about it: without GPUs in a task, leave CUDA's view alone.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Serve gives its HTTP proxy 5 s, then starts another: on a busy machine, for ever.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     import ray
 
     if ray.is_initialized():
