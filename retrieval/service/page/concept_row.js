@@ -62,18 +62,14 @@ export function conceptRow(concept, number, changed) {
 }
 
 function rowCard(concept, row, rank, changed) {
-  const item = card(
-    row,
-    rank,
-    searchByRow,
-    element("p", { class: "quiet how", title: row.prompt }, row.both_ways ? "T2I and T2T" : row.mode.toUpperCase()),
-    box(`Keep ${row.caption || row.key || row.row_id}`, "keep", (kept) => {
-      if (kept) concept.dropped.delete(row.row_id);
-      else concept.dropped.add(row.row_id);
-      item.classList.toggle("dropped", !kept);
-      changed();
-    }),
-  );
+  const keep = box(`Keep ${row.caption || row.key || row.row_id}`, "keep", (kept) => {
+    if (kept) concept.dropped.delete(row.row_id);
+    else concept.dropped.add(row.row_id);
+    item.classList.toggle("dropped", !kept);
+    changed();
+  });
+  const how = element("span", { class: "how", title: row.prompt }, row.both_ways ? "T2I, T2T" : row.mode.toUpperCase());
+  const item = card(row, rank, searchByRow, element("div", { class: "judge" }, keep, how));
   item.querySelector("input").disabled = !concept.kept;
   return item;
 }

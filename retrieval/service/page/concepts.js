@@ -125,8 +125,8 @@ function showSelected() {
 
 function showEnd(end) {
   const losses = (end.losses ?? []).filter((loss) => loss.rows > 0).map((loss) => `${loss.rule} ${loss.rows.toLocaleString("en")}`);
-  const plans = Object.entries(end.plans ?? {}).map(([mode, plan]) => `${mode}: ${plan}`);
-  byId("losses").textContent = [losses.length ? `Left out by the rules: ${losses.join(", ")}.` : "", ...plans].filter(Boolean).join(" ");
+  const plans = Object.entries(end.plans ?? {}).map(([mode, plan]) => `${mode} by ${plan}`);
+  byId("losses").textContent = [losses.length ? `Left out by the rules: ${losses.join(", ")}.` : "", plans.length ? `Searched: ${plans.join(", ")}.` : ""].join(" ").trim();
   const line = `Done: ${count(end.rows, "result")} for ${count(concepts.length, "concept")}, out of ${count(end.hits, "hit")}.`;
   if (end.partial) sayProblem(`The answer is partial: no answer from ${(end.missing ?? []).join(", ") || "some shards"}. ${line}`);
   else say(line);
