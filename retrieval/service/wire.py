@@ -191,6 +191,8 @@ class IndexesResponse(BaseModel):
     name: str
     rows: int
     forgotten: int
+    parts: int
+    identity: str = Field(description="of the store; a selection keeps it to know its store again")
     dim: int
     model: dict[str, Any] = Field(description="the fingerprint of the model that made the vectors")
     columns: list[str]
