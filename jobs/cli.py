@@ -19,6 +19,7 @@ COMMANDS = {
     "index": "Build HNSW indexes over a store and measure their recall.",
     "plan": "Memory, shards, build time and disk of an index, before spending any.",
     "retrieve": "Retrieve the rows that a concept list asks for.",
+    "serve": "Serve a store over HTTP: a page, an API, concept lists as streams.",
     "export": "Write a selection as webdataset tars or a URL list.",
     "fetch": "Download a selection's URLs and top up what the web has lost.",
     "download": "Download a table of URLs and captions into tars.",

@@ -82,6 +82,11 @@ class LocalBackend:
             "the search", self._search, most=VECTORS_AT_ONCE, observe=self._observer("search"), **limits
         )
 
+    def load(self) -> None:
+        """Open the indexes and load the encoder now. Raises what opening and loading raise."""
+        self.indexes()
+        self._retriever.encoder.encode_queries(["ready"])
+
     async def encode_texts(self, texts: Sequence[str]) -> Texts:
         return await self._texts.submit(list(texts), len(texts))
 

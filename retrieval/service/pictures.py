@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import logging
 
 from index.corpus import read_image
-from index.errors import ImagesNotLocal
+from index.errors import BadInput, ImagesNotLocal
 from index.images import ImageRejected, decode_image
 from index.store import EmbeddingStore
+from retrieval.service.backend import Unavailable
 
 __all__ = ["media_type", "original", "thumbnail"]
+
+log = logging.getLogger("clipmine.service")
 
 # By their first bytes. Anything else is sent as bytes to save, never as something a browser would run.
 _TYPES = (
@@ -31,16 +35,27 @@ def media_type(data: bytes) -> str:
     return next((name for start, name in _TYPES if data.startswith(start)), "application/octet-stream")
 
 
+def _read(store: EmbeddingStore, row_id: int) -> bytes:
+    """The image's bytes. What is wrong with the corpus is the operator's to know: the log names the file."""
+    try:
+        return read_image(store, row_id)
+    except (BadInput, OSError) as error:
+        if isinstance(error, ImagesNotLocal) and not isinstance(error.__cause__, OSError):
+            raise  # the store has no images, or none of this row: for ever so
+        log.error("row %d: %s", row_id, error)
+        raise Unavailable(f"the image of row {row_id} cannot be read now", retry_after=30) from error
+
+
 def original(store: EmbeddingStore, row_id: int) -> tuple[bytes, str]:
-    """The file as it lies in the corpus, and its type. Raises what `index.corpus.read_image` raises."""
-    data = read_image(store, row_id)
+    """The file as it lies in the corpus, and its type. ImagesNotLocal where the store has none, else Unavailable."""
+    data = _read(store, row_id)
     return data, media_type(data)
 
 
 def thumbnail(store: EmbeddingStore, row_id: int, side: int) -> bytes:
     """A JPEG whose longer side is at most `side` pixels. Raises ImagesNotLocal for a file that can't be decoded."""
     try:
-        image = decode_image(read_image(store, row_id))
+        image = decode_image(_read(store, row_id))
     except ImageRejected as error:
         raise ImagesNotLocal(f"row {row_id}: its image cannot be shown ({error.reason.replace('_', ' ')})") from error
     image.thumbnail((side, side))

@@ -1,0 +1,73 @@
+"""`clipmine serve`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+
+@click.command
+@click.argument("store")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 listens on every address.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")
+@click.option("--name", help="What the store is called to clients.  [default: its folder's name]")
+@click.option(
+    "--tokens-file", metavar="FILE", help="Bearer tokens, one a line; also CLIPMINE_TOKENS, with commas between."
+)
+@click.option("--cors", multiple=True, metavar="ORIGIN", help="An origin whose pages may call the service.")
+@click.option("--allow-urls", is_flag=True, help="Fetch the images that image_url queries name, from public hosts.")
+@click.option("--queue", type=int, default=1_024, show_default=True, help="Queries that may wait; beyond: 429.")
+@click.option("--max-k", type=int, default=1_000, show_default=True)
+@click.option("--max-body", type=int, default=32, show_default=True, metavar="MB")
+@click.option("--ray", is_flag=True, help="Deploy on Ray Serve: RAY_ADDRESS's cluster, or one started here.")
+@click.option("--encoder-replicas", type=click.IntRange(min=1), default=1, show_default=True, help="With --ray.")
+@click.option("--shard-groups", type=click.IntRange(min=1), default=2, show_default=True, help="With --ray.")
+@click.option("--shard-replicas", type=click.IntRange(min=1), default=1, show_default=True, help="With --ray.")
+@click.option("--debug", is_flag=True, help="Show the trace of an error.", expose_value=False)
+def command(
+    store: str,
+    host: str,
+    port: int,
+    name: str | None,
+    tokens_file: str | None,
+    cors: tuple[str, ...],
+    allow_urls: bool,
+    queue: int,
+    max_k: int,
+    max_body: int,
+    ray: bool,
+    encoder_replicas: int,
+    shard_groups: int,
+    shard_replicas: int,
+) -> None:
+    """Serve STORE over HTTP: a page at /, an API at /docs, concept lists as streams.
+
+    Stops at Ctrl-C or SIGTERM, after it has finished what runs.
+    """
+    from jobs.serve import read_tokens, run_serve
+    from retrieval.service.settings import Settings
+
+    settings = Settings(
+        name=name,
+        tokens=read_tokens(tokens_file, os.environ.get("CLIPMINE_TOKENS")),
+        cors_origins=cors,
+        allow_urls=allow_urls,
+        queue=queue,
+        max_k=max_k,
+        max_body_bytes=max_body << 20,
+    )
+    if ray:
+        from jobs.serve_ray import run_serve_ray
+
+        run_serve_ray(
+            store,
+            settings,
+            host=host,
+            port=port,
+            encoder_replicas=encoder_replicas,
+            shard_groups=shard_groups,
+            shard_replicas=shard_replicas,
+        )
+    else:
+        run_serve(store, settings, host=host, port=port)

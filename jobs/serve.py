@@ -1,0 +1,66 @@
+"""Serve a store from this process: opens all first, so that a broken index is an error here and not at a request."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from index.errors import BadInput, ClipmineError
+from index.store import EmbeddingStore
+from retrieval.service.settings import Settings
+
+__all__ = ["read_tokens", "run_serve"]
+
+# Beyond what a person waits for, and within what an orchestrator gives before it kills (Kubernetes: 30 s).
+GRACEFUL_SECONDS = 25
+
+
+def run_serve(store: str, settings: Settings, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what runs.
+
+    Raises:
+        BadInput: no store there, a model that cannot be loaded, an index that is broken or of other rows.
+        ClipmineError: the port is taken.
+    """
+    import uvicorn
+
+    from retrieval.service.app import create_app
+    from retrieval.service.local import LocalBackend
+
+    backend = LocalBackend(EmbeddingStore.open(store), settings=settings)
+    backend.load()
+    app = create_app(backend, settings)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        timeout_keep_alive=30,
+        backlog=1024,
+        server_header=False,
+    )
+    try:
+        listener = config.bind_socket()
+    except SystemExit as error:  # uvicorn's way to say so
+        raise ClipmineError(f"{host}:{port} cannot be listened on; is another server there? choose a --port") from error
+    where = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{listener.getsockname()[1]}"
+    print(f"serving {store} at {where}/ (API: {where}/docs); Ctrl-C stops", file=sys.stderr, flush=True)
+    if host not in ("127.0.0.1", "localhost", "::1") and not settings.tokens:
+        print("open to everyone who can reach it: no bearer token is asked for (--tokens-file)", file=sys.stderr)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def read_tokens(path: str | None, listed: str | None) -> tuple[str, ...]:
+    """Bearer tokens of a file (one a line, # comments) and of a text with commas. BadInput for an empty file."""
+    tokens = [token.strip() for token in (listed or "").split(",") if token.strip()]
+    if path is not None:
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"{path}: cannot be read as a list of tokens") from error
+        found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        if not found:
+            raise BadInput(f"{path}: holds no token; write one a line")
+        tokens += found
+    return tuple(dict.fromkeys(tokens))
