@@ -14,10 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index.model_spec import ModelSpec
 from index.store import EmbeddingStore
+from index.store_model import remember_model
 from jobs.cli import run
 from retrieval.selection import Selection
+from retrieval.service.settings import Settings
 from tests.index.corpora import encode
+from tests.retrieval.service.conftest import serving
 
 Run = Callable[..., list[str]]
 
@@ -60,9 +64,7 @@ def _numbers(lines: list[str]) -> dict[str, int]:
     return found
 
 
-def test_from_a_store_to_tars(
-    store: Path, concepts: Path, tiny_clip_dir: Path, tmp_path: Path, clipmine: Run
-) -> None:
+def test_from_a_store_to_tars(store: Path, concepts: Path, tiny_clip_dir: Path, tmp_path: Path, clipmine: Run) -> None:
     lines = clipmine("index", store)
     assert _numbers(lines)["image: indexed"] == _numbers(lines)["text: indexed"] == 33
     assert any("recall@10" in line for line in lines)
@@ -80,6 +82,62 @@ def test_from_a_store_to_tars(
         clipmine("export", tmp_path / "selection", "--out", tmp_path / "urls", "--format", "csv", "--json")[0]
     )
     assert listed["exported"] == counts["rows selected"]
+
+
+class TestRetrieveByUrl:
+    """`clipmine retrieve --url`: a service's answer as the same selection."""
+
+    @pytest.fixture
+    def served(self, store: Path, tiny_clip_dir: Path) -> Path:
+        remember_model(store, ModelSpec(model_dir=str(tiny_clip_dir)))
+        return store
+
+    def test_it_writes_the_selection_that_the_store_itself_gives(
+        self, served: Path, concepts: Path, tmp_path: Path, clipmine: Run
+    ) -> None:
+        chosen = ["--concepts", concepts, "-k", 5, "--per-concept", 4, "--min-score", -0.5]
+        clipmine("retrieve", served, *chosen, "--out", tmp_path / "here")
+        with serving(served) as url:
+            lines = clipmine("retrieve", "--url", url, *chosen, "--out", tmp_path / "there")
+        here, there = Selection.open(tmp_path / "here"), Selection.open(tmp_path / "there")
+        assert there.table().equals(here.table())
+        assert there.losses == here.losses
+        assert _numbers(lines)["rows selected"] == here.rows
+        assert _numbers(lines)["hits"] == here.hits
+        assert "rows in reserve" in lines[-4]
+        assert lines[-4].endswith("none: a service sends no reserve")
+        assert lines[-1] == f"next: clipmine export {tmp_path / 'there'} --store STORE --out DIR"
+        lines = clipmine("export", tmp_path / "there", "--store", served, "--out", tmp_path / "tars", "--workers", 1)
+        assert _numbers(lines)["rows exported"] == here.rows
+
+    def test_a_token_comes_from_the_environment(
+        self, served: Path, concepts: Path, tmp_path: Path, clipmine: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with serving(served, Settings(tokens=("sesame",))) as url:
+            asked = ["retrieve", "--url", url, "--concepts", concepts, "--out", tmp_path / "out", "-k", 3]
+            assert run([str(argument) for argument in asked]) == 2
+            monkeypatch.setenv("CLIPMINE_TOKEN", "sesame")
+            clipmine(*asked)
+        assert Selection.open(tmp_path / "out").rows
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            ([], "say where to retrieve from: a STORE, or the --url of a service"),
+            (["STORE", "--url", "http://127.0.0.1:9"], "--url and STORE STORE contradict each other"),
+            (["--url", "http://127.0.0.1:9", "--model-dir", "m"], "--url and --model-dir contradict each other"),
+            (["--url", "http://127.0.0.1:9", "--exclude", "s"], "--url and --exclude contradict each other"),
+            (["--url", "127.0.0.1:9"], "is no URL of a service"),
+        ],
+    )
+    def test_what_contradicts_itself_is_one_line(
+        self, arguments: list[str], says: str, concepts: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(["retrieve", *arguments, "--concepts", str(concepts), "--out", str(tmp_path / "out")]) == 2
+        told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("clipmine: ")]
+        assert len(told) == 1
+        assert says in told[0]
+        assert not (tmp_path / "out").exists()
 
 
 def test_info_tells_rows_model_and_recall(store: Path, clipmine: Run) -> None:
