@@ -61,6 +61,7 @@ def run_serve_ray(
     joined = bool(os.environ.get("RAY_ADDRESS"))
     if not joined:
         port = _free_port(host, port)
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 is for background work
     start_ray(OBJECT_STORE_BYTES)
     replicas = 1 + encoder_replicas + shard_groups * shard_replicas
     # On a machine of our own all replicas must fit, however few cores there are.

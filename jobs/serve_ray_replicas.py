@@ -20,7 +20,7 @@ import numpy.typing as npt
 from index.errors import BadInput, ClipmineError
 from index.search_index import HnswIndex, open_index
 from index.store import EmbeddingStore, Modality
-from jobs.serve_ray_groups import Group, Part
+from jobs.serve_ray_groups import Group
 from retrieval.service.backend import Texts
 from retrieval.service.settings import Settings
 
@@ -87,16 +87,23 @@ class Shards:
 
     def __init__(self, store: str, group: Group, threads: int, device: str) -> None:
         import faiss
+        import torch
 
+        from retrieval.scan import scan
+
+        # Imported here: a first scan that loads torch would miss its deadline.
+        self._run_scan = scan
+        torch.set_num_threads(threads)
         faiss.omp_set_num_threads(threads)
         self._store = EmbeddingStore.open(store)
-        self._parts, self._device, self._threads = group.parts, device, threads
+        self._parts, self._device = group.parts, device
         self._indexes: dict[str, HnswIndex] = {
             modality: open_index(self._store, modality, part.shards)  # type: ignore[arg-type]
             for modality, part in group.parts.items()
             if part.shards
         }
-        self._pool = ThreadPoolExecutor(max(threads, 2), thread_name_prefix="search")
+        # OpenMP keeps its number of threads for each thread that calls it.
+        self._pool = ThreadPoolExecutor(2, "search", faiss.omp_set_num_threads, (threads,))
 
     async def search(
         self,
@@ -128,22 +135,8 @@ class Shards:
         if method == "hnsw":
             index = self._indexes[modality]
             return index.search_unchecked(wide, k, index.ef_search, exclude)
-        return self._scan(wide, modality, self._parts[modality], k, exclude)
-
-    def _scan(
-        self,
-        wide: npt.NDArray[np.float32],
-        modality: Modality,
-        part: Part,
-        k: int,
-        exclude: npt.NDArray[np.int64] | None,
-    ) -> Answer:
-        import torch
-
-        from retrieval.scan import scan
-
-        torch.set_num_threads(self._threads)
-        return scan(
+        part = self._parts[modality]
+        return self._run_scan(
             self._store, modality, wide, k, exclude=exclude, device=self._device, start=part.start, stop=part.stop
         )
 

@@ -63,7 +63,7 @@ def url(ray_up: None, sharded_store: EmbeddingStore) -> Iterator[str]:
         encoder_cpus=0.1,
         shard_cpus=0.1,
         front_cpus=0.1,
-        deadline_seconds=5,
+        deadline_seconds=20,
         settings={"queue": 100},
     )
     start(args, "127.0.0.1", port)
@@ -83,7 +83,7 @@ def ask_backend(store: EmbeddingStore, question: Callable[[RayBackend], Any]) ->
     async def ask() -> Any:
         groups = plan_groups(store, 2)
         backend = RayBackend(
-            store, groups, handle("encoders"), [handle(group.deployment) for group in groups], seconds=5
+            store, groups, handle("encoders"), [handle(group.deployment) for group in groups], seconds=20
         )
         try:
             return await question(backend)
