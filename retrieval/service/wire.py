@@ -32,6 +32,7 @@ __all__ = [
 # The metadata that a row brings unless a request names columns.
 COLUMNS = ("key", "shard", "caption", "url", "width", "height")
 
+Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 Cosine = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 RowId = Annotated[int, Field(ge=0, lt=1 << 63)]
 Modality = Literal["image", "text"]
@@ -135,9 +136,9 @@ class SearchResponse(BaseModel):
 class ConceptItem(Strict):
     """A concept of a list: as in a concept file; or its query vectors instead of prompts."""
 
-    name: Annotated[str, Field(min_length=1, max_length=1_000)]
-    aliases: Annotated[list[str], Field(max_length=1_000)] = []
-    templates: Annotated[list[str], Field(max_length=1_000)] | None = None
+    name: Name
+    aliases: Annotated[list[Name], Field(max_length=1_000)] = []
+    templates: Annotated[list[Name], Field(max_length=1_000)] | None = None
     id: str | None = None
     embeddings_b64: str | None = Field(
         None, description="vectors [n, d] as little-endian float32 bytes in base64, instead of name and templates"
@@ -160,8 +161,8 @@ class RulesItem(Strict):
 class ConceptsRequest(Strict):
     """A concept list, as `clipmine retrieve` takes it."""
 
-    concepts: Annotated[list[str | ConceptItem], Field(min_length=1)]
-    templates: list[str] = Field(["simple"], description="names of template sets, or texts with {}; never files")
+    concepts: Annotated[list[Name | ConceptItem], Field(min_length=1)]
+    templates: Annotated[list[Name], Field(max_length=1_000)] = Field(["simple"], description="names of template sets, or texts with {}; never files")
     mode: Literal["t2i", "t2t", "both"] = "both"
     k: Annotated[int, Field(ge=1)] = 50
     rules: RulesItem = RulesItem()
