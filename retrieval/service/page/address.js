@@ -13,13 +13,14 @@ export function readAddress() {
     k: number(parts.get("k")),
     minScore: number(parts.get("min_score")),
     minSide: number(parts.get("min_side")),
+    same: number(parts.get("same")),
   };
 }
 
 /** Put a search into the address, a new step of the history; `hashchange` follows. False where it is there already. */
-export function writeAddress({ q = null, row = null, image = null, k, minScore, minSide }) {
+export function writeAddress({ q = null, row = null, image = null, k, minScore, minSide, same }) {
   const parts = new URLSearchParams();
-  const values = { q, row, image, k, min_score: minScore, min_side: minSide };
+  const values = { q, row, image, k, min_score: minScore, min_side: minSide, same };
   for (const [name, value] of Object.entries(values)) if (value !== null && value !== undefined) parts.set(name, value);
   const hash = `#${parts}`;
   if (hash === location.hash) return false;

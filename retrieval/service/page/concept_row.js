@@ -2,7 +2,7 @@
 
 import { card, markDuplicates } from "./card.js";
 import { count, element } from "./dom.js";
-import { SAME_IMAGE, searchByRow } from "./search.js";
+import { sameFrom, searchByRow } from "./search.js";
 import { askJson } from "./service.js";
 import { say, sayError } from "./status.js";
 
@@ -87,7 +87,7 @@ async function findSame(concept, list, button, fillAll) {
   try {
     for (let from = 0; from < concept.rows.length; from += AT_ONCE) {
       const asked = concept.rows.slice(from, from + AT_ONCE).map((row) => row.row_id);
-      const json = { queries: asked.map((row_id) => ({ row_id })), modality: "image", k: 20, filters: { min_score: SAME_IMAGE }, columns: ["key"] };
+      const json = { queries: asked.map((row_id) => ({ row_id })), modality: "image", k: 20, filters: { min_score: sameFrom() }, columns: ["key"] };
       const { results } = await askJson("search", { json });
       results.forEach((result, at) => same.set(asked[at], result.rows.map((row) => row.row_id).filter((id) => here.has(id))));
     }

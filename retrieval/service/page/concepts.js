@@ -2,7 +2,6 @@
 
 import { conceptRow } from "./concept_row.js";
 import { byId, count } from "./dom.js";
-import { SAME_IMAGE } from "./search.js";
 import { keptRows, save, toCsv, toJsonLines } from "./selection.js";
 import { ask, jsonLines, Problem } from "./service.js";
 import { say, sayError, sayProblem } from "./status.js";
@@ -47,10 +46,9 @@ function readNames() {
 
 function request(names) {
   const rules = {};
-  for (const [name, id] of [["min_score", "concept-min-score"], ["min_side", "concept-min-side"]]) {
+  for (const [name, id] of [["min_score", "concept-min-score"], ["min_side", "concept-min-side"], ["near_duplicates", "drop-same"]]) {
     if (byId(id).value !== "") rules[name] = Number(byId(id).value);
   }
-  if (byId("same").value === "drop") rules.near_duplicates = SAME_IMAGE;
   const k = Math.min(Number(byId("concept-k").value), rows);
   return { concepts: names, templates: [byId("templates").value], mode: byId("mode").value, k, rules };
 }

@@ -8,8 +8,8 @@ import { askJson, Problem } from "./service.js";
 import { say, sayError, sayProblem } from "./status.js";
 import { thumbnail } from "./thumbnail.js";
 
-// From this cosine two pictures of a model count as the same one: SAME_IMAGE of retrieval.rules.
-export const SAME_IMAGE = 0.94;
+// From this cosine pictures count as the same one, unless the form says otherwise: SAME_IMAGE of retrieval.rules.
+const SAME_IMAGE = 0.94;
 
 const WAYS = {
   q: { image: "text → image (T2I)", text: "text → text (T2T)" },
@@ -59,6 +59,9 @@ export function searchByRow(row) {
   go({ row: row.row_id });
 }
 
+/** The cosine from which pictures count as the same one. */
+export const sameFrom = () => Number(byId("same").value);
+
 /** Stop what is being searched. */
 export function stopSearch() {
   running.abort();
@@ -68,6 +71,7 @@ export function stopSearch() {
 export async function showSearch() {
   const wish = readAddress();
   if (wish.k !== null) byId("k").value = wish.k;
+  byId("same").value = wish.same ?? SAME_IMAGE;
   byId("min-score").value = wish.minScore ?? "";
   byId("min-side").value = wish.minSide ?? "";
   byId("words").value = wish.q ?? "";
@@ -105,9 +109,11 @@ export async function showSearch() {
 }
 
 function go(query) {
-  const filter = (id) => (byId(id).value === "" ? null : Number(byId(id).value));
+  const given = (id) => (byId(id).value === "" ? null : Number(byId(id).value));
   if (!byId("search-form").reportValidity()) return;
-  const wish = { ...query, k: Number(byId("k").value), minScore: filter("min-score"), minSide: filter("min-side") };
+  const wish = { ...query, k: Number(byId("k").value), minScore: given("min-score"), minSide: given("min-side") };
+  const same = Number(byId("same").value);
+  if (same !== SAME_IMAGE) wish.same = same; // the usual one makes the address no longer
   if (!writeAddress(wish)) showSearch();
 }
 
@@ -133,7 +139,7 @@ function ask(query, modality, wish, signal) {
   if (wish.minSide !== null) filters.min_side = wish.minSide;
   if (query.row_id !== undefined) filters.exclude = [query.row_id];
   const k = Math.min(wish.k ?? Number(byId("k").value), rows);
-  const json = { queries: [query], modality, k, filters, mark_duplicates: SAME_IMAGE };
+  const json = { queries: [query], modality, k, filters, mark_duplicates: wish.same ?? SAME_IMAGE };
   return askJson("search", { json, signal });
 }
 

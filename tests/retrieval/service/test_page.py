@@ -108,6 +108,7 @@ def retrieve_concepts(page: Page, url: str, names: str = "red circle\nblue squar
     number(page, "Results a prompt").fill("4")
     page.get_by_role("button", name="Retrieve").click()
     expect(status(page)).to_contain_text("Done:")
+    expect(page.locator("#concept-rows .card").first).to_be_visible()  # cards are made when they come near the screen
 
 
 def words(page: Page) -> Locator:
@@ -179,6 +180,7 @@ def test_the_address_keeps_a_search_and_back_returns_to_it(page: Page, url: str)
     search(page, url, "a red circle")
     number(page, "Minimum score").fill("-1")
     number(page, "Results").fill("5")
+    number(page, "Duplicates from").fill("0.99")
     words(page).fill("ein & zwei = #3")
     page.keyboard.press("Enter")
     expect(page.locator("#by-image .card")).to_have_count(5)
@@ -192,6 +194,7 @@ def test_the_address_keeps_a_search_and_back_returns_to_it(page: Page, url: str)
     expect(page.locator("#by-image .card")).to_have_count(5)
     expect(words(page)).to_have_value("ein & zwei = #3")
     expect(number(page, "Minimum score")).to_have_value("-1")
+    expect(number(page, "Duplicates from")).to_have_value("0.99")
 
 
 def test_filters_leave_out_results_and_the_page_says_so(page: Page, url: str) -> None:
@@ -272,6 +275,8 @@ def test_a_concept_list_gives_a_row_of_results_for_each_concept(page: Page, url:
     expected = {line["name"]: [row["row_id"] for row in line["rows"]] for line in lines if line["type"] == "concept"}
     assert len(expected) == 3
     for name, ids in expected.items():
+        column(page, name).scroll_into_view_if_needed()
+        expect(column(page, name).locator(".card")).to_have_count(len(ids[:12]))
         assert row_ids(column(page, name)) == ids[:12]
     expect(status(page)).to_contain_text(f"{sum(map(len, expected.values()))} results for 3 concepts")
 
@@ -287,8 +292,9 @@ def test_a_concept_list_is_loaded_from_a_file(page: Page, url: str) -> None:
 def test_what_is_unticked_is_not_in_the_download(page: Page, url: str) -> None:
     retrieve_concepts(page, url)
     before = list(csv.DictReader(io.StringIO(download(page, "Download CSV"))))
-    first = row_ids(column(page, "red circle"))[0]
-    column(page, "red circle").get_by_role("listitem").first.get_by_role("checkbox").uncheck()
+    unticked = column(page, "red circle").get_by_role("listitem").first
+    first = int(unticked.get_attribute("data-row") or "")
+    unticked.get_by_role("checkbox").uncheck()
     column(page, "blue square").get_by_role("checkbox", name="Keep the concept blue square").uncheck()
     after = list(csv.DictReader(io.StringIO(download(page, "Download CSV"))))
     assert {row["concept"] for row in before} == {"red circle", "blue square", "green circle"}
