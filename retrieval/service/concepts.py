@@ -122,10 +122,11 @@ async def _lines(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
     outcomes: list[RuleOutcome] = []
     plans: dict[str, str] = {}
     missing: set[str] = set()
-    done = 0
+    done = cut = 0
     for block in job.blocks:
         parts: list[Candidates] = []
-        vectors = await _vectors(service.backend, job, block)
+        vectors, cut_here = await _vectors(service.backend, job, block)
+        cut += cut_here
         concept, prompt = owners([len(own) for own in job.prompts[block.first : block.last]], block.first)
         for mode in job.modes:
             scores, row_ids = [], []
@@ -152,15 +153,16 @@ async def _lines(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
         async for line in _concept_lines(service, job, outcome.kept, hits, 0, count):
             yield line
     kept = sum(len(outcome.kept) for outcome in outcomes)
-    losses = _losses([outcome.losses for outcome in outcomes])
-    total = int(hits.sum())
+    losses = _losses([outcome.losses for outcome in outcomes], job.concepts.names)
+    total, lost = int(hits.sum()), sum(loss["rows"] for loss in losses)
     yield _line(
         {
             "type": "end",
             "hits": total,
             "rows": kept,
-            # What several prompts or blocks found again is no row of its own, and no rule's loss.
-            "losses": [{"rule": "several-prompts", "rows": total - kept - sum(losses.values())}, *_named(losses)],
+            # What several prompts found again is no row of its own, and no rule's loss.
+            "losses": [{"rule": "several-prompts", "rows": total - kept - lost, "by_concept": {}}, *losses],
+            "prompts_cut": cut,
             "plans": plans,
             "partial": bool(missing),
             "missing": sorted(missing),
@@ -168,19 +170,20 @@ async def _lines(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
     )
 
 
-async def _vectors(backend: Backend, job: ConceptJob, block: QueryBlock) -> npt.NDArray[np.floating[Any]]:
-    """The vectors of a block's prompts, in order; texts are encoded in slices, so that others come between."""
+async def _vectors(backend: Backend, job: ConceptJob, block: QueryBlock) -> tuple[npt.NDArray[np.floating[Any]], int]:
+    """The vectors of a block's prompts, in order, and how many were cut; in slices, so that others come between."""
     prompts = job.prompts[block.first : block.last]
     texts = [text for own in prompts if isinstance(own, tuple) for text in own]
     encoded = [
-        (await backend.encode_texts(texts[at : at + PROMPTS_AT_ONCE])).vectors
-        for at in range(0, len(texts), PROMPTS_AT_ONCE)
+        await backend.encode_texts(texts[at : at + PROMPTS_AT_ONCE]) for at in range(0, len(texts), PROMPTS_AT_ONCE)
     ]
-    if len(encoded) and len(texts) == block.queries:
-        return np.concatenate(encoded)
-    of_texts = iter(np.concatenate(encoded).astype(np.float32)) if encoded else iter(())
-    rows = [np.stack([next(of_texts) for _ in own]) if isinstance(own, tuple) else own for own in prompts]
-    return np.concatenate(rows)
+    cut = sum(sum(slice_.cut) for slice_ in encoded)
+    of_texts = np.concatenate([slice_.vectors for slice_ in encoded]) if encoded else np.empty((0, 0), np.float16)
+    if len(texts) == block.queries:
+        return of_texts, cut
+    left = iter(of_texts.astype(np.float32))
+    rows = [np.stack([next(left) for _ in own]) if isinstance(own, tuple) else own for own in prompts]
+    return np.concatenate(rows), cut
 
 
 async def _search(
@@ -231,16 +234,14 @@ def _row(row: int, score: float, rank: int, mode: int, prompt: str | None, both:
     return orjson.dumps(head)[:-1] + (b"," + fragment if fragment else b"") + b"}"
 
 
-def _losses(several: Sequence[Sequence[Loss]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for losses in several:
-        for loss in losses:
-            total[loss.rule] = total.get(loss.rule, 0) + loss.rows
-    return total
-
-
-def _named(losses: dict[str, int]) -> list[dict[str, Any]]:
-    return [{"rule": rule, "rows": rows} for rule, rows in losses.items()]
+def _losses(several: Sequence[Sequence[Loss]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """What each rule dropped, over all blocks, and of which concepts."""
+    found = []
+    for same_rule in zip(*several, strict=True):
+        by_concept = sum((loss.by_concept for loss in same_rule), np.zeros(len(names), np.int64))
+        counts = {names[place]: int(by_concept[place]) for place in np.flatnonzero(by_concept)}
+        found.append({"rule": same_rule[0].rule, "rows": int(by_concept.sum()), "by_concept": counts})
+    return found
 
 
 def _line(fields: dict[str, Any]) -> bytes:
