@@ -61,11 +61,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a minute of load, a kill every 15 s, a shorter ramp")
     parser.add_argument("--minutes", type=float, help="of load at the knee; 15 by default")
+    parser.add_argument("--every", type=float, help="seconds from one kill to the next; 60 by default")
     parser.add_argument("--replicas", type=int, default=1, help="of each group of shards")
     parser.add_argument("--start-seconds", type=float, default=300, help="until the service must be ready")
     args = parser.parse_args()
     minutes = args.minutes or (1 if args.quick else 15)
-    every, step = (15.0, 4.0) if args.quick else (60.0, 15.0)
+    every, step = (args.every or 15.0, 4.0) if args.quick else (args.every or 60.0, 15.0)
     cores = len(os.sched_getaffinity(0))
     print(f"{platform.machine()}, {cores} cores; {ROWS:,} x 512 in {GROUPS} groups of shards x {args.replicas}")
     with tempfile.TemporaryDirectory() as folder:
@@ -77,9 +78,10 @@ def main() -> int:
             before = resident_mb(front)
             print(f"\n{knee} clients for {minutes:g} minutes, a kill every {every:g} s")
             seen, kills = asyncio.run(load_and_kill(url, questions, knee, minutes * 60, every, service, args.replicas))
+            whole = whole_again(url, questions[0])
             alive = front in pids(service, "front")
             after = resident_mb(front) if alive else float("inf")
-    figures = summary(seen, knee, minutes) | kills
+    figures = summary(seen, knee, minutes) | kills | {"seconds_until_whole": whole}
     figures |= {"front_mb_before": round(before), "front_mb_after": round(after), "front_growth": after / before - 1}
     targets = {
         "wrong": 0,
@@ -92,7 +94,8 @@ def main() -> int:
         and figures["statuses_not_allowed"] == 0
         and kills["replaced"] == kills["kills"] > 0
         and figures["front_growth"] <= MOST_GROWTH
-        and figures["answered"] > 0
+        and figures["answered"] > figures["partial"]
+        and whole is not None
     )
     for name, figure in figures.items():
         print(f"{name:24} {figure:,.3f}" if isinstance(figure, float) else f"{name:24} {figure}")
@@ -210,6 +213,17 @@ async def load_and_kill(
     return await loading, {"kills": kills, "replaced": replaced}
 
 
+def whole_again(url: str, question: Question) -> float | None:
+    """Seconds until an answer lacks no shard, None when that takes more than two minutes."""
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < 120:
+        response = httpx.post(f"{url}/search", json=question.body, timeout=60)
+        if response.status_code == 200 and not response.json()["partial"]:
+            return round(passed, 1)
+        time.sleep(0.2)
+    return None
+
+
 def pids(service: int, deployment: str) -> list[int]:
     """Processes of a deployment's replicas among the descendants of the service's process."""
     parents, titles = {}, {}
@@ -223,7 +237,8 @@ def pids(service: int, deployment: str) -> list[int]:
             parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
     found = []
     for pid, title in titles.items():
-        if title.startswith(f"ray::ServeReplica:clipmine:{deployment}".encode()):
+        # While its constructor runs, a replica's title ends in .initialize_and_get_metadata.
+        if title.startswith(f"ray::ServeReplica:clipmine:{deployment}".encode()) and b".initialize" not in title:
             above = pid
             while above > 1 and above != service:
                 above = parents.get(above, 0)

@@ -9,6 +9,7 @@ Here is how it is started and stopped from the command line; `serve_ray_app` say
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import signal
 import socket
@@ -63,6 +64,7 @@ def run_serve_ray(
         port = _free_port(host, port)
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 is for background work
     start_ray(OBJECT_STORE_BYTES)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     replicas = 1 + encoder_replicas + shard_groups * shard_replicas
     # On a machine of our own all replicas must fit, however few cores there are.
     share = 1.0 if joined else min(1.0, int(100 * usable_cores() / replicas) / 100)
