@@ -23,10 +23,12 @@ from PIL import Image, ImageDraw
 
 from examples.scenes.captions import captions
 from examples.scenes.catalog import load_catalog
+from examples.scenes.objective import REGION_WEIGHT
 from examples.scenes.render import render
 from examples.scenes.sample import sample
 from examples.scenes.scene import Scene
 from examples.scenes.splits import GROUPS, group_of
+from examples.scenes.train_clip import TEXT_SHARES
 from examples.scenes.words import indefinite
 
 Vectors = npt.NDArray[np.float32]
@@ -210,6 +212,7 @@ def write_card(folder: Path, scenes: int = RETRIEVAL_SCENES, count: int = PROBES
         for way in ("T2I", "I2T")
     ]
     note = f"; {about['note']}" if "note" in about else ""
+    alt, clean, dense, phrase, name = TEXT_SHARES
     card = f"""# The scenes' CLIP
 
 A small CLIP trained from nothing on the `pretrain` split of the embedded world (drawn scenes, English captions). It is
@@ -220,7 +223,10 @@ a laboratory animal: it knows this world and nothing of photographs.
 - Loads in plain open_clip: `open_clip.create_model_and_transforms("local-dir:examples/scenes/model")`.
 - Trained on {about["scenes"]:,} scenes, {about["steps"]:,} steps of {about["batch"]},
   in {about["minutes"]:.0f} minutes on {about["hardware"]}{note}.
-- Captions: 20% alt text (partly wrong, as on the web), 55% clean, 15% dense, 10% one object's phrase.
+- Texts: {alt:.0%} alt text (partly wrong, as on the web), {clean:.0%} clean captions, {dense:.0%} dense ones,
+  {phrase:.0%} one object's phrase, {name:.0%} an object's bare name, which matches every picture that shows the type.
+- Beside the pictures' contrastive loss, one of objects: the mean of the patches that an object covers against its
+  phrase or name (weight {REGION_WEIGHT}). Half of the patches are looked at in the first four fifths of the training.
 - Made again by `python -m examples.scenes.train_clip --data FOLDER`; this card by `python -m examples.scenes.model_card
   examples/scenes/model`. Figures below: `card.json`.
 

@@ -54,15 +54,15 @@ def train_tokenizer(texts: Iterable[str], folder: Path) -> None:
 class Tokens:
     """Token ids without transformers: `encode` gives the same ids as open_clip's tokenizer for the folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, context_length: int = CONTEXT_LENGTH) -> None:
         from tokenizers import Tokenizer
 
-        self.context_length = CONTEXT_LENGTH
+        self.context_length = context_length
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.enable_truncation(CONTEXT_LENGTH)
-        self._tokenizer.enable_padding(pad_id=0, pad_token=PAD, length=CONTEXT_LENGTH)
+        self._tokenizer.enable_truncation(context_length)
+        self._tokenizer.enable_padding(pad_id=0, pad_token=PAD, length=context_length)
         self.size = self._tokenizer.get_vocab_size()
 
     def encode(self, texts: list[str]) -> npt.NDArray[np.uint16]:
-        """uint16 [len(texts), CONTEXT_LENGTH], padded with 0; a longer text keeps its end-of-text mark."""
+        """uint16 [len(texts), context_length], padded with 0; a longer text keeps its end-of-text mark."""
         return np.array([encoding.ids for encoding in self._tokenizer.encode_batch(texts)], dtype=np.uint16)
