@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.capacity import BUILD_PEAK, choose_codec, choose_shard_rows, row_bytes
+from index.copies import find_copies, hash_rows
 from index.errors import BadInput, StoreInvalid
 from index.files import atomic_file, remove_partial, sha256_file
 from index.hnsw import ADD_ROWS, TRAIN_ROWS, HnswSpec, build_graph, usable_rows, write_graph
@@ -138,7 +139,7 @@ def plan_index_items(config: IndexConfig) -> list[IndexItem]:
         rows = min(size, store.rows - first_row)
         decides = {
             "modality": config.modality,
-            "spec": [spec.codec, spec.M, spec.ef_construction, ADD_ROWS],
+            "spec": [spec.codec, spec.M, spec.ef_construction, ADD_ROWS, "copies"],
             "rows": [first_row, rows],
             "source": source_hash(store, config.modality, first_row, rows),
         }
@@ -220,43 +221,59 @@ def _done(item: IndexItem, folder: Path) -> ShardRecord | None:
     record = read_marker(folder, item.number)
     if record is None or record.build != item.build:
         return None
-    graph, skipped = folder / record.file, folder / record.skipped_file
-    return record if skipped.exists() and graph.exists() and graph.stat().st_size == record.size else None
+    graph = folder / record.file
+    whole = all((folder / name).exists() for name in (record.file, record.skipped_file, record.copies_file))
+    return record if whole and graph.stat().st_size == record.size else None
 
 
 def _build(item: IndexItem, config: IndexConfig, store: EmbeddingStore, folder: Path) -> ShardRecord:
     spec = HnswSpec(item.codec, config.M, config.ef_construction)  # type: ignore[arg-type]  # it checks
     first, last = item.first_row, item.first_row + item.rows
-    skipped: list[npt.NDArray[np.int64]] = []
+    usable, leader = _nodes(store, config.modality, first, last)
+    has_node = usable & (leader == np.arange(item.rows))
 
     def blocks() -> Iterator[npt.NDArray[np.float32]]:
         for row, vectors in store.blocks(config.modality, ADD_ROWS, first, last):
-            wide = np.asarray(vectors, np.float32)
-            skipped.append(np.flatnonzero(~usable_rows(wide)) + (row - first))
-            yield wide
+            yield np.asarray(vectors[has_node[row - first : row - first + len(vectors)]], np.float32)
 
     chosen = np.unique(np.linspace(first, last - 1, min(item.rows, TRAIN_ROWS)).astype(np.int64))
     sample = store.gather(config.modality, chosen if spec.codec == "sq8" else chosen[:1])
     graph = build_graph(blocks(), sample, spec)
-    missing = np.concatenate(skipped)
+    copies = np.flatnonzero(usable & ~has_node)
+    nodes = np.cumsum(has_node)[leader[copies]] - 1
+    shared = np.stack([nodes, copies], axis=1)[np.lexsort((copies, nodes))].astype(np.int64)
     record = ShardRecord(
         number=item.number,
         first_row=first,
         rows=item.rows,
-        indexed=item.rows - len(missing),
+        indexed=int(usable.sum()),
+        copies=len(copies),
         size=0,
         sha256="",
         source=source_hash(store, config.modality, first, item.rows),
         build=item.build,
     )
-    with atomic_file(folder / record.skipped_file) as partial, open(partial, "wb") as stream:
-        np.save(stream, missing, allow_pickle=False)
+    for name, array in ((record.skipped_file, np.flatnonzero(~has_node)), (record.copies_file, shared)):
+        with atomic_file(folder / name) as partial, open(partial, "wb") as stream:
+            np.save(stream, array, allow_pickle=False)
     with atomic_file(folder / record.file) as partial:
         write_graph(graph, partial)
     path = folder / record.file
     record = replace(record, size=path.stat().st_size, sha256=sha256_file(path))
     write_marker(folder, record)
     return record
+
+
+def _nodes(
+    store: EmbeddingStore, modality: Modality, first: int, last: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """For the rows first .. last - 1: which have a direction, and the position that stands for each one's vector."""
+    usable, hashes = [], []
+    for _, vectors in store.blocks(modality, ADD_ROWS, first, last):
+        usable.append(usable_rows(np.asarray(vectors, np.float32)))
+        hashes.append(hash_rows(vectors))
+    whole = np.concatenate(usable)
+    return whole, find_copies(np.concatenate(hashes), whole)
 
 
 def _read_known(folder: Path) -> IndexManifest | None:
@@ -305,7 +322,7 @@ def _write(
 
 def _remove_others(folder: Path, records: list[ShardRecord]) -> None:
     """Files of an earlier build with more shards, and what killed writers left."""
-    wanted = {name for record in records for name in (record.file, record.skipped_file)}
+    wanted = {name for record in records for name in (record.file, record.skipped_file, record.copies_file)}
     wanted |= {f"shard_{record.number:04d}.json" for record in records}
     for path in folder.glob("shard_*"):
         if path.name not in wanted:

@@ -1,13 +1,13 @@
 """Every error a user can meet. A message says what was wrong, where, and what to do next.
 
-    ClipmineError                 exit status 1
-    +-- BadInput                  exit status 2: bad usage or bad input
-    |   +-- MissingDependency     an optional package is not installed
-    |   +-- OutputExists          the output folder holds something already
-    |   +-- StoreInvalid          a store's files are missing or disagree
-    |   +-- ModelMismatch         a store or index was made with another model
-    |   +-- ImagesNotLocal        the store has no image bytes (adopted embeddings)
-    +-- DiskFull                  no space left where we write
+ClipmineError                 exit status 1
++-- BadInput                  exit status 2: bad usage or bad input
+|   +-- MissingDependency     an optional package is not installed
+|   +-- OutputExists          the output folder holds something already
+|   +-- StoreInvalid          a store's files are missing or disagree
+|   +-- ModelMismatch         a store or index was made with another model
+|   +-- ImagesNotLocal        the store has no image bytes (adopted embeddings)
++-- DiskFull                  no space left where we write
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@ index is complete. Holds no times and no hosts, so equal work gives equal bytes.
 
     STORE/index/image/index.json
     STORE/index/image/shard_0000.faiss          an HNSW graph
-    STORE/index/image/shard_0000.skipped.npy    positions in the shard that are not in the graph (zero rows), ascending
-    STORE/index/image/shard_0000.json           the shard's marker, written after both
+    STORE/index/image/shard_0000.skipped.npy    positions in the shard without a node (zero rows, copies), ascending
+    STORE/index/image/shard_0000.copies.npy     int64 [m, 2], ascending: a node, and a position with the same vector
+    STORE/index/image/shard_0000.json           the shard's marker, written after all of them
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = [
     "write_marker",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INDEX_NAME = "index.json"
 
 
@@ -43,14 +44,16 @@ INDEX_NAME = "index.json"
 class ShardRecord:
     """One shard: rows first_row .. first_row + rows - 1 of the store.
 
-    indexed: rows in the graph. source: hash of the store's parts that the rows are in. build: hash of all that decides
-    the shard's bytes; a marker with another hash is of another build. size, sha256: of the graph's file.
+    indexed: rows that can be found; copies: those of them that share another row's node. source: hash of the store's
+    parts that the rows are in. build: hash of all that decides the shard's bytes; a marker with another hash is of
+    another build. size, sha256: of the graph's file.
     """
 
     number: int
     first_row: int
     rows: int
     indexed: int
+    copies: int
     size: int
     sha256: str
     source: str
@@ -63,8 +66,13 @@ class ShardRecord:
 
     @property
     def skipped_file(self) -> str:
-        """Name of the file with the positions that are not in the graph."""
+        """Name of the file with the positions that have no node of their own."""
         return f"shard_{self.number:04d}.skipped.npy"
+
+    @property
+    def copies_file(self) -> str:
+        """Name of the file with the positions that share a node."""
+        return f"shard_{self.number:04d}.copies.npy"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from index.copies import Copies
 from index.errors import BadInput, StoreInvalid
 from index.hnsw import HnswSpec, falls_short, open_graph, search_graph
 from index.index_manifest import (
@@ -42,13 +43,22 @@ RERANKED = 50
 
 
 @dataclass(frozen=True)
+class _Keep:
+    """What may be returned of a shard: a faiss selector of nodes, and the copies left."""
+
+    selector: Any
+    copies: Copies
+
+
+@dataclass(frozen=True)
 class _Shard:
     """An open graph with its rows."""
 
     graph: Any
     first_row: int
     rows: int
-    skipped: RowIds  # positions that are not in the graph, ascending
+    skipped: RowIds  # positions that have no node of their own, ascending
+    copies: Copies
 
     @cached_property
     def _nodes_are_rows(self) -> bool:
@@ -59,33 +69,50 @@ class _Shard:
         # Node n stands at position n + the number of skipped positions before it.
         return self.skipped - np.arange(len(self.skipped))
 
-    def search(self, queries: Floats, k: int, ef_search: int, keep: Any | None) -> tuple[Floats, RowIds]:
+    def search(self, queries: Floats, k: int, ef_search: int, keep: _Keep | None) -> tuple[Floats, RowIds]:
         """The k nearest rows of this shard: -inf and -1 where the walk found fewer."""
-        scores, nodes = search_graph(self.graph, queries, k, ef_search, keep)
+        scores, nodes = search_graph(self.graph, queries, k, ef_search, keep.selector if keep is not None else None)
         if falls_short(nodes):
             scores[nodes < 0] = -np.inf  # faiss's filler is the least float
-        return scores, nodes if self._nodes_are_rows else self.to_rows(nodes)
+        if self._nodes_are_rows:
+            return scores, nodes
+        copies = keep.copies if keep is not None else self.copies
+        if not len(copies):
+            return scores, self.to_rows(nodes)
+        scores, positions = copies.expand(scores, nodes, self._positions(nodes))
+        positions[positions >= 0] += self.first_row
+        return scores, positions
 
     def to_rows(self, nodes: RowIds) -> RowIds:
         """Row ids of node numbers; -1 stays -1."""
-        rows = nodes + self.first_row
-        if len(self.skipped):
-            rows += np.searchsorted(self._shift, nodes, side="right")
-        rows[nodes < 0] = -1
+        rows = self._positions(nodes)
+        rows[rows >= 0] += self.first_row
         return rows
 
-    def keep(self, unwanted: RowIds) -> Any | None:
-        """A faiss selector of the nodes that are none of the sorted row ids; None when all may be returned."""
+    def _positions(self, nodes: RowIds) -> RowIds:
+        positions = nodes.copy()
+        if len(self.skipped):
+            positions += np.searchsorted(self._shift, nodes, side="right")
+        positions[nodes < 0] = -1
+        return positions
+
+    def keep(self, unwanted: RowIds) -> _Keep | None:
+        """What is left without the sorted row ids; None when all may be returned."""
         import faiss
 
         low, high = np.searchsorted(unwanted, [self.first_row, self.first_row + self.rows])
         if low == high:
             return None
+        gone = unwanted[low:high] - self.first_row
         wanted = np.ones(self.rows, np.bool_)
-        wanted[unwanted[low:high] - self.first_row] = False
+        wanted[gone] = False
         if len(self.skipped):
             wanted = np.delete(wanted, self.skipped)
-        return faiss.IDSelectorBitmap(np.packbits(wanted, bitorder="little"))
+        copies = self.copies
+        if len(copies):
+            copies = copies.without(gone, np.flatnonzero(~wanted))
+            wanted[copies.nodes] = True  # a node stays while one of its rows may be returned
+        return _Keep(faiss.IDSelectorBitmap(np.packbits(wanted, bitorder="little")), copies)
 
 
 class HnswIndex:
@@ -109,10 +136,14 @@ class HnswIndex:
                 continue
             graph = open_graph(folder / record.file)
             skipped = np.load(folder / record.skipped_file, allow_pickle=False)
-            if graph.ntotal != record.indexed or graph.d != store.dim or len(skipped) != record.rows - record.indexed:
+            shared = np.load(folder / record.copies_file, allow_pickle=False)
+            counts = (graph.ntotal, graph.d, len(skipped), shared.shape)
+            nodes = record.indexed - record.copies
+            if counts != (nodes, store.dim, record.rows - nodes, (record.copies, 2)):
                 raise StoreInvalid(f"{folder / record.file}: is not what index.json says; run `clipmine index` again")
-            self._shards.append(_Shard(graph, record.first_row, record.rows, skipped))
-        self._forgotten: tuple[RowIds, list[Any | None]] = (np.empty(0, np.int64), [None] * len(self._shards))
+            copies = Copies(shared[:, 0].copy(), shared[:, 1].copy(), np.empty(0, np.int64))
+            self._shards.append(_Shard(graph, record.first_row, record.rows, skipped, copies))
+        self._forgotten: tuple[RowIds, list[_Keep | None]] = (np.empty(0, np.int64), [None] * len(self._shards))
         self._threads = faiss.omp_get_max_threads()
         self._pool = ThreadPoolExecutor(min(len(self._shards), self._threads)) if len(self._shards) > 1 else None
 
@@ -171,14 +202,14 @@ class HnswIndex:
             return self._rank_again(wide, rows, k)
         return self._merge(wide, k, width, keeps)
 
-    def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[Any | None]) -> tuple[Floats, RowIds]:
+    def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[_Keep | None]) -> tuple[Floats, RowIds]:
         """Search each shard and keep the k best of all."""
         if not self._shards:  # none of the rows of the shards that were opened can be found
             return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
         if self._pool is None:
             return self._shards[0].search(queries, k, ef_search, keeps[0])
 
-        def one(shard: _Shard, keep: Any | None) -> tuple[Floats, RowIds]:
+        def one(shard: _Shard, keep: _Keep | None) -> tuple[Floats, RowIds]:
             return shard.search(queries, k, ef_search, keep)
 
         # faiss shares a batch out among threads, a single query it does not: then shards are searched side by side.
@@ -201,7 +232,7 @@ class HnswIndex:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
 
-    def _keeps(self, exclude: RowIds | None) -> list[Any | None]:
+    def _keeps(self, exclude: RowIds | None) -> list[_Keep | None]:
         """A selector for each shard. The ones for forgotten rows alone are made once for each list of them."""
         forgotten = self.store.forgotten
         if exclude is not None and len(exclude):
@@ -246,9 +277,9 @@ def open_index(store: EmbeddingStore, modality: Modality, shards: Sequence[int] 
     opened = [manifest.shards[number] for number in wanted]
     for shard in opened:
         path = folder / shard.file
-        if not path.exists() or not (folder / shard.skipped_file).exists():
-            name = path if not path.exists() else folder / shard.skipped_file
-            raise StoreInvalid(f"{name}: is missing from the {modality} index; {again}")
+        for name in (shard.file, shard.skipped_file, shard.copies_file):
+            if not (folder / name).exists():
+                raise StoreInvalid(f"{folder / name}: is missing from the {modality} index; {again}")
         if path.stat().st_size != shard.size or read_marker(folder, shard.number) != shard:
             raise StoreInvalid(f"{path}: is not the shard that index.json lists (a build was broken off?); {again}")
     return HnswIndex(store, modality, manifest.spec, opened, manifest.recall)

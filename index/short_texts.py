@@ -48,7 +48,8 @@ def short_text_features(model: Any, ids: torch.Tensor) -> torch.Tensor:
     dtype = model.transformer.get_cast_dtype()
     hidden = model.token_embedding(ids).to(dtype) + model.positional_embedding[:length].to(dtype)
     hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[:length, :length]))
-    pooled: torch.Tensor = text_global_pool(hidden, ids, model.text_pool_type, eos_token_id=getattr(model, "text_eos_id", None))
+    end = getattr(model, "text_eos_id", None)
+    pooled: torch.Tensor = text_global_pool(hidden, ids, model.text_pool_type, eos_token_id=end)
     if model.text_projection is None:
         return pooled
     linear = isinstance(model.text_projection, torch.nn.Linear)

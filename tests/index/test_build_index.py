@@ -71,6 +71,7 @@ def test_other_parameters_build_anew_and_leave_nothing_of_the_old(tmp_path: Path
     assert build(other).shards == 1
     assert sorted(_files(Path(config.store, "index", "image"))) == [
         "index.json",
+        "shard_0000.copies.npy",
         "shard_0000.faiss",
         "shard_0000.json",
         "shard_0000.skipped.npy",

@@ -193,7 +193,7 @@ def test_changed_vectors_are_noticed_but_compaction_is_not_a_change(own: Embeddi
 
 
 def test_a_damaged_index_json_is_refused(own: EmbeddingStore) -> None:
-    (own.path / "index/image/index.json").write_text('{"format": "clipmine-index", "version": 1}')
+    (own.path / "index/image/index.json").write_text('{"format": "clipmine-index", "version": 2}')
     with pytest.raises(StoreInvalid, match=r"index\.json: is damaged"):
         open_index(own, "image")
 
