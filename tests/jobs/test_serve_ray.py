@@ -16,10 +16,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import yaml
 
 from index.build_index import IndexConfig
 from index.embed import EmbedConfig
-from index.errors import BadInput
+from index.errors import BadInput, StoreInvalid
 from index.model_spec import ModelSpec
 from index.store import EmbeddingStore
 from index.store_model import remember_model
@@ -109,7 +110,7 @@ def ask_local(store: EmbeddingStore, question: Callable[[LocalBackend], Any]) ->
 
 def search(url: str, **more: Any) -> httpx.Response:
     request = {"queries": [{"text": text} for text in TEXTS], "k": 8, "method": "exact", **more}
-    return httpx.post(f"{url}/search", json=request, timeout=30)
+    return httpx.post(f"{url}/search", json=request, timeout=120)
 
 
 def found_rows(answer: dict[str, Any]) -> list[list[int]]:
@@ -204,11 +205,11 @@ def test_a_killed_shard_is_named_in_the_answers_until_it_is_replaced(url: str, s
     # No replica starts within so short a deadline.
     ask_backend(sharded_store, until_missing, seconds=0.3)
     deadline = time.monotonic() + 300
-    while handle("shards-1").ping.remote().result(timeout_s=300) == killed or search(url, k=33).json()["partial"]:
+    while (answer := search(url, k=33).json())["partial"]:
         assert time.monotonic() < deadline, "the killed replica was not replaced"
-    answer = search(url, k=33).json()
     assert found_rows(answer) == whole
     assert answer["missing"] == []
+    assert handle("shards-1").ping.remote().result() != killed
 
 
 def test_a_killed_encoder_makes_texts_wait_or_come_back_later_until_it_is_replaced(url: str) -> None:
@@ -247,3 +248,15 @@ def test_unknown_settings_of_a_config_file_are_named(sharded_store: EmbeddingSto
     args = ServeArgs(store=str(sharded_store.path), settings={"max_kk": 5})
     with pytest.raises(BadInput, match=re.escape("'max_kk'; the fields are tokens, ")):
         build(args)
+
+
+def test_the_example_config_file_is_one_that_serve_takes() -> None:
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
+    from ray.serve.schema import ServeDeploySchema
+
+    plain = yaml.safe_load((Path(__file__).parents[2] / "docs" / "serve.yaml").read_text())
+    (application,) = ServeDeploySchema.model_validate(plain).applications
+    assert application.import_path == "jobs.serve_ray:build"
+    # Serve reads `build`'s annotation to make its arguments. The file's reach it, and name no store that is here.
+    with pytest.raises(StoreInvalid, match="/data/STORE"):
+        call_user_app_builder_with_args_if_necessary(build, application.args)  # type: ignore[arg-type]
