@@ -1,10 +1,10 @@
 """Rows with the same vector share a node of the graph.
 
 The web repeats its captions: hundreds of rows have the very same text vector. In a graph they would link to each other
-and to nothing else, so that a walk that meets one such crowd fills its whole beam with it and stops. So the first of them
-stands for all, and a search gives its copies beside it. Measured on 20,000 rows with web-like captions, 459 concept
-names as queries of captions: recall@10 .942 without and .994 with this at efSearch 64; 22 and 0 queries lost more than
-half of their answers. Knows arrays, no graphs and no stores.
+and to nothing else, so that a walk that meets one such crowd fills its whole beam with it and stops. So the first of
+them stands for all, and a search gives its copies beside it. Measured on 20,000 rows with web-like captions, 459
+concept names as queries of captions: recall@10 .942 without and .994 with this at efSearch 64; 22 and 0 queries lost
+more than half of their answers. Knows arrays, no graphs and no stores.
 """
 
 from __future__ import annotations

@@ -238,8 +238,8 @@ def _losses(several: Sequence[Sequence[Loss]], names: Sequence[str]) -> list[dic
     """What each rule dropped, over all blocks, and of which concepts."""
     found = []
     for same_rule in zip(*several, strict=True):
-        by_concept = sum((loss.by_concept for loss in same_rule), np.zeros(len(names), np.int64))
-        counts = {names[place]: int(by_concept[place]) for place in np.flatnonzero(by_concept)}
+        by_concept = np.sum([loss.by_concept for loss in same_rule], axis=0)
+        counts = {names[int(place)]: int(by_concept[place]) for place in np.flatnonzero(by_concept)}
         found.append({"rule": same_rule[0].rule, "rows": int(by_concept.sum()), "by_concept": counts})
     return found
 

@@ -162,7 +162,9 @@ class ConceptsRequest(Strict):
     """A concept list, as `clipmine retrieve` takes it."""
 
     concepts: Annotated[list[Name | ConceptItem], Field(min_length=1)]
-    templates: Annotated[list[Name], Field(max_length=1_000)] = Field(["simple"], description="names of template sets, or texts with {}; never files")
+    templates: Annotated[list[Name], Field(max_length=1_000)] = Field(
+        ["simple"], description="names of template sets, or texts with {}; never files"
+    )
     mode: Literal["t2i", "t2t", "both"] = "both"
     k: Annotated[int, Field(ge=1)] = 50
     rules: RulesItem = RulesItem()

@@ -24,6 +24,7 @@ from PIL import Image
 from index.errors import BadInput
 from index.store import EmbeddingStore
 from retrieval.service import local
+from retrieval.service.backend import Unavailable
 from retrieval.service.settings import Settings
 from retrieval.service.web import fetch_image, public_addresses
 from tests.retrieval.service.conftest import Serve
@@ -300,7 +301,7 @@ class TestFaults:
         assert calls[0] == 5
         assert max(calls[1:]) <= 3
         assert "ran out of memory" in caplog.text
-        with pytest.raises(local.Unavailable, match="memory"):
+        with pytest.raises(Unavailable, match="memory"):
             local.in_memory(encode, [7], join)
 
     def test_a_full_queue_is_429_and_what_was_taken_is_answered(
