@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import click
 
+from jobs.interrupt import note_interrupts
+
 # What `clipmine --help` says of each command; the command itself is in the module of its name in jobs.commands.
 COMMANDS = {
     "embed": "Embed a corpus of images with captions into a store.",
@@ -72,6 +74,7 @@ def group(context: click.Context) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    note_interrupts()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

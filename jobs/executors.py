@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import Any, TypeVar
 
 from index.errors import BadInput
+from jobs.interrupt import stop_if_interrupted
 from jobs.progress import Progress
 from jobs.work import Outcome, Work, raise_failure
 
@@ -62,6 +63,7 @@ def execute(
                 raise_failure(work, outcome)
             results[outcome.position] = outcome.result
             progress.advance(rows=getattr(outcome.result, "rows", 0))
+            stop_if_interrupted()
     return [results[position] for position in range(len(items))]
 
 

@@ -13,6 +13,7 @@ __all__ = ["read_tokens", "run_serve"]
 
 # Beyond what a person waits for, and within what an orchestrator gives before it kills (Kubernetes: 30 s).
 GRACEFUL_SECONDS = 25
+BACKLOG = 1_024  # connections that wait to be accepted
 
 
 def run_serve(store: str, settings: Settings, *, host: str = "127.0.0.1", port: int = 8000) -> None:
@@ -37,13 +38,14 @@ def run_serve(store: str, settings: Settings, *, host: str = "127.0.0.1", port: 
         log_level="warning",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         timeout_keep_alive=30,
-        backlog=1024,
+        backlog=BACKLOG,
         server_header=False,
     )
     try:
         listener = config.bind_socket()
     except SystemExit as error:  # uvicorn's way to say so
         raise ClipmineError(f"{host}:{port} cannot be listened on; is another server there? choose a --port") from error
+    listener.listen(BACKLOG)  # from here on clients may connect: they wait until the loop runs
     where = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{listener.getsockname()[1]}"
     print(f"serving {store} at {where}/ (API: {where}/docs); Ctrl-C stops", file=sys.stderr, flush=True)
     if host not in ("127.0.0.1", "localhost", "::1") and not settings.tokens:
