@@ -87,6 +87,8 @@ def start_ray(object_store_memory: int | None = None) -> None:
         except ConnectionError as error:
             raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there") from error
         return
+    # Ray gives its workers niceness 15; beside any other program they would crawl, and they are what was asked for.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     own: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False}
     own["object_store_memory"] = object_store_memory
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
@@ -28,29 +29,33 @@ def run_serve(store: str, settings: Settings, *, host: str = "127.0.0.1", port: 
     from retrieval.service.app import create_app
     from retrieval.service.local import LocalBackend
 
-    backend = LocalBackend(EmbeddingStore.open(store), settings=settings)
+    opened = EmbeddingStore.open(store)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ClipmineError(
+            f"{host}:{port}: cannot be listened on ({error.strerror}); choose another --port"
+        ) from error
+    print(f"opening {store} and its model", file=sys.stderr, flush=True)
+    backend = LocalBackend(opened, settings=settings)
     backend.load()
     app = create_app(backend, settings)
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         timeout_keep_alive=30,
-        backlog=BACKLOG,
         server_header=False,
     )
-    try:
-        listener = config.bind_socket()
-    except SystemExit as error:  # uvicorn's way to say so
-        raise ClipmineError(f"{host}:{port} cannot be listened on; is another server there? choose a --port") from error
-    listener.listen(BACKLOG)  # from here on clients may connect: they wait until the loop runs
     where = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{listener.getsockname()[1]}"
     print(f"serving {store} at {where}/ (API: {where}/docs); Ctrl-C stops", file=sys.stderr, flush=True)
     if host not in ("127.0.0.1", "localhost", "::1") and not settings.tokens:
         print("open to everyone who can reach it: no bearer token is asked for (--tokens-file)", file=sys.stderr)
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:  # uvicorn passes Ctrl-C on when all is finished
+        print("stopped", file=sys.stderr)
 
 
 def read_tokens(path: str | None, listed: str | None) -> tuple[str, ...]:

@@ -62,7 +62,6 @@ def run_serve_ray(
     joined = bool(os.environ.get("RAY_ADDRESS"))
     if not joined:
         port = _free_port(host, port)
-        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 is for background work
     start_ray(OBJECT_STORE_BYTES)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     replicas = 1 + encoder_replicas + shard_groups * shard_replicas

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from typing import Any
 
 from index.errors import OutputExists
 from index.files import exists, is_local, join, local_path, make_folder, read_bytes, resolve, write_atomic
@@ -26,12 +27,15 @@ def claim_folder(out: str, claim: str, job: object) -> bool:
     path = join(out, claim)
     if exists(path):
         if _claimed(path) != identity:
-            raise OutputExists(f"{out}: holds the output of another configuration; choose another folder or delete it")
+            raise OutputExists(
+                f"{out}: holds the output of another configuration{_difference(path, job)}; choose another folder or "
+                "delete it"
+            )
         return exists(join(out, "manifest.json"))
     if exists(out) and not _is_empty_folder(out):
         raise OutputExists(f"{out}: is there already and is not ours to continue; choose another folder or delete it")
     make_folder(out)
-    write_atomic(path, json.dumps({"job": identity}) + "\n")
+    write_atomic(path, json.dumps({"job": identity, "parts": _parts(job)}) + "\n")
     return False
 
 
@@ -46,11 +50,28 @@ def remove_folder(path: str | os.PathLike[str]) -> None:
 
 
 def _claimed(path: str) -> str | None:
+    return _content(path).get("job")
+
+
+def _content(path: str) -> dict[str, Any]:
     try:
         content = json.loads(read_bytes(path))
     except ValueError:
-        return None
-    return content.get("job") if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _parts(job: object) -> dict[str, str]:
+    return {name: hash_json(value) for name, value in job.items()} if isinstance(job, dict) else {}
+
+
+def _difference(path: str, job: object) -> str:
+    """What of the job is another than in the claim: " (other concepts, k)"; "" where that is not known."""
+    known, own = _content(path).get("parts"), _parts(job)
+    if not isinstance(known, dict) or not known:
+        return ""
+    names = [name for name in own if known.get(name) != own[name]]
+    return f" (other {', '.join(names)})" if names else ""
 
 
 def _is_empty_folder(path: str) -> bool:

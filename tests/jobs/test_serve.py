@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         try:
+            assert server.stderr.readline().startswith("opening ")
             line = server.stderr.readline()
             found = re.search(r"http://\S+?(?=/ )", line)
             assert found, line + server.stderr.read()
@@ -52,6 +54,23 @@ def test_it_serves_until_sigterm_and_leaves_with_0(store_folder: Path) -> None:
         assert httpx.get(f"{url}/readyz", timeout=20).status_code == 200
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_ctrl_c_stops_it_without_a_complaint(store_folder: Path) -> None:
+    with process(str(store_folder)) as (server, url):
+        assert httpx.get(f"{url}/healthz", timeout=20).status_code == 200
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+        assert server.stderr is not None
+        assert server.stderr.read() == "stopped\n"
+
+
+def test_a_port_that_is_taken_is_one_line(store_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert run(["serve", str(store_folder), "--port", str(taken.getsockname()[1])]) == 1
+    error = capfd.readouterr().err.strip()
+    assert "choose another --port" in error
+    assert len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize("arguments", [["nowhere"], ["--cors", "*"], ["--tokens-file", "nowhere.txt"]])
