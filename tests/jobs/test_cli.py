@@ -36,6 +36,7 @@ def fails(capfd: pytest.CaptureFixture[str]) -> Fails:
 
     return failing
 
+
 @pytest.fixture
 def concepts(tmp_path: Path) -> Path:
     path = tmp_path / "concepts.txt"
@@ -218,6 +219,11 @@ def test_an_unforeseen_error_is_one_line_unless_debug_is_asked_for(
     assert "Traceback" in capfd.readouterr().err
 
 
+def heed_ctrl_c() -> None:
+    """In a child: a shell's background job ignores Ctrl-C, and so would all that the tests start from there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_says_how_to_go_on(small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
     command = [sys.executable, "-m", "jobs.cli", "embed", str(small_corpus), "--out", str(out), "--workers", "2"]
@@ -226,6 +232,7 @@ def test_ctrl_c_says_how_to_go_on(small_corpus: Path, tiny_clip_dir: Path, tmp_p
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     while not (out / "embed.json").exists() and process.poll() is None:
         time.sleep(0.01)

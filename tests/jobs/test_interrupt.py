@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.jobs.test_cli import heed_ctrl_c
+
 SWALLOWED = """
 import os, signal
 from jobs.interrupt import note_interrupts, stop_if_interrupted
@@ -20,6 +22,7 @@ print("went on")
 
 
 def test_a_swallowed_interrupt_is_raised_between_items() -> None:
-    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", SWALLOWED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=heed_ctrl_c)
     assert done.stdout == "swallowed\n"
     assert "KeyboardInterrupt" in done.stderr

@@ -21,6 +21,7 @@ from index.store import EmbeddingStore
 from index.store_model import remember_model
 from jobs.cli import run
 from jobs.serve import read_tokens
+from tests.jobs.test_cli import heed_ctrl_c
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def store_folder(small_store: EmbeddingStore, tiny_clip_dir: Path, tmp_path_fact
 def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`clipmine serve` on a free port, and its address."""
     command = [sys.executable, "-m", "jobs.cli", "serve", *arguments, "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as server:
         assert server.stderr is not None
         try:
             assert server.stderr.readline().startswith("opening ")
