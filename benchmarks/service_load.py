@@ -204,9 +204,10 @@ async def load_and_kill(
         os.kill(before[0], signal.SIGKILL)
         kills += 1
         began = time.monotonic()
-        while time.monotonic() < end and not (before[0] not in (now := pids(service, name)) and len(now) == replicas):
-            await asyncio.sleep(0.2)
         new = pids(service, name)
+        while time.monotonic() < end and (before[0] in new or len(new) != replicas):
+            await asyncio.sleep(0.2)
+            new = pids(service, name)
         replaced += len(new) == replicas and before[0] not in new
         print(f"killed {name} (process {before[0]}): a new one after {time.monotonic() - began:.1f} s", flush=True)
         await asyncio.sleep(max(0.0, began + every / 2 - time.monotonic()))

@@ -1,0 +1,70 @@
+"""A load of HTTP requests that costs little itself: prepared bytes over plain sockets, answers read to their end.
+
+Run by `service_peers.py` as a process of its own: service_peers_load.py HOST PORT CLIENTS SECONDS MOST < requests, where
+requests are JSON lines {"path", "body"}. A full HTTP client would take as much of the 2 cores as the server that is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+
+
+async def client(address: tuple[str, int], turns: list[bytes], end: float, most: int, seen: list[float]) -> int:
+    """Send the requests in turn, on one connection while the server keeps it; return how many were not 200."""
+    reader = writer = None
+    wrong = 0
+    for number in range(most):
+        if time.perf_counter() >= end:
+            break
+        began = time.perf_counter()
+        if writer is None:
+            reader, writer = await asyncio.open_connection(*address)
+        assert reader is not None
+        writer.write(turns[number % len(turns)])
+        head = await reader.readuntil(b"\r\n\r\n")
+        lower = head.lower()
+        length = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        seen.append(time.perf_counter() - began)
+        wrong += b" 200 " not in head[:20]
+        if b"connection: close" in lower or head.startswith(b"HTTP/1.0"):
+            writer.close()
+            writer = None
+    return wrong
+
+
+async def load(address: tuple[str, int], requests: list[bytes], clients: int, seconds: float, most: int) -> dict[str, float]:
+    """Requests/s and latencies in milliseconds; every client starts elsewhere in the list."""
+    seen: list[float] = []
+    began = time.perf_counter()
+    shares = [requests[number * len(requests) // clients :] + requests[: number * len(requests) // clients] for number in range(clients)]
+    wrong = await asyncio.gather(*(client(address, share, began + seconds, most, seen) for share in shares))
+    took = time.perf_counter() - began
+    cuts = statistics.quantiles(seen, n=100) if len(seen) > 1 else [0.0] * 99
+    return {
+        "requests_per_second": round(len(seen) / took, 1),
+        "p50_ms": round(cuts[49] * 1e3, 2),
+        "p99_ms": round(cuts[98] * 1e3, 2),
+        "answered": len(seen),
+        "not_200": sum(wrong),
+        "seconds": round(took, 2),
+    }
+
+
+def main() -> None:
+    host, port, clients, seconds, most = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+    requests = []
+    for line in sys.stdin:
+        request = json.loads(line)
+        body = request["body"].encode()
+        head = f"POST {request['path']} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
+        requests.append(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    print(json.dumps(asyncio.run(load((host, port), requests, clients, seconds, most))))
+
+
+if __name__ == "__main__":
+    main()
