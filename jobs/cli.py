@@ -22,6 +22,7 @@ COMMANDS = {
     "plan": "Memory, shards, build time and disk of an index, before spending any.",
     "retrieve": "Retrieve the rows that a concept list asks for.",
     "serve": "Serve a store over HTTP: a page, an API, concept lists as streams.",
+    "mine": "Mine image pairs, each with the reasons for it.",
     "export": "Write a selection as webdataset tars or a URL list.",
     "fetch": "Download a selection's URLs and top up what the web has lost.",
     "download": "Download a table of URLs and captions into tars.",

@@ -121,12 +121,14 @@ class Candidates:
 
     table: CANDIDATES_SCHEMA, in an order that does not depend on the executor. considered: sets (or rows) looked at.
     dropped: what the strategy itself left out, by reason. notes: what a reader of the summary should know.
+    measured: numbers that it took from the store, such as a floor of similarity, for the manifest.
     """
 
     table: pa.Table
     considered: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    measured: dict[str, float] = field(default_factory=dict)
 
 
 # map_items(function, items, label) -> results in the order of the items. Bound to one `Mining`: an item's function is

@@ -1,0 +1,108 @@
+"""The mining job: a store in, image sets out. Strategies run one after the other, each over its items on any executor.
+
+A killed run goes on: an item's file is not made again, nor is a strategy's list of proposals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from index.errors import BadInput
+from index.files import exists, join, make_folder, read_bytes, write_atomic
+from index.store import EmbeddingStore
+from jobs.executors import check_executor, execute
+from mining.anchors import open_selection
+from mining.image_sets import ImageSets
+from mining.mining import CANDIDATES_SCHEMA, Candidates, MapItems, Mining, MiningConfig
+from mining.strategies import get_strategy
+from retrieval.outputs import claim_folder, remove_folder
+from retrieval.selection import store_identity
+
+
+def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | None = None) -> ImageSets:
+    """Mine what `config` asks for into `config.out`; run again after an interruption it goes on.
+
+    Raises:
+        BadInput: a strategy, field, decisions file or selection that cannot be used; with `config.strict`, a quota that
+            was not met (the sets are written all the same).
+        OutputExists: the folder holds sets mined with another configuration.
+        What `jobs.executors.execute` raises.
+    """
+    check_executor(executor, workers)
+    store = EmbeddingStore.open(config.store)
+    for name, _ in config.strategies:
+        get_strategy(name)
+    job = asdict(config) | {"store": store_identity(store)}
+    for left_out in ("out", "strict"):
+        del job[left_out]
+    rejected: frozenset[tuple[int, ...]] = frozenset()
+    if config.decisions is not None:
+        from mining.decisions import read_decisions
+
+        rejected = read_decisions(config.decisions).rejected
+        job["decisions"] = hashlib.sha256(read_bytes(config.decisions)).hexdigest()
+    if config.selection is not None:
+        job["selection"] = dict(open_selection(config.selection, store).manifest) | {"store": None}
+    if not claim_folder(config.out, "mine.json", job):
+        proposed = [_propose(mine, executor, workers) for mine in list_mining(config)]
+        sets = assemble_sets(config, proposed, rejected)
+        remove_folder(join(config.out, "work"))
+    else:
+        sets = ImageSets.open(config.out)
+    if config.strict and sets.manifest["shortfall"]:
+        raise BadInput(f"--strict: {'; '.join(sets.manifest['shortfall'])} (what there is, is in {config.out})")
+    return sets
+
+
+def assemble_sets(
+    config: MiningConfig, proposed: Sequence[tuple[Mining, Candidates]], rejected: frozenset[tuple[int, ...]]
+) -> ImageSets:
+    """`mining.assemble.assemble`, imported by need."""
+    from mining.assemble import assemble
+
+    return assemble(config, proposed, rejected)
+
+
+def list_mining(config: MiningConfig) -> list[Mining]:
+    """What each strategy gets: its quota by largest remainder, so that they add up to `config.sets`."""
+    exact = [share * config.sets for _, share in config.strategies]
+    quotas = [int(each) for each in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda place: (quotas[place] - exact[place], place))
+    for place in by_remainder[: config.sets - sum(quotas)]:
+        quotas[place] += 1
+    return [
+        Mining(config, name, quota, join(config.out, "work", name))
+        for (name, _), quota in zip(config.strategies, quotas, strict=True)
+    ]
+
+
+def _propose(mine: Mining, executor: str, workers: int | None) -> tuple[Mining, Candidates]:
+    """What the strategy proposes, from an earlier run where that got so far."""
+    table_file, marker = join(mine.folder, "candidates.parquet"), join(mine.folder, "candidates.json")
+    if exists(marker):
+        said = json.loads(read_bytes(marker))
+        table = pq.read_table(io.BytesIO(read_bytes(table_file)), schema=CANDIDATES_SCHEMA)
+        found = Candidates(table, said["considered"], said["dropped"], tuple(said["notes"]), said["measured"])
+        return mine, found
+    make_folder(mine.folder)
+    found = get_strategy(mine.strategy)(mine, _map_items(mine, executor, workers))
+    buffer = io.BytesIO()
+    pq.write_table(found.table, buffer, compression="zstd")
+    write_atomic(table_file, buffer.getvalue())
+    said = {"considered": found.considered, "dropped": found.dropped, "notes": found.notes, "measured": found.measured}
+    write_atomic(marker, json.dumps(said))
+    return mine, found
+
+
+def _map_items(mine: Mining, executor: str, workers: int | None) -> MapItems:
+    def map_items(function: Callable[[Any, Mining], Any], items: Sequence[Any], label: str) -> list[Any]:
+        return execute(executor, function, items, mine, workers=workers, label=label)
+
+    return map_items

@@ -1,0 +1,115 @@
+"""`diverse`: one concept, different pictures.
+
+With a Selection its concepts say what belongs together; else close captions do, of rows whose caption fits the image.
+The images are far from each other: less alike than half of the pairs of one concept are.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mining.anchors import Minable, minable_rows, open_selection
+from mining.bands import BANDS, OVERSAMPLED, even_bands, thin, unique_pairs
+from mining.caption_fit import close_captions
+from mining.mining import Candidates, MapItems, Mining, candidates_table, sentences
+from mining.neighbors import similarities
+
+__all__ = ["diverse"]
+
+RowIds = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+# Neighbours of an anchor's caption, and anchors for one set: half of the rows have a caption that fits, and of the
+# pairs that are close half are far; the rest covers repeated captions.
+NEIGHBORS = 16
+ANCHORS_A_SET = 6
+LEAST_ANCHORS = 4_000
+
+
+def diverse(mine: Mining, map_items: MapItems) -> Candidates:
+    """Pairs of one concept whose images differ; level = band of difference, 1 the least different."""
+    store = mine.open_store()
+    minable = minable_rows(mine, store)
+    if mine.config.selection is not None:
+        return _of_concepts(mine, minable)
+    anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * mine.wanted), mine.random("anchors"))
+    close = close_captions(mine, map_items, minable, anchors, min(NEIGHBORS, minable.count - 1))
+    first = unique_pairs(close.rows)
+    pairs, text_sim = close.rows[first], close.text_sim[first]
+    image_sim = similarities(store, "image", pairs)
+    far, level = _far(image_sim)
+    dropped = close.dropped | {"found twice": len(close.rows) - len(pairs), "images not far": int((level == 0).sum())}
+    kept = np.flatnonzero(level > 0)
+    kept = kept[thin(pairs[kept], level[kept], OVERSAMPLED * mine.wanted, mine.config.seed)]
+    dropped["more than needed"] = int((level > 0).sum()) - len(kept)
+    table = candidates_table(
+        pairs[kept],
+        level=level[kept],
+        reasons=[
+            sentences(f"caption similarity {{}}, close from {close.floor:.2f} on", text_sim[kept]),
+            _far_sentences(image_sim[kept], far, level[kept]),
+        ],
+    )
+    notes = (close.how, f"images are far below {far:.3f}, the median over pairs of close captions")
+    return Candidates(table, close.looked_at, dropped, notes, {"caption floor": close.floor, "far": far})
+
+
+def _of_concepts(mine: Mining, minable: Minable) -> Candidates:
+    """Pairs within each concept of the selection, as many of each as far as they reach."""
+    config, store = mine.config, minable.store
+    selection = open_selection(str(config.selection), store)
+    table = selection.table(["row_id", "concept"])
+    rows, names = table["row_id"].to_numpy(), table["concept"].combine_chunks().dictionary_encode()
+    codes = names.indices.to_numpy()
+    kept = ~store.is_forgotten(rows)
+    rows, codes = rows[kept], codes[kept]
+    order = np.lexsort((rows, codes))
+    rows, codes = rows[order], codes[order]
+    starts = np.searchsorted(codes, np.arange(len(names.dictionary) + 1))
+    each = max(1, 2 * OVERSAMPLED * mine.wanted // max(1, len(names.dictionary)))
+    drawn, of = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
+    for code, (start, stop) in enumerate(pairwise(starts)):
+        if stop - start < 2:
+            continue
+        some = rows[mine.random("concept", code).integers(start, stop, (each, 2))]
+        some = np.sort(some[some[:, 0] != some[:, 1]], axis=1)
+        some = some[unique_pairs(some)]
+        drawn.append(some)
+        of.append(np.full(len(some), code))
+    pairs, concept = np.concatenate(drawn), np.concatenate(of)
+    image_sim = similarities(store, "image", pairs)
+    far, level = _far(image_sim)
+    places = np.flatnonzero(level > 0)
+    # As even over concepts and levels as the supply allows.
+    places = places[
+        thin(pairs[places], concept[places] * (BANDS + 1) + level[places], OVERSAMPLED * mine.wanted, config.seed)
+    ]
+    named = names.dictionary.take(pa.array(concept[places]))
+    reasons = [sentences("both were retrieved for {}", named), _far_sentences(image_sim[places], far, level[places])]
+    dropped = {
+        "images not far": int((level == 0).sum()),
+        "more than needed": int((level > 0).sum()) - len(places),
+    }
+    notes = (f"images are far below {far:.3f}, the median over pairs of one concept",)
+    found = candidates_table(pairs[places], level=level[places], reasons=reasons, concept=named)
+    return Candidates(found, len(pairs), dropped, notes, {"far": far, "concepts": float(len(names.dictionary))})
+
+
+def _far(image_sim: Floats) -> tuple[float, npt.NDArray[np.int32]]:
+    """The similarity below which images are far, and the level of each pair [n]: 0 where they are not far.
+
+    Bands of equal width from the 1st percentile to the median; what is below belongs to the last.
+    """
+    if not len(image_sim):
+        return 0.0, np.empty(0, np.int32)
+    far, least = round(float(np.median(image_sim)), 3), float(np.quantile(image_sim, 0.01))
+    level = BANDS + 1 - even_bands(np.clip(image_sim, least, None), least, far)
+    return far, np.where(image_sim < far, level, 0).astype(np.int32)
+
+
+def _far_sentences(image_sim: Floats, far: float, level: npt.NDArray[np.int32]) -> pa.Array:
+    return sentences(f"image similarity {{}}, far below {far:.2f} (band {{}} of {BANDS})", image_sim, level)

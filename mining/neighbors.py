@@ -1,0 +1,250 @@
+"""The k nearest rows of sampled anchors, in image or caption space, over the shards of an index or by an exact scan.
+
+    near = nearest(mine, map_items, minable, "image", anchors, k=16)
+    near.ids [a, k], near.similarity [a, k]
+
+Two maps: every shard answers for every chunk of anchors (a graph, or a block of rows where the store has no index),
+then each chunk's answers are merged. Similarities are computed anew from the store's vectors at the end, so that they
+are the same from graphs and scans, on all executors. Knows no strategy.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import BadInput, StoreInvalid
+from index.exact import exact_top_k
+from index.files import exists, join, open_file, write_atomic
+from index.index_manifest import index_folder, read_index_manifest
+from index.search_index import open_index
+from index.store import EmbeddingStore, Modality
+from mining.anchors import Minable
+from mining.mining import MapItems, Mining
+
+__all__ = ["Nearest", "nearest", "similarities"]
+
+RowIds = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+# Anchors a chunk: 8,192 searches of a graph of millions of rows take some ten seconds on a core, so a killed run loses
+# little, and 8,192 x 32 answers are 3 MB.
+CHUNK_ANCHORS = 8_192
+# Rows of one exact item: 2 million x 512 fp16 are 2 GB read once for a chunk of anchors.
+SCAN_ROWS = 2_000_000
+# Row-anchor pairs whose vectors are gathered at once: 32 MB of fp16 at 512 dimensions.
+_PAIRS = 32_768
+_BLOCK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """anchors int64 [a]; their neighbours' ids int64 [a, k], -1 where there are fewer, and similarity float32 [a, k],
+    falling, -inf where there are fewer. how: a sentence that says by which way they were found."""
+
+    anchors: RowIds
+    ids: RowIds
+    similarity: Floats
+    how: str
+
+
+@dataclass(frozen=True)
+class NearItem:
+    """One shard (of a graph, or rows start .. stop - 1 of what may be mined) for the anchors first .. last - 1."""
+
+    name: str
+    modality: Modality
+    shard: int | None
+    start: int
+    stop: int
+    first: int
+    last: int
+    k: int
+
+
+@dataclass(frozen=True)
+class MergeItem:
+    """The answers of all shards for one chunk of anchors."""
+
+    name: str
+    modality: Modality
+    shards: tuple[str, ...]
+    first: int
+    last: int
+    k: int
+
+
+def nearest(
+    mine: Mining, map_items: MapItems, minable: Minable, modality: Modality, anchors: RowIds, k: int
+) -> Nearest:
+    """The k rows nearest to each of `anchors`, itself left out, among the rows that may be mined.
+
+    A graph is used where the store has an index of the modality and no selection narrows the rows; else every row is
+    compared. StoreInvalid, with what to run, when there is an index that no longer fits the store.
+    """
+    store = minable.store
+    graphs = _graph_shards(store, modality) if minable.chosen is None else None
+    shards: list[tuple[int | None, int, int]]
+    if graphs is not None:
+        shards = [(number, 0, 0) for number in graphs]
+        how = f"{modality} neighbours came from the {modality} index ({len(graphs)} shard{'s' * (len(graphs) != 1)})"
+    else:
+        shards = [(None, start, min(start + SCAN_ROWS, minable.count)) for start in range(0, minable.count, SCAN_ROWS)]
+        why = (
+            "the selection's rows are few"
+            if minable.chosen is not None
+            else f"the store has no {modality} index, which `clipmine index {store.path} --modality {modality}` builds"
+        )
+        how = f"{modality} neighbours came from an exact scan: {why}"
+    _write_array(mine, f"{modality}_anchors.npy", anchors)
+    if minable.chosen is not None:
+        _write_array(mine, "chosen.npy", minable.chosen)
+    bounds = [*range(0, len(anchors), CHUNK_ANCHORS), len(anchors)]
+    chunks = [(first, last) for first, last in pairwise(bounds) if last > first]
+    searched = [
+        NearItem(f"{modality}_{number:04d}_{part:04d}", modality, shard, start, stop, first, last, k)
+        for number, (shard, start, stop) in enumerate(shards)
+        for part, (first, last) in enumerate(chunks)
+    ]
+    map_items(search_item, searched, f"mine {mine.strategy}: {modality} neighbours")
+    merged = [
+        MergeItem(
+            f"{modality}_{part:04d}",
+            modality,
+            tuple(f"{modality}_{number:04d}_{part:04d}" for number in range(len(shards))),
+            first,
+            last,
+            k,
+        )
+        for part, (first, last) in enumerate(chunks)
+    ]
+    map_items(merge_item, merged, f"mine {mine.strategy}: merge {modality} neighbours")
+    found = [_read_answers(mine, f"merged_{item.name}.npz") for item in merged]
+    ids = np.concatenate([np.empty((0, k), np.int64), *(ids for ids, _ in found)])
+    similarity = np.concatenate([np.empty((0, k), np.float32), *(scores for _, scores in found)])
+    return Nearest(anchors, ids, similarity, how)
+
+
+def search_item(item: NearItem, mine: Mining) -> int:
+    """Answer a chunk of anchors from one shard; returns how many."""
+    target = f"near_{item.name}.npz"
+    if exists(join(mine.folder, target)):
+        return item.last - item.first
+    store = mine.open_store()
+    anchors = _read_array(mine, f"{item.modality}_anchors.npy")[item.first : item.last]
+    queries = store.gather(item.modality, anchors).astype(np.float32)
+    if item.shard is not None:
+        index = open_index(store, item.modality, shards=[item.shard])
+        # A walk that keeps twice what is asked: recall of image neighbours is above the contract's, whose queries are
+        # texts, out of the graph's distribution.
+        scores, ids = index.search(queries, item.k + 1, max(index.ef_search, 2 * item.k))
+    else:
+        chosen = _read_array(mine, "chosen.npy") if mine.config.selection is not None else None
+        scores, ids = _scan(Minable(store, chosen), item, queries)
+    _write_answers(mine, target, ids, scores)
+    return item.last - item.first
+
+
+def merge_item(item: MergeItem, mine: Mining) -> int:
+    """The k best of all shards' answers, without the anchor itself; returns for how many anchors."""
+    target = f"merged_{item.name}.npz"
+    if exists(join(mine.folder, target)):
+        return item.last - item.first
+    store = mine.open_store()
+    anchors = _read_array(mine, f"{item.modality}_anchors.npy")[item.first : item.last]
+    found = [_read_answers(mine, f"near_{name}.npz") for name in item.shards]
+    ids = np.concatenate([ids for ids, _ in found], axis=1)
+    scores = np.concatenate([scores for _, scores in found], axis=1)
+    ids[ids == anchors[:, None]] = -1
+    scores[ids < 0] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, : item.k]
+    ids = np.take_along_axis(ids, best, axis=1)
+    known = ids >= 0
+    exact = np.full(ids.shape, -np.inf, np.float32)
+    pairs = np.stack([np.broadcast_to(anchors[:, None], ids.shape)[known], ids[known]], axis=1)
+    exact[known] = similarities(store, item.modality, pairs)
+    # Falling similarity, of equal ones the smaller row first.
+    order = np.lexsort((ids, -exact), axis=1)
+    ids, exact = np.take_along_axis(ids, order, axis=1), np.take_along_axis(exact, order, axis=1)
+    missing = item.k - ids.shape[1]
+    if missing > 0:
+        ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=-1)
+        exact = np.pad(exact, ((0, 0), (0, missing)), constant_values=-np.inf)
+    _write_answers(mine, target, ids, exact)
+    return item.last - item.first
+
+
+def similarities(store: EmbeddingStore, modality: Modality, pairs: RowIds) -> Floats:
+    """float32 [n]: the cosine of each pair [n, 2] of rows, to the bit the same wherever and however it is asked."""
+    found = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), _PAIRS):
+        some = pairs[start : start + _PAIRS]
+        rows, back = np.unique(some, return_inverse=True)
+        vectors = store.gather(modality, rows).astype(np.float32)
+        left, right = np.asarray(back).reshape(some.shape).T
+        # Each sum runs over one row alone, so batch and threads do not matter.
+        found[start : start + _PAIRS] = np.einsum("ij,ij->i", vectors[left], vectors[right])
+    return found
+
+
+def _graph_shards(store: EmbeddingStore, modality: Modality) -> list[int] | None:
+    """Numbers of the index's shards; None where there is no index. StoreInvalid when it does not fit the store."""
+    manifest = read_index_manifest(index_folder(store, modality))
+    if manifest is None:
+        if modality == "text" and not store.has_text:
+            raise BadInput(f"{store.path}: has no text embeddings; embed with captions, or leave this strategy out")
+        return None
+    open_index(store, modality)
+    return [shard.number for shard in manifest.shards]
+
+
+def _scan(minable: Minable, item: NearItem, queries: Floats) -> tuple[Floats, RowIds]:
+    from retrieval.scan import settle_near_ties
+
+    store, chosen = minable.store, minable.chosen
+    if chosen is None:
+        blocks: Any = store.blocks(item.modality, _BLOCK_ROWS, item.start, item.stop)
+    else:
+        starts = range(item.start, item.stop, _BLOCK_ROWS)
+        blocks = (
+            (start, store.gather(item.modality, chosen[start : min(start + _BLOCK_ROWS, item.stop)]))
+            for start in starts
+        )
+    # A few more than asked, so that rows too near to rank the last one can trade places with it.
+    keep = min(item.k + 1 + 16, item.stop - item.start)
+    scores, ids = exact_top_k(blocks, queries, keep)
+    if chosen is not None:
+        ids = np.where(ids >= 0, chosen[np.maximum(ids, 0)], -1)
+    settle_near_ties(store, item.modality, queries, scores, ids)
+    return scores[:, : item.k + 1], ids[:, : item.k + 1]
+
+
+def _write_array(mine: Mining, name: str, array: RowIds) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_atomic(join(mine.folder, name), buffer.getvalue())
+
+
+def _read_array(mine: Mining, name: str) -> RowIds:
+    with open_file(join(mine.folder, name)) as stream:
+        array: RowIds = np.load(stream, allow_pickle=False)
+    return array
+
+
+def _write_answers(mine: Mining, name: str, ids: RowIds, scores: Floats) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, ids=ids, scores=scores)
+    write_atomic(join(mine.folder, name), buffer.getvalue())
+
+
+def _read_answers(mine: Mining, name: str) -> tuple[RowIds, Floats]:
+    try:
+        with open_file(join(mine.folder, name)) as stream, np.load(stream, allow_pickle=False) as arrays:
+            return arrays["ids"], arrays["scores"]
+    except (ValueError, OSError) as error:
+        raise StoreInvalid(f"{join(mine.folder, name)}: is damaged; delete {mine.folder} and mine again") from error
