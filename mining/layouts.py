@@ -1,0 +1,206 @@
+"""How image sets lie on disk, by version of the format.
+
+    PAIRS/
+      manifest.json                  written last: its existence means the folder is complete
+      sets/sets_0000.parquet         a row a set, SETS_SCHEMA
+      members/members_0000.parquet   a row a member, MEMBERS_SCHEMA, the sets in the same order
+
+Part n of `members` holds the members of part n of `sets`, and so do their row groups of GROUP_SETS sets: one set is
+read by decoding one row group of each. READERS has a function for every version that was ever written; a newer one is
+one clear error. Knows nothing about stores or images.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index.errors import BadInput
+from index.files import exists, join, join_inside, open_file, read_bytes
+
+__all__ = ["FORMAT", "GROUP_SETS", "MEMBERS_SCHEMA", "SETS_SCHEMA", "VERSION", "Group", "Layout", "read_layout"]
+
+FORMAT = "clipmine-image-sets"
+VERSION = 1
+
+SETS_SCHEMA = pa.schema(
+    [
+        ("set_id", pa.string()),  # the members' row ids in their order, with _ between
+        ("strategy", pa.string()),
+        ("level", pa.int32()),
+        ("size", pa.int32()),  # members
+        ("image_sim", pa.float32()),  # cosine of the images; of more than two, the mean over their pairs
+        ("text_sim", pa.float32()),  # the same of the captions; null where the store has no text embeddings
+        ("shared_nouns", pa.list_(pa.string())),
+        ("axis", pa.string()),  # null where it does not apply, and so are concept and entity
+        ("concept", pa.string()),
+        ("entity", pa.string()),
+        ("reasons", pa.list_(pa.string())),  # sentences that a person can check
+    ]
+)
+MEMBERS_SCHEMA = pa.schema(
+    [
+        ("set_id", pa.string()),
+        ("position", pa.int32()),  # from 0
+        ("row_id", pa.int64()),
+        ("key", pa.string()),
+        ("shard", pa.string()),
+        ("offset", pa.int64()),  # of the image bytes in the shard, and how many: images are read without the metadata
+        ("bytes", pa.int64()),
+        ("caption", pa.string()),
+        ("sha256", pa.string()),  # of the image bytes, hex; null where the store does not know it
+        ("entity", pa.string()),  # the named individual in this image, where the metadata knows one
+        ("scene", pa.string()),  # the image's truth as a JSON object, where the metadata brings one
+    ]
+)
+# Sets that one look-up decodes: about 2 ms for pairs with captions, as long as a photograph's decoding.
+GROUP_SETS = 1_000
+# Groups kept decoded, 0.5 MB each for pairs with captions; a streaming reader's window of shuffling is smaller.
+_KEPT_GROUPS = 32
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sets that are decoded together. starts: int64 [sets + 1], where each set's members begin in `members`."""
+
+    sets: pa.Table
+    members: pa.Table
+    starts: npt.NDArray[np.int64]
+
+
+class Layout:
+    """The sets of a complete folder by number, 0 .. sets - 1, in the order in which they were written.
+
+    Safe for threads; travels to other processes as its path.
+    """
+
+    def __init__(self, path: str, manifest: Mapping[str, Any], parts: Sequence[tuple[str, str, int]]) -> None:
+        """parts: (file of sets, file of members, sets), relative to `path`; every group but a part's last is full."""
+        self.path, self.manifest, self.parts = path, manifest, tuple(parts)
+        self.first_sets = np.cumsum([0, *(count for _, _, count in self.parts)])
+        groups = [-(-count // GROUP_SETS) for _, _, count in self.parts]
+        self.first_groups = np.cumsum([0, *groups])
+        self._kept: OrderedDict[int, Group] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> Any:
+        return Layout, (self.path, self.manifest, self.parts)
+
+    @property
+    def sets(self) -> int:
+        return int(self.first_sets[-1])
+
+    def groups_of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The group that each set number lies in."""
+        parts = np.searchsorted(self.first_sets, numbers, side="right") - 1
+        groups: npt.NDArray[np.int64] = self.first_groups[parts] + (numbers - self.first_sets[parts]) // GROUP_SETS
+        return groups
+
+    def first_of(self, group: int) -> int:
+        """The number of a group's first set."""
+        part = int(np.searchsorted(self.first_groups, group, side="right")) - 1
+        return int(self.first_sets[part] + (group - self.first_groups[part]) * GROUP_SETS)
+
+    def group(self, group: int) -> Group:
+        """Read a group, or take it from those that are kept."""
+        with self._lock:
+            found = self._kept.get(group)
+            if found is not None:
+                self._kept.move_to_end(group)
+                return found
+        read = self._read_group(group)
+        with self._lock:
+            self._kept[group] = read
+            while len(self._kept) > _KEPT_GROUPS:
+                self._kept.popitem(last=False)
+        return read
+
+    def set_columns(self, part: int, names: Sequence[str]) -> pa.Table:
+        """Some of SETS_SCHEMA's columns of a whole part."""
+        return self._read(self.parts[part][0], list(names), None, SETS_SCHEMA)
+
+    def member_columns(self, part: int, names: Sequence[str]) -> pa.Table:
+        """Some of MEMBERS_SCHEMA's columns of a whole part."""
+        return self._read(self.parts[part][1], list(names), None, MEMBERS_SCHEMA)
+
+    def _read_group(self, group: int) -> Group:
+        part = int(np.searchsorted(self.first_groups, group, side="right")) - 1
+        place = int(group - self.first_groups[part])
+        sets = self._read(self.parts[part][0], SETS_SCHEMA.names, place, SETS_SCHEMA)
+        members = self._read(self.parts[part][1], MEMBERS_SCHEMA.names, place, MEMBERS_SCHEMA)
+        starts = np.concatenate([[0], np.cumsum(sets["size"].to_numpy(), dtype=np.int64)])
+        if starts[-1] != members.num_rows:
+            raise self._damaged(self.parts[part][1], f"has {members.num_rows} members where {starts[-1]} belong")
+        return Group(sets, members, starts)
+
+    def _read(self, name: str, columns: list[str], group: int | None, schema: pa.Schema) -> pa.Table:
+        try:
+            with open_file(join_inside(self.path, name)) as stream:
+                file = pq.ParquetFile(stream)
+                table = file.read(columns) if group is None else file.read_row_group(group, columns)
+        except (FileNotFoundError, pa.ArrowInvalid, pa.ArrowKeyError, IndexError) as error:
+            raise self._damaged(name, str(error).splitlines()[0]) from error
+        return table.select(columns).cast(pa.schema([schema.field(column) for column in columns])).combine_chunks()
+
+    def _damaged(self, name: str, what: str) -> BadInput:
+        return BadInput(f"{join(self.path, name)}: missing or damaged ({what}); mine again into a new folder")
+
+
+def _version_1(path: str, manifest: Mapping[str, Any]) -> Layout:
+    """Version 1, this module's own: parts as [{file, members_file, rows, members}]."""
+    parts = []
+    for part in manifest["parts"]:
+        for name, rows in ((part["file"], part["rows"]), (part["members_file"], part["members"])):
+            _check(join_inside(path, name), rows)
+        parts.append((part["file"], part["members_file"], int(part["rows"])))
+    return Layout(path, manifest, parts)
+
+
+# Every version that was ever written has its reader here, for ever. A new version adds one and raises VERSION; what
+# its predecessors lack is filled in by their readers, so that nobody else knows of versions.
+READERS: dict[int, Callable[[str, Mapping[str, Any]], Layout]] = {1: _version_1}
+
+
+def read_layout(path: str | os.PathLike[str]) -> Layout:
+    """Open a folder of image sets; BadInput when there is none, it is unfinished, newer than this code or damaged."""
+    root = os.fspath(path)
+    name = join(root, "manifest.json")
+    if not exists(name):
+        unfinished = exists(join(root, "sets")) or exists(join(root, "work"))
+        what = "unfinished image sets: run the same `clipmine mine` again" if unfinished else "no image sets"
+        raise BadInput(f"{root}: {what} (it has no manifest.json)")
+    try:
+        manifest = json.loads(read_bytes(name))
+    except ValueError as error:
+        raise BadInput(f"{name}: is damaged ({error}); mine again into a new folder") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BadInput(f"{name}: is not the manifest of image sets")
+    version = manifest.get("version")
+    if not isinstance(version, int) or version not in READERS:
+        newer = isinstance(version, int) and version > VERSION
+        remedy = "update clipmine to read it" if newer else "mine again into a new folder"
+        raise BadInput(f"{name}: has version {version!r} of the format, this clipmine reads up to {VERSION}; {remedy}")
+    try:
+        return READERS[version](root, manifest)
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"{name}: lacks {error}; mine again into a new folder") from error
+
+
+def _check(path: str, rows: int) -> None:
+    try:
+        with open_file(path) as stream:
+            found = pq.read_metadata(stream).num_rows
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise BadInput(f"{path}: missing or damaged; mine again into a new folder") from error
+    if found != rows:
+        raise BadInput(f"{path}: has {found} rows, its manifest says {rows}; mine again into a new folder")
