@@ -125,7 +125,7 @@ def _end_last_line(stream: Any) -> None:
 
 
 def _parse(line: bytes) -> tuple[Rows, Decision]:
-    value = json.loads(line)
+    value = json.loads(line.decode("utf-8"))
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     rows, decision = value["rows"], value["decision"]

@@ -71,14 +71,13 @@ def _meets(table: pa.Table, wanted: Wanted) -> Mask:
     return good
 
 
-def _mask(found: pa.ChunkedArray) -> Mask:
-    mask: Mask = pc.fill_null(found, False).to_numpy().astype(np.bool_)
-    return mask
+def _mask(found: pa.Array | pa.ChunkedArray) -> Mask:
+    return np.asarray(pc.fill_null(found, False)).astype(np.bool_)
 
 
 def _with_noun(lists: pa.ListArray, noun: str) -> Numbers:
     found = _mask(pc.equal(lists.flatten(), noun))
-    parents: Numbers = np.unique(pc.list_parent_indices(lists).to_numpy()[found])
+    parents: Numbers = np.unique(np.asarray(pc.list_parent_indices(lists))[found])
     return parents
 
 
@@ -86,7 +85,7 @@ def _rejected(set_ids: pa.ChunkedArray, rejected: frozenset[tuple[int, ...]]) ->
     """Arrow finds the few sets with a row that some rejected set has; only those are looked at one by one."""
     words = pc.split_pattern(set_ids, "_").combine_chunks()
     rows = pa.array(sorted({str(row) for rows in rejected for row in rows}))
-    suspects = np.unique(pc.list_parent_indices(words).to_numpy()[_mask(pc.is_in(words.flatten(), rows))])
+    suspects = np.unique(np.asarray(pc.list_parent_indices(words))[_mask(pc.is_in(words.flatten(), rows))])
     mask = np.zeros(len(set_ids), np.bool_)
     for suspect in suspects:
         mask[suspect] = tuple(sorted(int(word) for word in words[int(suspect)].as_py())) in rejected

@@ -186,7 +186,7 @@ def read_layout(path: str | os.PathLike[str]) -> Layout:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BadInput(f"{name}: is not the manifest of image sets")
     version = manifest.get("version")
-    if not isinstance(version, int) or version not in READERS:
+    if type(version) is not int or version not in READERS:  # True is no 1
         newer = isinstance(version, int) and version > VERSION
         remedy = "update clipmine to read it" if newer else "mine again into a new folder"
         raise BadInput(f"{name}: has version {version!r} of the format, this clipmine reads up to {VERSION}; {remedy}")
