@@ -46,7 +46,9 @@ def write_sets(
     store = store or make_store(folder, random_unit(images))
     sets = sets_table(rows, **columns)
     out = folder / "pairs"
-    return write_image_sets(out, sets, members_table(store, sets), {"store": describe_store(store, str(out)), "seed": 0})
+    return write_image_sets(
+        out, sets, members_table(store, sets), {"store": describe_store(store, str(out)), "seed": 0}
+    )
 
 
 def many_pairs(images: int, pairs: int, seed: int = 0) -> list[list[int]]:

@@ -61,7 +61,11 @@ def test_a_folder_without_a_manifest_says_whether_it_is_unfinished(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is damaged"), ("[]", "not the manifest of image sets"), ('{"format": "clipmine-selection"}', "not the man")],
+    [
+        ("{", "is damaged"),
+        ("[]", "not the manifest of image sets"),
+        ('{"format": "clipmine-selection"}', "not the man"),
+    ],
 )
 def test_a_manifest_that_is_none_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = manifest_of(tmp_path)
