@@ -5,7 +5,7 @@
       sets/sets_0000.parquet         a row a set, SETS_SCHEMA
       members/members_0000.parquet   a row a member, MEMBERS_SCHEMA, the sets in the same order
 
-Part n of `members` holds the members of part n of `sets`, and so do their row groups of GROUP_SETS sets: one set is
+Part n of `members` holds the members of part n of `sets`, and so do their row groups of `group_sets` sets: one set is
 read by decoding one row group of each. READERS has a function for every version that was ever written; a newer one is
 one clear error. Knows nothing about stores or images.
 """
@@ -63,10 +63,13 @@ MEMBERS_SCHEMA = pa.schema(
         ("scene", pa.string()),  # the image's truth as a JSON object, where the metadata brings one
     ]
 )
-# Sets that one look-up decodes: about 2 ms for pairs with captions, as long as a photograph's decoding.
-GROUP_SETS = 1_000
-# Groups kept decoded, 0.5 MB each for pairs with captions; a streaming reader's window of shuffling is smaller.
-_KEPT_GROUPS = 32
+# Sets that one look-up decodes: 1 to 3 ms for pairs with captions, less than decoding their two photographs. The
+# manifest keeps it, so another number here reads what was written with this one.
+GROUP_SETS = 250
+# Groups kept decoded, 0.1 MB each for pairs with captions; a streaming reader's window of shuffling is smaller.
+_KEPT_GROUPS = 128
+# Parquet footers kept parsed, which takes 1 ms each: two files a part.
+_KEPT_FOOTERS = 64
 
 
 @dataclass(frozen=True)
@@ -84,17 +87,20 @@ class Layout:
     Safe for threads; travels to other processes as its path.
     """
 
-    def __init__(self, path: str, manifest: Mapping[str, Any], parts: Sequence[tuple[str, str, int]]) -> None:
-        """parts: (file of sets, file of members, sets), relative to `path`; every group but a part's last is full."""
-        self.path, self.manifest, self.parts = path, manifest, tuple(parts)
+    def __init__(
+        self, path: str, manifest: Mapping[str, Any], parts: Sequence[tuple[str, str, int]], group_sets: int
+    ) -> None:
+        """parts: (file of sets, file of members, sets), relative to `path`. group_sets: sets of every group but a
+        part's last."""
+        self.path, self.manifest, self.parts, self.group_sets = path, manifest, tuple(parts), group_sets
         self.first_sets = np.cumsum([0, *(count for _, _, count in self.parts)])
-        groups = [-(-count // GROUP_SETS) for _, _, count in self.parts]
-        self.first_groups = np.cumsum([0, *groups])
+        self.first_groups = np.cumsum([0, *(-(-count // group_sets) for _, _, count in self.parts)])
         self._kept: OrderedDict[int, Group] = OrderedDict()
+        self._footers: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> Any:
-        return Layout, (self.path, self.manifest, self.parts)
+        return Layout, (self.path, self.manifest, self.parts, self.group_sets)
 
     @property
     def sets(self) -> int:
@@ -103,13 +109,13 @@ class Layout:
     def groups_of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The group that each set number lies in."""
         parts = np.searchsorted(self.first_sets, numbers, side="right") - 1
-        groups: npt.NDArray[np.int64] = self.first_groups[parts] + (numbers - self.first_sets[parts]) // GROUP_SETS
+        groups: npt.NDArray[np.int64] = self.first_groups[parts] + (numbers - self.first_sets[parts]) // self.group_sets
         return groups
 
     def first_of(self, group: int) -> int:
         """The number of a group's first set."""
         part = int(np.searchsorted(self.first_groups, group, side="right")) - 1
-        return int(self.first_sets[part] + (group - self.first_groups[part]) * GROUP_SETS)
+        return int(self.first_sets[part] + (group - self.first_groups[part]) * self.group_sets)
 
     def group(self, group: int) -> Group:
         """Read a group, or take it from those that are kept."""
@@ -146,24 +152,31 @@ class Layout:
     def _read(self, name: str, columns: list[str], group: int | None, schema: pa.Schema) -> pa.Table:
         try:
             with open_file(join_inside(self.path, name)) as stream:
-                file = pq.ParquetFile(stream)
+                file = pq.ParquetFile(stream, metadata=self._footers.get(name))
+                self._keep_footer(name, file.metadata)
                 table = file.read(columns) if group is None else file.read_row_group(group, columns)
         except (FileNotFoundError, pa.ArrowInvalid, pa.ArrowKeyError, IndexError) as error:
             raise self._damaged(name, str(error).splitlines()[0]) from error
         return table.select(columns).cast(pa.schema([schema.field(column) for column in columns])).combine_chunks()
+
+    def _keep_footer(self, name: str, footer: Any) -> None:
+        with self._lock:
+            self._footers[name] = footer
+            while len(self._footers) > _KEPT_FOOTERS:
+                self._footers.popitem(last=False)
 
     def _damaged(self, name: str, what: str) -> BadInput:
         return BadInput(f"{join(self.path, name)}: missing or damaged ({what}); mine again into a new folder")
 
 
 def _version_1(path: str, manifest: Mapping[str, Any]) -> Layout:
-    """Version 1, this module's own: parts as [{file, members_file, rows, members}]."""
+    """Version 1, this module's own: parts as [{file, members_file, rows, members}], and group_sets."""
     parts = []
     for part in manifest["parts"]:
         for name, rows in ((part["file"], part["rows"]), (part["members_file"], part["members"])):
             _check(join_inside(path, name), rows)
         parts.append((part["file"], part["members_file"], int(part["rows"])))
-    return Layout(path, manifest, parts)
+    return Layout(path, manifest, parts, int(manifest["group_sets"]))
 
 
 # Every version that was ever written has its reader here, for ever. A new version adds one and raises VERSION; what

@@ -35,8 +35,8 @@ Sample = dict[str, Any]
 # A PIL image in RGB -> what the model takes, such as open_clip's preprocess.
 Transform = Callable[[Any], Any]
 
-# Sets shuffled together while streaming: 8 groups, which the layout keeps decoded, so each is read once an epoch.
-_WINDOW = 8 * GROUP_SETS
+# Sets shuffled together while streaming: 32 groups, which the layout keeps decoded, so each is read once an epoch.
+_WINDOW = 32 * GROUP_SETS
 
 
 class TorchSets(Dataset[Sample]):

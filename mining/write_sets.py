@@ -28,7 +28,7 @@ from mining.layouts import FORMAT, GROUP_SETS, MEMBERS_SCHEMA, SETS_SCHEMA, VERS
 
 __all__ = ["PART_SETS", "ImageSetsWriter", "members_table", "set_ids", "write_image_sets"]
 
-PART_SETS = 100 * GROUP_SETS  # 20 MB or so for pairs with captions
+PART_SETS = 200 * GROUP_SETS  # 10 MB or so for pairs with captions
 _METADATA_ROWS = 65_536
 
 
@@ -74,6 +74,7 @@ class ImageSetsWriter:
             "version": VERSION,
             "sets": counts["rows"],
             "members": counts["members"],
+            "group_sets": GROUP_SETS,
             "parts": self._parts,
         }
         write_atomic(join(self.path, "manifest.json"), json.dumps(manifest, indent=1) + "\n")
