@@ -15,15 +15,21 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from index.errors import BadInput
-from index.files import exists, join, make_folder, read_bytes, write_atomic
+from index.files import exists, join, make_folder, read_bytes, remove, write_atomic
 from index.store import EmbeddingStore
 from jobs.executors import check_executor, execute
 from mining.anchors import open_selection
+from mining.assemble import assemble
+from mining.decisions import read_decisions
 from mining.image_sets import ImageSets
 from mining.mining import CANDIDATES_SCHEMA, Candidates, MapItems, Mining, MiningConfig
+from mining.requirements import check_strategies
 from mining.strategies import get_strategy
 from retrieval.outputs import claim_folder, remove_folder
 from retrieval.selection import store_identity
+
+# Names the run that a folder belongs to.
+CLAIM = "mine.json"
 
 
 def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | None = None) -> ImageSets:
@@ -37,37 +43,32 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
     """
     check_executor(executor, workers)
     store = EmbeddingStore.open(config.store)
-    for name, _ in config.strategies:
-        get_strategy(name)
+    check_strategies(config, store)
     job = asdict(config) | {"store": store_identity(store)}
     for left_out in ("out", "strict"):
         del job[left_out]
-    rejected: frozenset[tuple[int, ...]] = frozenset()
+    decisions = None
     if config.decisions is not None:
-        from mining.decisions import read_decisions
-
-        rejected = read_decisions(config.decisions).rejected
+        decisions = read_decisions(config.decisions)
         job["decisions"] = hashlib.sha256(read_bytes(config.decisions)).hexdigest()
     if config.selection is not None:
         job["selection"] = dict(open_selection(config.selection, store).manifest) | {"store": None}
-    if not claim_folder(config.out, "mine.json", job):
-        proposed = [_propose(mine, executor, workers) for mine in list_mining(config)]
-        sets = assemble_sets(config, proposed, rejected)
-        remove_folder(join(config.out, "work"))
-    else:
+    begun = exists(join(config.out, CLAIM))
+    if claim_folder(config.out, CLAIM, job):
         sets = ImageSets.open(config.out)
+    else:
+        try:
+            proposed = [_propose(mine, executor, workers) for mine in list_mining(config)]
+        except BadInput:
+            if not begun:  # what the user corrects is another configuration, which this folder should not refuse
+                remove_folder(join(config.out, "work"))
+                remove(join(config.out, CLAIM))
+            raise
+        sets = assemble(config, proposed, decisions)
+        remove_folder(join(config.out, "work"))
     if config.strict and sets.manifest["shortfall"]:
         raise BadInput(f"--strict: {'; '.join(sets.manifest['shortfall'])} (what there is, is in {config.out})")
     return sets
-
-
-def assemble_sets(
-    config: MiningConfig, proposed: Sequence[tuple[Mining, Candidates]], rejected: frozenset[tuple[int, ...]]
-) -> ImageSets:
-    """`mining.assemble.assemble`, imported by need."""
-    from mining.assemble import assemble
-
-    return assemble(config, proposed, rejected)
 
 
 def list_mining(config: MiningConfig) -> list[Mining]:
@@ -103,6 +104,8 @@ def _propose(mine: Mining, executor: str, workers: int | None) -> tuple[Mining, 
 
 def _map_items(mine: Mining, executor: str, workers: int | None) -> MapItems:
     def map_items(function: Callable[[Any, Mining], Any], items: Sequence[Any], label: str) -> list[Any]:
-        return execute(executor, function, items, mine, workers=workers, label=label)
+        # One item gains nothing from other machines, and their workers take seconds to start.
+        where = executor if len(items) > 1 else "local"
+        return execute(where, function, items, mine, workers=workers, label=label)
 
     return map_items

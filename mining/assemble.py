@@ -20,6 +20,7 @@ from index.store import EmbeddingStore
 from mining.anchors import mark_rows
 from mining.bands import hash_rows
 from mining.choose import Proposals, choose
+from mining.decisions import Decisions
 from mining.image_sets import ImageSets
 from mining.mining import Candidates, Mining, MiningConfig
 from mining.set_similarity import same_bytes, set_similarity
@@ -73,19 +74,19 @@ class StrategySummary:
         """How many sets are missing, and why, in one sentence; None where none is."""
         if not self.short:
             return None
-        lost = sorted(self.dropped.items(), key=lambda entry: -entry[1])
-        why = ", ".join(f"{count:,} {reason}" for reason, count in lost if count)
-        found = f"only {self.proposed:,} proposed" + (f", of which {why}" if why else "")
+        found = f"only {self.proposed:,} proposed"
+        if self.dropped:
+            found += f", of which {_listed(self.dropped)}"
+        if self.proposed < self.wanted and self.left_out:
+            found += f"; of {self.considered:,} looked at it left out {_listed(self.left_out)}"
         return f"{self.strategy}: {self.short:,} of {self.wanted:,} sets short: {found}"
 
 
 def assemble(
-    config: MiningConfig, proposed: Sequence[tuple[Mining, Candidates]], rejected: frozenset[tuple[int, ...]]
+    config: MiningConfig, proposed: Sequence[tuple[Mining, Candidates]], decisions: Decisions | None = None
 ) -> ImageSets:
-    """Apply the rules to what was proposed and write the image sets to `config.out`; the manifest comes last.
-
-    rejected: sorted row ids of the sets that a person rejected.
-    """
+    """Apply the rules to what was proposed and write the image sets to `config.out`; the manifest comes last."""
+    decisions = decisions or Decisions()
     store = EmbeddingStore.open(config.store)
     tables = [candidates.table for _, candidates in proposed]
     table = pa.concat_tables(tables).combine_chunks()
@@ -103,7 +104,7 @@ def assemble(
         lost[mask & (lost < 0)] = REASONS.index(reason)
 
     drop(_with_forgotten(sets.members, store), FORGOTTEN)
-    drop(_rejected(sets.identity, rejected), REJECTED)
+    drop(_rejected(sets.identity, decisions.rejected), REJECTED)
     open_places = np.flatnonzero(lost < 0)
     image_sim, nearest = np.full(len(sets), np.nan, np.float32), np.full(len(sets), np.nan, np.float32)
     image_sim[open_places], nearest[open_places] = set_similarity(store, "image", sets.members[open_places])
@@ -120,7 +121,13 @@ def assemble(
         _summary(config, mine, candidates, sets, lost, made, number)
         for number, (mine, candidates) in enumerate(proposed)
     ]
-    return _write(config, store, table, sets, made, image_sim, summaries)
+    return _write(config, store, table, sets, made, image_sim, summaries, decisions.notes)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    """Counts by reason as a sentence has them, the most first."""
+    most_first = sorted(counts.items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{count:,} {reason}" for reason, count in most_first if count)
 
 
 def padded(rows: pa.ChunkedArray) -> RowIds:
@@ -198,6 +205,7 @@ def _write(
     made: RowIds,
     image_sim: npt.NDArray[np.float32],
     summaries: Sequence[StrategySummary],
+    notes: Sequence[str],
 ) -> ImageSets:
     names = pa.array([summary.strategy for summary in summaries])
     writer = ImageSetsWriter(config.out)
@@ -225,6 +233,7 @@ def _write(
             "seed": config.seed,
             "config": asked,
             "strategies": [asdict(summary) for summary in summaries],
+            "notes": list(notes),
             "shortfall": [sentence for summary in summaries if (sentence := summary.shortfall())],
         }
     )

@@ -82,21 +82,26 @@ def _of_concepts(mine: Mining, minable: Minable) -> Candidates:
         of.append(np.full(len(some), code))
     pairs, concept = np.concatenate(drawn), np.concatenate(of)
     image_sim = similarities(store, "image", pairs)
-    far, level = _far(image_sim)
+    far, level = np.zeros(len(pairs)), np.zeros(len(pairs), np.int32)
+    for some in np.split(np.arange(len(pairs)), np.flatnonzero(np.diff(concept)) + 1):  # a run is a concept's
+        far[some], level[some] = _far(image_sim[some])
     places = np.flatnonzero(level > 0)
     # As even over concepts and levels as the supply allows.
     places = places[
         thin(pairs[places], concept[places] * (BANDS + 1) + level[places], OVERSAMPLED * mine.wanted, config.seed)
     ]
     named = names.dictionary.take(pa.array(concept[places]))
-    reasons = [sentences("both were retrieved for {}", named), _far_sentences(image_sim[places], far, level[places])]
+    reasons = [
+        sentences("both were retrieved for {}", named),
+        _far_sentences(image_sim[places], far[places], level[places]),
+    ]
     dropped = {
         "images not far": int((level == 0).sum()),
         "more than needed": int((level > 0).sum()) - len(places),
     }
-    notes = (f"images are far below {far:.3f}, the median over pairs of one concept",)
+    notes = ("images are far below the median over pairs of their concept",)
     found = candidates_table(pairs[places], level=level[places], reasons=reasons, concept=named)
-    return Candidates(found, len(pairs), dropped, notes, {"far": far, "concepts": float(len(names.dictionary))})
+    return Candidates(found, len(pairs), dropped, notes, {"concepts": float(len(names.dictionary))})
 
 
 def _far(image_sim: Floats) -> tuple[float, npt.NDArray[np.int32]]:
@@ -111,5 +116,8 @@ def _far(image_sim: Floats) -> tuple[float, npt.NDArray[np.int32]]:
     return far, np.where(image_sim < far, level, 0).astype(np.int32)
 
 
-def _far_sentences(image_sim: Floats, far: float, level: npt.NDArray[np.int32]) -> pa.Array:
-    return sentences(f"image similarity {{}}, far below {far:.2f} (band {{}} of {BANDS})", image_sim, level)
+def _far_sentences(
+    image_sim: Floats, far: npt.NDArray[np.floating] | float, level: npt.NDArray[np.int32]
+) -> pa.Array:
+    limits = np.broadcast_to(np.asarray(far, np.float64), image_sim.shape)
+    return sentences(f"image similarity {{}}, far below {{}} (band {{}} of {BANDS})", image_sim, limits, level)

@@ -85,9 +85,7 @@ def identity(mine: Mining, map_items: MapItems) -> Candidates:
     """
     config = mine.config
     if config.entity is None:
-        raise BadInput(
-            "identity needs --entity FIELD, which names the individual in the metadata, as in truth.objects.entity"
-        )
+        raise BadInput("identity needs --entity FIELD, which names the individual in the metadata")
     store = mine.open_store()
     minable = minable_rows(mine, store)
     columns = (field_column(store, config.entity), field_column(store, config.order) if config.order else "")

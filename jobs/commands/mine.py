@@ -91,6 +91,7 @@ def command(
     lines: list[Line] = [("sets", int(sets.manifest["sets"]))]
     for each in sets.manifest["strategies"]:
         lines += _strategy_lines(each)
+    lines += [("note", note) for note in sets.manifest["notes"]]
     lines += [("short", sentence) for sentence in sets.manifest["shortfall"]]
     next_step = f"clipmine serve {store} --pairs {config.out}" if sets.manifest["sets"] else None
     print_summary({"path": config.out, **sets.manifest}, lines, as_json=as_json, next_step=next_step)

@@ -1,0 +1,20 @@
+"""One strategy run here, item after item, for the tests of the strategies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from index.store import EmbeddingStore
+from mining.mining import Candidates, Mining, MiningConfig, in_process
+from mining.strategies import get_strategy
+
+
+def mining_of(store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any) -> Mining:
+    config = MiningConfig(str(store.path), str(folder / "pairs"), ((strategy, 1.0),), sets=wanted, **choices)
+    return Mining(config, strategy, wanted, str(folder / "work" / strategy))
+
+
+def propose(store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any) -> Candidates:
+    mine = mining_of(store, folder, strategy, wanted, **choices)
+    return get_strategy(strategy)(mine, in_process(mine))
