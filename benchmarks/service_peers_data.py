@@ -23,6 +23,7 @@ from search_overhead import make_store
 from index.build_index import IndexConfig, build_index_item, finish_index, plan_index_items
 from index.encoders import load_encoder
 from index.index_manifest import index_folder, read_index_manifest
+from index.lookup import build_lookup, plan_lookups
 from index.manifest import FileRecord, write_manifest
 from index.metadata import METADATA_SCHEMA, parquet_bytes
 from index.model_spec import ModelSpec
@@ -31,7 +32,7 @@ from index.store_model import remember_model
 
 MODEL = ModelSpec("ViT-B-32", random_seed=0)
 WORDS = (ROOT / "examples" / "scenes" / "concepts.txt").read_text(encoding="utf-8").split("\n")
-PLACES = ("on a street", "in a kitchen", "at the beach", "in a forest", "on a table", "in the snow", "at night", "indoors")
+PLACES = ("on a street", "in a kitchen", "at the beach", "in a forest", "on a table", "in the snow", "at night")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def prepare(folder: Path, rows: int) -> Served:
     manifest = replace(store.manifest, model=encoder.fingerprint, parts=(replace(part, files=files),))
     write_manifest(str(store_path), manifest)
     remember_model(store_path, MODEL)
+    for lookup in plan_lookups(manifest):
+        build_lookup(lookup, str(store_path))
     config = IndexConfig(str(store_path), "image", queries=200)
     for item in plan_index_items(config):
         build_index_item(item, config)
@@ -94,7 +97,7 @@ def _texts(count: int) -> list[str]:
     drawn = rng.integers(len(names), size=(count, 2))
     where = rng.integers(len(PLACES), size=count)
     return [
-        f"a photo of a {names[first]} and a {names[second]} {PLACES[place]}" + (f", number {row}" if row % 3 == 0 else "")
+        f"a photo of a {names[first]} and a {names[second]} {PLACES[place]}{f', number {row}' if row % 3 == 0 else ''}"
         for row, ((first, second), place) in enumerate(zip(drawn.tolist(), where.tolist(), strict=True))
     ]
 
@@ -106,7 +109,7 @@ def _write_peer(store: EmbeddingStore, metadata: pa.Table, peer: Path, ef_search
     manifest = read_index_manifest(index_folder(store, "image"))
     assert manifest is not None
     (record,) = manifest.shards
-    assert record.indexed == record.rows and not record.copies  # a node's number is its row's
+    assert (record.indexed, record.copies) == (record.rows, 0)  # so that a node's number is its row's
     folder = peer / "index"
     (folder / "metadata").mkdir(parents=True)
     graph = faiss.read_index(str(index_folder(store, "image") / record.file))

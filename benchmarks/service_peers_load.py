@@ -1,7 +1,7 @@
 """A load of HTTP requests that costs little itself: prepared bytes over plain sockets, answers read to their end.
 
-Run by `service_peers.py` as a process of its own: service_peers_load.py HOST PORT CLIENTS SECONDS MOST < requests, where
-requests are JSON lines {"path", "body"}. A full HTTP client would take as much of the 2 cores as the server that is measured.
+Run by `service_peers.py` as a process of its own: service_peers_load.py HOST PORT CLIENTS SECONDS < requests, where
+requests are JSON lines {"path", "body"}. A full HTTP client would take as much of the 2 cores as the measured server.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import sys
 import time
 
 
-async def client(address: tuple[str, int], turns: list[bytes], end: float, most: int, seen: list[float]) -> int:
+async def client(address: tuple[str, int], turns: list[bytes], end: float, seen: list[float]) -> int:
     """Send the requests in turn, on one connection while the server keeps it; return how many were not 200."""
     reader = writer = None
     wrong = 0
-    for number in range(most):
-        if time.perf_counter() >= end:
-            break
-        began = time.perf_counter()
+    number = 0
+    while (began := time.perf_counter()) < end:
         if writer is None:
             reader, writer = await asyncio.open_connection(*address)
         assert reader is not None
         writer.write(turns[number % len(turns)])
+        number += 1
         head = await reader.readuntil(b"\r\n\r\n")
         lower = head.lower()
         length = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
@@ -37,12 +36,13 @@ async def client(address: tuple[str, int], turns: list[bytes], end: float, most:
     return wrong
 
 
-async def load(address: tuple[str, int], requests: list[bytes], clients: int, seconds: float, most: int) -> dict[str, float]:
+async def load(address: tuple[str, int], requests: list[bytes], clients: int, seconds: float) -> dict[str, float]:
     """Requests/s and latencies in milliseconds; every client starts elsewhere in the list."""
     seen: list[float] = []
     began = time.perf_counter()
-    shares = [requests[number * len(requests) // clients :] + requests[: number * len(requests) // clients] for number in range(clients)]
-    wrong = await asyncio.gather(*(client(address, share, began + seconds, most, seen) for share in shares))
+    firsts = [number * len(requests) // clients for number in range(clients)]
+    shares = [requests[first:] + requests[:first] for first in firsts]
+    wrong = await asyncio.gather(*(client(address, share, began + seconds, seen) for share in shares))
     took = time.perf_counter() - began
     cuts = statistics.quantiles(seen, n=100) if len(seen) > 1 else [0.0] * 99
     return {
@@ -56,14 +56,14 @@ async def load(address: tuple[str, int], requests: list[bytes], clients: int, se
 
 
 def main() -> None:
-    host, port, clients, seconds, most = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+    host, port, clients, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
     requests = []
     for line in sys.stdin:
         request = json.loads(line)
         body = request["body"].encode()
         head = f"POST {request['path']} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
         requests.append(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    print(json.dumps(asyncio.run(load((host, port), requests, clients, seconds, most))))
+    print(json.dumps(asyncio.run(load((host, port), requests, clients, seconds))))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from index.embed_item import read_marker, write_marker
 from index.errors import BadInput
 from index.files import remove_partial, write_atomic
+from index.lookup import build_lookup, remove_lookups
 from index.manifest import FileRecord, Part, read_manifest, write_manifest
 from index.metadata import parquet_bytes
 from index.store import EmbeddingStore, open_vectors
@@ -90,15 +91,22 @@ def compact_store(path: str) -> CompactReport:
     rows = touched = 0
     for folder in ("img_emb", "text_emb", "metadata", "done"):
         remove_partial(store.path / folder)
-    for number, part in enumerate(parts):
-        inside = forgotten[(forgotten >= part.first_row) & (forgotten < part.first_row + part.rows)] - part.first_row
-        if not len(inside):
+    inside = [
+        forgotten[(forgotten >= part.first_row) & (forgotten < part.first_row + part.rows)] - part.first_row
+        for part in parts
+    ]
+    # First of all: they hold what is to be wiped.
+    lookups = remove_lookups(store.path, store.manifest, [number for number, own in enumerate(inside) if len(own)])
+    for number, own in enumerate(inside):
+        if not len(own):
             continue
-        parts[number] = _wipe(store, number, inside)
-        rows += len(inside)
+        parts[number] = _wipe(store, number, own)
+        rows += len(own)
         touched += 1
     if touched:
         write_manifest(fspath(store.path), replace(read_manifest(fspath(store.path)), parts=tuple(parts)))
+    for item in lookups:
+        build_lookup(item, fspath(store.path))
     return CompactReport(rows, touched)
 
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from index.errors import BadInput, StoreInvalid
 from index.files import join_inside, local_path, sha256_file
+from index.lookup import Lookup
 from index.manifest import Manifest, Part, read_manifest
 from index.metadata import MetadataFiles
 
@@ -51,6 +52,7 @@ class EmbeddingStore:
         self._metadata = MetadataFiles(
             lambda part: self.part_file(part, "metadata"), [part.rows for part in manifest.parts], manifest.columns
         )
+        self._lookup = Lookup(path, manifest)
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> EmbeddingStore:
@@ -179,6 +181,10 @@ class EmbeddingStore:
         ids, parts = self._locate(row_ids)
         if not len(ids):
             return self._metadata.read(0, ids, columns)
+        found = None if columns is None else self._lookup.read(ids, columns)
+        if found is not None:
+            gone = self.is_forgotten(ids)
+            return found.take(pa.array(np.arange(len(ids)), mask=gone)) if gone.any() else found
         runs = list(_by_part(parts))
         tables = [self._metadata.read(part, ids[mine] - self._first_rows[part], columns) for part, mine in runs]
         table = pa.concat_tables(tables, promote_options="permissive")
@@ -195,12 +201,16 @@ class EmbeddingStore:
         """
         for number, part in enumerate(self.parts):
             row = part.first_row
-            for table in self._metadata.batches(number, columns, batch_rows):
+            for table in self.part_metadata(number, columns, batch_rows):
                 gone = self.is_forgotten(np.arange(row, row + table.num_rows))
                 if gone.any() and not include_forgotten:
                     table = table.take(pa.array(np.arange(table.num_rows), mask=gone))
                 yield row, table
                 row += table.num_rows
+
+    def part_metadata(self, part: int, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.Table]:
+        """A part's rows in order as they lie on disk; `metadata` and `iter_metadata` heed forgetting."""
+        return self._metadata.batches(part, columns, batch_rows)
 
     def part_file(self, part: int, kind: str) -> Path:
         """Where a part's "image", "text", "metadata" or "rejects" file is."""

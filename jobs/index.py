@@ -1,4 +1,4 @@
-"""The index job: a store in, an HNSW index a modality out, shard by shard on any executor."""
+"""The index job: a store in, an HNSW index a modality and the look-up files out, item by item on any executor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from index.build_index import (
     plan_index_items,
 )
 from index.errors import BadInput
+from index.lookup import build_lookup, is_lookup_done, plan_lookups
 from index.store import EmbeddingStore, Modality
 from jobs.cores import usable_cores
 from jobs.executors import check_executor, execute
@@ -32,8 +33,11 @@ def run_index(
     if modality not in MODALITIES:
         raise BadInput(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")
     wanted = MODALITIES[modality]
-    if modality == "both" and not EmbeddingStore.open(config.store).has_text:
+    store = EmbeddingStore.open(config.store)
+    if modality == "both" and not store.has_text:
         wanted = ("image",)
+    waiting = [item for item in plan_lookups(store.manifest) if not is_lookup_done(item, store)]
+    execute(executor, build_lookup, waiting, config.store, workers=workers, label="look-up")
     return [_index_one(replace(config, modality=each), executor, workers) for each in wanted]
 
 

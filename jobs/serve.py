@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from index.errors import BadInput, ClipmineError
+from index.files import join
 from index.store import EmbeddingStore
 from retrieval.service.settings import Settings
 
-__all__ = ["read_tokens", "run_serve"]
+if TYPE_CHECKING:
+    from mining.pages.review import Review
+
+__all__ = ["open_review", "read_tokens", "run_serve"]
 
 # Beyond what a person waits for, and within what an orchestrator gives before it kills (Kubernetes: 30 s).
 GRACEFUL_SECONDS = 25
 BACKLOG = 1_024  # connections that wait to be accepted
 
 
-def run_serve(store: str, settings: Settings, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+def run_serve(
+    store: str,
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    pairs: str | None = None,
+    decisions: str | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM, then finish what runs.
+
+    pairs: a folder of image sets mined from this store, for the page of pairs. decisions: the file that rejections are
+    appended to; by default decisions.jsonl in that folder.
 
     Raises:
         BadInput: no store there, a model that cannot be loaded, an index that is broken or of other rows.
@@ -26,10 +43,12 @@ def run_serve(store: str, settings: Settings, *, host: str = "127.0.0.1", port: 
     """
     import uvicorn
 
+    from mining.pages.routes import PAGE, add_pairs
     from retrieval.service.app import create_app
     from retrieval.service.local import LocalBackend
 
     opened = EmbeddingStore.open(store)
+    review = open_review(opened, pairs, decisions)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -41,6 +60,11 @@ def run_serve(store: str, settings: Settings, *, host: str = "127.0.0.1", port: 
     backend = LocalBackend(opened, settings=settings)
     backend.load()
     app = create_app(backend, settings)
+    if review is not None:
+        add_pairs(app, review)
+    # What is loaded now stays: else each of Python's full collections would walk all of torch.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -50,12 +74,28 @@ def run_serve(store: str, settings: Settings, *, host: str = "127.0.0.1", port: 
     )
     where = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{listener.getsockname()[1]}"
     print(f"serving {store} at {where}/ (API: {where}/docs); Ctrl-C stops", file=sys.stderr, flush=True)
+    if review is not None:
+        print(f"pairs at {where}{PAGE}, decisions go to {review.decisions.path}", file=sys.stderr, flush=True)
     if host not in ("127.0.0.1", "localhost", "::1") and not settings.tokens:
         print("open to everyone who can reach it: no bearer token is asked for (--tokens-file)", file=sys.stderr)
     try:
         uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn passes Ctrl-C on when all is finished
         print("stopped", file=sys.stderr)
+
+
+def open_review(store: EmbeddingStore, pairs: str | None, decisions: str | None) -> Review | None:
+    """The image sets to go through, None where none are served. BadInput for sets of another store."""
+    if pairs is None:
+        if decisions is not None:
+            raise BadInput("--decisions: is about pairs; name their folder too (--pairs PAIRS)")
+        return None
+    from mining.decisions import DecisionsFile
+    from mining.image_sets import ImageSets
+    from mining.pages.review import Review
+
+    sets = ImageSets.open(pairs)
+    return Review(sets, store, DecisionsFile(decisions or join(pairs, "decisions.jsonl")))
 
 
 def read_tokens(path: str | None, listed: str | None) -> tuple[str, ...]:

@@ -17,6 +17,10 @@ import click
 )
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="An origin whose pages may call the service.")
 @click.option("--allow-urls", is_flag=True, help="Fetch the images that image_url queries name, from public hosts.")
+@click.option("--pairs", metavar="PAIRS", help="Image sets mined from STORE: adds their page, at /page/pairs/.")
+@click.option(
+    "--decisions", metavar="FILE", help="Where the page appends rejections.  [default: PAIRS/decisions.jsonl]"
+)
 @click.option("--queue", type=int, default=1_024, show_default=True, help="Queries that may wait; beyond: 429.")
 @click.option("--max-k", type=int, default=1_000, show_default=True)
 @click.option("--max-body", type=int, default=32, show_default=True, metavar="MB")
@@ -33,6 +37,8 @@ def command(
     tokens_file: str | None,
     cors: tuple[str, ...],
     allow_urls: bool,
+    pairs: str | None,
+    decisions: str | None,
     queue: int,
     max_k: int,
     max_body: int,
@@ -45,6 +51,9 @@ def command(
 
     Stops at Ctrl-C or SIGTERM, after it has finished what runs.
     """
+    # Before faiss and torch load: their idle threads spin by default, on cores that the requests need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from index.errors import BadInput
     from jobs.serve import read_tokens, run_serve
     from retrieval.service.settings import Settings
 
@@ -58,6 +67,8 @@ def command(
         max_body_bytes=max_body << 20,
     )
     if ray:
+        if pairs is not None or decisions is not None:
+            raise BadInput("--pairs is served from one process; leave out --ray, or serve pairs beside it on a --port")
         from jobs.serve_ray import run_serve_ray
 
         run_serve_ray(
@@ -70,4 +81,4 @@ def command(
             shard_replicas=shard_replicas,
         )
     else:
-        run_serve(store, settings, host=host, port=port)
+        run_serve(store, settings, host=host, port=port, pairs=pairs, decisions=decisions)

@@ -21,12 +21,14 @@ from starlette.exceptions import HTTPException
 from index.errors import BadInput, ClipmineError, ImagesNotLocal, StoreInvalid
 from retrieval.service.answer import NoSuchRow, Service
 from retrieval.service.backend import Backend, Overloaded, Unavailable
+from retrieval.service.bodies import describe_bodies
 from retrieval.service.clip_retrieval_api import add_clip_retrieval_routes
 from retrieval.service.metrics import Metrics
 from retrieval.service.page_routes import add_page_routes
 from retrieval.service.routes import router
 from retrieval.service.security import Guard
 from retrieval.service.settings import Settings
+from retrieval.service.wire import SearchRequest
 
 __all__ = ["create_app"]
 
@@ -57,10 +59,11 @@ def create_app(backend: Backend, settings: Settings | None = None) -> FastAPI:
     app.state.service = Service(backend, settings)
     app.state.metrics = metrics
     app.include_router(router)
+    describe_bodies(app, SearchRequest)
     add_clip_retrieval_routes(app)
     add_page_routes(app)
     _add_errors(app)
-    _add_counts(app, metrics)
+    app.add_middleware(_Counts, metrics=metrics)
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins:
         from fastapi.middleware.cors import CORSMiddleware
@@ -113,10 +116,6 @@ def _where_and_what(found: dict[str, Any]) -> str:
 
 def _problem(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"error": " ".join(error.split())[:1_000]}, status, headers)
-
-
-def _add_counts(app: FastAPI, metrics: Metrics) -> None:
-    app.add_middleware(_Counts, metrics=metrics)
 
 
 class _Counts:

@@ -1,7 +1,9 @@
 """Requests that come at the same time are answered together: one call of the encoder or of the index for all.
 
 While a call runs in its thread, the next batch gathers; so batches grow with the load and a lone request waits for
-nobody. Only when the last batch held several requests does the next one wait, briefly, for more. The queue is bounded.
+nobody. Only when the batches before held more requests does the next one wait, for a small part of what a call takes:
+the clients that were just answered come back within it, and a call for the first of them alone would delay all others.
+The queue is bounded.
 Knows nothing of what is computed.
 """
 
@@ -18,6 +20,10 @@ from retrieval.service.backend import Overloaded, Unavailable
 
 __all__ = ["Batcher"]
 
+# The longest wait for company, as a share of the call before: what it can cost at most. Without it, 32 clients that
+# send texts fell into batches of 31 and 1 by turns.
+WAIT_SHARE = 0.1
+
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
@@ -33,6 +39,7 @@ class Batcher(Generic[Request, Answer]):
     """Calls `function(requests) -> answers` in one thread of its own, for all requests that wait.
 
     most: the sum of sizes that one call takes (a larger request goes alone). queue: the sum of sizes that may wait.
+    wait_ms: the least wait for company; 0 for none.
     observe(requests, size): told of every batch. An exception in place of an answer is raised for that request alone.
     """
 
@@ -55,7 +62,8 @@ class Batcher(Generic[Request, Answer]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=what.replace(" ", "-"))
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._last = 0  # requests in the batch before
+        self._lately: deque[int] = deque([0, 0], maxlen=2)  # requests in the two batches before
+        self._took = 0.0  # seconds, the call before
 
     @property
     def waiting(self) -> int:
@@ -93,23 +101,34 @@ class Batcher(Generic[Request, Answer]):
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            if len(self._waiting) < self._last and self._wait and not self._closed:
-                await asyncio.sleep(self._wait)
+            await self._wait_for_company()
             batch = self._take()
             if not batch:
                 continue
-            self._last = len(batch)
+            self._lately.append(len(batch))
             if self._observe is not None:
                 self._observe(len(batch), sum(waiting.size for waiting in batch))
             requests = [waiting.request for waiting in batch]
+            began = loop.time()
             try:
                 answers: Sequence[Answer | Exception] = await loop.run_in_executor(
                     self._thread, self._function, requests
                 )
             except Exception as error:
                 answers = [error] * len(batch)
+            self._took = loop.time() - began
             for waiting, answer in zip(batch, answers, strict=True):
                 _give(waiting.future, answer)
+
+    async def _wait_for_company(self) -> None:
+        """Wait until as many requests are there as were lately, or not much longer than the wait allows."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + max(self._wait, WAIT_SHARE * self._took)
+        while self._wait and not self._closed and len(self._waiting) < max(self._lately):
+            left = end - loop.time()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, self._wait))
 
     def _take(self) -> list[_Waiting[Request, Answer]]:
         batch: list[_Waiting[Request, Answer]] = []

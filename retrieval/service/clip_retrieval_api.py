@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
@@ -24,6 +23,7 @@ from retrieval.duplicates import greedy_duplicates
 from retrieval.rules import SAME_IMAGE
 from retrieval.service import pictures
 from retrieval.service.answer import NoSuchRow, Service
+from retrieval.service.bodies import describe_bodies, read_body, takes, wrong_shape
 from retrieval.service.rows import as_row
 from retrieval.service.wire import Problem, Query, RowId, SearchRequest
 
@@ -37,8 +37,6 @@ MOST_IDS = 10_000  # of one /metadata request
 
 # What clip-retrieval's back-end returns of a row by default, without the path of a file on its disk.
 _COLUMNS = ("url", "caption", "NSFW")
-
-Shape = TypeVar("Shape", bound=BaseModel)
 
 
 class KnnRequest(BaseModel):
@@ -96,13 +94,13 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         "/knn-service",
         response_model=list[KnnResult],
         responses=refused,
-        openapi_extra=_takes(KnnRequest),
+        openapi_extra=takes(KnnRequest),
         summary="clip-retrieval's search",
         tags=["clip-retrieval"],
     )
     async def knn_service(request: Request) -> Response:
         service: Service = request.app.state.service
-        asked = _shaped(KnnRequest, await request.body())
+        asked = read_body(KnnRequest, await request.body())
         _check_name(service, asked.indice_name)
         with request.app.state.metrics.stage("knn-service"):
             results, missing = await _search(service, asked)
@@ -116,13 +114,13 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         "/metadata",
         response_model=list[MetadataOf],
         responses=refused,
-        openapi_extra=_takes(MetadataRequest),
+        openapi_extra=takes(MetadataRequest),
         summary="clip-retrieval's metadata of rows",
         tags=["clip-retrieval"],
     )
     async def metadata(request: Request) -> Response:
         service: Service = request.app.state.service
-        asked = _shaped(MetadataRequest, await request.body())
+        asked = read_body(MetadataRequest, await request.body())
         _check_name(service, asked.indice_name)
         store = service.backend.store
         if asked.ids and max(asked.ids) >= store.rows:
@@ -130,6 +128,8 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         forgotten = store.is_forgotten(asked.ids).tolist()
         known = await _metadata(service, [row for row, gone in zip(asked.ids, forgotten, strict=True) if not gone])
         return _json([{"id": row, "metadata": known.get(row, {})} for row in asked.ids])
+
+    describe_bodies(app, KnnRequest, MetadataRequest)
 
     @app.get("/indices-list", summary="clip-retrieval's names of indexes", tags=["clip-retrieval"])
     async def indices_list(request: Request) -> list[str]:
@@ -157,7 +157,7 @@ def _query(asked: KnnRequest) -> Query:
             try:
                 return Query.model_validate({name: value})
             except ValidationError as error:
-                raise _wrong_shape(error) from error
+                raise wrong_shape(error) from error
     raise HTTPException(400, "give one of text, image, image_url and embedding_input")
 
 
@@ -206,21 +206,6 @@ def not_honoured(asked: KnnRequest, max_k: int) -> list[str]:
 def _check_name(service: Service, name: str | None) -> None:
     if name not in (None, "", service.backend.name):
         raise HTTPException(404, f"no index {str(name)[:100]!r} here; there is {service.backend.name!r}")
-
-
-def _shaped(model: type[Shape], body: bytes) -> Shape:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise _wrong_shape(error) from error
-
-
-def _wrong_shape(error: ValidationError) -> RequestValidationError:
-    return RequestValidationError(error.errors(include_url=False, include_input=False))
-
-
-def _takes(model: type[BaseModel]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response:

@@ -6,13 +6,14 @@ markup, no script of it would run and nothing of it would leave. The page itself
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-__all__ = ["add_page_routes"]
+__all__ = ["PAGE_HEADERS", "Asset", "add_page_routes", "read_asset"]
 
 _MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
@@ -37,7 +38,7 @@ _NAMES = (
     "thumbnail.js",
     "token.js",
 )
-_HEADERS = {
+PAGE_HEADERS = {
     # data: and blob: are the user's own image and thumbnails that were fetched with a token.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -52,7 +53,8 @@ _HEADERS = {
 
 def add_page_routes(app: FastAPI) -> None:
     """Add GET `/` and GET `/page/NAME`, for a fixed list of names."""
-    page, assets = _asset("index.html"), {name: _asset(name) for name in _NAMES}
+    package = "retrieval.service"
+    page, assets = read_asset(package, "index.html"), {name: read_asset(package, name) for name in _NAMES}
 
     @app.get("/", include_in_schema=False)
     async def show_page(request: Request) -> Response:
@@ -62,16 +64,16 @@ def add_page_routes(app: FastAPI) -> None:
     async def show_asset(name: str, request: Request) -> Response:
         asset = assets.get(name)
         if asset is None:
-            return JSONResponse({"error": f"the page has no file {name!r}"}, 404, _HEADERS)
+            return JSONResponse({"error": f"the page has no file {name!r}"}, 404, PAGE_HEADERS)
         return asset.answer(request)
 
 
-class _Asset:
+class Asset:
     """A file of the page in memory, with the tag that changes when it does."""
 
-    def __init__(self, content: bytes, media_type: str) -> None:
+    def __init__(self, content: bytes, media_type: str, headers: Mapping[str, str] = PAGE_HEADERS) -> None:
         self._content = content
-        self._headers = {**_HEADERS, "Content-Type": media_type, "ETag": f'"{sha256(content).hexdigest()[:32]}"'}
+        self._headers = {**headers, "Content-Type": media_type, "ETag": f'"{sha256(content).hexdigest()[:32]}"'}
 
     def answer(self, request: Request) -> Response:
         tags = request.headers.get("If-None-Match", "")
@@ -80,6 +82,7 @@ class _Asset:
         return Response(self._content, headers=self._headers)
 
 
-def _asset(name: str) -> _Asset:
-    content = files("retrieval.service").joinpath("page", name).read_bytes()
-    return _Asset(content, _MEDIA_TYPES[name.rsplit(".", 1)[1]])
+def read_asset(package: str, name: str, headers: Mapping[str, str] = PAGE_HEADERS) -> Asset:
+    """A file of `package`'s folder `page`."""
+    content = files(package).joinpath("page", name).read_bytes()
+    return Asset(content, _MEDIA_TYPES[name.rsplit(".", 1)[1]], headers)

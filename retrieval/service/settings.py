@@ -22,7 +22,7 @@ class Settings:
     max_depth: how deep a search goes to fill up what filters drop.
     max_image_bytes, max_image_pixels: of an image before it is decoded.
     queue: vectors (or texts) that may wait before a request is refused with 429.
-    wait_ms: how long a search may wait for company while others are coming in.
+    wait_ms: how long a call may wait for company while others are coming in, or a tenth of the call before.
     body_seconds: how long a client may take to send its body.
     cache_bytes: of row metadata kept in memory.
     """

@@ -16,14 +16,14 @@ export function setImages(here) {
 /** What is read aloud for a picture. */
 export const describe = (row) => row.caption || `picture ${row.key ?? row.row_id}, without a caption`;
 
-/** A tile that loads the row's picture when it comes near the screen. */
-export function thumbnail(row) {
+/** A tile that loads the row's picture, its longer side of `side` pixels, when it comes near the screen. */
+export function thumbnail(row, side = SIDE) {
   const tile = element("span", { class: "thumb" });
   if (!imagesHere) {
     placeholder(tile, row);
     return tile;
   }
-  const source = `rows/${row.row_id}/image?side=${SIDE}`;
+  const source = `rows/${row.row_id}/image?side=${side}`;
   const picture = element("img", { alt: describe(row), loading: "lazy", decoding: "async" });
   tile.append(picture);
   if (token()) {
