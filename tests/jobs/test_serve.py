@@ -21,7 +21,9 @@ from index.store import EmbeddingStore
 from index.store_model import remember_model
 from jobs.cli import run
 from jobs.serve import read_tokens
+from mining.decisions import read_decisions
 from tests.jobs.test_cli import heed_ctrl_c
+from tests.mining.sets import write_sets
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,40 @@ def test_tokens_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("# none\n")
     with pytest.raises(BadInput, match="no token"):
         read_tokens(str(tmp_path / "empty"), None)
+
+
+@pytest.fixture(scope="module")
+def pairs_folder(store_folder: Path) -> Path:
+    write_sets(store_folder.parent, [[0, 1], [2, 3]], store=EmbeddingStore.open(store_folder))
+    return store_folder.parent / "pairs"
+
+
+def test_pairs_are_served_beside_the_store_and_decisions_kept_with_them(store_folder: Path, pairs_folder: Path) -> None:
+    with process(str(store_folder), "--pairs", str(pairs_folder)) as (server, url):
+        assert server.stderr is not None
+        decisions = pairs_folder / "decisions.jsonl"
+        assert server.stderr.readline() == f"pairs at {url}/page/pairs/, decisions go to {decisions}\n"
+        assert httpx.get(f"{url}/page/pairs/", timeout=20).status_code == 200
+        assert len(httpx.get(f"{url}/pairs", timeout=20).json()["sets"]) == 2
+        httpx.post(f"{url}/pairs/0_1/decision", json={"decision": "reject"}, timeout=20).raise_for_status()
+        assert httpx.get(f"{url}/rows/0/image?side=64", timeout=20).headers["Content-Type"] == "image/jpeg"
+    assert read_decisions(decisions).rejected == {(0, 1)}
+
+
+def test_pairs_that_cannot_be_served_are_one_line(
+    store_folder: Path, pairs_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "decisions.jsonl"
+    broken.write_text("no decision\n")
+    other = write_sets(tmp_path, [[0, 1]]).path
+    for arguments, message in (
+        (["--pairs", str(tmp_path / "nowhere")], "no image sets"),
+        (["--pairs", other], "was not mined from"),
+        (["--pairs", str(pairs_folder), "--decisions", str(broken)], "line 1: is no decision"),
+        (["--decisions", str(broken)], "name their folder too"),
+        (["--ray", "--pairs", str(pairs_folder)], "leave out --ray"),
+    ):
+        assert run(["serve", str(store_folder), "--port", "0", *arguments]) == 2
+        error = capsys.readouterr().err.strip()
+        assert message in error
+        assert len(error.splitlines()) == 1

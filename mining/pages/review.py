@@ -1,0 +1,129 @@
+"""Image sets as a person goes through them: a page at a time, filtered, with the decisions that were made.
+
+Knows the sets, the store they were mined from and the decisions file; knows no HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from index.errors import BadInput, StoreInvalid
+from index.store import EmbeddingStore
+from mining.decisions import Decision, DecisionsFile
+from mining.image_set import ImageSet
+from mining.image_sets import ImageSets
+from retrieval.selection import store_identity
+
+__all__ = ["NoSuchSet", "Review", "Wish"]
+
+# Sets that one request looks at while it searches texts: about a second. The answer says where to go on.
+_LOOKED_AT = 10_000
+
+Numbers = npt.NDArray[np.int64]
+
+
+class NoSuchSet(BadInput):
+    """There is no set of that id, or one of its rows was forgotten."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which sets are wanted; None for all. text: found in any case in a caption, a shared noun, the concept or entity.
+    decision: reject, keep, or undecided. cursor: where to go on, as an answer said it."""
+
+    strategy: str | None = None
+    level: int | None = None
+    text: str | None = None
+    decision: str | None = None
+    cursor: int = 0
+    limit: int = 20
+
+    def met_by(self, each: ImageSet, decision: Decision | None) -> bool:
+        """Whether a set meets what columns do not tell."""
+        if self.decision is not None and (decision or "undecided") != self.decision:
+            return False
+        wanted = (self.text or "").casefold()
+        texts = (*each.captions, *each.shared_nouns, each.concept, each.entity)
+        return not wanted or any(wanted in text.casefold() for text in texts if text)
+
+
+class Review:
+    """Open sets with their decisions. Safe for threads."""
+
+    def __init__(self, sets: ImageSets, store: EmbeddingStore, decisions: DecisionsFile) -> None:
+        """store: the one that is served, which must be the one that was mined, since its images are shown."""
+        recorded = sets.manifest.get("store") or {}
+        if store_identity(store, parts=recorded.get("parts")) != recorded.get("identity"):
+            raise StoreInvalid(
+                f"{sets.path}: was not mined from {store.path}, so its images would be others; serve the store "
+                f"{recorded.get('path')}, or mine this one"
+            )
+        self.sets, self.store, self.decisions = sets, store, decisions
+
+    def page(self, wish: Wish) -> dict[str, Any]:
+        """Fields of `routes.PairsResponse`."""
+        numbers = self._matching(wish)
+        rest = numbers[np.searchsorted(numbers, wish.cursor) :][:_LOOKED_AT]
+        found: list[dict[str, Any]] = []
+        looked_at, after = 0, None
+        for each in self.sets.read(rest):
+            if len(found) == wish.limit:
+                break
+            looked_at += 1
+            decision = self.decisions.of(each.rows)
+            if wish.met_by(each, decision) and not self._is_forgotten(each):
+                found.append({**each.to_json(), "decision": decision})
+        left = numbers[np.searchsorted(numbers, wish.cursor) + looked_at :]
+        if len(left):
+            after = int(left[0])
+        return {"sets": found, "next": after, "matching": len(numbers), "looked_at": looked_at, "counts": self.counts}
+
+    def find(self, set_id: str) -> dict[str, Any]:
+        """One set with its decision. Raises NoSuchSet."""
+        each = self._find(set_id)
+        return {**each.to_json(), "decision": self.decisions.of(each.rows)}
+
+    def decide(self, set_id: str, decision: Decision) -> None:
+        """Append a decision to the file; it is on the disk when this returns. Raises NoSuchSet."""
+        each = self._find(set_id)
+        self.decisions.add(each.rows, each.strategy, decision)
+
+    @cached_property
+    def counts(self) -> list[dict[str, Any]]:
+        """Sets of each strategy and level."""
+        return [
+            {"strategy": strategy, "level": level, "sets": count}
+            for (strategy, level), count in self.sets.counts().items()
+        ]
+
+    @cached_property
+    def _columns(self) -> pa.Table:
+        return self.sets.table(["strategy", "level"])
+
+    @cached_property
+    def _set_ids(self) -> pa.ChunkedArray:
+        return self.sets.table(["set_id"])["set_id"]  # 20 bytes a set; a hundred million are searched in a second
+
+    def _matching(self, wish: Wish) -> Numbers:
+        good = np.ones(len(self.sets), np.bool_)
+        for name, value in (("strategy", wish.strategy), ("level", wish.level)):
+            if value is not None:
+                good &= np.asarray(pc.equal(self._columns[name], value)).astype(np.bool_)
+        return self.sets.numbers[good]
+
+    def _find(self, set_id: str) -> ImageSet:
+        place = int(pc.index(self._set_ids, set_id).as_py())
+        each = self.sets[place] if place >= 0 else None
+        if each is None or self._is_forgotten(each):
+            raise NoSuchSet(f"there is no set {set_id!r:.100}")
+        return each
+
+    def _is_forgotten(self, each: ImageSet) -> bool:
+        return bool(self.store.is_forgotten(each.rows).any())
