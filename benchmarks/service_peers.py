@@ -53,6 +53,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="20,000 rows, short loads, a part of the peer's concepts")
     parser.add_argument("--peer-python", type=Path, help="of an environment that has clip-retrieval already")
     args = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for the bare encoder, as `clipmine serve` does
     peer_python = args.peer_python or peer_environment()
     rows, seconds, rounds = (20_000, 4.0, 2) if args.quick else (50_000, 10.0, 3)
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; {rows:,} x 512, k {K}")

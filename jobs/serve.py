@@ -82,6 +82,8 @@ def run_serve(
         uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn passes Ctrl-C on when all is finished
         print("stopped", file=sys.stderr)
+    finally:
+        gc.unfreeze()  # so that libraries find their objects gone at exit, and do not complain of leaks
 
 
 def open_review(store: EmbeddingStore, pairs: str | None, decisions: str | None) -> Review | None:

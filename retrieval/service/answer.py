@@ -41,7 +41,7 @@ class NoSuchRow(BadInput):
 
 @dataclass
 class Answered:
-    """One query's results, best first. fragments: their metadata as JSON without braces, see `rows.RowLookup`."""
+    """One query's results, best first. fragments: their metadata as JSON, see `rows.RowLookup`."""
 
     row_ids: list[int]
     scores: list[float]

@@ -141,7 +141,7 @@ async def row(
     names = service.columns if columns == "*" else tuple(columns.split(",")) if columns else COLUMNS
     service.check_columns(names)
     fragment = (await service.lookup.fragments([row_id], names))[row_id]
-    return _json(b'{"row_id":%d,%s}' % (row_id, fragment))
+    return _json(b'{"row_id":%d%s}' % (row_id, fragment))
 
 
 @router.get(
@@ -223,7 +223,7 @@ def answer_json(answer: Answer, metrics: Metrics) -> bytes:
                 row,
                 score,
                 b"" if near is None else b',"near_duplicates":' + orjson.dumps(near[place]),
-                b"," + fragment if fragment else b"",
+                fragment,
             )
             for place, (row, score, fragment) in enumerate(
                 zip(result.row_ids, result.scores, result.fragments, strict=True)
