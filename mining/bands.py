@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["OVERSAMPLED", "even_bands", "hash_rows", "thin", "unique_pairs"]
+__all__ = ["BANDS", "OVERSAMPLED", "equal_bands", "even_bands", "hash_rows", "rank_in_groups", "thin", "unique_pairs"]
 
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
@@ -27,6 +27,14 @@ def even_bands(values: Floats, low: float, high: float, bands: int = BANDS) -> n
     band = np.minimum((np.where(inside, values, low) - low) / max(width, 1e-9), bands - 1).astype(np.int32) + 1
     found: npt.NDArray[np.int32] = np.where(inside, band, 0).astype(np.int32)
     return found
+
+
+def equal_bands(values: Floats, below: float, bands: int = BANDS) -> npt.NDArray[np.int32]:
+    """Bands of equally many of the values [n] that are under `below`: 1 the largest, `bands` the smallest; else 0."""
+    under = values < below
+    edges = np.quantile(values[under], np.arange(1, bands) / bands) if under.any() else np.empty(0)
+    found: npt.NDArray[np.int32] = np.where(under, bands - np.searchsorted(edges, values, side="right"), 0)
+    return found.astype(np.int32)
 
 
 def hash_rows(rows: RowIds, seed: int) -> npt.NDArray[np.uint64]:

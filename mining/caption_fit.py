@@ -28,6 +28,10 @@ _SAMPLED = 4_096
 _ROWS = 65_536
 # Captions with the same words: what stands under many different images says little of any.
 EQUAL_CAPTIONS = 0.9999
+# Quantile of the similarity to the nearest other caption from which captions are close. On 20,000 drawn scenes the
+# pairs of `diverse` had a subject in common in 0.73 of the cases at the median, 0.95 here, and 0.98 at 0.85, where less
+# than half as many were left.
+CLOSE = 0.75
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def fitting(store: EmbeddingStore, pairs: RowIds, floor: float) -> npt.NDArray[n
 
 
 def close_captions(mine: Mining, map_items: MapItems, minable: Minable, anchors: RowIds, k: int) -> ClosePairs:
-    """Pairs of rows with close captions: at least as close as the nearest caption of half of the rows is.
+    """Pairs of rows with close captions: at least as close as the nearest caption of one row in four is.
 
     anchors: int64 [a]; those whose caption does not fit are passed over.
     """
@@ -81,7 +85,7 @@ def close_captions(mine: Mining, map_items: MapItems, minable: Minable, anchors:
     text_sim = near.similarity[known]
     other = np.where(near.similarity < EQUAL_CAPTIONS, near.similarity, -np.inf).max(axis=1, initial=-np.inf)
     other = other[np.isfinite(other)]
-    least = round(float(np.median(other)), 3) if len(other) else EQUAL_CAPTIONS
+    least = round(float(np.quantile(other, CLOSE)), 3) if len(other) else EQUAL_CAPTIONS
     close = (text_sim >= least) & (text_sim < EQUAL_CAPTIONS)
     good = np.zeros(len(pairs), np.bool_)
     good[close] = fitting(store, pairs[close], floor)
@@ -92,6 +96,6 @@ def close_captions(mine: Mining, map_items: MapItems, minable: Minable, anchors:
     }
     how = (
         f"{near.how}; captions fit their images from cosine {floor:.3f} on (the store's median), and are close from "
-        f"{least:.3f} on (the median similarity to the nearest other caption)"
+        f"{least:.3f} on (the upper quartile of the similarity to the nearest other caption)"
     )
     return ClosePairs(np.sort(pairs[good], axis=1), text_sim[good], least, len(pairs), dropped, how)

@@ -1,7 +1,8 @@
 """`contrast`: the confusable ones, for hard negatives: alike in one way and not in the other.
 
-Two kinds, half and half: images that are look-alikes with captions that differ, and close captions with images that
-differ. Only rows whose caption fits the image take part, so that the contrast is not a caption that is wrong.
+Two kinds, half and half as far as they reach: images that are look-alikes with captions that differ (levels 1 to 4,
+by strength), and close captions with images that differ (levels 5 to 8). Only rows whose caption fits the image take
+part, so that the contrast is not a caption that is wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mining.anchors import Minable, minable_rows
-from mining.bands import BANDS, OVERSAMPLED, even_bands, thin, unique_pairs
+from mining.bands import BANDS, OVERSAMPLED, equal_bands, thin, unique_pairs
 from mining.caption_fit import close_captions, fit_floor, fitting
 from mining.mining import Candidates, MapItems, Mining, candidates_table, sentences
 from mining.neighbors import nearest, similarities
@@ -24,14 +25,14 @@ Floats = npt.NDArray[np.float32]
 
 # As for `similar` and `diverse`; only a part of the look-alikes has captions that differ.
 NEIGHBORS = 16
-ANCHORS_A_SET = 6
+ANCHORS_A_SET = 8
 LEAST_ANCHORS = 4_000
 # Random pairs whose similarity says what "as different as chance" is.
 _CHANCE = 4_096
 
 
 def contrast(mine: Mining, map_items: MapItems) -> Candidates:
-    """Pairs alike in images and not in captions, or the reverse; level = band of strength, 1 the weakest."""
+    """Pairs alike in images and not in captions, or the reverse; levels 1-4 and 5-8 by strength."""
     store = mine.open_store()
     minable = minable_rows(mine, store)
     anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * mine.wanted), mine.random("anchors"))
@@ -69,12 +70,13 @@ def _images_alike(
     floor = fit_floor(minable, mine.random("caption fit"))
     fit = fitting(store, pairs, floor)
     text_sim = similarities(store, "text", pairs)
-    limit, least = _limits(similarities(store, "text", chance), text_sim[fit])
+    limit = _limit(similarities(store, "text", chance), text_sim[fit])
     note = (
         f"images alike, captions not: image similarity {window.floor:.3f} to {window.ceiling:.3f}, caption similarity "
         f"below {limit:.3f}; {near.how}"
     )
-    level = _strength(text_sim, limit, least) * fit
+    level = np.zeros(len(pairs), np.int32)
+    level[fit] = equal_bands(text_sim[fit], limit)
     return _half(
         mine,
         pairs,
@@ -87,7 +89,7 @@ def _images_alike(
             sentences("images alike, captions not: image similarity {}, caption similarity {}", image_sim, text_sim),
             sentences(
                 f"look-alikes are at {window.floor:.2f} to {window.ceiling:.2f}, captions differ below {limit:.2f} "
-                f"(band {{}} of {BANDS})",
+                f"(strength {{}} of {BANDS})",
                 level,
             ),
         ],
@@ -105,9 +107,10 @@ def _captions_alike(
     first = unique_pairs(close.rows)
     pairs, text_sim = close.rows[first], close.text_sim[first]
     image_sim = similarities(store, "image", pairs)
-    limit, least = _limits(similarities(store, "image", chance), image_sim)
+    limit = _limit(similarities(store, "image", chance), image_sim)
     note = f"captions alike, images not: image similarity below {limit:.3f}; {close.how}"
-    level = _strength(image_sim, limit, least)
+    level = equal_bands(image_sim, limit)
+    level[level > 0] += BANDS
     return _half(
         mine,
         pairs,
@@ -116,8 +119,9 @@ def _captions_alike(
         [
             sentences("captions alike, images not: caption similarity {}, image similarity {}", text_sim, image_sim),
             sentences(
-                f"captions are close from {close.floor:.2f} on, images differ below {limit:.2f} (band {{}} of {BANDS})",
-                level,
+                f"captions are close from {close.floor:.2f} on, images differ below {limit:.2f} "
+                f"(strength {{}} of {BANDS})",
+                level - BANDS,
             ),
         ],
         note,
@@ -125,23 +129,17 @@ def _captions_alike(
     )
 
 
-def _limits(by_chance: Floats, found: Floats) -> tuple[float, float]:
-    """The similarity below which the other side differs, and the least that counts.
+def _limit(by_chance: Floats, found: Floats) -> float:
+    """The similarity below which the other side differs.
 
-    That is the upper decile of pairs by chance, or the lower quartile of the pairs found where those are all apart.
+    That is the upper decile of pairs by chance; the lower quartile of the pairs found where fewer are below that, and
+    their median at most.
     """
-    if not len(found):
-        return 0.0, 0.0
     by_chance = by_chance[np.isfinite(by_chance)]
-    limit = max(float(np.quantile(by_chance, 0.9)) if len(by_chance) else 0.0, float(np.quantile(found, 0.1)))
-    limit = round(min(limit, float(np.median(found))), 3)
-    return limit, min(limit, float(np.quantile(found, 0.01)))
-
-
-def _strength(similarity: Floats, limit: float, least: float) -> npt.NDArray[np.int32]:
-    """Band 1 .. BANDS of each pair [n], the least similar in the last; 0 at `limit` and above."""
-    band = BANDS + 1 - even_bands(np.clip(similarity, least, None), least, limit)
-    return np.where(similarity < limit, band, 0).astype(np.int32)
+    if not len(found) or not len(by_chance):
+        return 0.0
+    limit = max(float(np.quantile(by_chance, 0.9)), float(np.quantile(found, 0.25)))
+    return round(min(limit, float(np.median(found))), 3)
 
 
 def _half(
