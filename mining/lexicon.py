@@ -40,7 +40,8 @@ class Word:
 
     kind: S "a", D another determiner or a number, P preposition, T "to", C conjunction, R adverb, W relative,
     U pronoun, X auxiliary, J adjective, N noun, V verb form (seen, parked), G -ing form; of two readings: A noun
-    before verb, B verb before noun, Q either, K noun or adjective, I noun or -ing form; O unknown, F another language's function word.
+    before verb, B verb before noun, Q either, K noun or adjective, I noun or -ing form; O unknown, F another
+    language's function word.
     lemma: as a noun, or the word. verb: the lemma as a verb, or "". plural: a plural, or a verb's -s form.
     """
 

@@ -133,7 +133,7 @@ ONLY_VERBS = _words(
 )
 
 # Plurals as they are, or with another form than -s.
-PLURALS = _words("people sheep deer fish men women children police feet teeth oxen geese mice dice cattle moose aircraft")
+PLURALS = _words("people sheep deer fish men women children police feet teeth oxen geese mice cattle moose aircraft")
 
 # Behind one of these comes a verb, not a noun.
 MODALS = _words("can could will would shall should may might must 'll can't won't cannot don't doesn't n't let lets")

@@ -24,7 +24,8 @@ CAPTION_CHARACTERS = 4_000
 Tagged = list[tuple[str, Word]]
 
 _MARKUP = re.compile(
-    r"<[^<>]{0,300}>|&[a-z]{2,8};|&#\d+;|(?:https?://|www\.)\S+|(?<!\S)(?:[^\s@]+@\S+\.\S+|[^\s.]+\.(?:jpe?g|png|gif|webp)\b)"
+    r"<[^<>]{0,300}>|&[a-z]{2,8};|&#\d+;|(?:https?://|www\.)\S+|"
+    r"(?<!\S)(?:[^\s@]+@\S+\.\S+|[^\s.]+\.(?:jpe?g|png|gif|webp)\b)"
 )
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’&/-][^\W\d_]+)*|\d+|[.,;:!?()\"|]+|\n")
 _OPEN = frozenset("SDJ")
