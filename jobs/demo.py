@@ -1,4 +1,4 @@
-"""The whole road on the embedded world: scenes -> tars -> store -> indexes -> selection -> export -> a page.
+"""The whole road on the embedded world: scenes -> tars -> store -> indexes -> selection, pairs -> a page.
 
 Each stage is the same function that its `clipmine` command calls, so the demo proves the road and not a copy of it. Run
 again after an interruption, it goes on where it stopped. Knows the order of the stages, not how any of them works.
@@ -21,6 +21,7 @@ from jobs.report import ConceptHits, Hit, RecallCurve, Report, Stage, render_rep
 
 if TYPE_CHECKING:
     from index.store import EmbeddingStore
+    from mining.image_sets import ImageSets
     from retrieval.selection import Selection
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class DemoSummary:
     rows: int
     selected: int
     exported: int
+    mined: int
     seconds: float
     stages: dict[str, float]
 
@@ -93,6 +95,7 @@ def run_demo(
     from index.embed import EmbedConfig
     from index.model_spec import ModelSpec
     from index.store import EmbeddingStore
+    from jobs.demo_pairs import mine_demo
     from jobs.embed import run_embed
     from jobs.export import run_export
     from jobs.index import run_index
@@ -153,9 +156,17 @@ def run_demo(
     exported = clock.run(
         "export", "the selection as webdataset tars", lambda done: done.exported, lambda: run_export(selected, tars)
     )
+    pairs = clock.run(
+        "mine",
+        "pairs of every strategy, with their reasons",
+        len,
+        lambda: mine_demo(store, str(root / "pairs"), NEAR_DUPLICATES),
+    )
     opened = EmbeddingStore.open(store)
     page = root / "report.html"
-    write_atomic(str(page), render_report(_report(opened, selection, exported.exported, list(clock.stages.values()))))
+    write_atomic(
+        str(page), render_report(_report(opened, selection, exported.exported, pairs, list(clock.stages.values())))
+    )
     return DemoSummary(
         out=str(root),
         report=str(page),
@@ -163,6 +174,7 @@ def run_demo(
         rows=opened.rows,
         selected=selection.rows,
         exported=exported.exported,
+        mined=len(pairs),
         seconds=round(time.monotonic() - started, 1),
         stages={name: stage.seconds for name, stage in clock.stages.items()},
     )
@@ -179,8 +191,11 @@ def _claim(root: Path, scenes: int) -> None:
     write_atomic(str(path), json.dumps({"scenes": scenes}))
 
 
-def _report(store: EmbeddingStore, selection: Selection, exported: int, stages: Sequence[Stage]) -> Report:
+def _report(
+    store: EmbeddingStore, selection: Selection, exported: int, pairs: ImageSets, stages: Sequence[Stage]
+) -> Report:
     from examples.scenes.splits import group_of
+    from jobs.demo_pairs import gather_strips
 
     found = _search(store, selection.concepts)
     counts = selection.counts
@@ -196,6 +211,7 @@ def _report(store: EmbeddingStore, selection: Selection, exported: int, stages: 
             (f"{len(selection.concepts)}", "concepts"),
             (f"{selection.rows:,}", "rows selected"),
             (f"{exported:,}", "images exported"),
+            (f"{len(pairs):,}", "pairs mined"),
             (duration(seconds), "in all"),
         ],
         stages=stages,
@@ -211,7 +227,10 @@ def _report(store: EmbeddingStore, selection: Selection, exported: int, stages: 
             "clipmine index store",
             "clipmine retrieve store --concepts examples/scenes/concepts.txt --mode both -k 60 --out selection",
             "clipmine export selection --out export",
+            "clipmine mine store --strategy similar,diverse,identity,overlap,contrast,attribute,random --sets 1400 "
+            "--entity truth.objects.entity --near-duplicates 0.985 --out pairs",
         ],
+        pairs=gather_strips(store, pairs),
     )
 
 

@@ -14,7 +14,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @executor_options("ray")
 @output_options
 def command(out: str, scenes: int, executor: str, workers: int | None, as_json: bool) -> None:
-    """The whole road on the embedded world: drawn scenes -> store -> indexes -> selection -> export -> a page."""
+    """The whole road on the embedded world: drawn scenes -> store -> indexes -> selection, pairs -> a page."""
     with only_summary_on_stdout():
         from jobs.demo import run_demo
         from jobs.progress import duration
@@ -25,6 +25,7 @@ def command(out: str, scenes: int, executor: str, workers: int | None, as_json: 
         ("rows in the store", summary.rows),
         ("rows selected", summary.selected),
         ("images exported", summary.exported),
+        ("pairs mined", summary.mined),
     ]
     lines += [(f"time: {name}", duration(seconds)) for name, seconds in summary.stages.items()]
     lines += [("time in all", duration(summary.seconds)), ("look at", summary.report)]
