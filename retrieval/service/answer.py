@@ -24,7 +24,7 @@ from retrieval.service.backend import Backend, Found
 from retrieval.service.filters import check, filter_columns, meets
 from retrieval.service.rows import RowLookup, as_row
 from retrieval.service.settings import Settings
-from retrieval.service.wire import COLUMNS, Query, SearchRequest
+from retrieval.service.wire import COLUMNS, Query, SearchOptions, SearchRequest
 
 __all__ = ["Answer", "Answered", "NoSuchRow", "Service", "unit_vector", "vectors_of_base64"]
 
@@ -99,12 +99,12 @@ class Service:
 
     async def search(self, request: SearchRequest) -> Answer:
         """Answer all queries of a request. BadInput for what is beyond the limits or cannot be; Overloaded."""
-        self._check(request)
+        self._check(request, len(request.queries))
         return await self._answer(await self.vectors(request.queries, request.modality), request)
 
-    async def search_images(self, files: Sequence[bytes], request: SearchRequest) -> Answer:
-        """`search` by image files, in place of the request's queries."""
-        self._check(request)
+    async def search_images(self, files: Sequence[bytes], request: SearchOptions) -> Answer:
+        """`search` by image files."""
+        self._check(request, len(files))
         vectors = await self.backend.encode_images(files)
         return await self._answer([_Open(place, vector) for place, vector in enumerate(vectors)], request)
 
@@ -129,15 +129,15 @@ class Service:
         self.lookup.close()
         self._decoders.shutdown()
 
-    def _check(self, request: SearchRequest) -> None:
+    def _check(self, request: SearchOptions, queries: int) -> None:
         store = self.backend.store
-        check_limits(request, self.settings, store.rows)
+        check_limits(request, queries, self.settings, store.rows)
         if request.modality == "text" and not store.has_text:
             raise BadInput("the store has no text embeddings: search the modality image")
         check(request.filters)
         self.check_columns([*(request.columns or ()), *filter_columns(request.filters)])
 
-    async def _answer(self, queries: list[_Open], request: SearchRequest) -> Answer:
+    async def _answer(self, queries: list[_Open], request: SearchOptions) -> Answer:
         plan, missing = await self._fill(queries, request)
         columns = tuple(request.columns) if request.columns is not None else COLUMNS
         fragments = await self.lookup.fragments([row for query in queries for row, _ in query.kept], columns)
@@ -199,7 +199,7 @@ class Service:
 
         return await fetch_image(str(query.image_url), self.settings.max_image_bytes)
 
-    async def _fill(self, queries: list[_Open], request: SearchRequest) -> tuple[str, tuple[str, ...]]:
+    async def _fill(self, queries: list[_Open], request: SearchOptions) -> tuple[str, tuple[str, ...]]:
         """Search, filter, and search deeper for the queries that filters have left short."""
         filters, rows = request.filters, self.backend.store.rows
         strict = bool(filter_columns(filters)) or filters.near_duplicates is not None
@@ -222,7 +222,7 @@ class Service:
             pending, depth = short, min(most, depth * DEEPER)
         return plan, tuple(sorted(missing))
 
-    async def _keep(self, queries: list[_Open], found: Found, request: SearchRequest) -> None:
+    async def _keep(self, queries: list[_Open], found: Found, request: SearchOptions) -> None:
         """Keep of each query's hits what meets the filters, up to k."""
         filters = request.filters
         floor = -np.inf if filters.min_score is None else filters.min_score
@@ -265,15 +265,15 @@ class Service:
         return [[rows[other] for other in np.flatnonzero(line)[:MOST_DUPLICATES]] for line in near]
 
 
-def check_limits(request: SearchRequest, settings: Settings, rows: int) -> None:
+def check_limits(request: SearchOptions, queries: int, settings: Settings, rows: int) -> None:
     """BadInput when a request asks for more than the operator allows."""
-    if len(request.queries) > settings.max_queries:
-        raise BadInput(f"{len(request.queries)} queries: at most {settings.max_queries} a request; send several")
+    if queries > settings.max_queries:
+        raise BadInput(f"{queries} queries: at most {settings.max_queries} a request; send several")
     if request.k > min(settings.max_k, rows):
         raise BadInput(f"k is {request.k}: at most {min(settings.max_k, rows)} here")
-    if request.k * len(request.queries) > settings.max_results:
+    if request.k * queries > settings.max_results:
         raise BadInput(
-            f"{len(request.queries)} queries x k {request.k}: more than {settings.max_results} results; send several"
+            f"{queries} queries x k {request.k}: more than {settings.max_results} results; send several"
         )
 
 

@@ -27,7 +27,7 @@ from retrieval.service.settings import Settings
 if TYPE_CHECKING:
     from index.encoders import Encoder
 
-__all__ = ["LocalBackend", "best_of_search", "decode_query_image", "describe_indexes"]
+__all__ = ["LocalBackend", "decode_query_image", "describe_indexes"]
 
 log = logging.getLogger("clipmine.service")
 
@@ -169,7 +169,7 @@ class LocalBackend:
         for places in together.values():
             group = [searches[place] for place in places]
             try:
-                found = best_of_search(self._retriever, group[0], np.concatenate([search.vectors for search in group]))
+                found = self._search_together(group)
             except ClipmineError as error:
                 for place in places:
                     answers[place] = error
@@ -181,13 +181,14 @@ class LocalBackend:
                 start = end
         return answers
 
-
-def best_of_search(retriever: Retriever, search: Any, vectors: npt.NDArray[np.floating[Any]]) -> Found:
-    """One call of `Retriever.search`, as the answer that the routes take."""
-    found = retriever.search(
-        vectors, search.k, mode=_MODES[search.modality], method=search.method, exclude=search.exclude
-    )
-    return Found(found.scores, found.row_ids, f"{found.plan.method}: {found.plan.why}")
+    def _search_together(self, group: list[_Search]) -> Found:
+        """One call for searches of one `company`: the answers below each other."""
+        first = group[0]
+        vectors = np.concatenate([search.vectors for search in group])
+        found = self._retriever.search(
+            vectors, first.k, mode=_MODES[first.modality], method=first.method, exclude=first.exclude
+        )
+        return Found(found.scores, found.row_ids, f"{found.plan.method}: {found.plan.why}")
 
 
 def decode_query_image(encoder: Encoder, data: bytes, place: int, settings: Settings) -> npt.NDArray[np.uint8]:

@@ -25,10 +25,10 @@ from retrieval.service.wire import (
     Modality,
     Problem,
     Row,
+    SearchOptions,
     SearchRequest,
     SearchResponse,
 )
-from retrieval.service.wire import Query as SearchQuery
 
 __all__ = ["answer_json", "router"]
 
@@ -101,10 +101,7 @@ async def search_image(
     if not data:
         raise BadInput("the body is empty: send an image file's bytes")
     with metrics.stage("search"):
-        # Only what checks the limits needs a query; the image itself is not sent through base64.
-        answer = await service.search_images(
-            [data], SearchRequest(queries=[SearchQuery(image="")], modality=modality, k=k)
-        )
+        answer = await service.search_images([data], SearchOptions(modality=modality, k=k))
     return _json(answer_json(answer, metrics))
 
 

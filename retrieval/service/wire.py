@@ -25,6 +25,7 @@ __all__ = [
     "QueryResult",
     "Row",
     "RulesItem",
+    "SearchOptions",
     "SearchRequest",
     "SearchResponse",
 ]
@@ -89,10 +90,9 @@ class Filters(Strict):
     exclude: Annotated[list[RowId], Field(max_length=100_000)] = Field([], description="row ids not to return")
 
 
-class SearchRequest(Strict):
-    """Queries that are answered together."""
+class SearchOptions(Strict):
+    """What is asked for, whatever the queries are."""
 
-    queries: Annotated[list[Query], Field(min_length=1)]
     modality: Modality = Field("image", description="what is searched: images or captions")
     k: Annotated[int, Field(ge=1)] = 10
     filters: Filters = Filters()
@@ -103,6 +103,12 @@ class SearchRequest(Strict):
     mark_duplicates: Cosine | None = Field(
         None, description=f"list for each result its near-duplicates among the results, from this cosine ({SAME_IMAGE})"
     )
+
+
+class SearchRequest(SearchOptions):
+    """Queries that are answered together."""
+
+    queries: Annotated[list[Query], Field(min_length=1)]
 
 
 class Row(BaseModel):
