@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -20,9 +21,9 @@ import numpy.typing as npt
 
 from index.errors import BadInput, StoreInvalid
 from index.exact import exact_top_k
-from index.files import exists, join, open_file, write_atomic
+from index.files import exists, join, open_file, sha256_file, write_atomic
 from index.index_manifest import index_folder, read_index_manifest
-from index.search_index import open_index
+from index.search_index import HnswIndex, has_index, open_index
 from index.store import EmbeddingStore, Modality
 from mining.anchors import Minable
 from mining.mining import MapItems, Mining
@@ -95,15 +96,14 @@ def nearest(
     compared. StoreInvalid, with what to run, when there is an index that no longer fits the store.
     """
     store = minable.store
-    graphs = _graph_shards(store, modality) if minable.chosen is None else None
+    index = _index(store, modality) if minable.chosen is None else None
     shards: list[tuple[int | None, int, int, int]]
-    if graphs is not None:
-        ef_search, finds = _enough(mine, store, modality, anchors, k)
-        shards = [(number, ef_search, 0, 0) for number in graphs]
-        how = (
-            f"{modality} neighbours came from the {modality} index ({len(graphs)} shard{'s' * (len(graphs) != 1)}) at "
-            f"efSearch {ef_search}, which {finds}"
-        )
+    if index is not None:
+        ef_search, finds = _enough(mine, index, anchors, k)
+        manifest = read_index_manifest(index_folder(store, modality))
+        shards = [(each.number, ef_search, 0, 0) for each in (manifest.shards if manifest else ()) if each.indexed]
+        count = f"{len(shards)} shard{'s' * (len(shards) != 1)}"
+        how = f"{modality} neighbours came from the {modality} index ({count}) at efSearch {ef_search}, which {finds}"
     else:
         starts = range(0, minable.count, SCAN_ROWS)
         shards = [(None, 0, start, min(start + SCAN_ROWS, minable.count)) for start in starts]
@@ -129,7 +129,7 @@ def nearest(
             f"{modality}_{part:04d}",
             modality,
             tuple(f"{modality}_{number:04d}_{part:04d}" for number in range(len(shards))),
-            graphs is None,
+            index is None,
             first,
             last,
             k,
@@ -152,7 +152,7 @@ def search_item(item: NearItem, mine: Mining) -> int:
     anchors = _read_array(mine, f"{item.modality}_anchors.npy")[item.first : item.last]
     queries = store.gather(item.modality, anchors).astype(np.float32)
     if item.shard is not None:
-        index = open_index(store, item.modality, shards=[item.shard])
+        index = _opened(str(store.path), item.modality, item.shard, _stamp(store, item.modality))
         scores, ids = index.search(queries, item.k + 1, item.ef_search)
     else:
         chosen = _read_array(mine, "chosen.npy") if mine.config.selection is not None else None
@@ -204,25 +204,33 @@ def similarities(store: EmbeddingStore, modality: Modality, pairs: RowIds) -> Fl
     return found
 
 
-def _graph_shards(store: EmbeddingStore, modality: Modality) -> list[int] | None:
-    """Numbers of the index's shards; None where there is no index. StoreInvalid when it does not fit the store."""
-    manifest = read_index_manifest(index_folder(store, modality))
-    if manifest is None:
-        if modality == "text" and not store.has_text:
-            raise BadInput(f"{store.path}: has no text embeddings; embed with captions, or leave this strategy out")
-        return None
-    open_index(store, modality)
-    return [shard.number for shard in manifest.shards]
+def _index(store: EmbeddingStore, modality: Modality) -> HnswIndex | None:
+    """The store's index; None where it has none. StoreInvalid when it does not fit the store."""
+    if modality == "text" and not store.has_text:
+        raise BadInput(f"{store.path}: has no text embeddings; embed with captions, or leave this strategy out")
+    return open_index(store, modality) if has_index(store, modality) else None
 
 
-def _enough(mine: Mining, store: EmbeddingStore, modality: Modality, anchors: RowIds, k: int) -> tuple[int, str]:
+@lru_cache(maxsize=1)
+def _opened(store: str, modality: Modality, shard: int, stamp: str) -> HnswIndex:
+    """One shard's graph, kept from item to item of a worker: opening checks it against the store, which takes a while.
+
+    stamp: what changes when the index is built again.
+    """
+    return open_index(EmbeddingStore.open(store), modality, shards=[shard])
+
+
+def _stamp(store: EmbeddingStore, modality: Modality) -> str:
+    return sha256_file(join(str(index_folder(store, modality)), "index.json"))
+
+
+def _enough(mine: Mining, index: HnswIndex, anchors: RowIds, k: int) -> tuple[int, str]:
     """The least efSearch that finds enough for these anchors, and a sentence's end that says how much."""
-    index = open_index(store, modality)
     most = max(index.ef_search, 2 * k)
     if not len(anchors):
         return most, "is the index's own"
     tried = anchors[np.sort(mine.random("efSearch").choice(len(anchors), min(TRIED, len(anchors)), replace=False))]
-    queries = store.gather(modality, tried).astype(np.float32)
+    queries = index.store.gather(index.modality, tried).astype(np.float32)
     known = index.search(queries, k + 1, most)[0][:, -1]
     for ef_search in sorted({k + 1, *EF_SEARCH}):
         if not k < ef_search < most:
