@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from index.errors import MissingDependency
 from mining.left_out import LeftOut
 from tests.mining.sets import write_sets
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
@@ -50,6 +52,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
+
+
+def test_without_the_package_the_install_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingDependency, match=r"to_datasets\(\) needs datasets.*pip install '.\[datasets\]'"):
+        write_sets(tmp_path, [[0, 1]]).to_datasets()
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -8,6 +8,7 @@ import pytest
 from index.errors import BadInput
 from mining import ImageSets, write_sets
 from mining.write_sets import ImageSetsWriter, members_table, set_ids, write_image_sets
+from retrieval.selection import describe_store
 from tests.mining.sets import many_pairs, sets_table
 from tests.mining.sets import write_sets as write
 from tests.retrieval.stores import forget, make_store, random_unit
@@ -42,6 +43,15 @@ def test_the_same_sets_give_the_same_bytes_in_whatever_pieces_they_come(
     assert [part["rows"] for part in opened.manifest["parts"]] == [1_000, 1_000, 300]
     assert (opened.manifest["sets"], opened.manifest["members"], opened.manifest["seed"]) == (2_300, 4_600, 3)
     assert [list(each.rows) for each in opened] == rows
+
+
+def test_sets_may_lie_in_an_object_store(tmp_path: Path) -> None:
+    store = make_store(tmp_path, random_unit(12))
+    sets = sets_table([[0, 1], [2, 3]])
+    fields = {"store": describe_store(store, "memory://bucket/pairs")}
+    written = write_image_sets("memory://bucket/pairs", sets, members_table(store, sets), fields)
+    assert [each.rows for each in written] == [(0, 1), (2, 3)]
+    assert [sample["set_id"] for sample in written.torch_stream(seed=None)] == ["0_1", "2_3"]
 
 
 def test_no_sets_at_all_are_a_complete_folder(tmp_path: Path) -> None:
