@@ -10,23 +10,28 @@ recall contract is measured with, so a small sample says which efSearch is enoug
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from index.errors import BadInput, StoreInvalid
-from index.exact import exact_top_k
-from index.files import exists, join, open_file, sha256_file, write_atomic
+from index.errors import BadInput
 from index.index_manifest import index_folder, read_index_manifest
 from index.search_index import HnswIndex, has_index, open_index
 from index.store import EmbeddingStore, Modality
 from mining.anchors import Minable
 from mining.mining import MapItems, Mining
+from mining.near_items import (
+    MergeGroup,
+    MergeItem,
+    NearItem,
+    merge_group,
+    read_answers,
+    search_item,
+    similarities,
+    write_array,
+)
 
 __all__ = ["Nearest", "nearest", "similarities"]
 
@@ -38,9 +43,8 @@ Floats = npt.NDArray[np.float32]
 CHUNK_ANCHORS = 8_192
 # Rows of one exact item: 2 million x 512 fp16 are 2 GB read once for a chunk of anchors.
 SCAN_ROWS = 2_000_000
-# Row-anchor pairs whose vectors are gathered at once: 32 MB of fp16 at 512 dimensions.
-_PAIRS = 32_768
-_BLOCK_ROWS = 65_536
+# Chunks merged as one item.
+MERGED_CHUNKS = 8
 # efSearch is the least of these that finds ENOUGH of what the contract's finds, for TRIED of the anchors. On 200,000 x
 # 512 vectors as CLIP's lie (contract: 192), 16 found 0.97 of the true 10 nearest, at 7 times the speed.
 EF_SEARCH = (16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -57,34 +61,6 @@ class Nearest:
     ids: RowIds
     similarity: Floats
     how: str
-
-
-@dataclass(frozen=True)
-class NearItem:
-    """One shard (of a graph, or rows start .. stop - 1 of what may be mined) for the anchors first .. last - 1."""
-
-    name: str
-    modality: Modality
-    shard: int | None
-    ef_search: int
-    start: int
-    stop: int
-    first: int
-    last: int
-    k: int
-
-
-@dataclass(frozen=True)
-class MergeItem:
-    """The answers of all shards for one chunk of anchors."""
-
-    name: str
-    modality: Modality
-    shards: tuple[str, ...]
-    scanned: bool
-    first: int
-    last: int
-    k: int
 
 
 def nearest(
@@ -113,9 +89,9 @@ def nearest(
             else f"the store has no {modality} index, which `clipmine index {store.path} --modality {modality}` builds"
         )
         how = f"{modality} neighbours came from an exact scan: {why}"
-    _write_array(mine, f"{modality}_anchors.npy", anchors)
+    write_array(mine, f"{modality}_anchors.npy", anchors)
     if minable.chosen is not None:
-        _write_array(mine, "chosen.npy", minable.chosen)
+        write_array(mine, "chosen.npy", minable.chosen)
     bounds = [*range(0, len(anchors), CHUNK_ANCHORS), len(anchors)]
     chunks = [(first, last) for first, last in pairwise(bounds) if last > first]
     searched = [
@@ -124,7 +100,7 @@ def nearest(
         for part, (first, last) in enumerate(chunks)
     ]
     map_items(search_item, searched, f"mine {mine.strategy}: {modality} neighbours")
-    merged = [
+    merges = [
         MergeItem(
             f"{modality}_{part:04d}",
             modality,
@@ -136,72 +112,15 @@ def nearest(
         )
         for part, (first, last) in enumerate(chunks)
     ]
-    map_items(merge_item, merged, f"mine {mine.strategy}: merge {modality} neighbours")
-    found = [_read_answers(mine, f"merged_{item.name}.npz") for item in merged]
+    groups = [
+        MergeGroup(merges[start].name, tuple(merges[start : start + MERGED_CHUNKS]))
+        for start in range(0, len(merges), MERGED_CHUNKS)
+    ]
+    map_items(merge_group, groups, f"mine {mine.strategy}: merge {modality} neighbours")
+    found = [read_answers(mine, f"merged_{item.name}.npz") for item in merges]
     ids = np.concatenate([np.empty((0, k), np.int64), *(ids for ids, _ in found)])
     similarity = np.concatenate([np.empty((0, k), np.float32), *(scores for _, scores in found)])
     return Nearest(anchors, ids, similarity, how)
-
-
-def search_item(item: NearItem, mine: Mining) -> int:
-    """Answer a chunk of anchors from one shard; returns how many."""
-    target = f"near_{item.name}.npz"
-    if exists(join(mine.folder, target)):
-        return item.last - item.first
-    store = mine.open_store()
-    anchors = _read_array(mine, f"{item.modality}_anchors.npy")[item.first : item.last]
-    queries = store.gather(item.modality, anchors).astype(np.float32)
-    if item.shard is not None:
-        index = _opened(str(store.path), item.modality, item.shard, _stamp(store, item.modality))
-        scores, ids = index.search(queries, item.k + 1, item.ef_search)
-    else:
-        chosen = _read_array(mine, "chosen.npy") if mine.config.selection is not None else None
-        scores, ids = _scan(Minable(store, chosen), item, queries)
-    _write_answers(mine, target, ids, scores)
-    return item.last - item.first
-
-
-def merge_item(item: MergeItem, mine: Mining) -> int:
-    """The k best of all shards' answers, without the anchor itself; returns for how many anchors."""
-    target = f"merged_{item.name}.npz"
-    if exists(join(mine.folder, target)):
-        return item.last - item.first
-    store = mine.open_store()
-    anchors = _read_array(mine, f"{item.modality}_anchors.npy")[item.first : item.last]
-    found = [_read_answers(mine, f"near_{name}.npz") for name in item.shards]
-    ids = np.concatenate([ids for ids, _ in found], axis=1)
-    scores = np.concatenate([scores for _, scores in found], axis=1)
-    ids[ids == anchors[:, None]] = -1
-    scores[ids < 0] = -np.inf
-    best = np.argsort(-scores, axis=1, kind="stable")[:, : item.k]
-    ids = np.take_along_axis(ids, best, axis=1)
-    exact = np.take_along_axis(scores, best, axis=1)
-    if item.scanned:  # a matrix product's last bits depend on its batch
-        known = ids >= 0
-        pairs = np.stack([np.broadcast_to(anchors[:, None], ids.shape)[known], ids[known]], axis=1)
-        exact[known] = similarities(store, item.modality, pairs)
-    # Falling similarity, of equal ones the smaller row first.
-    order = np.lexsort((ids, -exact), axis=1)
-    ids, exact = np.take_along_axis(ids, order, axis=1), np.take_along_axis(exact, order, axis=1)
-    missing = item.k - ids.shape[1]
-    if missing > 0:
-        ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=-1)
-        exact = np.pad(exact, ((0, 0), (0, missing)), constant_values=-np.inf)
-    _write_answers(mine, target, ids, exact)
-    return item.last - item.first
-
-
-def similarities(store: EmbeddingStore, modality: Modality, pairs: RowIds) -> Floats:
-    """float32 [n]: the cosine of each pair [n, 2] of rows, to the bit the same wherever and however it is asked."""
-    found = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), _PAIRS):
-        some = pairs[start : start + _PAIRS]
-        rows, back = np.unique(some, return_inverse=True)
-        vectors = store.gather(modality, rows).astype(np.float32)
-        left, right = np.asarray(back).reshape(some.shape).T
-        # Each sum runs over one row alone, so batch and threads do not matter.
-        found[start : start + _PAIRS] = np.einsum("ij,ij->i", vectors[left], vectors[right])
-    return found
 
 
 def _index(store: EmbeddingStore, modality: Modality) -> HnswIndex | None:
@@ -209,19 +128,6 @@ def _index(store: EmbeddingStore, modality: Modality) -> HnswIndex | None:
     if modality == "text" and not store.has_text:
         raise BadInput(f"{store.path}: has no text embeddings; embed with captions, or leave this strategy out")
     return open_index(store, modality) if has_index(store, modality) else None
-
-
-@lru_cache(maxsize=1)
-def _opened(store: str, modality: Modality, shard: int, stamp: str) -> HnswIndex:
-    """One shard's graph, kept from item to item of a worker: opening checks it against the store, which takes a while.
-
-    stamp: what changes when the index is built again.
-    """
-    return open_index(EmbeddingStore.open(store), modality, shards=[shard])
-
-
-def _stamp(store: EmbeddingStore, modality: Modality) -> str:
-    return sha256_file(join(str(index_folder(store, modality)), "index.json"))
 
 
 def _enough(mine: Mining, index: HnswIndex, anchors: RowIds, k: int) -> tuple[int, str]:
@@ -241,50 +147,3 @@ def _enough(mine: Mining, index: HnswIndex, anchors: RowIds, k: int) -> tuple[in
         if share >= ENOUGH:
             return ef_search, f"finds {share:.3f} of what {most} finds for {len(tried)} of the rows"
     return most, f"is the least that finds {ENOUGH} of the nearest"
-
-
-def _scan(minable: Minable, item: NearItem, queries: Floats) -> tuple[Floats, RowIds]:
-    from retrieval.scan import settle_near_ties
-
-    store, chosen = minable.store, minable.chosen
-    if chosen is None:
-        blocks: Any = store.blocks(item.modality, _BLOCK_ROWS, item.start, item.stop)
-    else:
-        starts = range(item.start, item.stop, _BLOCK_ROWS)
-        blocks = (
-            (start, store.gather(item.modality, chosen[start : min(start + _BLOCK_ROWS, item.stop)]))
-            for start in starts
-        )
-    # A few more than asked, so that rows too near to rank the last one can trade places with it.
-    keep = min(item.k + 1 + 16, item.stop - item.start)
-    scores, ids = exact_top_k(blocks, queries, keep)
-    if chosen is not None:
-        ids = np.where(ids >= 0, chosen[np.maximum(ids, 0)], -1)
-    settle_near_ties(store, item.modality, queries, scores, ids)
-    return scores[:, : item.k + 1], ids[:, : item.k + 1]
-
-
-def _write_array(mine: Mining, name: str, array: RowIds) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    write_atomic(join(mine.folder, name), buffer.getvalue())
-
-
-def _read_array(mine: Mining, name: str) -> RowIds:
-    with open_file(join(mine.folder, name)) as stream:
-        array: RowIds = np.load(stream, allow_pickle=False)
-    return array
-
-
-def _write_answers(mine: Mining, name: str, ids: RowIds, scores: Floats) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, ids=ids, scores=scores)
-    write_atomic(join(mine.folder, name), buffer.getvalue())
-
-
-def _read_answers(mine: Mining, name: str) -> tuple[RowIds, Floats]:
-    try:
-        with open_file(join(mine.folder, name)) as stream, np.load(stream, allow_pickle=False) as arrays:
-            return arrays["ids"], arrays["scores"]
-    except (ValueError, OSError) as error:
-        raise StoreInvalid(f"{join(mine.folder, name)}: is damaged; delete {mine.folder} and mine again") from error
