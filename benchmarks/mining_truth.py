@@ -145,7 +145,7 @@ def figures_of(name: str, found: dict[str, list[Truth]], sets: ImageSets, types:
         "place": share([truth.same_place for truth in truths]),
         "axes": round(mean_axes(truths), 2),
         "near_duplicates": share([truth.one_picture for truth in truths]),
-        "level_balance": round(level_balance(summary["levels"]), 2),
+        "level_balance": round(level_balance(summary["levels"], summary["supply"]), 2),
     }
 
 

@@ -62,13 +62,26 @@ def _nouns_hold(truth: Truth) -> bool:
     return all(noun in words for words in map(scene_words, truth.scenes) for noun in truth.each.shared_nouns or ())
 
 
+_LIGHT_NOUNS = {
+    "day": {"day", "daylight", "daytime", "light"},
+    "dusk": {"dusk", "evening", "sunset", "light"},
+    "night": {"night", "dark", "darkness"},
+    "overcast": {"day", "sky", "cloud"},
+}
+
+
 def scene_words(scene: Scene) -> frozenset[str]:
     """All nouns that are true of a scene: its types, their synonyms, kinds and parts, and the words of its place."""
     catalog = load_catalog()
-    found = set(scene.place.split()) | set(re.findall(r"[a-z]+", catalog.places[scene.place].phrase)) | {scene.place}
+    found = (
+        _LIGHT_NOUNS[scene.light]
+        | set(scene.place.split())
+        | set(re.findall(r"[a-z]+", catalog.places[scene.place].phrase))
+        | {scene.place}
+    )
     for thing in scene.objects:
         kind = catalog.types[thing.type]
-        for name in (kind.name, *kind.synonyms, *kind.path, kind.part or ""):
+        for name in (kind.name, *kind.synonyms, *kind.path, kind.part or "", (kind.part or "").removesuffix("s")):
             found |= {name, *name.split()}
         if thing.entity:
             found |= {thing.entity.lower()}
@@ -127,9 +140,11 @@ CLAIMS: dict[str, tuple[str, Callable[[Truth], bool]]] = {
 }
 
 
-def level_balance(levels: dict[str, int]) -> float:
-    """The rarest level's sets over an equal share: 1 where all levels have as many."""
-    return min(levels.values()) * len(levels) / sum(levels.values()) if levels else 0.0
+def level_balance(levels: dict[str, int], supply: dict[str, int]) -> float:
+    """The rarest level's sets over the commonest's, among levels with enough proposals for an equal share."""
+    share = sum(levels.values()) / max(1, len(supply))
+    enough = [levels.get(level, 0) for level, proposed in supply.items() if proposed >= share]
+    return min(enough) / max(enough) if enough and max(enough) else 0.0
 
 
 def subjects_reached(truths: Sequence[Truth], all_types: frozenset[str]) -> float:

@@ -50,7 +50,7 @@ class StrategySummary:
     """What became of one strategy's proposals: proposed = made + sum(dropped.values()) + spare.
 
     wanted: its quota. considered, left_out: what the strategy looked at, and left out itself, by reason. levels: sets
-    made by level. notes: sentences; measured: numbers it took from the store.
+    made by level; supply: proposed by level. notes: sentences; measured: numbers it took from the store.
     """
 
     strategy: str
@@ -63,6 +63,7 @@ class StrategySummary:
     considered: int
     left_out: dict[str, int]
     levels: dict[str, int]
+    supply: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     measured: dict[str, float] = field(default_factory=dict)
 
@@ -174,8 +175,7 @@ def _summary(
     own = sets.strategy == number
     counts = np.bincount(lost[own & (lost >= 0)], minlength=len(REASONS))
     dropped = {reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count}
-    levels, by_level = np.unique(sets.level[made[sets.strategy[made] == number]], return_counts=True)
-    found = {str(level): int(count) for level, count in zip(levels, by_level, strict=True)}
+    found = _by_level(sets.level[made[sets.strategy[made] == number]])
     notes = list(candidates.notes)
     graded = bool((sets.level[own] != 0).any())
     if config.levels is not None and graded:
@@ -185,16 +185,23 @@ def _summary(
         strategy=mine.strategy,
         share=dict(config.strategies)[mine.strategy],
         wanted=mine.wanted,
-        made=int(by_level.sum()),
+        made=sum(found.values()),
         proposed=proposed,
         dropped=dropped,
-        spare=proposed - int(by_level.sum()) - sum(dropped.values()),
+        spare=proposed - sum(found.values()) - sum(dropped.values()),
         considered=candidates.considered,
         left_out=dict(candidates.dropped),
         levels=found,
+        supply=_by_level(sets.level[own]),
         notes=notes,
         measured=dict(candidates.measured),
     )
+
+
+def _by_level(levels: RowIds) -> dict[str, int]:
+    """How many sets there are at each level."""
+    found, counts = np.unique(levels, return_counts=True)
+    return {str(level): int(count) for level, count in zip(found, counts, strict=True)}
 
 
 def _write(
