@@ -27,11 +27,12 @@ from PIL import Image
 from index.errors import BadInput, ClipmineError
 from index.fingerprint import describe_model
 from index.manifest import hash_json
+from index.model_extensions import Extend, extend_model
 from index.model_spec import CONFIG_NAME, ModelSpec, model_identity, read_model_config, weights_file
 from index.short_texts import can_shorten, groups_by_length, short_text_features
 from index.tokens import Tokenizer
 
-__all__ = ["Encoder", "ModelSpec", "check_model", "default_device", "load_encoder"]
+__all__ = ["Encoder", "ModelSpec", "check_model", "default_device", "load_encoder", "model_config", "open_encoder"]
 
 Pixels = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.float16]
@@ -48,6 +49,7 @@ class Encoder:
         image_size: (height, width) of the pixels the model sees.
         fingerprint: what decides the vectors, see `index.model_spec`.
         preprocess: PIL image -> float32 [3, height, width], open_clip's validation transform.
+        tokenizer: open_clip's own; `tokenize` also says which texts it cut.
         model: the open_clip model itself, in eval mode.
     """
 
@@ -69,6 +71,7 @@ class Encoder:
         self.context_length = int(model.context_length)
         size = preprocess_cfg.size
         self.image_size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
+        self.tokenizer = tokenizer
         self.tokenize = Tokenizer(tokenizer, self.context_length)
         self.fingerprint: dict[str, Any] = {
             **names,
@@ -202,13 +205,30 @@ def load_encoder(spec: ModelSpec, device: str | None = None) -> Encoder:
 @lru_cache(maxsize=2)
 def _load(spec: ModelSpec, identity: str, device: str) -> Encoder:
     """`identity` is there so that a folder whose files have changed is loaded anew."""
+    return open_encoder(spec, device)
+
+
+def model_config(spec: ModelSpec) -> dict[str, Any]:
+    """open_clip's `model_cfg` of a model, with the QuickGELU that its weights were trained with."""
     import open_clip
 
-    name = f"local-dir:{spec.model_dir}" if spec.model_dir is not None else str(spec.name)
+    name = _open_clip_name(spec)
     model_cfg: dict[str, Any] = open_clip.get_model_config(name)
     if spec.pretrained is not None and open_clip.get_pretrained_cfg(name, spec.pretrained).get("quick_gelu", False):
         # The architecture is shared by all tags: openai's ViT-B-32 is QuickGELU, laion2b's is not.
         model_cfg["quick_gelu"] = True
+    return model_cfg
+
+
+def open_encoder(spec: ModelSpec, device: str, extensions: Mapping[str, Extend] | None = None) -> Encoder:
+    """A model of the caller's own, to be changed at will; `load_encoder` gives the one that a process shares.
+
+    `extensions` are taken before installed ones, see `index.model_extensions`. Raises as `load_encoder` does.
+    """
+    import open_clip
+
+    check_model(spec)
+    name, model_cfg = _open_clip_name(spec), model_config(spec)
     with _quietly(), torch.random.fork_rng(devices=[]):
         if spec.random_seed is not None:
             torch.manual_seed(spec.random_seed)
@@ -225,8 +245,11 @@ def _load(spec: ModelSpec, identity: str, device: str) -> Encoder:
                 weights_only=True,
             )
             if spec.model_dir is not None:
+                extend_model(model, spec.model_dir, extensions or {})
                 open_clip.load_checkpoint(model, str(weights_file(spec.model_dir)))
             tokenizer = open_clip.get_tokenizer(name)
+        except ClipmineError:
+            raise
         except Exception as error:
             raise _loading_failed(spec, error) from error
     # A folder's name says nothing of what is in it, and would make a store depend on where the model lies.
@@ -234,6 +257,10 @@ def _load(spec: ModelSpec, identity: str, device: str) -> Encoder:
     if spec.random_seed is not None:
         names["pretrained"] = f"random-{spec.random_seed}"
     return Encoder(model, tokenizer, model_cfg, names, device, spec.precision)
+
+
+def _open_clip_name(spec: ModelSpec) -> str:
+    return f"local-dir:{spec.model_dir}" if spec.model_dir is not None else str(spec.name)
 
 
 def _loading_failed(spec: ModelSpec, error: Exception) -> ClipmineError:

@@ -17,7 +17,15 @@ from typing import Any, Literal
 from index.errors import BadInput, ModelMismatch
 from index.files import sha256_file
 
-__all__ = ["CONFIG_NAME", "ModelSpec", "check_same_model", "model_identity", "read_model_config", "weights_file"]
+__all__ = [
+    "CONFIG_NAME",
+    "ModelSpec",
+    "check_same_model",
+    "model_identity",
+    "read_model_config",
+    "tokenizer_files",
+    "weights_file",
+]
 
 CONFIG_NAME = "open_clip_config.json"
 # open_clip's own order of preference among safetensors (open_clip.factory._find_checkpoint_in_dir).
@@ -151,6 +159,11 @@ def _folder_sha256(model_dir: str) -> str:
     read_model_config(model_dir)
     files = [weights_file(model_dir), *_small_files(model_dir)]
     return _files_sha256(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+def tokenizer_files(model_dir: str) -> list[Path]:
+    """The files of a model folder that its tokenizer is read from; none where open_clip brings it."""
+    return [path for path in _small_files(model_dir) if path.name != CONFIG_NAME]
 
 
 def _small_files(model_dir: str) -> list[Path]:
