@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from index.errors import BadInput
 from mining.layouts import Group
 
 __all__ = ["ImageSet", "Member", "sets_of"]
@@ -78,12 +79,16 @@ class ImageSet:
 
 
 def sets_of(group: Group, places: list[int]) -> Iterator[ImageSet]:
-    """The sets at `places` of a group, in that order."""
+    """The sets at `places` of a group, in that order. BadInput where a set's id does not name its members."""
     rows = group.sets.take(pa.array(places, pa.int64())).to_pylist()
     bounds = [(int(group.starts[place]), int(group.starts[place + 1])) for place in places]
     chosen = [member for first, last in bounds for member in range(first, last)]
     members = iter(group.members.drop_columns("set_id").take(pa.array(chosen, pa.int64())).to_pylist())
     for row, (first, last) in zip(rows, bounds, strict=True):
+        own = tuple(_member(next(members)) for _ in range(first, last))
+        # An id becomes names of files: it is what it should be, or nothing is made of it.
+        if row["set_id"] != "_".join(str(member.row_id) for member in own):
+            raise BadInput(f"set {row['set_id']!r:.100}: its id does not name its members; mine again elsewhere")
         yield ImageSet(
             set_id=row["set_id"],
             strategy=row["strategy"],
@@ -95,7 +100,7 @@ def sets_of(group: Group, places: list[int]) -> Iterator[ImageSet]:
             concept=row["concept"],
             entity=row["entity"],
             reasons=tuple(row["reasons"] or ()),
-            members=tuple(_member(next(members)) for _ in range(first, last)),
+            members=own,
         )
 
 

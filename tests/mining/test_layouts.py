@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from index.errors import BadInput
@@ -104,3 +106,13 @@ def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     path.write_text(json.dumps(manifest))
     with pytest.raises(BadInput, match="leaves its folder"):
         ImageSets.open(path.parent)
+
+
+@pytest.mark.parametrize("set_id", ["../../1", "1_0", "0_2"])
+def test_an_id_that_does_not_name_the_members_is_nothing_to_make_files_of(tmp_path: Path, set_id: str) -> None:
+    sets = write_sets(tmp_path, [[0, 1]])
+    path = Path(sets.path) / "sets/sets_0000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "set_id", pa.array([set_id])), path)
+    with pytest.raises(BadInput, match="its id does not name its members"):
+        ImageSets.open(sets.path)[0]
