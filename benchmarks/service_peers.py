@@ -221,11 +221,11 @@ def import_clip_client() -> Callable[..., Any]:
 
 
 def load(url: str, requests: list[dict[str, str]], clients: int, seconds: float) -> dict[str, float]:
-    """Run `service_peers_load.py` against a service, after two seconds of it that are not counted."""
+    """Run `service_peers_load.py` against a service, after three seconds of it that are not counted."""
     host, port = url.removeprefix("http://").split(":")
     lines = "\n".join(json.dumps(request) for request in requests).encode()
     command = [sys.executable, str(ROOT / "benchmarks" / "service_peers_load.py"), host, port, str(clients)]
-    for duration in (2.0, seconds):
+    for duration in (3.0, seconds):
         done = subprocess.run([*command, str(duration)], input=lines, capture_output=True, check=True)
     answer: dict[str, float] = json.loads(done.stdout)
     return answer
@@ -279,18 +279,18 @@ def running(command: list[str], ready: str, *port_option: str) -> Iterator[tuple
 
 
 def memory_mb(pid: int | str) -> float:
-    """Resident memory of a process, mapped files included."""
+    """What a process has of its own; pages of mapped files are the system's, which takes them back as it likes."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+    return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
 
 def encoder_memory_mb() -> float:
-    """Resident memory of a process that has loaded the encoder and encoded a batch of texts, and does nothing else."""
+    """`memory_mb` of a process that has loaded the encoder and encoded a batch of texts, and does nothing else."""
     code = (
         "from index.encoders import load_encoder; from index.model_spec import ModelSpec; import re, pathlib\n"
         "encoder = load_encoder(ModelSpec('ViT-B-32', random_seed=0), 'cpu')\n"
         "encoder.encode_queries(['a photo of a dog'] * 32)\n"
-        "print(re.search(r'VmRSS:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])"
+        "print(re.search(r'RssAnon:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=ROOT, text=True)
     return int(done.stdout) / 1024

@@ -46,7 +46,9 @@ def run_serve(
     from mining.pages.routes import PAGE, add_pairs
     from retrieval.service.app import create_app
     from retrieval.service.local import LocalBackend
+    from retrieval.service.memory import bound_arenas
 
+    bound_arenas()
     opened = EmbeddingStore.open(store)
     review = open_review(opened, pairs, decisions)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

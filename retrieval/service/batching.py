@@ -20,8 +20,8 @@ from retrieval.service.backend import Overloaded, Unavailable
 
 __all__ = ["Batcher"]
 
-# The longest wait for company, as a share of the call before: what it can cost at most. Without it, 32 clients that
-# send texts fell into batches of 31 and 1 by turns.
+# The longest wait for company, as a share of the longer of the two calls before: what it can cost at most. Without it,
+# 32 clients that send texts fell into batches of 31 and 1 by turns.
 WAIT_SHARE = 0.1
 
 Request = TypeVar("Request")
@@ -63,7 +63,7 @@ class Batcher(Generic[Request, Answer]):
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._lately: deque[int] = deque([0, 0], maxlen=2)  # requests in the two batches before
-        self._took = 0.0  # seconds, the call before
+        self._took: deque[float] = deque([0.0, 0.0], maxlen=2)  # seconds, the two calls before
 
     @property
     def waiting(self) -> int:
@@ -116,14 +116,14 @@ class Batcher(Generic[Request, Answer]):
                 )
             except Exception as error:
                 answers = [error] * len(batch)
-            self._took = loop.time() - began
+            self._took.append(loop.time() - began)
             for waiting, answer in zip(batch, answers, strict=True):
                 _give(waiting.future, answer)
 
     async def _wait_for_company(self) -> None:
         """Wait until as many requests are there as were lately, or not much longer than the wait allows."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + max(self._wait, WAIT_SHARE * self._took)
+        end = loop.time() + max(self._wait, WAIT_SHARE * max(self._took))
         while self._wait and not self._closed and len(self._waiting) < max(self._lately):
             left = end - loop.time()
             if left <= 0:
