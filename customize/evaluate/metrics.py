@@ -1,0 +1,106 @@
+"""The benchmark's metrics: accuracy, mean per class, ROC AUC and 11-point mAP, each of scores and labels, 0 to 1.
+
+ELEVATER (arXiv 2204.08790) names one for each of its 20 sets. Knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import BadInput
+
+__all__ = ["METRICS", "accuracy", "eleven_point_map", "mean_per_class", "roc_auc", "score", "top_k"]
+
+Scores = npt.NDArray[np.float32]
+Labels = Sequence[tuple[int, ...]]
+
+
+def accuracy(scores: Scores, labels: Labels) -> float:
+    """Share of images whose best class is theirs. scores float32 [n, c]."""
+    return top_k(scores, labels, 1)
+
+
+def top_k(scores: Scores, labels: Labels, k: int) -> float:
+    """Share of images whose class is among their k best."""
+    truth = _one_each(labels)
+    # A class is among the k best when fewer than k others score higher; on a tie the lower number goes first.
+    own = np.take_along_axis(scores, truth[:, None], 1)
+    earlier = (scores == own) & (np.arange(scores.shape[1]) < truth[:, None])
+    return float((((scores > own) | earlier).sum(1) < k).mean())
+
+
+def mean_per_class(scores: Scores, labels: Labels) -> float:
+    """Accuracy of each class with images, averaged (balanced accuracy)."""
+    truth = _one_each(labels)
+    right = scores.argmax(1) == truth
+    return float(np.mean([right[truth == number].mean() for number in np.unique(truth)]))
+
+
+def roc_auc(scores: Scores, labels: Labels) -> float:
+    """Area under the ROC curve of class 1 against class 0: P(a positive scores above a negative), ties half.
+
+    Of two-class scores [n, 2], taken as the probability of class 1.
+    """
+    if scores.shape[1] != 2:
+        raise BadInput(f"roc_auc is for two classes, this task has {scores.shape[1]}; choose another metric")
+    truth = _one_each(labels)
+    positives = int(truth.sum())
+    if positives in (0, len(truth)):
+        raise BadInput("roc_auc needs images of both classes; the evaluation set has one")
+    _, place, counts = np.unique(scores[:, 1] - scores[:, 0], return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    above = ranks[truth == 1].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * (len(truth) - positives)))
+
+
+def eleven_point_map(scores: Scores, labels: Labels) -> float:
+    """PASCAL VOC 2007's mean average precision: best precision at recall >= 0, 0.1, ... 1, averaged over classes.
+
+    Classes without images are left out of the mean.
+    """
+    positive = np.zeros(scores.shape, bool)
+    for row, several in enumerate(labels):
+        positive[row, list(several)] = True
+    found = []
+    for number in range(scores.shape[1]):
+        total = int(positive[:, number].sum())
+        if not total:
+            continue
+        order = np.argsort(-scores[:, number], kind="stable")
+        hits = np.cumsum(positive[order, number])
+        precision, recall = hits / np.arange(1, len(hits) + 1), hits / total
+        best = np.maximum.accumulate(precision[::-1])[::-1]
+        # Recall grows, so the best precision from the first row on that reaches a level is what counts.
+        steps = np.searchsorted(recall, np.arange(11) / 10 - 1e-12)
+        found.append(best[steps].mean())
+    if not found:
+        raise BadInput("no image has a label; 11point_mAP needs some")
+    return float(np.mean(found))
+
+
+METRICS: dict[str, Callable[[Scores, Labels], float]] = {
+    "accuracy": accuracy,
+    "mean-per-class": mean_per_class,
+    "roc_auc": roc_auc,
+    "11point_mAP": eleven_point_map,
+}
+
+
+def score(metric: str, scores: Scores, labels: Labels) -> float:
+    """The named metric; BadInput lists the names."""
+    if metric not in METRICS:
+        raise BadInput(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
+    return METRICS[metric](scores, labels)
+
+
+def _one_each(labels: Labels) -> npt.NDArray[np.int64]:
+    strange = next((row for row, several in enumerate(labels) if len(several) != 1), None)
+    if strange is not None:
+        raise BadInput(
+            f"image number {strange + 1} has {len(labels[strange])} labels where this metric needs one; "
+            "11point_mAP is the metric of multi-label sets"
+        )
+    return np.array([several[0] for several in labels], np.int64)
