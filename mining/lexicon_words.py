@@ -35,7 +35,7 @@ CONJUNCTIONS = _words(
 PREPOSITIONS = _words(
     """about above across after against along alongside amid amidst among amongst around at atop before behind below
     beneath beside besides between beyond by down during except for from in inside into like near next of off on
-    onto out outside over past per round since through throughout till to toward towards under underneath until up
+    onto out outside over past per since through throughout till to toward towards under underneath until up
     upon upside via with within without aboard opposite w/ amoung infront versus vs"""
 )
 ADVERBS = _words(

@@ -19,7 +19,8 @@ from mining.bands import hash_rows
 from mining.mining import MapItems, Mining
 from mining.noun_paths import path_keys
 from mining.noun_sets import LARGEST_SHARE, NounSets, save_array
-from mining.noun_tables import best_per_level, pad_sets, shared_counts
+from mining.noun_tables import best_per_level, first_of_each_caption, pad_sets, shared_counts
+from mining.slots import SLOT_BITS, SlotRange, pack_slots, sort_by_slot
 
 __all__ = ["Join", "Joined", "join_nouns"]
 
@@ -31,12 +32,6 @@ Keys = npt.NDArray[np.uint64]
 LIGHT_LIST = 256
 # Sets of one key that are compared all with all: 8 million pairs, half a second.
 LONGEST_LIST = 4_096
-# Keys of one task: 262,144 listed sets take 60 MB with their nouns.
-TASK_KEYS = 1 << 18
-# Slots of keys, so many that one holds few keys: what a task holds is cut to size by whole slots.
-SLOT_BITS = 16
-# Tasks at most, as each reads a slice of every item's keys.
-MOST_TASKS = 4_096
 # Pairs compared at a time: 100 MB.
 PAIRS_AT_ONCE = 1 << 20
 # Sets whose keys are made at a time.
@@ -67,13 +62,10 @@ class KeysItem:
 
 @dataclass(frozen=True)
 class ListsItem:
-    """The slots first .. last - 1, of which group `group` of `groups` (by seeded hash) is joined."""
+    """The slots that one task joins."""
 
     number: int
-    first: int
-    last: int
-    group: int
-    groups: int
+    slots: SlotRange
     join: Join
 
 
@@ -142,11 +134,10 @@ def write_keys(item: KeysItem, mine: Mining) -> int:
         found_keys.append(keys)
         found_places.append(some[owners])
     keys, positions = np.concatenate(found_keys), np.concatenate(found_places) + sets.starts[item.number]
-    slot = (keys >> np.uint64(64 - SLOT_BITS)).astype(np.int64)
-    order = np.argsort(slot, kind="stable")
+    order, begins = sort_by_slot(keys)
     save_array(_keys_file(mine, item.join, "keys", item.number), keys[order])
     save_array(_keys_file(mine, item.join, "sets", item.number), positions[order])
-    save_array(last_file, np.searchsorted(slot[order], np.arange((1 << SLOT_BITS) + 1)).astype(np.int32))
+    save_array(last_file, begins)
     return item.number
 
 
@@ -162,7 +153,7 @@ def join_task(item: ListsItem, mine: Mining) -> TaskCounts:
     order = np.lexsort((hashes[local], keys))
     keys, local = keys[order], local[order]
     captions = sets.take("captions", unique).astype(np.uint64)
-    first = _first_of_each_caption(keys, captions[local])
+    first = first_of_each_caption(keys, captions[local])
     same_caption = int(len(first) - first.sum())
     keys, local = keys[first], local[first]
     ends, lost = _list_ends(keys)
@@ -192,58 +183,30 @@ def join_task(item: ListsItem, mine: Mining) -> TaskCounts:
 
 
 def _pack(mine: Mining, sets: NounSets, keys: list[KeysItem], wanted: Join) -> tuple[list[ListsItem], int]:
-    """Slots as tasks of bounded size; a slot beyond it (one key of a great part of the captions) is cut in groups.
-
-    Returns the tasks and how many pairs the cuts keep from being compared, at most.
-    """
-    slots = 1 << SLOT_BITS
-    sizes = np.zeros(slots, np.int64)
+    """Slots as tasks of bounded size, and how many pairs the cuts of great slots keep from being compared, at most."""
+    sizes = np.zeros(1 << SLOT_BITS, np.int64)
     for item in keys:
         sizes += np.diff(np.load(local_path(_keys_file(mine, wanted, "slots", item.number))))
-    # A tenth, so that groups drawn by hash stay under an eighth.
-    most = max(1, min(sets.count // (LARGEST_SHARE + 2), max(TASK_KEYS, int(sizes.sum()) // MOST_TASKS)))
-    tasks: list[ListsItem] = []
-    first, held, lost = 0, 0, 0
-    for slot in range(slots + 1):
-        size = int(sizes[slot]) if slot < slots else most + 1
-        if held + size > most and slot > first:
-            if held:
-                tasks.append(ListsItem(len(tasks), first, slot, 0, 1, wanted))
-            first, held = slot, 0
-        if slot < slots and size > most:
-            groups = -(-size // most)
-            lost += size * size // 2 * (groups - 1) // groups
-            tasks += [ListsItem(len(tasks) + group, slot, slot + 1, group, groups, wanted) for group in range(groups)]
-            first, held = slot + 1, 0
-        else:
-            held += size
-    return tasks, lost
+    ranges = pack_slots(sizes, sets.count)
+    tasks = [ListsItem(number, slots, wanted) for number, slots in enumerate(ranges)]
+    return tasks, sum(slots.lost for slots in ranges if slots.group == 0)
 
 
 def _read_lists(item: ListsItem, mine: Mining, sets: NounSets) -> tuple[Keys, Ints]:
     keys, positions = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for number in range(sets.items):
         slots = np.load(local_path(_keys_file(mine, item.join, "slots", number)), mmap_mode="r")
-        begin, end = int(slots[item.first]), int(slots[item.last])
+        begin, end = int(slots[item.slots.first]), int(slots[item.slots.last])
         if end == begin:
             continue
         some_keys = np.load(local_path(_keys_file(mine, item.join, "keys", number)), mmap_mode="r")[begin:end]
         some = np.load(local_path(_keys_file(mine, item.join, "sets", number)), mmap_mode="r")[begin:end]
-        if item.groups > 1:
-            mine_too = hash_rows(some[:, None], mine.config.seed + 2) % np.uint64(item.groups) == np.uint64(item.group)
-            some_keys, some = some_keys[mine_too], some[mine_too]
+        if item.slots.groups > 1:
+            own = item.slots.of_group(some, mine.config.seed)
+            some_keys, some = some_keys[own], some[own]
         keys.append(np.asarray(some_keys))
         positions.append(np.asarray(some))
     return np.concatenate(keys), np.concatenate(positions)
-
-
-def _first_of_each_caption(keys: Keys, captions: Keys) -> npt.NDArray[np.bool_]:
-    """Which entries are the first of their caption under their key: one text on a thousand images counts once."""
-    order = np.lexsort((np.arange(len(keys)), captions, keys))
-    repeated = (keys[order][1:] == keys[order][:-1]) & (captions[order][1:] == captions[order][:-1])
-    first = np.ones(len(keys), np.bool_)
-    first[order[1:][repeated]] = False
-    return first
 
 
 def _list_ends(keys: Keys) -> tuple[Ints, int]:

@@ -24,7 +24,7 @@ from mining.anchors import minable_rows
 from mining.mining import MapItems, Mining
 from mining.nouns import noun_extractor
 
-__all__ = ["EXACT_BITS", "NounSets", "RowSlice", "make_noun_sets", "row_slices", "save_array"]
+__all__ = ["EXACT_BITS", "NounSets", "RowSlice", "captions_of", "make_noun_sets", "row_slices", "save_array"]
 
 Ints = npt.NDArray[np.int64]
 Ranks = npt.NDArray[np.int32]
@@ -73,7 +73,8 @@ def extract_item(item: RowSlice, mine: Mining) -> int:
         return item.number
     store = mine.open_store()
     rows = minable_rows(mine, store).rows(item.start, item.stop)
-    texts = _captions(store.metadata(rows, ["caption", "captions"]), mine.config.captions)
+    lists = captions_of(store.metadata(rows, ["caption", "captions"]), mine.config.captions)
+    texts = ["\n".join(each) for each in lists]
     nouns = pa.array(noun_extractor(mine.config.nouns)(texts), pa.list_(pa.string()))
     hashes = [int.from_bytes(hashlib.blake2b(_same(text), digest_size=8).digest(), "little") for text in texts]
     counted = pc.value_counts(nouns.flatten())
@@ -196,17 +197,17 @@ def _vocabulary(folder: str) -> pa.Table:
     return pq.read_table(local_path(join(folder, "nouns", "vocabulary.parquet")))
 
 
-def _captions(table: pa.Table, which: str) -> list[str | None]:
+def captions_of(table: pa.Table, which: str) -> list[list[str]]:
+    """Each row's texts, from its columns caption and captions: the embedded `caption`, or `all` different ones."""
     captions: list[str | None] = table["caption"].to_pylist()
     if which == "caption":
-        return captions
-    lists = table["captions"].to_pylist()
-    pairs = zip(captions, lists, strict=True)
-    return ["\n".join(dict.fromkeys(filter(None, [one, *(many or [])]))) for one, many in pairs]
+        return [[one] if one else [] for one in captions]
+    pairs = zip(captions, table["captions"].to_pylist(), strict=True)
+    return [list(dict.fromkeys(filter(None, [one, *(many or [])]))) for one, many in pairs]
 
 
-def _same(text: str | None) -> bytes:
-    return " ".join((text or "").casefold().split()).encode(errors="surrogatepass")
+def _same(text: str) -> bytes:
+    return " ".join(text.casefold().split()).encode(errors="surrogatepass")
 
 
 def _file(folder: str, name: str, number: int, ending: str) -> str:

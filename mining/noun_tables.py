@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from mining.bands import hash_rows, rank_in_groups
 
-__all__ = ["best_per_level", "pad_sets", "shared_counts", "shared_mask"]
+__all__ = ["best_per_level", "first_of_each_caption", "pad_sets", "shared_counts", "shared_mask"]
 
 Ints = npt.NDArray[np.int64]
 Ranks = npt.NDArray[np.int32]
+Keys = npt.NDArray[np.uint64]
 
 # Pairs compared noun by noun at a time: 65,536 x 20 x 20 comparisons are 26 MB.
 _AT_ONCE = 1 << 16
@@ -58,3 +59,12 @@ def best_per_level(pairs: Ints, most: int, seed: int, weights: npt.NDArray[np.fl
     order = np.lexsort((pairs[:, 1], pairs[:, 0], chance, pairs[:, 2]))
     kept: Ints = np.sort(order[rank_in_groups(pairs[order, 2]) < most]).astype(np.int64)
     return kept
+
+
+def first_of_each_caption(keys: Keys, captions: Keys) -> npt.NDArray[np.bool_]:
+    """Which entries are the first of their caption under their key: one text on a thousand images counts once."""
+    order = np.lexsort((np.arange(len(keys)), captions, keys))
+    repeated = (keys[order][1:] == keys[order][:-1]) & (captions[order][1:] == captions[order][:-1])
+    first = np.ones(len(keys), np.bool_)
+    first[order[1:][repeated]] = False
+    return first

@@ -26,7 +26,7 @@ NOUN_EXTRACTORS = ("lexicon", "spacy", "nltk")
 # Most nouns kept of one caption, the first ones: Localized Narratives' captions of 36 words have about 10.
 CAPTION_NOUNS = 64
 
-_COMPOUND_FIRST = frozenset(first for first, _ in COMPOUNDS)
+COMPOUND_FIRST = frozenset(first for first, _ in COMPOUNDS)
 
 
 def noun_extractor(name: str) -> NounExtractor:
@@ -56,7 +56,7 @@ def nouns_of(tagged: Tagged) -> tuple[str, ...]:
     at, count = 0, len(tagged)
     while at < count:
         tag, word = tagged[at]
-        if word.text in _COMPOUND_FIRST and at + 1 < count:
+        if word.text in COMPOUND_FIRST and at + 1 < count:
             second = tagged[at + 1][1].lemma
             pair = (word.text, second)
             if pair in COMPOUNDS:

@@ -1,0 +1,304 @@
+"""`overlap` beside Spark ML's MinHashLSH.approxSimilarityJoin: time, and recall of the true top pairs.
+
+Run as: python benchmarks/mining_peers_overlap.py [--quick] [--captions FILE.tsv]
+
+Captions: `--captions` names a table (image, caption_no, caption; a header line), else captions of the demo's scenes
+are made. Localized Narratives has 873,000 captions of 36.5 words on average; rows of that length are made by joining
+as many captions, drawn with replacement, as come closest to it (three of 12 words). So rows share whole captions, as
+alt text does, and nouns keep their real frequencies.
+
+Both sides start from noun lists on disk (ours, extracted once, whose time is printed beside and added to ours in the
+stricter ratio), and write all pairs that they find. The task: all pairs with at least c shared nouns, c the least for
+which a row has 10 such pairs at most on average. Truth: for 300 rows drawn by seed, all rows by brute force. MinHashLSH
+gets the Jaccard distance of the farthest true pair as its threshold, and one hash table: the fastest it can be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index.manifest import FileRecord, Manifest, Part, part_paths, write_manifest
+from index.metadata import METADATA_SCHEMA, parquet_bytes
+from jobs.executors import execute
+from mining.mining import Mining, MiningConfig
+from mining.noun_join import Join, join_nouns
+from mining.noun_sets import NounSets, make_noun_sets
+from mining.overlap import overlap as mine_overlap
+
+Ints = npt.NDArray[np.int64]
+
+TARGETS = {"overlap_times_faster": 10.0, "overlap_recall_over_minhash": 0.0}
+WORDS = 36.5  # of a caption of Localized Narratives (CaD-VI, section 3.1)
+SIZES, QUICK_SIZES = (50_000, 100_000, 200_000, 400_000, 873_000), (5_000, 20_000)
+PEER_ROWS, QUICK_PEER_ROWS = 50_000, 5_000  # MinHashLSH's time grows with the square
+QUERIES = 300
+PAIRS_A_ROW = 10
+SETS = 10_000
+WORKERS = 2
+IN_PROCESS = 20_000  # rows up to which starting two workers takes longer than the work
+
+
+@dataclass(frozen=True)
+class Truth:
+    """c, and all pairs of the sampled rows with at least c shared nouns: (smaller, greater) positions."""
+
+    least: int
+    pairs: frozenset[tuple[int, int]]
+    distance: float  # the largest Jaccard distance among them
+    rows: Ints
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="up to 20,000 rows: about a minute on 2 cores")
+    parser.add_argument("--captions", type=Path, help="a table of real captions: image, caption_no, caption")
+    args = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {WORKERS} workers")
+    figures = overlap(quick=args.quick, captions=args.captions)
+    holds = all(figures[name] >= target for name, target in TARGETS.items())
+    print(json.dumps({"name": "mining_peers_overlap", "figures": figures, "targets": TARGETS, "holds": holds}))
+    return 0
+
+
+def overlap(quick: bool = False, captions: Path | None = None) -> dict[str, float]:
+    """All figures; `overlap_times_faster` and `overlap_recall_over_minhash` (ours less theirs) have targets."""
+    texts = read_captions(captions) if captions else scene_captions(400 if quick else 2_000)
+    figures: dict[str, float] = {}
+    curve: list[tuple[int, float, float]] = []
+    peer_rows = QUICK_PEER_ROWS if quick else PEER_ROWS
+    for rows in QUICK_SIZES if quick else SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            mine = store_of(Path(folder), resampled(texts, rows))
+            nouns, mined, join, found = ours(mine, rows, figures, compare=rows == peer_rows)
+            curve.append((rows, nouns + mined, join))
+            if found is not None:
+                figures |= peer(mine, found, nouns, join)
+    for name, column in (("mining", 1), ("join", 2)):
+        first, last = curve[0], curve[-1]
+        exponent = math.log(last[column] / first[column]) / math.log(last[0] / first[0])
+        figures[f"overlap_{name}_growth_exponent"] = round(exponent, 2)
+    return figures
+
+
+def ours(
+    mine: Mining, rows: int, figures: dict[str, float], compare: bool
+) -> tuple[float, float, float, tuple[Truth, Ints] | None]:
+    """Seconds of nouns, of mining `SETS` sets from them, of the exact join at c, and for comparison what it found."""
+
+    def map_items(function: Callable[[Any, Mining], Any], items: Sequence[Any], label: str) -> list[Any]:
+        if rows <= IN_PROCESS:
+            return [function(item, mine) for item in items]
+        with quiet():
+            return execute("local", function, items, mine, workers=WORKERS, label=label)
+
+    with timed() as nouns:
+        sets = make_noun_sets(mine, map_items)
+    with timed() as mined:
+        candidates = mine_overlap(mine, map_items)
+    truth = true_pairs(sets)
+    with timed() as join:
+        joined = join_nouns(mine, map_items, sets, Join("exact", truth.least, (1 << 64) - 1, sets.count, 1 << 40))
+    pairs = joined.pairs[:, :2]
+    hit = len(truth.pairs & sampled(pairs, truth.rows)) / max(len(truth.pairs), 1)
+    share = joined.largest_task / sets.count
+    print(
+        f"{rows:>7,} captions: nouns {nouns[0]:.1f} s, {candidates.table.num_rows:,} proposals for {SETS:,} sets "
+        f"{mined[0]:.1f} s; all {len(pairs):,} pairs of >= {truth.least} nouns {join[0]:.1f} s, recall {hit:.4f}, "
+        f"largest task {share:.1%} of the captions, {joined.lost:,} pairs of long lists not compared",
+        flush=True,
+    )
+    figures |= {
+        f"overlap_nouns_seconds_{rows}": round(nouns[0], 1),
+        f"overlap_mining_seconds_{rows}": round(mined[0], 1),
+        f"overlap_join_seconds_{rows}": round(join[0], 1),
+        f"overlap_recall_{rows}": round(hit, 4),
+        f"overlap_largest_task_share_{rows}": round(share, 4),
+    }
+    return nouns[0], mined[0], join[0], (truth, pairs) if compare else None
+
+
+def peer(mine: Mining, found: tuple[Truth, Ints], nouns: float, join: float) -> dict[str, float]:
+    """MinHashLSH on the same noun lists: seconds without Spark's start, its recall, and the ratios."""
+    from pyspark.ml.feature import CountVectorizer, MinHashLSH
+    from pyspark.sql import SparkSession
+
+    truth, pairs = found
+    sets = NounSets(mine.folder)
+    folder = Path(mine.folder)
+    offsets, ranks = sets.ranks(np.arange(sets.count))
+    words = sets.nouns.take(pa.array(ranks)).combine_chunks()
+    lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), words)
+    kept = np.flatnonzero(np.diff(offsets) > 0)  # MinHashLSH refuses empty sets
+    pq.write_table(pa.table({"id": pa.array(kept), "nouns": lists.take(pa.array(kept))}), folder / "peer.parquet")
+    spark = (
+        SparkSession.builder.master(f"local[{WORKERS}]")
+        .config("spark.driver.memory", "8g")
+        .config("spark.sql.shuffle.partitions", str(4 * WORKERS))
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.log.level", "ERROR")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.local.dir", mine.folder)
+        .getOrCreate()
+    )
+    try:
+        with timed() as seconds:
+            table = spark.read.parquet(str(folder / "peer.parquet")).repartition(4 * WORKERS)
+            vectors = CountVectorizer(inputCol="nouns", outputCol="v", binary=True).fit(table).transform(table)
+            model = MinHashLSH(inputCol="v", outputCol="h", numHashTables=1, seed=0).fit(vectors)
+            joined = model.approxSimilarityJoin(vectors, vectors, truth.distance + 1e-6, "distance")
+            ids = joined.selectExpr("datasetA.id as a", "datasetB.id as b").where("a < b")
+            ids.write.parquet(str(folder / "peer_pairs"))
+    finally:
+        spark.stop()
+    table = pq.read_table(folder / "peer_pairs", columns=["a", "b"])
+    theirs = sampled(np.stack([table["a"].to_numpy(), table["b"].to_numpy()], axis=1), truth.rows)
+    recall = len(truth.pairs & theirs) / max(len(truth.pairs), 1)
+    ours_recall = len(truth.pairs & sampled(pairs, truth.rows)) / max(len(truth.pairs), 1)
+    print(
+        f"{sets.count:>7,} captions, MinHashLSH: {seconds[0]:.1f} s, recall {recall:.4f} "
+        f"(distance {truth.distance:.2f}); "
+        f"ours {join:.1f} s, recall {ours_recall:.4f}; with the nouns {nouns + join:.1f} s",
+        flush=True,
+    )
+    return {
+        "overlap_minhash_seconds": round(seconds[0], 1),
+        "overlap_minhash_recall": round(recall, 4),
+        "overlap_recall": round(ours_recall, 4),
+        "overlap_recall_over_minhash": round(ours_recall - recall, 4),
+        "overlap_times_faster": round(seconds[0] / join, 1),
+        "overlap_times_faster_with_nouns": round(seconds[0] / (nouns + join), 1),
+        "overlap_compared_at": float(sets.count),
+    }
+
+
+def true_pairs(sets: NounSets) -> Truth:
+    """By brute force over inverted lists, with nothing of the join's code."""
+    offsets, ranks = sets.ranks(np.arange(sets.count))
+    sizes = np.diff(offsets)
+    captions = sets.take("captions", np.arange(sets.count))
+    owners = np.repeat(np.arange(sets.count), sizes)
+    order = np.argsort(ranks, kind="stable")
+    starts = np.searchsorted(ranks[order], np.arange(len(sets.nouns) + 1))
+    lists = owners[order]
+    rows = np.sort(np.random.default_rng(0).choice(sets.count, min(QUERIES, sets.count), replace=False))
+    found: list[tuple[int, Ints, Ints]] = []
+    for row in rows.tolist():
+        shared = np.zeros(sets.count, np.int64)
+        for noun in ranks[offsets[row] : offsets[row + 1]].tolist():
+            shared[lists[starts[noun] : starts[noun + 1]]] += 1
+        shared[captions == captions[row]] = 0  # itself, and the same text
+        others = np.flatnonzero(shared >= 3)
+        found.append((row, others, shared[others]))
+    counts = np.bincount(np.concatenate([counts for _, _, counts in found]), minlength=65)
+    above = np.cumsum(counts[::-1])[::-1]
+    least = max(3, int(np.argmax(above <= PAIRS_A_ROW * len(rows))))
+    pairs, distance = set(), 0.0
+    for row, others, shared in found:
+        near = shared >= least
+        union = sizes[row] + sizes[others[near]] - shared[near]
+        distance = max(distance, *(1 - shared[near] / union).tolist(), 0.0)
+        pairs |= {(min(row, other), max(row, other)) for other in others[near].tolist()}
+    return Truth(least, frozenset(pairs), distance, rows)
+
+
+def sampled(pairs: Ints, rows: Ints) -> set[tuple[int, int]]:
+    """Those of pairs [n, 2] that have one of `rows`."""
+    some = pairs[np.isin(pairs, rows).any(axis=1)]
+    return {(a, b) for a, b in some.tolist()}
+
+
+def read_captions(path: Path) -> list[str]:
+    with open(path, encoding="utf-8") as stream:
+        next(stream)
+        return [line.rstrip("\n").split("\t")[2] for line in stream]
+
+
+def scene_captions(scenes: int) -> list[str]:
+    """The short and long clean captions of the demo's scenes."""
+    from examples.scenes.captions import captions
+    from examples.scenes.sample import sample
+
+    return [text for number in range(scenes) for text in captions(sample("corpus", number)).clean[2:]]
+
+
+def resampled(texts: list[str], rows: int) -> list[str]:
+    """`rows` captions of about `WORDS` words: as many of `texts`, by chance, as come closest to it."""
+    together = max(1, round(WORDS / np.mean([len(text.split()) for text in texts])))
+    drawn = np.random.default_rng(0).integers(0, len(texts), (rows, together))
+    return [" . ".join(texts[place] for place in places) for places in drawn.tolist()]
+
+
+def store_of(folder: Path, texts: list[str]) -> Mining:
+    """A store that has these captions and no images to speak of, and the mining of it."""
+    parts: list[Part] = []
+    for number, first in enumerate(range(0, len(texts), 50_000)):
+        some = texts[first : first + 50_000]
+        paths, files = part_paths(number), {}
+        columns = {field.name: pa.nulls(len(some), field.type) for field in METADATA_SCHEMA}
+        columns["key"] = pa.array([str(row) for row in range(first, first + len(some))])
+        columns["caption"] = pa.array(some, pa.string())
+        for kind in ("image", "metadata"):
+            target = folder / "store" / paths[kind]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "image":
+                np.save(target, np.ones((len(some), 1), np.float16))
+            else:
+                target.write_bytes(parquet_bytes(pa.table(columns, schema=METADATA_SCHEMA)))
+            files[kind] = FileRecord(paths[kind], target.stat().st_size, None)
+        parts.append(Part(f"{number:04d}", first, len(some), len(some), files))
+    model = {"name": "none", "dim": 1}
+    write_manifest(
+        str(folder / "store"),
+        Manifest(
+            kind="embedded",
+            dim=1,
+            dtype="float16",
+            unit_length=True,
+            model=model,
+            corpus_root=None,
+            parts=tuple(parts),
+        ),
+    )
+    config = MiningConfig(str(folder / "store"), str(folder / "out"), (("overlap", 1.0),), sets=SETS)
+    (folder / "work").mkdir()
+    return Mining(config, "overlap", SETS, str(folder / "work"))
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[list[float]]:
+    """Seconds of the block, in the list once it has ended."""
+    seconds = [0.0]
+    started = time.perf_counter()
+    yield seconds
+    seconds[0] = time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No progress lines between the figures."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
