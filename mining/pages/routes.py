@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mining.pages.review import NoSuchSet, Review, Wish
 from retrieval.service.page_routes import PAGE_HEADERS, Asset, read_asset
-from retrieval.service.wire import Problem
+from retrieval.service.wire import PageLink, Problem
 
 __all__ = ["PAGE", "add_pairs", "pairs_router"]
 
@@ -98,6 +98,7 @@ def pairs_router(review: Review) -> APIRouter:
 def add_pairs(app: FastAPI, review: Review) -> None:
     """Add the routes and the page to the service."""
     app.include_router(pairs_router(review))
+    app.state.pages.append(PageLink(name="Pairs", href=PAGE.lstrip("/")))
     assets = {name: read_asset("mining.pages", name, _HEADERS) for name in _NAMES}
     page: Asset = read_asset("mining.pages", "index.html", _HEADERS)
 

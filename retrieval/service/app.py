@@ -58,6 +58,7 @@ def create_app(backend: Backend, settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = Service(backend, settings)
     app.state.metrics = metrics
+    app.state.pages = []  # `wire.PageLink`s of those that add theirs
     app.include_router(router)
     describe_bodies(app, SearchRequest)
     add_clip_retrieval_routes(app)

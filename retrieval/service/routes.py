@@ -167,7 +167,7 @@ async def image(
 
 
 @router.get("/indexes", response_model=IndexesResponse, summary="What is served, and with which recall")
-async def indexes(service: OfService) -> Response:
+async def indexes(request: Request, service: OfService) -> Response:
     store = service.backend.store
     return _json(
         orjson.dumps(
@@ -182,6 +182,7 @@ async def indexes(service: OfService) -> Response:
                 "columns": list(service.columns),
                 "images": store.corpus_root is not None,
                 "indexes": service.backend.indexes(),
+                "pages": [page.model_dump() for page in request.app.state.pages],
             }
         )
     )

@@ -20,6 +20,7 @@ __all__ = [
     "Filters",
     "IndexInfo",
     "IndexesResponse",
+    "PageLink",
     "Problem",
     "Query",
     "QueryResult",
@@ -194,6 +195,13 @@ class IndexInfo(BaseModel):
     recall_at_10: float | None = Field(None, description="measured at that efSearch against exact search")
 
 
+class PageLink(BaseModel):
+    """A further page that the service shows."""
+
+    name: str
+    href: str = Field(description="relative to the service's root")
+
+
 class IndexesResponse(BaseModel):
     """What is served."""
 
@@ -207,6 +215,7 @@ class IndexesResponse(BaseModel):
     columns: list[str]
     images: bool = Field(description="whether images can be shown")
     indexes: list[IndexInfo]
+    pages: list[PageLink] = Field([], description="pages beside the search page")
 
 
 class Problem(BaseModel):

@@ -2,7 +2,7 @@
 
 import { readAddress } from "./address.js";
 import { setConceptStore, startConcepts } from "./concepts.js";
-import { byId, count } from "./dom.js";
+import { byId, count, element } from "./dom.js";
 import { onPicture } from "./picture_input.js";
 import { searchByImage, setStore, showSearch, startSearch, stopSearch } from "./search.js";
 import { askJson } from "./service.js";
@@ -36,6 +36,7 @@ async function start() {
   addEventListener("hashchange", show);
   try {
     const info = await askJson("indexes");
+    for (const page of info.pages) byId("views").append(element("a", { href: page.href }, page.name));
     byId("store").textContent = `${info.name}, ${count(info.rows - info.forgotten, "picture")}`;
     setImages(info.images);
     setStore(info);

@@ -253,6 +253,14 @@ def test_no_request_leaves_the_origin_and_no_policy_is_wider_than_the_other_page
     assert httpx.get(f"{origin}/page/pairs/routes.py").status_code == 404
 
 
+def test_the_search_page_leads_to_the_pairs_and_back(page: Page, url: str) -> None:
+    page.goto(url.removesuffix("page/pairs/"))
+    page.get_by_role("link", name="Pairs").click()
+    expect(status(page)).to_have_text(f"20 of {PAIRS + 4} sets.")
+    page.get_by_role("link", name="Search").click()
+    expect(page.get_by_role("searchbox", name="Search by words")).to_be_visible()
+
+
 def test_a_service_with_tokens_is_asked_with_the_one_that_is_typed_in(
     page: Page, serve_pairs: ServePairs, tmp_path: Path
 ) -> None:
