@@ -1,0 +1,52 @@
+"""Pixels of a training image: the augmentation of REACT's released recipe, or the model's own validation transform.
+
+The recipe is timm's, which open_clip depends on: crop 0.08 to 1 of the area, flip 0.5, colour jitter 0.4, RandAugment
+rand-m9-mstd0.5-inc1, erasing 0.25. As in timm itself, RandAugment takes the jitter's place. Flips and crops make
+captions wrong that say "left", "right" or a number. Knows images, not where they come from.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+__all__ = ["RELEASED", "released_transform", "seed_sample"]
+
+# The arguments of timm.data.create_transform that the released trainer uses (microsoft/react).
+RELEASED: dict[str, Any] = {
+    "scale": (0.08, 1.0),
+    "hflip": 0.5,
+    "color_jitter": 0.4,
+    "auto_augment": "rand-m9-mstd0.5-inc1",
+    "re_prob": 0.25,
+    "re_mode": "pixel",
+    "interpolation": "bicubic",
+}
+
+
+def released_transform(preprocess_cfg: dict[str, Any]) -> Callable[[Image.Image], torch.Tensor]:
+    """PIL image -> float32 [3, height, width]; `preprocess_cfg` is the visual tower's own (size, mean, std).
+
+    It draws from the global generators of Python, numpy and torch: call `seed_sample` before each image.
+    """
+    from timm.data import create_transform
+
+    size = preprocess_cfg["size"]
+    shape = (3, size, size) if isinstance(size, int) else (3, *size)
+    transform: Callable[[Image.Image], torch.Tensor] = create_transform(
+        input_size=shape, is_training=True, mean=preprocess_cfg["mean"], std=preprocess_cfg["std"], **RELEASED
+    )
+    return transform
+
+
+def seed_sample(seed: int, epoch: int, row: int) -> None:
+    """Seed every generator for one image, so that its augmentation does not depend on who decodes it or when."""
+    number = int(np.random.SeedSequence((seed, epoch, row)).generate_state(1)[0])
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)

@@ -1,0 +1,120 @@
+"""Checkpoints of a run: what has changed since the base model, in one safetensors file a checkpoint.
+
+    OUT/checkpoints/00000500.safetensors    trained weights, their averages, AdamW's moments; in its header the run's
+                                            identity and step
+
+Frozen weights are the base model's and are not written. Everything random follows from the step, so nothing else is
+needed to go on as if nothing had happened. The last two are kept. Knows no data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from index.errors import BadInput, ClipmineError
+from index.files import atomic_file, join, local_path, make_folder, remove_partial
+
+__all__ = ["Checkpoint", "last_checkpoint", "restore_checkpoint", "write_checkpoint"]
+
+KEPT = 2
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk."""
+
+    path: str
+    step: int
+
+
+def last_checkpoint(folder: str) -> Checkpoint | None:
+    """The latest checkpoint in `folder`, None where there is none."""
+    files = sorted(local_path(folder).glob("*.safetensors"))
+    return Checkpoint(str(files[-1]), int(files[-1].stem)) if files else None
+
+
+def write_checkpoint(
+    folder: str,
+    step: int,
+    identity: str,
+    trained: Mapping[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    averages: Mapping[str, torch.Tensor],
+    watch: Mapping[str, float],
+) -> Checkpoint | None:
+    """Write the state after `step` steps, drop older ones; None, and nothing written, when it is not finite."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    for name, parameter in trained.items():
+        tensors[f"weight.{name}"] = parameter.detach()
+        for moment in _MOMENTS:
+            state = optimizer.state.get(parameter)
+            if state:
+                tensors[f"{moment}.{name}"] = state[moment]
+    tensors |= {f"average.{name}": tensor for name, tensor in averages.items()}
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        return None
+    make_folder(folder)
+    remove_partial(folder)
+    path = join(folder, f"{step:08d}.safetensors")
+    about = {"step": step, "identity": identity, "watch": dict(watch)}
+    with atomic_file(path) as partial:
+        save_file(
+            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+            str(partial),
+            metadata={"clipmine": json.dumps(about)},
+        )
+    for old in sorted(local_path(folder).glob("*.safetensors"))[:-KEPT]:
+        old.unlink()
+    return Checkpoint(path, step)
+
+
+def restore_checkpoint(
+    checkpoint: Checkpoint,
+    identity: str,
+    trained: Mapping[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    averages: Mapping[str, torch.Tensor],
+) -> dict[str, Any]:
+    """Load a checkpoint into the model, the optimizer and the averages; return the state of the collapse watch.
+
+    Raises:
+        BadInput: it is of another run.
+        ClipmineError: it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(checkpoint.path, "pt") as stored:
+            about = json.loads((stored.metadata() or {}).get("clipmine", "{}"))
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  no mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ClipmineError(
+            f"{checkpoint.path}: is damaged ({error}); delete it to go on from the one before"
+        ) from error
+    expected = {f"weight.{name}" for name in trained}
+    found = {name for name in tensors if name.startswith("weight.")}
+    if about.get("identity") != identity or expected != found:
+        raise BadInput(
+            f"{checkpoint.path}: is the checkpoint of another run (other data, model or settings); delete its folder, "
+            "or choose another --out"
+        )
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(tensors[f"weight.{name}"])
+            if f"exp_avg.{name}" in tensors:
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(float(about["step"])),
+                    **{moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS},
+                }
+        for name, tensor in averages.items():
+            tensor.copy_(tensors[f"average.{name}"])
+    watch: dict[str, Any] = about["watch"]
+    return watch

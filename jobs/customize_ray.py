@@ -1,0 +1,170 @@
+"""Training on Ray Train: workers with a share of each batch, one a GPU, or processes of a machine without any.
+
+Ray starts them, joins them in a torch process group and notices when one dies; then all start again and go on from the
+run's own last checkpoint. The run's folder must be one that all workers see. Knows no training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from customize.config import CustomizeConfig
+from customize.train import STEPS_NAME, TrainSummary, train
+from customize.train_log import StepRecord, read_log
+from index.errors import ClipmineError
+from index.files import exists, join
+from jobs.cores import share_cores
+from jobs.on_ray import start_ray
+from jobs.work import ATTEMPTS, Outcome, Work, attempt, raise_failure, worker_died
+
+__all__ = ["train_on_ray"]
+
+POLL_SECONDS = 1.0
+# How long a worker waits for another: the first alone gathers the pairs, and of ten million that takes minutes.
+TIMEOUT_SECONDS = 4 * 3600
+
+
+def train_on_ray(
+    config: CustomizeConfig,
+    workers: int | None = None,
+    *,
+    on_step: Callable[[StepRecord, int], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
+) -> TrainSummary:
+    """`customize.train.train` on `workers` workers; by default one a GPU, or one.
+
+    on_step comes from the run's log as it grows.
+
+    Raises:
+        ClipmineError: what a worker raised, as it raised it; WorkerDied when workers died three times.
+    """
+    # Ray Train's version 2 is what has return values; version 1 is still the default in some places.
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    start_ray()
+    import ray
+
+    failures = ray.remote(num_cpus=0)(_Failures).remote()
+    work = Work("customize", train, [config], config)
+    for _ in range(ATTEMPTS):
+        with _following(config.out, on_step, on_warning):
+            summary = _fit(config, workers, failures)
+        if summary is not None:
+            return summary
+        outcome = ray.get(failures.take.remote())
+        if outcome is not None:
+            raise_failure(work, outcome)
+    raise_failure(work, Outcome(0, failure=worker_died(work, 0, "Ray Train lost its workers")))
+
+
+def _fit(config: CustomizeConfig, workers: int | None, failures: Any) -> TrainSummary | None:
+    """One go; None when it failed."""
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    gpus = int(resources.get("GPU", 0)) if config.device != "cpu" else 0
+    count = workers or gpus or 1
+    cores = int(resources["CPU"])
+    _, threads = share_cores(cores, count, None)
+    # Ray Train's controller takes a core of its own where there is one to spare.
+    own = {"CPU": min(float(threads), max(0.5, (cores - 0.5) / count)), **({"GPU": 1} if gpus else {})}
+    for name in ("ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with TemporaryDirectory(prefix="clipmine-train-") as storage:
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={"config": config, "threads": threads, "failures": failures},
+            scaling_config=ScalingConfig(num_workers=count, use_gpu=bool(gpus), resources_per_worker=own),
+            torch_config=TorchConfig(timeout_s=TIMEOUT_SECONDS),
+            run_config=RunConfig(name="customize", storage_path=storage),
+        )
+        try:
+            summary: TrainSummary | None = trainer.fit().return_value
+        except TrainingFailedError:
+            return None
+    return summary
+
+
+def _worker(arguments: dict[str, Any]) -> TrainSummary:
+    """What each worker runs."""
+    import ray
+    import torch
+    from ray.train.torch import get_device
+
+    config: CustomizeConfig = arguments["config"]
+    torch.set_num_threads(arguments["threads"])
+    device = str(get_device())
+    outcome = attempt(lambda own, _: train(own), 0, replace(config, device=device), None)
+    if outcome.failure is not None:
+        # As data, so that the error reads as without Ray; raised as well, so that nobody waits for this worker.
+        ray.get(arguments["failures"].add.remote(outcome))
+        raise RuntimeError(f"{outcome.failure.name}: {outcome.failure.message}")
+    summary: TrainSummary = outcome.result
+    return summary
+
+
+class _Failures:
+    """What workers raised; when one raises what a user can meet, what the others say of its absence counts nothing."""
+
+    def __init__(self) -> None:
+        self._all: list[Outcome] = []
+
+    def add(self, outcome: Outcome) -> None:
+        self._all.append(outcome)
+
+    def take(self) -> Outcome | None:
+        """The first failure that is no lost connection; None when a worker died, which is worth another go."""
+        import importlib
+
+        found, self._all = self._all, []
+        for outcome in found:
+            assert outcome.failure is not None
+            kind = getattr(importlib.import_module(outcome.failure.module), outcome.failure.name, None)
+            if isinstance(kind, type) and issubclass(kind, ClipmineError):
+                return outcome
+        lost = ("DistBackendError", "DistNetworkError", "RuntimeError")
+        return next((outcome for outcome in found if outcome.failure and outcome.failure.name not in lost), None)
+
+
+@contextlib.contextmanager
+def _following(
+    out: str, on_step: Callable[[StepRecord, int], None] | None, on_warning: Callable[[str], None] | None
+) -> Any:
+    """Show the run's log as it grows, from a thread; the workers' own words go to Ray's log files."""
+    ended = threading.Event()
+    path, total_path = join(out, "log.jsonl"), join(out, STEPS_NAME)
+
+    def follow() -> None:
+        import json
+
+        from index.files import read_bytes
+
+        shown = 0
+        while True:
+            last = ended.wait(POLL_SECONDS)
+            if exists(path) and exists(total_path) and on_step is not None:
+                total = int(json.loads(read_bytes(total_path))["steps"])
+                records = read_log(path)
+                if records and records[-1].step > shown:
+                    shown = records[-1].step
+                    with contextlib.suppress(KeyboardInterrupt):  # the main thread has its own
+                        on_step(records[-1], total)
+            if last:
+                return
+
+    thread = threading.Thread(target=follow, name="follow", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
