@@ -1,6 +1,6 @@
 """Mining beside its peers: `similar`'s neighbours beside exact all-pairs, `overlap` beside Spark ML's MinHashLSH.
 
-Run as: python benchmarks/mining_peers.py [--quick] [--folder DIR]
+Run as: python benchmarks/mining_peers.py [--quick] [--folder DIR] [--captions FILE.tsv] [--half similar|overlap]
 
 `similar`: 200,000 x 512 vectors as CLIP's lie, every row an anchor, its 10 nearest rows. Ours is what the strategy runs
 (`mining.neighbors.nearest`, both its maps and their files), with the index at hand; the build's time is printed beside
@@ -50,6 +50,7 @@ def main() -> int:
     )
     parser.add_argument("--folder", type=Path, help="keep the vectors and their index here, and use them again")
     parser.add_argument("--half", choices=["similar", "overlap", "both"], default="both")
+    parser.add_argument("--captions", type=Path, help="real captions for `overlap`: image, caption_no, caption")
     args = parser.parse_args()
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores")
     figures: dict[str, Any] = {}
@@ -63,7 +64,7 @@ def main() -> int:
         from mining_peers_overlap import overlap
 
         targets |= OVERLAP_TARGETS
-        figures |= overlap(quick=args.quick)
+        figures |= overlap(args.quick, args.captions)
     holds = all(figures[name] >= target for name, target in targets.items())
     print(json.dumps({"name": "mining_peers", "figures": figures, "targets": targets, "holds": holds}))
     return 0
