@@ -24,7 +24,7 @@ _LEMMAS = {
     "knives": "knife", "wolves": "wolf", "hooves": "hoof", "oxen": "ox", "dice": "dice", "aircraft": "aircraft",
     "series": "series", "species": "species", "gas": "gas", "bus": "bus", "women": "woman", "men": "man",
     "children": "child", "mice": "mouse", "geese": "goose", "feet": "foot", "teeth": "tooth", "bison": "bison",
-    "salmon": "salmon", "shrimp": "shrimp", "hooded": "", "ski": "ski", "skis": "ski", "waters": "water",
+    "salmon": "salmon", "shrimp": "shrimp", "hooded": "", "waters": "water",
     "cloths": "cloth", "axes": "ax", "bases": "base", "arms": "arm", "yo-yo": "yo-yo", "dog": "dog", "dogs": "dog",
     "man": "man", "tree": "tree", "trees": "tree", "bat": "bat", "bats": "bat", "bit": "bit", "saw": "saw",
     "bore": "", "felt": "", "found": "", "ground": "ground", "grounds": "ground", "laid": "", "lit": "", "set": "",

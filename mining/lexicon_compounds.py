@@ -74,6 +74,7 @@ KINDS = _pairs(
     fairy: tale
     ferris: wheel
     fighter: jet
+    field: hockey
     fire: truck engine hydrant extinguisher station escape
     fishing: rod pole boat net line
     four: wheeler
@@ -239,6 +240,7 @@ OTHERS = _pairs(
     fire: place work fly
     guinea: pig
     hand: bag stand cuff
+    hello: kitty
     hot: dog
     ice: cream
     jelly: fish

@@ -22,7 +22,7 @@ def stated(caption: str) -> dict[str, str]:
     [
         ("A brown dog runs on the beach", {"color dog": "brown", "action dog": "run", "place": "beach"}),
         ("Two tan dogs are racing along", {"count dog": "2", "color dog": "brown", "action dog": "run"}),
-        ("a small wooden table, a huge lamp", {"size table": "small", "material table": "wooden", "size lamp": "large"}),
+        ("a tiny wooden table, a huge cup", {"size table": "small", "material table": "wooden", "size cup": "large"}),
         ("a black and white ball", {"color ball": "black and white"}),
         ("a cat under a table", {"position cat - table": "under"}),
         ("a cup in front of the lamp", {"position cup - lamp": "in-front-of"}),
