@@ -17,7 +17,7 @@ from mining.noun_paths import path_keys
 from mining.noun_sets import NounSets, make_noun_sets
 from tests.retrieval.stores import make_store, random_unit
 
-ROWS = 1_000
+ROWS = 1_200
 ALL = (1 << 64) - 1
 # Real words, so that the extractor sees nouns; their frequency falls as words' do, and the first is in half of all.
 WORDS = [
