@@ -151,7 +151,7 @@ KINDS = _pairs(
     remote: control
     rice: cooker
     road: sign
-    rock: wall climber face formation
+    rock: wall climber formation
     rocking: chair horse
     roller: blade skate
     rope: bridge
@@ -243,6 +243,7 @@ OTHERS = _pairs(
     hello: kitty
     hot: dog
     ice: cream
+    rock: face
     jelly: fish
     jungle: gym
     ladder: back

@@ -26,6 +26,9 @@ NOUN_EXTRACTORS = ("lexicon", "spacy", "nltk")
 # Most nouns kept of one caption, the first ones: Localized Narratives' captions of 36 words have about 10.
 CAPTION_NOUNS = 64
 
+# "a boy wearing no shirt", "without a helmet": what is named is just not in the picture.
+ABSENCE = frozenset({"no", "without", "w/o"})
+
 COMPOUND_FIRST = frozenset(first for first, _ in COMPOUNDS)
 
 
@@ -53,9 +56,13 @@ def lexicon_nouns(captions: Sequence[str | None]) -> list[tuple[str, ...]]:
 def nouns_of(tagged: Tagged) -> tuple[str, ...]:
     """Sorted distinct nouns of tagged words, the first `CAPTION_NOUNS` at most; a known compound is one noun."""
     found: dict[str, None] = {}
-    at, count = 0, len(tagged)
+    at, count, absent = 0, len(tagged), False
     while at < count:
         tag, word = tagged[at]
+        absent = word.text in ABSENCE or (absent and tag in "SDJN")
+        if absent:
+            at += 1
+            continue
         if word.text in COMPOUND_FIRST and at + 1 < count:
             second = tagged[at + 1][1].lemma
             pair = (word.text, second)

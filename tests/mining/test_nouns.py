@@ -26,6 +26,8 @@ def nouns(caption: str | None) -> set[str]:
         ("Two women run past some children", {"woman", "child"}),
         ("scissors, glasses and mice on a shelf", {"scissors", "glasses", "mouse", "shelf"}),
         ("The leaves of the trees", {"leaf", "tree"}),
+        ("a game is in progress", {"game"}),
+        ("a boy wearing no shirt and blue shorts, without a big red tennis racket", {"boy", "shorts"}),
     ],
 )
 def test_nouns_are_what_is_seen_as_lemmas_without_stop_nouns(caption: str, expected: set[str]) -> None:
