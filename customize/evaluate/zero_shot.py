@@ -29,7 +29,7 @@ class Classification:
         dataset, metric, score: what was measured; 0 to 1, higher is better.
         top5: share of images whose class is among the five best; None for multi-label sets.
         images: how many.
-        per_class: class -> (images whose best class is theirs, images).
+        per_class: class -> (images whose best class is theirs, images); classes of one name are counted together.
         keys, labels, predictions: one an image, in the dataset's order; predictions int64 [n] is the best class.
     """
 
