@@ -76,10 +76,10 @@ class StrategySummary:
         if not self.short:
             return None
         found = f"only {self.proposed:,} proposed"
-        if self.dropped:
-            found += f", of which {_listed(self.dropped)}"
-        if self.proposed < self.wanted and self.left_out:
-            found += f"; of {self.considered:,} looked at it left out {_listed(self.left_out)}"
+        if why := _listed(self.dropped):
+            found += f", of which {why}"
+        if self.proposed < self.wanted and (why := _listed(self.left_out)):
+            found += f"; of {self.considered:,} looked at it left out {why}"
         return f"{self.strategy}: {self.short:,} of {self.wanted:,} sets short: {found}"
 
 
