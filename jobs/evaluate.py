@@ -87,7 +87,8 @@ def run_evaluate(config: EvaluateConfig, on_progress: Callable[[int, int], None]
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     known = _read_runs(out / "runs.jsonl")
-    results, reused, done = [], 0, 0
+    results: list[dict[str, Any]] = []
+    reused = done = 0
     for name, spec in config.models:
         model: EvalModel | None = None
         identity = json.dumps(model_identity(spec), sort_keys=True)
@@ -178,7 +179,7 @@ def _plan(config: EvaluateConfig) -> TrainPlan:
     if config.quick_search:
         choices["search"] = QUICK_SEARCH
     if config.settings is not None:
-        choices["settings"] = Settings(*config.settings, validation=float("nan"))
+        choices["settings"] = Settings(*config.settings, validation=None)
     return TrainPlan(**choices)
 
 

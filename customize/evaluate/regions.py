@@ -86,7 +86,8 @@ def classify_regions(
                 if proposals == "grid":  # true boxes are not each other's copies
                     kept = batched_nms(torch.from_numpy(boxes).to(grid.device)[row], best, label, IOU)
                 kept = kept[:MOST]
-                found.append((boxes[row[kept].cpu()], label[kept].cpu().numpy(), best[kept].cpu().numpy()))
+                chosen = row[kept].cpu().numpy()
+                found.append((boxes[chosen], label[kept].cpu().numpy(), best[kept].cpu().numpy()))
     count = sum(len(labels) for _, labels in truth)
     if not count:
         raise BadInput(f"{dataset.name}: has no boxes; a sample's json holds `boxes` and `box_labels`")

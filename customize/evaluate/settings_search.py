@@ -22,11 +22,12 @@ _FIRST_STEP = 8
 
 @dataclass(frozen=True)
 class Settings:
-    """A learning rate and a weight decay (L2), with the validation score that they were chosen for, 0 to 1."""
+    """A learning rate and a weight decay (L2), with the validation score that they were chosen for, 0 to 1; None
+    where nobody searched."""
 
     lr: float
     weight_decay: float
-    validation: float
+    validation: float | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def search(measure: Callable[[float, float], float], plan: Search) -> Settings:
 
     A measure that is not finite (a run that diverged) never wins.
     """
-    best: Settings | None = None
+    best, reached = Settings(plan.learning_rates[0], DECAYS[plan.coarse[0]], None), -np.inf
     for lr in plan.learning_rates:
         tried: dict[int, float] = {}
 
@@ -64,7 +65,6 @@ def search(measure: Callable[[float, float], float], plan: Search) -> Settings:
             around = (peak, max(peak - step, 0), min(peak + step, len(DECAYS) - 1))
             peak = max(around, key=at)
             step //= 2
-        if best is None or at(peak) > best.validation:
-            best = Settings(lr, DECAYS[peak], at(peak))
-    assert best is not None
+        if at(peak) > reached:
+            best, reached = Settings(lr, DECAYS[peak], at(peak)), at(peak)
     return best

@@ -33,6 +33,7 @@ from index.errors import BadInput
 TEMPLATES = ("a photo of a {}", "there is a {}", "{}", "a picture of a {}")  # the model card's, shortened
 BACKGROUND = ("the ground", "the sky", "a wall")  # what a pixel without an object may show, told to the segmenter
 MOST = 60_000  # scenes looked through for one type; the rarest appear about once in 500
+TASKS = ("types", "captions", "parts", "boxes")
 JPEG_QUALITY = 95  # img2dataset's default, as the corpus
 IGNORED = 255  # a mask's pixels that count nowhere
 MIN_VISIBLE = 0.3  # share of an object that must be seen for its box to be asked for
@@ -74,9 +75,15 @@ def default_types() -> tuple[str, ...]:
 
 
 def write_tasks(
-    out: str | Path, *, types: Sequence[str] | None = None, per_type: int = 12, shots: int = 20, scenes: int = 500
+    out: str | Path,
+    *,
+    types: Sequence[str] | None = None,
+    per_type: int = 12,
+    shots: int = 20,
+    scenes: int = 500,
+    kinds: Sequence[str] = TASKS,
 ) -> list[Path]:
-    """Write OUT/{types,captions,parts,boxes}.yaml and their tars; returns the task files.
+    """Write OUT/{types,captions,parts,boxes}.yaml and their tars, or those of `kinds`; returns the task files.
 
     types: classes to tell apart, `default_types` without them; per_type test pictures and `shots` training ones each.
     scenes: of captions, of masks and of boxes. Boxes are of all types, masks of `types` (an 8-bit mask has room for
@@ -111,7 +118,7 @@ def write_tasks(
         },
     }
     paths = []
-    for name, task in tasks.items():
+    for name, task in ((name, tasks[name]) for name in kinds):
         folder = root / name
         for split in task["splits"]:
             if name == "types":
@@ -164,7 +171,7 @@ def _jpg(drawn: Rendered) -> bytes:
 
 def _png(mask: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(mask, "L").save(buffer, "PNG", optimize=True)
+    Image.fromarray(mask).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
