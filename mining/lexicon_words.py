@@ -234,7 +234,7 @@ STOP_NOUNS = _words(
     middle center centre left right lot kind sort type number couple pair bunch set piece bit part end edge corner
     direction way distance time moment day bunch row line area place spot position thing stuff object item something
     one other another section variety amount range series batch handful use case fact look turn break try attempt
-    start stop progress rest midst forefront mid-air midair air height length width size shape
+    start stop progress gallery rest midst forefront mid-air midair air height length width size shape
     color colour style design detail feature
     lots plenty while outside inside past others all half third most more none few several dozen hundred thousand
     million ton tons load example version kinds instance name title text page site website url http https www com
