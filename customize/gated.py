@@ -88,7 +88,10 @@ def insert_gates(tower: Tower, positions: Sequence[int], seed: int = 0) -> None:
         for position in positions:
             block = tower.blocks[position]
             like = next(block.parameters())
-            block.add_module(GATE, GatedBlock(tower).to(like.device, like.dtype))
+            # Drawn on the CPU, so that the weights do not depend on the device; an outline of a model draws none.
+            with torch.device("meta" if like.is_meta else "cpu"):
+                gate = GatedBlock(tower)
+            block.add_module(GATE, gate.to(like.device, like.dtype))
             # A hook, not a wrapper: the block keeps its class, so open_clip's own code still knows it.
             block.register_forward_pre_hook(_through_gate, with_kwargs=True)
 
