@@ -254,7 +254,8 @@ class _Loop:
             seconds=seconds,
             pairs_per_second=round(self.rate, 1),
         )
-        save_customized(model, config.out, run.spec, config.strategy, _card(run, summary))
+        with torch.no_grad():
+            save_customized(model, config.out, run.spec, config.strategy, _card(run, summary))
         write_atomic(join(config.out, "manifest.json"), json.dumps(asdict(summary), indent=1) + "\n")
 
 
