@@ -104,7 +104,7 @@ def gated_positions(tower: Tower) -> tuple[int, ...]:
 def gate_values(tower: Tower) -> list[tuple[float, float]]:
     """(tanh(alpha_attn), tanh(alpha_dense)) of every gated block, first to last: 0 is closed, 1 wide open."""
     gates = [getattr(tower.blocks[position], GATE) for position in gated_positions(tower)]
-    return [(float(gate.alpha_attn.tanh()), float(gate.alpha_dense.tanh())) for gate in gates]
+    return [(float(gate.alpha_attn.detach().tanh()), float(gate.alpha_dense.detach().tanh())) for gate in gates]
 
 
 def is_gated(model: nn.Module) -> bool:
