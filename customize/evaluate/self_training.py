@@ -57,7 +57,7 @@ def self_train(
             labels = patch_scores(dense_features(teacher, pixels), texts, refinement).argmax(-1)
         plain = Refinement(smoothing=False, denoising=False)
         scores = patch_scores(dense_features(learner, pixels), texts, plain)
-        loss = functional.nll_loss(scores.clamp_min(1e-12).log().permute(0, 3, 1, 2), labels)
+        loss = functional.nll_loss(scores.clamp_min(1e-12).log().flatten(0, 2), labels.flatten())
         if not torch.isfinite(loss):
             raise BadInput(f"self-training: the loss is no number after {step} steps; take a lower rate than {plan.lr}")
         optimizer.zero_grad()
