@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from tempfile import TemporaryDirectory
@@ -79,7 +80,8 @@ def _fit(config: CustomizeConfig, workers: int | None, failures: Any) -> TrainSu
     own = {"CPU": min(float(threads), max(0.5, (cores - 0.5) / count)), **({"GPU": 1} if gpus else {})}
     for name in ("ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    with TemporaryDirectory(prefix="clipmine-train-") as storage:
+    with TemporaryDirectory(prefix="clipmine-train-") as storage, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # copying Ray Data's context sets every field, the deprecated ones too
         trainer = TorchTrainer(
             _worker,
             train_loop_config={"config": config, "threads": threads, "failures": failures},
