@@ -24,7 +24,7 @@ check: lint test
 $(STAMP): requirements.lock pyproject.toml Makefile
 	test -x $(BIN)/python || if test $(UV) = uv; then uv venv --quiet --python 3.11 .venv; else $(PYTHON) -m venv .venv; fi
 	test $(UV) = uv || test -x $(UV) || $(BIN)/python -m pip install --quiet uv
-	$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps clip-retrieval==2.45.0
 	touch $@

@@ -34,7 +34,7 @@ def released_transform(preprocess_cfg: dict[str, Any]) -> Callable[[Image.Image]
 
     It draws from the global generators of Python, numpy and torch: call `seed_sample` before each image.
     """
-    from timm.data import create_transform
+    from timm.data.transforms_factory import create_transform
 
     size = preprocess_cfg["size"]
     shape = (3, size, size) if isinstance(size, int) else (3, *size)

@@ -32,7 +32,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     if worker_count() == 1:
         return rows
     if rows.requires_grad:
-        gathered: Tensor = _GatherRows.apply(rows)  # type: ignore[no-untyped-call]
+        gathered: Tensor = _GatherRows.apply(rows)
         return gathered
     return _exchange(rows)
 

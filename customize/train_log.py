@@ -5,6 +5,7 @@ Knows numbers only.
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -108,11 +109,10 @@ def _line(record: StepRecord) -> str:
 
 def _board_writer(folder: str, resumed: int) -> Any:
     """TensorBoard's own writer or tensorboardX's, which Ray brings; None without either."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
+    for name in ("torch.utils.tensorboard", "tensorboardX"):
         try:
-            from tensorboardX import SummaryWriter
+            module = importlib.import_module(name)
         except ImportError:
-            return None
-    return SummaryWriter(folder, purge_step=resumed + 1)
+            continue
+        return module.SummaryWriter(folder, purge_step=resumed + 1)
+    return None

@@ -38,9 +38,11 @@ def extend_model(model: Any, model_dir: str, provided: Mapping[str, Extend]) -> 
     if not isinstance(name, str):
         raise BadInput(f"{model_dir}/{CONFIG_NAME}: extension has no name")
     if name in provided:
-        return provided[name](model, extension)
+        provided[name](model, extension)
+        return
     for entry in entry_points(group=GROUP, name=name):
-        return entry.load()(model, extension)
+        entry.load()(model, extension)
+        return
     raise BadInput(
         f"{model_dir}: its model has the extension {name!r}, which no installed package provides; install clipmine "
         "anew (pip install -e .), or load it with customize.checkpoint_model.load_customized"

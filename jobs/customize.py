@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TextIO
+from typing import Any, TextIO
 
 from customize.config import CustomizeConfig
 from customize.train import TrainSummary, train
@@ -82,9 +82,9 @@ def run_customize(config: CustomizeConfig, *, executor: str = "local", workers: 
         raise BadInput(f"--executor {executor}: training runs on local or ray")
     if executor == "local" and workers not in (None, 1):
         raise BadInput(f"--workers {workers}: several workers train together on Ray; add --executor ray")
-    config = replace(
-        config, **{name: _absolute(getattr(config, name)) for name in ("out", "store", "selection", "tars")}
-    )
+    folders = ("out", "store", "selection", "tars")
+    absolute: dict[str, Any] = {name: _absolute(getattr(config, name)) for name in folders}
+    config = replace(config, **absolute)
     show = _Show()
     if executor == "ray":
         from jobs.customize_ray import train_on_ray

@@ -51,14 +51,16 @@ def train_on_ray(
     start_ray()
     import ray
 
-    failures = ray.remote(num_cpus=0)(_Failures).remote()
-    work = Work("customize", train, [config], config)
+    remote: Any = ray.remote(num_cpus=0)
+    failures = remote(_Failures).remote()
+    function: Any = train  # of one argument: only its name is told
+    work = Work("customize", function, [config], config)
     for _ in range(ATTEMPTS):
         with _following(config.out, on_step, on_warning):
             summary = _fit(config, workers, failures)
         if summary is not None:
             return summary
-        outcome = ray.get(failures.take.remote())
+        outcome: Any = ray.get(failures.take.remote())
         if outcome is not None:
             raise_failure(work, outcome)
     raise_failure(work, Outcome(0, failure=worker_died(work, 0, "Ray Train lost its workers")))
@@ -82,8 +84,8 @@ def _fit(config: CustomizeConfig, workers: int | None, failures: Any) -> TrainSu
         logging.getLogger(name).setLevel(logging.ERROR)
     with TemporaryDirectory(prefix="clipmine-train-") as storage, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # copying Ray Data's context sets every field, the deprecated ones too
-        trainer = TorchTrainer(
-            _worker,
+        trainer: Any = TorchTrainer(
+            _worker,  # type: ignore[arg-type]
             train_loop_config={"config": config, "threads": threads, "failures": failures},
             scaling_config=ScalingConfig(num_workers=count, use_gpu=bool(gpus), resources_per_worker=own),
             torch_config=TorchConfig(timeout_s=TIMEOUT_SECONDS),

@@ -54,7 +54,8 @@ def square_pixels(model: EvalModel, side: int) -> Callable[[Image.Image], torch.
 
     Not the model's own transform, which would cut away what lies outside the middle.
     """
-    normalize = model.preprocess.transforms[-1]  # type: ignore[attr-defined]  open_clip's last step
+    steps: Any = model.preprocess  # open_clip's validation transform, whose last step normalises
+    normalize = steps.transforms[-1]
     mean = torch.tensor(normalize.mean).view(3, 1, 1)
     std = torch.tensor(normalize.std).view(3, 1, 1)
 
@@ -112,7 +113,7 @@ def _own_values(block: Any) -> Iterator[list[torch.Tensor]]:
     kept: list[torch.Tensor] = []
     attention = block.attn
 
-    def values(q_x: torch.Tensor, **_: Any) -> torch.Tensor:
+    def values(q_x: torch.Tensor, **_options: Any) -> torch.Tensor:
         _, keys, own = functional.linear(q_x, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
         kept.append(keys)
         out: torch.Tensor = attention.out_proj(own)

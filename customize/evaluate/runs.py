@@ -206,7 +206,8 @@ def _regions(bench: Bench, run: Run) -> dict[str, Any]:
     from customize.evaluate.regions import classify_regions
     from customize.evaluate.zero_shot import class_vectors
 
-    task, columns = bench.task, {}
+    task = bench.task
+    columns: dict[str, Any] = {}
     rows = class_vectors(bench.model, task.classes, task.templates)
     for proposals in ("true", "grid"):
         found = classify_regions(bench.model, bench.split("test"), rows, novel=task.novel, proposals=proposals)

@@ -115,7 +115,7 @@ def command(
     print_summary(summary, lines, as_json=as_json, next_step=f"clipmine evaluate {summary.out} --task ...")
 
 
-def _precision(named: str) -> str:
+def _precision(named: str) -> Any:
     from index.errors import BadInput
 
     if named == "fp16":

@@ -17,7 +17,7 @@ def test_recall_is_what_sorting_every_list_gives() -> None:
     images = unit(chance.normal(size=(40, 8)).astype(np.float32))
     image_of = np.repeat(np.arange(40), 3)
     texts = unit(images[image_of] + 0.6 * chance.normal(size=(120, 8)).astype(np.float32))
-    i2t, t2i = recall(images, texts, image_of)
+    i2t, t2i = recall(images.astype(np.float32), texts.astype(np.float32), image_of)
     similarity = images @ texts.T
     for k in (1, 5, 10):
         first = np.argsort(-similarity, 1)[:, :k]
@@ -27,7 +27,7 @@ def test_recall_is_what_sorting_every_list_gives() -> None:
 
 
 def test_equal_vectors_score_nothing() -> None:
-    same = np.ones((20, 4), np.float32) / 2
+    same = np.full((20, 4), 0.5, np.float32)
     i2t, t2i = recall(same, same, np.arange(20))
     assert i2t == t2i == {1: 0.0, 5: 0.0, 10: 0.0}
 
