@@ -130,7 +130,7 @@ def test_two_workers_give_one_workers_gradients(tmp_path: Path, locked_text: boo
     inputs, targets = torch.randn(8, 5, generator=torch.Generator().manual_seed(4)).double(), TEXT_IDS
     alone = gradients(inputs, targets, locked_text)
     context = torch.multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
-        work, (str(tmp_path), locked_text), nprocs=2, join=False, start_method="fork"
+        work, (str(tmp_path), locked_text), nprocs=2, join=False, start_method="spawn"
     )
     while not context.join(timeout=60):
         pass
