@@ -99,7 +99,7 @@ def _numbers(where: str, labels: Any, numbers: Mapping[str, int]) -> tuple[int, 
             found.append(numbers[text])
         elif text.isdigit() and (not numbers or int(text) < len(numbers)):
             found.append(int(text))
-        else:
+        elif numbers:  # a task without classes, as of captions, has no use for names
             raise BadInput(f"{where}: its label {text!r} is none of the {len(numbers)} classes; check the task's list")
     return tuple(found)
 
