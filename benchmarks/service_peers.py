@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +130,16 @@ def own_request(query: dict[str, Any]) -> dict[str, str]:
 
 def knn_request(url: str, query: dict[str, Any]) -> dict[str, str]:
     """clip-retrieval's request for one query; its safety, aesthetic and deduplication options off."""
-    name = httpx.get(f"{url}/indices-list").json()[0] if url not in _names else _names[url]
-    _names[url] = name
-    fields = {"modality": "image", "num_images": K, "num_result_ids": K, "indice_name": name, "aesthetic_score": ""}
+    fields = {"modality": "image", "num_images": K, "num_result_ids": K, "aesthetic_score": ""}
+    fields["indice_name"] = index_name(url)
     return {"path": "/knn-service", "body": json.dumps({**fields, **query})}
 
 
-_names: dict[str, str] = {}
+@cache
+def index_name(url: str) -> str:
+    """What a service calls its index."""
+    name: str = httpx.get(f"{url}/indices-list").json()[0]
+    return name
 
 
 def check_same_rows(ours: str, peer: str, served: Served) -> None:
@@ -179,7 +183,7 @@ def concept_list(ours: str, peer: str, served: Served, peers_queries: int) -> di
     clip_client = import_clip_client()
     client = clip_client(
         url=f"{peer}/knn-service",
-        indice_name=_names[peer],
+        indice_name=index_name(peer),
         num_images=CONCEPT_K,
         aesthetic_score="",
         aesthetic_weight="",

@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 from search_overhead import make_store
 
 from index.build_index import IndexConfig, build_index_item, finish_index, plan_index_items
+from index.build_lookup import build_lookup
 from index.encoders import load_encoder
 from index.index_manifest import index_folder, read_index_manifest
-from index.lookup import build_lookup, plan_lookups
+from index.lookup import plan_lookups
 from index.manifest import FileRecord, write_manifest
 from index.metadata import METADATA_SCHEMA, parquet_bytes
 from index.model_spec import ModelSpec

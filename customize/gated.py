@@ -91,7 +91,8 @@ def insert_gates(tower: Tower, positions: Sequence[int], seed: int = 0) -> None:
             # Drawn on the CPU, so that the weights do not depend on the device; an outline of a model draws none.
             with torch.device("meta" if like.is_meta else "cpu"):
                 gate = GatedBlock(tower)
-            block.add_module(GATE, gate.to(like.device, like.dtype))
+            # Its mode is its place's too: in evaluation attention takes another kernel, with other last bits.
+            block.add_module(GATE, gate.to(like.device, like.dtype).train(block.training))
             # A hook, not a wrapper: the block keeps its class, so open_clip's own code still knows it.
             block.register_forward_pre_hook(_through_gate, with_kwargs=True)
 

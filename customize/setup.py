@@ -169,8 +169,7 @@ def _images(
     if config.augment == "released":
         return Pixels(pairs, released_transform(_preprocess_cfg(loaded)), config.seed)
     strategy, frozen = applied.strategy, applied.frozen_image_blocks
-    locked = not (strategy.image or strategy.gates_image or strategy.around_blocks)
-    if locked and store is not None and _is_of(store, loaded):
+    if strategy.locks_image and store is not None and _is_of(store, loaded):
         return StoreImages(pairs, store)
     keep = config.cache_prefix
     possible = can_keep_prefix(loaded.model, frozen)

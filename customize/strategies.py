@@ -60,6 +60,11 @@ class Strategy:
         """Whether text embeddings never change, so that a store's can stand for the text tower."""
         return not (self.text or self.gates_text)
 
+    @property
+    def locks_image(self) -> bool:
+        """Whether image embeddings never change: without augmentation a store's can stand for the image tower."""
+        return not (self.image or self.gates_image or self.around_blocks)
+
     def trains(self, name: str) -> bool:
         """Whether the parameter `name` of an open_clip model, gated blocks included, trains."""
         group = parameter_group(name)

@@ -13,7 +13,7 @@ from torch import nn
 
 from index.errors import BadInput
 
-__all__ = ["Tower", "image_tower", "is_image_parameter", "is_text_projection", "text_tower"]
+__all__ = ["Tower", "image_tower", "is_image_parameter", "text_tower"]
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,6 @@ def text_tower(model: nn.Module) -> Tower:
 def is_image_parameter(name: str) -> bool:
     """Whether a parameter's `name` in the model says that it is of the image tower."""
     return name.startswith("visual.")
-
-
-def is_text_projection(name: str) -> bool:
-    """Whether a parameter's `name` says that it takes text features into the shared space."""
-    return name.split(".")[0] == "text_projection" or name.startswith(("text.text_projection", "text.proj"))
 
 
 def _open_clip_tower(transformer: Any) -> Tower:

@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from index.build_lookup import build_lookup
 from index.embed_item import read_marker, write_marker
 from index.errors import BadInput
 from index.files import remove_partial, write_atomic
-from index.lookup import build_lookup, remove_lookups
+from index.lookup import remove_lookups
 from index.manifest import FileRecord, Part, read_manifest, write_manifest
 from index.metadata import parquet_bytes
 from index.store import EmbeddingStore, open_vectors

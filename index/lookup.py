@@ -5,7 +5,8 @@
 Parquet has to decode a row group of 1,000 rows for each row that is asked for: 40 rows of 50,000 took 8.7 ms that
 way, 0.1 ms this way. `clipmine index` writes these files; a store without them is read as before. Each says which
 metadata files it was made from, and one that is out of date is passed over. What is rarely shown of a result
-(`captions`, `extra`, a foreign table's own columns) stays in Parquet alone. Knows nothing of embeddings and forgetting.
+(`captions`, `extra`, a foreign table's own columns) stays in Parquet alone. `index.build_lookup` writes them. Knows
+nothing of embeddings and forgetting.
 """
 
 from __future__ import annotations
@@ -17,27 +18,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from index.files import atomic_file
 from index.manifest import Manifest
 from index.metadata import METADATA_SCHEMA
 
-if TYPE_CHECKING:
-    from index.store import EmbeddingStore
-
-__all__ = ["LOOKUP_COLUMNS", "Lookup", "LookupItem", "build_lookup", "is_lookup_done", "plan_lookups", "remove_lookups"]
+__all__ = [
+    "LOOKUP_COLUMNS",
+    "MADE_FROM",
+    "Lookup",
+    "LookupItem",
+    "lookup_file",
+    "made_from",
+    "open_lookup",
+    "plan_lookups",
+    "remove_lookups",
+]
 
 LOOKUP_COLUMNS = ("key", "shard", "offset", "size", "caption", "url", "width", "height", "sha256")
 # Of a file: 400 million rows make 400 files, few enough to be open all at once.
 LOOKUP_ROWS = 1_000_000
 # Kept open; each holds a file descriptor, of which a process may have 1,024 by default.
 OPEN_LOOKUPS = 400
-_MADE_FROM = b"clipmine.made_from"
+MADE_FROM = b"clipmine.made_from"
 
 
 @dataclass(frozen=True)
@@ -66,37 +73,11 @@ def plan_lookups(manifest: Manifest) -> list[LookupItem]:
     return items
 
 
-def build_lookup(item: LookupItem, path: str) -> int:
-    """Write one look-up file of the store at `path`; return its rows. Raises what reading the metadata raises."""
-    from index.store import EmbeddingStore
-
-    store = EmbeddingStore.open(path)
-    tables = [
-        table for part in range(item.first, item.last) for table in store.part_metadata(part, LOOKUP_COLUMNS, 65_536)
-    ]
-    # Texts of a million rows can be longer than the 2 GiB that 32-bit offsets reach.
-    fields = [METADATA_SCHEMA.field(name) for name in LOOKUP_COLUMNS]
-    wide = [field.with_type(pa.large_string()) if field.type == pa.string() else field for field in fields]
-    schema = pa.schema(wide, {_MADE_FROM: _made_from(store.manifest, item)})
-    table = pa.concat_tables(tables).cast(schema).combine_chunks()
-    target = _file(store.path, item)
-    target.parent.mkdir(exist_ok=True)
-    with atomic_file(target) as partial, pa.OSFile(fspath(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
-        for batch in table.to_batches():  # one; none for a table without rows
-            out.write_batch(batch)
-    return item.rows
-
-
-def is_lookup_done(item: LookupItem, store: EmbeddingStore) -> bool:
-    """Whether the item's file is there and made from the metadata that the store has now."""
-    return _open(_file(store.path, item), _made_from(store.manifest, item), item.rows) is not None
-
-
 def remove_lookups(path: Path, manifest: Manifest, parts: Sequence[int]) -> list[LookupItem]:
     """Delete the files that hold rows of `parts`, before these are overwritten; return those that were there."""
     removed = []
     for item in plan_lookups(manifest):
-        file = _file(path, item)
+        file = lookup_file(path, item)
         if any(item.first <= part < item.last for part in parts) and file.exists():
             file.unlink()
             removed.append(item)
@@ -142,7 +123,7 @@ class Lookup:
                 self._open.move_to_end(number)
                 return self._open[number]
         item = self._items[number]
-        batch = _open(_file(self._path, item), _made_from(self._manifest, item), item.rows)
+        batch = open_lookup(lookup_file(self._path, item), made_from(self._manifest, item), item.rows)
         with self._lock:
             self._open[number] = batch
             while len(self._open) > OPEN_LOOKUPS:
@@ -157,22 +138,23 @@ def _narrow(name: str, pieces: list[Any]) -> Any:
     return column if column.type == wanted else column.cast(wanted)
 
 
-def _file(path: Path, item: LookupItem) -> Path:
+def lookup_file(path: Path, item: LookupItem) -> Path:
+    """Where an item's file is in the store at `path`."""
     return path / "lookup" / f"{item.name}.arrow"
 
 
-def _made_from(manifest: Manifest, item: LookupItem) -> bytes:
+def made_from(manifest: Manifest, item: LookupItem) -> bytes:
     """What decides a look-up file: the metadata files of its parts."""
     parts = manifest.parts[item.first : item.last]
     records = [(part.name, part.rows, part.files["metadata"].size, part.files["metadata"].sha256) for part in parts]
     return json.dumps([1, LOOKUP_COLUMNS, records]).encode()  # 1: of this layout
 
 
-def _open(path: Path, made_from: bytes, rows: int) -> Any:
-    """The file's record batch, memory-mapped; None when it is not there, damaged, or made from other metadata."""
+def open_lookup(path: Path, source: bytes, rows: int) -> Any:
+    """The record batch of the file, memory-mapped; None when it is missing, damaged, or not made from `source`."""
     try:
         reader = pa.ipc.open_file(pa.memory_map(fspath(path)))
-        if (reader.schema.metadata or {}).get(_MADE_FROM) != made_from or reader.num_record_batches != 1:
+        if (reader.schema.metadata or {}).get(MADE_FROM) != source or reader.num_record_batches != 1:
             return None
         batch = reader.get_batch(0)
     except (OSError, pa.ArrowException):

@@ -12,8 +12,9 @@ from index.build_index import (
     is_index_item_done,
     plan_index_items,
 )
+from index.build_lookup import build_lookup, is_lookup_done
 from index.errors import BadInput
-from index.lookup import build_lookup, is_lookup_done, plan_lookups
+from index.lookup import plan_lookups
 from index.store import EmbeddingStore, Modality
 from jobs.cores import usable_cores
 from jobs.executors import check_executor, execute

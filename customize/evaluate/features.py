@@ -73,12 +73,11 @@ class Features:
     keys: tuple[str, ...]
     labels: tuple[tuple[int, ...], ...]
 
-    def single_labels(self) -> npt.NDArray[np.int64]:
-        """int64 [n]; BadInput when an image has no label or several."""
-        for key, labels in zip(self.keys, self.labels, strict=True):
-            if len(labels) != 1:
-                raise BadInput(f"{key}: has {len(labels)} labels where one is needed; is this the right metric?")
-        return np.array([labels[0] for labels in self.labels], np.int64)
+    def take(self, places: npt.NDArray[np.int64]) -> Features:
+        """The examples at `places`, in their order."""
+        return Features(
+            self.vectors[places], tuple(self.keys[at] for at in places), tuple(self.labels[at] for at in places)
+        )
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def finetune(
     """Fine-tune a copy of the image tower on `shots` images a class (None: all) and classify `test`.
 
     places: positions in `train` to learn from instead of drawn shots, such as `shots.draw_share`'s 1%. Images are
-    decoded again in each epoch and the training examples' files are never held in memory, so full-shot runs stream.
+    decoded again in each epoch; of a dataset in tars the encoded files stay in memory.
     """
     plan = plan or TrainPlan()
     examples = list(train)

@@ -119,10 +119,7 @@ def _zero_shot(bench: Bench, run: Run) -> dict[str, Any]:
 def _linear_probe(bench: Bench, run: Run) -> dict[str, Any]:
     train = bench.features("train")
     if run.share is not None:
-        places = draw_share(train.labels, run.share, run.seed)
-        train = Features(
-            train.vectors[places], tuple(train.keys[p] for p in places), tuple(train.labels[p] for p in places)
-        )
+        train = train.take(draw_share(train.labels, run.share, run.seed))
     found = linear_probe(
         bench.model,
         train,

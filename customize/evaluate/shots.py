@@ -13,10 +13,9 @@ import numpy.typing as npt
 
 from index.errors import BadInput
 
-__all__ = ["SEEDS", "SHOTS", "VALIDATION_SHARE", "draw_share", "draw_shots", "split_validation"]
+__all__ = ["SHOTS", "VALIDATION_SHARE", "draw_share", "draw_shots", "split_validation"]
 
 SHOTS: tuple[int | None, ...] = (5, 20, 50, None)  # None: all of them
-SEEDS = (0, 1, 2)
 VALIDATION_SHARE = 0.2
 
 Places = npt.NDArray[np.int64]

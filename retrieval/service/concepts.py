@@ -32,7 +32,6 @@ COLUMNS = ("key", "shard", "caption", "url")
 SEARCHED_AT_ONCE = 256  # vectors of one search in the graph, so that others' queries come between
 _MODALITIES: dict[str, Any] = {"t2i": "image", "t2t": "text"}
 _MODE_NAMES = [name.encode() for name in MODES]
-_BOOL = {True: b"true", False: b"false"}
 
 
 @dataclass(frozen=True)
@@ -221,7 +220,7 @@ async def _concept_lines(
         # Formatted by hand: a list of 1,000 concepts has most of a million rows.
         rows = b",".join(
             b'{"row_id":%d,"score":%a,"rank":%d,"mode":"%s","prompt":%s,"both_ways":%s%s}'
-            % (row, score, rank, _MODE_NAMES[mode], prompts[prompt], _BOOL[both], fragments[row])
+            % (row, score, rank, _MODE_NAMES[mode], prompts[prompt], orjson.dumps(both), fragments[row])
             for row, score, rank, mode, prompt, both in zip(
                 own.row_id.tolist(), own.score.tolist(), own.rank.tolist(), own.mode.tolist(), own.prompt.tolist(),
                 own.both_ways.tolist(), strict=True,

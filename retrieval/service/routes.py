@@ -229,14 +229,10 @@ def answer_json(answer: Answer, metrics: Metrics) -> bytes:
         ]
         results.append(
             b'{"rows":[%s],"text_cut":%s,"searched":%d,"complete":%s}'
-            % (b",".join(rows), _bool(result.text_cut), result.searched, _bool(result.complete))
+            % (b",".join(rows), orjson.dumps(result.text_cut), result.searched, orjson.dumps(result.complete))
         )
     tail = orjson.dumps({"plan": answer.plan, "partial": answer.partial, "missing": list(answer.missing)})
     return b'{"results":[' + b",".join(results) + b"]," + tail[1:]
-
-
-def _bool(value: bool) -> bytes:
-    return b"true" if value else b"false"
 
 
 def _json(data: bytes) -> Response:

@@ -10,8 +10,9 @@ import pytest
 
 from index import lookup
 from index.build_index import IndexConfig
+from index.build_lookup import build_lookup, is_lookup_done
 from index.forget import compact_store, forget_rows
-from index.lookup import LOOKUP_COLUMNS, build_lookup, is_lookup_done, plan_lookups
+from index.lookup import LOOKUP_COLUMNS, plan_lookups
 from index.metadata import MetadataFiles
 from index.store import EmbeddingStore
 from jobs.index import run_index
