@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from customize.config import CustomizeConfig
-from customize.train import STEPS_NAME, TrainSummary, train
+from customize.train import TrainSummary, train
 from customize.train_log import StepRecord, read_log
+from customize.train_loop import STEPS_NAME
 from index.errors import ClipmineError
 from index.files import exists, join
 from jobs.cores import share_cores
