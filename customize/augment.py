@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 __all__ = ["RELEASED", "released_transform", "seed_sample"]
 
@@ -38,10 +38,22 @@ def released_transform(preprocess_cfg: dict[str, Any]) -> Callable[[Image.Image]
 
     size = preprocess_cfg["size"]
     shape = (3, size, size) if isinstance(size, int) else (3, *size)
-    transform: Callable[[Image.Image], torch.Tensor] = create_transform(
+    transform: Any = create_transform(
         input_size=shape, is_training=True, mean=preprocess_cfg["mean"], std=preprocess_cfg["std"], **RELEASED
     )
-    return transform
+    for step in transform.transforms:
+        for operation in getattr(step, "ops", ()):
+            if operation.name.startswith("Posterize"):
+                operation.aug_fn = _posterize
+    drawn: Callable[[Image.Image], torch.Tensor] = transform
+    return drawn
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Also to no bits, a black image: the strongest magnitude asks for it, and newer Pillows refuse what older ones did."""
+    if bits < 1:
+        return Image.new(image.mode, image.size)
+    return ImageOps.posterize(image, bits) if bits < 8 else image
 
 
 def seed_sample(seed: int, epoch: int, row: int) -> None:

@@ -64,16 +64,6 @@ class Loop:
         run, config = self.prepared, self.prepared.config
         if self.optimizer is None:
             return
-        order = BatchOrder(run.pairs.shard_of, config.batch, config.seed)
-        cuda = run.device.startswith("cuda")
-        feed = Feed(
-            run.images,
-            lambda step: run.peers.share(order.rows(step)),
-            order.steps_per_epoch,
-            self._tokenize if run.texts is None else None,
-            _loaders(config, run, cuda),
-            pin=cuda,
-        )
         step = TrainStep(run)
         if run.peers.first:
             write_atomic(join(config.out, STEPS_NAME), json.dumps({"steps": self.total}))
@@ -84,7 +74,7 @@ class Loop:
         )
         started, first = time.monotonic(), self.step
         try:
-            with feed.steps(self.step, self.total) as inputs:
+            with self.feed().steps(self.step, self.total) as inputs:
                 for batch in inputs:
                     record = self.take(step, batch)
                     if log is not None:
@@ -98,6 +88,20 @@ class Loop:
                 log.close()
         self.rate = (self.step - first) * config.batch / max(time.monotonic() - started, 1e-9)
         self._checkpoint()
+
+    def feed(self) -> Feed:
+        """What brings this worker its share of every step."""
+        run, config = self.prepared, self.prepared.config
+        order = BatchOrder(run.pairs.shard_of, config.batch, config.seed)
+        cuda = run.device.startswith("cuda")
+        return Feed(
+            run.images,
+            lambda step: run.peers.share(order.rows(step)),
+            order.steps_per_epoch,
+            self._tokenize if run.texts is None else None,
+            _loaders(config, run, cuda),
+            pin=cuda,
+        )
 
     def take(self, step: TrainStep, batch: StepInputs) -> StepRecord:
         """One step: gradients, the optimizer, the temperature's bounds, the average.
