@@ -1,4 +1,4 @@
-"""The whole road on the embedded world: scenes -> tars -> store -> indexes -> selection, pairs -> a page.
+"""The whole road on the embedded world: scenes -> tars -> store -> indexes -> selection -> pairs, a customized CLIP.
 
 Each stage is the same function that its `clipmine` command calls, so the demo proves the road and not a copy of it. Run
 again after an interruption, it goes on where it stopped. Knows the order of the stages, not how any of them works.
@@ -21,6 +21,7 @@ from jobs.report import ConceptHits, Hit, RecallCurve, Report, Stage, render_rep
 
 if TYPE_CHECKING:
     from index.store import EmbeddingStore
+    from jobs.report_customize import CustomizeReport
     from mining.image_sets import ImageSets
     from retrieval.selection import Selection
 
@@ -58,6 +59,8 @@ class DemoSummary:
     selected: int
     exported: int
     mined: int
+    zero_shot_before: float
+    zero_shot_after: float
     seconds: float
     stages: dict[str, float]
 
@@ -90,16 +93,19 @@ def run_demo(
     """
     if scenes < K:
         raise BadInput(f"--scenes {scenes}: the demo needs at least {K}")
+    from examples.scenes.splits import group_of
     from examples.scenes.tars import write_split
     from index.build_index import IndexConfig
     from index.embed import EmbedConfig
     from index.model_spec import ModelSpec
     from index.store import EmbeddingStore
+    from jobs.demo_customize import customize_demo, draw_held_out
     from jobs.demo_pairs import mine_demo
     from jobs.embed import run_embed
     from jobs.export import run_export
     from jobs.index import run_index
     from jobs.retrieve import run_retrieve
+    from retrieval.concepts import load_concepts
     from retrieval.rules import Rules
 
     root = Path(out)
@@ -123,6 +129,7 @@ def run_demo(
                     workers=workers or 2,
                     progress=lambda more, shown=progress, total=count: shown.reach(shown.done + more, total),  # type: ignore[misc]
                 )
+        draw_held_out([concept.name for concept in load_concepts(concepts)], root / "held_out")
         return scenes + EXCLUDED
 
     clock.run("draw", "scenes with known truth, as webdataset tars", int, draw)
@@ -162,10 +169,17 @@ def run_demo(
         len,
         lambda: mine_demo(store, str(root / "pairs"), NEAR_DUPLICATES),
     )
+    customized = clock.run(
+        "customize",
+        "the small CLIP on the selection; zero-shot on held-out pictures before and after",
+        lambda done: done.seen,
+        lambda: customize_demo(store, selected, root, lambda name: _GROUP_TEXT[group_of(name)]),
+    )
     opened = EmbeddingStore.open(store)
     page = root / "report.html"
     write_atomic(
-        str(page), render_report(_report(opened, selection, exported.exported, pairs, list(clock.stages.values())))
+        str(page),
+        render_report(_report(opened, selection, exported.exported, pairs, customized, list(clock.stages.values()))),
     )
     return DemoSummary(
         out=str(root),
@@ -175,6 +189,8 @@ def run_demo(
         selected=selection.rows,
         exported=exported.exported,
         mined=len(pairs),
+        zero_shot_before=round(customized.before, 4),
+        zero_shot_after=round(customized.after, 4),
         seconds=round(time.monotonic() - started, 1),
         stages={name: stage.seconds for name, stage in clock.stages.items()},
     )
@@ -192,9 +208,15 @@ def _claim(root: Path, scenes: int) -> None:
 
 
 def _report(
-    store: EmbeddingStore, selection: Selection, exported: int, pairs: ImageSets, stages: Sequence[Stage]
+    store: EmbeddingStore,
+    selection: Selection,
+    exported: int,
+    pairs: ImageSets,
+    customized: CustomizeReport,
+    stages: Sequence[Stage],
 ) -> Report:
     from examples.scenes.splits import group_of
+    from jobs.demo_customize import customize_commands
     from jobs.demo_pairs import gather_strips
 
     found = _search(store, selection.concepts)
@@ -212,6 +234,7 @@ def _report(
             (f"{selection.rows:,}", "rows selected"),
             (f"{exported:,}", "images exported"),
             (f"{len(pairs):,}", "pairs mined"),
+            (f"{customized.before:.0%} to {customized.after:.0%}", "zero-shot, customized"),
             (duration(seconds), "in all"),
         ],
         stages=stages,
@@ -229,8 +252,10 @@ def _report(
             "clipmine export selection --out export",
             "clipmine mine store --strategy similar,diverse,identity,overlap,contrast,attribute,random --sets 1400 "
             "--entity truth.objects.entity --near-duplicates 0.985 --out pairs",
+            *customize_commands(),
         ],
         pairs=gather_strips(store, pairs),
+        customized=customized,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from jobs.progress import duration
+from jobs.report_customize import CUSTOMIZE_STYLE, CustomizeReport, customize_section
 from jobs.report_pairs import PAIRS_STYLE, PairStrip, pairs_section
 
 
@@ -72,6 +73,7 @@ class Report:
     plans: Sequence[str]
     commands: Sequence[str] = field(default_factory=list)
     pairs: Sequence[PairStrip] = field(default_factory=list)
+    customized: CustomizeReport | None = None
 
 
 _STYLE = """
@@ -215,7 +217,7 @@ def render_report(report: Report) -> str:
     commands = escape("\n".join(report.commands))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(report.title)}</title><style>{_STYLE}{PAIRS_STYLE}</style></head><body><main>
+<title>{escape(report.title)}</title><style>{_STYLE}{PAIRS_STYLE}{CUSTOMIZE_STYLE}</style></head><body><main>
 <h1>{escape(report.title)}</h1>
 <p>A corpus of drawn scenes with web-like captions went in; a concept list named what was wanted; the pictures below came
 out. The scenes' truth is known, so a green frame means: this picture does show the concept.</p>
@@ -224,6 +226,7 @@ out. The scenes' truth is known, so a green frame means: this picture does show 
 <p>The eight best rows by matching the concept's prompt with images (T2I) and with captions (T2T). Captions are partly
 wrong, as on the web, which is where the two ways part. Rare concepts were hardly seen when the model was trained.</p>
 {"".join(map(_concept, report.concepts))}
+{customize_section(report.customized)}
 {pairs_section(report.pairs)}
 <h2>What each rule dropped</h2>
 {_rules(report)}

@@ -26,6 +26,8 @@ def command(out: str, scenes: int, executor: str, workers: int | None, as_json: 
         ("rows selected", summary.selected),
         ("images exported", summary.exported),
         ("pairs mined", summary.mined),
+        ("zero-shot before", f"{summary.zero_shot_before:.1%}"),
+        ("zero-shot after customizing", f"{summary.zero_shot_after:.1%}"),
     ]
     lines += [(f"time: {name}", duration(seconds)) for name, seconds in summary.stages.items()]
     lines += [("time in all", duration(summary.seconds)), ("look at", summary.report)]
