@@ -1,0 +1,169 @@
+"""A training step of locked-text gated-image tuning, against the step of REACT's authors; and what loading data costs.
+
+    git clone https://github.com/microsoft/react /tmp/react        # their gated fork of open_clip, run as it is
+    python benchmarks/customize_peers.py --peer /tmp/react [--images DIR] [--batch 32] [--turns 5] [--quick]
+
+Same model (ViT-B-32, the same random weights), same batch of pixels and captions, float32, one after the other in
+turns; a side's step is its median turn. Theirs is `training.train.train_one_epoch` with `--lock-text
+--lock-image-unlock-gated` on batches in memory. Ours is the trainer's own loop, on pixels (as with augmentation) and on
+the frozen blocks' kept output, in memory too; then on tars of JPEGs through its feed, with the released augmentation,
+beside the same step on pixels in memory. --images: a folder of JPEG photographs to put into the tars; without it, drawn
+scenes of 500 x 375 with noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+TARGETS = {"with_augmentation": 1.2, "with_kept_prefix": 1.4}
+LOADING_TARGET = 1.05  # step time from tars over step time from memory, at most
+FIRST_LOSS_WITHIN = 1e-3  # one model on both sides; attention sums in another order, texts are kept in float16
+BATCHES = 8  # in the tars
+
+
+class Side:
+    """One process that takes steps when asked."""
+
+    def __init__(self, *args: str) -> None:
+        step = Path(__file__).with_name("customize_peers_step.py")
+        self._process = subprocess.Popen(
+            [sys.executable, str(step), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.hardware = self._answer()
+
+    def take(self, kind: str, count: int) -> dict[str, float]:
+        """`count` steps: seconds and the last loss."""
+        assert self._process.stdin is not None
+        print(kind, count, file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("one side ended before it answered; its messages are above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def main() -> None:
+    """Run both sides in turns and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", type=Path, required=True, help="a checkout of microsoft/react")
+    parser.add_argument("--images", type=Path, help="a folder of JPEG photographs")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="two turns of one step, batch 16")
+    args = parser.parse_args()
+    if not (args.peer / "react_customization" / "src" / "training" / "train.py").is_file():
+        parser.error(f"{args.peer}: is no checkout of microsoft/react (it has no react_customization/src/training)")
+    batch, turns, count = (16, 2, 1) if args.quick else (args.batch, args.turns, 2)
+    seconds: dict[str, list[float]] = {"peer": [], "with_augmentation": [], "with_kept_prefix": []}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        write_tars(work / "tars", batch * BATCHES, args.images)
+        ours = Side("ours", folder, str(batch))
+        peer = Side("peer", folder, str(batch), str(args.peer.resolve()))
+        print(f"batch {batch}, {ours.hardware['threads']} threads, torch {ours.hardware['torch']}, float32")
+        first = {"peer": peer.take("steps", 1)["loss"], "ours": ours.take("steps", 1)["loss"]}
+        print(f"loss of the first step: {first['peer']:.6f} theirs, {first['ours']:.6f} ours", flush=True)
+        ours.take("prefix", 1)
+        for _ in range(turns):
+            for name, side, kind in (
+                ("peer", peer, "steps"),
+                ("with_augmentation", ours, "steps"),
+                ("with_kept_prefix", ours, "prefix"),
+            ):
+                seconds[name].append(side.take(kind, count)["seconds"] / count)
+        peer.close()
+        loading: dict[str, list[float]] = {"tars": [], "steps": []}
+        ours.take("tars", 4)  # its loader is ahead now
+        for _ in range(turns):
+            for kind, taken in loading.items():
+                taken.append(ours.take(kind, count)["seconds"] / count)
+        ours.close()
+    report(batch, seconds, loading, same=abs(first["peer"] - first["ours"]) < FIRST_LOSS_WITHIN)
+
+
+def report(batch: int, seconds: dict[str, list[float]], loading: dict[str, list[float]], *, same: bool) -> None:
+    """Print both tables and the JSON line."""
+    rates = {name: batch / statistics.median(taken) for name, taken in seconds.items()}
+    print(f"{'':20} samples/s  over the peer's  target")
+    for name, rate in rates.items():
+        target = f"{TARGETS[name]:.1f}" if name in TARGETS else ""
+        print(f"{name:20} {rate:9.2f}  {rate / rates['peer']:15.2f}  {target:>6}")
+    from_tars, from_memory = (statistics.median(loading[kind]) for kind in ("tars", "steps"))
+    print(f"a step from tars {from_tars:.2f} s, from memory {from_memory:.2f} s")
+    ratios = {name: round(rates[name] / rates["peer"], 3) for name in TARGETS}
+    figures = {
+        **ratios,
+        "tars_over_memory": round(from_tars / from_memory, 3),
+        "samples_per_second": {name: round(rate, 3) for name, rate in rates.items()},
+        "same_loss": same,
+    }
+    holds = same and all(ratios[name] >= target for name, target in TARGETS.items())
+    holds = holds and from_tars / from_memory <= LOADING_TARGET
+    targets = {**TARGETS, "tars_over_memory": LOADING_TARGET}
+    print(json.dumps({"name": "customize_peers", "figures": figures, "targets": targets, "holds": holds}))
+
+
+def write_tars(folder: Path, count: int, images: Path | None) -> None:
+    """`count` JPEGs with captions of their own, in two tars."""
+    folder.mkdir()
+    pictures = _photographs(images, count) if images is not None else _drawn(count)
+    for number, half in enumerate((count // 2, count - count // 2)):
+        with tarfile.open(folder / f"{number:05d}.tar", "w") as tar:
+            for place in range(half):
+                caption, data = next(pictures)
+                for suffix, content in (("jpg", data), ("txt", caption.encode())):
+                    about = tarfile.TarInfo(f"{number:05d}{place:04d}.{suffix}")
+                    about.size = len(content)
+                    tar.addfile(about, io.BytesIO(content))
+
+
+def _photographs(folder: Path, count: int) -> Iterator[tuple[str, bytes]]:
+    files = sorted(folder.glob("*.jp*g"))
+    if not files:
+        raise SystemExit(f"{folder}: has no JPEG")
+    for number in range(count):
+        file = files[number % len(files)]
+        yield f"photograph {number}, {file.stem.replace('_', ' ')}", file.read_bytes()
+
+
+def _drawn(count: int) -> Iterator[tuple[str, bytes]]:
+    from PIL import Image
+
+    from examples.scenes.captions import captions
+    from examples.scenes.render import render
+    from examples.scenes.sample import sample
+
+    chance = np.random.default_rng(0)
+    for number in range(count):
+        scene = sample("validation", number)
+        large = np.asarray(Image.fromarray(render(scene).image).resize((500, 375)), np.int16)
+        noisy = np.clip(large + chance.integers(-20, 21, large.shape, dtype=np.int16), 0, 255).astype(np.uint8)
+        data = io.BytesIO()
+        Image.fromarray(noisy).save(data, "JPEG", quality=90)
+        yield f"{number}: {captions(scene).clean[0]}", data.getvalue()
+
+
+if __name__ == "__main__":
+    main()

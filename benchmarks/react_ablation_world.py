@@ -1,0 +1,127 @@
+"""What benchmarks/react_ablation.py trains and measures on: scenes embedded, pairs retrieved, held-out tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from react_ablation_arms import Arm, Plan
+
+from examples.scenes.captions import captions
+from examples.scenes.held_out import write_tasks
+from examples.scenes.sample import sample
+from examples.scenes.splits import concept_groups
+from examples.scenes.tars import write_split
+from index.corpus import read_image
+from index.embed import EmbedConfig
+from index.model_spec import ModelSpec
+from index.store import EmbeddingStore
+from jobs.embed import run_embed
+from retrieval.retrieve import retrieve
+from retrieval.rules import Rules
+from retrieval.selection import Selection
+
+MODEL = Path(__file__).resolve().parent.parent / "examples" / "scenes" / "model"
+SHARD = 1000  # scenes a tar
+# As the demo, whose model puts its drawn scenes closer together than a large CLIP puts photographs.
+NEAR_DUPLICATES = 0.985
+
+
+class World:
+    """Folders of one plan below `root`; each is made at its first use and kept."""
+
+    def __init__(self, root: Path, plan: Plan, store: str | None) -> None:
+        self.root, self.plan = root, plan
+        groups = concept_groups()
+        # What somebody would customize for: frequent types are known already.
+        rare, absent, made_up = (groups[name] for name in ("rare", "absent", "made_up"))
+        self.types = rare[:5] + made_up[:3] if plan.name == "quick" else rare + absent + made_up
+        self._given = store
+        self._found: dict[tuple[str, ...], list[int]] = {}
+        self.tasks = root / f"tasks-{plan.name}"
+        if not (self.tasks / "captions.yaml").exists():
+            write_tasks(
+                self.tasks,
+                types=self.types,
+                per_type=plan.per_type,
+                shots=plan.shots_images,
+                scenes=plan.captions,
+                kinds=("types", "captions"),
+            )
+
+    def store(self, split: str) -> EmbeddingStore:
+        """The corpus, or the same number of scenes that the model was trained on, embedded."""
+        if split == "corpus" and self._given:
+            return EmbeddingStore.open(self._given)
+        store, corpus = self.root / f"store-{split}-{self.plan.scenes}", self.root / f"{split}-{self.plan.scenes}"
+        if not (store / "manifest.json").exists():
+            write_split(split, corpus, self.plan.scenes, shard_size=SHARD, workers=2)
+            config = EmbedConfig(source=str(corpus), out=str(store), model=ModelSpec(model_dir=str(MODEL)))
+            run_embed(config, executor="local", workers=1)
+        return EmbeddingStore.open(str(store))
+
+    def pairs(self, arm: Arm) -> tuple[str, str]:
+        """An arm's store, and the tars of its pairs. Random rows and shares change with the arm's seed."""
+        split = "pretrain" if arm.source == "pretrain" else "corpus"
+        store = self.store(split)
+        rows = self._rows(arm.task, arm.mode, split, store)
+        chance = random.Random(f"{arm.source}-{arm.seed}")
+        if arm.source == "random":
+            rows = sorted(chance.sample(range(store.rows), min(len(rows), store.rows)))
+        if arm.share < 1:
+            rows = sorted(chance.sample(rows, max(self.plan.batch, round(arm.share * len(rows)))))
+        digest = hashlib.sha256(json.dumps([split, str(store.path), rows]).encode()).hexdigest()[:16]
+        folder = self.root / "pairs" / digest
+        if not (folder / "00000.tar").exists():
+            _write_pairs(store, rows, folder)
+        return str(store.path), str(folder)
+
+    def _rows(self, task: str, mode: str, split: str, store: EmbeddingStore) -> list[int]:
+        key = (task, mode, split)
+        if key not in self._found:
+            out = self.root / f"selection-{task}-{mode}-{split}-{self.plan.name}"
+            made = (out / "manifest.json").exists()
+            selection = Selection.open(str(out)) if made else self._retrieve(task, mode, store, out)
+            found = (row for table in selection.tables(["row_id"]) for row in table["row_id"].to_pylist())
+            self._found[key] = sorted(map(int, found))
+        return self._found[key]
+
+    def _retrieve(self, task: str, mode: Any, store: EmbeddingStore, out: Path) -> Selection:
+        rules = Rules(near_duplicates=NEAR_DUPLICATES)
+        names, templates, k = list(self.types), "simple", self.plan.k
+        if task == "retrieval":
+            # Captions of scenes that are neither in the corpus nor measured, as the thesis takes COCO's.
+            said = (captions(sample("validation", number)).clean for number in range(self.plan.queries))
+            longest = (" ".join(max(texts, key=len).split()) for texts in said)
+            names = list({name.casefold(): name for name in longest}.values())
+            templates, k = "name", max(5, self.plan.k // 10)
+        return retrieve(
+            store,
+            names,
+            out=out,
+            mode=mode,
+            k=min(k, store.rows),
+            templates=templates,
+            rules=rules,
+            reserve=0.0,
+            method="exact",
+        )
+
+
+def _write_pairs(store: EmbeddingStore, rows: list[int], folder: Path) -> None:
+    """Images with captions and rows as one tar; written whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    said = store.metadata(rows, ["caption"])["caption"].to_pylist()
+    with tarfile.open(folder / "00000.partial", "w") as tar:
+        for row, caption in zip(rows, said, strict=True):
+            known = json.dumps({"row_id": row}).encode()  # so that locked towers' embeddings come from the store
+            for suffix, data in (("jpg", read_image(store, row)), ("txt", caption.encode()), ("json", known)):
+                about = tarfile.TarInfo(f"{row:09d}.{suffix}")
+                about.size = len(data)
+                tar.addfile(about, io.BytesIO(data))
+    (folder / "00000.partial").rename(folder / "00000.tar")
