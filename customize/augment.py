@@ -50,7 +50,7 @@ def released_transform(preprocess_cfg: dict[str, Any]) -> Callable[[Image.Image]
 
 
 def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Also to no bits, a black image: the strongest magnitude asks for it, and newer Pillows refuse what older ones did."""
+    """Also to no bits, a black image: the strongest magnitude asks for that, and newer Pillows refuse it."""
     if bits < 1:
         return Image.new(image.mode, image.size)
     return ImageOps.posterize(image, bits) if bits < 8 else image

@@ -92,8 +92,8 @@ def prepare_run(config: CustomizeConfig, peers: Peers, on_progress: OnProgress |
     set_training(loaded.model, applied.strategy)
     if config.grad_checkpoint:
         loaded.model.set_grad_checkpointing(True)
-    texts = _texts(config, pairs, loaded, applied, store, work, device, peers)
-    images = _images(config, pairs, loaded, applied, store, work, device, peers, total, on_progress)
+    parts = _Parts(config, peers, device, work, pairs, store, loaded, applied)
+    texts, images = _texts(parts), _images(parts, total, on_progress)
     return Run(
         config, peers, spec, device, hash_json(identity), pairs, total, loaded, applied, images, texts, selection, store
     )
@@ -133,42 +133,38 @@ def _data_hash(config: CustomizeConfig, selection: Selection | None) -> str:
     return hash_json([item.signature for item in list_items(str(config.tars))])
 
 
-def _texts(
-    config: CustomizeConfig,
-    pairs: Pairs,
-    loaded: LoadedModel,
-    applied: AppliedStrategy,
-    store: EmbeddingStore | None,
-    work: str,
-    device: str,
-    peers: Peers,
-) -> LockedTexts | None:
-    if not applied.strategy.locks_text:
+@dataclass(frozen=True)
+class _Parts:
+    """What inputs are made of; `store` is None where its rows are not known."""
+
+    config: CustomizeConfig
+    peers: Peers
+    device: str
+    work: str
+    pairs: Pairs
+    store: EmbeddingStore | None
+    loaded: LoadedModel
+    applied: AppliedStrategy
+
+
+def _texts(parts: _Parts) -> LockedTexts | None:
+    pairs, store, loaded = parts.pairs, parts.store, parts.loaded
+    if not parts.applied.strategy.locks_text:
         return None
     if store is not None and store.has_text and _is_of(store, loaded):
         return StoreTexts(pairs, store)
-    path = join(work, "texts.npy")
-    if peers.first:
-        compute_texts(pairs, loaded.model, loaded.tokenizer, path, device)
-    peers.wait()
-    return compute_texts(pairs, loaded.model, loaded.tokenizer, path, device)
+    path = join(parts.work, "texts.npy")
+    if parts.peers.first:
+        compute_texts(pairs, loaded.model, loaded.tokenizer, path, parts.device)
+    parts.peers.wait()
+    return compute_texts(pairs, loaded.model, loaded.tokenizer, path, parts.device)
 
 
-def _images(
-    config: CustomizeConfig,
-    pairs: Pairs,
-    loaded: LoadedModel,
-    applied: AppliedStrategy,
-    store: EmbeddingStore | None,
-    work: str,
-    device: str,
-    peers: Peers,
-    total_steps: int,
-    on_progress: OnProgress | None,
-) -> ImageInputs:
+def _images(parts: _Parts, total_steps: int, on_progress: OnProgress | None) -> ImageInputs:
+    config, peers, pairs, store, loaded = parts.config, parts.peers, parts.pairs, parts.store, parts.loaded
     if config.augment == "released":
         return Pixels(pairs, released_transform(_preprocess_cfg(loaded)), config.seed)
-    strategy, frozen = applied.strategy, applied.frozen_image_blocks
+    strategy, frozen = parts.applied.strategy, parts.applied.frozen_image_blocks
     if strategy.locks_image and store is not None and _is_of(store, loaded):
         return StoreImages(pairs, store)
     keep = config.cache_prefix
@@ -180,13 +176,15 @@ def _images(
         )
     if keep is None:
         pays = total_steps * config.batch >= WORTH_KEEPING * len(pairs)
-        keep = possible and pays and peers.any(prefix_fits(loaded.model, len(pairs), work))
+        keep = possible and pays and peers.any(prefix_fits(loaded.model, len(pairs), parts.work))
     if not keep:
         return Pixels(pairs, loaded.preprocess, None)
     show = None if on_progress is None else lambda done, of: on_progress("keep activations", done, of)
-    build_prefix(pairs, loaded.model, loaded.preprocess, frozen, work, device, (peers.rank, peers.count), show)
+    build_prefix(
+        pairs, loaded.model, loaded.preprocess, frozen, parts.work, parts.device, (peers.rank, peers.count), show
+    )
     peers.wait()
-    return KeptPrefix(pairs, work, frozen)
+    return KeptPrefix(pairs, parts.work, frozen)
 
 
 def _is_of(store: EmbeddingStore, loaded: LoadedModel) -> bool:
