@@ -42,7 +42,8 @@ def train_on_ray(
 ) -> TrainSummary:
     """`customize.train.train` on `workers` workers; by default one a GPU, or one.
 
-    on_step comes from the run's log as it grows.
+    on_step comes from the run's log as it grows. Seen with Ray 2.60: after this, a fork of the same process (Spark's
+    start makes one) leaves its Ray deaf for its actors, and later jobs wait for ever; the command has its own process.
 
     Raises:
         ClipmineError: what a worker raised, as it raised it; WorkerDied when workers died three times.
