@@ -9,6 +9,7 @@ captions. Every arm trains on tars of pairs from one store, so that arms differ 
                of other scenes as queries, which are never trained on; plain CLIP loss)
     mode       T2T, T2I, both           size       shares of the retrieved pairs
     gamma      0.9, 1, none             source     retrieved, random, and retrieved from what the model was trained on
+    free text, gamma 1     the strategies that train the text tower, with equal texts alone as one
     shots      (with strategy) linear probes of the model before and after the default arm
     learning rate   (only when asked for) what the recipe's two rates were chosen from, on validation pictures
 
@@ -106,7 +107,7 @@ def tables_of(results: list[Result]) -> list[Table]:
         own = sorted((r for r in results if (r["axis"], r["task"]) == (axis, task)), key=lambda r: r["seed"])
         rows = {} if axis == "learning rate" else {"before": base}  # which was measured on other pictures
         rows |= {value: [r for r in own if r["value"] == value] for value in dict.fromkeys(r["value"] for r in own)}
-        if axis not in ("strategy", "learning rate"):
+        if axis in ("mode", "size", "gamma", "source"):
             default = [r for r in results if (r["axis"], r["task"], r["strategy"]) == ("strategy", task, Arm.strategy)]
             rows |= {"default (both, all, 0.9, retrieved)": default} if default else {}
         columns = [name for name in own[0] if isinstance(own[0][name], float) and name in base[0]]

@@ -44,11 +44,17 @@ class Targets:
 
 @dataclass(frozen=True)
 class Contrast:
-    """`loss`: scalar, the mean over this worker's rows and both directions. `accuracy`: scalar without gradient, the
-    share of this worker's images whose nearest text in the whole batch is a positive."""
+    """Scalars, all but the loss without gradient.
+
+    Attributes:
+        loss: the mean over this worker's rows and both directions.
+        accuracy: share of this worker's images whose nearest text in the whole batch is a positive.
+        alike: mean share of the whole batch's texts that are positives of one image; 1 / batch at least.
+    """
 
     loss: Tensor
     accuracy: Tensor
+    alike: Tensor
 
 
 def check_gamma(gamma: float | None) -> None:
@@ -77,7 +83,7 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Target
     # Which texts count as one is symmetric, so Q(j) of eq. 2.6 is P(j) of eq. 2.5.
     summed = -(shares * by_image.log_softmax(dim=1)).sum() - (shares * by_text.log_softmax(dim=1)).sum()
     nearest = by_image.detach().argmax(dim=1, keepdim=True)
-    return Contrast(summed / (2 * len(image)), right.gather(1, nearest).float().mean())
+    return Contrast(summed / (2 * len(image)), right.gather(1, nearest).float().mean(), right.float().mean())
 
 
 @torch.no_grad()

@@ -137,7 +137,9 @@ def _warnings(run: Run, watch: CollapseWatch) -> tuple[str, ...]:
             named = ", ".join(without[:5])
             warnings.append(f"{len(without)} of {len(run.selection.concepts)} concepts have no images: {named}")
     if watch.warned:
-        warnings.append("the contrastive accuracy fell to half of its best, or to chance, on the way")
+        warnings.append(
+            "the contrastive accuracy fell to half of its best or to chance, or texts became one, on the way"
+        )
     return tuple(warnings)
 
 

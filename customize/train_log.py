@@ -20,11 +20,14 @@ __all__ = ["CollapseWatch", "StepRecord", "TrainLog", "read_log"]
 COLLAPSED = 0.5
 MEMORY = 0.95  # weight of the past in the running accuracy: about the last 20 steps
 SETTLED = 20  # steps before the running mean means anything
+# Of a batch's texts: free texts flow together once they count as one, since nothing holds them apart then.
+MOST_ALIKE = 0.5
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step: `accuracy` is the share of the batch's images whose nearest text is one of their own."""
+    """One step: `accuracy` is the share of the batch's images whose nearest text is one of their own, `alike` the mean
+    share of its texts that count as an image's own."""
 
     step: int  # from 1
     loss: float
@@ -32,14 +35,16 @@ class StepRecord:
     lr: float
     logit_scale: float  # the factor, exp of the parameter
     gates: Mapping[str, float] = field(default_factory=dict)  # mean |tanh(alpha)| by tower
+    alike: float = 0.0
 
 
 class CollapseWatch:
-    """Warns, once, when the contrastive accuracy falls to half of what it was, or to chance."""
+    """Warns, once, when the contrastive accuracy falls to half of what it was or to chance, or most texts are one."""
 
     def __init__(self, batch: int) -> None:
         self.chance = 1 / batch
         self.running = 0.0
+        self.alike = 0.0
         self.best = 0.0
         self.steps = 0
         self.warned = False
@@ -48,11 +53,21 @@ class CollapseWatch:
         """The warning, the first time there is reason for one."""
         self.steps += 1
         self.running = MEMORY * self.running + (1 - MEMORY) * record.accuracy
-        running = self.running / (1 - MEMORY**self.steps)  # the mean of what was seen, not of zeros before it
+        self.alike = MEMORY * self.alike + (1 - MEMORY) * record.alike
+        weight = 1 - MEMORY**self.steps  # so that it is the mean of what was seen, not of zeros before it
+        running, alike = self.running / weight, self.alike / weight
         if self.steps < SETTLED:
             return None
         self.best = max(self.best, running)
-        if self.warned or (running >= COLLAPSED * self.best and running > 2 * self.chance):
+        if self.warned:
+            return None
+        if alike > MOST_ALIKE:
+            self.warned = True
+            return (
+                f"step {record.step}: {alike:.0%} of a batch's texts count as one text, so little is left to learn; "
+                "count equal texts only (--gamma 1) or none (--plain-clip), or lock the text tower if it is free"
+            )
+        if running >= COLLAPSED * self.best and running > 2 * self.chance:
             return None
         self.warned = True
         return (
@@ -61,10 +76,16 @@ class CollapseWatch:
         )
 
     def state(self) -> dict[str, float]:
-        return {"running": self.running, "best": self.best, "steps": self.steps, "warned": float(self.warned)}
+        return {
+            "running": self.running,
+            "alike": self.alike,
+            "best": self.best,
+            "steps": self.steps,
+            "warned": float(self.warned),
+        }
 
     def restore(self, state: Mapping[str, float]) -> None:
-        self.running, self.best = state["running"], state["best"]
+        self.running, self.alike, self.best = state["running"], state.get("alike", 0.0), state["best"]
         self.steps, self.warned = int(state["steps"]), bool(state["warned"])
 
 
@@ -82,7 +103,7 @@ class TrainLog:
         self._stream.write(_line(record))
         self._stream.flush()
         if self._board is not None:
-            for name in ("loss", "accuracy", "lr", "logit_scale"):
+            for name in ("loss", "accuracy", "alike", "lr", "logit_scale"):
                 self._board.add_scalar(f"train/{name}", getattr(record, name), record.step)
             for name, value in record.gates.items():
                 self._board.add_scalar(f"gates/{name}", value, record.step)

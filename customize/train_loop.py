@@ -114,8 +114,8 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss, accuracy = step(batch)
-        if not math.isfinite(loss):
+        measured = step(batch)
+        if not math.isfinite(measured.loss):
             self._stop(batch)
         gradients = [p.grad for p in self.trained.values() if p.grad is not None]
         run.peers.average(gradients)
@@ -128,7 +128,7 @@ class Loop:
                 average.lerp_(self.trained[name].detach(), 1 - config.ema)
         self.step += 1
         scale = float(run.loaded.model.logit_scale.detach().exp())
-        record = StepRecord(self.step, loss, accuracy, rate, scale, step.gates())
+        record = StepRecord(self.step, measured.loss, measured.accuracy, rate, scale, step.gates(), measured.alike)
         warning = self.watch.see(record)
         if warning is not None and self.on_warning is not None:
             self.on_warning(warning)

@@ -8,7 +8,7 @@ a graph, the loss gives each feature's gradient, and each part is then computed 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,11 +18,19 @@ from customize.objective import Contrast, Targets, contrastive_loss
 from customize.setup import Run
 from customize.towers import image_tower, text_tower
 
-__all__ = ["TrainStep"]
+__all__ = ["Measured", "TrainStep"]
+
+
+class Measured(NamedTuple):
+    """Of the whole batch, see `customize.objective.Contrast`."""
+
+    loss: float
+    accuracy: float
+    alike: float
 
 
 class TrainStep:
-    """Call it with a step's inputs: gradients are in the parameters then, (loss, accuracy) comes back."""
+    """Call it with a step's inputs: gradients are in the parameters then, what was measured comes back."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -40,7 +48,7 @@ class TrainStep:
             if gates
         }
 
-    def __call__(self, batch: StepInputs) -> tuple[float, float]:
+    def __call__(self, batch: StepInputs) -> Measured:
         device = self._run.device
         images = batch.images.to(device, non_blocking=True)
         tokens = None if batch.tokens is None else batch.tokens.to(device, non_blocking=True)
@@ -54,10 +62,9 @@ class TrainStep:
         else:
             contrast = self._in_parts(images, tokens, locked, targets)
         # The share's loss is a mean over its rows, and all shares are alike: the batch's is the workers' mean.
-        measured = torch.stack([contrast.loss.detach(), contrast.accuracy])
+        measured = torch.stack([contrast.loss.detach(), contrast.accuracy, contrast.alike])
         self._run.peers.average([measured])
-        loss, accuracy = measured.tolist()
-        return loss, accuracy
+        return Measured(*measured.tolist())
 
     @torch.no_grad()
     def gates(self) -> dict[str, float]:
