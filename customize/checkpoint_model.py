@@ -22,12 +22,11 @@ from typing import Any
 
 import torch
 
-from customize.gated import EXTENSION, describe_extension, extend_model, gate_values, is_gated
+from customize.gated import EXTENSION, describe_extension, extend_model, gate_values
 from customize.model_card import model_card
 from customize.strategies import check_strategy, describe_applied
 from customize.towers import image_tower, text_tower
 from index.encoders import default_device, model_config, open_encoder
-from index.errors import BadInput
 from index.files import atomic_file, write_atomic
 from index.model_spec import CONFIG_NAME, ModelSpec, tokenizer_files
 
@@ -59,12 +58,10 @@ def load_base(spec: ModelSpec, device: str | None = None) -> LoadedModel:
     """Load the model that is to be customized; a copy of the caller's own, all of whose parameters train.
 
     Raises:
-        BadInput: no such model, tag or folder, weights that do not fit, or a model with gated blocks already.
+        BadInput: no such model, tag or folder, or weights that do not fit.
         ClipmineError: the weights could not be downloaded.
     """
     loaded = _load(spec, device)
-    if is_gated(loaded.model):
-        raise BadInput(f"{spec}: has gated blocks already; customize the model that it came from")
     loaded.model.requires_grad_(True)
     return loaded
 
@@ -96,7 +93,7 @@ def save_customized(
         model_cfg["vision_cfg"] = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}  # ours come with it
     config: dict[str, Any] = {"model_cfg": model_cfg, "preprocess_cfg": _preprocess_cfg(model)}
     gates: dict[str, list[tuple[float, float]]] = {}
-    if chosen.gated:
+    if applied.image_gates or applied.text_gates:
         config["extension"] = describe_extension(applied.image_gates, applied.text_gates)
         for name, tower, positions in (
             ("image", image_tower, applied.image_gates),

@@ -70,10 +70,10 @@ class Strategy:
         group = parameter_group(name)
         if group == "logit_scale":
             return self.name != "none"
-        if group == "gated_image":
-            return self.gates_image
+        if group == "gated_image":  # new ones, or those that a customized model brought: part of its tower
+            return self.gates_image or self.image
         if group == "gated_text":
-            return self.gates_text
+            return self.gates_text or self.text
         if group == "visual":
             return self.image or (self.around_blocks and not _in_a_block(name))
         if group == "text":
@@ -112,7 +112,7 @@ class AppliedStrategy:
     """What `apply_strategy` made of a model.
 
     Attributes:
-        image_gates: positions of the image tower's blocks with a gated one before them (0 is the first).
+        image_gates: positions of the image tower's blocks with a gated one before them (0 is the first), new or not.
         text_gates: the text tower's.
         trainable: parameters that train, by group; see `trainable_parameters`.
         frozen_image_blocks: blocks from the first on whose output cannot change in training. With no augmentation
@@ -140,22 +140,26 @@ def apply_strategy(
     """Insert the strategy's gated blocks into an open_clip model, in place, and set what trains.
 
     Args:
-        model: a `CLIP`, `CustomTextCLIP` or `CoCa` of open_clip.
+        model: a `CLIP`, `CustomTextCLIP` or `CoCa` of open_clip; also one with gated blocks, for a strategy that adds
+            none: there they are part of their towers.
         strategy: a name of `STRATEGIES`.
         gated_blocks: how many blocks, counted from the last, get a gated block before them; unless told 6, and 12 of
             bigG (the thesis's), and all of them in a tower of fewer.
         seed: decides the gated blocks' initial weights, which the step-0 model does not depend on.
 
     Raises:
-        BadInput: unknown strategy, a model whose architecture can't take it, one with gated blocks already, or more
-            gated blocks asked for than there are blocks.
+        BadInput: unknown strategy, a model whose architecture can't take it, one with gated blocks already that would
+            get more, or more gated blocks asked for than there are blocks.
     """
     chosen = check_strategy(strategy)
     towers = [
         tower(model) for tower, gates in ((image_tower, chosen.gates_image), (text_tower, chosen.gates_text)) if gates
     ]
-    if is_gated(model):
-        raise BadInput("the model has gated blocks already: customize its base, or load it with load_customized")
+    if chosen.gated and is_gated(model):
+        raise BadInput(
+            f"strategy {strategy} adds gated blocks, which the model has already: customize the model that it came "
+            "from, or choose a strategy without new blocks (locked-image, locked-text, full)"
+        )
     if gated_blocks is not None and not chosen.gated:
         raise BadInput(f"strategy {strategy} has no gated blocks; leave their number out")
     placed = [(tower, _last(tower, gated_blocks)) for tower in towers]  # refused before anything changes
@@ -168,8 +172,9 @@ def apply_strategy(
 
 def describe_applied(model: nn.Module, strategy: Strategy) -> AppliedStrategy:
     """What a model looks like after `apply_strategy`, read from the model itself."""
-    image = gated_positions(image_tower(model)) if strategy.gates_image else ()
-    text = gated_positions(text_tower(model)) if strategy.gates_text else ()
+    groups = {parameter_group(name) for name, _ in model.named_parameters()}
+    image = gated_positions(image_tower(model)) if "gated_image" in groups else ()
+    text = gated_positions(text_tower(model)) if "gated_text" in groups else ()
     if strategy.image or strategy.around_blocks:
         frozen = 0
     elif strategy.gates_image:
@@ -219,7 +224,7 @@ def set_training(model: nn.Module, strategy: Strategy) -> None:
     towers.visual.train(strategy.image)
     for name, module in model.named_modules():
         if name.split(".")[-1] == GATE:
-            module.train()
+            module.train(strategy.trains(f"{name}.alpha_attn"))
 
 
 def clamp_logit_scale(model: nn.Module) -> None:

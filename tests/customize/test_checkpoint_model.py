@@ -106,9 +106,18 @@ def test_an_extension_that_nobody_provides_names_the_way_out(gated: tuple[Loaded
         load_encoder(ModelSpec(model_dir=str(copy)), "cpu")
 
 
-def test_a_gated_model_is_no_base(gated: tuple[LoadedModel, Path]) -> None:
-    with pytest.raises(BadInput, match="has gated blocks already; customize the model that it came from"):
-        load_base(ModelSpec(model_dir=str(gated[1])), "cpu")
+def test_a_gated_model_is_a_base_for_what_adds_no_gates(gated: tuple[LoadedModel, Path], tmp_path: Path) -> None:
+    """REACT's own fine-tuning on the task: the gated model goes on as a whole, and comes back gated."""
+    spec = ModelSpec(model_dir=str(gated[1]))
+    loaded = load_base(spec, "cpu")
+    apply_strategy(loaded.model, "full")
+    save_customized(loaded.model, tmp_path / "out", spec, "full")
+    again = load_customized(tmp_path / "out", "cpu")
+    expected = answers(gated[0].model, gated[0].preprocess, gated[0].tokenizer)
+    for mine, theirs in zip(expected, answers(again.model, again.preprocess, again.tokenizer), strict=True):
+        assert torch.equal(mine, theirs)
+    with pytest.raises(BadInput, match="strategy gated-text adds gated blocks, which the model has already"):
+        apply_strategy(load_base(spec, "cpu").model, "gated-text")
 
 
 def test_the_card_says_what_it_was_trained_on_and_how_to_load_it(gated: tuple[LoadedModel, Path]) -> None:

@@ -183,8 +183,24 @@ def test_two_workers_with_one_seed_start_from_the_same_gated_blocks() -> None:
 def test_a_model_is_gated_once(strategy: str) -> None:
     model = clip()
     apply_strategy(model, strategy)
-    with pytest.raises(BadInput, match="gated blocks already"):
+    with pytest.raises(BadInput, match=f"strategy {strategy} adds gated blocks, which the model has already"):
         apply_strategy(model, strategy)
+
+
+def test_a_gated_model_is_tuned_further_as_a_whole() -> None:
+    """Its gated blocks belong to their towers: a locked one's stay, a free one's train."""
+    model = clip()
+    apply_strategy(model, "locked-text-gated-image", gated_blocks=1)
+    applied = apply_strategy(model, "full")
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert applied.image_gates == (2,)
+    assert applied.text_gates == ()
+    assert applied.frozen_image_blocks == 0
+    locked = apply_strategy(model, "locked-image")
+    assert set(locked.trainable) == {"text", "logit_scale"}
+    assert locked.frozen_image_blocks == 3
+    set_training(model, locked.strategy)
+    assert not model.visual.transformer.resblocks[2].gated_attn_block.training
 
 
 def test_more_gated_blocks_than_there_are_blocks() -> None:
