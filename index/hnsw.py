@@ -26,6 +26,7 @@ __all__ = [
     "falls_short",
     "open_graph",
     "search_graph",
+    "search_graph_from",
     "usable_rows",
     "write_graph",
 ]
@@ -154,6 +155,32 @@ def search_graph(graph: Any, queries: Floats, k: int, ef_search: int, keep: Any 
     scores, numbers = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
     pointer = _swig_pointers()
     graph.search_c(len(queries), pointer(queries), k, pointer(scores), pointer(numbers), parameters)
+    return scores, numbers
+
+
+def search_graph_from(graph: Any, queries: Floats, starts: Ids, k: int, ef_search: int) -> tuple[Floats, Ids]:
+    """As `search_graph`, but a walk begins at the query's own node instead of descending to it, and does not return it.
+
+    Args:
+        starts: int64 [q], the node of each query's row.
+    """
+    nearest = np.ascontiguousarray(starts, np.int32)
+    # faiss walks towards the least, so it has inner products negated; a unit row's with itself is 1.
+    distances = np.full(len(queries), -1.0, np.float32)
+    scores, numbers = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    pointer = _swig_pointers()
+    graph.search_level_0(
+        len(queries),
+        pointer(queries),
+        k,
+        pointer(nearest),
+        pointer(distances),
+        pointer(scores),
+        pointer(numbers),
+        1,  # a start a query
+        1,  # and so one walk
+        _parameters(max(ef_search, k)),
+    )
     return scores, numbers
 
 

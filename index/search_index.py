@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from index.copies import Copies
 from index.errors import BadInput, StoreInvalid
-from index.hnsw import HnswSpec, falls_short, open_graph, search_graph
+from index.hnsw import HnswSpec, falls_short, open_graph, search_graph, search_graph_from
 from index.index_manifest import (
     IndexManifest,
     RecallContract,
@@ -72,6 +72,33 @@ class _Shard:
     def search(self, queries: Floats, k: int, ef_search: int, keep: _Keep | None) -> tuple[Floats, RowIds]:
         """The k nearest rows of this shard: -inf and -1 where the walk found fewer."""
         scores, nodes = search_graph(self.graph, queries, k, ef_search, keep.selector if keep is not None else None)
+        return self._answers(scores, nodes, keep)
+
+    def search_own(self, queries: Floats, own: RowIds, k: int, ef_search: int) -> tuple[Floats, RowIds]:
+        """The k nearest other rows to each of the rows `own` [q] with the vectors `queries`, of this shard.
+
+        Where a row has a node here that is its alone, the walk begins there.
+        """
+        nodes = self._nodes(own)
+        scores, rows = np.empty((len(own), k), np.float32), np.empty((len(own), k), np.int64)
+        here = np.flatnonzero(nodes >= 0)
+        if len(here):
+            found = search_graph_from(self.graph, np.ascontiguousarray(queries[here]), nodes[here], k, ef_search)
+            scores[here], rows[here] = self._answers(*found, None)
+        away = np.flatnonzero(nodes < 0)
+        if len(away):
+            found = self.search(np.ascontiguousarray(queries[away]), k + 1, max(ef_search, k + 1), None)
+            scores[away], rows[away] = _without(*found, own[away])
+        return scores, rows
+
+    def _nodes(self, rows: RowIds) -> RowIds:
+        """The nodes of rows; -1 where a row is of another shard, has no node, or shares it."""
+        positions = rows - self.first_row
+        nodes = positions - np.searchsorted(self.skipped, positions)
+        known = (positions >= 0) & (positions < self.rows) & ~np.isin(positions, self.skipped)
+        return np.where(known & ~np.isin(nodes, self.copies.nodes), nodes, -1)
+
+    def _answers(self, scores: Floats, nodes: RowIds, keep: _Keep | None) -> tuple[Floats, RowIds]:
         if falls_short(nodes):
             scores[nodes < 0] = -np.inf  # faiss's filler is the least float
         if self._nodes_are_rows:
@@ -202,6 +229,19 @@ class HnswIndex:
             return self._rank_again(wide, rows, k)
         return self._merge(wide, k, width, keeps)
 
+    def search_rows(self, rows: RowIds, k: int, ef_search: int | None = None) -> tuple[Floats, RowIds]:
+        """The k nearest other rows to each of `rows` [q] by their stored vectors; shapes and errors as of `search`.
+
+        A walk begins at the row's own node (not in a store with forgotten rows, nor with SQ8), which spares the way
+        there: measured on 200,000 x 512 at efSearch 11, 557 comparisons a row in place of about 730.
+        """
+        queries = self.store.gather(self.modality, rows).astype(np.float32)
+        width = ef_search or self.ef_search
+        if self.spec.codec == "sq8" or not self._shards or any(keep is not None for keep in self._keeps(None)):
+            return _without(*self.search(queries, k + 1, width), rows)
+        found = [shard.search_own(queries, rows, k, max(width, k)) for shard in self._shards]
+        return found[0] if len(found) == 1 else _best(found, k)
+
     def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[_Keep | None]) -> tuple[Floats, RowIds]:
         """Search each shard and keep the k best of all."""
         if not self._shards:  # none of the rows of the shards that were opened can be found
@@ -215,10 +255,7 @@ class HnswIndex:
         # faiss shares a batch out among threads, a single query it does not: then shards are searched side by side.
         mapped = self._pool.map if len(queries) < self._threads else map
         found = list(mapped(one, self._shards, keeps))
-        scores = np.concatenate([scores for scores, _ in found], axis=1)
-        rows = np.concatenate([rows for _, rows in found], axis=1)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+        return _best(found, k)
 
     def _rank_again(self, queries: Floats, rows: RowIds, k: int) -> tuple[Floats, RowIds]:
         """The k best of the rows [q, n] by the store's own vectors."""
@@ -243,6 +280,20 @@ class HnswIndex:
             keeps = [shard.keep(forgotten) for shard in self._shards]
             self._forgotten = (forgotten, keeps)
         return keeps
+
+
+def _best(found: Sequence[tuple[Floats, RowIds]], k: int) -> tuple[Floats, RowIds]:
+    """The k best of the shards' answers."""
+    scores = np.concatenate([scores for scores, _ in found], axis=1)
+    rows = np.concatenate([rows for _, rows in found], axis=1)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+
+
+def _without(scores: Floats, rows: RowIds, own: RowIds) -> tuple[Floats, RowIds]:
+    """Answers [q, k + 1] without each query's own row, cut at k."""
+    own_last = np.argsort(rows == own[:, None], axis=1, kind="stable")[:, :-1]
+    return np.take_along_axis(scores, own_last, axis=1), np.take_along_axis(rows, own_last, axis=1)
 
 
 def has_index(store: EmbeddingStore, modality: Modality) -> bool:

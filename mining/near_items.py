@@ -84,11 +84,11 @@ def search_item(item: NearItem, mine: Mining) -> int:
         return item.last - item.first
     store = mine.open_store()
     anchors = _read_array(mine, f"{item.modality}_anchors.npy")[item.first : item.last]
-    queries = store.gather(item.modality, anchors).astype(np.float32)
     if item.shard is not None:
         index = _opened(str(store.path), item.modality, item.shard, _stamp(store, item.modality))
-        scores, ids = index.search(queries, item.k + 1, item.ef_search)
+        scores, ids = index.search_rows(anchors, item.k, item.ef_search)
     else:
+        queries = store.gather(item.modality, anchors).astype(np.float32)
         chosen = _read_array(mine, "chosen.npy") if mine.config.selection is not None else None
         scores, ids = _scan(Minable(store, chosen), item, queries)
     _write_answers(mine, target, ids, scores)

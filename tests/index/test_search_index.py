@@ -50,6 +50,42 @@ def test_shards_answer_as_one(store: EmbeddingStore, vectors: tuple[Halves, Halv
     assert scores.dtype == np.float32
 
 
+def test_rows_find_their_neighbours_from_their_own_nodes(
+    store: EmbeddingStore, vectors: tuple[Halves, Halves]
+) -> None:
+    rows = np.array([5, 999, 1_000, 2_999, 1_500])
+    scores, ids = open_index(store, "image").search_rows(rows, 20, 1_000)
+    exact = exact_ids(vectors[0], vectors[0][rows].astype(np.float32), 21)
+    assert (exact[:, 0] == rows).all()
+    assert (ids == exact[:, 1:]).mean() > 0.98
+    assert (np.diff(scores, axis=1) <= 0).all()
+    true = np.einsum("qd,qkd->qk", vectors[0][rows].astype(np.float32), vectors[0][ids].astype(np.float32))
+    assert np.abs(scores - true).max() < 2e-3
+
+
+def test_rows_of_other_shards_and_beside_forgotten_ones_are_searched_for_too(
+    own: EmbeddingStore, vectors: tuple[Halves, Halves]
+) -> None:
+    exact = exact_ids(vectors[0][:400], vectors[0][[3, 300]].astype(np.float32), 400)
+    second = open_index(own, "image", shards=[1])
+    ids = second.search_rows(np.array([3, 300]), 10, 400)[1]
+    for found, wanted, row in zip(ids, exact, (3, 300), strict=True):
+        assert (found == wanted[(wanted >= 250) & (wanted != row)][:10]).mean() > 0.9
+    forget(own, [300, 301])
+    ids = open_index(EmbeddingStore.open(own.path), "image").search_rows(np.array([300, 7]), 10, 400)[1]
+    assert not np.isin(ids, [300, 301]).any()
+    assert not (ids[1] == 7).any()
+
+
+def test_a_row_that_shares_its_node_finds_its_copies(tmp_path: Path, vectors: tuple[Halves, Halves]) -> None:
+    image = vectors[0][:300].copy()
+    image[[40, 170]] = image[8]
+    twins = vector_store(tmp_path, image, vectors[1][:300])
+    build(IndexConfig(str(twins.path), "image", queries=20))
+    ids = open_index(twins, "image").search_rows(np.array([8, 40, 170]), 5, 300)[1]
+    assert [set(found[:2].tolist()) for found in ids] == [{40, 170}, {8, 170}, {8, 40}]
+
+
 def test_some_of_the_shards_find_their_rows_by_the_same_row_ids(
     store: EmbeddingStore, vectors: tuple[Halves, Halves]
 ) -> None:
