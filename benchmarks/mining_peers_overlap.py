@@ -97,8 +97,8 @@ def overlap(
             curve.append((rows, nouns + mined, join))
             if found is not None:
                 figures |= peer(mine, found, nouns, join)
-    for name, column in (("mining", 1), ("join", 2)):
-        first, last = curve[0], curve[-1]
+    first, last = curve[0], curve[-1]
+    for name, column in (("mining", 1), ("join", 2)) if len(curve) > 1 else ():
         exponent = math.log(last[column] / first[column]) / math.log(last[0] / first[0])
         figures[f"overlap_{name}_growth_exponent"] = round(exponent, 2)
     return figures
