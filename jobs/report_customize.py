@@ -62,6 +62,7 @@ class CustomizeReport:
 
 CUSTOMIZE_STYLE = """
 .flips{display:grid;grid-template-columns:1fr 1fr;gap:8px 20px}.flips figcaption{font-size:12px;height:auto}
+.flips .strip{grid-template-columns:repeat(4,1fr)}
 td.change{width:30%}.track{position:relative;height:14px;background:#eef1f4;border-radius:4px;min-width:120px}
 .track i{position:absolute;top:0;height:14px;border-radius:4px}.track .kept{background:#9db4cd;left:0}
 .track .up{background:var(--ok)}.track .down{background:var(--orange)}
