@@ -45,9 +45,9 @@ CHUNK_ANCHORS = 8_192
 SCAN_ROWS = 2_000_000
 # Chunks merged as one item.
 MERGED_CHUNKS = 8
-# efSearch is the least of these, and of k, that finds ENOUGH of what the contract's finds, for TRIED of the anchors. A walk
-# that begins at the anchor's own node needs little: on 200,000 x 512 vectors as CLIP's lie (contract: 192), 11 found
-# 0.969 of the true 10 nearest and 24 found 0.978, at half the speed.
+# efSearch is the least of these, and of k, that finds ENOUGH of what the contract's finds, for TRIED of the anchors. A
+# walk that begins at the anchor's own node needs little: on 200,000 x 512 vectors as CLIP's lie (contract: 192), 11
+# found 0.969 of the true 10 nearest and 24 found 0.978, at half the speed.
 EF_SEARCH = (12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256)
 ENOUGH = 0.96
 TRIED = 256
