@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,16 +127,13 @@ def report(batch: int, seconds: dict[str, list[float]], loading: dict[str, list[
 
 def write_tars(folder: Path, count: int, images: Path | None) -> None:
     """`count` JPEGs with captions of their own, in two tars."""
-    folder.mkdir()
+    from examples.scenes.held_out import write_tar
+
     pictures = _photographs(images, count) if images is not None else _drawn(count)
     for number, half in enumerate((count // 2, count - count // 2)):
-        with tarfile.open(folder / f"{number:05d}.tar", "w") as tar:
-            for place in range(half):
-                caption, data = next(pictures)
-                for suffix, content in (("jpg", data), ("txt", caption.encode())):
-                    about = tarfile.TarInfo(f"{number:05d}{place:04d}.{suffix}")
-                    about.size = len(content)
-                    tar.addfile(about, io.BytesIO(content))
+        some = enumerate(itertools.islice(pictures, half))
+        samples = ((f"{number:05d}{at:04d}", {"jpg": data, "txt": text.encode()}) for at, (text, data) in some)
+        write_tar(folder / f"{number:05d}.tar", samples)
 
 
 def _photographs(folder: Path, count: int) -> Iterator[tuple[str, bytes]]:

@@ -47,8 +47,8 @@ NOT_MEASURED = ("share", "gamma", "lr")  # numbers that say what an arm is
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few arms, one seed, few steps: about two minutes")
-    parser.add_argument("--full", action="store_true", help="more seeds, steps and points; days on two cores")
+    parser.add_argument("--quick", action="store_true", help="few arms, one seed, few steps: about a minute")
+    parser.add_argument("--full", action="store_true", help="more seeds, steps and points")
     parser.add_argument("--work", help="a folder to keep what is made in, so that a stopped run goes on")
     parser.add_argument("--store", help="a store of the scenes' corpus that is there already (the demo's)")
     parser.add_argument("--only", nargs="*", help="axes to run: strategy mode size gamma source")

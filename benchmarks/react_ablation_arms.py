@@ -53,7 +53,7 @@ class Plan:
 
     @classmethod
     def default(cls) -> Plan:
-        """Every axis, three seeds; within an hour on two cores."""
+        """Every axis, three seeds: 72 trainings."""
         return cls("default", 20_000, 30, 40, 500, 60, 500, steps=80, batch=64, seeds=3)
 
     @classmethod

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import random
-import tarfile
 from pathlib import Path
 from typing import Any
 
 from react_ablation_arms import Arm, Plan
 
 from examples.scenes.captions import captions
-from examples.scenes.held_out import write_tasks
+from examples.scenes.held_out import write_tar, write_tasks
 from examples.scenes.sample import sample
 from examples.scenes.splits import concept_groups
 from examples.scenes.tars import write_split
@@ -114,14 +112,17 @@ class World:
 
 
 def _write_pairs(store: EmbeddingStore, rows: list[int], folder: Path) -> None:
-    """Images with captions and rows as one tar; written whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Images with captions as one tar, and with their rows, so that locked towers' embeddings come from the store."""
     said = store.metadata(rows, ["caption"])["caption"].to_pylist()
-    with tarfile.open(folder / "00000.partial", "w") as tar:
-        for row, caption in zip(rows, said, strict=True):
-            known = json.dumps({"row_id": row}).encode()  # so that locked towers' embeddings come from the store
-            for suffix, data in (("jpg", read_image(store, row)), ("txt", caption.encode()), ("json", known)):
-                about = tarfile.TarInfo(f"{row:09d}.{suffix}")
-                about.size = len(data)
-                tar.addfile(about, io.BytesIO(data))
-    (folder / "00000.partial").rename(folder / "00000.tar")
+    samples = (
+        (
+            f"{row:09d}",
+            {
+                "jpg": read_image(store, row),
+                "txt": caption.encode(),
+                "json": json.dumps({"row_id": row}).encode(),
+            },
+        )
+        for row, caption in zip(rows, said, strict=True)
+    )
+    write_tar(folder / "00000.tar", samples)

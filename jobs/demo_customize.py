@@ -7,7 +7,6 @@ chosen on. Knows the world of the scenes, not how training works.
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from index.files import atomic_file
 from jobs.report_customize import ConceptChange, CustomizeReport, Flip
 
 if TYPE_CHECKING:
@@ -29,27 +27,13 @@ JPEG_QUALITY = 95  # the corpus's own
 TEMPLATES = "simple"  # those that the concepts were retrieved with
 
 
-def draw_held_out(concepts: Sequence[str], folder: Path, per_concept: int = HELD_OUT, split: str = "test") -> Path:
-    """A tar of pictures that show one concept each, KEY.jpg with KEY.cls, drawn from `split`; drawn once."""
-    from PIL import Image
+def draw_held_out(concepts: Sequence[str], folder: Path, per_concept: int = HELD_OUT) -> Path:
+    """A tar of test pictures that show one concept each, KEY.jpg with KEY.cls; drawn once."""
+    from examples.scenes.held_out import type_samples, write_tar
 
-    from examples.scenes.held_out import probes
-    from examples.scenes.render import render
-
-    path = folder / f"{split}.tar"
-    if path.exists():
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, scenes in probes(tuple(concepts), per_concept, split).items():
-            for number, scene in enumerate(scenes):
-                picture = io.BytesIO()
-                Image.fromarray(render(scene).image).save(picture, "JPEG", quality=JPEG_QUALITY)
-                key = f"{name.replace(' ', '_')}_{number:03d}"
-                for suffix, data in (("jpg", picture.getvalue()), ("cls", name.encode())):
-                    member = tarfile.TarInfo(f"{key}.{suffix}")
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
+    path = folder / "test.tar"
+    if not path.exists():
+        write_tar(path, type_samples(tuple(concepts), per_concept, "test"))
     return path
 
 

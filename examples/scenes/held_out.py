@@ -122,9 +122,11 @@ def write_tasks(
         folder = root / name
         for split in task["splits"]:
             if name == "types":
-                _write_tar(folder / split / "00000.tar", _types(names, shots if split == "train" else per_type, split))
+                write_tar(
+                    folder / split / "00000.tar", type_samples(names, shots if split == "train" else per_type, split)
+                )
             else:
-                _write_tar(folder / split / "00000.tar", _scenes(name, task.get("classes", ()), scenes, split))
+                write_tar(folder / split / "00000.tar", _scenes(name, task.get("classes", ()), scenes, split))
         about = {"name": f"scenes-{name}", "source": source, "data": name, "templates": list(TEMPLATES), **task}
         about["class_count"] = len(task.get("classes", ()))
         if name == "captions":
@@ -134,7 +136,8 @@ def write_tasks(
     return paths
 
 
-def _types(names: tuple[str, ...], count: int, split: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+def type_samples(names: tuple[str, ...], count: int, split: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """(key, members) of `count` pictures a type, with its name as .cls; split: "train" (of validation) or "test"."""
     source = "validation" if split == "train" else "test"
     for name, found in probes(names, count, source).items():
         for number, scene in enumerate(found):
@@ -175,7 +178,8 @@ def _png(mask: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_tar(path: Path, samples: Iterable[tuple[str, dict[str, bytes]]]) -> None:
+def write_tar(path: Path, samples: Iterable[tuple[str, dict[str, bytes]]]) -> None:
+    """Write (key, {suffix: content}) samples as a webdataset tar, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with tarfile.open(partial, "w") as tar:

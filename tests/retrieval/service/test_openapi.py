@@ -33,6 +33,7 @@ OPTIONS = settings(
 )
 
 
+@pytest.mark.timeout(0 if "CLIPMINE_FUZZ_CASES" in os.environ else 300)  # a long run is asked for
 @pytest.mark.filterwarnings("ignore")  # of the requests that schemathesis makes up, not of ours
 def test_no_request_breaks_the_service(served_store: EmbeddingStore, serve: Serve) -> None:
     asked: Counter[int] = Counter()
