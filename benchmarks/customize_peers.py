@@ -127,7 +127,7 @@ def report(batch: int, seconds: dict[str, list[float]], loading: dict[str, list[
 
 def write_tars(folder: Path, count: int, images: Path | None) -> None:
     """`count` JPEGs with captions of their own, in two tars."""
-    from examples.scenes.held_out import write_tar
+    from scenes.held_out import write_tar
 
     pictures = _photographs(images, count) if images is not None else _drawn(count)
     for number, half in enumerate((count // 2, count - count // 2)):
@@ -148,9 +148,9 @@ def _photographs(folder: Path, count: int) -> Iterator[tuple[str, bytes]]:
 def _drawn(count: int) -> Iterator[tuple[str, bytes]]:
     from PIL import Image
 
-    from examples.scenes.captions import captions
-    from examples.scenes.render import render
-    from examples.scenes.sample import sample
+    from scenes.drawing.render import render
+    from scenes.language.captions import captions
+    from scenes.world.sample import sample
 
     chance = np.random.default_rng(0)
     for number in range(count):

@@ -83,13 +83,13 @@ def our_steps(work: Path, batch: int) -> dict[str, Steps]:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from safetensors.torch import save_file
 
-    from customize.config import CustomizeConfig
-    from customize.feed import StepInputs
-    from customize.peers import Peers
-    from customize.setup import prepare_run
-    from customize.train_loop import Loop
-    from customize.train_step import TrainStep
-    from index.model_spec import ModelSpec
+    from customize.clip.train.config import CustomizeConfig
+    from customize.clip.train.feed import StepInputs
+    from customize.clip.train.loop import Loop
+    from customize.clip.train.peers import Peers
+    from customize.clip.train.setup import prepare_run
+    from customize.clip.train.step import TrainStep
+    from index.encoder.model_spec import ModelSpec
 
     loops = {}
     for augment in ("released", "none"):

@@ -29,13 +29,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from examples.scenes.tars import write_split
-from index.corpus import list_items, read_item
-from index.embed_item import EmbedConfig, embed_item
-from index.encoders import Encoder, load_encoder
-from index.images import decode_image
-from index.model_spec import ModelSpec
-from index.samples import Sample, ShardItem
+from index.corpus.images import decode_image
+from index.corpus.reader import list_items, read_item
+from index.corpus.samples import Sample, ShardItem
+from index.encoder.clip_encoder import Encoder, load_encoder
+from index.encoder.model_spec import ModelSpec
+from index.store.embed_item import EmbedConfig, embed_item
+from scenes.tars import write_split
 
 TARGET = 0.9
 BATCH = 64
@@ -49,7 +49,7 @@ def main() -> int:
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         vit = ModelSpec("ViT-B-32", random_seed=0)
-        small = ModelSpec(model_dir=str(ROOT / "examples" / "scenes" / "model"))
+        small = ModelSpec(model_dir=str(ROOT / "scenes" / "models" / "clip"))
         figures |= compare("vit_b_32", vit, Path(folder) / "large", 256, 128 if quick else 256, 3 if quick else 7)
         figures |= compare("small_clip", small, Path(folder) / "small", 96, 1024, 5 if quick else 11)
         figures |= parts(small, Path(folder) / "small")

@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from examples.scenes.tars import write_split
+from scenes.tars import write_split
 
 SCENES, SHARD = 960, 120
 
@@ -68,7 +68,7 @@ def main() -> int:
 
 def command(corpus: Path, store: Path) -> list[str]:
     """The embedding job as a user runs it, with the small CLIP."""
-    model = str(ROOT / "examples" / "scenes" / "model")
+    model = str(ROOT / "scenes" / "models" / "clip")
     tool = str(Path(sys.executable).parent / "clipmine")
     return [tool, "embed", str(corpus), "--out", str(store), "--model-dir", model, "--workers", "2"]
 

@@ -3,8 +3,8 @@
 Run as: python benchmarks/mining_peers.py [--quick] [--folder DIR] [--captions FILE.tsv] [--half similar|overlap]
 
 `similar`: 200,000 x 512 vectors as CLIP's lie, every row an anchor, its 10 nearest rows. Ours is what the strategy runs
-(`mining.neighbors.nearest`, both its maps and their files), with the index at hand; the build's time is printed beside
-it. Exact is `retrieval.scan`: a blocked matrix product on all cores with the best ten kept, for 1 row in 10, and its
+(`mining.strategies.neighbors.nearest`, both its maps and their files), with the index at hand; the build's time is printed beside
+it. Exact is `retrieval.search.scan`: a blocked matrix product on all cores with the best ten kept, for 1 row in 10, and its
 time times ten, half of it before and half after ours, so that what else the machine does hits both. Recall is the share
 of the true ten nearest that were found. `overlap`: see benchmarks/mining_peers_overlap.py.
 """
@@ -27,13 +27,13 @@ import numpy as np
 import numpy.typing as npt
 from search_overhead import make_store
 
-from index.build_index import IndexConfig, build_index_item, finish_index, plan_index_items
-from index.search_index import has_index
-from index.store import EmbeddingStore
-from mining.anchors import Minable
-from mining.mining import Mining, MiningConfig, in_process
-from mining.neighbors import nearest
-from retrieval.scan import scan
+from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
+from index.graph.search_index import has_index
+from index.store.embedding_store import EmbeddingStore
+from mining.strategies.anchors import Minable
+from mining.strategies.context import Mining, MiningConfig, in_process
+from mining.strategies.neighbors import nearest
+from retrieval.search.scan import scan
 
 K = 10
 TARGETS = {"similar_recall": 0.95, "similar_times_faster": 20.0}

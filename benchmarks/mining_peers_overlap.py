@@ -36,13 +36,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index.manifest import FileRecord, Manifest, Part, part_paths, write_manifest
-from index.metadata import METADATA_SCHEMA, parquet_bytes
-from jobs.executors import execute
-from mining.mining import Mining, MiningConfig
-from mining.noun_join import Join, join_nouns
-from mining.noun_sets import NounSets, make_noun_sets
-from mining.overlap import overlap as mine_overlap
+from index.store.metadata import METADATA_SCHEMA, parquet_bytes
+from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, write_manifest
+from jobs.executors.execute import execute
+from mining.strategies.context import Mining, MiningConfig
+from mining.strategies.noun_join import Join, join_nouns
+from mining.strategies.noun_sets import NounSets, make_noun_sets
+from mining.strategies.overlap import overlap as mine_overlap
 
 Ints = npt.NDArray[np.int64]
 
@@ -240,8 +240,8 @@ def read_captions(path: Path) -> list[str]:
 
 def scene_captions(scenes: int) -> list[str]:
     """The short and long clean captions of the demo's scenes."""
-    from examples.scenes.captions import captions
-    from examples.scenes.sample import sample
+    from scenes.language.captions import captions
+    from scenes.world.sample import sample
 
     return [text for number in range(scenes) for text in captions(sample("corpus", number)).clean[2:]]
 

@@ -2,7 +2,7 @@
 
 Run as: python benchmarks/mining_truth.py [--quick] [--store STORE]
 
-Every strategy mines the same number of sets from one store of drawn scenes; `examples.scenes.compare` then says what is
+Every strategy mines the same number of sets from one store of drawn scenes; `scenes.comparing.compare` then says what is
 true of each. Precision is the share of sets for which the strategy's claim holds, beside the share of random pairs for
 which the same holds; coverage is the share of the corpus's subjects (types in two scenes or more) that its sets reach.
 The scenes' captions are partly wrong, as on the web, which is what costs the strategies that read them.
@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mining_truth_claims import CLAIMS, Truth, level_balance, mean_axes, subjects_reached
 
-from examples.scenes.scene import from_json
 from index.errors import ClipmineError
-from index.store import EmbeddingStore
-from jobs.mine import run_mine
-from mining.image_sets import ImageSets
-from mining.mining import MiningConfig
+from index.store.embedding_store import EmbeddingStore
+from jobs.mine_job import run_mine
+from mining.sets.image_sets import ImageSets
+from mining.strategies.context import MiningConfig
+from scenes.world.scene import from_json
 
 # As the demo, whose model puts its drawn scenes closer together than a large CLIP puts photographs.
 NEAR_DUPLICATES = 0.985
@@ -72,14 +72,14 @@ def main() -> int:
 
 def make_store(folder: Path, scenes: int) -> str:
     """Draw, embed and index scenes: the beginning of `clipmine demo`."""
-    from examples.scenes.tars import write_split
-    from index.build_index import IndexConfig
-    from index.embed import EmbedConfig
-    from index.model_spec import ModelSpec
-    from jobs.embed import run_embed
-    from jobs.index import run_index
+    from index.encoder.model_spec import ModelSpec
+    from index.graph.build import IndexConfig
+    from index.store.embed import EmbedConfig
+    from jobs.embed_job import run_embed
+    from jobs.index_job import run_index
+    from scenes.tars import write_split
 
-    model = Path(__file__).resolve().parent.parent / "examples/scenes/model"
+    model = Path(__file__).resolve().parent.parent / "scenes/models/clip"
     write_split("corpus", folder / "corpus", scenes, shard_size=1_000, progress=lambda _: None)
     run_embed(EmbedConfig(str(folder / "corpus"), str(folder / "store"), ModelSpec(model_dir=str(model))))
     run_index(IndexConfig(str(folder / "store")))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
-from examples.scenes.axes import CAD_AXES
-from examples.scenes.catalog import load_catalog
-from examples.scenes.compare import Comparison, compare
-from examples.scenes.scene import Scene
-from mining.image_set import ImageSet
+from mining.sets.image_set import ImageSet
+from scenes.comparing.axes import CAD_AXES
+from scenes.comparing.compare import Comparison, compare
+from scenes.world.catalog import load_catalog
+from scenes.world.scene import Scene
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ from react_ablation_claims import check_claims
 from react_ablation_run import Job, Result, one_thread, run_job
 from react_ablation_world import World
 
-from customize.evaluate.intervals import over_seeds
-from customize.evaluate.tables import Table, write_tables
+from customize.clip.evaluate.intervals import over_seeds
+from customize.clip.evaluate.tables import Table, write_tables
 from index.errors import ClipmineError
 
 NOT_MEASURED = ("share", "gamma", "lr")  # numbers that say what an arm is

@@ -11,21 +11,21 @@ from typing import Any
 import torch
 from react_ablation_arms import BEST, Arm, Plan
 
-from customize.checkpoint_model import load_customized
-from customize.config import CustomizeConfig
-from customize.evaluate.datasets import open_dataset
-from customize.evaluate.features import EvalModel, image_features
-from customize.evaluate.linear_probe import TrainPlan, linear_probe
-from customize.evaluate.retrieval_recall import retrieval_recall
-from customize.evaluate.settings_search import QUICK_SEARCH
-from customize.evaluate.task_files import load_task, open_split
-from customize.evaluate.zero_shot import zero_shot
-from customize.train import train
-from examples.scenes.splits import group_of
+from customize.clip.evaluate.datasets.dataset import open_dataset
+from customize.clip.evaluate.features import EvalModel, image_features
+from customize.clip.evaluate.linear_probe import TrainPlan, linear_probe
+from customize.clip.evaluate.retrieval_recall import retrieval_recall
+from customize.clip.evaluate.settings_search import QUICK_SEARCH
+from customize.clip.evaluate.task_files import load_task, open_split
+from customize.clip.evaluate.zero_shot import zero_shot
+from customize.clip.model_folder import load_customized
+from customize.clip.train.config import CustomizeConfig
+from customize.clip.train.train import train
+from index.encoder.model_spec import ModelSpec
 from index.files import write_atomic
-from index.model_spec import ModelSpec
+from scenes.world.splits import group_of
 
-MODEL = Path(__file__).resolve().parent.parent / "examples" / "scenes" / "model"
+MODEL = Path(__file__).resolve().parent.parent / "scenes" / "models" / "clip"
 PROBE = TrainPlan(search=QUICK_SEARCH, epochs=30)
 
 Result = dict[str, Any]

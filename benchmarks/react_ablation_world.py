@@ -10,21 +10,21 @@ from typing import Any
 
 from react_ablation_arms import Arm, Plan
 
-from examples.scenes.captions import captions
-from examples.scenes.held_out import write_tar, write_tasks
-from examples.scenes.sample import sample
-from examples.scenes.splits import concept_groups
-from examples.scenes.tars import write_split
-from index.corpus import read_image
-from index.embed import EmbedConfig
-from index.model_spec import ModelSpec
-from index.store import EmbeddingStore
-from jobs.embed import run_embed
+from index.corpus.reader import read_image
+from index.encoder.model_spec import ModelSpec
+from index.store.embed import EmbedConfig
+from index.store.embedding_store import EmbeddingStore
+from jobs.embed_job import run_embed
 from retrieval.retrieve import retrieve
 from retrieval.rules import Rules
 from retrieval.selection import Selection
+from scenes.held_out import write_tar, write_tasks
+from scenes.language.captions import captions
+from scenes.tars import write_split
+from scenes.world.sample import sample
+from scenes.world.splits import concept_groups
 
-MODEL = Path(__file__).resolve().parent.parent / "examples" / "scenes" / "model"
+MODEL = Path(__file__).resolve().parent.parent / "scenes" / "models" / "clip"
 SHARD = 1000  # scenes a tar
 # As the demo, whose model puts its drawn scenes closer together than a large CLIP puts photographs.
 NEAR_DUPLICATES = 0.985

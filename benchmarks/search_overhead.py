@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import numpy.typing as npt
 
-from index.build_index import IndexConfig, build_index_item, finish_index, plan_index_items
-from index.manifest import FileRecord, Manifest, Part, part_paths, write_manifest
-from index.metadata import METADATA_SCHEMA, parquet_bytes
-from index.store import EmbeddingStore
-from retrieval.search import Retriever
+from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
+from index.store.embedding_store import EmbeddingStore
+from index.store.metadata import METADATA_SCHEMA, parquet_bytes
+from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, write_manifest
+from retrieval.search.retriever import Retriever
 
 K = 10
 TARGETS = {1: 0.85, 64: 0.95, 4_096: 0.95}

@@ -39,8 +39,8 @@ sys.path.insert(0, str(ROOT))
 import httpx
 from service_load_expected import GROUPS, ROWS, Question, indexed_store, make_questions, what_is_wrong
 
-from index.store import EmbeddingStore
-from jobs.serve_ray_groups import plan_groups
+from index.store.embedding_store import EmbeddingStore
+from jobs.serve_ray.groups import plan_groups
 
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
 ENOUGH = 0.9  # the knee: the fewest clients that reach this share of the most requests/s

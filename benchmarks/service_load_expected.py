@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from search_overhead import make_store
 
-from index.build_index import IndexConfig, build_index_item, finish_index, plan_index_items
-from index.encoders import load_encoder
-from index.manifest import write_manifest
-from index.model_spec import ModelSpec
-from index.store import EmbeddingStore
-from index.store_model import remember_model
-from jobs.serve_ray_groups import Group, read_indexes
+from index.encoder.clip_encoder import load_encoder
+from index.encoder.model_spec import ModelSpec
+from index.encoder.store_model import remember_model
+from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
+from index.store.embedding_store import EmbeddingStore
+from index.store.store_manifest import write_manifest
+from jobs.serve_ray.groups import Group, read_indexes
 
 ROWS, SHARDS, GROUPS, K, QUERIES = 20_000, 4, 2, 10, 240
 TEXT_TOLERANCE = 2e-3  # fp16 vectors that differ in their last bits
@@ -45,7 +45,7 @@ class Question:
 def indexed_store(folder: Path) -> EmbeddingStore:
     """Synthetic vectors under the fingerprint of the small CLIP, so that texts can be encoded; an image index."""
     store, _ = make_store(folder, ROWS)
-    spec = ModelSpec(model_dir=str(ROOT / "examples" / "scenes" / "model"))
+    spec = ModelSpec(model_dir=str(ROOT / "scenes" / "models" / "clip"))
     write_manifest(str(folder), replace(store.manifest, model=load_encoder(spec, "cpu").fingerprint))
     remember_model(folder, spec)
     config = IndexConfig(str(folder), "image", queries=100, shard_rows=ROWS // SHARDS)
@@ -59,7 +59,7 @@ def make_questions(store: EmbeddingStore, groups: list[Group]) -> list[Question]
     """Questions in the order in which clients ask them, with what must come back."""
     captions = np.array(store.embeddings("text", 0)[:QUERIES], np.float32)
     texts = [f"a red ball and {number} blue cubes" for number in range(QUERIES)]
-    encoder = load_encoder(ModelSpec(model_dir=str(ROOT / "examples" / "scenes" / "model")), "cpu")
+    encoder = load_encoder(ModelSpec(model_dir=str(ROOT / "scenes" / "models" / "clip")), "cpu")
     wide = captions / np.linalg.norm(captions, axis=1, keepdims=True)
     encoded = encoder.encode_queries(texts)[0].astype(np.float64)
     sets = [frozenset(some) for some in chain(*(combinations(range(GROUPS), n) for n in range(1, GROUPS + 1)))]

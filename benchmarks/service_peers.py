@@ -162,7 +162,7 @@ def ask(url: str, request: dict[str, str]) -> Any:
 
 def concept_list(ours: str, peer: str, served: Served, peers_queries: int) -> dict[str, float]:
     """Concepts with 8 vectors each: our client's one call, and the peer's own client in a loop (or a part of it)."""
-    from retrieval.client import Client
+    from retrieval.client.client import Client
     from retrieval.rules import Rules
 
     queries = served.queries[: CONCEPTS * TEMPLATES].reshape(CONCEPTS, TEMPLATES, -1)
@@ -237,7 +237,7 @@ def load(url: str, requests: list[dict[str, str]], clients: int, seconds: float)
 
 def bare_encoder(texts: list[str]) -> Callable[[float], float]:
     """A function that encodes for some seconds, in batches as large as the clients are many, and returns texts/s."""
-    from index.encoders import load_encoder
+    from index.encoder.clip_encoder import load_encoder
 
     encoder = load_encoder(MODEL, "cpu")
 
@@ -291,7 +291,7 @@ def memory_mb(pid: int | str) -> float:
 def encoder_memory_mb() -> float:
     """`memory_mb` of a process that has loaded the encoder and encoded a batch of texts, and does nothing else."""
     code = (
-        "from index.encoders import load_encoder; from index.model_spec import ModelSpec; import re, pathlib\n"
+        "from index.encoder.clip_encoder import load_encoder; from index.encoder.model_spec import ModelSpec; import re, pathlib\n"
         "encoder = load_encoder(ModelSpec('ViT-B-32', random_seed=0), 'cpu')\n"
         "encoder.encode_queries(['a photo of a dog'] * 32)\n"
         "print(re.search(r'RssAnon:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])"

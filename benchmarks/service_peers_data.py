@@ -20,19 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from search_overhead import make_store
 
-from index.build_index import IndexConfig, build_index_item, finish_index, plan_index_items
-from index.build_lookup import build_lookup
-from index.encoders import load_encoder
-from index.index_manifest import index_folder, read_index_manifest
-from index.lookup import plan_lookups
-from index.manifest import FileRecord, write_manifest
-from index.metadata import METADATA_SCHEMA, parquet_bytes
-from index.model_spec import ModelSpec
-from index.store import EmbeddingStore
-from index.store_model import remember_model
+from index.encoder.clip_encoder import load_encoder
+from index.encoder.model_spec import ModelSpec
+from index.encoder.store_model import remember_model
+from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
+from index.graph.index_manifest import index_folder, read_index_manifest
+from index.store.build_lookup import build_lookup
+from index.store.embedding_store import EmbeddingStore
+from index.store.lookup import plan_lookups
+from index.store.metadata import METADATA_SCHEMA, parquet_bytes
+from index.store.store_manifest import FileRecord, write_manifest
 
 MODEL = ModelSpec("ViT-B-32", random_seed=0)
-WORDS = (ROOT / "examples" / "scenes" / "concepts.txt").read_text(encoding="utf-8").split("\n")
+WORDS = (ROOT / "scenes" / "concepts.txt").read_text(encoding="utf-8").split("\n")
 PLACES = ("on a street", "in a kitchen", "at the beach", "in a forest", "on a table", "in the snow", "at night")
 
 

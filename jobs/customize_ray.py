@@ -16,15 +16,15 @@ from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from customize.config import CustomizeConfig
-from customize.train import TrainSummary, train
-from customize.train_log import StepRecord, read_log
-from customize.train_loop import STEPS_NAME
+from customize.clip.train.config import CustomizeConfig
+from customize.clip.train.log import StepRecord, read_log
+from customize.clip.train.loop import STEPS_NAME
+from customize.clip.train.train import TrainSummary, train
 from index.errors import ClipmineError
 from index.files import exists, join
-from jobs.cores import share_cores
-from jobs.on_ray import start_ray
-from jobs.work import ATTEMPTS, Outcome, Work, attempt, raise_failure, worker_died
+from jobs.executors.cores import share_cores
+from jobs.executors.on_ray import start_ray
+from jobs.executors.work import ATTEMPTS, Outcome, Work, attempt, raise_failure, worker_died
 
 __all__ = ["train_on_ray"]
 
@@ -40,7 +40,7 @@ def train_on_ray(
     on_step: Callable[[StepRecord, int], None] | None = None,
     on_warning: Callable[[str], None] | None = None,
 ) -> TrainSummary:
-    """`customize.train.train` on `workers` workers; by default one a GPU, or one.
+    """`customize.clip.train.train.train` on `workers` workers; by default one a GPU, or one.
 
     on_step comes from the run's log as it grows. Seen with Ray 2.60: after this, a fork of the same process (Spark's
     start makes one) leaves its Ray deaf for its actors, and later jobs wait for ever; the command has its own process.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from index.encoder.model_spec import ModelSpec
+from index.encoder.store_model import known_model
 from index.errors import BadInput
-from index.model_spec import ModelSpec
-from index.store_model import known_model
 
 
 def model_for(store: str, named: ModelSpec | None) -> ModelSpec:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from jobs.executors import EXECUTORS
+from jobs.executors.execute import EXECUTORS
 
 if TYPE_CHECKING:
-    from index.model_spec import ModelSpec
+    from index.encoder.model_spec import ModelSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,7 +60,7 @@ def model_options(function: F) -> F:
 
 
 def download_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """How to fetch, as one argument `options`: the fields of `index.download.DownloadOptions` by name."""
+    """How to fetch, as one argument `options`: the fields of `index.corpus.download.DownloadOptions` by name."""
     names = ("processes", "threads", "timeout", "retries", "image_size", "resize_mode", "distributor")
 
     @functools.wraps(function)
@@ -102,8 +102,8 @@ def model_spec(
     """The model that the options name; None when they name none. BadInput when they contradict each other."""
     if model is None and pretrained is None and model_dir is None and random_weights is None:
         return None
+    from index.encoder.model_spec import ModelSpec
     from index.errors import BadInput
-    from index.model_spec import ModelSpec
 
     if model is None and model_dir is None:
         raise BadInput("--pretrained and --random-weights say which weights --model has: name a --model too")

@@ -17,8 +17,8 @@ def run_retrieve(store: str, concepts: str, out: str, **choices: Any) -> Selecti
 
 
 def run_retrieve_remote(url: str, concepts: str, out: str, **choices: Any) -> Selection:
-    """`retrieval.remote.retrieve_remote` likewise; its token is in the environment, which no process list shows."""
-    from retrieval.remote import retrieve_remote
+    """`retrieval.client.remote.retrieve_remote` likewise; its token is in the environment, which no process list shows."""
+    from retrieval.client.remote import retrieve_remote
 
     with Progress("retrieve", unit="queries") as progress:
         return retrieve_remote(

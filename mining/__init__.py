@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mining.image_sets import ImageSet, ImageSets, Member, PairSet
+    from mining.sets.image_sets import ImageSet, ImageSets, Member, PairSet
 
 __all__ = ["ImageSet", "ImageSets", "Member", "PairSet"]
 
@@ -14,5 +14,5 @@ __all__ = ["ImageSet", "ImageSets", "Member", "PairSet"]
 # Imported when they are first named: `clipmine mine --help` needs the strategies' names and no Arrow.
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(importlib.import_module("mining.image_sets"), name)
+        return getattr(importlib.import_module("mining.sets.image_sets"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

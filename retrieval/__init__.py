@@ -6,16 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from retrieval.concepts import Concept, ConceptList, concept_list, load_concepts
-from retrieval.export import ExportSummary, export_selection
-from retrieval.fetch import FetchSummary, fetch_selection
+from retrieval.export.export import ExportSummary, export_selection
+from retrieval.export.fetch import FetchSummary, fetch_selection
 from retrieval.retrieve import retrieve
 from retrieval.rules import Rules
 from retrieval.selection import Selection
 from retrieval.templates import Templates, load_templates
 
 if TYPE_CHECKING:
-    from retrieval.client import Client
-    from retrieval.client_async import AsyncClient
+    from retrieval.client.async_client import AsyncClient
+    from retrieval.client.client import Client
 
 __all__ = [
     "AsyncClient",
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 # The clients need httpx and pydantic, which nobody else here does: they are imported when they are first named.
-_LATER = {"AsyncClient": "retrieval.client_async", "Client": "retrieval.client"}
+_LATER = {"AsyncClient": "retrieval.client.async_client", "Client": "retrieval.client.client"}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from index.errors import BadInput
 from index.files import exists, join, read_bytes, write_atomic
-from index.store import EmbeddingStore
-from retrieval.candidates import MODES, Candidates, merge_hits, write_candidates
+from index.store.embedding_store import EmbeddingStore
 from retrieval.concepts import ConceptList
 from retrieval.rules import Rules
-from retrieval.search import Retriever, SearchMode
+from retrieval.search.candidates import MODES, Candidates, merge_hits, write_candidates
+from retrieval.search.retriever import Retriever, SearchMode
 from retrieval.templates import Templates
 
 __all__ = [

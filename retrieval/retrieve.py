@@ -1,6 +1,6 @@
 """Retrieval, end to end: concepts in, a selection out.
 
-    from index.store import EmbeddingStore
+    from index.store.embedding_store import EmbeddingStore
     from retrieval import load_concepts, retrieve
     retrieve(EmbeddingStore.open("store"), load_concepts("birds.txt"), mode="both", k=50, out="selection")
 
@@ -20,12 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
-from index.model_spec import ModelSpec
-from index.store import EmbeddingStore
-from retrieval.candidates import MODES, Candidates, read_candidates
+from index.outputs import claim_folder
+from index.store.embedding_store import EmbeddingStore
 from retrieval.concepts import ConceptList, concept_list, load_concepts
-from retrieval.outputs import claim_folder
 from retrieval.query_blocks import (
     BLOCK_QUERIES,
     Mode,
@@ -38,7 +37,8 @@ from retrieval.query_blocks import (
     search_block,
 )
 from retrieval.rules import Loss, Rules, apply_rules, check_exclude
-from retrieval.search import Retriever
+from retrieval.search.candidates import MODES, Candidates, read_candidates
+from retrieval.search.retriever import Retriever
 from retrieval.selection import (
     SELECTION_SCHEMA,
     Selection,
@@ -49,7 +49,7 @@ from retrieval.templates import Templates, load_templates
 from retrieval.write_selection import PART_ROWS, write_selection
 
 if TYPE_CHECKING:
-    from index.encoders import Encoder  # imports torch
+    from index.encoder.clip_encoder import Encoder  # imports torch
 
 __all__ = ["finish_selection", "prepare_retrieval", "retrieve"]
 
@@ -122,7 +122,7 @@ def retrieve(
 def _load(model: ModelSpec | None) -> Encoder | None:
     if model is None:
         return None
-    from index.encoders import load_encoder
+    from index.encoder.clip_encoder import load_encoder
 
     return load_encoder(model)
 

@@ -31,12 +31,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from index.encoder.model_spec import check_same_model
 from index.errors import BadInput
-from index.exact import best_device, exact_top_k
-from index.model_spec import check_same_model
-from index.store import EmbeddingStore
-from retrieval.candidates import MODES, Candidates, mark_both_ways, place_in_group
-from retrieval.duplicates import near_duplicates, repeats, sha256_words
+from index.graph.exact import best_device, exact_top_k
+from index.store.embedding_store import EmbeddingStore
+from retrieval.search.candidates import MODES, Candidates, mark_both_ways, place_in_group
+from retrieval.search.duplicates import near_duplicates, repeats, sha256_words
 
 __all__ = ["RULE_ORDER", "Loss", "RuleOutcome", "Rules", "apply_rules", "check_exclude"]
 

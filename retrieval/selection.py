@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput, StoreInvalid
 from index.files import exists, is_local, join, local_path, open_file, read_bytes
-from index.manifest import hash_json
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
+from index.store.store_manifest import hash_json
 
 __all__ = ["SELECTION_SCHEMA", "Selection", "store_identity"]
 

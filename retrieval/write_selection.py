@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.files import atomic_file, join, write_atomic
-from retrieval.outputs import remove_folder
+from index.outputs import remove_folder
 from retrieval.query_blocks import RetrieveConfig
 from retrieval.selection import FORMAT, SELECTION_SCHEMA, Section, Selection
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from index.embed import EmbedConfig, embed_item, finish_store, plan_items, prepare_store
-from index.model_spec import ModelSpec
-from index.store import EmbeddingStore
+from index.encoder.model_spec import ModelSpec
+from index.store.embed import EmbedConfig, embed_item, finish_store, plan_items, prepare_store
+from index.store.embedding_store import EmbeddingStore
 from tests.index.corpora import encode, write_tar
 
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange")

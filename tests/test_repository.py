@@ -37,9 +37,7 @@ def _modules() -> list[str]:
 
 def test_every_folder_with_code_is_a_listed_package() -> None:
     roots = {name.split(".")[0] for name in _listed_packages()}
-    found = {
-        ".".join(file.parent.relative_to(ROOT).parts) for root in roots for file in (ROOT / root).rglob("*.py")
-    }
+    found = {".".join(file.parent.relative_to(ROOT).parts) for root in roots for file in (ROOT / root).rglob("*.py")}
     assert found == set(_listed_packages())
 
 

@@ -17,7 +17,7 @@ def command(store: str, as_json: bool) -> None:
     Counts and row ids stay. Indexes that hold erased vectors are built anew by `clipmine index`.
     """
     with only_summary_on_stdout():
-        from index.forget import compact_store
+        from index.store.forget import compact_store
 
         report = compact_store(store)
     lines: list[tuple[str, object]] = [("rows erased", report.rows), ("parts rewritten", report.parts)]

@@ -9,7 +9,7 @@ import click
 from jobs.options import model_options, model_spec, output_options
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
-# The names of customize.strategies.STRATEGIES, which loads torch.
+# The names of customize.clip.strategies.STRATEGIES, which loads torch.
 STRATEGIES = ("none", "locked-image", "locked-text", "full", "gated-text", "locked-text-gated-image", "gated-both")
 
 
@@ -85,8 +85,8 @@ def command(
     precision = rest.pop("precision")
     spec = model_spec(**naming, precision="fp32")
     with only_summary_on_stdout():
-        from customize.config import CustomizeConfig
-        from jobs.customize import run_customize
+        from customize.clip.train.config import CustomizeConfig
+        from jobs.customize_job import run_customize
         from jobs.progress import duration
 
         config = CustomizeConfig(

@@ -16,7 +16,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 def command(out: str, scenes: int, executor: str, workers: int | None, as_json: bool) -> None:
     """The whole road on the embedded world: drawn scenes -> store -> indexes -> selection, pairs -> a page."""
     with only_summary_on_stdout():
-        from jobs.demo import run_demo
+        from jobs.demo.run import run_demo
         from jobs.progress import duration
 
         summary = run_demo(out, scenes=scenes, executor=executor, workers=workers)

@@ -26,8 +26,8 @@ def command(table: str, out: str, options: dict[str, Any], as_json: bool, **choi
     Run again it fetches only what is missing; with --retry-failed, failed rows as well, into new tars.
     """
     with only_summary_on_stdout():
-        from index.download import DownloadOptions
-        from jobs.download import run_download
+        from index.corpus.download import DownloadOptions
+        from jobs.download_job import run_download
 
         summary = run_download(table, out, DownloadOptions(**options), **choices)
     lines: list[Line] = [("rows in the table", summary.rows)]

@@ -35,8 +35,8 @@ def command(source: str, as_json: bool, executor: str, workers: int | None, **re
     table = {name: rest.pop(name) for name in ("images", "url_column", "caption_column")}
     spec = model_spec(**naming)
     with only_summary_on_stdout():
-        from index.embed import EmbedConfig
-        from jobs.embed import corpus_of, run_embed
+        from index.store.embed import EmbedConfig
+        from jobs.embed_job import corpus_of, run_embed
         from jobs.models import model_for
         from jobs.progress import duration
 

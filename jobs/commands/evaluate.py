@@ -61,7 +61,7 @@ def command(
     Finished runs are kept in --out and not measured again.
     """
     with only_summary_on_stdout():
-        from customize.evaluate.task_files import benchmark_tasks, load_task, task_names, union_concepts
+        from customize.clip.evaluate.task_files import benchmark_tasks, load_task, task_names, union_concepts
 
         if list_tasks:
             found = [load_task(name) for name in task_names()]
@@ -103,9 +103,9 @@ def _measure(
     out: str,
     rest: dict[str, Any],
 ) -> Any:
+    from index.encoder.model_spec import ModelSpec
     from index.errors import BadInput
-    from index.model_spec import ModelSpec
-    from jobs.evaluate import EvaluateConfig, run_evaluate
+    from jobs.evaluate_job import EvaluateConfig, run_evaluate
     from jobs.progress import Progress
 
     specs = []

@@ -21,7 +21,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 def command(as_json: bool, **choices: Any) -> None:
     """Write a SELECTION as webdataset tars in img2dataset's shape, or as a URL list that img2dataset downloads."""
     with only_summary_on_stdout():
-        from jobs.export import run_export
+        from jobs.export_job import run_export
 
         summary = run_export(**choices)
     lines: list[Line] = [("rows selected", summary.asked)]

@@ -22,7 +22,7 @@ def command(selection: str, out: str | None, samples_per_shard: int, options: di
     Run again, it tries again what failed for a passing reason.
     """
     with only_summary_on_stdout():
-        from index.download import DownloadOptions
+        from index.corpus.download import DownloadOptions
         from jobs.fetch import run_fetch
 
         target = out or f"{selection.rstrip('/')}-images"

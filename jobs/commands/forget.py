@@ -20,8 +20,8 @@ def command(store: str, keys: str | None, rows: str | None, as_json: bool) -> No
     """
     with only_summary_on_stdout():
         from index.errors import BadInput
-        from index.forget import forget_rows
-        from index.store import EmbeddingStore
+        from index.store.embedding_store import EmbeddingStore
+        from index.store.forget import forget_rows
         from jobs.lists import read_lines, read_numbers
 
         if keys is None and rows is None:

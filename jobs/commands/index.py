@@ -37,9 +37,9 @@ def command(
     The efSearch that meets --recall is kept with the index, and searches use it.
     """
     with only_summary_on_stdout():
-        from index.build_index import IndexConfig
-        from index.capacity import parse_bytes, show_bytes
-        from jobs.index import run_index
+        from index.graph.build import IndexConfig
+        from index.graph.capacity import parse_bytes, show_bytes
+        from jobs.index_job import run_index
 
         config = IndexConfig(
             store,

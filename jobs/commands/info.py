@@ -14,7 +14,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 def command(store: str, as_json: bool) -> None:
     """Say what STORE holds: rows, model, indexes and their recall."""
     with only_summary_on_stdout():
-        from index.capacity import show_bytes
+        from index.graph.capacity import show_bytes
         from jobs.info import store_info
 
         info = store_info(store)

@@ -82,9 +82,9 @@ def command(
     --max-per-image sets, levels in equal numbers as far as they reach.
     """
     with only_summary_on_stdout():
-        from jobs.mine import run_mine
-        from mining.mining import MiningConfig
-        from mining.strategies import parse_mix
+        from jobs.mine_job import run_mine
+        from mining.strategies.context import MiningConfig
+        from mining.strategies.registry import parse_mix
 
         config = MiningConfig(store=store, strategies=parse_mix(mix), **choices)  # type: ignore[arg-type]
         sets = run_mine(config, executor=executor, workers=workers)

@@ -19,8 +19,8 @@ from jobs.summary import plain
 @output_options
 def command(rows: str, dim: int, memory: str, links: int, cores: int | None, as_json: bool) -> None:
     """Say what an index costs before any is spent: memory, shards, build time, disk."""
-    from index.capacity import parse_bytes, parse_count, plan_capacity
-    from jobs.cores import usable_cores
+    from index.graph.capacity import parse_bytes, parse_count, plan_capacity
+    from jobs.executors.cores import usable_cores
 
     plan = plan_capacity(parse_count(rows), dim, parse_bytes(memory), links, cores or usable_cores())
     click.echo(json.dumps(plain(plan)) if as_json else plan.table())

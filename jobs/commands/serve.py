@@ -54,7 +54,7 @@ def command(
     # Before faiss and torch load: their idle threads spin by default, on cores that the requests need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from index.errors import BadInput
-    from jobs.serve import read_tokens, run_serve
+    from jobs.serve_job import read_tokens, run_serve
     from retrieval.service.settings import Settings
 
     settings = Settings(
@@ -69,7 +69,7 @@ def command(
     if ray:
         if pairs is not None or decisions is not None:
             raise BadInput("--pairs is served from one process; leave out --ray, or serve pairs beside it on a --port")
-        from jobs.serve_ray import run_serve_ray
+        from jobs.serve_ray.start import run_serve_ray
 
         run_serve_ray(
             store,

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from index.errors import BadInput, StoreInvalid
-from index.store import EmbeddingStore
-from mining.decisions import Decision, DecisionsFile
-from mining.image_set import ImageSet
-from mining.image_sets import ImageSets
+from index.store.embedding_store import EmbeddingStore
+from mining.sets.decisions import Decision, DecisionsFile
+from mining.sets.image_set import ImageSet
+from mining.sets.image_sets import ImageSets
 from retrieval.selection import store_identity
 
 __all__ = ["NoSuchSet", "Review", "Wish"]

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mining.pages.review import NoSuchSet, Review, Wish
 from retrieval.service.page_routes import PAGE_HEADERS, Asset, read_asset
-from retrieval.service.wire import PageLink, Problem
+from retrieval.service.schemas import PageLink, Problem
 
 __all__ = ["PAGE", "add_pairs", "pairs_router"]
 

@@ -19,16 +19,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from index.errors import BadInput, ClipmineError, ImagesNotLocal, StoreInvalid
-from retrieval.service.answer import NoSuchRow, Service
 from retrieval.service.backend import Backend, Overloaded, Unavailable
 from retrieval.service.bodies import describe_bodies
 from retrieval.service.clip_retrieval_api import add_clip_retrieval_routes
 from retrieval.service.metrics import Metrics
 from retrieval.service.page_routes import add_page_routes
 from retrieval.service.routes import router
+from retrieval.service.schemas import SearchRequest
+from retrieval.service.search import NoSuchRow, Service
 from retrieval.service.security import Guard
 from retrieval.service.settings import Settings
-from retrieval.service.wire import SearchRequest
 
 __all__ = ["create_app"]
 

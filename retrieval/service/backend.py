@@ -1,4 +1,4 @@
-"""What the routes need of whatever answers them: one process (`local.py`) or replicas on a cluster (`jobs.serve_ray`).
+"""What the routes need of whatever answers them: one process (`local.py`) or replicas on a cluster (`jobs.serve_ray.start`).
 
 Methods are coroutines that may wait in a bounded queue; they raise `Overloaded` when that is full. Knows no HTTP.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.errors import ClipmineError
-from index.store import EmbeddingStore, Modality
+from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["Backend", "Found", "Overloaded", "Texts", "Unavailable"]
 

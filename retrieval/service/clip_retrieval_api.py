@@ -19,13 +19,13 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from index.errors import ClipmineError
-from retrieval.duplicates import greedy_duplicates
 from retrieval.rules import SAME_IMAGE
-from retrieval.service import pictures
-from retrieval.service.answer import NoSuchRow, Service
+from retrieval.search.duplicates import greedy_duplicates
+from retrieval.service import images as pictures
 from retrieval.service.bodies import describe_bodies, read_body, takes, wrong_shape
-from retrieval.service.rows import as_row
-from retrieval.service.wire import Problem, Query, RowId, SearchRequest
+from retrieval.service.metadata_cache import as_row
+from retrieval.service.schemas import Problem, Query, RowId, SearchRequest
+from retrieval.service.search import NoSuchRow, Service
 
 __all__ = ["NOT_HONOURED", "PARTIAL", "add_clip_retrieval_routes"]
 

@@ -17,13 +17,13 @@ import numpy.typing as npt
 import orjson
 
 from index.errors import BadInput, ClipmineError
-from retrieval.candidates import MODES, Candidates, merge_hits
 from retrieval.concepts import Concept, ConceptList, concept_list
 from retrieval.query_blocks import PROMPTS_AT_ONCE, QueryBlock, count_hits, cut_blocks, owners, search_depth
 from retrieval.rules import Loss, RuleOutcome, Rules, apply_rules
-from retrieval.service.answer import Service, unit_vector, vectors_of_base64
+from retrieval.search.candidates import MODES, Candidates, merge_hits
 from retrieval.service.backend import Backend
-from retrieval.service.wire import ConceptItem, ConceptsRequest
+from retrieval.service.schemas import ConceptItem, ConceptsRequest
+from retrieval.service.search import Service, unit_vector, vectors_of_base64
 from retrieval.templates import PLACE, TEMPLATE_SETS, Templates, load_templates
 
 __all__ = ["ConceptJob", "prepare", "stream"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from index.errors import BadInput
-from retrieval.service.wire import ColumnFilter, Filters
+from retrieval.service.schemas import ColumnFilter, Filters
 
 __all__ = ["filter_columns", "meets"]
 

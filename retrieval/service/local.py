@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from index.corpus.images import ImageRejected, decode_image
 from index.errors import BadInput, ClipmineError
-from index.images import ImageRejected, decode_image
-from index.store import EmbeddingStore, Modality
+from index.store.embedding_store import EmbeddingStore, Modality
 from retrieval.query_blocks import PROMPTS_AT_ONCE
-from retrieval.search import Retriever
+from retrieval.search.retriever import Retriever
 from retrieval.service.backend import Found, Texts, Unavailable
 from retrieval.service.batching import Batcher
 from retrieval.service.settings import Settings
 
 if TYPE_CHECKING:
-    from index.encoders import Encoder
+    from index.encoder.clip_encoder import Encoder
 
 __all__ = ["LocalBackend", "decode_query_image", "describe_indexes"]
 

@@ -12,13 +12,13 @@ from fastapi.responses import StreamingResponse
 
 from index.errors import BadInput
 from retrieval.selection import store_identity
-from retrieval.service import concepts, pictures
-from retrieval.service.answer import Answer, Service
+from retrieval.service import concepts
+from retrieval.service import images as pictures
 from retrieval.service.backend import Overloaded
 from retrieval.service.bodies import read_body, takes
 from retrieval.service.memory import give_back_memory
 from retrieval.service.metrics import Metrics
-from retrieval.service.wire import (
+from retrieval.service.schemas import (
     COLUMNS,
     ConceptsRequest,
     IndexesResponse,
@@ -29,6 +29,7 @@ from retrieval.service.wire import (
     SearchRequest,
     SearchResponse,
 )
+from retrieval.service.search import Answer, Service
 
 __all__ = ["answer_json", "router"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from index.corpus.images import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from index.errors import BadInput
-from index.images import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 
 __all__ = ["Settings"]
 

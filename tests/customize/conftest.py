@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from index.model_spec import ModelSpec
-from index.store import EmbeddingStore
-from index.store_model import remember_model
-from retrieval.export import export_selection
+from index.encoder.model_spec import ModelSpec
+from index.encoder.store_model import remember_model
+from index.store.embedding_store import EmbeddingStore
+from retrieval.export.export import export_selection
 from retrieval.retrieve import retrieve
 
 

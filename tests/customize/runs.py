@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from customize.config import CustomizeConfig
-from customize.train import TrainSummary, train
-from customize.train_log import StepRecord, read_log
+from customize.clip.train.config import CustomizeConfig
+from customize.clip.train.log import StepRecord, read_log
+from customize.clip.train.train import TrainSummary, train
 
 STEPS = 6
 BATCH = 8

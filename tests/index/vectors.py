@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from index.build_index import IndexConfig, IndexSummary, build_index_item, finish_index, plan_index_items
-from index.store import EmbeddingStore
+from index.graph.build import IndexConfig, IndexSummary, build_index_item, finish_index, plan_index_items
+from index.store.embedding_store import EmbeddingStore
 from tests.retrieval.stores import make_store
 
 Halves = npt.NDArray[np.float16]

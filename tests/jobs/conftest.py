@@ -11,7 +11,7 @@ import pytest
 def ray_up() -> Iterator[None]:
     import ray
 
-    from jobs.on_ray import start_ray
+    from jobs.executors.on_ray import start_ray
 
     # 80 MB is all that outcomes need; the default of 30% of memory would be taken from the rest of the tests.
     start_ray(object_store_memory=80 * 2**20)
@@ -21,7 +21,7 @@ def ray_up() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def spark_up() -> Iterator[None]:
-    from jobs.spark_context import open_spark
+    from jobs.executors.spark_context import open_spark
 
     with open_spark(workers=2, threads=1):
         yield

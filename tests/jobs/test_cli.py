@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
 from jobs.cli import COMMANDS, run
 from tests.conftest import write_tiny_clip
 
@@ -209,7 +209,7 @@ def test_an_unforeseen_error_is_one_line_unless_debug_is_asked_for(
     def broken(*_: object) -> None:
         raise RuntimeError("the sky\nis falling")
 
-    monkeypatch.setattr("index.capacity.plan_capacity", broken)
+    monkeypatch.setattr("index.graph.capacity.plan_capacity", broken)
     line, status = fails("plan", "--rows", "1M", "--memory", "1GB")
     assert line == (
         "clipmine: error: RuntimeError: the sky is falling (unforeseen: run again with --debug to see where)"

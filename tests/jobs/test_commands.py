@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.model_spec import ModelSpec
-from index.store import EmbeddingStore
-from index.store_model import remember_model
+from index.encoder.model_spec import ModelSpec
+from index.encoder.store_model import remember_model
+from index.store.embedding_store import EmbeddingStore
 from jobs.cli import run
 from retrieval.selection import Selection
 from retrieval.service.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
 from tests.mining.worlds import index_both, mining_store
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from index.store import EmbeddingStore
-from mining.mining import Candidates, Mining, MiningConfig, in_process
-from mining.strategies import get_strategy
+from index.store.embedding_store import EmbeddingStore
+from mining.strategies.context import Candidates, Mining, MiningConfig, in_process
+from mining.strategies.registry import get_strategy
 
 
 def mining_of(store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any) -> Mining:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
 from retrieval.selection import FORMAT, SELECTION_SCHEMA, describe_store
 
 

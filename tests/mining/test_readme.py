@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.mining.sets import many_pairs, write_sets
+from tests.mining.made_sets import many_pairs, write_sets
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def test_it_has_ten_lines() -> None:
 
 def test_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sets(tmp_path, many_pairs(12, 8), images=12)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "scenes").symlink_to(ROOT / "scenes")
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     names: dict[str, object] = {}

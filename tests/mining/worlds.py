@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from index.build_index import IndexConfig
-from index.store import EmbeddingStore
+from index.graph.build import IndexConfig
+from index.store.embedding_store import EmbeddingStore
 from tests.index.vectors import build
 from tests.retrieval.stores import make_store
 

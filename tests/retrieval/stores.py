@@ -17,9 +17,9 @@ import pyarrow as pa
 from PIL import Image
 
 from index.files import sha256_file
-from index.manifest import FileRecord, Manifest, Part, part_paths, write_manifest
-from index.metadata import METADATA_SCHEMA, parquet_bytes
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
+from index.store.metadata import METADATA_SCHEMA, parquet_bytes
+from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, write_manifest
 
 MODEL = {"name": "test", "pretrained": None, "dim": 8, "weights": "w"}
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from index.errors import BadInput, ModelMismatch, OutputExists
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
 from retrieval import Rules, Selection, load_concepts, retrieve
 from retrieval.concepts import concept_list
 from retrieval.query_blocks import QueryBlock, RetrieveConfig, plan_blocks

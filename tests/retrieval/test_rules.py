@@ -9,9 +9,9 @@ import pytest
 
 import retrieval.rules
 from index.errors import BadInput, ModelMismatch
-from index.store import EmbeddingStore
-from retrieval.candidates import Candidates
+from index.store.embedding_store import EmbeddingStore
 from retrieval.rules import RULE_ORDER, RuleOutcome, Rules, apply_rules
+from retrieval.search.candidates import Candidates
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit, unit
 
 # (concept, row, mode, score, rank, within K)

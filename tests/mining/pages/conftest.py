@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
 from mining import ImageSets
-from mining.decisions import DecisionsFile
 from mining.pages.review import Review
 from mining.pages.routes import add_pairs
+from mining.sets.decisions import DecisionsFile
 from retrieval.service.app import create_app
 from retrieval.service.local import LocalBackend
 from retrieval.service.settings import Settings
-from tests.mining.sets import write_sets
+from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import jpeg, make_store, random_unit
 
 MARKUP = "<img src=x onerror=\"document.title='run'\"> a dog"

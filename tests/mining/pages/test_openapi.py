@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from mining.decisions import read_decisions
+from mining.sets.decisions import read_decisions
 from tests.mining.pages.conftest import ServePairs
 from tests.retrieval.service.test_openapi import OPTIONS
 

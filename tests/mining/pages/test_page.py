@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, Route, expect, sync_playwright
 
-from mining.decisions import read_decisions
+from mining.sets.decisions import read_decisions
 from retrieval.service.settings import Settings
 from tests.mining.pages.conftest import MARKUP, PAIRS, ServePairs
 from tests.retrieval.service.test_page import ARGUMENTS

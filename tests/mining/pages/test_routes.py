@@ -9,14 +9,14 @@ import jsonschema
 import pytest
 
 from index.errors import StoreInvalid
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
 from mining import ImageSets
-from mining.decisions import DecisionsFile, read_decisions
 from mining.pages import review
 from mining.pages.review import Review
+from mining.sets.decisions import DecisionsFile, read_decisions
 from retrieval.service.settings import Settings
 from tests.mining.pages.conftest import PAIRS, ServePairs
-from tests.mining.test_image_sets import SCHEMA
+from tests.mining.sets.test_image_sets import SCHEMA
 from tests.retrieval.stores import make_store, random_unit
 
 
@@ -73,9 +73,7 @@ def test_filters_by_strategy_level_and_text(client: httpx.Client) -> None:
     assert (ids(found), found["next"], found["looked_at"]) == (["64_65"], None, PAIRS + 4)
 
 
-def test_a_search_that_looks_at_many_says_where_to_go_on(
-    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_that_looks_at_many_says_where_to_go_on(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(review, "_LOOKED_AT", 10)
     found, cursor, asked = [], 0, 0
     while cursor is not None:

@@ -13,11 +13,11 @@ import httpx
 import pytest
 import uvicorn
 
-from index.build_index import IndexConfig
-from index.model_spec import ModelSpec
-from index.store import EmbeddingStore
-from index.store_model import remember_model
-from jobs.index import run_index
+from index.encoder.model_spec import ModelSpec
+from index.encoder.store_model import remember_model
+from index.graph.build import IndexConfig
+from index.store.embedding_store import EmbeddingStore
+from jobs.index_job import run_index
 from retrieval.service.app import create_app
 from retrieval.service.local import LocalBackend
 from retrieval.service.settings import Settings

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from index.corpus import read_image
-from index.store import EmbeddingStore
+from index.corpus.reader import read_image
+from index.store.embedding_store import EmbeddingStore
 from retrieval import Rules, retrieve
-from retrieval.search import Retriever
+from retrieval.search.retriever import Retriever
 from retrieval.service.settings import Settings
 from tests.retrieval.service.conftest import Serve
 from tests.retrieval.stores import forget, make_store, random_unit

@@ -15,9 +15,9 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from index.store import EmbeddingStore
-from index.store_model import HINT_NAME
-from retrieval.search import Retriever
+from index.encoder.store_model import HINT_NAME
+from index.store.embedding_store import EmbeddingStore
+from retrieval.search.retriever import Retriever
 from retrieval.service.clip_retrieval_api import NOT_HONOURED
 from retrieval.service.settings import Settings
 from tests.retrieval.service.conftest import Serve

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
 from retrieval.retrieve import retrieve
 from retrieval.rules import Rules
 from retrieval.service.settings import Settings

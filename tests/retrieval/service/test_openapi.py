@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
 from retrieval.service.settings import Settings
 from tests.retrieval.service.conftest import Serve
 

@@ -8,9 +8,9 @@ import httpx
 import numpy as np
 import pytest
 
-from index.corpus import read_image
-from index.store import EmbeddingStore
-from retrieval.search import Retriever
+from index.corpus.reader import read_image
+from index.store.embedding_store import EmbeddingStore
+from retrieval.search.retriever import Retriever
 
 
 def rows_of(answer: httpx.Response) -> list[list[int]]:

@@ -22,11 +22,11 @@ import pytest
 from PIL import Image
 
 from index.errors import BadInput
-from index.store import EmbeddingStore
+from index.store.embedding_store import EmbeddingStore
 from retrieval.service import local
 from retrieval.service.backend import Unavailable
+from retrieval.service.fetch_url import fetch_image, public_addresses
 from retrieval.service.settings import Settings
-from retrieval.service.web import fetch_image, public_addresses
 from tests.retrieval.service.conftest import Serve
 from tests.retrieval.stores import forget
 
@@ -148,7 +148,7 @@ class TestUrls:
 
     def test_a_redirect_to_a_private_address_is_not_followed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The first host is let through, as a public one would be; what it redirects to is checked like any other."""
-        from retrieval.service import web
+        from retrieval.service import fetch_url as web
 
         reached: list[str] = []
 

@@ -1,0 +1,1 @@
+"""REACT: gated blocks, tuning strategies, the objective, and model folders."""

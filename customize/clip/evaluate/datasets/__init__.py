@@ -1,0 +1,1 @@
+"""Evaluation sets: class folders, webdataset tars, Hugging Face datasets."""

@@ -1,0 +1,78 @@
+"""Hugging Face datasets, by name or from a folder that `save_to_disk` wrote. Needs the package `datasets`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from customize.clip.evaluate.datasets.dataset import Dataset, Example, opener
+from index.errors import BadInput, MissingDependency
+
+__all__ = ["open_hub"]
+
+_LABELS = ("label", "labels", "fine_label", "class")  # what the image sets there call it
+_CAPTIONS = ("captions", "caption", "sentences", "text")
+
+
+def open_hub(name: str, split: str | None, classes: Sequence[str] | None, columns: Mapping[str, str]) -> Dataset:
+    """The dataset `NAME[:CONFIG]` (streamed) or a local folder; `columns` as in `open_dataset`."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingDependency("datasets", "a Hugging Face dataset", extra="datasets") from error
+    table = _load(datasets, name, split)
+    features = table.features or {}
+    image = columns.get("image") or next((key for key, kind in features.items() if type(kind).__name__ == "Image"), "")
+    if image not in features:
+        raise BadInput(f"hf:{name}: has no image column (its columns are {', '.join(features)}); name it in `columns`")
+    label = columns.get("label") or next((key for key in _LABELS if key in features), None)
+    captions = columns.get("captions") or next((key for key in _CAPTIONS if key in features), None)
+    own = tuple(getattr(features.get(label), "names", None) or ())
+    if classes is not None and own and len(own) != len(classes):
+        raise BadInput(f"hf:{name}: has {len(own)} classes, the list {len(classes)}; use the task of this dataset")
+    # Bytes rather than decoded images: decoding is ours, bounded and in threads.
+    table = table.cast_column(image, datasets.Image(decode=False))
+
+    def read() -> Iterator[Example]:
+        for number, row in enumerate(table):
+            key = f"hf:{name}, row {number}"
+            yield Example(
+                key,
+                opener(key, lambda cell=row[image]: _bytes(cell)),  # type: ignore[misc]
+                tuple(_several(row.get(label))) if label else (),
+                tuple(str(text) for text in _several(row.get(captions))) if captions else (),
+            )
+
+    return Dataset(f"hf:{name}", tuple(classes) if classes is not None else own, read)
+
+
+def _load(datasets: Any, name: str, split: str | None) -> Any:
+    try:
+        if os.path.isdir(name):  # noqa: PTH112
+            table = datasets.load_from_disk(name)
+        else:
+            path, _, config = name.partition(":")
+            table = datasets.load_dataset(path, config or None, split=split, streaming=True)
+    except (FileNotFoundError, ValueError, ConnectionError, OSError) as error:
+        raise BadInput(f"hf:{name}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    if not isinstance(table, dict):
+        return table
+    if split not in table:
+        raise BadInput(f"hf:{name}: has the splits {', '.join(table)}; name one of them")
+    return table[split]
+
+
+def _several(cell: Any) -> list[Any]:
+    if cell is None:
+        return []
+    return list(cell) if isinstance(cell, (list, tuple)) else [cell]
+
+
+def _bytes(cell: Mapping[str, Any]) -> bytes:
+    data = cell.get("bytes")
+    if data is not None:
+        return bytes(data)
+    from index.files import read_bytes
+
+    return read_bytes(str(cell["path"]))

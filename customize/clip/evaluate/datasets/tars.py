@@ -1,0 +1,111 @@
+"""Webdataset tars: KEY.jpg beside KEY.cls, KEY.json, KEY.txt and KEY.mask.png. Streams; knows no folders of images.
+
+KEY.cls is a class's number or name. Of KEY.json the fields `label` or `labels` (numbers or names), `captions` or
+`caption`, `boxes` ([[x0, y0, x1, y1], ...] in pixels) and `box_labels` are read; KEY.txt is one caption a line where
+the json has none. KEY.mask.png holds one class a pixel (8 bit), 255 where none counts.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from customize.clip.evaluate.datasets.dataset import Dataset, Example, opener
+from index import files
+from index.corpus.samples import IMAGE_SUFFIXES
+from index.corpus.tar_samples import split_name
+from index.corpus.tars import TarBroken, iter_members
+from index.errors import BadInput
+
+__all__ = ["open_tars"]
+
+_OTHERS = ("cls", "json", "txt", "mask.png")
+_MAX_MEMBER = 64 << 20  # bytes; index.corpus.images bounds an image the same way
+
+
+def open_tars(name: str, tars: Sequence[str], classes: Sequence[str] | None) -> Dataset:
+    """The dataset of the samples in `tars`, in their order. Without `classes`, labels must be numbers."""
+    names = tuple(classes or ())
+    numbers = {text: number for number, text in enumerate(names)}
+
+    def read() -> Iterator[Example]:
+        for tar in tars:
+            for key, members in _groups(tar):
+                yield _example(tar, key, members, numbers)
+
+    return Dataset(name, names, read)
+
+
+def _groups(tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    def wanted(member: str, size: int) -> bool:
+        parts = split_name(member)
+        return parts is not None and (parts[1] in IMAGE_SUFFIXES or parts[1] in _OTHERS) and size <= _MAX_MEMBER
+
+    key: str | None = None
+    members: dict[str, bytes] = {}
+    with files.open_file(tar, buffering=1 << 20) as stream:
+        try:
+            for member in iter_members(stream, wanted):
+                parts = split_name(member.name)
+                if parts is None or member.data is None:
+                    continue
+                if parts[0] != key:
+                    if key is not None:
+                        yield key, members
+                    key, members = parts[0], {}
+                members[parts[1]] = member.data
+        except TarBroken as broken:
+            raise BadInput(f"{tar}: cannot be read to its end ({broken.reason}); write it again") from broken
+    if key is not None:
+        yield key, members
+
+
+def _example(tar: str, key: str, members: Mapping[str, bytes], numbers: Mapping[str, int]) -> Example:
+    where = f"{tar}, {key}"
+    image = next((data for suffix, data in members.items() if suffix in IMAGE_SUFFIXES), None)
+    if image is None:
+        raise BadInput(f"{where}: has no image; a sample is KEY.jpg (or png, webp) with KEY.cls or KEY.json")
+    try:
+        about: dict[str, Any] = json.loads(members.get("json", b"{}"))
+        text = members.get("txt", b"").decode("utf-8")
+        label = members["cls"].decode("utf-8").strip() if "cls" in members else None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"{where}: its json, cls or txt is not UTF-8 or not JSON; write it again") from error
+    labels = about.get("labels", about.get("label", [])) if label is None else [label]
+    captions = about.get("captions") or ([about["caption"]] if about.get("caption") else text.splitlines())
+    mask = members.get("mask.png")
+    return Example(
+        key=key,
+        open=opener(where, lambda: image),
+        labels=_numbers(where, labels, numbers),
+        captions=tuple(line for line in captions if line),
+        mask=None if mask is None else lambda: _mask(where, mask),
+        boxes=np.asarray(about.get("boxes") or np.empty((0, 4)), np.float32).reshape(-1, 4),
+        box_labels=_numbers(where, about.get("box_labels", []), numbers),
+    )
+
+
+def _numbers(where: str, labels: Any, numbers: Mapping[str, int]) -> tuple[int, ...]:
+    found = []
+    for label in labels if isinstance(labels, list) else [labels]:
+        text = str(label)
+        if text in numbers:
+            found.append(numbers[text])
+        elif text.isdigit() and (not numbers or int(text) < len(numbers)):
+            found.append(int(text))
+        elif numbers:  # a task without classes, as of captions, has no use for names
+            raise BadInput(f"{where}: its label {text!r} is none of the {len(numbers)} classes; check the task's list")
+    return tuple(found)
+
+
+def _mask(where: str, data: bytes) -> npt.NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        if image.mode not in ("L", "P"):
+            raise BadInput(f"{where}: its mask is a {image.mode} image; save classes as 8-bit gray or palette PNG")
+        return np.array(image, np.uint8)

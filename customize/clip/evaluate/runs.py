@@ -1,0 +1,223 @@
+"""One run: a model, a task, a protocol, shots and a seed in; a result as plain data out. Knows no files of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from customize.clip.evaluate.datasets.dataset import Dataset
+from customize.clip.evaluate.features import EvalModel, Features, image_features
+from customize.clip.evaluate.linear_probe import Adapted, TrainPlan, linear_probe
+from customize.clip.evaluate.self_training import SelfTraining
+from customize.clip.evaluate.shots import draw_share
+from customize.clip.evaluate.task_files import Task, open_split
+from customize.clip.evaluate.zero_shot import Classification, zero_shot
+from index.errors import BadInput
+
+__all__ = ["PROTOCOLS", "Bench", "Run", "check_run"]
+
+# Protocol -> the kind of task that it measures.
+PROTOCOLS = {
+    "zeroshot": "classification",
+    "linear-probe": "classification",
+    "finetune": "classification",
+    "retrieval": "retrieval",
+    "segmentation": "segmentation",
+    "regions": "regions",
+}
+_WITH_SHOTS = ("linear-probe", "finetune")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to measure. shots None is all images; share, where given, is a share of each class's labels instead."""
+
+    task: str
+    protocol: str
+    shots: int | None = None
+    share: float | None = None
+    seed: int = 0
+
+    @property
+    def setting(self) -> str:
+        """The protocol with its shots, as a table's column says it: "finetune 5-shot"."""
+        if self.protocol not in _WITH_SHOTS:
+            return self.protocol
+        if self.share is not None:
+            return f"{self.protocol} {100 * self.share:g}% labels"
+        return f"{self.protocol} {'full' if self.shots is None else f'{self.shots}-shot'}"
+
+
+@dataclass
+class Bench:
+    """A model on one task: opens its splits, computes the features of a split once, and measures runs."""
+
+    model: EvalModel
+    task: Task
+    data: str | None = None
+    batch_size: int = 64
+    allow_empty: bool = False
+    plan: TrainPlan = field(default_factory=TrainPlan)
+    self_training: SelfTraining | None = None  # given, segmentation is measured after MaskCLIP+'s as well
+    _features: dict[str, Features] = field(default_factory=dict)
+
+    def split(self, name: str) -> Dataset:
+        """The images of "train", "validation" or "test"."""
+        return open_split(self.task, self.data, name)
+
+    def features(self, name: str) -> Features:
+        """A split's features, computed at the first call."""
+        if name not in self._features:
+            self._features[name] = image_features(self.model, iter(self.split(name)), self.batch_size)
+        return self._features[name]
+
+    def measure(self, run: Run) -> dict[str, Any]:
+        """The run's figures as plain data: `score` (0 to 1), `metric` and `images`, and what the protocol adds."""
+        check_run(self.task, run)
+        return _MEASURES[run.protocol](self, run)
+
+
+def check_run(task: Task, run: Run) -> None:
+    """BadInput when a protocol does not fit a task."""
+    if run.protocol not in PROTOCOLS:
+        raise BadInput(f"unknown protocol {run.protocol!r}: choose {', '.join(PROTOCOLS)}")
+    if PROTOCOLS[run.protocol] != task.kind:
+        fitting = ", ".join(name for name, kind in PROTOCOLS.items() if kind == task.kind)
+        raise BadInput(f"task {task.name} is about {task.kind}, which {run.protocol} does not measure; use {fitting}")
+
+
+def _classification(found: Classification) -> dict[str, Any]:
+    return {
+        "metric": found.metric,
+        "score": found.score,
+        "top5": found.top5,
+        "images": found.images,
+        "per_class": {name: list(counts) for name, counts in found.per_class.items()},
+    }
+
+
+def _adapted(found: Adapted) -> dict[str, Any]:
+    settings = found.settings
+    about = {"lr": settings.lr, "weight_decay": settings.weight_decay, "validation": settings.validation}
+    return {**_classification(found.result), "train_images": found.train_images, "settings": about}
+
+
+def _zero_shot(bench: Bench, run: Run) -> dict[str, Any]:
+    task = bench.task
+    found = zero_shot(
+        bench.model,
+        bench.split("test"),
+        task.templates,
+        metric=task.metric,
+        allow_empty=bench.allow_empty,
+        features=bench.features("test"),
+    )
+    return _classification(found)
+
+
+def _linear_probe(bench: Bench, run: Run) -> dict[str, Any]:
+    train = bench.features("train")
+    if run.share is not None:
+        train = train.take(draw_share(train.labels, run.share, run.seed))
+    found = linear_probe(
+        bench.model,
+        train,
+        bench.split("test"),
+        bench.task.templates,
+        shots=run.shots,
+        seed=run.seed,
+        metric=bench.task.metric,
+        plan=bench.plan,
+        test_features=bench.features("test"),
+        allow_empty=bench.allow_empty,
+    )
+    return _adapted(found)
+
+
+def _finetune(bench: Bench, run: Run) -> dict[str, Any]:
+    from customize.clip.evaluate.finetune import finetune
+
+    train = bench.split("train")
+    places = None
+    if run.share is not None:
+        places = draw_share([example.labels for example in train], run.share, run.seed)
+    found = finetune(
+        bench.model,
+        train,
+        bench.split("test"),
+        bench.task.templates,
+        shots=run.shots,
+        seed=run.seed,
+        metric=bench.task.metric,
+        plan=bench.plan,
+        places=places,
+        allow_empty=bench.allow_empty,
+        batch_size=bench.batch_size,
+    )
+    return _adapted(found)
+
+
+def _retrieval(bench: Bench, run: Run) -> dict[str, Any]:
+    from customize.clip.evaluate.retrieval_recall import retrieval_recall
+
+    found = retrieval_recall(
+        bench.model, bench.split("test"), captions=bench.task.captions, batch_size=bench.batch_size
+    )
+    recalls = {f"I2T R@{k}": share for k, share in found.image_to_text.items()}
+    recalls |= {f"T2I R@{k}": share for k, share in found.text_to_image.items()}
+    return {
+        "metric": "recall",
+        "score": sum(recalls.values()) / len(recalls),
+        "images": found.images,
+        "texts": found.texts,
+        "columns": recalls,
+    }
+
+
+def _segmentation(bench: Bench, run: Run) -> dict[str, Any]:
+    from customize.clip.evaluate.segmentation import Refinement, class_texts, segment
+    from customize.clip.evaluate.self_training import self_train
+
+    task = bench.task
+    texts = class_texts(bench.model, task.classes, task.templates, task.background)
+    test, refined = bench.split("test"), Refinement()
+    ways = {
+        "plain": segment(bench.model, test, texts, Refinement(smoothing=False, denoising=False)),
+        "refined": segment(bench.model, test, texts, refined),
+    }
+    if bench.self_training is not None and "train" in task.splits:
+        learner = self_train(bench.model, bench.split("train"), texts, refined, bench.self_training)
+        ways["self-trained"] = segment(learner, test, texts, Refinement(smoothing=False, denoising=False))
+    return {
+        "metric": "mIoU",
+        "score": ways["refined"].mean_iou,
+        "images": ways["plain"].images,
+        "columns": {name: found.mean_iou for name, found in ways.items()},
+        "pixel_accuracy": {name: found.pixel_accuracy for name, found in ways.items()},
+        "per_class_iou": ways["refined"].per_class,
+    }
+
+
+def _regions(bench: Bench, run: Run) -> dict[str, Any]:
+    from customize.clip.evaluate.regions import classify_regions
+    from customize.clip.evaluate.zero_shot import class_vectors
+
+    task = bench.task
+    columns: dict[str, Any] = {}
+    rows = class_vectors(bench.model, task.classes, task.templates)
+    for proposals in ("true", "grid"):
+        found = classify_regions(bench.model, bench.split("test"), rows, novel=task.novel, proposals=proposals)
+        groups = {"novel": found.novel, "base": found.base, "all": found.all}
+        columns |= {f"{proposals} {name}": value for name, value in groups.items() if value is not None}
+    return {"metric": "AP50", "score": columns["true all"], "images": found.boxes, "columns": columns}
+
+
+_MEASURES: dict[str, Callable[[Bench, Run], dict[str, Any]]] = {
+    "zeroshot": _zero_shot,
+    "linear-probe": _linear_probe,
+    "finetune": _finetune,
+    "retrieval": _retrieval,
+    "segmentation": _segmentation,
+    "regions": _regions,
+}

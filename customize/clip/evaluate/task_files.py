@@ -1,0 +1,206 @@
+"""Task files: what a benchmark measures, as YAML: classes, templates, splits, metric, and where these come from.
+
+    load_task("dtd")                  # one of ours, by name
+    load_task("mine.yaml")            # the user's own, in the same form
+
+    name: shapes                      kind: classification | retrieval | segmentation | regions
+    metric: accuracy                  data: a folder beside the file, or hf:NAME (else --data says it)
+    splits: {train: train, test: test}        folders: names | sorted        columns: {label: fine_label}
+    templates: a set's name or a list         classes: [...]                 class_count: 3
+    novel: [...] (regions)            background: [...] (segmentation)       captions: 5 (retrieval)
+
+Knows no images and no model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from index.errors import BadInput
+from index.files import exists, join
+from retrieval.templates import read_text
+
+if TYPE_CHECKING:
+    from customize.clip.evaluate.datasets.dataset import Dataset
+
+__all__ = ["KINDS", "Task", "benchmark_tasks", "load_task", "open_split", "task_names", "union_concepts"]
+
+KINDS = {
+    "classification": ("accuracy", "mean-per-class", "roc_auc", "11point_mAP"),
+    "retrieval": ("recall",),
+    "segmentation": ("mIoU",),
+    "regions": ("AP50",),
+}
+_FOLDER = Path(__file__).parent / "tasks"
+_KNOWN = frozenset(
+    {"name", "title", "kind", "metric", "benchmark", "source", "class_count", "splits", "images", "folders", "columns"}
+    | {"templates", "classes", "novel", "background", "captions", "data"}
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task file. `classes` is empty for retrieval; `images` are the counts of a split that its source states."""
+
+    name: str
+    kind: str
+    metric: str
+    source: str
+    splits: Mapping[str, str]
+    title: str = ""
+    benchmark: str | None = None
+    classes: tuple[str, ...] = ()
+    templates: tuple[str, ...] | str = "openai_imagenet"
+    images: Mapping[str, int] = field(default_factory=dict)
+    folders: str = "names"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    novel: tuple[str, ...] = ()
+    background: tuple[str, ...] = ()
+    captions: int = 5
+    data: str | None = None
+
+
+def task_names() -> list[str]:
+    """The tasks that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def benchmark_tasks(benchmark: str) -> list[Task]:
+    """The tasks of a benchmark ("elevater" is the 20 sets with 1,151 classes); BadInput when there is none."""
+    found = [task for task in map(load_task, task_names()) if task.benchmark == benchmark]
+    if not found:
+        raise BadInput(f"no task belongs to a benchmark {benchmark!r}; there is elevater")
+    return found
+
+
+def load_task(source: str | os.PathLike[str]) -> Task:
+    """A task by its name or its file. BadInput names what is wrong with a file, or the names that there are."""
+    text = os.fspath(source)
+    path = _FOLDER / f"{text}.yaml"
+    if text in task_names():
+        return _parse(str(path), None)
+    if not text.endswith((".yaml", ".yml")):
+        raise BadInput(f"no task {text!r}: give a YAML file or one of {', '.join(task_names())}")
+    return _parse(text, os.path.dirname(text) or ".")  # noqa: PTH120  may be a URL
+
+
+def open_split(task: Task, data: str | None, split: str) -> Dataset:
+    """The images of "train", "validation" or "test" of a task.
+
+    data: the dataset's folder (or hf:NAME); DATA/TASK_NAME is preferred when it is there, so that one folder may hold
+        many sets. By default what the task file says.
+    Raises BadInput when no one says where the images are, or the task has no such split.
+    """
+    from customize.clip.evaluate.datasets.dataset import open_dataset
+
+    if split not in task.splits:
+        raise BadInput(f"task {task.name}: has no {split} split, only {', '.join(task.splits)}")
+    if data is not None and not data.startswith("hf:") and exists(join(data, task.name)):
+        data = join(data, task.name)
+    data = data or task.data
+    if data is None:
+        raise BadInput(f"task {task.name}: where are its images? give --data DIR (class folders, tars) or hf:NAME")
+    return open_dataset(
+        data,
+        split=task.splits[split],
+        classes=task.classes or None,
+        folders="sorted" if task.folders == "sorted" else "names",
+        columns=dict(task.columns),
+    )
+
+
+def union_concepts(tasks: Sequence[Task]) -> str:
+    """A concept list (YAML, `retrieval.concepts`) of all the tasks' classes, each in its own tasks' templates.
+
+    A name that several tasks have is one concept with the templates of all: the thesis retrieves for the 20 sets of
+    ELEVATER together and trains one model.
+    """
+    import yaml
+
+    from retrieval.templates import load_templates
+
+    names: dict[str, tuple[str, list[str]]] = {}
+    for task in tasks:
+        templates = load_templates(task.templates).texts
+        for name in task.classes:
+            folded = " ".join(name.casefold().split())
+            _, texts = names.setdefault(folded, (name, []))
+            texts += [text for text in templates if text not in texts]
+    concepts = [{"name": name, "templates": texts} for name, texts in names.values()]
+    text: str = yaml.safe_dump({"concepts": concepts}, sort_keys=False, allow_unicode=True, width=10_000)
+    return text
+
+
+def _parse(path: str, beside: str | None) -> Task:
+    import yaml
+
+    try:
+        about = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(about, dict):
+        raise BadInput(f"{path}: a task file is a mapping with name, kind, splits and classes")
+    strange = sorted(set(map(str, about)) - _KNOWN)
+    if strange:
+        raise BadInput(f"{path}: unknown field {strange[0]!r}; a task file has {', '.join(sorted(_KNOWN))}")
+    kind = about.get("kind", "classification")
+    if kind not in KINDS:
+        raise BadInput(f"{path}: unknown kind {kind!r}: choose {', '.join(KINDS)}")
+    metric = about.get("metric", KINDS[kind][0])
+    if metric not in KINDS[kind]:
+        raise BadInput(f"{path}: metric {metric!r} is none of {kind}: choose {', '.join(KINDS[kind])}")
+    classes, templates = _texts(path, about, "classes"), about.get("templates", "openai_imagenet")
+    if kind != "retrieval" and not classes:
+        raise BadInput(f"{path}: has no classes; {kind} needs their names in the labels' order")
+    if about.get("class_count", len(classes)) != len(classes):
+        raise BadInput(f"{path}: says {about['class_count']} classes and lists {len(classes)}; mend one of the two")
+    novel = _texts(path, about, "novel")
+    if set(novel) - set(classes):
+        raise BadInput(f"{path}: novel class {sorted(set(novel) - set(classes))[0]!r} is not in `classes`")
+    data = about.get("data")
+    if data is not None and beside is not None and not str(data).startswith(("hf:", "/")) and "://" not in str(data):
+        data = join(beside, str(data))
+    return Task(
+        name=str(about.get("name") or Path(path).stem),
+        kind=kind,
+        metric=metric,
+        source=str(about.get("source", path)),
+        splits={str(name): str(folder) for name, folder in _mapping(path, about, "splits").items()} or {"test": "test"},
+        title=str(about.get("title", about.get("name", ""))),
+        benchmark=about.get("benchmark"),
+        classes=classes,
+        templates=templates if isinstance(templates, str) else _texts(path, about, "templates"),
+        images={str(name): int(count) for name, count in _mapping(path, about, "images").items()},
+        folders=str(about.get("folders", "names")),
+        columns={str(name): str(column) for name, column in _mapping(path, about, "columns").items()},
+        novel=novel,
+        background=_texts(path, about, "background"),
+        captions=int(about.get("captions", 5)),
+        data=data,
+    )
+
+
+def _texts(path: str, about: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    found = about.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(text, (str, int)) for text in found):
+        raise BadInput(f'{path}: `{name}` is not a list of texts (quote names such as "no" and "5.0")')
+    if any(isinstance(text, bool) for text in found):
+        raise BadInput(f"{path}: `{name}` has a name that YAML reads as true or false; put it in quotes")
+    texts = tuple(str(text) for text in found)
+    # ImageNet's list has two pairs of one name; its labels are places in the sorted folders, so nothing depends on it.
+    unique = name != "classes" or about.get("folders") != "sorted"
+    twice = next((text for text in texts if texts.count(text) > 1), None) if len(set(texts)) < len(texts) else None
+    if unique and twice is not None:
+        raise BadInput(f"{path}: `{name}` has {twice!r} twice; tell the two apart by their words")
+    return texts
+
+
+def _mapping(path: str, about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = about.get(name, {})
+    if not isinstance(found, dict):
+        raise BadInput(f"{path}: `{name}` is not a mapping")
+    return found

@@ -1,0 +1,142 @@
+"""The model card of a customized model: what it is, what it was trained on, how to load it. Knows no tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from retrieval.selection import Selection
+
+__all__ = ["describe_selection", "model_card"]
+
+_TOP_CONCEPTS = 50  # a card is for people; customize.json has all of them
+
+_FRONT = """---
+library_name: open_clip
+pipeline_tag: zero-shot-image-classification
+tags:
+- clip
+- react
+---
+"""
+
+_PLAIN = """```python
+import open_clip
+
+model, _, preprocess = open_clip.create_model_and_transforms("local-dir:FOLDER")
+tokenizer = open_clip.get_tokenizer("local-dir:FOLDER")
+```
+
+From the Hugging Face Hub, once it is there: `hf-hub:OWNER/NAME` instead of `local-dir:FOLDER`.
+"""
+
+_GATED = """Plain open_clip knows no gated blocks and refuses these weights. With clipmine installed:
+
+```python
+from customize.clip.model_folder import load_customized
+
+loaded = load_customized("FOLDER")
+loaded.model, loaded.preprocess, loaded.tokenizer  # as from open_clip.create_model_and_transforms
+```
+
+Every command of clipmine that takes `--model-dir` takes this folder.
+"""
+
+
+def describe_selection(selection: Selection) -> dict[str, Any]:
+    """What a card says of the data: the selection's counts, its rules with their losses, and the store's identity.
+
+    Without the paths of this machine; plain JSON values.
+    """
+    manifest = selection.manifest
+    store = {name: manifest["store"].get(name) for name in ("rows", "identity", "model")}
+    rules = {name: value for name, value in manifest["rules"].items() if value is not None}
+    if "exclude" in rules:
+        rules["exclude"] = "the rows of an evaluation set"
+    return {
+        "rows": selection.rows,
+        "concepts": len(selection.concepts),
+        "rows_by_concept": selection.counts,
+        "mode": manifest["mode"],
+        "k": manifest["k"],
+        "templates": manifest["templates"],
+        "hits": selection.hits,
+        "rules": rules,
+        "losses": selection.losses,
+        "store": store,
+    }
+
+
+def model_card(about: Mapping[str, Any]) -> str:
+    """The README.md of a model folder, from the values of its customize.json."""
+    base, card = about["base"], about["card"]
+    called = base.get("model_dir") or " ".join([str(base["name"]), f"({base.get('pretrained') or 'random weights'})"])
+    gated = bool(about["image_gates"] or about["text_gates"])
+    parts = [
+        _FRONT,
+        f"# {called}, customized\n",
+        f"CLIP tuned by REACT (arXiv 2301.07094), strategy **{about['strategy']}**, from {called}. "
+        "The base model's licence and the data's apply.\n",
+        "## Loading\n",
+        _GATED if gated else _PLAIN,
+        "## What trained\n",
+        _table(("weights", "parameters"), [(name, f"{count:,}") for name, count in about["trainable"].items()]),
+        f"Temperature (`logit_scale`, exponentiated): {about['logit_scale']:.2f}.",
+    ]
+    for tower, values in about["gates"].items():
+        first = about[f"{tower}_gates"]
+        rows = [(block, f"{a:+.4f}", f"{d:+.4f}") for block, (a, d) in zip(first, values, strict=True)]
+        parts += [f"\nGates of the {tower} tower:\n", _table(("before block", "attention", "perceptron"), rows)]
+    if "data" in card:
+        parts += ["\n## Data\n", _data(card["data"])]
+    for part in ("training", "results"):
+        if part in card:
+            parts += [f"\n## {part.capitalize()}\n", _values(card[part])]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    """The selection that `describe_selection` describes, or any other plain values."""
+    if "rows_by_concept" not in data:
+        return _values(data)
+    store = data["store"]
+    model = store["model"] or {}
+    lines = [
+        f"{data['rows']:,} image-text pairs of {data['concepts']:,} concepts, retrieved from a store of "
+        f"{store['rows']:,} rows.\n",
+        f"- Store: identity `{store['identity']}`, embedded with {model.get('name', 'unknown')}"
+        f"{', weights `' + str(model['weights']) + '`' if 'weights' in model else ''}.",
+        f"- Search: {data['mode']}, {data['k']} a prompt, templates {data['templates'].get('name', 'of its own')}: "
+        f"{data['hits']:,} hits.",
+        f"- Rules: `{json.dumps(data['rules'], sort_keys=True)}`.",
+        "",
+        _table(("rule", "rows it dropped"), [(rule, f"{rows:,}") for rule, rows in data["losses"].items()]),
+    ]
+    counts = sorted(data["rows_by_concept"].items(), key=lambda entry: -entry[1])
+    lines.append(_table(("concept", "pairs"), [(name, f"{rows:,}") for name, rows in counts[:_TOP_CONCEPTS]]))
+    if len(counts) > _TOP_CONCEPTS:
+        lines.append(f"{len(counts) - _TOP_CONCEPTS:,} more are in customize.json.")
+    return "\n".join(lines)
+
+
+def _values(values: Any) -> str:
+    """Plain values as a list of lines."""
+    if not isinstance(values, Mapping):
+        return f"{values}\n"
+    return "\n".join(f"- {name}: {_inline(value)}" for name, value in values.items()) + "\n"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping | list | tuple):
+        return f"`{json.dumps(value)}`"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    cells = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(value) for value in row) + " |" for row in cells) + "\n"
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

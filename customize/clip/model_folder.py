@@ -1,0 +1,151 @@
+"""Customized models on disk: open_clip's `local-dir:` form, which is a Hugging Face folder too.
+
+    OUT/
+      open_clip_config.json        architecture and preprocessing; for gated models also where their gated blocks are
+      open_clip_model.safetensors  all weights, the frozen ones too
+      tokenizer.json, ...          where the base model's folder has them
+      customize.json               base, strategy, trained parameters, gates, and the card as data
+      README.md                    the model card
+
+Without gated blocks plain open_clip loads it (`local-dir:OUT`, or `hf-hub:` once uploaded). With them
+`load_customized` does, and all commands of clipmine that take `--model-dir`. Knows no training.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from customize.clip.gated import EXTENSION, describe_extension, extend_model, gate_values
+from customize.clip.model_card import model_card
+from customize.clip.strategies import check_strategy, describe_applied
+from customize.clip.towers import image_tower, text_tower
+from index.encoder.clip_encoder import default_device, model_config, open_encoder
+from index.encoder.model_spec import CONFIG_NAME, ModelSpec, tokenizer_files
+from index.files import atomic_file, write_atomic
+
+__all__ = ["CUSTOMIZE_NAME", "LoadedModel", "load_base", "load_customized", "save_customized"]
+
+CUSTOMIZE_NAME = "customize.json"
+_WEIGHTS_NAME = "open_clip_model.safetensors"
+_FORMAT = "clipmine-customized"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An open_clip model with what goes before it.
+
+    Attributes:
+        model: open_clip's `CLIP` or `CustomTextCLIP`, float32, in eval mode, of the caller's own.
+        preprocess: PIL image -> float32 [3, height, width], open_clip's validation transform.
+        tokenizer: open_clip's own: list of texts -> int64 [n, context_length].
+        fingerprint: what decides the vectors, to compare with a store's (`index.encoder.model_spec.check_same_model`).
+    """
+
+    model: Any
+    preprocess: Callable[[Any], torch.Tensor]
+    tokenizer: Callable[[Any], torch.Tensor]
+    fingerprint: Mapping[str, Any]
+
+
+def load_base(spec: ModelSpec, device: str | None = None) -> LoadedModel:
+    """Load the model that is to be customized; a copy of the caller's own, all of whose parameters train.
+
+    Raises:
+        BadInput: no such model, tag or folder, or weights that do not fit.
+        ClipmineError: the weights could not be downloaded.
+    """
+    loaded = _load(spec, device)
+    loaded.model.requires_grad_(True)
+    return loaded
+
+
+def load_customized(folder: str | Path, device: str | None = None) -> LoadedModel:
+    """Load any model folder: a customized one, gated or not, or a plain one. Nothing of it trains.
+
+    Raises:
+        BadInput: no model folder, or weights that do not fit it.
+    """
+    return _load(ModelSpec(model_dir=str(folder)), device)
+
+
+def save_customized(
+    model: Any, folder: str | Path, base: ModelSpec, strategy: str, card: Mapping[str, Any] | None = None
+) -> None:
+    """Write a customized model to a local folder; what is there of an earlier save is replaced.
+
+    Args:
+        model: the open_clip model after `apply_strategy` and training, not wrapped for data parallelism.
+        base: what it was loaded from.
+        strategy: what was applied to it.
+        card: plain values for the model card: `data` (see `model_card.describe_selection`), `training`, `results`.
+    """
+    out, chosen = Path(folder), check_strategy(strategy)
+    applied = describe_applied(model, chosen)
+    model_cfg = model_config(base)
+    if "timm_model_pretrained" in model_cfg["vision_cfg"]:
+        model_cfg["vision_cfg"] = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}  # ours come with it
+    config: dict[str, Any] = {"model_cfg": model_cfg, "preprocess_cfg": _preprocess_cfg(model)}
+    gates: dict[str, list[tuple[float, float]]] = {}
+    if applied.image_gates or applied.text_gates:
+        config["extension"] = describe_extension(applied.image_gates, applied.text_gates)
+        for name, tower, positions in (
+            ("image", image_tower, applied.image_gates),
+            ("text", text_tower, applied.text_gates),
+        ):
+            if positions:
+                gates[name] = gate_values(tower(model))
+    about = {
+        "format": _FORMAT,
+        "version": 1,
+        "base": _describe_base(base),
+        "strategy": strategy,
+        "image_gates": list(applied.image_gates),
+        "text_gates": list(applied.text_gates),
+        "gates": gates,
+        "trainable": applied.trainable,
+        "logit_scale": float(model.logit_scale.detach().exp().mean()),
+        "card": dict(card or {}),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    if base.model_dir is not None:
+        for source in tokenizer_files(base.model_dir):
+            if source.parent != out:
+                shutil.copyfile(source, out / source.name)
+    _save_weights(model, out / _WEIGHTS_NAME)
+    write_atomic(out / CUSTOMIZE_NAME, json.dumps(about, indent=2, sort_keys=True) + "\n")
+    write_atomic(out / "README.md", model_card(about))
+    write_atomic(out / CONFIG_NAME, json.dumps(config, indent=2) + "\n")  # last: without it no model is there
+
+
+def _load(spec: ModelSpec, device: str | None) -> LoadedModel:
+    encoder = open_encoder(spec, device or default_device(), {EXTENSION: extend_model})
+    return LoadedModel(encoder.model, encoder.preprocess, encoder.tokenizer, encoder.fingerprint)
+
+
+def _save_weights(model: Any, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    # Copies, since tensors that share memory can't be saved: none of open_clip's do on purpose.
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    with atomic_file(path) as partial:
+        save_file(weights, str(partial), metadata={"format": "pt"})
+
+
+def _preprocess_cfg(model: Any) -> dict[str, Any]:
+    cfg = model.visual.preprocess_cfg
+    return asdict(cfg) if is_dataclass(cfg) and not isinstance(cfg, type) else dict(cfg)
+
+
+def _describe_base(base: ModelSpec) -> dict[str, Any]:
+    """Without the path of a folder: it says nothing elsewhere, and may say too much."""
+    if base.model_dir is not None:
+        return {"model_dir": Path(base.model_dir).name}
+    named = {"name": base.name, "pretrained": base.pretrained, "random_seed": base.random_seed}
+    return {name: value for name, value in named.items() if value is not None}

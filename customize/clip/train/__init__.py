@@ -1,0 +1,1 @@
+"""Training a customized CLIP, from its configuration to its model folder."""

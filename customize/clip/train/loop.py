@@ -1,0 +1,181 @@
+"""The training loop: from the last checkpoint to the last step, with its log, its checkpoints and its stop.
+
+Knows a prepared run; what became of it is `customize.clip.train.train`'s to say.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from customize.clip.strategies import clamp_logit_scale
+from customize.clip.train.checkpoint import last_checkpoint, restore_checkpoint, write_checkpoint
+from customize.clip.train.config import CustomizeConfig
+from customize.clip.train.feed import Feed, StepInputs
+from customize.clip.train.log import CollapseWatch, StepRecord, TrainLog
+from customize.clip.train.schedule import BatchOrder, learning_rate
+from customize.clip.train.setup import Run
+from customize.clip.train.step import TrainStep
+from index.errors import ClipmineError
+from index.files import join, write_atomic
+
+__all__ = ["STEPS_NAME", "Loop"]
+
+STEPS_NAME = "work/steps.json"  # how many steps the run takes in all, for whoever follows its log
+
+# Processes that decode images, a worker, unless told: a ViT-B-32 on a fast GPU is kept busy by about so many.
+MOST_LOADERS = 8
+
+
+class Loop:
+    """The state that changes from step to step; it begins at the run's last checkpoint."""
+
+    def __init__(
+        self,
+        run: Run,
+        on_step: Callable[[StepRecord, int], None] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> None:
+        self.prepared, self.on_step, self.on_warning = run, on_step, on_warning
+        config, model = run.config, run.loaded.model
+        self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.optimizer = _optimizer(config, self.trained) if self.trained else None
+        self.averages = {name: p.detach().clone() for name, p in self.trained.items()} if config.ema else {}
+        self.watch = CollapseWatch(config.batch)
+        self.folder = join(config.out, "checkpoints")
+        self.total = run.total_steps if self.trained else 0  # strategy none has nothing to do
+        self.warmup = config.warmup_steps(self.total)
+        self.step = 0
+        self.rate = 0.0
+        self.saved = last_checkpoint(self.folder)
+        if self.saved is not None and self.optimizer is not None:
+            watch = restore_checkpoint(self.saved, run.identity, self.trained, self.optimizer, self.averages)
+            self.watch.restore(watch)
+            self.step = self.saved.step
+
+    def run(self) -> None:
+        """From the last checkpoint to the last step."""
+        run, config = self.prepared, self.prepared.config
+        if self.optimizer is None:
+            return
+        step = TrainStep(run)
+        if run.peers.first:
+            write_atomic(join(config.out, STEPS_NAME), json.dumps({"steps": self.total}))
+        log = (
+            TrainLog(join(config.out, "log.jsonl"), join(config.out, "tensorboard"), self.step)
+            if run.peers.first
+            else None
+        )
+        started, first = time.monotonic(), self.step
+        try:
+            with self.feed().steps(self.step, self.total) as inputs:
+                for batch in inputs:
+                    record = self.take(step, batch)
+                    if log is not None:
+                        log.write(record)
+                    if self.step % config.save_every == 0 and self.step < self.total:
+                        self._checkpoint()
+                    if self.on_step is not None:
+                        self.on_step(record, self.total)
+        finally:
+            if log is not None:
+                log.close()
+        self.rate = (self.step - first) * config.batch / max(time.monotonic() - started, 1e-9)
+        self._checkpoint()
+
+    def feed(self) -> Feed:
+        """What brings this worker its share of every step."""
+        run, config = self.prepared, self.prepared.config
+        order = BatchOrder(run.pairs.shard_of, config.batch, config.seed)
+        cuda = run.device.startswith("cuda")
+        return Feed(
+            run.images,
+            lambda step: run.peers.share(order.rows(step)),
+            order.steps_per_epoch,
+            self._tokenize if run.texts is None else None,
+            _loaders(config, run, cuda),
+            pin=cuda,
+        )
+
+    def take(self, step: TrainStep, batch: StepInputs) -> StepRecord:
+        """One step: gradients, the optimizer, the temperature's bounds, the average.
+
+        Raises ClipmineError when the loss is no number.
+        """
+        run, config = self.prepared, self.prepared.config
+        assert self.optimizer is not None
+        rate = learning_rate(self.step, self.total, self.warmup, config.peak_lr())
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        measured = step(batch)
+        if not math.isfinite(measured.loss):
+            self._stop(batch)
+        gradients = [p.grad for p in self.trained.values() if p.grad is not None]
+        run.peers.average(gradients)
+        if config.grad_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.trained.values(), config.grad_clip)
+        self.optimizer.step()
+        clamp_logit_scale(run.loaded.model)
+        if config.ema:
+            for name, average in self.averages.items():
+                average.lerp_(self.trained[name].detach(), 1 - config.ema)
+        self.step += 1
+        scale = float(run.loaded.model.logit_scale.detach().exp())
+        record = StepRecord(self.step, measured.loss, measured.accuracy, rate, scale, step.gates(), measured.alike)
+        warning = self.watch.see(record)
+        if warning is not None and self.on_warning is not None:
+            self.on_warning(warning)
+        return record
+
+    def _stop(self, batch: StepInputs) -> None:
+        """The loss is no number: say which batch, and where the last good weights are."""
+        keys = self.prepared.pairs.keys(batch.rows)
+        some = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+        kept = f"the last good checkpoint is {self.saved.path}" if self.saved else "there is no checkpoint before it"
+        raise ClipmineError(
+            f"step {self.step + 1}: the loss is no number any more, at the batch with keys {some}; {kept}; lower "
+            "--lr, or leave these pairs out, and train into another --out"
+        )
+
+    def _checkpoint(self) -> None:
+        run = self.prepared
+        is_new = self.saved is None or self.saved.step < self.step
+        if not run.peers.first or self.optimizer is None or not is_new:
+            return
+        written = write_checkpoint(
+            self.folder, self.step, run.identity, self.trained, self.optimizer, self.averages, self.watch.state()
+        )
+        self.saved = written or self.saved
+
+    def _tokenize(self, rows: Any) -> torch.Tensor:
+        return self.prepared.loaded.tokenizer(self.prepared.pairs.captions(rows))
+
+
+def _optimizer(config: CustomizeConfig, trained: Mapping[str, torch.nn.Parameter]) -> torch.optim.AdamW:
+    """As the released trainer: gains, biases, gates and the temperature do not decay."""
+    decay = [p for p in trained.values() if p.ndim >= 2]
+    plain = [p for p in trained.values() if p.ndim < 2]
+    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.peak_lr(),
+        betas=config.betas,
+        eps=config.eps,
+        fused=True,
+    )
+
+
+def _loaders(config: CustomizeConfig, run: Run, cuda: bool) -> int:
+    if config.loaders is not None:
+        return config.loaders
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cuda:
+        return max(1, min(MOST_LOADERS, cores // max(1, run.peers.count)))
+    return 1 if config.augment == "released" else 0  # on a CPU every core that decodes is missing in the step

@@ -1,0 +1,163 @@
+"""Activations of the frozen blocks below the first trained one, computed once an image and kept on disk.
+
+With augmentation off an image goes through the same frozen blocks with the same result at every epoch. Kept are the
+hidden states [tokens, width] in float16, rounded alike whether a step reads them in the first epoch or the last:
+
+    OUT/work/prefix_00000.npy     float16 [up to 4096 pairs, tokens, width]
+    OUT/work/prefix_00000.json    written last: which rows another pair's image stands for, their own being broken
+
+Each part is a unit of work, so workers share them and a killed run goes on. Only for open_clip's own vision
+transformer. Knows no text and no loss.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from customize.clip.train.image_inputs import Transform, decode_row
+from customize.clip.train.pairs import Pairs
+from index.files import atomic_file, exists, join, local_path, read_bytes, write_atomic
+
+__all__ = ["KeptPrefix", "build_prefix", "can_keep_prefix", "prefix_bytes", "prefix_fits"]
+
+PART = 4096  # pairs a file: 0.3 GB for ViT-B-32, which a GPU makes in seconds, so a kill costs little
+BATCH = 64  # images through the blocks at once; fixed, so that the bytes do not depend on the run's batch
+FREE_SHARE = 0.5  # of the free disk that the cache may take unless it was asked for
+READERS = 4
+
+
+def can_keep_prefix(model: Any, frozen_blocks: int) -> bool:
+    """Whether the image tower is open_clip's own transformer, with frozen blocks that can be skipped."""
+    visual = model.visual
+    return frozen_blocks > 0 and hasattr(visual, "_embeds") and hasattr(visual, "_pool")
+
+
+def prefix_bytes(model: Any, pairs: int) -> int:
+    """What the cache of so many pairs takes on disk."""
+    tokens, width = model.visual.positional_embedding.shape
+    return 2 * pairs * int(tokens) * int(width)
+
+
+def prefix_fits(model: Any, pairs: int, folder: str) -> bool:
+    """Whether the cache takes at most FREE_SHARE of the free disk."""
+    return prefix_bytes(model, pairs) <= FREE_SHARE * shutil.disk_usage(local_path(folder)).free
+
+
+class KeptPrefix:
+    """Kept activations as image inputs (see `customize.clip.train.image_inputs`): float16 [tokens, width] a pair."""
+
+    decodes = False
+
+    def __init__(self, pairs: Pairs, folder: str, frozen_blocks: int) -> None:
+        self.kind = f"kept activations of the first {frozen_blocks} blocks"
+        self._frozen = frozen_blocks
+        parts = range(-(-len(pairs) // PART))
+        self._parts = [
+            np.load(local_path(_file(folder, part, "npy")), mmap_mode="r", allow_pickle=False) for part in parts
+        ]
+        self._replaced: dict[int, int] = {}
+        for part in parts:
+            replaced = json.loads(read_bytes(_file(folder, part, "json")))["replaced"]
+            self._replaced |= {int(row): used for row, used in replaced.items()}
+
+    def load(self, row: int, epoch: int) -> tuple[int, torch.Tensor]:
+        states = torch.from_numpy(np.array(self._parts[row // PART][row % PART]))
+        return self._replaced.get(row, row), states
+
+    def features(self, model: Any, inputs: torch.Tensor) -> torch.Tensor:
+        """The rest of `encode_image`: [n, d]."""
+        visual = model.visual
+        hidden = _through(visual.transformer, inputs.float(), slice(self._frozen, None))
+        pooled: torch.Tensor = visual._pool(hidden)[0]
+        return pooled if visual.proj is None else pooled @ visual.proj
+
+
+def build_prefix(
+    pairs: Pairs,
+    model: Any,
+    transform: Transform,
+    frozen_blocks: int,
+    folder: str,
+    device: str,
+    share: tuple[int, int] = (0, 1),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Compute the missing parts of the cache in `folder`.
+
+    share: (number of this worker, how many there are); on_progress(done, total): pairs of this worker's parts.
+    """
+    parts = range(share[0], -(-len(pairs) // PART), share[1])
+    rows = [range(part * PART, min((part + 1) * PART, len(pairs))) for part in parts]
+    total, done = sum(map(len, rows)), 0
+    with ThreadPoolExecutor(READERS, thread_name_prefix="prefix") as readers:
+
+        def pixels(row: int) -> tuple[int, torch.Tensor]:
+            used, image = decode_row(pairs, row)
+            return used, transform(image)
+
+        def submit(own: range) -> list[Future[tuple[int, torch.Tensor]]]:
+            return [readers.submit(pixels, row) for row in own]
+
+        for part, own in zip(parts, rows, strict=True):
+            if exists(_file(folder, part, "json")):
+                done += len(own)
+                continue
+            replaced: dict[str, int] = {}
+            with atomic_file(_file(folder, part, "npy")) as partial:
+                kept = None
+                ahead = submit(own[:BATCH])
+                for first in range(0, len(own), BATCH):
+                    loaded = [future.result() for future in ahead]
+                    ahead = submit(own[first + BATCH : first + 2 * BATCH])
+                    states = _prefix(model, torch.stack([tensor for _, tensor in loaded]).to(device), frozen_blocks)
+                    if kept is None:
+                        kept = _create(partial, (len(own), *states.shape[1:]))
+                    kept[first : first + len(loaded)] = states
+                    replaced |= {
+                        str(row): used for row, (used, _) in zip(own[first:], loaded, strict=False) if used != row
+                    }
+                    if on_progress is not None:
+                        on_progress(done + first + len(loaded), total)
+                del kept  # flushes the map
+            write_atomic(_file(folder, part, "json"), json.dumps({"replaced": replaced}))
+            done += len(own)
+
+
+def _create(path: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
+    kept: npt.NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    return kept
+
+
+@torch.inference_mode()
+def _prefix(model: Any, images: torch.Tensor, frozen_blocks: int) -> npt.NDArray[np.float16]:
+    """Hidden states [n, tokens, width] in front of block `frozen_blocks`, of float32 [n, 3, height, width]."""
+    visual = model.visual
+    hidden = _through(visual.transformer, visual._embeds(images), slice(0, frozen_blocks))
+    states: npt.NDArray[np.float16] = hidden.half().cpu().numpy()
+    return states
+
+
+def _through(transformer: Any, hidden: torch.Tensor, blocks: slice) -> torch.Tensor:
+    """As `open_clip.transformer.Transformer.forward`, for some of its blocks."""
+    if not transformer.batch_first:
+        hidden = hidden.transpose(0, 1).contiguous()
+    for block in transformer.resblocks[blocks]:
+        if transformer.grad_checkpointing and torch.is_grad_enabled():
+            from torch.utils.checkpoint import checkpoint
+
+            hidden = checkpoint(block, hidden, None, None, None, use_reentrant=False)
+        else:
+            hidden = block(hidden, attn_mask=None)
+    return hidden if transformer.batch_first else hidden.transpose(0, 1)
+
+
+def _file(folder: str, part: int, suffix: str) -> str:
+    return join(folder, f"prefix_{part:05d}.{suffix}")

@@ -1,1 +1,0 @@
-"""Worlds to try the engine on."""

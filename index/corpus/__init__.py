@@ -1,0 +1,1 @@
+"""Reading an image-text corpus (tars, folders, URL tables), and downloading one."""

@@ -1,0 +1,173 @@
+"""Where a corpus is: a folder, a tar, a glob or a brace pattern, local or at any fsspec URL, cut into units of work."""
+
+from __future__ import annotations
+
+import glob
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from index import files
+from index.corpus.caption_pattern import parse_caption_pattern
+from index.corpus.folder import cut_folder, list_folder
+from index.corpus.samples import IMAGE_SUFFIXES, ShardItem
+from index.errors import BadInput
+
+__all__ = ["list_items"]
+
+_MOST_SHARDS = 1_000_000  # of a brace pattern: 10 billion images at 10,000 a shard
+_STAT_THREADS = 16
+
+
+def list_items(
+    source: str,
+    shard_size: int = 10_000,
+    caption_pattern: str | None = None,
+    allow_empty_caption: bool = False,
+) -> list[ShardItem]:
+    """Cut `source` into numbered items, in sorted order, the same at each call.
+
+    Each tar is an item; a folder's images are cut at `shard_size`. `caption_pattern` (see `index.corpus.caption_pattern`)
+    takes captions from keys instead of side-cars. BadInput, in one line, for an empty or unclear source.
+    """
+    if shard_size < 1:
+        raise BadInput(f"shard size {shard_size}: must be at least 1")
+    if caption_pattern is not None:
+        parse_caption_pattern(caption_pattern)
+    if not source.strip():
+        raise BadInput("the corpus is an empty name; give a folder, a .tar or a pattern like 'tars/{00000..00010}.tar'")
+    source = _absolute(source)
+    if _is_folder(source):
+        return _items_of_folder(source, shard_size, caption_pattern, allow_empty_caption)
+    if files.exists(source):
+        _refuse_non_tar(source)
+        root, _, name = source.rpartition("/")
+        tars = {name: files.file_size(source)}
+    elif any(mark in source for mark in "{*?["):
+        root, tars = _expand(source)
+    else:
+        raise BadInput(f"{source}: not found")
+    return _items_of_tars(root, tars, caption_pattern, allow_empty_caption)
+
+
+def _absolute(source: str) -> str:
+    return str(files.local_path(source).absolute()) if files.is_local(source) else source.rstrip("/")
+
+
+def _is_folder(source: str) -> bool:
+    if files.is_local(source):
+        return Path(source).is_dir()
+    file_system, inside = files.resolve(source)
+    return not source.endswith(".tar") and bool(file_system.isdir(inside))
+
+
+def _items_of_folder(
+    root: str, shard_size: int, caption_pattern: str | None, allow_empty_caption: bool
+) -> list[ShardItem]:
+    listing = list_folder(root)
+    if listing.tars and listing.images:
+        raise BadInput(
+            f"{root}: holds both tars ({min(listing.tars)}) and images ({min(listing.images)}); "
+            f"name one kind, as in '{root}/*.tar'"
+        )
+    if listing.compressed:
+        raise BadInput(f"{root}/{min(listing.compressed)}: {_COMPRESSED}")
+    if listing.tars:
+        return _items_of_tars(root, listing.tars, caption_pattern, allow_empty_caption)
+    if listing.images or listing.linked_folders:
+        return cut_folder(root, listing, shard_size, caption_pattern, allow_empty_caption)
+    if listing.tables:
+        raise BadInput(f"{root}: holds no images but tables ({min(listing.tables)}); {_TABLE}")
+    known = ", ".join(f".{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
+    raise BadInput(f"{root}: no corpus here; looked in it and below for .tar files and for images ({known})")
+
+
+def _items_of_tars(
+    root: str, tars: dict[str, int], caption_pattern: str | None, allow_empty_caption: bool
+) -> list[ShardItem]:
+    return [
+        ShardItem(number, root, "tar", (name,), (tars[name],), caption_pattern, allow_empty_caption)
+        for number, name in enumerate(sorted(tars))
+    ]
+
+
+_COMPRESSED = "a compressed tar gives no access to single images; decompress it first (gunzip, zstd -d, ...)"
+_TABLE = "a table of URLs is downloaded first: `clipmine download TABLE --out DIR`, then DIR is read"
+
+
+def _refuse_non_tar(path: str) -> None:
+    name = path.lower()
+    if name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")):
+        raise BadInput(f"{path}: {_COMPRESSED}")
+    if name.endswith((".parquet", ".csv", ".tsv")):
+        raise BadInput(f"{path}: {_TABLE}")
+    if not name.endswith(".tar"):
+        raise BadInput(f"{path}: is neither a folder nor a .tar file")
+
+
+def _expand(pattern: str) -> tuple[str, dict[str, int]]:
+    """`(root, {path relative to it: size})` of a glob or brace pattern."""
+    root = pattern[: min(pattern.index(mark) for mark in "{*?[" if mark in pattern)].rpartition("/")[0]
+    # URLs of one file differ in spelling between file systems, so names are compared below the root.
+    start = len(_inside(root).rstrip("/"))
+    names: set[str] = set()
+    for name in _expand_braces(pattern):
+        matched = _glob(name) if any(mark in name for mark in "*?[") else [_inside(name)]
+        names.update(path[start:].lstrip("/") for path in matched)
+    if not names:
+        raise BadInput(f"{pattern}: matches no file")
+    found = sorted(names)
+    for name in found:
+        _refuse_non_tar(files.join(root, name))
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        sizes = list(pool.map(lambda name: _size_or_none(files.join(root, name)), found))
+    missing = [name for name, size in zip(found, sizes, strict=True) if size is None]
+    if missing:
+        first = files.join(root, missing[0])
+        raise BadInput(f"{pattern}: {len(missing):,} of its {len(found):,} files are not there, first {first}")
+    return root, {name: size for name, size in zip(found, sizes, strict=True) if size is not None}
+
+
+def _inside(path: str) -> str:
+    return path if files.is_local(path) else files.resolve(path)[1]
+
+
+def _expand_braces(pattern: str) -> list[str]:
+    """Bash's `{a,b}` and `{008..012}` (leading zeros set the width), without nesting."""
+    literals = re.split(r"\{([^{}]*)\}", pattern)
+    example = "write it like 'tars/{00000..00010}.tar' or '{train,val}/*.tar'"
+    if any(brace in literal for literal in literals[::2] for brace in "{}"):
+        raise BadInput(f"{pattern}: has nested or unbalanced braces; {example}")
+    names = [literals[0]]
+    for choice, literal in zip(literals[1::2], literals[2::2], strict=True):
+        interval = re.fullmatch(r"(\d{1,18})\.\.(\d{1,18})", choice)
+        first, last = (int(bound) for bound in interval.groups()) if interval else (0, choice.count(","))
+        if last <= first and (interval is None or last < first):
+            raise BadInput(f"{pattern}: {{{choice}}} is neither a rising range nor a list; {example}")
+        if (last - first + 1) * len(names) > _MOST_SHARDS:
+            raise BadInput(f"{pattern}: names over {_MOST_SHARDS:,} files; name the folder instead")
+        if interval:
+            width = max(map(len, interval.groups())) if any(b.startswith("0") for b in interval.groups()) else 0
+            values = [f"{number:0{width}d}" for number in range(first, last + 1)]
+        else:
+            values = choice.split(",")
+        names = [name + value + literal for name in names for value in values]
+    return names
+
+
+def _glob(pattern: str) -> list[str]:
+    if files.is_local(pattern):
+        found = glob.glob(pattern, recursive=True)  # noqa: PTH207  pathlib's takes no absolute patterns
+        return [path for path in found if Path(path).is_file()]
+    file_system, inside = files.resolve(pattern)
+    try:
+        return [str(name) for name in file_system.glob(inside)]
+    except ValueError as error:  # fsspec's own rules for `**`
+        raise BadInput(f"{pattern}: {error}") from error
+
+
+def _size_or_none(path: str) -> int | None:
+    try:
+        return files.file_size(path)
+    except FileNotFoundError:
+        return None

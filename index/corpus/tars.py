@@ -1,0 +1,167 @@
+"""Reading tars front to back in one pass, with the place of every member's bytes. Knows no captions or keys.
+
+The standard library's reader keeps every header it saw and spends most of its time on objects that nobody asks for;
+this one yields plain tuples. It reads POSIX ustar and pax, GNU long names and base-256 sizes, and the old V7 form.
+Links, devices and sparse files are skipped: nothing is ever followed or created.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO
+
+__all__ = ["Member", "TarBroken", "iter_members"]
+
+_BLOCK = 512
+_CHECKSUM = slice(148, 156)
+_REGULAR = frozenset(b"0\x007")
+_MAX_HEADER_TEXT = 1 << 20  # a pax header or long name above 1 MiB is no name
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # gz bz2 xz zst lz4
+
+
+class TarBroken(Exception):
+    """The rest of a tar cannot be read; `reason` is one of index.corpus.samples.READ_REASONS."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file in a tar: its bytes are `tar[offset:offset + size]`. `data` is None where it was not wanted."""
+
+    name: str
+    offset: int
+    size: int
+    data: bytes | None
+
+
+def iter_members(stream: IO[bytes], wanted: Callable[[str, int], bool]) -> Iterator[Member]:
+    """Yield the regular files in order; `wanted(name, size)` decides whether a member's bytes are read.
+
+    Raises TarBroken when the stream is no tar, is compressed, ends in mid-air (the end mark of two zero blocks is
+    missing too), or has a damaged header; members before that point have been yielded.
+    """
+    position = 0
+    long_name: str | None = None
+    pax: dict[str, bytes] = {}
+    while True:
+        header = _read_exactly(stream, _BLOCK, at_start=position == 0)
+        position += _BLOCK
+        if not any(header):
+            return
+        if not _checksum_holds(header):
+            if position > _BLOCK:
+                raise TarBroken("damaged_tar")
+            raise TarBroken("compressed_tar" if header.startswith(_COMPRESSED) else "not_a_tar")
+        kind = header[156]
+        size = _number(header[124:136])
+        if kind in b"xgLK":
+            text = _read_exactly(stream, size) if size <= _MAX_HEADER_TEXT else None
+            if text is None:
+                raise TarBroken("damaged_tar")
+            position += size + _skip(stream, -size % _BLOCK)
+            if kind == ord("L"):
+                long_name = text.split(b"\0", 1)[0].decode("utf-8", "replace")
+            elif kind == ord("x"):
+                pax = _parse_pax(text)
+            continue
+        name, long_name = long_name or _name(header), None
+        if pax:
+            name = pax["path"].decode("utf-8", "replace") if "path" in pax else name
+            size = _pax_size(pax, size)
+        sparse = any(field.startswith("GNU.sparse.") for field in pax)
+        pax = {}
+        regular = kind in _REGULAR and not sparse and not name.endswith("/")
+        offset, data = position, None
+        if regular and wanted(name, size):
+            data = _read_exactly(stream, size)
+        elif regular or kind not in b"123456":  # links, devices, folders and pipes have no data
+            _skip_exactly(stream, size)
+        else:
+            size = 0
+        position += size + _skip(stream, -size % _BLOCK)
+        if regular:
+            yield Member(name, offset, size, data)
+
+
+def _read_exactly(stream: IO[bytes], size: int, at_start: bool = False) -> bytes:
+    data = stream.read(size)
+    if len(data) == size:
+        return data
+    if at_start and data:
+        raise TarBroken("compressed_tar" if data.startswith(_COMPRESSED) else "not_a_tar")
+    raise TarBroken("truncated_tar")
+
+
+def _skip_exactly(stream: IO[bytes], size: int) -> None:
+    """Skip a member's bytes, making sure that they are there."""
+    if size:
+        stream.seek(size - 1, 1)
+        _read_exactly(stream, 1)
+
+
+def _skip(stream: IO[bytes], size: int) -> int:
+    if size:
+        stream.read(size)
+    return size
+
+
+def _checksum_holds(header: bytes) -> bool:
+    """The sum of all bytes, the checksum field itself counted as 8 spaces (POSIX ustar)."""
+    try:
+        return sum(header) - sum(header[_CHECKSUM]) + 8 * 32 == _number(header[_CHECKSUM])
+    except TarBroken:
+        return False
+
+
+def _number(field: bytes) -> int:
+    """An octal number, or a base-256 one where the first bit is set (GNU, for files above 8 GiB)."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    digits = field.split(b"\0", 1)[0].strip()
+    try:
+        value = int(digits, 8) if digits else 0
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise TarBroken("damaged_tar")
+    return value
+
+
+def _name(header: bytes) -> str:
+    name = header[:100].split(b"\0", 1)[0]
+    if header[257:263] == b"ustar\0":  # POSIX; GNU's magic has spaces and other things in place of the prefix
+        prefix = header[345:500].split(b"\0", 1)[0]
+        name = prefix + b"/" + name if prefix else name
+    return name.decode("utf-8", "replace")
+
+
+def _parse_pax(text: bytes) -> dict[str, bytes]:
+    """Records "length key=value\\n" (POSIX pax); TarBroken where they do not add up."""
+    fields: dict[str, bytes] = {}
+    start = 0
+    while start < len(text) and text[start]:
+        length_text, separator, _ = text[start : start + 20].partition(b" ")
+        if not separator or not length_text.isdigit():
+            raise TarBroken("damaged_tar")
+        if not len(length_text) + 1 < int(length_text) <= len(text) - start:
+            raise TarBroken("damaged_tar")
+        record = text[start + len(length_text) + 1 : start + int(length_text)]
+        key, equals, value = record.partition(b"=")
+        if not equals or not value.endswith(b"\n"):
+            raise TarBroken("damaged_tar")
+        fields[key.decode("utf-8", "replace")] = value[:-1]
+        start += int(length_text)
+    return fields
+
+
+def _pax_size(pax: dict[str, bytes], size: int) -> int:
+    text = pax.get("size")
+    if text is None:
+        return size
+    if not text.isdigit() or len(text) > 19:
+        raise TarBroken("damaged_tar")
+    return int(text)

@@ -1,0 +1,1 @@
+"""CLIP models: which one is meant, loading it, and encoding texts and images."""

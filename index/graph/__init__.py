@@ -1,0 +1,1 @@
+"""HNSW indexes over a store: capacity, build, search, and recall against exact search."""

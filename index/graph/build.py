@@ -1,0 +1,330 @@
+"""The index job's work items: a shard of rows in, an HNSW graph out; then the recall contract and `index.json`.
+
+    config = IndexConfig("STORE", "image")
+    for item in plan_index_items(config):
+        if not is_index_item_done(item, config):
+            build_index_item(item, config)
+    finish_index(config)
+
+Killed anywhere and run again, it goes on where it was and writes the same bytes. A store that has grown keeps its full
+shards. Knows no executors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import BadInput, StoreInvalid
+from index.files import atomic_file, remove_partial, sha256_file
+from index.graph.capacity import BUILD_PEAK, choose_codec, choose_shard_rows, row_bytes
+from index.graph.copies import find_copies, hash_rows
+from index.graph.hnsw import ADD_ROWS, TRAIN_ROWS, HnswSpec, build_graph, usable_rows, write_graph
+from index.graph.index_manifest import (
+    IndexManifest,
+    RecallContract,
+    ShardRecord,
+    index_folder,
+    read_index_manifest,
+    read_marker,
+    source_hash,
+    write_index_manifest,
+    write_marker,
+)
+from index.graph.recall import measure_recall
+from index.graph.search_index import HnswIndex
+from index.store.embedding_store import EmbeddingStore, Modality
+from index.store.store_manifest import hash_json
+
+__all__ = [
+    "IndexConfig",
+    "IndexItem",
+    "IndexSummary",
+    "ShardSummary",
+    "build_index_item",
+    "finish_index",
+    "is_index_item_done",
+    "plan_index_items",
+]
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """All that decides an index.
+
+    memory: bytes of a machine: a shard's build stays within them, and vectors are stored in fp16 where the whole index
+    fits, else in SQ8. recall: the recall@10 that efSearch is chosen for. queries, seed: the sample that recall is
+    measured on. shard_rows, codec: override what memory decides.
+    """
+
+    store: str
+    modality: Modality = "image"
+    memory: int = 16_000_000_000
+    M: int = 32
+    ef_construction: int = 100
+    recall: float = 0.95
+    queries: int = 1_000
+    seed: int = 0
+    codec: str | None = None
+    shard_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.modality not in ("image", "text"):
+            raise BadInput(f"no modality {self.modality!r}: choose image or text")
+        if not 0 < self.recall <= 1:
+            raise BadInput(f"--recall is {self.recall}: it is a share of the exact answers, above 0 and at most 1")
+        if self.queries < 1:
+            raise BadInput(f"queries is {self.queries}: recall is measured on at least one")
+        if self.shard_rows is not None and self.shard_rows < 1:
+            raise BadInput(f"shard_rows is {self.shard_rows}: a shard has at least one row")
+        HnswSpec(self.codec or "fp16", self.M, self.ef_construction)  # type: ignore[arg-type]  # it checks
+
+
+@dataclass(frozen=True)
+class IndexItem:
+    """One shard to build: rows first_row .. first_row + rows - 1. peak_bytes: memory that takes, about."""
+
+    number: int
+    first_row: int
+    rows: int
+    codec: str
+    build: str
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What became of an item: rows seen, rows in the graph, bytes of its file."""
+
+    number: int
+    rows: int
+    indexed: int
+    size: int
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """A finished index: rows = indexed + skipped (zero, forgotten or non-finite rows)."""
+
+    store: str
+    modality: Modality
+    codec: str
+    rows: int
+    indexed: int
+    skipped: int
+    shards: int
+    size: int
+    recall: RecallContract
+
+
+def plan_index_items(config: IndexConfig) -> list[IndexItem]:
+    """Cut the store's rows into shards.
+
+    Raises:
+        BadInput: text asked of a store without text embeddings, or too little memory.
+        StoreInvalid: no complete store, or one without rows.
+    """
+    store = EmbeddingStore.open(config.store)
+    if config.modality == "text" and not store.has_text:
+        raise BadInput(f"{store.path}: has no text embeddings to index; use --modality image")
+    if not store.rows:
+        raise StoreInvalid(f"{store.path}: has no rows to index")
+    spec, size = _spec(config, store), _shard_rows(config, store)
+    items = []
+    for number, first_row in enumerate(range(0, store.rows, size)):
+        rows = min(size, store.rows - first_row)
+        decides = {
+            "modality": config.modality,
+            "spec": [spec.codec, spec.M, spec.ef_construction, ADD_ROWS, "copies"],
+            "rows": [first_row, rows],
+            "source": source_hash(store, config.modality, first_row, rows),
+        }
+        adding = 3 * 4 * min(ADD_ROWS, rows) * store.dim  # a block in fp32, its copy in faiss, one being read
+        peak = int(BUILD_PEAK * rows * row_bytes(store.dim, spec.codec, spec.M)) + adding
+        items.append(IndexItem(number, first_row, rows, spec.codec, hash_json(decides), peak))
+    return items
+
+
+def is_index_item_done(item: IndexItem, config: IndexConfig) -> bool:
+    """Whether this very shard is built: its marker is there, its files are whole in size."""
+    folder = index_folder(EmbeddingStore.open(config.store), config.modality)
+    return _done(item, folder) is not None
+
+
+def build_index_item(item: IndexItem, config: IndexConfig) -> ShardSummary:
+    """Build one shard: graph, skipped positions, then the marker. Does nothing when it is built already."""
+    store = EmbeddingStore.open(config.store)
+    folder = index_folder(store, config.modality)
+    record = _done(item, folder)
+    if record is None:
+        record = _build(item, config, store, folder)
+    return ShardSummary(record.number, record.rows, record.indexed, record.size)
+
+
+def finish_index(config: IndexConfig, on_progress: Callable[[int, int], None] | None = None) -> IndexSummary:
+    """Measure the recall contract over all shards and write index.json; on_progress(done, total) counts measurements.
+
+    Raises:
+        StoreInvalid: a shard has not been built.
+    """
+    store = EmbeddingStore.open(config.store)
+    folder = index_folder(store, config.modality)
+    records = []
+    for item in plan_index_items(config):
+        record = _done(item, folder)
+        if record is None:
+            raise StoreInvalid(f"{folder}: shard {item.number} is not built; run the same `clipmine index` again")
+        records.append(record)
+    if not sum(record.indexed for record in records):
+        raise StoreInvalid(f"{store.path}: every {config.modality} vector is zero, so there is nothing to index")
+    spec = _spec(config, store)
+    index = HnswIndex(store, config.modality, spec, records)
+    known = _read_known(folder)
+    if known is not None and _same(known, config, store, spec, records):
+        contract = known.recall
+    else:
+        contract = measure_recall(
+            index, recall=config.recall, queries=config.queries, seed=config.seed, on_progress=on_progress
+        )
+        _write(folder, config, store, spec, records, contract)
+    _remove_others(folder, records)
+    rows, indexed = store.rows, sum(record.indexed for record in records)
+    return IndexSummary(
+        store=str(store.path),
+        modality=config.modality,
+        codec=spec.codec,
+        rows=rows,
+        indexed=indexed,
+        skipped=rows - indexed,
+        shards=len(records),
+        size=sum(record.size for record in records),
+        recall=contract,
+    )
+
+
+def _spec(config: IndexConfig, store: EmbeddingStore) -> HnswSpec:
+    codec = config.codec or choose_codec(store.rows, store.dim, config.memory, config.M)
+    return HnswSpec(codec, config.M, config.ef_construction)  # type: ignore[arg-type]  # it checks
+
+
+def _shard_rows(config: IndexConfig, store: EmbeddingStore) -> int:
+    if config.shard_rows is not None:
+        return config.shard_rows
+    return choose_shard_rows(store.dim, _spec(config, store).codec, config.memory, config.M)
+
+
+def _done(item: IndexItem, folder: Path) -> ShardRecord | None:
+    record = read_marker(folder, item.number)
+    if record is None or record.build != item.build:
+        return None
+    graph = folder / record.file
+    whole = all((folder / name).exists() for name in (record.file, record.skipped_file, record.copies_file))
+    return record if whole and graph.stat().st_size == record.size else None
+
+
+def _build(item: IndexItem, config: IndexConfig, store: EmbeddingStore, folder: Path) -> ShardRecord:
+    spec = HnswSpec(item.codec, config.M, config.ef_construction)  # type: ignore[arg-type]  # it checks
+    first, last = item.first_row, item.first_row + item.rows
+    usable, leader = _nodes(store, config.modality, first, last)
+    has_node = usable & (leader == np.arange(item.rows))
+
+    def blocks() -> Iterator[npt.NDArray[np.float32]]:
+        for row, vectors in store.blocks(config.modality, ADD_ROWS, first, last):
+            yield np.asarray(vectors[has_node[row - first : row - first + len(vectors)]], np.float32)
+
+    chosen = np.unique(np.linspace(first, last - 1, min(item.rows, TRAIN_ROWS)).astype(np.int64))
+    sample = store.gather(config.modality, chosen if spec.codec == "sq8" else chosen[:1])
+    graph = build_graph(blocks(), sample, spec)
+    copies = np.flatnonzero(usable & ~has_node)
+    nodes = np.cumsum(has_node)[leader[copies]] - 1
+    shared = np.stack([nodes, copies], axis=1)[np.lexsort((copies, nodes))].astype(np.int64)
+    record = ShardRecord(
+        number=item.number,
+        first_row=first,
+        rows=item.rows,
+        indexed=int(usable.sum()),
+        copies=len(copies),
+        size=0,
+        sha256="",
+        source=source_hash(store, config.modality, first, item.rows),
+        build=item.build,
+    )
+    for name, array in ((record.skipped_file, np.flatnonzero(~has_node)), (record.copies_file, shared)):
+        with atomic_file(folder / name) as partial, open(partial, "wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+    with atomic_file(folder / record.file) as partial:
+        write_graph(graph, partial)
+    path = folder / record.file
+    record = replace(record, size=path.stat().st_size, sha256=sha256_file(path))
+    write_marker(folder, record)
+    return record
+
+
+def _nodes(
+    store: EmbeddingStore, modality: Modality, first: int, last: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """For the rows first .. last - 1: which have a direction, and the position that stands for each one's vector."""
+    usable, hashes = [], []
+    for _, vectors in store.blocks(modality, ADD_ROWS, first, last):
+        usable.append(usable_rows(np.asarray(vectors, np.float32)))
+        hashes.append(hash_rows(vectors))
+    whole = np.concatenate(usable)
+    return whole, find_copies(np.concatenate(hashes), whole)
+
+
+def _read_known(folder: Path) -> IndexManifest | None:
+    try:
+        return read_index_manifest(folder)
+    except StoreInvalid:
+        return None  # it is about to be written anew
+
+
+def _same(
+    known: IndexManifest, config: IndexConfig, store: EmbeddingStore, spec: HnswSpec, records: list[ShardRecord]
+) -> bool:
+    contract = known.recall
+    return (
+        known.shards == tuple(records)
+        and known.spec == spec
+        and known.rows == store.rows
+        and (contract.asked, contract.queries_asked, contract.seed) == (config.recall, config.queries, config.seed)
+    )
+
+
+def _write(
+    folder: Path,
+    config: IndexConfig,
+    store: EmbeddingStore,
+    spec: HnswSpec,
+    records: list[ShardRecord],
+    contract: RecallContract,
+) -> None:
+    import faiss
+
+    manifest = IndexManifest(
+        modality=config.modality,
+        dim=store.dim,
+        rows=store.rows,
+        model=dict(store.fingerprint),
+        spec=spec,
+        shard_rows=_shard_rows(config, store),
+        add_rows=ADD_ROWS,
+        faiss=faiss.__version__,
+        shards=tuple(records),
+        recall=contract,
+    )
+    write_index_manifest(folder, manifest)
+
+
+def _remove_others(folder: Path, records: list[ShardRecord]) -> None:
+    """Files of an earlier build with more shards, and what killed writers left."""
+    wanted = {name for record in records for name in (record.file, record.skipped_file, record.copies_file)}
+    wanted |= {f"shard_{record.number:04d}.json" for record in records}
+    for path in folder.glob("shard_*"):
+        if path.name not in wanted:
+            path.unlink(missing_ok=True)
+    remove_partial(folder)

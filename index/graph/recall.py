@@ -1,0 +1,149 @@
+"""The recall contract: how near an index comes to exact search, as a curve over efSearch.
+
+recall@k is the share of the k exact answers that the index returns. The queries are captions, because that is what
+will be asked: text vectors lie apart from the image vectors that an image graph links, and recall measured with image
+queries looks better than what texts get. Knows how to measure, not where the result is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import StoreInvalid
+from index.graph.exact import best_device, exact_top_k
+from index.graph.hnsw import usable_rows
+from index.graph.index_manifest import CurvePoint, RecallContract
+from index.store.embedding_store import EmbeddingStore, Modality
+
+if TYPE_CHECKING:
+    from index.graph.search_index import HnswIndex
+
+__all__ = ["EF_SEARCH", "drop_own_row", "measure_recall", "recall_at", "sample_queries"]
+
+Floats = npt.NDArray[np.float32]
+RowIds = npt.NDArray[np.int64]
+
+# Half-octave steps where most indexes meet their contract, whole ones beyond, where a step costs the most.
+EF_SEARCH = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
+KS = (10, 100)
+# Where recall@10 and @100 are both this high, the curve ends: wider walks cost much and find nothing.
+_SATURATED = 0.999
+_BLOCK_ROWS = 65_536
+# Scores of the same pair differ in the last bits between faiss's sum and torch's.
+_SAME_SCORE = 2e-6
+
+
+def sample_queries(store: EmbeddingStore, modality: Modality, count: int, seed: int) -> tuple[RowIds, Floats]:
+    """Up to `count` rows by `seed`, ascending, and their vectors [n, d]; rows without a direction are left out."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    # More than asked, since some may be forgotten; of a small store, all.
+    drawn = generator.permutation(store.rows) if store.rows <= 4 * count else _draw(generator, store.rows, 2 * count)
+    vectors = np.asarray(store.gather(modality, drawn), np.float32)
+    usable = np.flatnonzero(usable_rows(vectors))[:count]
+    order = usable[np.argsort(drawn[usable])]
+    return drawn[order], vectors[order]
+
+
+def _draw(generator: np.random.Generator, rows: int, count: int) -> RowIds:
+    """Distinct rows in random order, without a list of all rows (of which there may be 400 M)."""
+    drawn = np.unique(generator.integers(0, rows, 2 * count, dtype=np.int64))
+    generator.shuffle(drawn)
+    return drawn[:count]
+
+
+def measure_recall(
+    index: HnswIndex,
+    *,
+    recall: float,
+    queries: int,
+    seed: int,
+    efs: tuple[int, ...] = EF_SEARCH,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> RecallContract:
+    """Compare the index with an exact scan on `queries` captions and choose efSearch for `recall`.
+
+    A text index is asked with captions that are in it: each query's own row is dropped from both answers. A row whose
+    score ties with the k-th exact one is a hit. Where every efSearch falls short, the contract says so and keeps the
+    least that reaches the best.
+
+    Raises:
+        StoreInvalid: no row to ask with.
+    """
+    store, steps = index.store, len(efs) + 1
+    report = on_progress or (lambda done, total: None)
+    asked_with: Modality = "text" if store.has_text else "image"
+    own, vectors = sample_queries(store, asked_with, queries, seed)
+    if not len(own):
+        raise StoreInvalid(f"{store.path}: has no usable {asked_with} vector to measure recall with")
+    same = asked_with == index.modality
+    truth_k = min(KS[-1] + same, store.rows)
+    blocks = store.blocks(index.modality, _BLOCK_ROWS)
+    truth, truth_ids = exact_top_k(blocks, vectors, truth_k, device=best_device())
+    if same:
+        truth, _ = drop_own_row(truth, truth_ids, own)
+    report(1, steps)
+
+    def shares(ef: int, *ks: int) -> list[float]:
+        # A walk depends on efSearch alone: its 10 best are the first of its 100 best.
+        scores, ids = index.search(vectors, min(ks[-1] + same, store.rows), ef)
+        if same:
+            scores, _ = drop_own_row(scores, ids, own)
+        return [round(recall_at(truth, scores, k), 6) for k in ks]
+
+    curve: list[CurvePoint] = []
+    for done, ef in enumerate(efs, start=1):
+        if ef > KS[-1]:
+            at_10, at_100 = shares(ef, *KS)
+        else:
+            at_10 = shares(ef, KS[0])[0]
+            at_100 = curve[-1].recall_at_100 if curve else shares(KS[-1], KS[-1])[0]
+        curve.append(CurvePoint(ef, at_10, at_100))
+        report(done + 1, steps)
+        if at_10 >= max(recall, _SATURATED) and at_100 >= _SATURATED:
+            report(steps, steps)
+            break
+    best = max(point.recall_at_10 for point in curve)
+    met = best >= recall
+    chosen = next(point for point in curve if point.recall_at_10 >= min(recall, best))
+    counted = int(np.isfinite(truth).sum(axis=1).max(initial=0))
+    return RecallContract(
+        asked=recall,
+        met=met,
+        ef_search=chosen.ef_search,
+        query_modality=asked_with,
+        queries=len(own),
+        queries_asked=queries,
+        seed=seed,
+        neighbours=(min(KS[0], counted), min(KS[1], counted)),
+        curve=tuple(curve),
+    )
+
+
+def recall_at(truth: Floats, found: Floats, k: int) -> float:
+    """Mean share of the k best exact scores that are reached.
+
+    Args:
+        truth: exact scores [q, >= k] falling; -inf where the store has no more rows, which do not count.
+        found: the scores [q, n] of the distinct rows that were returned; the first k count.
+    """
+    exact = truth[:, :k]
+    wanted = np.isfinite(exact).sum(axis=1)
+    asked = wanted > 0
+    if not asked.any():
+        return 1.0
+    last = exact[np.arange(len(exact)), np.maximum(wanted, 1) - 1]
+    hits = (found[:, :k] >= last[:, None] - _SAME_SCORE) & np.isfinite(found[:, :k])
+    return float(np.mean(np.minimum(hits.sum(axis=1), wanted)[asked] / wanted[asked]))
+
+
+def drop_own_row(scores: Floats, ids: RowIds, own: RowIds) -> tuple[Floats, RowIds]:
+    """Remove from each of the answers [q, n] the row `own` [q], or else the last one: [q, n - 1]."""
+    n = ids.shape[1]
+    is_own = ids == own[:, None]
+    place = np.where(is_own.any(axis=1), is_own.argmax(axis=1), n - 1)
+    kept = np.arange(n)[None, :] != place[:, None]
+    return scores[kept].reshape(len(ids), n - 1), ids[kept].reshape(len(ids), n - 1)

@@ -1,0 +1,1 @@
+"""The embedding store: the job that writes it, reading it, adopting a foreign one, removing rows."""

@@ -1,0 +1,214 @@
+"""The embedding job around its items: plan them, prepare the store's folder, and finish it with a manifest.
+
+    items = plan_items(config)
+    for item in prepare_store(config, items):     # those not done yet
+        embed_item(item, config)
+    finish_store(config, items)
+
+Killed anywhere and run again it gives the same bytes. A source that has grown at its end gives more items, and the
+store more parts; no row id changes. Distributes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from index.corpus.reader import list_items
+from index.corpus.samples import ShardItem
+from index.errors import BadInput, OutputExists, StoreInvalid
+from index.files import (
+    exists,
+    is_local,
+    join,
+    local_path,
+    make_folder,
+    open_file,
+    read_bytes,
+    remove_partial,
+    write_atomic,
+)
+from index.store.embed_item import EmbedConfig, ItemSummary, embed_item, hashed_config, is_done, read_marker
+from index.store.store_manifest import MANIFEST_NAME, Manifest, Part, hash_json, part_paths, write_manifest
+
+__all__ = [
+    "EmbedConfig",
+    "ItemSummary",
+    "StoreSummary",
+    "embed_item",
+    "finish_store",
+    "is_done",
+    "plan_items",
+    "prepare_store",
+]
+
+# The configuration, written before all else: it tells a later run whether the folder is its own.
+CONFIG_NAME = "embed.json"
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """What is in the store: read = rows + rejected."""
+
+    path: str
+    parts: int
+    dim: int
+    read: int
+    rows: int
+    rejected: Mapping[str, int]  # by reason
+    captions_cut: int  # rows whose caption is longer than the text tower's context
+    duplicate_keys: int  # rows whose key an earlier row has as well
+
+
+def plan_items(config: EmbedConfig) -> list[ShardItem]:
+    """The source's items in order; BadInput for an empty or unclear source."""
+    return list_items(config.source, config.shard_size, config.caption_pattern, config.allow_empty_caption)
+
+
+def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[ShardItem]:
+    """Make the store's folder ready and return the items that are not done yet: none when the store is complete.
+
+    Raises:
+        OutputExists: the folder holds something else, or a store of another configuration (names what differs).
+        BadInput: the model cannot be loaded, or the source has changed since its finished items were embedded.
+    """
+    from index.encoder.clip_encoder import check_model
+
+    if not items:
+        raise BadInput(f"{config.source}: holds no images")
+    check_model(config.model)
+    _claim_folder(config)
+    for kind_path in part_paths(0).values():
+        remove_partial(join(config.out, kind_path.rpartition("/")[0]))
+    for folder in (config.out, join(config.out, "done")):
+        remove_partial(folder)
+    undone = []
+    for item in items:
+        marker = read_marker(config.out, item.number)
+        if marker is not None and marker.signature != item.signature:
+            raise BadInput(
+                f"{config.source}: item {item.number} ({item.paths[0]}) is not what was embedded into {config.out}; "
+                "new shards must sort after the old ones; embed a changed source into another --out"
+            )
+        if not is_done(item, config):
+            undone.append(item)
+    if read_marker(config.out, len(items)) is not None:
+        raise BadInput(f"{config.source}: has {len(items)} items, {config.out} has more; use another --out")
+    return undone
+
+
+def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummary:
+    """Write the manifest over all items.
+
+    Raises:
+        StoreInvalid: an item is not done, or items were embedded with different weights (the message names one).
+        BadInput: no image at all could be embedded (the message counts the reasons).
+    """
+    parts: list[Part] = []
+    rejected: Counter[str] = Counter()
+    model: Mapping[str, Any] | None = None
+    first_row = captions_cut = 0
+    for item in items:
+        marker = read_marker(config.out, item.number)
+        if marker is None or marker.signature != item.signature:
+            raise StoreInvalid(f"{config.out}: item {item.number} is not embedded yet; run the same command again")
+        model = marker.model if model is None else model
+        if marker.model != model:
+            raise StoreInvalid(f"{config.out}: item {item.number} was embedded with other weights than item 0")
+        summary = marker.summary
+        parts.append(Part(f"{item.number:04d}", first_row, summary.rows, summary.read, marker.files))
+        first_row += summary.rows
+        captions_cut += summary.captions_cut
+        rejected.update(summary.rejected)
+    read = sum(part.read for part in parts)
+    reasons = dict(sorted(rejected.items()))
+    if model is None or first_row == 0:
+        counts = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common())
+        raise BadInput(f"{config.source}: none of its {read} samples could be embedded ({counts or 'it is empty'})")
+    plain = hashed_config(config)
+    summary_of_all = StoreSummary(
+        path=config.out,
+        parts=len(parts),
+        dim=int(model["dim"]),
+        read=read,
+        rows=first_row,
+        rejected=reasons,
+        captions_cut=captions_cut,
+        duplicate_keys=_count_duplicate_keys(config.out, parts),
+    )
+    manifest = Manifest(
+        kind="embedded",
+        dim=summary_of_all.dim,
+        dtype="float16",
+        unit_length=True,
+        model=model,
+        corpus_root=items[0].root,
+        parts=tuple(parts),
+        config=plain,
+        config_hash=hash_json(plain),
+        totals={
+            "read": read,
+            "rows": first_row,
+            "rejected": reasons,
+            "captions_cut": captions_cut,
+            "duplicate_keys": summary_of_all.duplicate_keys,
+        },
+    )
+    write_manifest(config.out, manifest)
+    return summary_of_all
+
+
+def _claim_folder(config: EmbedConfig) -> None:
+    """Write `embed.json` into a new or empty folder; make sure that a used one is of the same configuration."""
+    path, wanted = join(config.out, CONFIG_NAME), hashed_config(config)
+    if exists(path):
+        try:
+            found = json.loads(read_bytes(path))
+            differing = [name for name in wanted if found.get(name) != wanted[name]]
+        except (ValueError, AttributeError) as error:
+            raise OutputExists(f"{path}: is damaged; use another --out, or delete {config.out}") from error
+        if differing:
+            name = differing[0]
+            was, is_now = found.get(name), wanted[name]
+            if name == "model":
+                name, was, is_now = next(
+                    (f"model {key}", was.get(key), is_now.get(key))
+                    for key in {**was, **is_now}
+                    if was.get(key) != is_now.get(key)
+                )
+            raise OutputExists(f"{config.out}: was begun with {name} {was}, not {is_now}; use that, or another --out")
+        return
+    if exists(join(config.out, MANIFEST_NAME)):
+        raise OutputExists(f"{config.out}: is a store that was not embedded here; use another --out")
+    if _holds_anything(config.out):
+        raise OutputExists(f"{config.out}: is not empty and not an embedding run of ours; use another --out")
+    make_folder(config.out)
+    write_atomic(path, json.dumps(wanted, indent=1, sort_keys=True) + "\n")
+
+
+def _holds_anything(folder: str) -> bool:
+    if not is_local(folder):
+        return exists(join(folder, "img_emb"))  # an object store's prefix exists only through what is under it
+    path = local_path(folder)
+    if path.exists() and not path.is_dir():
+        raise OutputExists(f"{folder}: is a file; a store is a folder")
+    return path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir())
+
+
+def _count_duplicate_keys(out: str, parts: Sequence[Part]) -> int:
+    """Rows whose key came before. 8-byte hashes: of 400 million keys, 3 GB, two collide with probability 0.4%."""
+    hashes = []
+    for part in parts:
+        with open_file(join(out, part.files["metadata"].path)) as stream:
+            keys = pq.read_table(stream, columns=["key"])["key"].to_pylist()
+        packed = b"".join(blake2b((key or "").encode(), digest_size=8).digest() for key in keys)
+        hashes.append(np.frombuffer(packed, dtype=np.uint64))
+    together = np.concatenate(hashes)
+    return len(together) - len(np.unique(together))

@@ -1,0 +1,185 @@
+"""The embedding job's unit of work: one item of a corpus in, one part of the store out.
+
+An item's files are the same bytes whoever runs it: batches are cut inside the item at `batch_size`, and nothing in them
+says when or where they were made. Its marker `done/NNNN.json` is written last. Distributes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+from index.corpus.images import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from index.corpus.reader import read_item
+from index.corpus.samples import Reject, ShardItem
+from index.encoder.model_spec import ModelSpec, model_identity
+from index.errors import BadInput
+from index.files import exists, file_size, is_local, join, local_path, read_bytes, remove, write_atomic
+from index.store.store_manifest import FileRecord, hash_json, part_paths
+
+__all__ = [
+    "EmbedConfig",
+    "ItemSummary",
+    "Marker",
+    "config_hash",
+    "embed_item",
+    "hashed_config",
+    "is_done",
+    "marker_path",
+    "read_marker",
+    "write_marker",
+]
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """What to embed, with what, into where. Paths are made absolute, so that a worker in another folder finds them."""
+
+    source: str
+    out: str
+    model: ModelSpec
+    batch_size: int = 64  # images through the encoder at once, on every executor
+    shard_size: int = 10_000  # images an item, for a folder of images; img2dataset's own number
+    caption_pattern: str | None = None
+    caption_index: int = 0  # which of a sample's captions is embedded
+    allow_empty_caption: bool = False
+    max_image_bytes: int = MAX_IMAGE_BYTES
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    # What follows changes no byte of the store on one kind of hardware, and stays out of the configuration's hash.
+    device: str | None = None
+    decode_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("shard_size", 1), ("caption_index", 0), ("decode_threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise BadInput(f"{name} must be at least {least}, not {value}")
+        for name in ("source", "out"):
+            path = getattr(self, name)
+            if path and is_local(path):
+                object.__setattr__(self, name, str(local_path(path).absolute()))
+
+
+@dataclass(frozen=True)
+class ItemSummary:
+    """What became of one item: read = rows + rejected."""
+
+    number: int
+    read: int
+    rows: int
+    rejected: Mapping[str, int]  # by reason
+    captions_cut: int  # rows whose caption is longer than the text tower's context
+
+
+@dataclass(frozen=True)
+class Marker:
+    """`done/NNNN.json`: written after an item's files, so its existence means that they are whole."""
+
+    signature: str  # of the item's source files, by names and sizes
+    config_hash: str
+    model: Mapping[str, Any]
+    summary: ItemSummary
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+
+
+def hashed_config(config: EmbedConfig) -> dict[str, Any]:
+    """What of `config` decides the store's bytes, without where anything lies."""
+    return {
+        "model": model_identity(config.model),
+        "batch_size": config.batch_size,
+        "shard_size": config.shard_size,
+        "caption_pattern": config.caption_pattern,
+        "caption_index": config.caption_index,
+        "allow_empty_caption": config.allow_empty_caption,
+        "max_image_bytes": config.max_image_bytes,
+        "max_image_pixels": config.max_image_pixels,
+    }
+
+
+def config_hash(config: EmbedConfig) -> str:
+    """Hash of `hashed_config`."""
+    return hash_json(hashed_config(config))
+
+
+def marker_path(out: str, number: int) -> str:
+    """Where the marker of an item is."""
+    return join(out, "done", f"{number:04d}.json")
+
+
+def read_marker(out: str, number: int) -> Marker | None:
+    """An item's marker; None when there is none or it cannot be read."""
+    try:
+        plain = json.loads(read_bytes(marker_path(out, number)))
+        files = {kind: FileRecord(**record) for kind, record in plain.pop("files").items()}
+        return Marker(summary=ItemSummary(**plain.pop("summary")), files=files, **plain)
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def write_marker(out: str, number: int, marker: Marker) -> None:
+    """Write an item's marker; its files must be there already."""
+    write_atomic(marker_path(out, number), json.dumps(asdict(marker), indent=1, sort_keys=True) + "\n")
+
+
+def is_done(item: ShardItem, config: EmbedConfig) -> bool:
+    """Whether the item's marker stands, of the same source and configuration, and its files with their sizes."""
+    marker = read_marker(config.out, item.number)
+    if marker is None or marker.signature != item.signature or marker.config_hash != config_hash(config):
+        return False
+    paths = {record.path: record.size for record in marker.files.values()}
+    return all(exists(join(config.out, path)) and file_size(join(config.out, path)) == paths[path] for path in paths)
+
+
+def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
+    """Embed one item: write its vectors, metadata and rejects, then its marker.
+
+    Raises:
+        BadInput: the source has changed since it was listed, or the model cannot be loaded.
+        DiskFull: nothing half-written stays, and the marker is not written.
+    """
+    import torch
+
+    from index.corpus.decoding import cut_batches, decode_ahead, decode_sample, run_ahead
+    from index.encoder.clip_encoder import load_encoder
+    from index.store.part_rows import PartRows
+
+    encoder = load_encoder(config.model, config.device)
+    decode = partial(
+        decode_sample,
+        encoder=encoder,
+        caption_index=config.caption_index,
+        max_bytes=config.max_image_bytes,
+        max_pixels=config.max_image_pixels,
+    )
+    threads = config.decode_threads or torch.get_num_threads()
+    part = PartRows(encoder)
+    # Two batches ahead: while one is encoded, one is ready and one is being decoded.
+    samples = read_item(item, config.max_image_bytes)
+    decoded = decode_ahead(samples, decode, threads, 2 * config.batch_size + threads)
+    with closing(run_ahead(cut_batches(decoded, encoder, config.batch_size), 1)) as ready:
+        for entry in ready:
+            if isinstance(entry, Reject):
+                part.rejects.append(entry)
+            else:
+                part.add(entry)
+    summary = ItemSummary(
+        number=item.number,
+        read=part.rows + len(part.rejects),
+        rows=part.rows,
+        rejected=part.reject_counts(),
+        captions_cut=part.captions_cut,
+    )
+    remove(marker_path(config.out, item.number))  # of an earlier run: the files that it speaks of are replaced now
+    files: dict[str, FileRecord] = {}
+    for kind, path in part_paths(item.number).items():
+        data = part.file_bytes(kind)
+        write_atomic(join(config.out, path), data)
+        files[kind] = FileRecord(path, len(data), sha256(data).hexdigest())
+    marker = Marker(item.signature, config_hash(config), encoder.fingerprint, summary, files)
+    write_marker(config.out, item.number, marker)
+    return summary

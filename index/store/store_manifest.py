@@ -1,0 +1,175 @@
+"""The store's table of contents: `manifest.json`, which is written last, so its existence means the store is complete.
+
+It fixes the parts, their order, counts and checksums, the model's fingerprint and the corpus root. A row id is a
+part's first row + the position in it. Holds no times, hosts or executors, so equal work gives equal bytes.
+Reads and writes JSON only; it knows nothing about embeddings or Parquet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Any, Literal
+
+from index.errors import StoreInvalid
+from index.files import exists, join, read_bytes, write_atomic
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "FileRecord",
+    "Manifest",
+    "Part",
+    "canonical_json",
+    "hash_json",
+    "part_paths",
+    "read_manifest",
+    "write_manifest",
+]
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+# The folders and names of clip-retrieval, in which LAION published its embeddings; `rejects` is ours.
+_PATHS = {
+    "image": "img_emb/img_emb_{}.npy",
+    "text": "text_emb/text_emb_{}.npy",
+    "metadata": "metadata/metadata_{}.parquet",
+    "rejects": "rejects/rejects_{}.parquet",
+}
+
+
+def part_paths(number: int) -> dict[str, str]:
+    """The files of a part that we write, relative to the store: four digits at least, as LAION's."""
+    return {kind: pattern.format(f"{number:04d}") for kind, pattern in _PATHS.items()}
+
+
+def canonical_json(value: object) -> str:
+    """JSON that is equal for equal values: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def hash_json(value: object) -> str:
+    """Hex SHA-256 of `canonical_json`."""
+    return sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One file of a part; `sha256` is None where an adopted store was not hashed."""
+
+    path: str  # relative to the store
+    size: int
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A run of rows with its files. `read` counts the samples that went in: rows + rejected."""
+
+    name: str
+    first_row: int
+    rows: int
+    read: int
+    files: Mapping[str, FileRecord]  # by "image", "text", "metadata", "rejects"; text and rejects may be absent
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` holds.
+
+    Attributes:
+        kind: "embedded" by us, or "adopted" from clip-retrieval or LAION.
+        dim: length of a vector.
+        dtype: "float16" or "float32", little-endian.
+        unit_length: whether rows are unit vectors as stored; readers normalise them where not.
+        model: the encoder's fingerprint (see `index.encoder.model_spec`); `{"name": "unknown"}` where nobody said.
+        corpus_root: where `shard` leads from, or None when the image bytes are elsewhere.
+        columns: for an adopted store, our name of a metadata column -> its own name; empty means the same names.
+        config: what the embedding job was asked for; `config_hash` is its hash.
+        totals: read, rows, rejected (by reason), captions_cut, duplicate_keys.
+    """
+
+    kind: Literal["embedded", "adopted"]
+    dim: int
+    dtype: str
+    unit_length: bool
+    model: Mapping[str, Any]
+    corpus_root: str | None
+    parts: tuple[Part, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    config_hash: str | None = None
+    totals: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Rows in all parts, forgotten ones included."""
+        return self.parts[-1].first_row + self.parts[-1].rows if self.parts else 0
+
+    @property
+    def has_text(self) -> bool:
+        """Whether every part has text embeddings."""
+        return bool(self.parts) and all("text" in part.files for part in self.parts)
+
+    @property
+    def batch_size(self) -> int | None:
+        """Rows that went through the encoder at once; None where it is not known."""
+        return self.config.get("batch_size")
+
+    def to_json(self) -> str:
+        """The file's text: one line a part, so that a store of 40,000 parts stays readable and quick to parse."""
+        head = asdict(self)
+        head.pop("parts")
+        text = json.dumps({"format": "clipmine-store", "version": FORMAT_VERSION, **head}, indent=1)
+        lines = ",\n".join("  " + json.dumps(_part_json(part)) for part in self.parts)
+        return f'{text[:-2]},\n "parts": [\n{lines}\n ]\n}}\n'
+
+
+def write_manifest(store: str, manifest: Manifest) -> None:
+    """Write STORE/manifest.json, whole or not at all."""
+    write_atomic(join(store, MANIFEST_NAME), manifest.to_json())
+
+
+def read_manifest(store: str) -> Manifest:
+    """Read STORE/manifest.json.
+
+    Raises:
+        StoreInvalid: no store there, an unfinished one, one that wants adopting, or a broken manifest.
+    """
+    path = join(store, MANIFEST_NAME)
+    if not exists(path):
+        raise StoreInvalid(_why_missing(store))
+    try:
+        plain = json.loads(read_bytes(path))
+        if not isinstance(plain, dict) or plain.pop("format", None) != "clipmine-store":
+            raise StoreInvalid(f"{path}: is not the manifest of a store")
+        version = plain.pop("version", None)
+        if version != FORMAT_VERSION:
+            raise StoreInvalid(f"{path}: has version {version}, this program reads {FORMAT_VERSION}; update it")
+        parts, first_row = [], 0
+        for entry in plain.pop("parts"):
+            files = {kind: FileRecord(**record) for kind, record in entry.pop("files").items()}
+            part = Part(first_row=first_row, files=files, **entry)
+            first_row += part.rows
+            parts.append(part)
+        return Manifest(parts=tuple(parts), **plain)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreInvalid(f"{path}: is damaged ({error}); embed again into a new folder") from error
+
+
+def _part_json(part: Part) -> dict[str, Any]:
+    files = {kind: asdict(record) for kind, record in part.files.items()}
+    return {"name": part.name, "rows": part.rows, "read": part.read, "files": files}
+
+
+def _why_missing(store: str) -> str:
+    if not exists(store):
+        return f"{store}: there is no such store"
+    if exists(join(store, "embed.json")):
+        return f"{store}: its embedding has not finished; run the same `clipmine embed` again, it goes on where it was"
+    if exists(join(store, "img_emb")):
+        return f"{store}: has embeddings and no manifest; run `clipmine adopt {store}` first"
+    return f"{store}: is not an embedding store (it has no {MANIFEST_NAME})"

@@ -1,0 +1,1 @@
+"""Running work items: in local processes, on Ray, on Spark."""

@@ -1,0 +1,88 @@
+"""One signature over three executors: map a pure function over work items on `local` processes, `ray` or `spark`.
+
+An executor distributes and reports; it knows nothing about what an item does. Batches are cut inside an item, so the
+files that items write do not depend on the executor or on the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from typing import Any, TypeVar
+
+from index.errors import BadInput
+from jobs.executors.work import Outcome, Work, raise_failure
+from jobs.interrupt import stop_if_interrupted
+from jobs.progress import Progress
+
+EXECUTORS = ("local", "ray", "spark")
+
+Item = TypeVar("Item")
+Config = TypeVar("Config")
+Result = TypeVar("Result")
+
+
+def execute(
+    executor: str,
+    function: Callable[[Item, Config], Result],
+    items: Sequence[Item],
+    config: Config,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    gpu: bool = False,
+    label: str,
+) -> list[Result]:
+    """Run `function(item, config)` for every item and return the results in the order of the items.
+
+    The function is importable at module level, pure and idempotent; items and config are frozen dataclasses. An item
+    whose worker is killed is tried again, three times in all.
+
+    Args:
+        executor: "local", "ray" (RAY_ADDRESS, else this machine) or "spark" (spark-submit's master, else this machine).
+        workers: how many items run at once; by default as many as the cores allow at `threads` each, or the GPUs.
+        threads: threads of one worker's arithmetic; by default the cores shared out among the workers.
+        gpu: give every worker a GPU of its own where there are GPUs.
+        label: the job's name in progress and messages.
+
+    Raises:
+        ClipmineError: what an item raised, as it raised it; the job stops at the first.
+        ItemFailed: an item raised something unforeseen; the message names the item.
+        WorkerDied: an item's worker was killed in every attempt.
+        BadInput: unknown executor, or workers < 1.
+        MissingDependency: Spark or its Java is not installed.
+    """
+    check_executor(executor, workers)
+    if not items:
+        return []
+    work = Work(label, function, items, config)
+    results: dict[int, Result] = {}
+    with Progress(label, len(items)) as progress, closing(_outcomes(executor, work, workers, threads, gpu)) as outcomes:
+        for outcome in outcomes:
+            if outcome.failure is not None:
+                raise_failure(work, outcome)
+            results[outcome.position] = outcome.result
+            progress.advance(rows=getattr(outcome.result, "rows", 0))
+            stop_if_interrupted()
+    return [results[position] for position in range(len(items))]
+
+
+def check_executor(executor: str, workers: int | None) -> None:
+    """Refuse an unknown executor or a number of workers below 1 before a job prepares anything."""
+    if executor not in EXECUTORS:
+        raise BadInput(f"unknown executor {executor!r}: choose one of {', '.join(EXECUTORS)}")
+    if workers is not None and workers < 1:
+        raise BadInput(f"--workers must be at least 1, not {workers}")
+
+
+def _outcomes(executor: str, work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
+    # Imported by need: Ray and Spark take seconds.
+    run: Any
+    if executor == "ray":
+        from jobs.executors.on_ray import run
+    elif executor == "spark":
+        from jobs.executors.on_spark import run
+    else:
+        from jobs.executors.local import run
+    outcomes: Generator[Outcome] = run(work, workers, threads, gpu)
+    return outcomes

@@ -1,0 +1,150 @@
+"""The `ray` executor: Ray Data streams the items through a pool of actors, so a model is loaded once an actor.
+
+Ray moves positions and outcomes only; items read and write their own files.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import BadInput, ClipmineError
+from jobs.executors.cores import share_cores, usable_cores
+from jobs.executors.work import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, attempt, worker_died
+
+# Ray Data runs one block as one task; beyond this many, its own bookkeeping grows and several items share a block.
+MOST_BLOCKS = 10_000
+
+
+def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
+    """Yield outcomes as items finish; closing the generator stops the stream. Ray stays up for the next job."""
+    import ray
+
+    start_ray()
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    gpus = int(resources.get("GPU", 0)) if gpu else 0
+    cores = int(resources["CPU"])
+    # An actor lives on one node, and takes no more threads than the smallest has.
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    node_cores = min(int(node["Resources"]["CPU"]) for node in nodes if node["Resources"].get("CPU"))
+    workers, threads = share_cores(cores, workers or gpus or None, threads or node_cores)
+    threads = min(threads, node_cores)
+    workers = min(workers, len(work.items))
+    # Ray retries a task whose actor died for ever (its own limit on that is going away), so deaths are counted here.
+    starts = ray.remote(num_cpus=0)(Starts).remote()
+    context = _quiet_context()
+    with ray.data.DataContext.current(context):
+        dataset = ray.data.from_items(
+            [{"position": position} for position in range(len(work.items))],
+            override_num_blocks=min(len(work.items), MOST_BLOCKS),
+        ).map_batches(
+            Attempts,
+            fn_constructor_args=(work, starts),
+            batch_size=1,
+            batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=min(threads, resources["CPU"] / workers),  # below 1 where more workers than cores are asked for
+            num_gpus=1 if gpus else None,
+        )
+        for batch in dataset.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
+            yield from batch["outcome"]
+
+
+def start_ray(object_store_memory: int | None = None) -> None:
+    """Connect to RAY_ADDRESS, or start Ray on this machine; nothing happens where Ray is up already.
+
+    `object_store_memory` in bytes is for a Ray that is started here; Ray's own default is 30% of the memory.
+
+    Raises:
+        BadInput: no cluster answers at RAY_ADDRESS.
+        ClipmineError: Ray's daemons did not come up here in the time that Ray gives them, twice.
+    """
+    # Under `uv run`, Ray would rebuild the environment for every worker.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # The future default, set now so that Ray does not warn about it: without GPUs in a task, leave CUDA's view alone.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Serve gives its HTTP proxy 5 s, then starts another: on a busy machine, for ever.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
+    import ray
+
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        # Nodes of a cluster may lack this checkout: send them the packages.
+        folders = [next(iter(importlib.import_module(name).__path__)) for name in ROOT_PACKAGES]
+        try:
+            ray.init(runtime_env={"py_modules": folders}, **quiet)
+        except ConnectionError as error:
+            raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there") from error
+        return
+    # Ray gives its workers niceness 15; beside any other program they would crawl, and they are what was asked for.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    own: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False}
+    own["object_store_memory"] = object_store_memory
+    try:
+        ray.init(address="local", **own, **quiet)  # "local": never somebody else's Ray that happens to run here
+    except Exception:  # a bare Exception says that a daemon was late, as on a machine that is short of CPU
+        ray.shutdown()
+        try:
+            ray.init(address="local", **own, **quiet)
+        except Exception as error:
+            ray.shutdown()
+            line = str(error).strip().partition("\n")[0]
+            raise ClipmineError(f"Ray did not start here ({line}); run again, or use --executor local") from error
+
+
+def _quiet_context() -> Any:
+    import ray
+
+    with warnings.catch_warnings():  # copying sets every field, the deprecated ones too
+        warnings.simplefilter("ignore")
+        context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return context
+
+
+class Starts:
+    """How often each item was started; an item started and not finished took its worker with it."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+
+    def start(self, position: int) -> int:
+        """Count one more start of the item at `position` and return how many that makes."""
+        self.counts[position] += 1
+        return self.counts[position]
+
+
+class Attempts:
+    """An actor of the pool: it keeps the work, and the models that the work's function has cached."""
+
+    def __init__(self, work: Work, starts: Any) -> None:
+        self.work = work
+        self.starts = starts
+
+    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.object_]]:
+        """Outcomes [n] of the items at `batch["position"]` [n]."""
+        outcomes = np.empty(len(batch["position"]), dtype=object)
+        for row, position in enumerate(batch["position"]):
+            outcomes[row] = self.attempt(int(position))
+        return {"outcome": outcomes}
+
+    def attempt(self, position: int) -> Outcome:
+        """The outcome of one item, which is `WorkerDied` when it has killed its worker too often."""
+        import ray
+
+        if ray.get(self.starts.start.remote(position)) > ATTEMPTS:
+            return Outcome(position, failure=worker_died(self.work, position, "Ray lost its actor"))
+        return attempt(self.work.function, position, self.work.items[position], self.work.config)

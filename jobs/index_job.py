@@ -1,0 +1,58 @@
+"""The index job: a store in, an HNSW index a modality and the look-up files out, item by item on any executor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from index.errors import BadInput
+from index.graph.build import (
+    IndexConfig,
+    IndexSummary,
+    build_index_item,
+    finish_index,
+    is_index_item_done,
+    plan_index_items,
+)
+from index.store.build_lookup import build_lookup, is_lookup_done
+from index.store.embedding_store import EmbeddingStore, Modality
+from index.store.lookup import plan_lookups
+from jobs.executors.cores import usable_cores
+from jobs.executors.execute import check_executor, execute
+from jobs.progress import Progress
+
+MODALITIES: dict[str, tuple[Modality, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
+
+
+def run_index(
+    config: IndexConfig, modality: str = "both", *, executor: str = "local", workers: int | None = None
+) -> list[IndexSummary]:
+    """Index one modality or both, whatever `config.modality` says; "both" leaves out a text that was not embedded.
+
+    Raises what the functions of `index.graph.build` and `jobs.executors.execute.execute` raise.
+    """
+    check_executor(executor, workers)
+    if modality not in MODALITIES:
+        raise BadInput(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")
+    wanted = MODALITIES[modality]
+    store = EmbeddingStore.open(config.store)
+    if modality == "both" and not store.has_text:
+        wanted = ("image",)
+    waiting = [item for item in plan_lookups(store.manifest) if not is_lookup_done(item, store)]
+    execute(executor, build_lookup, waiting, config.store, workers=workers, label="look-up")
+    return [_index_one(replace(config, modality=each), executor, workers) for each in wanted]
+
+
+def _index_one(config: IndexConfig, executor: str, workers: int | None) -> IndexSummary:
+    waiting = [item for item in plan_index_items(config) if not is_index_item_done(item, config)]
+    # One shard at a time with all threads: a build takes the memory that was allowed, and faiss uses all cores well.
+    execute(
+        executor,
+        build_index_item,
+        waiting,
+        config,
+        workers=workers,
+        threads=None if workers else usable_cores(),
+        label=f"index {config.modality}",
+    )
+    with Progress(f"recall {config.modality}", unit="measurements") as progress:
+        return finish_index(config, on_progress=progress.reach)

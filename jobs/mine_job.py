@@ -1,0 +1,111 @@
+"""The mining job: a store in, image sets out. Strategies run one after the other, each over its items on any executor.
+
+A killed run goes on: an item's file is not made again, nor is a strategy's list of proposals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from index.errors import BadInput
+from index.files import exists, join, make_folder, read_bytes, remove, write_atomic
+from index.outputs import claim_folder, remove_folder
+from index.store.embedding_store import EmbeddingStore
+from jobs.executors.execute import check_executor, execute
+from mining.select.assemble import assemble
+from mining.sets.decisions import read_decisions
+from mining.sets.image_sets import ImageSets
+from mining.strategies.anchors import open_selection
+from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, MapItems, Mining, MiningConfig
+from mining.strategies.registry import get_strategy
+from mining.strategies.requirements import check_strategies
+from retrieval.selection import store_identity
+
+# Names the run that a folder belongs to.
+CLAIM = "mine.json"
+
+
+def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | None = None) -> ImageSets:
+    """Mine what `config` asks for into `config.out`; run again after an interruption it goes on.
+
+    Raises:
+        BadInput: a strategy, field, decisions file or selection that cannot be used; with `config.strict`, a quota that
+            was not met (the sets are written all the same).
+        OutputExists: the folder holds sets mined with another configuration.
+        What `jobs.executors.execute.execute` raises.
+    """
+    check_executor(executor, workers)
+    store = EmbeddingStore.open(config.store)
+    check_strategies(config, store)
+    job = asdict(config) | {"store": store_identity(store)}
+    for left_out in ("out", "strict"):
+        del job[left_out]
+    decisions = None
+    if config.decisions is not None:
+        decisions = read_decisions(config.decisions)
+        job["decisions"] = hashlib.sha256(read_bytes(config.decisions)).hexdigest()
+    if config.selection is not None:
+        job["selection"] = dict(open_selection(config.selection, store).manifest) | {"store": None}
+    begun = exists(join(config.out, CLAIM))
+    if claim_folder(config.out, CLAIM, job):
+        sets = ImageSets.open(config.out)
+    else:
+        try:
+            proposed = [_propose(mine, executor, workers) for mine in list_mining(config)]
+        except BadInput:
+            if not begun:  # what the user corrects is another configuration, which this folder should not refuse
+                remove_folder(join(config.out, "work"))
+                remove(join(config.out, CLAIM))
+            raise
+        sets = assemble(config, proposed, decisions)
+        remove_folder(join(config.out, "work"))
+    if config.strict and sets.manifest["shortfall"]:
+        raise BadInput(f"--strict: {'; '.join(sets.manifest['shortfall'])} (what there is, is in {config.out})")
+    return sets
+
+
+def list_mining(config: MiningConfig) -> list[Mining]:
+    """What each strategy gets: its quota by largest remainder, so that they add up to `config.sets`."""
+    exact = [share * config.sets for _, share in config.strategies]
+    quotas = [int(each) for each in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda place: (quotas[place] - exact[place], place))
+    for place in by_remainder[: config.sets - sum(quotas)]:
+        quotas[place] += 1
+    return [
+        Mining(config, name, quota, join(config.out, "work", name))
+        for (name, _), quota in zip(config.strategies, quotas, strict=True)
+    ]
+
+
+def _propose(mine: Mining, executor: str, workers: int | None) -> tuple[Mining, Candidates]:
+    """What the strategy proposes, from an earlier run where that got so far."""
+    table_file, marker = join(mine.folder, "candidates.parquet"), join(mine.folder, "candidates.json")
+    if exists(marker):
+        said = json.loads(read_bytes(marker))
+        table = pq.read_table(io.BytesIO(read_bytes(table_file)), schema=CANDIDATES_SCHEMA)
+        found = Candidates(table, said["considered"], said["dropped"], tuple(said["notes"]), said["measured"])
+        return mine, found
+    make_folder(mine.folder)
+    found = get_strategy(mine.strategy)(mine, _map_items(mine, executor, workers))
+    buffer = io.BytesIO()
+    pq.write_table(found.table, buffer, compression="zstd")
+    write_atomic(table_file, buffer.getvalue())
+    said = {"considered": found.considered, "dropped": found.dropped, "notes": found.notes, "measured": found.measured}
+    write_atomic(marker, json.dumps(said))
+    return mine, found
+
+
+def _map_items(mine: Mining, executor: str, workers: int | None) -> MapItems:
+    def map_items(function: Callable[[Any, Mining], Any], items: Sequence[Any], label: str) -> list[Any]:
+        # One item gains nothing from other machines, and their workers take seconds to start.
+        where = executor if len(items) > 1 else "local"
+        return execute(where, function, items, mine, workers=workers, label=label)
+
+    return map_items

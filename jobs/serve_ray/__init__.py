@@ -1,0 +1,1 @@
+"""The retrieval service on Ray Serve: replicas, shard groups, partial answers."""

@@ -1,0 +1,166 @@
+"""The Serve application: its arguments, the front, and how many replicas of what it is made of.
+
+The store must be readable under the same path wherever a replica runs (a shared file system, or one machine): the front
+reads metadata, rules and images from it, a shard its own rows. Knows neither how rows are found nor what the routes do.
+"""
+
+# Without `from __future__ import annotations`: Serve reads the class of `build`'s argument from its annotation.
+
+from dataclasses import replace
+from typing import Any
+
+import ray
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from index.errors import BadInput
+from index.store.embedding_store import EmbeddingStore
+from jobs.serve_job import read_tokens
+from jobs.serve_ray.backend import RayBackend
+from jobs.serve_ray.groups import plan_groups
+from jobs.serve_ray.replicas import Encoders, Shards
+from retrieval.service.settings import Settings
+
+__all__ = ["ServeArgs", "build"]
+
+# Requests in one replica at once, and those that wait for one at each caller; past it, 429.
+FRONT_AT_ONCE, ENCODER_AT_ONCE, SHARD_AT_ONCE, WAITING = 256, 64, 8, 512
+# Serve pings replicas so often; a dead one is replaced after the next ping. A busy machine may answer late.
+PING_SECONDS, PING_TIMEOUT_SECONDS = 1.0, 60.0
+STOP_SECONDS = 20.0  # for what runs when the service stops
+
+
+class ServeArgs(BaseModel):
+    """The `args` of a Serve config file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    store: str = Field(description="path of the store, the same on every node")
+    name: str | None = Field(None, description="what the service calls the store; its folder's name by default")
+    encoder_replicas: int = Field(1, ge=1)
+    encoder_cpus: float = Field(1.0, ge=0, description="CPUs, and threads, of an encoder")
+    encoder_gpus: float | None = Field(None, ge=0, description="by default one each as far as the cluster has them")
+    shard_groups: int = Field(1, ge=1, description="into how many runs of rows the store is cut")
+    shard_replicas: int = Field(1, ge=1, description="replicas of each group")
+    shard_cpus: float = Field(1.0, ge=0, description="CPUs, and threads, of a shard replica")
+    shard_gpus: float = Field(0.0, ge=0, description="for exact scans")
+    front_replicas: int = Field(1, ge=1)
+    front_cpus: float = Field(1.0, ge=0)
+    deadline_seconds: float = Field(
+        2.0, gt=0, description="for a group of shards to answer, beside ten times what the planner expects"
+    )
+    tokens_file: str | None = Field(None, description="bearer tokens, one a line, read where the front runs")
+    settings: dict[str, Any] = Field({}, description="fields of retrieval.service.settings.Settings")
+
+
+class Front:
+    """A replica with the routes. Metadata, rules and images come from the store, all else from the other replicas."""
+
+    def __init__(
+        self, args: ServeArgs, settings: Settings, encoders: DeploymentHandle[Any], shards: list[DeploymentHandle[Any]]
+    ) -> None:
+        if args.tokens_file is not None:
+            settings = replace(settings, tokens=read_tokens(args.tokens_file, None))
+        store = EmbeddingStore.open(args.store)
+        self._settings = settings
+        self._backend = RayBackend(
+            store,
+            plan_groups(store, args.shard_groups),
+            encoders,
+            shards,
+            name=settings.name,
+            replicas=args.shard_replicas,
+            cores=_threads(args.shard_cpus),
+            device=_scan_device(args),
+            seconds=args.deadline_seconds,
+            queue=settings.queue,
+        )
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """Called by Serve when the replica has started."""
+        from retrieval.service.app import create_app
+
+        return create_app(self._backend, self._settings)
+
+
+def build(args: ServeArgs) -> serve.Application:
+    """The application, for `import_path: jobs.serve_ray.start:build` of a Serve config file.
+
+    Raises:
+        BadInput: no such store, more groups than it has shards, unknown settings.
+    """
+    store = EmbeddingStore.open(args.store)
+    settings = _settings(args)
+    path = str(store.path)
+    args = args.model_copy(update={"store": path})
+    groups = plan_groups(store, args.shard_groups)
+    gpus = _gpus(args)
+    common: dict[str, Any] = {
+        "max_queued_requests": WAITING,
+        "health_check_period_s": PING_SECONDS,
+        "health_check_timeout_s": PING_TIMEOUT_SECONDS,
+        "graceful_shutdown_timeout_s": STOP_SECONDS,
+        "graceful_shutdown_wait_loop_s": 0.1,
+    }
+    encoders = _deployment(
+        Encoders,
+        name="encoders",
+        num_replicas=args.encoder_replicas,
+        max_ongoing_requests=ENCODER_AT_ONCE,
+        ray_actor_options={"num_cpus": args.encoder_cpus, "num_gpus": gpus},
+        **common,
+    ).bind(path, settings, _threads(args.encoder_cpus), None if gpus else "cpu")
+    shards = [
+        _deployment(
+            Shards,
+            name=group.deployment,
+            num_replicas=args.shard_replicas,
+            max_ongoing_requests=SHARD_AT_ONCE,
+            ray_actor_options={"num_cpus": args.shard_cpus, "num_gpus": args.shard_gpus},
+            **common,
+        ).bind(path, group, _threads(args.shard_cpus), _scan_device(args))
+        for group in groups
+    ]
+    front: serve.Application = _deployment(
+        serve.ingress()(Front),
+        name="front",
+        num_replicas=args.front_replicas,
+        max_ongoing_requests=FRONT_AT_ONCE,
+        backpressure_config={"status_code": 429, "retry_after_s": 1},
+        ray_actor_options={"num_cpus": args.front_cpus},
+        **common,
+    ).bind(args, settings, encoders, shards)
+    return front
+
+
+def _settings(args: ServeArgs) -> Settings:
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in args.settings.items()
+    }
+    try:
+        return Settings(name=args.name, **values)
+    except TypeError as error:
+        known = ", ".join(name for name in vars(Settings()) if name != "name")
+        raise BadInput(f"settings: {error}; the fields are {known}") from error
+
+
+def _gpus(args: ServeArgs) -> float:
+    """GPUs of an encoder: what was asked for, else one each or an even share of what the cluster has."""
+    if args.encoder_gpus is not None or not ray.is_initialized():
+        return args.encoder_gpus or 0.0
+    there = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+    return min(1.0, int(100 * there / args.encoder_replicas) / 100)
+
+
+def _scan_device(args: ServeArgs) -> str:
+    return "cuda" if args.shard_gpus else "cpu"
+
+
+def _threads(cpus: float) -> int:
+    return max(1, round(cpus))
+
+
+def _deployment(replica: type, **options: Any) -> serve.Deployment:
+    made: serve.Deployment = serve.deployment(**options)(replica)
+    return made

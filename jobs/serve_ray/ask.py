@@ -1,0 +1,150 @@
+"""Asking one group of shards: a deadline, a second try on another replica, and who is down is not waited for.
+
+Knows neither what is searched nor how answers are merged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from typing import Any
+
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from jobs.serve_ray.groups import Group
+from jobs.serve_ray.replicas import Answer, Refusal
+from retrieval.service.backend import Overloaded
+
+__all__ = ["Asked", "first_line"]
+
+log = logging.getLogger("ray.serve")
+
+# After a replica's death, how long another one is sought before the group is missing. A new one takes longer to start.
+SEEK_SECONDS = 1.0
+PING_SECONDS = 5.0
+
+
+class Asked:
+    """A group of shards behind its handle. replicas: how many it should have."""
+
+    def __init__(self, group: Group, handle: DeploymentHandle[Any], replicas: int) -> None:
+        self.group, self._handle, self._replicas = group, handle, replicas
+        self._probe: asyncio.Task[None] | None = None  # runs while the group is down
+        self._down_since = 0.0
+
+    async def ask(self, question: tuple[Any, ...], deadline: float) -> Answer | None:
+        """`Shards.search(*question)`; None when there is no answer before the deadline, a `time.monotonic`.
+
+        Raises:
+            Overloaded: the group's queue is full.
+        """
+        if not await self._up(deadline):
+            return None
+        tries = [asyncio.create_task(self._try(question))]
+        try:
+            # Where there is another replica, half of the time is left for it.
+            rest = deadline - time.monotonic()
+            await asyncio.wait(tries, timeout=rest / 2 if self._replicas > 1 else rest)
+            if tries[0].done():
+                if not _failed(tries[0]):
+                    return tries[0].result()
+                self._goes_down("lost a request")
+                if not await self._up(deadline):
+                    return None
+            elif self._replicas > 1:
+                log.warning("%s is slow: another replica is asked", self.group.deployment)
+            else:
+                self._goes_down("did not answer in time")
+                return None
+            tries.append(asyncio.create_task(self._try(question)))
+            return await self._first(tries, deadline)
+        finally:
+            for one in tries:
+                one.cancel()
+
+    async def ping(self) -> bool:
+        """Whether some replica of the group answers."""
+        if self._probe is not None:
+            return False
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await self._handle.ping.remote()
+        except (TimeoutError, RayError, RayServeException):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop asking whether it is up again."""
+        if self._probe is not None:
+            self._probe.cancel()
+
+    async def _first(self, tries: list[asyncio.Task[Answer]], deadline: float) -> Answer | None:
+        """Whichever of the tries answers first."""
+        left = {one for one in tries if not one.done()}
+        while left and (rest := deadline - time.monotonic()) > 0:
+            done, left = await asyncio.wait(left, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                if not _failed(one):
+                    return one.result()
+        self._goes_down("did not answer twice")
+        return None
+
+    async def _try(self, question: tuple[Any, ...]) -> Answer:
+        try:
+            answer = await self._handle.search.remote(*question)
+        except BackPressureError as error:
+            raise Overloaded("the shards") from error
+        if isinstance(answer, Refusal):
+            raise _Refused(answer.message)
+        found: Answer = answer
+        return found
+
+    async def _up(self, deadline: float) -> bool:
+        """Whether the group is up; one that went down just now is given a moment, since another replica may be."""
+        if self._probe is None:
+            return True
+        now = time.monotonic()
+        rest = min(self._down_since + SEEK_SECONDS, deadline) - now
+        if rest > 0:
+            await asyncio.wait([self._probe], timeout=rest)
+        return self._probe is None
+
+    def _goes_down(self, why: str) -> None:
+        if self._probe is None:
+            log.warning("%s %s; it is not waited for until it answers again", self.group.deployment, why)
+            self._down_since = time.monotonic()
+            # In no request's context: Serve would cancel it with that request.
+            self._probe = asyncio.get_running_loop().create_task(self._until_up(), context=contextvars.Context())
+
+    async def _until_up(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    await self._handle.ping.remote()
+                break
+            except (TimeoutError, RayError, RayServeException):
+                await asyncio.sleep(0.1)
+        self._probe = None
+        log.info("%s answers again", self.group.deployment)
+
+
+class _Refused(Exception):
+    """A replica could not search; its own log says more."""
+
+
+def _failed(attempt: asyncio.Task[Any]) -> bool:
+    """Whether a finished try failed in a way that another replica might not."""
+    error = attempt.exception()
+    if isinstance(error, (RayError, RayServeException, _Refused)):
+        log.warning("a shard did not answer: %s", first_line(error))
+        return True
+    return False
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,197 @@
+"""The service's backend over replicas: every group of shards is asked at once, their answers become one.
+
+A group that does not answer in time, or whose replicas have died, is named in `Found.missing`. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from index.errors import BadInput, ClipmineError
+from index.store.embedding_store import EmbeddingStore, Modality
+from jobs.serve_ray.ask import Asked, first_line
+from jobs.serve_ray.gather import Gathering
+from jobs.serve_ray.groups import (
+    Group,
+    describe_indexes,
+    merge,
+    plan_group,
+    read_indexes,
+    short_queries,
+)
+from jobs.serve_ray.replicas import Answer, Refusal
+from retrieval.search.planner import SearchPlan
+from retrieval.service.backend import Found, Overloaded, Texts, Unavailable
+
+__all__ = ["RayBackend"]
+
+log = logging.getLogger("ray.serve")
+
+Vectors = npt.NDArray[np.floating[Any]]
+
+VECTORS_AT_ONCE = 256  # of one call to the shards
+CALLS_AT_ONCE = 4  # while so many are under way, queries gather for the next
+# A group has this long, and so many times what the planner expects of the search.
+TIMES_THE_PLAN = 10
+ENCODE_SECONDS, ENCODE_SECONDS_EACH = 10.0, 0.5  # ViT-L-14 took 0.3 s an image on one core
+
+
+class RayBackend:
+    """Implements `retrieval.service.backend.Backend` over deployment handles.
+
+    encoders: handle of `serve_ray_replicas.Encoders`. shards: handles of `Shards`, in the order of `groups`.
+    cores, device: of a shard replica. seconds: a group's deadline, beside the planner's estimate. queue: vectors that
+    may wait. observe(stage, requests, size): told of every batch.
+    """
+
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        groups: Sequence[Group],
+        encoders: DeploymentHandle[Any],
+        shards: Sequence[DeploymentHandle[Any]],
+        *,
+        name: str | None = None,
+        replicas: int = 1,
+        cores: int = 1,
+        device: str = "cpu",
+        seconds: float = 2.0,
+        queue: int = 1_024,
+    ) -> None:
+        self.store = store
+        self.name = name or store.path.name
+        self.observe: Callable[[str, int, int], None] | None = None
+        self._groups = [Asked(group, handle, replicas) for group, handle in zip(groups, shards, strict=True)]
+        self._encoders = encoders
+        self._indexes, self._described = read_indexes(store), describe_indexes(store)
+        self._cores, self._device, self._seconds = cores, device, seconds
+        self._gathering = Gathering("the search", self._search, most=VECTORS_AT_ONCE, queue=queue, calls=CALLS_AT_ONCE)
+
+    async def encode_texts(self, texts: Sequence[str]) -> Texts:
+        found: Texts = await self._encode("encode_texts", list(texts))
+        return found
+
+    async def encode_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float16]:
+        rows: npt.NDArray[np.float16] = await self._encode("encode_images", list(images))
+        return rows
+
+    async def search(
+        self,
+        vectors: Vectors,
+        modality: Modality,
+        k: int,
+        method: str | None = None,
+        exclude: npt.NDArray[np.int64] | None = None,
+    ) -> Found:
+        wanted = _Wanted(modality, k, method, _Same(exclude) if exclude is not None and len(exclude) else None)
+        return await self._gathering.submit(wanted, np.ascontiguousarray(vectors, np.float32))
+
+    def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> str:
+        return self._plan(modality, queries, k, method).method
+
+    def indexes(self) -> list[dict[str, Any]]:
+        return self._described
+
+    async def ready(self) -> str | None:
+        try:
+            await self.encode_texts(["ready"])
+        except ClipmineError as error:
+            return str(error)
+        up = await asyncio.gather(*(group.ping() for group in self._groups))
+        return None if any(up) else "no shard answers"
+
+    async def close(self) -> None:
+        await self._gathering.close()
+        for group in self._groups:
+            group.close()
+
+    def _plan(self, modality: Modality, queries: int, k: int, method: str | None) -> SearchPlan:
+        groups = [asked.group for asked in self._groups]
+        index = self._indexes[modality]
+        return plan_group(self.store, groups, index, modality, queries, k, method, self._cores, self._device)
+
+    async def _search(self, wanted: _Wanted, vectors: Vectors) -> Found:
+        """Ask all groups, merge; queries for which the graphs did not find k rows are answered exactly."""
+        plan = self._plan(wanted.modality, len(vectors), wanted.k, wanted.method)
+        (scores, rows), missing = await self._ask(wanted, vectors, plan.method, plan)
+        if plan.method == "hnsw" and len(short := short_queries(rows)):
+            exact = self._plan(wanted.modality, len(short), wanted.k, "exact")
+            (scores[short], rows[short]), also = await self._ask(wanted, vectors[short], "exact", exact)
+            missing = tuple(sorted({*missing, *also}))
+        if self.observe is not None:
+            self.observe("search", 1, len(vectors))
+        over = f" in each of {len(self._groups)} groups of shards" if len(self._groups) > 1 else ""
+        return Found(scores, rows, f"{plan.method}{over}: {plan.why}", missing)
+
+    async def _ask(
+        self, wanted: _Wanted, vectors: Vectors, method: str, plan: SearchPlan
+    ) -> tuple[Answer, tuple[str, ...]]:
+        expected = plan.exact_seconds if method == "exact" else plan.hnsw_seconds or 0.0
+        deadline = time.monotonic() + self._seconds + TIMES_THE_PLAN * expected
+        exclude = wanted.exclude.rows if wanted.exclude is not None else None
+        question = (vectors, wanted.modality, wanted.k, method, exclude)
+        answers = await asyncio.gather(*(group.ask(question, deadline) for group in self._groups))
+        missing = tuple(
+            asked.group.missing(wanted.modality)
+            for asked, answer in zip(self._groups, answers, strict=True)
+            if answer is None
+        )
+        found = [answer for answer in answers if answer is not None]
+        if not found:
+            raise Unavailable("no shard answers; its replicas are being replaced")
+        merged = await asyncio.to_thread(
+            merge, self.store, wanted.modality, vectors, found, wanted.k, method == "exact"
+        )
+        return merged, missing
+
+    async def _encode(self, method: str, items: list[Any]) -> Any:
+        """Ask an encoder, and once more another one if it dies meanwhile."""
+        deadline = time.monotonic() + ENCODE_SECONDS + ENCODE_SECONDS_EACH * len(items)
+        for attempt in range(2):
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    answer = await getattr(self._encoders, method).remote(items)
+            except TimeoutError as error:
+                raise Unavailable("the encoder does not answer; its replica is busy or being replaced") from error
+            except BackPressureError as error:
+                raise Overloaded("the encoder") from error
+            except (RayError, RayServeException) as error:
+                log.warning("an encoder did not answer (attempt %d): %s", attempt + 1, first_line(error))
+                continue
+            if not isinstance(answer, Refusal):
+                if self.observe is not None:
+                    self.observe(method, 1, len(items))
+                return answer
+            if answer.kind == "Overloaded":
+                raise Overloaded("the encoder")
+            if answer.kind == "BadInput":
+                raise BadInput(answer.message)
+            log.warning("an encoder refused: %s", answer.message)
+            raise Unavailable(answer.message)
+        raise Unavailable("the encoder does not answer; its replica is being replaced")
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """Rows to exclude, equal to itself only: such searches do not share a call."""
+
+    rows: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    modality: Modality
+    k: int
+    method: str | None
+    exclude: _Same | None

@@ -1,0 +1,168 @@
+"""How a store's rows are shared out among groups of replicas, and how the groups' answers become one.
+
+A group is a run of rows: the HNSW shards that hold them, and the rows themselves for exact scans. Merged, the answers
+of all groups are those of one process with the whole store. Knows no Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import BadInput
+from index.graph.hnsw import falls_short
+from index.graph.index_manifest import IndexManifest, index_folder, read_index_manifest
+from index.store.embedding_store import EmbeddingStore, Modality
+from retrieval.search.planner import IndexCost, SearchPlan, plan_search
+from retrieval.search.scan import settle_near_ties
+
+__all__ = [
+    "Group",
+    "Part",
+    "describe_indexes",
+    "merge",
+    "most_groups",
+    "plan_group",
+    "plan_groups",
+    "read_indexes",
+    "short_queries",
+]
+
+Floats = npt.NDArray[np.float32]
+RowIds = npt.NDArray[np.int64]
+
+# Rows beyond k that take part when near ties are settled; a scan keeps as many.
+_SPARE = 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """A group's rows of one modality: start .. stop - 1, and the index shards that hold them (none: no index)."""
+
+    start: int
+    stop: int
+    shards: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one shard replica owns, by modality."""
+
+    number: int
+    parts: dict[str, Part]
+
+    @property
+    def deployment(self) -> str:
+        """Name of the group's deployment."""
+        return f"shards-{self.number}"
+
+    def missing(self, modality: Modality) -> str:
+        """How an answer names the group when it did not answer."""
+        part = self.parts[modality]
+        return f"{self.deployment} (rows {part.start}-{part.stop - 1})"
+
+
+def read_indexes(store: EmbeddingStore) -> dict[Modality, IndexManifest | None]:
+    """The index manifest of each modality that the store can search; None where it has no index."""
+    modalities: tuple[Modality, ...] = ("image", "text") if store.has_text else ("image",)
+    return {modality: read_index_manifest(index_folder(store, modality)) for modality in modalities}
+
+
+def most_groups(store: EmbeddingStore) -> int:
+    """Into how many groups the store can be cut: an index shard is never cut, rows without an index are."""
+    return min(len(found.shards) if found else store.rows for found in read_indexes(store).values())
+
+
+def plan_groups(store: EmbeddingStore, count: int) -> list[Group]:
+    """Cut each modality's index shards, or its rows where it has no index, into `count` runs of about equal rows.
+
+    Raises:
+        BadInput: fewer shards (or rows) than groups.
+    """
+    if not 1 <= count <= most_groups(store):
+        raise BadInput(
+            f"shard groups {count}: {store.path} can be cut into 1 to {most_groups(store)}; its smallest index has so "
+            "many shards (`clipmine index` with less --memory makes more)"
+        )
+    parts = {modality: _cut(store.rows, found, count) for modality, found in read_indexes(store).items()}
+    return [Group(number, {modality: cut[number] for modality, cut in parts.items()}) for number in range(count)]
+
+
+def _cut(rows: int, index: IndexManifest | None, count: int) -> list[Part]:
+    if index is None:
+        edges = [rows * number // count for number in range(count + 1)]
+        return [Part(start, stop) for start, stop in pairwise(edges)]
+    shards = len(index.shards)
+    firsts = [shard.first_row for shard in index.shards] + [rows]
+    # The shard whose first row is nearest to an even cut, and at least one shard for every group.
+    cuts = [0]
+    for number in range(1, count):
+        even = rows * number // count
+        nearest = min(range(shards), key=lambda shard: abs(firsts[shard] - even))
+        cuts.append(min(max(nearest, cuts[-1] + 1), shards - (count - number)))
+    cuts.append(shards)
+    return [Part(firsts[low], firsts[high], tuple(range(low, high))) for low, high in pairwise(cuts)]
+
+
+def plan_group(
+    store: EmbeddingStore,
+    groups: Sequence[Group],
+    index: IndexManifest | None,
+    modality: Modality,
+    queries: int,
+    k: int,
+    method: str | None,
+    cores: int,
+    device: str,
+) -> SearchPlan:
+    """The planner's choice for the largest group, for which the others wait. Raises BadInput as the planner does."""
+    part = max((group.parts[modality] for group in groups), key=lambda part: part.stop - part.start)
+    cost = None if index is None else IndexCost(len(part.shards), index.recall.ef_search)
+    rows = max(part.stop - part.start, 1)
+    return plan_search(rows, store.dim, queries, k, cost, device, cores=cores, method=method)
+
+
+def merge(
+    store: EmbeddingStore,
+    modality: Modality,
+    queries: npt.NDArray[np.floating[Any]],
+    answers: Sequence[tuple[Floats, RowIds]],
+    k: int,
+    exact: bool,
+) -> tuple[Floats, RowIds]:
+    """The k best of the groups' answers [q, k] each, in the order that one process would give them.
+
+    Near ties of exact answers are settled by the store's vectors.
+    """
+    scores = np.concatenate([scores for scores, _ in answers], axis=1)
+    rows = np.concatenate([rows for _, rows in answers], axis=1)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, : k + _SPARE if exact else k]
+    scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+    if exact and len(answers) > 1:
+        settle_near_ties(store, modality, queries, scores, rows)
+    return scores[:, :k], rows[:, :k]
+
+
+def short_queries(rows: RowIds) -> npt.NDArray[np.int64]:
+    """Places of the queries that got fewer than k rows [q, k]."""
+    return np.flatnonzero(rows[:, -1] < 0) if falls_short(rows) else np.empty(0, np.int64)
+
+
+def describe_indexes(store: EmbeddingStore) -> list[dict[str, Any]]:
+    """`wire.IndexInfo`'s fields for each modality, from the manifests alone."""
+    return [
+        {
+            "modality": modality,
+            "rows": store.rows,
+            "kind": "exact" if index is None else "hnsw",
+            "shards": 1 if index is None else sum(shard.indexed > 0 for shard in index.shards),
+            "ef_search": None if index is None else index.recall.ef_search,
+            "recall_at_10": None if index is None else index.recall.recall_at_10,
+        }
+        for modality, index in read_indexes(store).items()
+    ]

@@ -1,0 +1,151 @@
+"""What runs in the replicas of the service on Ray: encoders, and shards that search their own rows.
+
+What a replica refuses comes back as data and not as an exception, so that the front reads it as it was meant. Knows no
+HTTP and no other replica.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import BadInput, ClipmineError
+from index.graph.search_index import HnswIndex, open_index
+from index.store.embedding_store import EmbeddingStore, Modality
+from jobs.serve_ray.groups import Group
+from retrieval.service.backend import Texts
+from retrieval.service.settings import Settings
+
+__all__ = ["Answer", "Encoders", "Refusal", "Shards"]
+
+log = logging.getLogger("ray.serve")  # Serve writes it to the replica's own log file
+
+Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no answer. kind: the name of an error's class."""
+
+    kind: str
+    message: str
+
+
+class Encoders:
+    """A replica with the store's model. Requests that come at the same time are encoded together.
+
+    Of a store that does not say what its model is, every text and image is refused; vectors can still be searched.
+    """
+
+    def __init__(self, store: str, settings: Settings, threads: int, device: str | None) -> None:
+        import torch
+
+        from index.encoder.clip_encoder import load_encoder
+        from index.encoder.store_model import store_model
+        from retrieval.service.local import LocalBackend
+
+        torch.set_num_threads(threads)
+        self._backend: LocalBackend | None = None
+        opened = EmbeddingStore.open(store)
+        try:
+            model = store_model(opened.path)
+        except BadInput as error:
+            self._refusal = Refusal("BadInput", str(error))
+        else:
+            self._backend = LocalBackend(opened, load_encoder(model, device), settings)
+
+    async def encode_texts(self, texts: Sequence[str]) -> Texts | Refusal:
+        if self._backend is None:
+            return self._refusal
+        answer: Texts | Refusal = await _as_data(self._backend.encode_texts(texts))
+        return answer
+
+    async def encode_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float16] | Refusal:
+        if self._backend is None:
+            return self._refusal
+        answer: npt.NDArray[np.float16] | Refusal = await _as_data(self._backend.encode_images(images))
+        return answer
+
+    async def ping(self) -> int:
+        """The replica's process id."""
+        return os.getpid()
+
+
+class Shards:
+    """A replica that owns some index shards and rows of each modality.
+
+    Raises, when it starts: StoreInvalid where a shard is not what its index says.
+    """
+
+    def __init__(self, store: str, group: Group, threads: int, device: str) -> None:
+        import faiss
+        import torch
+
+        from retrieval.search.scan import scan
+
+        # Imported here: a first scan that loads torch would miss its deadline.
+        self._run_scan = scan
+        torch.set_num_threads(threads)
+        faiss.omp_set_num_threads(threads)
+        self._store = EmbeddingStore.open(store)
+        self._parts, self._device = group.parts, device
+        self._indexes: dict[str, HnswIndex] = {
+            modality: open_index(self._store, modality, part.shards)  # type: ignore[arg-type]
+            for modality, part in group.parts.items()
+            if part.shards
+        }
+        # OpenMP keeps its number of threads for each thread that calls it.
+        self._pool = ThreadPoolExecutor(2, "search", faiss.omp_set_num_threads, (threads,))
+
+    async def search(
+        self,
+        vectors: npt.NDArray[np.float32],
+        modality: Modality,
+        k: int,
+        method: str,
+        exclude: npt.NDArray[np.int64] | None = None,
+    ) -> Answer | Refusal:
+        """The k best of this group's rows for each of the unit rows [q, d]; -inf and -1 where there are fewer."""
+        loop = asyncio.get_running_loop()
+        call = loop.run_in_executor(self._pool, self._search, vectors, modality, k, method, exclude)
+        answer: Answer | Refusal = await _as_data(call)
+        return answer
+
+    async def ping(self) -> int:
+        """The replica's process id."""
+        return os.getpid()
+
+    def _search(
+        self,
+        vectors: npt.NDArray[np.float32],
+        modality: Modality,
+        k: int,
+        method: str,
+        exclude: npt.NDArray[np.int64] | None,
+    ) -> Answer:
+        wide = np.array(vectors, np.float32)  # Ray's arrays are read-only, which torch warns about
+        if method == "hnsw":
+            index = self._indexes[modality]
+            return index.search_unchecked(wide, k, index.ef_search, exclude)
+        part = self._parts[modality]
+        return self._run_scan(
+            self._store, modality, wide, k, exclude=exclude, device=self._device, start=part.start, stop=part.stop
+        )
+
+
+async def _as_data(answer: Awaitable[Any]) -> Any:
+    try:
+        return await answer
+    except ClipmineError as error:
+        return Refusal(type(error).__name__, str(error))
+    except Exception as error:
+        log.exception("a request failed")
+        return Refusal(type(error).__name__, f"{type(error).__name__}: {error}")

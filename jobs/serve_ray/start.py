@@ -1,0 +1,153 @@
+"""The service on a Ray cluster: encoder replicas, groups of shards, and a front that merges what they answer.
+
+    clipmine serve STORE --ray --shard-groups 4 --shard-replicas 2
+    serve run docs/serve.yaml                    import_path: jobs.serve_ray.start:build
+
+Here is how it is started and stopped from the command line; `serve_ray_app` says what it is made of.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+import ray
+from ray import serve
+
+from index.errors import BadInput, ClipmineError
+from index.store.embedding_store import EmbeddingStore
+from jobs.executors.cores import usable_cores
+from jobs.executors.on_ray import start_ray
+from jobs.serve_ray.app import ServeArgs, build
+from jobs.serve_ray.ask import first_line
+from jobs.serve_ray.groups import most_groups
+from retrieval.service.settings import Settings
+
+__all__ = ["APP", "ServeArgs", "build", "run_serve_ray", "start"]
+
+APP = "clipmine"  # the application's name on the cluster
+# Answers are small; only vectors of thousands of queries pass through it.
+OBJECT_STORE_BYTES = 256 << 20
+ANSWER_SECONDS = 120.0  # after the replicas are up, for Serve's HTTP proxy
+
+
+def run_serve_ray(
+    store: EmbeddingStore | str | os.PathLike[str],
+    settings: Settings,
+    host: str,
+    port: int,
+    encoder_replicas: int = 1,
+    shard_groups: int = 1,
+    shard_replicas: int = 1,
+) -> None:
+    """Serve on the cluster of RAY_ADDRESS, or on a Ray started here, until SIGINT or SIGTERM; then stop gracefully.
+
+    port: 0 for a free one. shard_groups: as far as the index has shards; a line says when it has fewer.
+
+    Raises:
+        BadInput: no cluster there, a port that is taken, no such store.
+        ClipmineError: the replicas do not start; the message says why.
+    """
+    opened = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
+    most = most_groups(opened)
+    if shard_groups > most:
+        _say(f"{opened.path}: its smallest index has {most} shards, so there are {most} groups of them")
+        shard_groups = most
+    joined = bool(os.environ.get("RAY_ADDRESS"))
+    if not joined:
+        port = _free_port(host, port)
+    start_ray(OBJECT_STORE_BYTES)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    replicas = 1 + encoder_replicas + shard_groups * shard_replicas
+    # On a machine of our own all replicas must fit, however few cores there are.
+    share = 1.0 if joined else min(1.0, int(100 * usable_cores() / replicas) / 100)
+    args = ServeArgs(
+        store=str(opened.path),
+        name=settings.name,
+        encoder_replicas=encoder_replicas,
+        encoder_cpus=share,
+        shard_groups=shard_groups,
+        shard_replicas=shard_replicas,
+        shard_cpus=share,
+        front_cpus=share,
+        settings={name: value for name, value in vars(settings).items() if name != "name"},
+    )
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        start(args, host, port)
+        _say(
+            f"serving {args.name or opened.path.name} at http://{host}:{port} from Ray: encoders {encoder_replicas}, "
+            f"groups of shards {shard_groups} x {shard_replicas}"
+        )
+        if host not in ("127.0.0.1", "localhost", "::1") and not settings.tokens:
+            _say("open to everyone who can reach it: no bearer token is asked for (--tokens-file)")
+        stop.wait()
+    finally:
+        # Serve lets the replicas finish what runs. On a cluster there may be other applications.
+        serve.delete(APP)
+        if not joined:
+            serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def start(args: ServeArgs, host: str, port: int) -> None:
+    """Deploy on the Ray that is up, and wait until the service answers at http://host:port.
+
+    Raises:
+        ClipmineError: the replicas do not start, or no answer comes.
+    """
+    try:
+        try:
+            serve.start(http_options={"host": host, "port": port})
+        except TimeoutError:
+            serve.start()  # the machine is busy; Serve goes on starting its proxy
+        serve.run(build(args), name=APP, route_prefix="/")
+    except ClipmineError:
+        raise
+    except Exception as error:
+        raise ClipmineError(
+            f"{args.store}: the replicas did not start on Ray ({first_line(error)}); the logs of Ray say more"
+        ) from error
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while not _answers(local, port):
+        if time.monotonic() > deadline:
+            raise ClipmineError(f"http://{host}:{port}: Ray Serve's proxy does not answer; the logs of Ray say more")
+        time.sleep(0.1)
+
+
+def _answers(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port, or a free one for 0; BadInput where it cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family) as listening:
+            return int(listening.getsockname()[1])
+    except OSError as error:
+        problem = error.strerror or error
+        raise BadInput(f"{host}:{port}: cannot be listened on ({problem}); choose another port") from error
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Image sets as training data: LLaVA JSON, chat messages, datasets, tars, torch."""

@@ -1,0 +1,1 @@
+"""Which of the proposed sets are made: the rules that proposals meet."""

@@ -1,0 +1,1 @@
+"""The ImageSets contract between mining and tuning: reading, writing, splitting, decisions."""

@@ -1,0 +1,289 @@
+"""The sets that mining chose, for whoever annotates, trains or exports: `ImageSets`, and `PairSet` for pairs alone.
+
+    pairs = ImageSets.open("pairs").filter(strategy="overlap", min_level=4)
+    sides = pairs.split({"train": 0.9, "test": 0.1}, seed=0)
+    for pair in sides["train"]: print(pair.captions, pair.reasons)
+
+A filtered or split collection is a view: numbers of sets over the same files. Knows how to read and choose; formats
+for tuning stages are in modules of their own, called here by name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from index.errors import BadInput, StoreInvalid
+from index.files import exists, is_local, join, local_path
+from index.store.embedding_store import EmbeddingStore
+from mining.sets.filter_sets import Wanted, matching
+from mining.sets.image_set import ImageSet, Member, sets_of
+from mining.sets.layouts import Layout, read_layout
+from retrieval.selection import store_identity
+
+if TYPE_CHECKING:
+    import datasets
+
+    from mining.export.conversations import Answer
+    from mining.export.torch_dataset import StreamedSets, TorchSets, Transform
+    from mining.sets.decisions import Decisions
+    from mining.sets.skipped import OnLeftOut, SetsExport
+    from mining.sets.split import Split
+
+__all__ = ["ImageSet", "ImageSets", "Member", "PairSet"]
+
+Numbers = npt.NDArray[np.int64]
+Names = str | Sequence[str]
+Folder = str | os.PathLike[str]
+# Sets that are made at a time: 1 MB or so for pairs.
+_READ_SETS = 512
+
+
+class ImageSets:
+    """Image sets on disk, or a view of some of them; open a folder with `ImageSets.open`."""
+
+    def __init__(self, layout: Layout, numbers: Numbers | None = None, wanted: tuple[Wanted, ...] = ()) -> None:
+        """numbers: the sets among which to choose, in order (None: all). wanted: what they must meet."""
+        self._layout, self._among, self._wanted = layout, numbers, wanted
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> ImageSets:
+        """Open a folder that `clipmine mine` wrote; BadInput when it is none, unfinished, damaged or newer than us."""
+        return cls(read_layout(path))
+
+    @property
+    def path(self) -> str:
+        return self._layout.path
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Of the whole folder, whatever the view: store, seed, configuration, counts of each strategy."""
+        return self._layout.manifest
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """int64 [n]: which of the folder's sets these are, by their place in it; computed when first needed."""
+        among = np.arange(self._layout.sets, dtype=np.int64) if self._among is None else self._among
+        return matching(self._layout, among, self._wanted) if self._wanted else among
+
+    def __len__(self) -> int:
+        return self._layout.sets if self._among is None and not self._wanted else len(self.numbers)
+
+    def __iter__(self) -> Iterator[ImageSet]:
+        return self.read(self.numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> ImageSet: ...
+    @overload
+    def __getitem__(self, place: slice) -> ImageSets: ...
+    def __getitem__(self, place: int | slice) -> ImageSet | ImageSets:
+        if isinstance(place, slice):
+            return self.take(self.numbers[place])
+        return next(self.read(self.numbers[[place]]))
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._layout, self.numbers if self._wanted or self._among is not None else None)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}: {len(self):,} of {self._layout.sets:,} sets>"
+
+    def read(self, numbers: Numbers) -> Iterator[ImageSet]:
+        """Sets by number, in the order given; of those that are near each other in it, a group is decoded once."""
+        for first in range(0, len(numbers), _READ_SETS):
+            window = numbers[first : first + _READ_SETS]
+            groups = self._layout.groups_of(window)
+            order = np.argsort(groups, kind="stable")
+            found: dict[int, ImageSet] = {}
+            for run in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+                group = int(groups[run[0]])
+                places = (window[run] - self._layout.first_of(group)).tolist()
+                found.update(zip(run.tolist(), sets_of(self._layout.group(group), places), strict=True))
+            yield from (found[place] for place in range(len(window)))
+
+    def take(self, numbers: Numbers) -> ImageSets:
+        """The view of these sets, by number, in this order."""
+        return type(self)(self._layout, np.asarray(numbers, np.int64))
+
+    def filter(
+        self,
+        *,
+        strategy: Names | None = None,
+        level: int | Sequence[int] | None = None,
+        min_level: int | None = None,
+        max_level: int | None = None,
+        size: int | Sequence[int] | None = None,
+        axis: Names | None = None,
+        concept: Names | None = None,
+        entity: Names | None = None,
+        shared_nouns: Names | None = None,
+        min_image_sim: float | None = None,
+        max_image_sim: float | None = None,
+        min_text_sim: float | None = None,
+        max_text_sim: float | None = None,
+        decisions: Decisions | None = None,
+    ) -> ImageSets:
+        """The sets that meet every condition, as a view that reads nothing until it is used.
+
+        Several values of one field: any of them; several shared nouns: all of them. A set without a similarity meets
+        no bound on it. decisions: leaves out what was rejected. BadInput for a strategy that no set has.
+        """
+        known = self.strategies
+        for name in [strategy] if isinstance(strategy, str) else strategy or ():
+            if name not in known:
+                raise BadInput(f"{self.path}: has no sets of strategy {name!r}; it has {', '.join(known) or 'none'}")
+        named = {"axis": axis, "concept": concept, "entity": entity}
+        wanted = Wanted(
+            values={"strategy": strategy, "level": level, "size": size, **named},
+            least={"level": min_level, "image_sim": min_image_sim, "text_sim": min_text_sim},
+            most={"level": max_level, "image_sim": max_image_sim, "text_sim": max_text_sim},
+            nouns=(shared_nouns,) if isinstance(shared_nouns, str) else tuple(shared_nouns or ()),
+            rejected=decisions.rejected if decisions is not None else frozenset(),
+        )
+        return type(self)(self._layout, self._among, (*self._wanted, wanted))
+
+    def split(self, shares: Mapping[str, float], seed: int = 0) -> Split:
+        """Cut into sides such as {"train": 0.8, "test": 0.2}, no image on two of them: see `mining.sets.split`."""
+        from mining.sets.split import split
+
+        return split(self, shares, seed)
+
+    @cached_property
+    def strategies(self) -> tuple[str, ...]:
+        """The strategies of the whole folder, in order of name."""
+        found: set[str] = set()
+        for part in range(len(self._layout.parts)):
+            found.update(self._layout.set_columns(part, ["strategy"])["strategy"].unique().to_pylist())
+        return tuple(sorted(found))
+
+    def counts(self) -> dict[tuple[str, int], int]:
+        """Sets of each (strategy, level), in order."""
+        table = self.table(["strategy", "level"]).group_by(["strategy", "level"]).aggregate([([], "count_all")])
+        rows = sorted((row["strategy"], row["level"], row["count_all"]) for row in table.to_pylist())
+        return {(strategy, level): count for strategy, level, count in rows}
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """Some of `mining.sets.layouts.SETS_SCHEMA`'s columns of these sets, in their order; all sets' are read for it."""
+        parts = range(len(self._layout.parts))
+        whole = pa.concat_tables([self._layout.set_columns(part, columns) for part in parts])
+        return whole if self._among is None and not self._wanted else whole.take(pa.array(self.numbers))
+
+    def images(self) -> tuple[Numbers, Numbers]:
+        """(image int64 [m], set int64 [m]): each member's image and the place of its set among these.
+
+        An image is known by its smallest row id: rows with equal bytes (sha256), where the store knows them, are one.
+        """
+        parts = range(len(self._layout.parts))
+        whole = pa.concat_tables([self._layout.member_columns(part, ["row_id", "sha256"]) for part in parts])
+        sizes = pa.concat_tables([self._layout.set_columns(part, ["size"]) for part in parts])["size"].to_numpy()
+        places = np.full(len(sizes), -1, np.int64)
+        places[self.numbers] = np.arange(len(self.numbers))
+        owners = np.repeat(places, sizes)
+        images = _one_row_an_image(whole)
+        return images[owners >= 0], owners[owners >= 0]
+
+    def to_llava(
+        self, out: Folder, *, images: Folder | None = None, answer: Answer | None = None, store: Folder | None = None
+    ) -> SetsExport:
+        """Write LLaVA's JSON (or JSON lines, by `out`'s name) and the images beside it: see `mining.export.llava`."""
+        from mining.export.llava import to_llava
+
+        return to_llava(self, out, images=images, answer=answer, store=store)
+
+    def to_messages(
+        self, *, answer: Answer | None = None, store: Folder | None = None, on_left_out: OnLeftOut | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield {"messages", "images"} as TRL takes them: see `mining.export.messages`."""
+        from mining.export.messages import to_messages
+
+        return to_messages(self, answer=answer, store=store, on_left_out=on_left_out)
+
+    def to_datasets(
+        self, *, answer: Answer | None = None, store: Folder | None = None, streaming: bool = False
+    ) -> datasets.Dataset | datasets.IterableDataset:
+        """A Hugging Face dataset with each set's fields, messages and images: see `mining.export.messages`."""
+        from mining.export.messages import to_datasets
+
+        return to_datasets(self, answer=answer, store=store, streaming=streaming)
+
+    def to_webdataset(
+        self,
+        out: Folder,
+        *,
+        sets_per_shard: int = 1_000,
+        store: Folder | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> SetsExport:
+        """Write tars with all images of each set inside, resumable: see `mining.export.tars`."""
+        from mining.export.tars import to_webdataset
+
+        return to_webdataset(self, out, sets_per_shard=sets_per_shard, store=store, on_progress=on_progress)
+
+    def torch(self, transform: Transform | None = None, *, store: Folder | None = None) -> TorchSets:
+        """A map-style torch dataset over the store's images: see `mining.export.torch_dataset`."""
+        from mining.export.torch_dataset import TorchSets
+
+        return TorchSets(self, transform, store=store)
+
+    def torch_stream(
+        self,
+        transform: Transform | None = None,
+        *,
+        seed: int | None = 0,
+        equal: bool = False,
+        store: Folder | None = None,
+        on_left_out: OnLeftOut | None = None,
+    ) -> StreamedSets:
+        """A streaming torch dataset, cut up among workers and ranks: see `mining.export.torch_dataset`."""
+        from mining.export.torch_dataset import StreamedSets
+
+        return StreamedSets(self, transform, seed=seed, equal=equal, store=store, on_left_out=on_left_out)
+
+    def store(self, path: str | os.PathLike[str] | None = None) -> EmbeddingStore:
+        """Open the store that was mined, or `path` when it was moved; StoreInvalid when it is another one."""
+        recorded = self.manifest.get("store")
+        if not recorded:
+            raise BadInput(f"{self.path}: does not say which store it was mined from, so its images cannot be found")
+        where = os.fspath(path) if path is not None else str(recorded["path"])
+        if path is None and recorded.get("relative") and is_local(self.path):
+            beside = os.path.normpath(local_path(self.path).absolute() / str(recorded["relative"]))
+            where = beside if exists(join(beside, "manifest.json")) else where
+        store = EmbeddingStore.open(where)
+        if store_identity(store, parts=recorded["parts"]) != recorded["identity"]:
+            raise StoreInvalid(
+                f"{store.path}: is not the store that {self.path} was mined from; name the right one, or mine again"
+            )
+        return store
+
+
+def _one_row_an_image(members: pa.Table) -> Numbers:
+    rows: Numbers = members["row_id"].to_numpy()
+    # -1 for null: dictionary codes are numbers from 0, so an unknown hash makes nothing one.
+    codes = members["sha256"].combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy().astype(np.int64)
+    known = codes >= 0
+    if not known.any():
+        return rows
+    smallest = np.full(codes.max() + 1, np.iinfo(np.int64).max)
+    np.minimum.at(smallest, codes[known], rows[known])
+    return np.where(known, smallest[codes], rows)
+
+
+class PairSet(ImageSets):
+    """Image sets of two members each."""
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> PairSet:
+        """The same as ImageSets.open; BadInput when a set has another size (filter(size=2) finds the pairs)."""
+        pairs = cls(read_layout(path))
+        sizes = pairs.table(["size"])["size"].to_numpy()
+        if (sizes != 2).any():
+            raise BadInput(
+                f"{pairs.path}: {int((sizes != 2).sum())} of its sets have more than two members; open them with "
+                "ImageSets.open(...), whose .filter(size=2) gives the pairs"
+            )
+        return pairs

@@ -1,0 +1,1 @@
+"""The mining strategies, and the neighbour and noun searches that they share."""

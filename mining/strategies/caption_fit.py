@@ -1,0 +1,101 @@
+"""How well captions fit their own images: what tells a caption about the image from one about anything else.
+
+A web caption may say "click to enlarge" or name another thing. Two such captions are close to each other and say
+nothing of their images, so strategies that trust captions look at rows whose caption fits: cosine of image and own
+caption at or above the store's median. On 20,000 drawn scenes, of the pairs with captions at 0.95 to 0.9999 and images
+at 0.4 to 0.6, half had a subject in common over all rows, and nine in ten over such rows. Knows no strategy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from index.store.embedding_store import EmbeddingStore
+from mining.strategies.anchors import Minable
+from mining.strategies.context import MapItems, Mining
+from mining.strategies.neighbors import nearest
+
+__all__ = ["ClosePairs", "caption_fit", "close_captions", "fit_floor", "fitting"]
+
+RowIds = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+# Rows that the median is taken over: its error is then about one percentile.
+_SAMPLED = 4_096
+_ROWS = 65_536
+# Captions with the same words: what stands under many different images says little of any.
+EQUAL_CAPTIONS = 0.9999
+# Quantile of the similarity to the nearest other caption from which captions are close. On 20,000 drawn scenes the
+# pairs of `diverse` had a subject in common in 0.73 of the cases at the median, 0.95 here, and 0.98 at 0.85, where less
+# than half as many were left.
+CLOSE = 0.75
+
+
+@dataclass(frozen=True)
+class ClosePairs:
+    """Pairs with close captions that both fit: rows int64 [n, 2], text similarity float32 [n]; floor: the least of it.
+
+    looked_at: pairs before the rules; dropped: what they left out. how: a sentence.
+    """
+
+    rows: RowIds
+    text_sim: Floats
+    floor: float
+    looked_at: int
+    dropped: dict[str, int]
+    how: str
+
+
+def caption_fit(store: EmbeddingStore, rows: RowIds) -> Floats:
+    """float32 [n]: the cosine of each row's image and its own caption."""
+    fit = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        image, text = (store.gather(each, some).astype(np.float32) for each in ("image", "text"))
+        fit[start : start + _ROWS] = np.einsum("ij,ij->i", image, text)
+    return fit
+
+
+def fit_floor(minable: Minable, random: np.random.Generator) -> float:
+    """The median of `caption_fit` over sampled rows, rounded so that the manifest's number is the one used."""
+    rows = minable.sample(_SAMPLED, random)
+    return round(float(np.median(caption_fit(minable.store, rows))), 3) if len(rows) else 0.0
+
+
+def fitting(store: EmbeddingStore, pairs: RowIds, floor: float) -> npt.NDArray[np.bool_]:
+    """bool [n]: the pairs whose two captions both fit their images."""
+    rows, back = np.unique(pairs, return_inverse=True)
+    return np.asarray((caption_fit(store, rows) >= floor)[np.asarray(back).reshape(pairs.shape)].all(axis=1))
+
+
+def close_captions(mine: Mining, map_items: MapItems, minable: Minable, anchors: RowIds, k: int) -> ClosePairs:
+    """Pairs of rows with close captions: at least as close as the nearest caption of one row in four is.
+
+    anchors: int64 [a]; those whose caption does not fit are passed over.
+    """
+    store = minable.store
+    floor = fit_floor(minable, mine.random("caption fit"))
+    fit = anchors[caption_fit(store, anchors) >= floor]
+    near = nearest(mine, map_items, minable, "text", fit, k)
+    known = near.ids >= 0
+    pairs = np.stack([np.broadcast_to(fit[:, None], near.ids.shape)[known], near.ids[known]], axis=1)
+    text_sim = near.similarity[known]
+    other = np.where(near.similarity < EQUAL_CAPTIONS, near.similarity, -np.inf).max(axis=1, initial=-np.inf)
+    other = other[np.isfinite(other)]
+    least = round(float(np.quantile(other, CLOSE)), 3) if len(other) else EQUAL_CAPTIONS
+    close = (text_sim >= least) & (text_sim < EQUAL_CAPTIONS)
+    good = np.zeros(len(pairs), np.bool_)
+    good[close] = fitting(store, pairs[close], floor)
+    dropped = {
+        "captions of the same words": int((text_sim >= EQUAL_CAPTIONS).sum()),
+        "captions not close": int((text_sim < least).sum()),
+        "captions that do not fit their images": int((close & ~good).sum()),
+    }
+    how = (
+        f"{near.how}; captions fit their images from cosine {floor:.3f} on (the store's median), and are close from "
+        f"{least:.3f} on (the upper quartile of the similarity to the nearest other caption)"
+    )
+    return ClosePairs(np.sort(pairs[good], axis=1), text_sim[good], least, len(pairs), dropped, how)

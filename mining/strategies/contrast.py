@@ -1,0 +1,161 @@
+"""`contrast`: the confusable ones, for hard negatives: alike in one way and not in the other.
+
+Two kinds, half and half as far as they reach: images that are look-alikes with captions that differ (levels 1 to 4,
+by strength), and close captions with images that differ (levels 5 to 8). Only rows whose caption fits the image take
+part, so that the contrast is not a caption that is wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mining.strategies.anchors import Minable, minable_rows
+from mining.strategies.bands import BANDS, OVERSAMPLED, equal_bands, thin, unique_pairs
+from mining.strategies.caption_fit import close_captions, fit_floor, fitting
+from mining.strategies.context import Candidates, MapItems, Mining, candidates_table, sentences
+from mining.strategies.neighbors import nearest, similarities
+from mining.strategies.similar import look_alike_window
+
+__all__ = ["contrast"]
+
+RowIds = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+# As for `similar` and `diverse`; only a part of the look-alikes has captions that differ.
+NEIGHBORS = 16
+ANCHORS_A_SET = 8
+LEAST_ANCHORS = 4_000
+# Random pairs whose similarity says what "as different as chance" is.
+_CHANCE = 4_096
+
+
+def contrast(mine: Mining, map_items: MapItems) -> Candidates:
+    """Pairs alike in images and not in captions, or the reverse; levels 1-4 and 5-8 by strength."""
+    store = mine.open_store()
+    minable = minable_rows(mine, store)
+    anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * mine.wanted), mine.random("anchors"))
+    chance = minable.pairs(_CHANCE, mine.random("chance"))
+    k = min(NEIGHBORS, minable.count - 1)
+    halves = [
+        _images_alike(mine, map_items, minable, anchors, k, chance),
+        _captions_alike(mine, map_items, minable, anchors, k, chance),
+    ]
+    dropped: dict[str, int] = {}
+    for half in halves:
+        for reason, count in half.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+    return Candidates(
+        pa.concat_tables([half.table for half in halves]),
+        sum(half.considered for half in halves),
+        dropped,
+        tuple(note for half in halves for note in half.notes),
+        {name: value for half in halves for name, value in half.measured.items()},
+    )
+
+
+def _images_alike(
+    mine: Mining, map_items: MapItems, minable: Minable, anchors: RowIds, k: int, chance: RowIds
+) -> Candidates:
+    """Look-alikes whose captions are no closer than those of most pairs by chance."""
+    store = minable.store
+    near = nearest(mine, map_items, minable, "image", anchors, k)
+    window = look_alike_window(near, mine.config.near_duplicates)
+    inside = (near.similarity >= window.floor) & (near.similarity < window.ceiling)
+    pairs = np.sort(np.stack([np.broadcast_to(anchors[:, None], near.ids.shape)[inside], near.ids[inside]], 1), axis=1)
+    image_sim = near.similarity[inside]
+    first = unique_pairs(pairs)
+    pairs, image_sim = pairs[first], image_sim[first]
+    floor = fit_floor(minable, mine.random("caption fit"))
+    fit = fitting(store, pairs, floor)
+    text_sim = similarities(store, "text", pairs)
+    limit = _limit(similarities(store, "text", chance), text_sim[fit])
+    note = (
+        f"images alike, captions not: image similarity {window.floor:.3f} to {window.ceiling:.3f}, caption similarity "
+        f"below {limit:.3f}; {near.how}"
+    )
+    level = np.zeros(len(pairs), np.int32)
+    level[fit] = equal_bands(text_sim[fit], limit)
+    return _half(
+        mine,
+        pairs,
+        level,
+        {
+            "captions that do not fit their images": int((~fit).sum()),
+            "captions too close": int((fit & (level == 0)).sum()),
+        },
+        [
+            sentences("images alike, captions not: image similarity {}, caption similarity {}", image_sim, text_sim),
+            sentences(
+                f"look-alikes are at {window.floor:.2f} to {window.ceiling:.2f}, captions differ below {limit:.2f} "
+                f"(strength {{}} of {BANDS})",
+                level,
+            ),
+        ],
+        note,
+        {"look-alike floor": window.floor, "captions differ below": limit, "caption fit": floor},
+    )
+
+
+def _captions_alike(
+    mine: Mining, map_items: MapItems, minable: Minable, anchors: RowIds, k: int, chance: RowIds
+) -> Candidates:
+    """Close captions whose images are no closer than those of most pairs by chance."""
+    store = minable.store
+    close = close_captions(mine, map_items, minable, anchors, k)
+    first = unique_pairs(close.rows)
+    pairs, text_sim = close.rows[first], close.text_sim[first]
+    image_sim = similarities(store, "image", pairs)
+    limit = _limit(similarities(store, "image", chance), image_sim)
+    note = f"captions alike, images not: image similarity below {limit:.3f}; {close.how}"
+    level = equal_bands(image_sim, limit)
+    level[level > 0] += BANDS
+    return _half(
+        mine,
+        pairs,
+        level,
+        close.dropped | {"images too close": int((level == 0).sum())},
+        [
+            sentences("captions alike, images not: caption similarity {}, image similarity {}", text_sim, image_sim),
+            sentences(
+                f"captions are close from {close.floor:.2f} on, images differ below {limit:.2f} "
+                f"(strength {{}} of {BANDS})",
+                level - BANDS,
+            ),
+        ],
+        note,
+        {"captions close from": close.floor, "images differ below": limit},
+    )
+
+
+def _limit(by_chance: Floats, found: Floats) -> float:
+    """The similarity below which the other side differs.
+
+    That is the upper decile of pairs by chance; the lower quartile of the pairs found where fewer are below that, and
+    their median at most.
+    """
+    by_chance = by_chance[np.isfinite(by_chance)]
+    if not len(found) or not len(by_chance):
+        return 0.0
+    limit = max(float(np.quantile(by_chance, 0.9)), float(np.quantile(found, 0.25)))
+    return round(min(limit, float(np.median(found))), 3)
+
+
+def _half(
+    mine: Mining,
+    pairs: RowIds,
+    level: npt.NDArray[np.int32],
+    dropped: dict[str, int],
+    reasons: list[pa.Array],
+    note: str,
+    measured: dict[str, float],
+) -> Candidates:
+    """One of the two kinds: half of what the strategy proposes."""
+    found = np.flatnonzero(level > 0)
+    kept = found[thin(pairs[found], level[found], -(-OVERSAMPLED * mine.wanted // 2), mine.config.seed)]
+    dropped = dropped | {"more than needed": len(found) - len(kept)}
+    taken = [reason.take(pa.array(kept)) for reason in reasons]
+    return Candidates(
+        candidates_table(pairs[kept], level=level[kept], reasons=taken), len(pairs), dropped, (note,), measured
+    )

@@ -1,0 +1,54 @@
+"""Dotted fields of the metadata: `truth.objects.entity` in `extra`'s JSON, or in a column of that name.
+
+Lists are walked through, so a field may have several values in one row; text that holds JSON is opened. Knows no
+strategy.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from index.errors import BadInput
+from index.store.embedding_store import EmbeddingStore
+
+__all__ = ["field_column", "field_values", "row_values"]
+
+Value = str | int | float
+
+
+def field_column(store: EmbeddingStore, field: str) -> str:
+    """The metadata column that holds `field`: the one of its first word's name, else `extra`.
+
+    Raises BadInput for an empty field.
+    """
+    words = field.split(".")
+    if not all(words):
+        raise BadInput(f"field {field!r}: is not a dotted field, as in truth.objects.entity")
+    columns = store.metadata([0], None).column_names
+    return words[0] if words[0] in columns and words[0] != "extra" else "extra"
+
+
+def row_values(table: pa.Table, column: str, field: str) -> list[list[Value]]:
+    """For each row of `table` the values of `field`, each once, in the order in which they come."""
+    words = field.split(".")
+    if column != "extra" or words[0] == "extra":
+        words = words[1:]
+    return [list(dict.fromkeys(field_values(value, words))) for value in table[column].to_pylist()]
+
+
+def field_values(value: Any, words: list[str]) -> list[Value]:
+    """All texts and numbers that the dotted words lead to in JSON data."""
+    if isinstance(value, list):
+        return [found for each in value for found in field_values(each, words)]
+    if words and isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return []
+        return field_values(value, words)
+    if not words:
+        return [value] if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "" else []
+    return field_values(value[words[0]], words[1:]) if isinstance(value, dict) and words[0] in value else []

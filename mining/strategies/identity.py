@@ -1,0 +1,284 @@
+"""`identity`: one individual in several pictures, where a field of the metadata names it.
+
+Pairs, or sets of N; with `order` the members stand in the order of that field, each at another place of it: with
+`--entity truth.story --order truth.step --set-size 4` a set is a story. Two maps: each range of rows lists who is in
+it, each bucket of names makes its sets. Knows no other strategy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from index.errors import BadInput
+from index.files import exists, join, open_file, read_bytes, write_atomic
+from mining.strategies.anchors import Minable, minable_rows
+from mining.strategies.bands import BANDS, OVERSAMPLED, even_bands, hash_rows, rank_in_groups
+from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, MapItems, Mining, candidates_table, sentences
+from mining.strategies.fields import field_column, row_values
+from mining.strategies.set_similarity import set_similarity
+
+__all__ = ["identity"]
+
+RowIds = npt.NDArray[np.int64]
+
+# Rows whose metadata is read as one item: a few seconds of JSON on a core.
+ITEM_ROWS = 100_000
+_READ_ROWS = 10_000
+# Rows that name somebody, a bucket: it is sorted in memory.
+BUCKET_ROWS = 5_000_000
+# Times that an individual's rows are shuffled and cut into sets: each row is then in up to so many sets.
+ROUNDS = 8
+_SEEN_SCHEMA = pa.schema(
+    [
+        ("bucket", pa.int32()),
+        ("entity", pa.string()),
+        ("row", pa.int64()),
+        ("number", pa.float64()),
+        ("word", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class RangeItem:
+    """The rows at positions start .. stop - 1 of those that may be mined."""
+
+    name: str
+    start: int
+    stop: int
+    buckets: int
+    columns: tuple[str, str]  # where the entity is, and where the order is
+
+
+@dataclass(frozen=True)
+class BucketItem:
+    """The names that fall into one bucket, in the lists of all ranges. keep: the share of the sets that is kept."""
+
+    name: str
+    bucket: int
+    ranges: tuple[str, ...]
+    rounds: int
+    keep: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a range of rows holds: rows, those that name somebody, those of them without an order."""
+
+    rows: int
+    named: int
+    unordered: int
+
+
+def identity(mine: Mining, map_items: MapItems) -> Candidates:
+    """Sets of one individual; level = band of image similarity, 1 the most alike, the last the most different context.
+
+    Raises BadInput without a field, or when no row names anybody in it.
+    """
+    config = mine.config
+    if config.entity is None:
+        raise BadInput("identity needs --entity FIELD, which names the individual in the metadata")
+    store = mine.open_store()
+    minable = minable_rows(mine, store)
+    columns = (field_column(store, config.entity), field_column(store, config.order) if config.order else "")
+    buckets = -(-minable.count // BUCKET_ROWS)
+    ranges = [
+        RangeItem(f"{number:06d}", start, min(start + ITEM_ROWS, minable.count), buckets, columns)
+        for number, start in enumerate(range(0, minable.count, ITEM_ROWS))
+    ]
+    seen = map_items(list_range, ranges, "mine identity: read metadata")
+    named, unordered = sum(each.named for each in seen), sum(each.unordered for each in seen)
+    if not named:
+        raise BadInput(f"{store.path}: no row has a value in {config.entity}; {_fields_there(minable)}")
+    wanted = OVERSAMPLED * mine.wanted
+    a_round = max(1, (named - unordered) // config.set_size)
+    rounds = min(ROUNDS, -(-wanted // a_round))
+    keep = min(1.0, 2 * wanted / (a_round * rounds))
+    names = tuple(item.name for item in ranges)
+    items = [BucketItem(f"{bucket:04d}", bucket, names, rounds, keep) for bucket in range(buckets)]
+    alone = sum(map_items(make_sets, items, "mine identity: make sets"))
+    table = pa.concat_tables([_read_table(mine, f"sets_{item.name}.parquet") for item in items]).combine_chunks()
+    members = _matrix(table["rows"], config.set_size)
+    image_sim, _ = set_similarity(store, "image", members)
+    table, levels = _with_levels(table, image_sim, config.near_duplicates)
+    notes = [f"{named:,} times somebody is named in {config.entity}, {alone:,} times too seldom for a set"]
+    if config.order:
+        notes.append(f"members stand in the order of {config.order}")
+    dropped = {f"no value in {config.order}": unordered} if config.order else {}
+    dropped["named too seldom"] = alone
+    return Candidates(table, named, dropped, tuple(notes), levels)
+
+
+def list_range(item: RangeItem, mine: Mining) -> Seen:
+    """Write who is in a range of rows, a row group a bucket; returns the counts."""
+    target = join(mine.folder, f"seen_{item.name}.parquet")
+    minable = minable_rows(mine, mine.open_store())
+    config = mine.config
+    rows = minable.rows(item.start, item.stop)
+    if exists(target):
+        with open_file(target) as stream:
+            table = pq.read_table(stream, columns=["number", "word"])
+        return Seen(len(rows), table.num_rows, _unordered(table) if config.order else 0)
+    found: list[tuple[int, str, int, float | None, str | None]] = []
+    entity_column, order_column = item.columns
+    wanted = sorted({entity_column, order_column} - {""})
+    for start in range(0, len(rows), _READ_ROWS):
+        some = rows[start : start + _READ_ROWS]
+        table = minable.store.metadata(some, wanted)
+        entities = row_values(table, entity_column, str(config.entity))
+        orders = row_values(table, order_column, config.order) if config.order else [[] for _ in entities]
+        for row, own, order in zip(some.tolist(), entities, orders, strict=True):
+            place = order[0] if order else None
+            number = float(place) if isinstance(place, int | float) else None
+            for entity in own:
+                name = str(entity)
+                bucket = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % item.buckets
+                found.append((bucket, name, row, number, place if isinstance(place, str) else None))
+    found.sort(key=lambda each: each[:3])
+    table = pa.table([list(column) for column in zip(*found, strict=True)] or [[]] * 5, schema=_SEEN_SCHEMA)
+    buffer = io.BytesIO()
+    ends = np.searchsorted(table["bucket"].to_numpy(), np.arange(item.buckets + 1))
+    with pq.ParquetWriter(buffer, _SEEN_SCHEMA, compression="zstd") as writer:
+        for first, last in zip(ends[:-1], ends[1:], strict=True):  # noqa: RUF007
+            writer.write_table(table.slice(first, last - first), row_group_size=max(1, last - first))
+    write_atomic(target, buffer.getvalue())
+    return Seen(len(rows), table.num_rows, _unordered(table) if config.order else 0)
+
+
+def make_sets(item: BucketItem, mine: Mining) -> int:
+    """Write the sets of a bucket's individuals; returns how many rows name somebody too seldom for a set."""
+    target, config = join(mine.folder, f"sets_{item.name}.parquet"), mine.config
+    pieces = [_SEEN_SCHEMA.empty_table()]
+    for name in item.ranges:
+        with pq.ParquetFile(join(mine.folder, f"seen_{name}.parquet")) as file:
+            pieces.append(file.read_row_group(item.bucket))
+    table = pa.concat_tables(pieces).combine_chunks()
+    if config.order:
+        ordered = pc.or_(pc.is_valid(table["number"]), pc.is_valid(table["word"]))
+        table = table.filter(ordered)
+    names = table["entity"].combine_chunks().dictionary_encode()
+    entity, rows = names.indices.to_numpy(), table["row"].to_numpy()
+    times = np.bincount(entity, minlength=len(names.dictionary))
+    alone = int((times < config.set_size).sum() and times[times < config.set_size].sum())
+    enough = np.flatnonzero(times[entity] >= config.set_size)
+    if exists(target):
+        return alone
+    place = _order(table)
+    made, of = [np.empty((0, config.set_size), np.int64)], [np.empty(0, np.int64)]
+    for turn in range(item.rounds):
+        sets = _cut(entity, rows, enough, config.set_size, config.seed * 1_000 + turn)
+        sets = np.take_along_axis(sets, np.argsort(place[sets], axis=1, kind="stable"), axis=1)
+        if config.order:
+            sets = sets[(np.diff(place[sets], axis=1) > 0).all(axis=1)]
+        else:
+            sets = np.take_along_axis(sets, np.argsort(rows[sets], axis=1), axis=1)
+        made.append(rows[sets])
+        of.append(entity[sets[:, 0]])
+    members, owner = np.concatenate(made), np.concatenate(of)
+    # A name may stand twice in a row's list under two spellings of the field; a set never holds a row twice.
+    ascending = np.sort(members, axis=1)
+    _, first = np.unique(ascending, axis=0, return_index=True)
+    chosen = np.sort(first)
+    chosen = chosen[(np.diff(ascending[chosen], axis=1) > 0).all(axis=1)]
+    limit = np.uint64(int(item.keep * float((1 << 63) - 1)))
+    chosen = chosen[(hash_rows(ascending[chosen], config.seed) >> np.uint64(1)) <= limit]
+    entities = names.dictionary.take(pa.array(owner[chosen]))
+    reasons = [sentences(f"the same {config.entity}: {{}}", entities)]
+    if config.order:
+        shown = _shown_order(table)
+        back = {int(row): text for row, text in zip(rows.tolist(), shown, strict=True)}
+        in_order = [", ".join(back[row] for row in each) for each in members[chosen].tolist()]
+        reasons.append(sentences(f"in the order of {config.order}: {{}}", pa.array(in_order, "string")))
+    found = candidates_table(members[chosen], reasons=reasons, entity=entities)
+    buffer = io.BytesIO()
+    pq.write_table(found, buffer, compression="zstd")
+    write_atomic(target, buffer.getvalue())
+    return alone
+
+
+def _cut(entity: RowIds, rows: RowIds, places: RowIds, size: int, seed: int) -> RowIds:
+    """Places int64 [n, size] of sets: each individual's rows, shuffled by the seed and cut into sets of `size`."""
+    shuffled = places[np.lexsort((hash_rows(rows[places, None], seed), entity[places]))]
+    own = entity[shuffled]
+    rank = rank_in_groups(own)
+    times = np.bincount(own, minlength=int(own.max(initial=-1)) + 1)[own] if len(own) else own
+    whole = shuffled[rank < times // size * size]
+    cut: RowIds = whole.reshape(-1, size)
+    return cut
+
+
+def _order(table: pa.Table) -> RowIds:
+    """Each row's place in the order of its value: equal values have equal places."""
+    if not table.num_rows:
+        return np.empty(0, np.int64)
+    words = table["word"].combine_chunks().fill_null("").to_numpy(zero_copy_only=False).astype(str)
+    numbers = np.nan_to_num(table["number"].to_numpy(), nan=np.inf)
+    _, word_place = np.unique(words, return_inverse=True)
+    _, place = np.unique(np.stack([numbers, word_place], axis=1), axis=0, return_inverse=True)
+    found: RowIds = np.asarray(place).reshape(-1).astype(np.int64)
+    return found
+
+
+def _shown_order(table: pa.Table) -> list[str]:
+    return [
+        word if word is not None else f"{number:g}"
+        for word, number in zip(table["word"].to_pylist(), table["number"].to_pylist(), strict=True)
+    ]
+
+
+def _unordered(table: pa.Table) -> int:
+    return int(pc.sum(pc.and_(pc.is_null(table["number"]), pc.is_null(table["word"]))).as_py() or 0)
+
+
+def _matrix(rows: pa.ChunkedArray, size: int) -> RowIds:
+    members: RowIds = rows.combine_chunks().flatten().to_numpy().reshape(-1, size)
+    return members
+
+
+def _read_table(mine: Mining, name: str) -> pa.Table:
+    return pq.read_table(io.BytesIO(read_bytes(join(mine.folder, name))), schema=CANDIDATES_SCHEMA)
+
+
+def _with_levels(
+    table: pa.Table, image_sim: npt.NDArray[np.float32], ceiling: float
+) -> tuple[pa.Table, dict[str, float]]:
+    """Levels by image similarity: bands of equal width from the 1st percentile to the ceiling of near-duplicates."""
+    known = image_sim[np.isfinite(image_sim)]
+    least = round(float(np.quantile(known, 0.01)), 3) if len(known) else 0.0
+    clipped = np.clip(np.nan_to_num(image_sim, nan=least), least, max(least, ceiling) - 1e-6)
+    level = BANDS + 1 - even_bands(clipped, least, max(least, ceiling))
+    column = table.schema.get_field_index("level")
+    return table.set_column(column, CANDIDATES_SCHEMA.field("level"), pa.array(level.astype(np.int32))), {
+        "least": least
+    }
+
+
+def _fields_there(minable: Minable) -> str:
+    """What a message says of the fields that there are."""
+    from json import loads
+
+    rows = minable.rows(0, min(minable.count, 100))
+    fields: set[str] = set()
+
+    def walk(value: object, name: str) -> None:
+        if isinstance(value, list):
+            for each in value:
+                walk(each, name)
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                walk(each, f"{name}.{key}" if name else key)
+        elif value is not None:
+            fields.add(name)
+
+    for text in minable.store.metadata(rows, ["extra"])["extra"].to_pylist():
+        walk(loads(text) if text else {}, "")
+    shown = ", ".join(sorted(fields)[:20])
+    return f"the fields of its first rows are: {shown}" if shown else "its metadata has no fields of its own"

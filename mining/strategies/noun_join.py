@@ -1,0 +1,248 @@
+"""All pairs of captions that share at least c nouns: a set-similarity join in two maps over items on disk.
+
+`write_keys` lists each item's sets under their keys (`mining.strategies.noun_paths`), cut into slots by the key's hash. Slots are
+then packed into tasks of bounded size, and `join_task` compares the sets of each list. Never all pairs: only sets under
+one key meet. Exact but for lists longer than `LONGEST_LIST` (sampled in groups by seeded hash, the loss is counted)
+and beyond `most_pairs`. Knows positions of `NounSets`; knows no captions and no strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from index.files import exists, join, local_path
+from mining.strategies.bands import hash_rows
+from mining.strategies.context import MapItems, Mining
+from mining.strategies.noun_paths import path_keys
+from mining.strategies.noun_sets import LARGEST_SHARE, NounSets, save_array
+from mining.strategies.noun_tables import best_per_level, first_of_each_caption, pad_sets, shared_counts
+from mining.strategies.slots import SLOT_BITS, SlotRange, pack_slots, sort_by_slot
+
+__all__ = ["Join", "Joined", "join_nouns"]
+
+Ints = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+
+# A list of this length or less needs no further noun in its key: comparing 128 x 127 / 2 pairs costs what writing and
+# sorting some hundred more keys does.
+LIGHT_LIST = 256
+# Sets of one key that are compared all with all: 8 million pairs, half a second.
+LONGEST_LIST = 4_096
+# Pairs compared at a time: 100 MB.
+PAIRS_AT_ONCE = 1 << 20
+# Sets whose keys are made at a time.
+SETS_AT_ONCE = 8_192
+
+
+@dataclass(frozen=True)
+class Join:
+    """What to join: sets of at least `least` nouns whose seeded hash is at most `below` (all: 2**64 - 1).
+
+    name: of its files. rows: captions expected in it. most_pairs: pairs kept of a task and level, by seeded hash.
+    """
+
+    name: str
+    least: int
+    below: int
+    rows: int
+    most_pairs: int
+
+
+@dataclass(frozen=True)
+class KeysItem:
+    """The sets of one item."""
+
+    number: int
+    join: Join
+
+
+@dataclass(frozen=True)
+class ListsItem:
+    """The slots that one task joins."""
+
+    number: int
+    slots: SlotRange
+    join: Join
+
+
+@dataclass(frozen=True)
+class TaskCounts:
+    """What a task met. held: different captions it had in memory. lost: pairs of long lists it did not compare."""
+
+    held: int
+    compared: int
+    pairs: int
+    same_caption: int
+    lost: int
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Joined:
+    """pairs: int64 [n, 3], positions a < b and the nouns they share, each pair once, ascending. Counts of all tasks."""
+
+    pairs: Ints
+    compared: int
+    largest_task: int
+    same_caption: int
+    lost: int
+    left_out: int
+
+
+def join_nouns(mine: Mining, map_items: MapItems, sets: NounSets, wanted: Join) -> Joined:
+    """Run the join; files under `mine.folder`/keys, done ones are left as they are."""
+    keys = [KeysItem(number, wanted) for number in range(sets.items)]
+    map_items(write_keys, keys, f"overlap: keys, {wanted.least} nouns")
+    tasks, lost = _pack(mine, sets, keys, wanted)
+    counts: list[TaskCounts] = map_items(join_task, tasks, f"overlap: join, {wanted.least} nouns")
+    pieces = [np.load(local_path(_task_file(mine, task))) for task in tasks]
+    pairs = np.concatenate([np.empty((0, 3), np.int64), *pieces])
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    if len(pairs):  # a pair that shares several keys was found in several tasks
+        pairs = pairs[np.r_[True, (pairs[1:, :2] != pairs[:-1, :2]).any(axis=1)]]
+    return Joined(
+        pairs,
+        compared=sum(count.compared for count in counts),
+        largest_task=max((count.held for count in counts), default=0),
+        same_caption=sum(count.same_caption for count in counts),
+        lost=lost + sum(count.lost for count in counts),
+        left_out=sum(count.left_out for count in counts),
+    )
+
+
+def write_keys(item: KeysItem, mine: Mining) -> int:
+    """List an item's sets: keys sorted by slot, the sets' positions, and where each slot begins."""
+    last_file = _keys_file(mine, item.join, "slots", item.number)
+    if exists(last_file):
+        return item.number
+    sets = NounSets(mine.folder)
+    offsets = np.asarray(sets.part("offsets", item.number)).astype(np.int64)
+    rows = np.asarray(sets.part("rows", item.number)).astype(np.int64)
+    taken = np.diff(offsets) >= item.join.least
+    taken &= hash_rows(rows[:, None], mine.config.seed) <= np.uint64(item.join.below)
+    places = np.flatnonzero(taken)
+    frequency = sets.noun_rows / max(sets.count, 1)
+    found_keys, found_places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    for start in range(0, len(places), SETS_AT_ONCE):
+        some = places[start : start + SETS_AT_ONCE]
+        own, ranks = sets.ranks(some + sets.starts[item.number])
+        keys, owners = path_keys(own, ranks, frequency, item.join.least, item.join.rows, _light(sets))
+        found_keys.append(keys)
+        found_places.append(some[owners])
+    keys, positions = np.concatenate(found_keys), np.concatenate(found_places) + sets.starts[item.number]
+    order, begins = sort_by_slot(keys)
+    save_array(_keys_file(mine, item.join, "keys", item.number), keys[order])
+    save_array(_keys_file(mine, item.join, "sets", item.number), positions[order])
+    save_array(last_file, begins)
+    return item.number
+
+
+def join_task(item: ListsItem, mine: Mining) -> TaskCounts:
+    """Compare the sets of each list; write the pairs int64 [n, 3] and return what was met."""
+    target, counts_file = _task_file(mine, item), _task_file(mine, item, "counts")
+    if exists(counts_file):
+        return TaskCounts(*np.load(local_path(counts_file)).tolist())
+    sets = NounSets(mine.folder)
+    keys, positions = _read_lists(item, mine, sets)
+    unique, local = np.unique(positions, return_inverse=True)
+    hashes = hash_rows(sets.take("rows", unique).astype(np.int64)[:, None], mine.config.seed + 1)
+    order = np.lexsort((hashes[local], keys))
+    keys, local = keys[order], local[order]
+    captions = sets.take("captions", unique).astype(np.uint64)
+    first = first_of_each_caption(keys, captions[local])
+    same_caption = int(len(first) - first.sum())
+    keys, local = keys[first], local[first]
+    ends, lost = _list_ends(keys)
+    bits = sets.take("bits", unique).astype(np.uint64)
+    offsets, ranks = sets.ranks(unique)
+    sizes = np.diff(offsets)
+    padded = pad_sets(offsets, ranks)
+    found, compared = [np.empty((0, 3), np.int64)], 0
+    for one, other in _pairs(ends):
+        a, b = local[one], local[other]
+        compared += len(a)
+        apart = np.bitwise_count(bits[a] ^ bits[b]).sum(axis=1, dtype=np.int64)
+        # Sets that share c nouns differ in |x| + |y| - 2c, and their signatures in no more bits than that.
+        near = apart <= sizes[a] + sizes[b] - 2 * item.join.least
+        a, b = a[near], b[near]
+        shared = shared_counts(padded, a, b)
+        enough = shared >= item.join.least
+        a, b, shared = a[enough], b[enough], shared[enough]
+        found.append(np.stack([np.minimum(a, b), np.maximum(a, b), shared], axis=1))
+    pairs = np.unique(np.concatenate(found), axis=0)
+    pairs[:, :2] = unique[pairs[:, :2]]
+    kept = best_per_level(pairs, item.join.most_pairs, mine.config.seed)
+    save_array(target, pairs[kept])
+    counts = TaskCounts(len(unique), compared, len(kept), same_caption, lost, len(pairs) - len(kept))
+    save_array(counts_file, np.array(list(vars(counts).values()), np.int64))
+    return counts
+
+
+def _pack(mine: Mining, sets: NounSets, keys: list[KeysItem], wanted: Join) -> tuple[list[ListsItem], int]:
+    """Slots as tasks of bounded size, and how many pairs the cuts of great slots keep from being compared, at most."""
+    sizes = np.zeros(1 << SLOT_BITS, np.int64)
+    for item in keys:
+        sizes += np.diff(np.load(local_path(_keys_file(mine, wanted, "slots", item.number))))
+    ranges = pack_slots(sizes, sets.count)
+    tasks = [ListsItem(number, slots, wanted) for number, slots in enumerate(ranges)]
+    return tasks, sum(slots.lost for slots in ranges if slots.group == 0)
+
+
+def _read_lists(item: ListsItem, mine: Mining, sets: NounSets) -> tuple[Keys, Ints]:
+    keys, positions = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    for number in range(sets.items):
+        slots = np.load(local_path(_keys_file(mine, item.join, "slots", number)), mmap_mode="r")
+        begin, end = int(slots[item.slots.first]), int(slots[item.slots.last])
+        if end == begin:
+            continue
+        some_keys = np.load(local_path(_keys_file(mine, item.join, "keys", number)), mmap_mode="r")[begin:end]
+        some = np.load(local_path(_keys_file(mine, item.join, "sets", number)), mmap_mode="r")[begin:end]
+        if item.slots.groups > 1:
+            own = item.slots.of_group(some, mine.config.seed)
+            some_keys, some = some_keys[own], some[own]
+        keys.append(np.asarray(some_keys))
+        positions.append(np.asarray(some))
+    return np.concatenate(keys), np.concatenate(positions)
+
+
+def _list_ends(keys: Keys) -> tuple[Ints, int]:
+    """For each entry the end of its list, long lists cut; and the pairs that the cuts lose."""
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.empty(0, np.int64)
+    lengths = np.diff(np.r_[starts, len(keys)])
+    place = np.arange(len(keys)) - np.repeat(starts, lengths)
+    ends = np.repeat(starts + lengths, lengths)
+    cut = np.minimum(ends, np.arange(len(keys)) - place % LONGEST_LIST + LONGEST_LIST)
+    compared = int((cut - np.arange(len(keys)) - 1).sum())
+    return cut, int((lengths * (lengths - 1) // 2).sum()) - compared
+
+
+def _pairs(ends: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """Yield (one, other): each entry with all later ones of its list, some million pairs at a time."""
+    counts = ends - np.arange(len(ends)) - 1
+    total = np.cumsum(counts)
+    start = 0
+    while start < len(counts):
+        before = int(total[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(total, before + PAIRS_AT_ONCE, side="right")))
+        some = counts[start:stop]
+        if some.sum():
+            one = np.repeat(np.arange(start, stop), some)
+            first = np.cumsum(some) - some
+            yield one, one + 1 + np.arange(len(one)) - np.repeat(first, some)
+        start = stop
+
+
+def _light(sets: NounSets) -> int:
+    return max(2, min(LIGHT_LIST, sets.count // (2 * LARGEST_SHARE)))
+
+
+def _keys_file(mine: Mining, wanted: Join, name: str, number: int) -> str:
+    return join(mine.folder, f"join_{wanted.name}", f"{name}_{number:04d}.npy")
+
+
+def _task_file(mine: Mining, item: ListsItem, name: str = "pairs") -> str:
+    return join(mine.folder, f"join_{item.join.name}", f"{name}_of_task_{item.number:05d}.npy")

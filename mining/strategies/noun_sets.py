@@ -1,0 +1,227 @@
+"""The nouns of all captions as sorted integer sets on disk: the input of the overlap join, written in items.
+
+Two passes of a map: `extract_item` writes the nouns of a slice of rows and their counts; with the counts of all,
+`encode_item` writes them as ranks, the rarest noun first. A noun of one caption only can be shared by none and has no
+rank. `NounSets` reads them back by position. Knows no pairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from index.files import exists, join, local_path, make_folder, write_atomic
+from mining.strategies.anchors import minable_rows
+from mining.strategies.context import MapItems, Mining
+from mining.text.nouns import noun_extractor
+
+__all__ = ["EXACT_BITS", "NounSets", "RowSlice", "captions_of", "make_noun_sets", "row_slices", "save_array"]
+
+Ints = npt.NDArray[np.int64]
+Ranks = npt.NDArray[np.int32]
+Words = npt.NDArray[np.uint64]
+
+# Rows of an item: seconds of work, some 10 MB of captions.
+ITEM_ROWS = 16_384
+# Items at most: a task of the join reads a slice of each. 400 million rows make items of 800,000.
+MOST_ITEMS = 512
+# No task may hold more than this part of the captions, however few they are.
+LARGEST_SHARE = 8
+# A set's signature: a bit each for the commonest nouns, one word of hashed bits for all others.
+EXACT_BITS, SIGNATURE_WORDS = 192, 4
+
+
+@dataclass(frozen=True)
+class RowSlice:
+    """Positions start .. stop - 1 of the rows that may be mined; `number` names its files."""
+
+    number: int
+    start: int
+    stop: int
+
+
+def row_slices(count: int) -> list[RowSlice]:
+    """Cut `count` rows into items by their number alone: at most an eighth of them each."""
+    size = max(1, min(ITEM_ROWS, count // LARGEST_SHARE), -(-count // MOST_ITEMS))
+    return [RowSlice(number, start, min(start + size, count)) for number, start in enumerate(range(0, count, size))]
+
+
+def make_noun_sets(mine: Mining, map_items: MapItems) -> NounSets:
+    """Run both passes and open the result; what is done already is left as it is."""
+    slices = row_slices(minable_rows(mine, mine.open_store()).count)
+    make_folder(join(mine.folder, "nouns"))
+    map_items(extract_item, slices, "overlap: nouns")
+    _write_vocabulary(mine.folder, slices)
+    counts = map_items(encode_item, slices, "overlap: noun sets")
+    save_array(join(mine.folder, "nouns", "starts.npy"), np.cumsum([0, *counts], dtype=np.int64))
+    return NounSets(mine.folder)
+
+
+def extract_item(item: RowSlice, mine: Mining) -> int:
+    """Write the nouns of a slice: table (row, caption: a hash of the text, nouns), and how many rows have each noun."""
+    target = _file(mine.folder, "nouns", item.number, "parquet")
+    if exists(target):
+        return item.number
+    store = mine.open_store()
+    rows = minable_rows(mine, store).rows(item.start, item.stop)
+    lists = captions_of(store.metadata(rows, ["caption", "captions"]), mine.config.captions)
+    texts = ["\n".join(each) for each in lists]
+    nouns = pa.array(noun_extractor(mine.config.nouns)(texts), pa.list_(pa.string()))
+    hashes = [int.from_bytes(hashlib.blake2b(_same(text), digest_size=8).digest(), "little") for text in texts]
+    counted = pc.value_counts(nouns.flatten())
+    counts = pa.table({"noun": counted.field("values"), "rows": counted.field("counts")})
+    write_atomic(_file(mine.folder, "counts", item.number, "parquet"), _parquet(counts))
+    table = pa.table({"row": pa.array(rows), "caption": pa.array(hashes, pa.uint64()), "nouns": nouns})
+    write_atomic(target, _parquet(table))
+    return item.number
+
+
+def encode_item(item: RowSlice, mine: Mining) -> int:
+    """Write a slice's sets as ranks: rows, captions, offsets, ranks, signatures; returns its count of rows."""
+    rows_file = _file(mine.folder, "rows", item.number, "npy")
+    if exists(rows_file):
+        return len(np.load(local_path(rows_file), mmap_mode="r"))
+    table = pq.read_table(local_path(_file(mine.folder, "nouns", item.number, "parquet")))
+    vocabulary = _vocabulary(mine.folder)["noun"].combine_chunks()
+    nouns = table["nouns"].combine_chunks()
+    found = pc.index_in(nouns.flatten(), value_set=vocabulary)
+    owner = np.repeat(np.arange(len(nouns)), np.diff(nouns.offsets.to_numpy()))
+    known = found.is_valid().to_numpy(zero_copy_only=False)
+    owner, ranks = owner[known], found.drop_null().to_numpy().astype(np.int64)
+    order = np.argsort((owner << 32) | ranks)
+    owner, ranks = owner[order], ranks[order].astype(np.int32)
+    offsets = np.searchsorted(owner, np.arange(len(nouns) + 1)).astype(np.int64)
+    parts = {
+        "captions": table["caption"].to_numpy(),
+        "offsets": offsets,
+        "ranks": ranks,
+        "bits": _signatures(owner, ranks, len(nouns), len(vocabulary)),
+        "rows": table["row"].to_numpy(),  # last: it says that the others are there
+    }
+    for name, array in parts.items():
+        save_array(_file(mine.folder, name, item.number, "npy"), array)
+    return len(nouns)
+
+
+class NounSets:
+    """Read the sets of any rows by position, 0 .. count - 1 in the order of the rows; safe to open on any worker."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.starts: Ints = np.load(local_path(join(folder, "nouns", "starts.npy")))
+        table = _vocabulary(folder)
+        self.nouns: pa.ChunkedArray = table["noun"]
+        self.noun_rows: Ints = table["rows"].to_numpy()
+
+    @property
+    def count(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def items(self) -> int:
+        return len(self.starts) - 1
+
+    def part(self, name: str, item: int) -> npt.NDArray[Any]:
+        """One array of an item, memory-mapped: rows, captions, offsets, ranks or bits."""
+        array: npt.NDArray[Any] = np.load(local_path(_file(self.folder, name, item, "npy")), mmap_mode="r")
+        return array
+
+    def take(self, name: str, positions: Ints) -> npt.NDArray[Any]:
+        """rows int64 [n], captions uint64 [n] or bits uint64 [n, 4] at ascending positions."""
+        return np.concatenate([self.part(name, item)[mine] for item, mine in self._by_item(positions)])
+
+    def ranks(self, positions: Ints) -> tuple[Ints, Ranks]:
+        """(offsets [n + 1], ranks): the sets at ascending positions, one behind the other."""
+        sizes, pieces = [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
+        for item, mine in self._by_item(positions):
+            offsets = self.part("offsets", item)
+            first, size = offsets[mine].astype(np.int64), (offsets[mine + 1] - offsets[mine]).astype(np.int64)
+            sizes.append(size)
+            pieces.append(self.part("ranks", item)[_ranges(first, size)].astype(np.int32))
+        return np.cumsum(np.concatenate(sizes)), np.concatenate(pieces)
+
+    def _by_item(self, positions: Ints) -> list[tuple[int, Ints]]:
+        bounds = np.searchsorted(positions, self.starts)
+        touched = np.flatnonzero(np.diff(bounds))
+        found = [(int(item), positions[bounds[item] : bounds[item + 1]] - self.starts[item]) for item in touched]
+        return found or [(0, np.empty(0, np.int64))]
+
+
+def _ranges(first: Ints, size: Ints) -> Ints:
+    """first[0], first[0] + 1, ... (size[0] of them), first[1], ..."""
+    before = np.cumsum(size) - size
+    ranges: Ints = np.repeat(first - before, size) + np.arange(int(size.sum()))
+    return ranges
+
+
+def _signatures(owner: Ints, ranks: Ranks, count: int, vocabulary: int) -> Words:
+    """uint64 [count, 4]: words 0 to 2 hold a bit each for the 192 commonest nouns, word 3 hashed bits of the others."""
+    place = ranks.astype(np.int64) - (vocabulary - EXACT_BITS)
+    place = np.where(place >= 0, place, EXACT_BITS + ranks.astype(np.int64) % 64)
+    cell = owner * SIGNATURE_WORDS + place // 64
+    bits = np.zeros(count * SIGNATURE_WORDS, np.uint64)
+    order = np.argsort(cell, kind="stable")
+    if len(order):
+        starts = np.flatnonzero(np.r_[True, np.diff(cell[order]) > 0])
+        values = np.left_shift(np.uint64(1), (place % 64).astype(np.uint64))[order]
+        bits[cell[order][starts]] = np.bitwise_or.reduceat(values, starts)
+    return bits.reshape(count, SIGNATURE_WORDS)
+
+
+def _write_vocabulary(folder: str, slices: Sequence[RowSlice]) -> None:
+    """Nouns of two captions and more, rarest first, equal ones by the alphabet: the order of all sets."""
+    target = join(folder, "nouns", "vocabulary.parquet")
+    if exists(target):
+        return
+    total = pa.table({"noun": pa.array([], pa.string()), "rows": pa.array([], pa.int64())})
+    pending: list[pa.Table] = []
+    for item in slices:
+        pending.append(pq.read_table(local_path(_file(folder, "counts", item.number, "parquet"))))
+        if len(pending) == 64 or item is slices[-1]:
+            merged = pa.concat_tables([total, *pending]).group_by("noun").aggregate([("rows", "sum")])
+            total, pending = merged.rename_columns(["noun", "rows"]), []
+    shared = total.filter(pc.greater(total["rows"], 1))
+    write_atomic(target, _parquet(shared.sort_by([("rows", "ascending"), ("noun", "ascending")])))
+
+
+def _vocabulary(folder: str) -> pa.Table:
+    return pq.read_table(local_path(join(folder, "nouns", "vocabulary.parquet")))
+
+
+def captions_of(table: pa.Table, which: str) -> list[list[str]]:
+    """Each row's texts, from its columns caption and captions: the embedded `caption`, or `all` different ones."""
+    captions: list[str | None] = table["caption"].to_pylist()
+    if which == "caption":
+        return [[one] if one else [] for one in captions]
+    pairs = zip(captions, table["captions"].to_pylist(), strict=True)
+    return [list(dict.fromkeys(filter(None, [one, *(many or [])]))) for one, many in pairs]
+
+
+def _same(text: str) -> bytes:
+    return " ".join(text.casefold().split()).encode(errors="surrogatepass")
+
+
+def _file(folder: str, name: str, number: int, ending: str) -> str:
+    return join(folder, "nouns", f"{name}_{number:04d}.{ending}")
+
+
+def _parquet(table: pa.Table) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(table, stream, compression="zstd")
+    return stream.getvalue()
+
+
+def save_array(path: str, array: npt.NDArray[Any]) -> None:
+    """Write a .npy file, whole or not at all."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    write_atomic(path, stream.getvalue())

@@ -1,0 +1,153 @@
+"""`overlap`: captions that share nouns, over levels of overlap (CaD-VI's phase 1) or at least N (CaD-QA: 8).
+
+Levels that many pairs have are drawn from all pairs of a seeded sample of captions (`mining.strategies.noun_blocks`); rarer ones
+from a set-similarity join (`mining.strategies.noun_join`), over all captions where the level is so rare that all its pairs are
+wanted, else over a part of them that holds enough. Level = number of shared nouns; the reason names them, rarest first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mining.strategies.bands import OVERSAMPLED
+from mining.strategies.context import Candidates, MapItems, Mining, candidates_table
+from mining.strategies.noun_blocks import Sampled, sample_pairs
+from mining.strategies.noun_join import Join, Joined, join_nouns
+from mining.strategies.noun_sets import NounSets, make_noun_sets
+from mining.strategies.noun_tables import best_per_level, pad_sets, shared_mask
+
+__all__ = ["LEVELS", "overlap"]
+
+Ints = npt.NDArray[np.int64]
+
+# CaD-VI balances its 278K pairs over levels of overlap and does not say which; CaD-QA asks for 8 nouns and more.
+LEVELS = (1, 2, 3, 4, 5, 6, 7, 8)
+# Pairs looked for, for one that is proposed: thinning by chance needs some to choose from.
+FOUND_A_PAIR = 2
+# A join over more than half of the captions is run over all of them, together with the rarer levels.
+WORTH_A_JOIN = 0.5
+_ALL = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Levels from the sample, and joins: (least, part of the captions, levels taken from it; None: all from least)."""
+
+    sampled: tuple[int, ...]
+    joins: tuple[tuple[int, float, tuple[int, ...] | None], ...]
+
+
+def overlap(mine: Mining, map_items: MapItems) -> Candidates:
+    """Pairs by the nouns that their captions share; see the module."""
+    sets = make_noun_sets(mine, map_items)
+    least = mine.config.min_shared_nouns
+    levels = tuple(sorted(set(mine.config.levels or LEVELS) - {0})) if least is None else ()
+    keep = max(64, FOUND_A_PAIR * OVERSAMPLED * mine.wanted // max(len(levels), 1))
+    sample = sample_pairs(mine, map_items, sets, keep)
+    plan = _plan(sample, sets.count, levels, least, keep)
+    found = [sample.pairs[np.isin(sample.pairs[:, 2], plan.sampled)]]
+    joined: list[Joined] = []
+    for at_least, part, taken in plan.joins:
+        below = _ALL if part >= 1 else int(part * _ALL)
+        wanted = Join(f"{at_least:02d}", at_least, below, max(1, int(sets.count * part)), keep)
+        result = join_nouns(mine, map_items, sets, wanted)
+        joined.append(result)
+        found.append(result.pairs if taken is None else result.pairs[np.isin(result.pairs[:, 2], taken)])
+    return _candidates(mine, sets, np.concatenate(found), sample, plan, joined)
+
+
+def _plan(sample: Sampled, count: int, levels: tuple[int, ...], least: int | None, keep: int) -> _Plan:
+    """Which level comes from where, by how many pairs of the sample have it."""
+    counts = sample.counts
+    whole = sample.whole
+    # How many times more pairs all captions have than the sample.
+    more = (count / max(sample.captions, 1)) ** 2
+    if least is not None:
+        above = int(counts[least:].sum())
+        if whole or above >= keep:
+            return _Plan(tuple(range(least, len(counts))), ())
+        return _Plan((), ((least, _part(above, more, keep), None),))
+    sampled = tuple(level for level in levels if whole or (level < len(counts) and counts[level] >= keep))
+    joins: list[tuple[int, float, tuple[int, ...] | None]] = []
+    everywhere: list[int] = []
+    for level in (level for level in levels if level not in sampled and level < len(counts)):
+        part = _part(int(counts[level]), more, keep)
+        if part >= 1:
+            everywhere.append(level)
+        else:
+            joins.append((level, part, (level,)))
+    if everywhere:
+        joins.append((everywhere[0], 1.0, tuple(everywhere)))
+    return _Plan(sampled, tuple(joins))
+
+
+def _part(seen: int, more: float, keep: int) -> float:
+    """The part of the captions among which about twice `keep` pairs are to be expected; pairs grow with its square."""
+    part = math.sqrt(2 * keep / (seen * more)) if seen else 1.0
+    return part if part < WORTH_A_JOIN else 1.0
+
+
+def _candidates(
+    mine: Mining, sets: NounSets, pairs: Ints, sample: Sampled, plan: _Plan, joined: list[Joined]
+) -> Candidates:
+    positions, places = np.unique(pairs[:, :2], return_inverse=True)
+    places = places.reshape(-1, 2)
+    offsets, ranks = sets.ranks(positions)
+    padded = pad_sets(offsets, ranks)
+    common = shared_mask(padded, places[:, 0], places[:, 1])
+    weights = None
+    if mine.config.rare_nouns:
+        idf = np.log(max(sets.count, 2) / sets.noun_rows)
+        weights = np.where(common, np.r_[idf, 0.0][padded[places[:, 0]]], 0.0).sum(axis=1) + 1e-9
+    levels = len(np.unique(pairs[:, 2]))
+    most = max(1, -(-OVERSAMPLED * mine.wanted // max(levels, 1)))
+    kept = best_per_level(pairs, most, mine.config.seed, weights)
+    places, common = places[kept], common[kept]
+    nouns = sets.nouns.take(pa.array(padded[places[:, 0]][common])).combine_chunks()
+    lengths = common.sum(axis=1)
+    ends = np.r_[0, np.cumsum(lengths)].astype(np.int32)
+    names = nouns.to_pylist()
+    reasons = [
+        f"share {size} noun{'s' if size != 1 else ''}: {', '.join(names[start : start + size])}"
+        for start, size in zip(ends.tolist(), lengths.tolist(), strict=False)
+    ]
+    rows = sets.take("rows", positions).astype(np.int64) if len(positions) else np.empty(0, np.int64)
+    table = candidates_table(
+        np.sort(rows[places], axis=1),
+        level=lengths,
+        reasons=[pa.array(reasons, pa.string())],
+        shared_nouns=pa.ListArray.from_arrays(pa.array(ends), nouns.cast(pa.string())),
+    )
+    dropped = {
+        "more than needed": len(pairs) - len(kept) + sum(each.left_out for each in joined),
+        "the same caption again": sum(each.same_caption for each in joined),
+        "not compared, of one key's long list": sum(each.lost for each in joined),
+    }
+    compared = int(sample.counts.sum()) + sum(each.compared for each in joined)
+    held = max([sample.largest_task, *(each.largest_task for each in joined)])
+    measured = {"captions": float(sets.count), "nouns": float(len(sets.nouns)), "largest_task_captions": float(held)}
+    notes = (
+        _how(sample, plan),
+        f"no task held more than {held:,} of {sets.count:,} captions (an eighth is the limit)",
+    )
+    return Candidates(table, compared, dropped, notes, measured)
+
+
+def _how(sample: Sampled, plan: _Plan) -> str:
+    parts = []
+    if plan.sampled:
+        parts.append(f"levels {_span(plan.sampled)} from all pairs of {sample.captions:,} captions")
+    for least, part, taken in plan.joins:
+        which = f"levels from {least}" if taken is None else f"levels {_span(taken)}"
+        parts.append(f"{which} from the join over {'all captions' if part >= 1 else f'{part:.1%} of the captions'}")
+    return "; ".join(parts) or "no level to look for"
+
+
+def _span(levels: tuple[int, ...]) -> str:
+    consecutive = levels == tuple(range(levels[0], levels[-1] + 1))
+    return f"{levels[0]}-{levels[-1]}" if consecutive and len(levels) > 1 else ", ".join(map(str, levels))

@@ -1,0 +1,67 @@
+"""How alike the members of proposed sets are: the mean and the largest cosine over a set's pairs, and equal bytes.
+
+Vectors are gathered block by block, so memory does not grow with the number of sets. Knows no strategy.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from index.store.embedding_store import EmbeddingStore, Modality
+
+__all__ = ["same_bytes", "set_similarity"]
+
+RowIds = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+# Members whose vectors are held at once: 128 MB of fp32 at 512 dimensions.
+_MEMBERS = 65_536
+# Below this cosine two images with the same bytes cannot be: fp16 rounding of one vector costs less than 0.001.
+_SURELY_OTHER = 0.999
+
+
+def set_similarity(store: EmbeddingStore, modality: Modality, members: RowIds) -> tuple[Floats, Floats]:
+    """Mean and largest cosine over each set's pairs, float32 [n] each; NaN where a member has no vector.
+
+    members: int64 [n, m], -1 past a set's size.
+    """
+    mean, largest = np.full(len(members), np.nan, np.float32), np.full(len(members), np.nan, np.float32)
+    step = max(1, _MEMBERS // members.shape[1])
+    for start in range(0, len(members), step):
+        some = members[start : start + step]
+        there = some >= 0
+        rows, back = np.unique(np.maximum(some, 0), return_inverse=True)
+        vectors = store.gather(modality, rows).astype(np.float32)
+        usable = np.isfinite(vectors).all(axis=1) & (np.einsum("ij,ij->i", vectors, vectors) > 0)
+        place = np.asarray(back).reshape(some.shape)
+        total, pairs = np.zeros(len(some), np.float64), np.zeros(len(some), np.int64)
+        most = np.full(len(some), -np.inf, np.float32)
+        for left, right in combinations(range(some.shape[1]), 2):
+            both = there[:, left] & there[:, right]
+            cosine = np.einsum("ij,ij->i", vectors[place[both, left]], vectors[place[both, right]])
+            total[both] += cosine
+            pairs[both] += 1
+            most[both] = np.maximum(most[both], cosine)
+        good = (usable[place] | ~there).all(axis=1) & (pairs > 0)
+        mean[start : start + step][good] = (total[good] / pairs[good]).astype(np.float32)
+        largest[start : start + step][good] = most[good]
+    return mean, largest
+
+
+def same_bytes(store: EmbeddingStore, members: RowIds, largest: Floats) -> npt.NDArray[np.bool_]:
+    """bool [n]: which sets have two members with the same SHA-256. Only those as alike as that takes are looked at."""
+    same = np.zeros(len(members), np.bool_)
+    places = np.flatnonzero(largest >= _SURELY_OTHER)
+    if not len(places):
+        return same
+    rows, back = np.unique(np.maximum(members[places], 0), return_inverse=True)
+    digests = store.metadata(rows, ["sha256"])["sha256"].to_pylist()
+    for place, own, known in zip(
+        places, np.asarray(back).reshape(-1, members.shape[1]), members[places] >= 0, strict=True
+    ):
+        found = [digests[row] for row in own[known] if digests[row]]
+        same[place] = len(found) > len(set(found))
+    return same

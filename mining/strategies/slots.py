@@ -1,0 +1,84 @@
+"""Keys cut into slots, and slots packed into tasks of bounded size: the shuffle of a join whose items are files.
+
+Each item writes its entries sorted by slot, the upper bits of their 64-bit keys; a task reads a range of slots of every
+item's file. Ranges depend on the counts alone, never on workers. Knows no captions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mining.strategies.bands import hash_rows
+from mining.strategies.noun_sets import LARGEST_SHARE
+
+__all__ = ["SLOT_BITS", "SlotRange", "pack_slots", "sort_by_slot"]
+
+Ints = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+
+# 65,536 slots: so many that one holds few keys, since what a task holds is cut to size by whole slots.
+SLOT_BITS = 16
+# Entries of one task: with the nouns of 262,144 captions they take 60 MB.
+TASK_ENTRIES = 1 << 18
+# Tasks at most, as each reads a slice of every item's file.
+MOST_TASKS = 4_096
+
+
+@dataclass(frozen=True)
+class SlotRange:
+    """The slots first .. last - 1, of which the entries of `group` of `groups` (by seeded hash) are taken.
+
+    lost: how many pairs of the range lie in two groups, at most.
+    """
+
+    first: int
+    last: int
+    group: int = 0
+    groups: int = 1
+    lost: int = 0
+
+    def of_group(self, entries: Ints, seed: int) -> npt.NDArray[np.bool_]:
+        """Which of the entries (rows or positions [n]) are in this group."""
+        mask: npt.NDArray[np.bool_] = hash_rows(np.asarray(entries)[:, None], seed + 2) % np.uint64(
+            self.groups
+        ) == np.uint64(self.group)
+        return mask
+
+
+def sort_by_slot(keys: Keys) -> tuple[Ints, npt.NDArray[np.int32]]:
+    """(order, begins): keys[order] are sorted by slot, slot s at begins[s] .. begins[s + 1] - 1."""
+    slot = (keys >> np.uint64(64 - SLOT_BITS)).astype(np.int64)
+    order = np.argsort(slot, kind="stable").astype(np.int64)
+    return order, np.searchsorted(slot[order], np.arange((1 << SLOT_BITS) + 1)).astype(np.int32)
+
+
+def pack_slots(sizes: Ints, captions: int | None = None) -> list[SlotRange]:
+    """Ranges of slots with `sizes` entries, each of bounded size; a slot beyond it is cut in groups by seeded hash.
+
+    captions: of how many in all; where given, no range has entries of more than about a tenth of them, so that groups
+    drawn by hash stay under an eighth.
+    """
+    most = max(TASK_ENTRIES, int(sizes.sum()) // MOST_TASKS)
+    if captions is not None:
+        most = max(1, min(most, captions // (LARGEST_SHARE + 2)))
+    ranges: list[SlotRange] = []
+    first, held = 0, 0
+    for slot in range(len(sizes) + 1):
+        size = int(sizes[slot]) if slot < len(sizes) else most + 1
+        if held + size > most:
+            if held:
+                ranges.append(SlotRange(first, slot))
+            first, held = slot, 0
+        if slot == len(sizes):
+            break
+        if size > most:
+            groups = -(-size // most)
+            lost = size * size // 2 * (groups - 1) // groups
+            ranges += [SlotRange(slot, slot + 1, group, groups, lost) for group in range(groups)]
+            first = slot + 1
+        else:
+            held += size
+    return ranges

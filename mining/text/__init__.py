@@ -1,0 +1,1 @@
+"""What captions say: their nouns, and their facts along named axes."""

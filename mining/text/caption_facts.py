@@ -1,0 +1,248 @@
+"""What a caption states, as slots with a value each: ("color", "dog") is "brown", ("action", "dog") is "run".
+
+    facts_of("A tan dog runs on the beach")
+    # {("object", "dog"): "dog", ("count", "dog"): "1|a", ("color", "dog"): "brown|tan", ("action", "dog"): "run|run",
+    #  ("place", ""): "beach|beach", ...}
+
+Everything with a meaning lands in some slot, known or not, so that "the rest agrees" can be taken at its word: two
+captions agree when their slots and values do. A value is its group, by which it is compared, and the words said, behind
+a bar where it has one. Knows grammar by `mining.text.tagging` and words by `mining.text.axis_words`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mining.text.axis_words import ACTIONS, ADJECTIVE_AXES, IGNORED, NUMBERS, PHRASES, PLACES, POSITIONS, SAME_PLACES
+from mining.text.lexicon import Word
+from mining.text.lexicon_compounds import COMPOUNDS
+from mining.text.lexicon_words import PLURALS
+from mining.text.nouns import COMPOUND_FIRST
+from mining.text.tagging import Tagged, tag_caption
+
+__all__ = ["Facts", "facts_of"]
+
+# (axis, owner): value. Axes that may be named: `axis_words.AXES`; object, attribute, relation and other must agree.
+Facts = dict[tuple[str, str], str]
+
+_LONGEST_PHRASE = max(map(len, PHRASES))
+_OTHERS = frozenset(["other", "others", "each", "everyone", "someone", "something", "himself", "herself"])
+_PLACE_PREPOSITIONS = frozenset(["in", "on", "at"])
+
+
+@dataclass
+class _Reader:
+    """The state of reading one caption from left to right."""
+
+    facts: Facts = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+    count: str = ""
+    definite: bool = False  # behind "the"
+    adjectives: list[str] = field(default_factory=list)
+    modifiers: list[str] = field(default_factory=list)
+    preposition: str = ""
+    subject: str = ""  # the first noun of the clause
+    last: str = ""  # the noun before
+    verb: bool = False  # whether a verb stands between the subject and here
+    verbs: dict[str, int] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+
+    def add(self, axis: str, owner: str, value: str) -> None:
+        """A slot stated twice with two values keeps both, so that it agrees with its like only."""
+        before = self.facts.get((axis, owner))
+        if before is None:
+            self.facts[axis, owner] = value
+        elif before != value:
+            parts = zip(before.split("|"), value.split("|"), strict=False)
+            self.facts[axis, owner] = "|".join(" and ".join(sorted(set(both))) for both in parts)
+
+    def name(self, noun: str) -> str:
+        """A second man in the caption is another one."""
+        self.names[noun] = self.names.get(noun, 0) + 1
+        return noun if self.names[noun] == 1 else f"{noun} {self.names[noun]}"
+
+    def noun(self, word: Word, head: str) -> None:
+        many = word.text in PLURALS or (word.plural and word.lemma != word.text)
+        count = self.count or ("many|more than one" if many else "1|one")
+        if count.startswith("many") and not many:
+            count = "1|one"  # "some water"
+        place = PLACES.get(head)
+        if place and self.preposition in _PLACE_PREPOSITIONS and ("place", "") not in self.facts:
+            # Where the scene is: one slot, with all that is said of the place.
+            said = " ".join(sorted({*self.adjectives, *self.modifiers}))
+            self.add("place", "", f"{place}|{head}")
+            self.facts["place said", ""] = f"{count.partition('|')[0]} {said} {SAME_PLACES.get(head, head)}"
+            self._begin()
+            return
+        again = self.definite and head in self.names
+        owner = head if again else self.name(head)
+        if not again:  # "the tree", named before, is that tree
+            self.add("object", owner, head)
+            self.add("count", owner, count)
+        for adjective in self.adjectives:
+            self._attribute(owner, adjective)
+        for modifier in self.modifiers:
+            self._attribute(owner, modifier)
+        if self.preposition and self.last:
+            one = self.subject if self.verb and self.subject else self.last
+            group = POSITIONS.get(self.preposition)
+            said = f"{group}|{self.preposition.replace('-', ' ')}" if group else self.preposition
+            self.add("position" if group else "relation", f"{one} - {owner}", said)
+        elif self.verb and self.subject:
+            self.add("relation", f"{self.subject} - {owner}", "object")
+        if not self.subject or (not self.preposition and not self.verb and not self.last):
+            self.subject = owner
+        self.last = owner
+        self._begin()
+
+    def _attribute(self, owner: str, word: str) -> None:
+        known = ADJECTIVE_AXES.get(word)
+        if known is None:
+            self.add("attribute", owner, word)
+        elif known[0] == known[1]:
+            self.add(known[0], owner, f"{known[2]}|{word}")
+        else:
+            self.add(known[0], f"{owner} ({known[1]})", f"{known[2]}|{word}")
+
+    def color_alone(self, color: str) -> None:
+        """ "a girl in red": the colour of what she wears."""
+        if self.last:
+            self.add("color", f"{self.last}'s clothes", f"{ADJECTIVE_AXES[color][2]}|{color}")
+        self._begin()
+
+    def act(self, word: Word) -> None:
+        owner = self.subject or self.last
+        verb = word.verb or word.lemma
+        self.verb = True
+        if not owner:
+            self.others.append(verb)
+            return
+        self.leave()
+        number = self.verbs[owner] = self.verbs.get(owner, 0) + 1
+        self.add("action", owner if number == 1 else f"{owner} ({number})", f"{ACTIONS.get(verb, f'?{verb}')}|{verb}")
+
+    def _begin(self) -> None:
+        self.count, self.adjectives, self.modifiers, self.preposition = "", [], [], ""
+        self.definite = False
+
+    def ignore(self) -> None:
+        """A phrase about the picture itself."""
+        self._begin()
+
+    def leave(self) -> None:
+        """A phrase ends without its noun ("jumps around", "a wet one"): what it said must agree like all else."""
+        self.others += [*self.adjectives, *([self.preposition] if self.preposition else [])]
+        self._begin()
+
+    def clause(self) -> None:
+        self.leave()
+        self.subject, self.last, self.verb = "", "", False
+
+
+def facts_of(caption: str | None) -> Facts:
+    """The facts that a caption states; {} where it names no object. Slots as `Facts` says."""
+    tagged = tag_caption(caption)
+    reader = _Reader()
+    at = 0
+    while at < len(tagged):
+        step = _phrase(reader, tagged, at)
+        if not step:
+            step = _word(reader, tagged, at)
+        at += step
+    reader.leave()
+    if reader.others:
+        reader.facts["other", ""] = " ".join(sorted(reader.others))
+    return reader.facts if any(axis == "object" for axis, _ in reader.facts) else {}
+
+
+def _phrase(reader: _Reader, tagged: Tagged, at: int) -> int:
+    """Words taken by a phrase that begins here, 0 if none does."""
+    for length in range(min(_LONGEST_PHRASE, len(tagged) - at), 0, -1):
+        found = PHRASES.get(tuple(word.text for _, word in tagged[at : at + length]))
+        if found is None:
+            continue
+        axis, value = found
+        if axis == "position":
+            reader.preposition = value
+        elif axis == "worn":
+            reader.preposition = "wearing"
+        elif axis == "zone":
+            owner = reader.subject if reader.verb else reader.last
+            reader.add("position", owner or "scene", f"{value}|{value}")
+        elif axis:
+            reader.add(axis, "", f"{value}|{value}")
+        return length
+    return 0
+
+
+def _word(reader: _Reader, tagged: Tagged, at: int) -> int:
+    tag, word = tagged[at]
+    following = tagged[at + 1][0] if at + 1 < len(tagged) else "."
+    if tag == "N" or word.text in COMPOUND_FIRST:
+        taken = _noun(reader, tagged, at)
+        if taken:
+            return taken
+    if tag in "SD":
+        if word.text in NUMBERS or word.text.isdigit():
+            reader.count = f"{NUMBERS.get(word.text, word.text)}|{word.text}"
+        if word.text == "another":
+            reader.others.append("another")
+        reader.definite = word.text == "the"
+    elif tag == "J" or (tag == "K" and following == "N"):
+        color = ADJECTIVE_AXES.get(word.text, ("",))[0] == "color"
+        if color and following not in "NJCOD" and reader.preposition in ("in", "wearing"):
+            reader.color_alone(word.text)
+            return 1
+        reader.adjectives.append(word.text)
+    elif tag in "PT":
+        reader.leave()
+        reader.preposition = word.text
+    elif tag == "V" or tag == "G":
+        reader.act(word)
+    elif tag == "C":
+        _conjunction(reader, word, tagged, at)
+    elif tag == ".":
+        reader.clause()
+    elif (tag in "ORF" or word.text in _OTHERS) and word.text not in IGNORED:
+        reader.others.append(word.text)
+    return 1
+
+
+def _conjunction(reader: _Reader, word: Word, tagged: Tagged, at: int) -> None:
+    """ "a red and white ball" goes on; "a man and a dog" and "while a dog" begin anew, with their own subject."""
+    if reader.adjectives:
+        return
+    follows = tagged[at + 1][0] if at + 1 < len(tagged) else "."
+    if follows in "VG":
+        return  # the same subject does another thing
+    reader.clause()
+
+
+def _noun(reader: _Reader, tagged: Tagged, at: int) -> int:
+    """Read a run of nouns as one thing; the number of words taken."""
+    end = at
+    while end < len(tagged) and tagged[end][0] == "N":
+        end += 1
+    run = [word for _, word in tagged[at:end]]
+    if len(tagged) > at + 1 and (tagged[at][1].text, tagged[at + 1][1].lemma) in COMPOUNDS and len(run) < 2:
+        run, end = [tagged[at][1], tagged[at + 1][1]], at + 2
+    if not run:
+        return 0
+    head = run[-1]
+    if head.text in IGNORED or head.lemma in IGNORED:
+        reader.ignore()
+        return end - at
+    if head.stop:
+        if head.lemma in ("group", "number", "lot", "bunch", "couple", "pair"):
+            reader.count = f"2|a {head.lemma} of" if head.lemma in ("couple", "pair") else f"many|a {head.lemma} of"
+            if end < len(tagged) and tagged[end][1].text == "of":
+                return end - at + 1
+        reader.others.append(head.lemma)
+        reader.leave()
+        return end - at
+    before = [word.text for word in run[:-1]]
+    materials = [word for word in before if word in ADJECTIVE_AXES]
+    reader.modifiers = materials
+    name = " ".join([word for word in before if word not in materials] + [head.lemma])
+    reader.noun(head, name)
+    return end - at

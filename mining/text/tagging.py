@@ -1,0 +1,216 @@
+"""Which words of a caption are nouns, adjectives, verbs: a small grammar of captions over the bundled lexicon.
+
+Captions are noun phrases tied by verbs and prepositions ("a man in a red shirt is playing guitar"), so most words that
+could be both noun and verb are told apart by what stands before them: behind "a" or an adjective comes a noun, behind
+a noun that can act, in the right form, a verb. Reads one sentence after the other; knows no counting and no store.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from mining.text.lexicon import Word, look_up
+from mining.text.lexicon_words import MODALS, NUMBERS
+
+__all__ = ["CAPTION_CHARACTERS", "Tagged", "tag_caption"]
+
+# Longer captions are cut here: 10,000 words of alt text are no description, and a task's memory is bounded by it.
+# Localized Narratives' longest has some 250 words.
+CAPTION_CHARACTERS = 4_000
+
+# (tag, word): tags are N noun, J adjective, V verb, else the word's kind; "." ends a phrase.
+Tagged = list[tuple[str, Word]]
+
+_MARKUP = re.compile(
+    r"<[^<>]{0,300}>|&[a-z]{2,8};|&#\d+;|(?:https?://|www\.)\S+|"
+    r"(?<!\S)(?:[^\s@]+@\S+\.\S+|[^\s.]+\.(?:jpe?g|png|gif|webp)\b)"
+)
+_TOKEN = re.compile(r"[^\W\d_]+(?:['’&/-][^\W\d_]+)*|\d+|[.,;:!?()\"|]+|\n")
+_OPEN = frozenset("SDJ")
+_NOUNISH = frozenset("NAKQI")
+_TABLE: dict[str, Word] = {}
+# Every word that captions use fits; alt text in all languages would not, and starts the table anew.
+_TABLE_WORDS = 500_000
+_STOP = Word(".", ".", ".")
+_POSSESSIVE = Word("'s", "D", "'s")
+_CAN = Word("can", "N", "can")
+
+
+def words_of(caption: str) -> list[Word]:
+    """The words of a caption, looked up; markup, addresses and hashes are gone, and punctuation is one mark."""
+    text = caption[:CAPTION_CHARACTERS]
+    if "<" in text or "&" in text or "." in text or "@" in text:
+        text = _MARKUP.sub(" ", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).replace("’", "'")
+    found: list[Word] = []
+    for token in _TOKEN.findall(text.lower()):
+        word = _TABLE.get(token)
+        if word is None:
+            word = _new_word(token)
+        found.append(word)
+        if word.kind == "'":
+            found[-1:] = [_new_word(token[:-2]), _POSSESSIVE]
+    return found
+
+
+def _new_word(token: str) -> Word:
+    if len(_TABLE) >= _TABLE_WORDS:
+        _TABLE.clear()
+    if token[0] in '.,;:!?()"|\n':
+        word = _STOP
+    elif token.endswith("'s") and look_up(token).kind == "O" and len(token) > 3:
+        word = Word(token, "'", token)
+    elif token.isdigit():
+        word = Word(token, "D", token)
+    else:
+        word = look_up(token)
+    _TABLE[token] = word
+    return word
+
+
+def tag_caption(caption: str | None) -> Tagged:
+    """Tag a caption's words; nothing where it is empty or its function words are another language's."""
+    if not caption:
+        return []
+    words = words_of(caption)
+    foreign = sum(word.kind == "F" for word in words)
+    if foreign and foreign >= sum(word.kind in "SDPTCXU" for word in words):
+        return []
+    return _tag(words)
+
+
+def _tag(words: Sequence[Word]) -> Tagged:
+    tagged: Tagged = []
+    before = "."  # the tag before
+    opened = ""  # how the noun phrase began: S (singular), D, J, P (behind a preposition) or "" outside one
+    noun: Word | None = None  # the phrase's last noun so far
+    actor: Word | None = None  # the last noun that can act, and has no verb yet
+    subject: Word | None = None  # the last noun that acted
+    joined = False  # "a man and a woman"
+    count = len(words)
+    for at, word in enumerate(words):
+        kind = word.kind
+        following = words[at + 1].kind if at + 1 < count else "."
+        if kind in "AQBKXI":
+            last = words[at - 1] if at else _STOP
+            kind = _resolve(word, last, before, opened, noun, actor or subject, joined, following)
+            if kind == "c":
+                kind, word = "N", _CAN
+        elif kind == "D" and word.text == "that" and before == "N":
+            kind = "W"
+        elif kind == "V" and opened in ("S", "D", "J") and noun is None and following in "NAQKIJ":
+            kind = "J"  # "a parked car"
+        elif kind == "O":
+            if before in _OPEN and following not in _NOUNISH and following not in "OJ" and len(word.text) > 2:
+                kind = "N"  # "a wug"
+        elif kind == "G":
+            kind = "J" if opened in ("S", "D") and noun is None and following in "NAQKIJ" else "V"
+        if kind == "N":
+            if noun is not None and before == "N" and noun.animate and not word.animate:
+                actor = None  # "a dog toy", "a hockey player uniform"
+            noun = word
+            if word.animate:
+                joined = joined or (actor is not None and words[at - 1].kind == "C")
+                actor = subject = word
+            opened = opened or "N"
+        elif kind in "SD":
+            opened, noun = kind, None
+            if word is _POSSESSIVE:
+                actor = None
+        elif kind == "J":
+            if noun is not None:
+                opened, noun = "J", None
+            opened = opened or "J"
+        elif kind == "P" or kind == "T":
+            opened, noun = "P", None
+        elif kind == "C":
+            joined = joined or actor is not None
+            opened, noun = "", None
+        elif kind != "R" and kind != "O":
+            if kind == "V":
+                actor = None if not word.text.endswith("ing") else actor
+            elif kind == ".":
+                joined = False
+                if word.text == "." and following != ".":
+                    actor = actor if before == "N" else None
+            opened, noun = "", None
+        tagged.append((kind, word))
+        before = kind
+    return tagged
+
+
+def _resolve(
+    word: Word,
+    last: Word,
+    before: str,
+    opened: str,
+    noun: Word | None,
+    actor: Word | None,
+    joined: bool,
+    following: str,
+) -> str:
+    """The tag of a word with two readings: N, V or J ("c": the can that one drinks from)."""
+    kind = word.kind
+    if kind == "X":
+        return "c" if word.text == "can" and opened in ("S", "D") and before in _OPEN else "X"
+    if kind == "K":
+        return "J" if following in _NOUNISH or following == "J" or before == "X" or before == "R" else "N"
+    if kind == "I":
+        if opened and noun is None and before != "R":
+            return "N"  # "the crossing", "a large gathering"
+        return "V" if before == "X" or following in "SDU" or (noun is not None and noun.animate) else "N"
+    if before in "WU":
+        return "V"
+    if before == "T":
+        return "V" if kind == "B" or following in "SDUPT." else "N"
+    if before == "X":
+        return "V" if kind == "B" or (last.text in MODALS and not word.plural) else "N"
+    s_form = word.plural and word.text.endswith("s")
+    if before == "O" and kind == "B" and s_form:
+        return "V"
+    if opened and noun is None:
+        if before == "S" and s_form and kind != "A":
+            return "V"  # "another looks on"
+        if before == "D" and kind == "B" and not s_form and last.text in NUMBERS:
+            return "V"  # "two play"
+        if kind == "B" and opened == "P":
+            return "N" if following in ".PC" and before == "P" else "V"
+        if before == "R" and kind == "B":
+            return "V"
+        return "N"
+    if noun is not None and before == "N":
+        return _behind_noun(word, opened, noun, actor, joined, following)
+    if before == "V" and s_form and (last.plural or last.text == last.verb):
+        return "N"  # "wears watches": no verb in -s follows another one
+    if kind == "B":
+        return "V"
+    if before == "R" and actor is not None:
+        return "V" if kind == "Q" or following in "SDPT" else "N"
+    if before == "C":
+        fits = actor is not None and s_form != (actor.plural or joined)
+        return "V" if kind == "Q" and following in "SDUPT" and fits else "N"
+    return "N"
+
+
+def _behind_noun(word: Word, opened: str, noun: Word, actor: Word | None, joined: bool, following: str) -> str:
+    """A word with a verb reading right behind a noun: its verb, or the head of a compound."""
+    kind = word.kind
+    s_form = word.plural and word.text.endswith("s")
+    fits = s_form != (noun.plural or joined)  # "a dog runs", "two dogs run"
+    if noun.animate:
+        if kind == "B":
+            return "V" if fits or s_form or following in "SDPT" else "N"
+        if s_form:
+            return "V" if fits and (opened == "S" or kind == "Q" or following in "SDPTR.") else "N"
+        return "V" if fits and (kind == "Q" or following in "SDPTR") else "N"
+    if s_form:
+        if opened == "S":
+            return "V"  # "a glass doors" is no phrase, "a helmet rides" neither: then the man in it does
+        return "V" if kind == "B" or (kind == "Q" and actor is not None and following in "SDPTR") else "N"
+    if kind == "B":
+        plural = actor is not None and (actor.plural or joined)
+        return "V" if noun.plural or (plural and following not in ".C") else "N"
+    return "V" if kind == "Q" and noun.plural and following in "SDPT" else "N"

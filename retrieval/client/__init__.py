@@ -1,0 +1,1 @@
+"""Clients of the retrieval service, synchronous and asynchronous."""

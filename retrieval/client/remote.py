@@ -1,0 +1,154 @@
+"""Retrieval by a service: concepts in, the same selection out as `retrieval.retrieve` writes from the store itself.
+
+    retrieve_remote("http://host:8000", load_concepts("birds.txt"), mode="both", k=50, out="selection")
+
+The service searches and applies the rules; the answers are written here. It sends no reserve, so that section is empty.
+Nothing is kept of an answer that broke off: run it again, from the start. Knows the client, no HTTP.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from index.errors import BadInput, ClipmineError
+from index.outputs import claim_folder
+from retrieval.client.answers import ConceptAnswer, ConceptsSummary
+from retrieval.client.client import Client, Method
+from retrieval.client.requests import rules_item
+from retrieval.concepts import ConceptList
+from retrieval.query_blocks import Mode, RetrieveConfig
+from retrieval.retrieve import as_concepts
+from retrieval.rules import Rules
+from retrieval.selection import SELECTION_SCHEMA, Selection
+from retrieval.service.schemas import IndexesResponse
+from retrieval.templates import Templates, load_templates
+from retrieval.write_selection import PART_ROWS, write_selection
+
+__all__ = ["retrieve_remote"]
+
+_LOOKED_UP = ("key", "shard", "caption", "url")
+
+
+def retrieve_remote(
+    service: Client | str,
+    concepts: ConceptList | str | os.PathLike[str] | Iterable[str],
+    *,
+    out: str | os.PathLike[str],
+    mode: Mode = "both",
+    k: int = 50,
+    templates: Templates | str | os.PathLike[str] | Iterable[str] = "simple",
+    rules: Rules | None = None,
+    reserve: float = 0.5,
+    method: Method | None = None,
+    token: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Selection:
+    """Have a service retrieve for a concept list and write the selection to the folder `out`.
+
+    service: its URL, with `token` where it wants one, or an open client. The rest as for `retrieval.retrieve.retrieve`;
+    rules may not name a store to exclude. A complete selection of the same request is opened and returned.
+
+    Raises:
+        BadInput: what the service refuses, OutputExists.
+        ClipmineError: the service cannot be reached, its answer broke off, or some of its shards did not answer: a
+            selection without their rows would look like a whole one.
+    """
+    if isinstance(service, str):
+        with Client(service, token) as client:
+            return retrieve_remote(
+                client, concepts, out=out, mode=mode, k=k, templates=templates, rules=rules, reserve=reserve,
+                method=method, on_progress=on_progress,
+            )  # fmt: skip
+    config = RetrieveConfig(
+        store=service.url,
+        out=os.fspath(out),
+        concepts=as_concepts(concepts),
+        templates=load_templates(templates),
+        mode=mode,
+        k=k,
+        reserve=reserve,
+        rules=rules or Rules(),
+        method=method,
+    )
+    asked = {**config.to_json(), "rules": rules_item(config.rules)}
+    served = service.indexes()
+    store = _describe(service.url, served)
+    if claim_folder(config.out, "retrieve.json", {**asked, "store": store}):
+        return Selection.open(config.out)
+    with service.concepts(
+        config.concepts, config.templates, mode, k, config.rules, columns=_LOOKED_UP, reserve=reserve, method=method,
+        on_progress=on_progress,
+    ) as stream:  # fmt: skip
+        answers = {}
+        for answer in stream:
+            answers[answer.name] = (answer.hits, _table(answer))
+    summary = stream.summary
+    if summary.partial:
+        raise ClipmineError(
+            f"{service.url}: {', '.join(summary.missing)} did not answer, so rows may be missing; nothing was written, "
+            "run the same again later"
+        )
+    absent = [name for name in config.concepts.names if name not in answers]
+    if absent:
+        raise ClipmineError(f"{service.url}: sent nothing for {absent[0]!r} ({len(absent)} such); ask again")
+    return write_selection(
+        config,
+        store=store,
+        hits=[answers[name][0] for name in config.concepts.names],
+        rows=_parts([answers[name][1] for name in config.concepts.names]),
+        reserve=[],
+        losses=_losses(summary),
+        search=_search(summary),
+    )
+
+
+def _describe(url: str, served: IndexesResponse) -> dict[str, Any]:
+    """What the manifest says of a store that only its service can open; see `retrieval.selection.describe_store`."""
+    return {
+        "path": None,
+        "relative": None,
+        "url": url,
+        "rows": served.rows,
+        "parts": served.parts,
+        "identity": served.identity,
+        "model": served.model,
+    }
+
+
+def _table(answer: ConceptAnswer) -> pa.Table:
+    rows = answer.rows
+    columns: dict[str, Any] = {
+        **{name: [getattr(row, name) for row in rows] for name in ("row_id", "prompt", "mode", "score", "rank")},
+        **{name: [row.columns.get(name) for row in rows] for name in _LOOKED_UP},
+        "concept": [answer.name] * len(rows),
+        "both_ways": [row.both_ways for row in rows],
+    }
+    try:
+        return pa.table({field.name: pa.array(columns[field.name], field.type) for field in SELECTION_SCHEMA})
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise BadInput(f"concept {answer.name!r}: its rows hold values of another type: {error}") from error
+
+
+def _parts(tables: list[pa.Table]) -> Iterator[pa.Table]:
+    whole = pa.concat_tables([SELECTION_SCHEMA.empty_table(), *tables])
+    for start in range(0, whole.num_rows, PART_ROWS):
+        yield whole.slice(start, PART_ROWS)
+
+
+def _losses(summary: ConceptsSummary) -> list[dict[str, Any]]:
+    return [
+        {"rule": rule, "rows": rows, "overflow": 0, "by_concept": dict(summary.by_concept[rule])}
+        for rule, rows in summary.losses.items()
+    ]
+
+
+def _search(summary: ConceptsSummary) -> dict[str, Any]:
+    plans = []
+    for mode, plan in summary.plans.items():
+        chosen, _, why = plan.partition(": ")
+        plans.append({"mode": mode, "method": chosen, "why": why or "the service's choice"})
+    return {"prompts": summary.prompts, "prompts_cut": summary.prompts_cut, "plans": plans}

@@ -1,0 +1,1 @@
+"""What a selection becomes: webdataset tars, URL lists, downloaded images."""

@@ -1,0 +1,158 @@
+"""Export a selection: webdataset tars that any trainer reads, or a URL list that img2dataset downloads.
+
+    export_selection("selection", "out")                     # tars, see retrieval.export.tars
+    export_selection("selection", "out", format="urls")      # out/urls.parquet (or "csv": out/urls.csv)
+
+A row that serves several concepts is exported once, with the list of them. What could not be exported is counted by
+reason and named. Knows no search.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from index.errors import BadInput, ImagesNotLocal
+from index.files import atomic_file, join, open_file, read_bytes, write_atomic
+from index.outputs import claim_folder
+from retrieval.distinct import distinct_rows
+from retrieval.export.tars import ExportConfig, export_item, list_export_items, shard_name
+from retrieval.selection import Section, Selection
+
+__all__ = ["ExportSummary", "export_selection", "finish_export", "prepare_export", "url_table"]
+
+Format = Literal["webdataset", "urls", "csv"]
+# Named in the summary; all are in the shards' parquet files.
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """asked = exported + sum(left_out.values()); `named` are the first rows left out, with their reasons."""
+
+    out: str
+    asked: int
+    exported: int
+    left_out: dict[str, int]
+    named: list[str]
+
+
+def export_selection(
+    selection: Selection | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    format: Format = "webdataset",
+    samples_per_shard: int = 10_000,
+    store: str | os.PathLike[str] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ExportSummary:
+    """Write `selection` to the folder `out`; run again after an interruption it goes on after the last whole shard.
+
+    store: where the store is now, if it was moved. on_progress(done, total): rows. Raises BadInput for an unknown
+    format, an empty selection or no URL at all; ImagesNotLocal where the images are not at hand; OutputExists.
+    """
+    opened = selection if isinstance(selection, Selection) else Selection.open(selection)
+    if format not in get_args(Format):
+        raise BadInput(f"format {format!r}: unknown; valid ones: {', '.join(get_args(Format))}")
+    target = os.fspath(out)
+    if format != "webdataset":
+        return _export_urls(opened, target, format)
+    config = ExportConfig(opened.path, target, None if store is None else os.fspath(store), samples_per_shard)
+    items = list_export_items(config)
+    if prepare_export(config):
+        return _read_summary(target)
+    for item in items:
+        export_item(item, config)
+        if on_progress is not None:
+            on_progress(item.last, items[-1].last)
+    return finish_export(config)
+
+
+def prepare_export(config: ExportConfig) -> bool:
+    """Claim the output folder; True when this export is complete. Raises OutputExists."""
+    job = {"selection": _identity(Selection.open(config.selection)), "samples_per_shard": config.samples_per_shard}
+    return claim_folder(config.out, "export.json", {**job, "format": "webdataset"})
+
+
+def finish_export(config: ExportConfig) -> ExportSummary:
+    """Add up the shards' counts and write the summary as manifest.json; ImagesNotLocal when not one image was there."""
+    asked = exported = 0
+    left_out: dict[str, int] = {}
+    named: list[str] = []
+    for item in list_export_items(config):
+        stats = json.loads(read_bytes(join(config.out, f"{shard_name(item.number)}_stats.json")))
+        asked += stats["count"]
+        exported += stats["successes"]
+        for status, count in stats["status_dict"].items():
+            if status != "success":
+                left_out[status] = left_out.get(status, 0) + count
+        if stats["count"] != stats["successes"] and len(named) < _NAMED:
+            named.extend(_name_failures(config.out, item.number)[: _NAMED - len(named)])
+    if not exported:
+        raise ImagesNotLocal(
+            f"{config.selection}: none of its {asked} images could be read ({named[0]}, ...); put the corpus back "
+            f"where the store expects it, delete {config.out}, and export again"
+        )
+    return _write_summary(ExportSummary(config.out, asked, exported, left_out, named))
+
+
+def url_table(selection: Selection, section: Section = "rows") -> pa.Table:
+    """One row an image with a URL: url, caption, row_id, source_key, concept, concepts, prompt, mode, score, rank."""
+    names = ["row_id", "key", "caption", "url", "concept", "prompt", "mode", "score", "rank"]
+    table = distinct_rows(selection.table(names, section=section))
+    with_url = table.filter(pc.fill_null(pc.greater(pc.utf8_length(table["url"]), 0), False))
+    renamed = with_url.rename_columns(["source_key" if name == "key" else name for name in with_url.column_names])
+    order = ["url", "caption", "row_id", "source_key", "concept", "concepts", "prompt", "mode", "score", "rank"]
+    return renamed.select(order)
+
+
+def _export_urls(selection: Selection, out: str, format: Format) -> ExportSummary:
+    asked = pc.count_distinct(selection.table(["row_id"])["row_id"]).as_py()
+    table = url_table(selection)
+    if not table.num_rows:
+        raise BadInput(f"{selection.path}: none of its rows has a URL; export the images themselves instead")
+    if claim_folder(out, "export.json", {"selection": _identity(selection), "format": format}):
+        return _read_summary(out)
+    with atomic_file(join(out, f"urls.{'parquet' if format == 'urls' else 'csv'}")) as partial:
+        if format == "urls":
+            pq.write_table(table, partial)
+        else:
+            pa_csv.write_csv(table.drop_columns("concepts"), partial)
+    missing = asked - table.num_rows
+    return _write_summary(ExportSummary(out, asked, table.num_rows, {"no url": missing} if missing else {}, []))
+
+
+def _identity(selection: Selection) -> dict[str, Any]:
+    """What was selected, wherever it and its store lie now."""
+    return {**selection.manifest, "store": selection.manifest["store"]["identity"]}
+
+
+def _name_failures(out: str, number: int) -> list[str]:
+    columns = ["row_id", "source_key", "source_shard", "error_message"]
+    with open_file(join(out, f"{shard_name(number)}.parquet")) as stream:
+        rows = pq.read_table(stream, columns=columns).filter(pc.is_valid(pc.field("error_message"))).to_pylist()
+    return [
+        f"row {row['row_id']} ({row['source_key']} in {row['source_shard']}): {row['error_message']}" for row in rows
+    ]
+
+
+def _write_summary(summary: ExportSummary) -> ExportSummary:
+    plain = {name: value for name, value in asdict(summary).items() if name != "out"}
+    write_atomic(
+        join(summary.out, "manifest.json"), json.dumps({"format": "clipmine-export", **plain}, indent=1) + "\n"
+    )
+    return summary
+
+
+def _read_summary(out: str) -> ExportSummary:
+    plain = json.loads(read_bytes(join(out, "manifest.json")))
+    del plain["format"]
+    return ExportSummary(out, **plain)

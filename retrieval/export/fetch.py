@@ -1,0 +1,270 @@
+"""Fetch a selection's images from the web, join what arrived back to its rows, and top up what the web has lost.
+
+    OUT/
+      fetch.json                     whose selection this is
+      asked/round_00.parquet         what was asked for: first the selection, then in each round next ranks
+      tars/round_00/00000.tar, ...   what arrived, by img2dataset; each .json holds row_id, concept, prompt, score, ...
+      checked/round_00/00000.json    keys of what arrived in a shard and is no image: a page that says "moved", mostly
+      fetched.parquet                one row an image that arrived: the selection's columns, and image_shard, image_key
+      lost.parquet                   one row an image that did not, with the reason
+      manifest.json                  written last: the counts
+
+A round asks for as many next ranks of each concept as it misses, until no concept misses any or its reserve is used up.
+Run again, it finishes what was interrupted; on a finished one, where concepts are still short, it tries again what
+failed for a passing reason. Knows the selection and the downloads, not the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from index.corpus.download import DownloadOptions, download_table, downloaded_rows, retry_failed, row_states
+from index.corpus.tars import iter_members
+from index.corpus.url_table import ROW
+from index.errors import BadInput
+from index.files import atomic_file, exists, join, open_file, read_bytes, write_atomic
+from index.outputs import claim_folder
+from retrieval.distinct import distinct_rows
+from retrieval.export.tars import image_extension
+from retrieval.search.candidates import place_in_group
+from retrieval.selection import Section, Selection
+
+__all__ = ["FetchSummary", "fetch_selection"]
+
+BoolArray = npt.NDArray[np.bool_]
+Progress = Callable[[int, int, int], None]  # round, its shards done, its shards in all
+# What travels into each sample's .json.
+_KEPT = ("row_id", "source_key", "concept", "prompt", "mode", "score", "rank")
+_ASKED = ("row_id", "key", "caption", "url", "concept", "prompt", "mode", "score", "rank")
+
+
+@dataclass(frozen=True)
+class FetchSummary:
+    """Counts of images: asked + topped_up = arrived + sum(lost.values()).
+
+    asked: of the selection, each image once; topped_up: next ranks asked for; lost: by reason, a row without URL
+    among them; short: rows that concepts still miss, by concept.
+    """
+
+    out: str
+    asked: int
+    topped_up: int
+    arrived: int
+    lost: dict[str, int]
+    rounds: int
+    short: dict[str, int]
+
+
+def fetch_selection(
+    selection: Selection | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    options: DownloadOptions | None = None,
+    samples_per_shard: int = 10_000,
+    on_progress: Progress | None = None,
+) -> FetchSummary:
+    """Download a selection's URLs into the folder `out`, topping up each concept; see the module's text.
+
+    Raises BadInput when no row has a URL, OutputExists when `out` holds something else, and what
+    `index.corpus.download.download_table` raises.
+    """
+    opened = selection if isinstance(selection, Selection) else Selection.open(selection)
+    if not _with_url(_rows(opened, "rows")).any():
+        raise BadInput(f"{opened.path}: none of its rows has a URL, so nothing can be fetched; use `clipmine export`")
+    target = os.fspath(out)
+    identity = {"selection": {**opened.manifest, "store": opened.manifest["store"]["identity"]}}
+    finished = claim_folder(target, "fetch.json", {**identity, "samples_per_shard": samples_per_shard})
+    if finished and not _read_summary(target).short:
+        return _read_summary(target)
+    fetch = _Fetch(opened, target, options or DownloadOptions(), samples_per_shard, on_progress)
+    for number in range(fetch.rounds()):
+        fetch.download(number)
+        if finished:
+            retry_failed(fetch.tars(number), fetch.options)
+    if not fetch.rounds():
+        fetch.ask(distinct_rows(_rows(opened, "rows")))
+    while (following := fetch.next_ranks()).num_rows:
+        fetch.ask(following)
+    return fetch.finish()
+
+
+def _rows(selection: Selection, section: Section) -> pa.Table:
+    return selection.table(_ASKED, section=section)
+
+
+def _with_url(table: pa.Table) -> BoolArray:
+    """Which rows img2dataset can be given (see `index.corpus.url_table`)."""
+    usable = pc.match_substring_regex(table["url"], r"(?i)^https?://[^\s\x00-\x1f\x7f]+$")
+    mask: BoolArray = pc.fill_null(usable, False).to_numpy()
+    return mask
+
+
+class _Fetch:
+    """A fetch in its folder. All its state is read from there, so that it is the same after an interruption."""
+
+    def __init__(
+        self, selection: Selection, out: str, options: DownloadOptions, shard_size: int, on_progress: Progress | None
+    ) -> None:
+        self.selection, self.out, self.options = selection, out, options
+        self.shard_size, self.on_progress = shard_size, on_progress
+
+    def rounds(self) -> int:
+        number = 0
+        while exists(self._asked_file(number)):
+            number += 1
+        return number
+
+    def tars(self, number: int) -> str:
+        return join(self.out, f"tars/round_{number:02d}")
+
+    def _asked_file(self, number: int) -> str:
+        return join(self.out, f"asked/round_{number:02d}.parquet")
+
+    def ask(self, rows: pa.Table) -> None:
+        """Start a round with `rows` and download it."""
+        number = self.rounds()
+        names = ["source_key" if name == "key" else name for name in rows.column_names]
+        with atomic_file(self._asked_file(number)) as partial:
+            pq.write_table(rows.rename_columns(names), partial)
+        self.download(number)
+
+    def download(self, number: int) -> None:
+        """Fetch what a round still lacks; nothing where it is complete."""
+        report = self.on_progress
+        download_table(
+            self._asked_file(number),
+            self.tars(number),
+            self.options,
+            keep_columns=_KEPT,
+            shard_size=self.shard_size,
+            progress=None if report is None else lambda done, shards: report(number, done, shards),
+        )
+
+    def _asked(self, number: int) -> pa.Table:
+        with open_file(self._asked_file(number)) as stream:
+            return pq.read_table(stream)
+
+    def outcomes(self) -> pa.Table:
+        """All that was asked for, round by round: the rows, with `reason` ("downloaded" where they arrived)."""
+        tables = []
+        for number in range(self.rounds()):
+            asked = self._asked(number)
+            states = row_states(self.tars(number))
+            reasons = np.array(states.reasons, dtype=object)[states.state]
+            reasons[~_with_url(asked)] = "no_url"
+            reasons[self._no_images(number)] = "not_an_image"
+            table = asked.append_column("reason", pa.array(reasons, pa.string()))
+            table = table.append_column("round", pa.array(np.full(asked.num_rows, number, np.int32)))
+            tables.append(table.append_column(ROW, pa.array(np.arange(asked.num_rows))))
+        return pa.concat_tables(tables)
+
+    def _no_images(self, number: int) -> list[int]:
+        """A round's table rows whose bytes are no image: stored as they came, they were never looked at."""
+        rows = []
+        for table in downloaded_rows(self.tars(number)):
+            for shard in table["shard"].unique().to_pylist():
+                wrong = self._wrong_keys(number, shard)
+                rows.extend(table.filter(pc.is_in(table["key"], pa.array(wrong, pa.string())))[ROW].to_pylist())
+        return rows
+
+    def _wrong_keys(self, number: int, shard: str) -> list[str]:
+        checked = join(self.out, f"checked/round_{number:02d}/{shard.removesuffix('.tar')}.json")
+        if not exists(checked):
+            with open_file(join(self.tars(number), shard)) as stream:
+                wrong = [
+                    member.name.partition(".")[0]
+                    for member in iter_members(stream, lambda name, size: not name.endswith((".json", ".txt")))
+                    if member.data is not None and image_extension(member.data) is None
+                ]
+            write_atomic(checked, json.dumps(wrong))
+        keys: list[str] = json.loads(read_bytes(checked))
+        return keys
+
+    def missing(self, outcomes: pa.Table) -> npt.NDArray[np.int64]:
+        """int64 [concepts]: how many rows each concept has less than the selection gave it."""
+        arrived = outcomes.filter(pc.equal(outcomes["reason"], "downloaded"))
+        names = pa.array(self.selection.concepts)
+        served = pc.index_in(pc.list_flatten(arrived["concepts"]), names).to_numpy()
+        quota = np.array(list(self.selection.counts.values()), np.int64)
+        missing: npt.NDArray[np.int64] = np.maximum(quota - np.bincount(served, minlength=len(quota)), 0)
+        return missing
+
+    def next_ranks(self) -> pa.Table:
+        """The next rows of each concept's reserve, as many as it misses; a row tops up one concept only."""
+        outcomes = self.outcomes()
+        missing = self.missing(outcomes)
+        reserve = _rows(self.selection, "reserve")
+        asked = pc.is_in(reserve["row_id"], value_set=outcomes["row_id"].combine_chunks()).to_numpy()
+        first = np.zeros(reserve.num_rows, np.bool_)
+        first[np.unique(reserve["row_id"].to_numpy(), return_index=True)[1]] = True
+        left = reserve.filter(pa.array(first & ~asked & _with_url(reserve)))
+        concept = pc.index_in(left["concept"], pa.array(self.selection.concepts)).to_numpy()
+        chosen = left.filter(pa.array(place_in_group(concept) < missing[concept]))
+        return distinct_rows(chosen)
+
+    def finish(self) -> FetchSummary:
+        """Write fetched.parquet, lost.parquet and the manifest."""
+        outcomes = self.outcomes()
+        here = pc.equal(outcomes["reason"], "downloaded")
+        topped_up = pc.greater(outcomes["round"], 0)
+        outcomes = outcomes.append_column("topped_up", topped_up)
+        arrived, lost = outcomes.filter(here), outcomes.filter(pc.invert(here)).drop_columns([ROW, "round"])
+        self._write("fetched.parquet", self._located(arrived))
+        self._write("lost.parquet", lost)
+        reasons = lost["reason"].value_counts().to_pylist()
+        missing = self.missing(outcomes)
+        summary = FetchSummary(
+            out=self.out,
+            asked=outcomes.num_rows - int(pc.sum(topped_up).as_py() or 0),
+            topped_up=int(pc.sum(topped_up).as_py() or 0),
+            arrived=arrived.num_rows,
+            lost={
+                entry["values"]: entry["counts"] for entry in sorted(reasons, key=lambda entry: str(entry["values"]))
+            },
+            rounds=self.rounds(),
+            short={self.selection.concepts[place]: int(missing[place]) for place in np.flatnonzero(missing)},
+        )
+        plain = {name: value for name, value in asdict(summary).items() if name != "out"}
+        write_atomic(
+            join(self.out, "manifest.json"), json.dumps({"format": "clipmine-fetch", **plain}, indent=1) + "\n"
+        )
+        return summary
+
+    def _located(self, arrived: pa.Table) -> pa.Table:
+        """`arrived` with `image_shard` (relative to the output folder) and `image_key`, by round and table row."""
+        schema = pa.schema([("round", pa.int32()), (ROW, pa.int64())])
+        schema = schema.append(pa.field("image_shard", pa.string())).append(pa.field("image_key", pa.string()))
+        places = [schema.empty_table()]
+        for number in range(self.rounds()):
+            for table in downloaded_rows(self.tars(number)):
+                shards = [f"tars/round_{number:02d}/{name}" for name in table["shard"].to_pylist()]
+                columns = [[number] * table.num_rows, table[ROW], shards, table["key"]]
+                places.append(pa.table(dict(zip(schema.names, columns, strict=True))).cast(schema))
+        # Arrow's joins take no list columns, so the places are looked up by hand.
+        found = pa.concat_tables(places)
+        place = {key: at for at, key in enumerate(zip(found["round"].to_pylist(), found[ROW].to_pylist(), strict=True))}
+        keys = zip(arrived["round"].to_pylist(), arrived[ROW].to_pylist(), strict=True)
+        chosen = found.take(pa.array([place[key] for key in keys], pa.int64()))
+        located = arrived.drop_columns([ROW, "round", "reason"])
+        for name in ("image_shard", "image_key"):
+            located = located.append_column(name, chosen[name])
+        return located
+
+    def _write(self, name: str, table: pa.Table) -> None:
+        with atomic_file(join(self.out, name)) as partial:
+            pq.write_table(table, partial, compression="zstd")
+
+
+def _read_summary(out: str) -> FetchSummary:
+    plain = json.loads(read_bytes(join(out, "manifest.json")))
+    del plain["format"]
+    return FetchSummary(out, **plain)

@@ -1,0 +1,107 @@
+"""Exact search of a store: one pass over its rows for all queries, whatever their number and K.
+
+For thousands of queries with a large K this beats a graph (see retrieval.search.planner), and nothing is approximate: scores
+are fp32 sums, and where two of them are too near to tell which is larger, both are computed again in float64. So the
+rows and their order are the same on CPUs and GPUs and for any batch of queries; of equal scores the smaller row id
+comes first. Knows no concepts and no indexes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import BadInput
+from index.graph.exact import best_device, exact_top_k
+from index.store.embedding_store import EmbeddingStore, Modality
+
+__all__ = ["SCAN_BLOCK_ROWS", "scan", "settle_near_ties"]
+
+# 64 MB of fp16 at 512 dimensions: a read large enough for a disk, small enough for read-ahead.
+SCAN_BLOCK_ROWS = 65_536
+# fp32 sums of 512 products of unit vectors were off by 2e-7 at most; nearer scores than this are computed again.
+_TOO_NEAR = 2e-6
+# Rows kept beyond k, so that those too near to rank k can trade places with it.
+_SPARE = 16
+# Query-row pairs computed again at once: 64 MB at 512 dimensions in float64.
+_PAIRS = 16_384
+
+
+def scan(
+    store: EmbeddingStore,
+    modality: Modality,
+    queries: npt.NDArray[np.floating[Any]],
+    k: int,
+    *,
+    exclude: npt.NDArray[np.int64] | None = None,
+    device: str | None = None,
+    start: int = 0,
+    stop: int | None = None,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The k rows of the store nearest to each query by inner product, found by comparing with every row.
+
+    Args:
+        store: read block by block, each block once for all queries.
+        modality: "image" or "text": which embeddings are searched.
+        queries: [q, d] unit rows.
+        k: rows a query.
+        exclude: row ids not to return, beside the forgotten and the zero ones.
+        device: "cpu" or "cuda"; a GPU where there is one by default.
+        start, stop: only rows start .. stop - 1 are compared; all by default.
+
+    Returns:
+        scores float32 [q, k] falling, row ids int64 [q, k]; -inf and -1 where fewer than k rows are left.
+
+    Raises:
+        BadInput: k < 1, queries of another dimension, or a store without these embeddings.
+    """
+    if k < 1:
+        raise BadInput(f"k is {k}: ask for at least one row")
+    if queries.ndim != 2 or queries.shape[1] != store.dim:
+        raise BadInput(f"queries have shape {queries.shape}, the store needs [q, {store.dim}]")
+    left_out = store.forgotten
+    if exclude is not None:
+        left_out = np.union1d(left_out, exclude)
+    stop = store.rows if stop is None else min(stop, store.rows)
+    keep = min(k + _SPARE, max(stop - start, 1))
+    blocks = store.blocks(modality, SCAN_BLOCK_ROWS, start, stop)
+    scores, ids = exact_top_k(blocks, queries, keep, excluded=left_out, device=device or best_device())
+    settle_near_ties(store, modality, queries, scores, ids)
+    return _pad(scores[:, :k], k, -np.inf), _pad(ids[:, :k], k, -1)
+
+
+def settle_near_ties(
+    store: EmbeddingStore,
+    modality: Modality,
+    queries: npt.NDArray[np.floating[Any]],
+    scores: npt.NDArray[np.float32],
+    ids: npt.NDArray[np.int64],
+) -> None:
+    """Compute scores [q, n] again in float64 where neighbours are too near, and put both arrays in order, in place.
+
+    Scores fall along a row. Answers over parts of a store, merged and settled, are those of one scan over all of it.
+    """
+    with np.errstate(invalid="ignore"):  # -inf - -inf where rows have run out
+        near = scores[:, :-1] - scores[:, 1:] < _TOO_NEAR
+    unsure = np.zeros(scores.shape, np.bool_)
+    unsure[:, :-1] |= near
+    unsure[:, 1:] |= near
+    touched = np.flatnonzero(unsure.any(axis=1))
+    own_ids, precise = ids[touched], scores[touched].astype(np.float64)
+    query, place = np.nonzero(unsure[touched] & (own_ids >= 0))
+    for start in range(0, len(query), _PAIRS):
+        some = (query[start : start + _PAIRS], place[start : start + _PAIRS])
+        rows = store.gather(modality, own_ids[some]).astype(np.float64)
+        precise[some] = np.einsum("ij,ij->i", rows, queries[touched[some[0]]].astype(np.float64))
+    # Ids ascending first, then a stable sort by score: equal scores end up in the order of their ids.
+    by_id = np.argsort(own_ids, axis=1)
+    own_ids, precise = np.take_along_axis(own_ids, by_id, axis=1), np.take_along_axis(precise, by_id, axis=1)
+    order = np.argsort(-precise, axis=1, kind="stable")
+    ids[touched] = np.take_along_axis(own_ids, order, axis=1)
+    scores[touched] = np.take_along_axis(precise, order, axis=1)
+
+
+def _pad(values: npt.NDArray[Any], k: int, filler: float) -> npt.NDArray[Any]:
+    return np.pad(values, ((0, 0), (0, k - values.shape[1])), constant_values=filler)

@@ -1,0 +1,1 @@
+"""Scenes compared and edited along named axes."""

@@ -1,0 +1,1 @@
+"""A page with every type of the embedded world, to look at."""

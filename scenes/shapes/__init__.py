@@ -1,0 +1,1 @@
+"""The figures that types are drawn from: expressions, colours, shapes, poses."""

@@ -1,0 +1,1 @@
+"""Training and measuring the small models of the embedded world."""

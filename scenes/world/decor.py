@@ -1,0 +1,54 @@
+"""What the backgrounds themselves show, so that no text denies it or counts it wrongly.
+
+A forest's background has trees: "two trees in a forest" and "there is no tree" would both be false there, although the
+scene's objects say so. Kept beside the drawing of `catalog/places.json`; knows nothing about single scenes.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from scenes.world.catalog import load_catalog
+
+# Names of types and categories; a category counts for its own name and for the types directly under it.
+DECOR: dict[str, tuple[str, ...]] = {
+    "meadow": ("flower", "daisy", "plant", "hill", "grass"),
+    "forest": ("tree", "bush", "fern", "plant"),
+    "park": ("tree", "bush", "plant", "bench", "park bench", "lamp", "street lamp", "building", "house", "path"),
+    "farm": ("barn", "silo", "fence", "building", "house", "plant", "haystack", "hay bale", "stalk of wheat"),
+    "beach": ("tree", "palm tree", "plant", "seashell", "shell", "stone", "rock"),
+    "desert": ("cactus", "plant", "stone", "rock", "hill"),
+    "snow field": ("tree", "pine tree", "plant", "mountain", "snowflake"),
+    "mountain": ("tree", "pine tree", "plant", "stone", "rock", "mountain"),
+    "street": ("building", "house", "shop", "tree", "plant", "lamp", "street lamp", "door", "window", "road"),
+    "lake": ("plant", "lily pad", "flower", "tree", "hill", "reed", "mountain"),
+    "sea": ("wave",),
+    "reef": ("coral", "seaweed", "plant", "bubble", "shell"),
+    "sky": ("cloud", "field"),
+    "kitchen": ("frying pan", "potted plant", "plant", "cupboard", "furniture", "window", "drawer", "kitchenware"),
+    "living room": ("sofa", "painting", "potted plant", "plant", "lamp", "floor lamp", "rug", "furniture", "window"),
+    "bedroom": ("bed", "pillow", "lamp", "painting", "rug", "furniture", "window", "nightstand", "blanket"),
+    "workshop": (
+        "hammer", "saw", "wrench", "screwdriver", "tool", "table", "workbench", "cardboard box", "lamp", "light bulb",
+        "shelf", "bookshelf", "furniture", "toolbox",
+    ),
+    "classroom": (
+        "table", "desk", "clock", "book", "stack of books", "blackboard", "furniture", "painting", "window", "note",
+    ),
+}  # fmt: skip
+# Categories so wide that a background's one member says nothing about the others.
+_BROAD = ("plant", "furniture", "building", "kitchenware", "tool")
+
+
+@functools.cache
+def shown_by_background(place: str, term: str) -> bool:
+    """Whether a type or category may be part of a place's background."""
+    decor = DECOR.get(place, ())
+    if term in decor:
+        return True
+    kind = load_catalog().types.get(term)
+    if kind is None:
+        return False
+    return any(name in decor for name in kind.synonyms) or any(
+        name in decor and name not in _BROAD for name in kind.path
+    )

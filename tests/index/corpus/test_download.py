@@ -1,0 +1,256 @@
+"""img2dataset really downloads from a local HTTP server; a second run fetches only what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from index.corpus.download import (
+    DownloadOptions,
+    DownloadSummary,
+    download_table,
+    downloaded_rows,
+    retry_failed,
+    row_states,
+)
+from index.corpus.images import ImageRejected, decode_image
+from index.corpus.reader import list_items, read_item
+from index.corpus.samples import Sample
+from index.errors import BadInput, OutputExists
+from tests.index.web import Web, photo_for, serve
+
+OPTIONS = DownloadOptions(threads=8, timeout=3, user_agent_token="tester")
+PATHS = [
+    *(f"/ok/{number}.jpg" for number in range(5)),
+    "/missing/1.jpg",
+    "/gone/1.jpg",
+    "/slow/1.jpg",
+    "/late/1.jpg",
+    "/flaky/1.jpg",
+    "/broken/1.jpg",
+    "/noai/1.jpg",
+]
+
+
+@dataclass
+class Runs:
+    """Three runs over one table: what each returned and asked of the server, and the tars' bytes after each."""
+
+    web: Web
+    table: Path
+    out: Path
+    summaries: list[DownloadSummary]
+    asked: list[Counter[str]]
+    tars: list[dict[str, bytes]]
+
+
+def tars_in(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.glob("*.tar"))}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    folder = tmp_path_factory.mktemp("download")
+    with serve() as web:
+        urls = [web.url(path) for path in PATHS] + ["file:///etc/hostname", None]
+        table = pa.table({"link": urls, "text": [f"caption {n}" for n in range(14)], "id": list(range(100, 114))})
+        pq.write_table(table, folder / "urls.parquet")
+        found = Runs(web, folder / "urls.parquet", folder / "out", [], [], [])
+        for run in range(3):
+            before = Counter(web.asked)
+            if run == 0:
+                summary = download_table(
+                    str(found.table),
+                    str(found.out),
+                    OPTIONS,
+                    url_col="link",
+                    caption_col="text",
+                    keep_columns=["id"],
+                    shard_size=6,
+                )
+            else:
+                summary = retry_failed(str(found.out), OPTIONS, max_attempts=3)
+            found.summaries.append(summary)
+            found.asked.append(web.asked_since(before))
+            found.tars.append(tars_in(found.out))
+        yield found
+
+
+def test_the_counts_of_a_download_add_up_by_reason(runs: Runs) -> None:
+    first = runs.summaries[0]
+    assert first.rows == 14
+    assert first.downloaded == 6, "5 good ones, and the broken one, whose bytes came whole"
+    assert first.failed == {"disallowed": 1, "http_404": 1, "http_410": 1, "http_503": 1, "not_http": 2, "timeout": 2}
+    assert (first.shards, first.unfinished_shards, first.retryable) == (2, 0, 3)
+    for summary in runs.summaries:
+        assert summary.rows == summary.downloaded + sum(summary.failed.values())
+
+
+def test_a_second_run_fetches_only_what_failed_for_a_passing_reason(runs: Runs) -> None:
+    assert set(runs.asked[0]) == set(PATHS)
+    assert set(runs.asked[1]) == {"/slow/1.jpg", "/late/1.jpg", "/flaky/1.jpg"}
+    assert runs.summaries[1].downloaded == 8
+    assert runs.summaries[1].failed == {"disallowed": 1, "http_404": 1, "http_410": 1, "not_http": 2, "timeout": 1}
+
+
+def test_a_third_run_fetches_only_what_still_fails(runs: Runs) -> None:
+    assert set(runs.asked[2]) == {"/slow/1.jpg"}
+    assert runs.summaries[2].downloaded == 8
+    assert runs.summaries[2].retryable == 0, "three attempts were allowed"
+
+
+def test_finished_shards_stay_as_they_are(runs: Runs) -> None:
+    assert list(runs.tars[2]) == ["00000.tar", "00001.tar", "00002.tar", "00003.tar"]
+    for earlier, later in zip(runs.tars, runs.tars[1:], strict=False):
+        assert {name: later[name] for name in earlier} == earlier
+
+
+def test_running_again_when_nothing_is_left_asks_for_nothing(runs: Runs) -> None:
+    before = Counter(runs.web.asked)
+    again = download_table(
+        str(runs.table), str(runs.out), OPTIONS, url_col="link", caption_col="text", keep_columns=["id"], shard_size=6
+    )
+    assert again.downloaded == 8
+    assert retry_failed(str(runs.out), OPTIONS, max_attempts=3) == runs.summaries[2]
+    assert runs.web.asked == before
+
+
+def test_the_tars_are_read_as_a_corpus_with_the_bytes_that_were_served(runs: Runs) -> None:
+    samples = [entry for item in list_items(str(runs.out)) for entry in read_item(item)]
+    assert all(isinstance(sample, Sample) for sample in samples)
+    found = [sample for sample in samples if isinstance(sample, Sample)]
+    assert len({sample.key for sample in found}) == 8
+    broken = []
+    for sample in found:
+        path = str(sample.url).removeprefix(runs.web.url(""))
+        row = json.loads(sample.extra)["table_row"]
+        assert PATHS[row] == path
+        assert sample.caption == f"caption {row}"
+        assert json.loads(sample.extra)["id"] == 100 + row
+        try:
+            assert decode_image(sample.image).size == (12, 9)
+            assert sample.image == photo_for(path)
+        except ImageRejected as rejected:
+            broken.append((path, rejected.reason))
+    assert broken == [("/broken/1.jpg", "unknown_format")]
+
+
+def test_rows_that_arrived_are_joined_with_their_kept_columns(runs: Runs) -> None:
+    rows = [row for table in downloaded_rows(str(runs.out)) for row in table.to_pylist()]
+    assert sorted(row["table_row"] for row in rows) == [0, 1, 2, 3, 4, 8, 9, 10]
+    assert all(row["id"] == 100 + row["table_row"] for row in rows)
+    assert {row["shard"] for row in rows if row["table_row"] in (8, 9)} == {"00002.tar"}
+    states = row_states(str(runs.out))
+    assert [states.reasons[code] for code in states.state[[0, 5, 7, 13]]] == [
+        "downloaded",
+        "http_404",
+        "timeout",
+        "not_http",
+    ]
+    assert states.attempts[[0, 5, 7, 8, 13]].tolist() == [1, 1, 3, 2, 0]
+
+
+def test_servers_are_told_who_asks(runs: Runs) -> None:
+    assert all("compatible; tester;" in agent for agent in runs.web.agents)
+
+
+def test_a_folder_of_another_download_is_not_touched(runs: Runs) -> None:
+    with pytest.raises(OutputExists, match="other settings"):
+        download_table(str(runs.table), str(runs.out), OPTIONS, url_col="link", caption_col="text", shard_size=7)
+    with pytest.raises(BadInput, match="image size None"):
+        retry_failed(str(runs.out), DownloadOptions(image_size=64))
+
+
+def write_csv(path: Path, urls: list[str]) -> str:
+    path.write_text("url,caption\n" + "".join(f'{url},"a thing, {n}"\n' for n, url in enumerate(urls)))
+    return str(path)
+
+
+def test_a_download_killed_hard_leaves_nothing_running_and_is_finished_by_the_next(tmp_path: Path) -> None:
+    with serve(delay=20) as web:
+        quick = [web.url(f"/ok/{number}.jpg") for number in range(4)]
+        table = write_csv(tmp_path / "urls.csv", [*quick, web.url("/late/1.jpg"), web.url("/ok/9.jpg")])
+        out = tmp_path / "out"
+        call = "download_table(*sys.argv[1:], DownloadOptions(timeout=60), shard_size=4)"
+        code = f"import sys; from index.corpus.download import *; {call}"
+        root = str(Path(__file__).parents[3])
+        killed = subprocess.Popen([sys.executable, "-c", code, table, str(out)], cwd=root)
+        deadline = time.monotonic() + 180
+        while not (web.asked["/late/1.jpg"] and (out / "00000_stats.json").exists()):
+            assert time.monotonic() < deadline
+            assert killed.poll() is None
+            time.sleep(0.1)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        while running_on(str(out)):
+            assert time.monotonic() < deadline, "img2dataset went on without its parent"
+            time.sleep(0.1)
+        finished = (out / "00000.tar").read_bytes()
+        before = Counter(web.asked)
+        steps: list[tuple[int, int]] = []
+        summary = download_table(table, str(out), OPTIONS, shard_size=4, progress=lambda *step: steps.append(step))
+        assert (summary.rows, summary.downloaded, summary.unfinished_shards) == (6, 6, 0)
+        assert set(web.asked_since(before)) == {"/late/1.jpg", "/ok/9.jpg"}
+        assert (out / "00000.tar").read_bytes() == finished
+        assert steps[0] == (1, 2)
+
+
+def running_on(out: str) -> list[int]:
+    """Processes of this machine whose command names `out`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if out.encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_table_that_got_more_files_is_fetched_on_by_ray(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    out, tables = str(tmp_path / "out"), str(tmp_path / "tables")
+    options = DownloadOptions(threads=4, timeout=5, image_size=6)
+    with serve() as web:
+        write_csv(tmp_path / "tables" / "a.csv", [web.url("/ok/1.jpg"), web.url("/broken/1.jpg")])
+        first = download_table(tables, out, options, shard_size=4)
+        assert (first.downloaded, first.failed) == (1, {"not_an_image": 1})
+        write_csv(tmp_path / "tables" / "b.csv", [web.url("/ok/2.jpg")])
+        before = Counter(web.asked)
+        ray = DownloadOptions(threads=4, timeout=5, image_size=6, distributor="ray")
+        second = download_table(tables, out, ray, shard_size=4)
+        assert (second.rows, second.downloaded, second.shards) == (3, 2, 2)
+        assert web.asked_since(before) == {"/ok/2.jpg": 1}
+    samples = [entry for item in list_items(out) for entry in read_item(item) if isinstance(entry, Sample)]
+    assert [(sample.width, sample.height) for sample in samples] == [(8, 6), (8, 6)]
+    assert [decode_image(sample.image).size for sample in samples] == [(8, 6), (8, 6)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"distributor": "slurm"}, "multiprocessing, ray"),
+        ({"resize_mode": "crop"}, "center_crop"),
+        ({"threads": 0}, "at least 1"),
+    ],
+)
+def test_bad_options_are_one_line(settings: dict[str, object], why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        DownloadOptions(**settings)  # type: ignore[arg-type]
+
+
+def test_a_folder_without_a_download_cannot_be_retried(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="holds no download"):
+        retry_failed(str(tmp_path))

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from index.errors import BadInput
+from index.graph.capacity import (
+    choose_codec,
+    choose_shard_rows,
+    parse_bytes,
+    parse_count,
+    plan_capacity,
+    row_bytes,
+    show_bytes,
+)
+from tests.index.graph.test_hnsw import graph_of
+from tests.index.vectors import clustered
+
+
+def test_400_million_rows_need_what_faiss_needs() -> None:
+    plan = plan_capacity(400_000_000, 512, parse_bytes("64GB"), cores=16)
+    assert plan.sizes["fp32"] == pytest.approx(925e9, rel=0.01)
+    assert plan.sizes["fp16"] == pytest.approx(515e9, rel=0.01)
+    assert plan.sizes["sq8"] == pytest.approx(310e9, rel=0.02)
+    assert (plan.codec, plan.shards, plan.fits) == ("sq8", 40, False)
+    assert plan.build_memory <= plan.memory
+
+
+def test_a_row_takes_the_bytes_that_a_file_has(tmp_path: Path) -> None:
+    from index.graph.hnsw import write_graph
+
+    image, _ = clustered(5_000)
+    write_graph(graph_of(image), tmp_path / "graph")
+    assert (tmp_path / "graph").stat().st_size == pytest.approx(5_000 * row_bytes(32, "fp16"), rel=0.02)
+
+
+def test_fp16_where_it_fits_and_sq8_where_it_does_not() -> None:
+    fits = 1_000_000 * row_bytes(512, "fp16")
+    assert choose_codec(1_000_000, 512, fits) == "fp16"
+    assert choose_codec(1_000_000, 512, fits - 1) == "sq8"
+
+
+def test_a_shard_can_be_built_within_the_memory() -> None:
+    rows = choose_shard_rows(512, "fp16", 1_000_000_000)
+    assert 2 * rows * row_bytes(512, "fp16") <= 1_000_000_000
+    assert choose_shard_rows(512, "fp16", 10**15) == 10_000_000
+
+
+def test_too_little_memory_says_how_much_is_needed() -> None:
+    with pytest.raises(BadInput, match=r"--memory 1.0 MB is too little to build an index: give at least 1.6 MB"):
+        plan_capacity(1_000, 512, 1_000_000)
+
+
+@pytest.mark.parametrize(("rows", "dim", "M"), [(0, 512, 32), (10, 0, 32), (10, 512, 2)])
+def test_impossible_numbers_are_refused(rows: int, dim: int, M: int) -> None:
+    with pytest.raises(BadInput):
+        plan_capacity(rows, dim, 10**9, M)
+
+
+def test_the_table_names_every_cost() -> None:
+    table = plan_capacity(20_000, 512, parse_bytes("16GB")).table()
+    for name in ("embeddings", "index, fp16", "shards", "memory to build", "memory to serve", "time to build", "disk"):
+        assert f"\n{name}" in table
+    assert "(chosen)" in table
+
+
+@pytest.mark.parametrize(("text", "count"), [("400M", 400_000_000), ("20k", 20_000), ("1.5B", 1_500_000_000), ("7", 7)])
+def test_counts_are_read_as_people_write_them(text: str, count: int) -> None:
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize(("text", "size"), [("16GB", 16 * 10**9), ("64G", 64 * 10**9), ("1.5GiB", 3 * 2**29), ("9", 9)])
+def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1GB", "1XB", "1e9"])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="not a size such as"):
+        parse_bytes(text)
+
+
+def test_sizes_are_shown_in_units_of_a_thousand() -> None:
+    assert [show_bytes(size) for size in (12, 1_500, 515_000_000_000)] == ["12 bytes", "1.5 kB", "515 GB"]

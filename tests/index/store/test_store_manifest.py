@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from index.errors import StoreInvalid
+from index.store.store_manifest import FileRecord, Manifest, Part, hash_json, part_paths, read_manifest, write_manifest
+
+
+def manifest_of(counts: list[int]) -> Manifest:
+    parts, first_row = [], 0
+    for number, rows in enumerate(counts):
+        files = {kind: FileRecord(path, 10, "0" * 64) for kind, path in part_paths(number).items()}
+        parts.append(Part(f"{number:04d}", first_row, rows, rows + 1, files))
+        first_row += rows
+    return Manifest("embedded", 4, "float16", True, {"name": "x"}, "/corpus", tuple(parts), config={"batch_size": 8})
+
+
+def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    manifest = manifest_of([3, 0, 5])
+    write_manifest(str(tmp_path), manifest)
+    assert read_manifest(str(tmp_path)) == manifest
+    assert (manifest.rows, manifest.batch_size, manifest.has_text) == (8, 8, True)
+
+
+def test_equal_manifests_have_equal_bytes_and_one_line_a_part(tmp_path: Path) -> None:
+    assert manifest_of([3, 5]).to_json() == manifest_of([3, 5]).to_json()
+    assert sum('"metadata"' in line for line in manifest_of([3, 5]).to_json().splitlines()) == 2
+
+
+def test_part_files_have_clip_retrievals_names_beyond_four_digits_too() -> None:
+    assert part_paths(7)["image"] == "img_emb/img_emb_0007.npy"
+    assert part_paths(12345)["metadata"] == "metadata/metadata_12345.parquet"
+
+
+def test_hash_does_not_depend_on_the_order_of_fields() -> None:
+    assert hash_json({"a": 1, "b": [2]}) == hash_json({"b": [2], "a": 1}) != hash_json({"a": 1, "b": [3]})
+
+
+def test_a_missing_manifest_says_why_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StoreInvalid, match="no such store"):
+        read_manifest(str(tmp_path / "nowhere"))
+    with pytest.raises(StoreInvalid, match="is not an embedding store"):
+        read_manifest(str(tmp_path))
+    (tmp_path / "img_emb").mkdir()
+    with pytest.raises(StoreInvalid, match="clipmine adopt"):
+        read_manifest(str(tmp_path))
+    (tmp_path / "embed.json").write_text("{}")
+    with pytest.raises(StoreInvalid, match="has not finished"):
+        read_manifest(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other"}', '{"format": "clipmine-store", "version": 1}'])
+def test_a_damaged_manifest_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(StoreInvalid, match=r"manifest\.json"):
+        read_manifest(str(tmp_path))
+
+
+def test_a_manifest_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    plain = json.loads(manifest_of([1]).to_json()) | {"version": 99}
+    (tmp_path / "manifest.json").write_text(json.dumps(plain))
+    with pytest.raises(StoreInvalid, match="version 99"):
+        read_manifest(str(tmp_path))

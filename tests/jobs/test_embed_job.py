@@ -1,0 +1,88 @@
+"""The embedding job: the same bytes from all executors, and after any interruption."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from index.encoder.model_spec import ModelSpec
+from index.encoder.store_model import store_model
+from index.errors import BadInput
+from index.store.embed import EmbedConfig
+from index.store.embedding_store import EmbeddingStore
+from jobs.embed_job import corpus_of, run_embed
+from tests.conftest import write_shapes_tar
+
+
+def _config(corpus: Path, out: Path, model_dir: Path) -> EmbedConfig:
+    return EmbedConfig(str(corpus), str(out), ModelSpec(model_dir=str(model_dir)), batch_size=8, device="cpu")
+
+
+def _bytes_of(folder: Path | str) -> dict[str, str]:
+    root = Path(folder)
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_all_executors_write_the_same_bytes(
+    executor: str, small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, small_store: EmbeddingStore
+) -> None:
+    config = _config(small_corpus, tmp_path / "store", tiny_clip_dir)
+    summary = run_embed(config, executor=executor, workers=2)
+    written = _bytes_of(config.out)
+    assert written.pop("model.json")
+    assert "manifest.json" in written
+    # `small_store` was made item by item in the tests' own process.
+    assert written == {name: digest for name, digest in _bytes_of(small_store.path).items() if name != "model.json"}
+    assert (summary.store.rows, summary.items_skipped, summary.rows_embedded) == (33, 0, 33)
+
+
+def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_bytes(
+    small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, small_store: EmbeddingStore
+) -> None:
+    out = tmp_path / "store"
+    command = [sys.executable, "-m", "jobs.cli", "embed", str(small_corpus), "--out", str(out), "--batch-size", "8"]
+    process = subprocess.Popen(
+        [*command, "--model-dir", str(tiny_clip_dir)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "done/0000.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    summary = run_embed(_config(small_corpus, out, tiny_clip_dir))
+    assert summary.items_skipped >= 1
+    assert (out / "manifest.json").read_bytes() == (small_store.path / "manifest.json").read_bytes()
+
+
+def test_a_store_remembers_its_model(small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path) -> None:
+    config = _config(small_corpus, tmp_path / "store", tiny_clip_dir)
+    run_embed(config)
+    assert store_model(config.out) == config.model
+
+
+def test_a_grown_corpus_adds_parts_and_keeps_the_old(tiny_clip_dir: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_shapes_tar(corpus / "00000.tar", 6, seed=0)
+    config = _config(corpus, tmp_path / "store", tiny_clip_dir)
+    run_embed(config)
+    before = _bytes_of(config.out)
+    write_shapes_tar(corpus / "00001.tar", 5, seed=1)
+    summary = run_embed(config)
+    after = _bytes_of(config.out)
+    assert (summary.store.rows, summary.items_skipped, summary.rows_embedded) == (11, 1, 5)
+    assert {name for name, digest in before.items() if after[name] != digest} == {"manifest.json"}
+
+
+def test_a_folder_is_its_own_corpus_and_takes_no_images_option(tmp_path: Path) -> None:
+    assert corpus_of(str(tmp_path), "store") == str(tmp_path)
+    with pytest.raises(BadInput, match="--images"):
+        corpus_of(str(tmp_path), "store", images="somewhere")

@@ -1,0 +1,219 @@
+"""The mining job: the same sets from all executors and after a kill, and what it says of what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mining.strategies.identity
+import mining.strategies.neighbors
+from index.errors import BadInput, OutputExists
+from index.store.embedding_store import EmbeddingStore
+from jobs.cli import run
+from jobs.mine_job import list_mining, run_mine
+from mining.sets.image_sets import ImageSets
+from mining.strategies.context import MiningConfig
+from mining.strategies.registry import parse_mix
+from tests.mining.worlds import index_both, mining_store
+
+HERO = "truth.objects.entity"
+MIX = "similar,diverse,identity,random"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
+    store = mining_store(tmp_path_factory.mktemp("world"))
+    index_both(store)
+    return store
+
+
+@pytest.fixture(scope="module")
+def expected(world: EmbeddingStore, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The files of an uninterrupted local run, by hash."""
+    folder = tmp_path_factory.mktemp("expected")
+    run_mine(_config(world, folder / "pairs"))
+    return _hashes(folder / "pairs")
+
+
+def _config(store: EmbeddingStore, out: Path, mix: str = MIX, **choices: Any) -> MiningConfig:
+    asked = {"sets": 100, "entity": HERO, **choices}
+    return MiningConfig(str(store.path), str(out), parse_mix(mix), **asked)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """All files; the manifest without the store's place as seen from here."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            if path.name == "manifest.json":
+                manifest = json.loads(data)
+                del manifest["store"]["relative"]
+                data = json.dumps(manifest).encode()
+            found[str(path.relative_to(folder))] = sha256(data).hexdigest()
+    return found
+
+
+def test_all_executors_make_the_same_sets(
+    executor: str, world: EmbeddingStore, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small enough that neighbours and metadata are several items; what is made does not depend on it.
+    monkeypatch.setattr(mining.neighbors, "CHUNK_ANCHORS", 150)
+    monkeypatch.setattr(mining.identity, "ITEM_ROWS", 100)
+    run_mine(_config(world, tmp_path / "pairs"), executor=executor, workers=2)
+    assert _hashes(tmp_path / "pairs") == expected
+
+
+@pytest.mark.parametrize("moment", ["similar/near_image_0000_0000.npz", "identity/candidates.json"])
+def test_a_run_that_is_killed_goes_on_and_makes_the_same_sets(
+    world: EmbeddingStore, expected: dict[str, str], tmp_path: Path, moment: str
+) -> None:
+    out = tmp_path / "pairs"
+    command = [sys.executable, "-m", "jobs.cli", "mine", str(world.path), "--strategy", MIX, "--sets", "100"]
+    process = subprocess.Popen(
+        [*command, "--entity", HERO, "--out", str(out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    reached, deadline = out / "work" / moment, time.monotonic() + 60
+    while not reached.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert reached.exists()
+    assert not (out / "manifest.json").exists()
+    written = reached.stat().st_mtime_ns
+    seen: list[int] = []
+    remove = shutil.rmtree
+
+    def look_and_remove(path: Any, **choices: Any) -> None:
+        seen.append(reached.stat().st_mtime_ns)
+        remove(path, **choices)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "rmtree", look_and_remove)
+        run_mine(_config(world, out))
+    assert seen == [written]  # what was finished was not done again
+    assert _hashes(out) == expected
+
+
+def test_a_complete_run_is_read_and_another_configuration_is_refused(world: EmbeddingStore, tmp_path: Path) -> None:
+    first = run_mine(_config(world, tmp_path / "pairs", "random"))
+    again = run_mine(_config(world, tmp_path / "pairs", "random"))
+    assert [each.set_id for each in again] == [each.set_id for each in first]
+    with pytest.raises(OutputExists, match=r"other sets, seed\)"):
+        run_mine(_config(world, tmp_path / "pairs", "random", sets=50, seed=1))
+
+
+def test_quotas_add_up_to_the_sets_asked_for() -> None:
+    config = MiningConfig("store", "out", parse_mix("similar,random,diverse"), sets=100)
+    assert [mine.wanted for mine in list_mining(config)] == [34, 33, 33]
+
+
+def test_what_was_rejected_is_not_mined_again(world: EmbeddingStore, tmp_path: Path) -> None:
+    first = run_mine(_config(world, tmp_path / "first", "random", sets=20))
+    gone = [each.set_id for each in first][:5]
+    decisions = tmp_path / "decisions.jsonl"
+    decisions.write_text(
+        "".join(
+            json.dumps(
+                {"rows": list(map(int, name.split("_"))), "strategy": "random", "decision": "reject", "time": ""}
+            )
+            + "\n"
+            for name in gone
+        )
+    )
+    second = run_mine(_config(world, tmp_path / "second", "random", sets=20, decisions=str(decisions)))
+    assert not set(gone) & {each.set_id for each in second}
+    assert second.manifest["strategies"][0]["dropped"]["rejected by a decision"] == 5
+    decisions.write_text("no decision\n" + decisions.read_text())
+    with pytest.raises(BadInput, match=r"decisions\.jsonl, line 1"):
+        run_mine(_config(world, tmp_path / "third", "random", decisions=str(decisions)))
+    assert not (tmp_path / "third").exists()
+
+
+def test_what_the_user_must_correct_leaves_the_folder_free(world: EmbeddingStore, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no row has a value in who"):
+        run_mine(_config(world, tmp_path / "pairs", "random,identity", entity="who"))
+    assert len(run_mine(_config(world, tmp_path / "pairs", "random,identity"))) == 100
+
+
+def _mine(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = run(["mine", *map(str, arguments)])
+    captured = capfd.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_the_command_says_what_became_of_every_proposal(
+    world: EmbeddingStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "pairs"
+    status, said, _ = _mine(capfd, world.path, "--strategy", "similar:3,random", "--sets", 40, "--out", out)
+    assert status == 0
+    counts = {}
+    for line in said.splitlines():
+        label, _, value = line.partition("  ")
+        if value.strip().replace(",", "").isdigit():
+            counts[label] = int(value.replace(",", ""))
+    assert counts["sets"] == 40
+    for name, quota in (("similar", 30), ("random", 10)):
+        assert counts[f"{name}: made"] == quota
+        lost = sum(count for label, count in counts.items() if label.startswith(f"{name}: - "))
+        assert counts[f"{name}: proposed"] == quota + lost
+    assert said.splitlines()[-1] == f"next: clipmine serve {world.path} --pairs {out}"
+    status, said, _ = _mine(capfd, world.path, "--strategy", "similar:3,random", "--sets", 40, "--out", out, "--json")
+    assert json.loads(said)["sets"] == 40
+
+
+def test_a_quota_that_cannot_be_met_is_said_and_fails_only_when_strict(
+    world: EmbeddingStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = [world.path, "--strategy", "similar", "--sets", 5000, "--max-per-image", 1, "--out", tmp_path / "pairs"]
+    status, said, _ = _mine(capfd, *asked)
+    assert status == 0
+    assert "of 5,000 sets short: only" in said
+    assert "an image in enough sets" in said
+    status, _, error = _mine(capfd, *asked, "--strict")
+    assert status == 2
+    assert len(error.splitlines()) == 1
+    assert "of 5,000 sets short" in error
+    assert len(ImageSets.open(tmp_path / "pairs"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategy", "similiar"], "unknown strategy 'similiar': choose from similar, diverse"),
+        (["--strategy", "random", "--sets", "0"], "--sets must be at least 1"),
+        (["--strategy", "random", "--levels", "one"], "whole numbers separated by commas"),
+        (["--strategy", "random", "--decisions", "nowhere.jsonl"], "there is no such decisions file"),
+        (["--strategy", "random", "--selection", "nowhere"], "no selection"),
+        (["--strategy", "identity"], "identity needs --entity FIELD"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    world: EmbeddingStore, tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    status, _, error = _mine(capfd, world.path, "--out", tmp_path / "pairs", *arguments)
+    assert status == 2
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_a_store_with_one_row_is_a_clear_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    store = mining_store(tmp_path, rows=1 + 1)
+    (store.path / "forgotten").mkdir()
+    np.save(store.path / "forgotten/0000.npy", np.array([1]))
+    status, _, error = _mine(capfd, store.path, "--strategy", "similar", "--out", tmp_path / "pairs")
+    assert status == 2
+    assert "has 1 row that may be mined, and a pair needs two" in error

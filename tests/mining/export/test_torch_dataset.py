@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from index.errors import BadInput, ImagesNotLocal, StoreInvalid
+from mining import ImageSets
+from mining.export.torch_dataset import StreamedSets, collate_sets
+from mining.sets.skipped import LeftOut
+from tests.mining.made_sets import many_pairs, write_sets
+from tests.retrieval.stores import forget, make_store, random_unit
+
+COUNT = 45
+
+
+def to_tensor(image: Any) -> torch.Tensor:
+    """What open_clip's preprocess gives, in small: float [3, h, w]."""
+    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(16, 24, 3).permute(2, 0, 1) / 255
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> ImageSets:
+    return write_sets(tmp_path_factory.mktemp("pairs"), many_pairs(30, COUNT), images=30)
+
+
+def ids(loader: Any) -> list[str]:
+    return [name for batch in loader for name in batch["set_id"]]
+
+
+def test_a_sample_has_the_images_of_a_set_as_one_tensor(pairs: ImageSets) -> None:
+    dataset = pairs.torch(to_tensor)
+    assert len(dataset) == COUNT
+    sample = dataset[3]
+    assert sample["images"].shape == (2, 3, 16, 24)
+    assert sample["captions"] == [f"caption {row}" for row in pairs[3].rows]
+    assert sample["row_ids"].tolist() == list(pairs[3].rows)
+    assert (sample["set_id"], sample["level"], sample["image_sim"]) == (pairs[3].set_id, 0, 0.5)
+    assert math.isnan(sample["text_sim"])
+    assert [image.size for image in pairs.torch()[0]["images"]] == [(24, 16)] * 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_gives_every_pair_once(pairs: ImageSets, workers: int) -> None:
+    torch.manual_seed(0)
+    loader = DataLoader(pairs.torch(to_tensor), batch_size=16, shuffle=True, num_workers=workers)
+    batch = next(iter(loader))
+    assert batch["images"].shape == (16, 2, 3, 16, 24)
+    first, second = batch["captions"]
+    assert len(first) == len(second) == 16
+    assert sorted(ids(loader)) == sorted(each.set_id for each in pairs)
+
+
+def test_sets_of_several_sizes_are_collated_by_their_members(tmp_path: Path) -> None:
+    sets = write_sets(tmp_path, [[0, 1], [4, 3, 2]], strategy=["similar", "identity"])
+    (batch,) = DataLoader(sets.torch(to_tensor), batch_size=2, collate_fn=collate_sets)
+    assert batch["images"].shape == (5, 3, 16, 24)
+    assert batch["sizes"].tolist() == [2, 3]
+    assert batch["row_ids"].tolist() == [0, 1, 4, 3, 2]
+    assert batch["captions"][2] == "caption 4"
+    assert batch["strategy"] == ["similar", "identity"]
+
+
+def test_an_image_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
+    store = make_store(tmp_path, random_unit(6))
+    sets = write_sets(tmp_path, [[0, 1], [2, 3]], store=store)
+    forget(store, [3])
+    dataset = sets.torch(to_tensor)
+    assert dataset[0]["set_id"] == "0_1"
+    with pytest.raises(StoreInvalid, match=r"set 2_3: row 3 is forgotten; put the corpus back, or export"):
+        dataset[1]
+    with pytest.raises(StoreInvalid, match="set 2_3: row 3 is forgotten"):
+        list(DataLoader(dataset, batch_size=2, num_workers=1))
+
+
+def test_a_stream_leaves_such_a_set_out_and_tells(tmp_path: Path) -> None:
+    store = make_store(tmp_path, random_unit(6))
+    sets = write_sets(tmp_path, [[0, 1], [2, 3]], store=store)
+    forget(store, [3])
+    told: list[LeftOut] = []
+    assert [sample["set_id"] for sample in sets.torch_stream(to_tensor, on_left_out=told.append)] == ["0_1"]
+    assert [str(each) for each in told] == ["set 2_3: row 3 is forgotten"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_gives_every_pair_once_over_its_workers(pairs: ImageSets, workers: int) -> None:
+    loader = DataLoader(pairs.torch_stream(to_tensor), batch_size=4, num_workers=workers)
+    assert sorted(ids(loader)) == sorted(each.set_id for each in pairs)
+
+
+def streams(pairs: ImageSets, ranks: int, **options: Any) -> list[list[str]]:
+    found = []
+    for rank in range(ranks):
+        stream = StreamedSets(pairs, to_tensor, rank=rank, world_size=ranks, **options)
+        found.append([sample["set_id"] for sample in stream])
+    return found
+
+
+def test_ranks_share_the_pairs_without_overlap(pairs: ImageSets) -> None:
+    shares = streams(pairs, 4)
+    assert sorted(name for share in shares for name in share) == sorted(each.set_id for each in pairs)
+    assert sorted(len(share) for share in shares) == [11, 11, 11, 12]
+
+
+def test_equal_shares_leave_out_the_few_that_are_over(pairs: ImageSets) -> None:
+    shares = streams(pairs, 4, equal=True)
+    assert [len(share) for share in shares] == [11] * 4
+    assert len({name for share in shares for name in share}) == 44
+
+
+def test_ranks_come_from_the_environment(pairs: ImageSets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert [sample["set_id"] for sample in pairs.torch_stream(to_tensor)] == streams(pairs, 4)[1]
+
+
+def test_the_order_is_by_seed_and_epoch(pairs: ImageSets) -> None:
+    def order(stream: StreamedSets) -> list[str]:
+        return [sample["set_id"] for sample in stream]
+
+    stream = pairs.torch_stream(to_tensor, seed=1)
+    first = order(stream)
+    assert first == order(stream) == order(pairs.torch_stream(to_tensor, seed=1))
+    stream.set_epoch(1)
+    assert order(stream) != first
+    assert sorted(order(stream)) == sorted(first)
+    assert order(pairs.torch_stream(to_tensor, seed=2)) != first
+    assert order(pairs.torch_stream(to_tensor, seed=None)) == [each.set_id for each in pairs]
+
+
+def test_workers_that_live_on_hear_of_the_next_epoch(pairs: ImageSets) -> None:
+    stream = pairs.torch_stream(to_tensor)
+    loader = DataLoader(stream, batch_size=4, num_workers=1, persistent_workers=True)
+    first = ids(loader)
+    stream.set_epoch(1)
+    second = ids(loader)
+    assert first != second
+    assert sorted(first) == sorted(second)
+
+
+def test_an_empty_view_streams_nothing(pairs: ImageSets) -> None:
+    assert list(pairs.filter(level=7).torch_stream(to_tensor)) == []
+
+
+def test_bad_input_is_named_before_any_worker_starts(tmp_path: Path, pairs: ImageSets) -> None:
+    with pytest.raises(BadInput, match="give both, the rank from 0"):
+        StreamedSets(pairs, rank=2, world_size=2)
+    store = make_store(tmp_path, random_unit(4), local=False)
+    with pytest.raises(ImagesNotLocal):
+        write_sets(tmp_path, [[0, 1]], store=store).torch(to_tensor)[0]

@@ -1,0 +1,59 @@
+"""Image sets of our choice over a small real store with a real corpus, for the tests of what reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from index.store.embedding_store import EmbeddingStore
+from mining.sets.image_sets import ImageSets
+from mining.sets.layouts import SETS_SCHEMA
+from mining.sets.write_sets import members_table, set_ids, write_image_sets
+from retrieval.selection import describe_store
+from tests.retrieval.stores import make_store, random_unit
+
+Rows = Sequence[Sequence[int]]
+
+
+def sets_table(rows: Rows, **columns: Sequence[Any]) -> pa.Table:
+    """SETS_SCHEMA for sets of these rows: of strategy random, level 0, unless `columns` say otherwise."""
+    count = len(rows)
+    values: dict[str, Any] = {
+        "set_id": set_ids(pa.array(rows, pa.list_(pa.int64()))),
+        "strategy": ["random"] * count,
+        "level": [0] * count,
+        "size": [len(each) for each in rows],
+        "image_sim": [0.5] * count,
+        "text_sim": [None] * count,
+        "shared_nouns": [[]] * count,
+        "axis": [None] * count,
+        "concept": [None] * count,
+        "entity": [None] * count,
+        "reasons": [["drawn by chance"]] * count,
+        **columns,
+    }
+    return pa.table([pa.array(values[field.name], field.type) for field in SETS_SCHEMA], schema=SETS_SCHEMA)
+
+
+def write_sets(
+    folder: Path, rows: Rows, *, store: EmbeddingStore | None = None, images: int = 12, **columns: Sequence[Any]
+) -> ImageSets:
+    """FOLDER/pairs over `store`, by default one made in FOLDER with as many images."""
+    store = store or make_store(folder, random_unit(images))
+    sets = sets_table(rows, **columns)
+    out = folder / "pairs"
+    return write_image_sets(
+        out, sets, members_table(store, sets), {"store": describe_store(store, str(out)), "seed": 0}
+    )
+
+
+def many_pairs(images: int, pairs: int, seed: int = 0) -> list[list[int]]:
+    """Distinct pairs of `images` row ids, by chance."""
+    chance = np.random.default_rng(seed)
+    drawn = np.unique(np.sort(chance.integers(0, images, (pairs * 2, 2)), axis=1), axis=0)
+    drawn = drawn[drawn[:, 0] < drawn[:, 1]]
+    return [[int(one), int(other)] for one, other in drawn[chance.permutation(len(drawn))[:pairs]]]

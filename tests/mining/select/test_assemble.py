@@ -1,0 +1,159 @@
+"""The rules that hold for all strategies, and that every proposal is accounted for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from index.store.embedding_store import EmbeddingStore
+from mining.select.assemble import assemble, padded
+from mining.sets.decisions import Decisions
+from mining.sets.image_sets import ImageSets
+from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, Mining, MiningConfig
+from tests.mining.worlds import mining_store
+from tests.retrieval.stores import forget
+
+
+def _candidates(rows: list[list[int]], levels: list[int] | None = None) -> Candidates:
+    table = pa.table(
+        {
+            "rows": rows,
+            "level": levels or [0] * len(rows),
+            "reasons": [[f"reason {number}"] for number in range(len(rows))],
+        }
+    )
+    for field in CANDIDATES_SCHEMA:
+        if field.name not in table.column_names:
+            table = table.append_column(field.name, pa.nulls(len(rows), field.type))
+    return Candidates(table.select(CANDIDATES_SCHEMA.names).cast(CANDIDATES_SCHEMA), considered=len(rows))
+
+
+def _assemble(
+    store: EmbeddingStore,
+    folder: Path,
+    proposed: dict[str, Candidates],
+    sets: int = 10,
+    rejected: list[tuple[int, ...]] | None = None,
+    **choices: Any,
+) -> ImageSets:
+    share = 1 / len(proposed)
+    config = MiningConfig(
+        str(store.path), str(folder / "pairs"), tuple((name, share) for name in proposed), sets=sets, **choices
+    )
+    decisions = Decisions(dict.fromkeys(rejected or [], "reject"))
+    wanted = round(sets * share)
+    return assemble(config, [(Mining(config, name, wanted, ""), each) for name, each in proposed.items()], decisions)
+
+
+def _accounted_for(sets: ImageSets) -> None:
+    for each in sets.manifest["strategies"]:
+        assert each["proposed"] == each["made"] + sum(each["dropped"].values()) + each["spare"]
+        assert each["made"] == sum(each["levels"].values())
+    assert sum(each["made"] for each in sets.manifest["strategies"]) == sets.manifest["sets"]
+
+
+def _rows(sets: ImageSets) -> list[tuple[int, ...]]:
+    return [tuple(map(int, each.set_id.split("_"))) for each in sets]
+
+
+def test_every_rule_takes_its_part_and_all_is_accounted_for(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    forget(store, [7])
+    proposed = _candidates([[0, 1], [1, 0], [7, 8], [238, 239], [2, 3], [4, 5], [4, 6]])
+    sets = _assemble(store, tmp_path, {"random": proposed}, rejected=[(2, 3)], max_per_image=1)
+    assert len(sets) == 2
+    assert sets.manifest["strategies"][0]["dropped"] == {
+        "forgotten rows": 1,
+        "rejected by a decision": 1,
+        "near-duplicates": 1,
+        "the same set again": 1,
+        "an image in enough sets": 1,
+    }
+    _accounted_for(sets)
+
+
+def test_a_set_that_two_strategies_propose_is_made_once(world: EmbeddingStore, tmp_path: Path) -> None:
+    one = _candidates([[0, 1], [2, 3]])
+    sets = _assemble(world, tmp_path, {"similar": one, "random": _candidates([[1, 0], [4, 5]])})
+    assert sorted(tuple(sorted(rows)) for rows in _rows(sets)) == [(0, 1), (2, 3), (4, 5)]
+    _accounted_for(sets)
+
+
+def test_a_shortfall_says_how_many_and_why(world: EmbeddingStore, tmp_path: Path) -> None:
+    sets = _assemble(world, tmp_path, {"random": _candidates([[0, 1], [238, 239], [238, 239]])}, sets=5)
+    assert sets.manifest["shortfall"] == ["random: 4 of 5 sets short: only 3 proposed, of which 2 near-duplicates"]
+
+
+def test_levels_are_in_equal_numbers(world: EmbeddingStore, tmp_path: Path) -> None:
+    rows = [[number, number + 100] for number in range(100)]
+    sets = _assemble(world, tmp_path, {"overlap": _candidates(rows, [1] * 80 + [2] * 20)}, sets=20)
+    assert sets.manifest["strategies"][0]["levels"] == {"1": 10, "2": 10}
+    assert sorted(Counter(each.level for each in list(sets)[:10]).values()) == [5, 5]
+
+
+def test_only_the_levels_asked_for_and_one_that_nobody_reaches_is_named(world: EmbeddingStore, tmp_path: Path) -> None:
+    rows = [[number, number + 100] for number in range(100)]
+    proposed = {"overlap": _candidates(rows, [1] * 80 + [2] * 20), "random": _candidates([[5, 9]])}
+    sets = _assemble(world, tmp_path, proposed, sets=20, levels=(2, 9))
+    overlap, random = sets.manifest["strategies"]
+    assert overlap["levels"] == {"2": 10}
+    assert overlap["notes"] == ["no set at level 9, which was asked for"]
+    assert overlap["dropped"] == {"levels not asked for": 80}
+    assert random["made"] == 1  # a strategy without levels is not asked about them
+    _accounted_for(sets)
+
+
+def test_sets_have_their_similarities(world: EmbeddingStore, tmp_path: Path) -> None:
+    sets = _assemble(world, tmp_path, {"identity": _candidates([[10, 4, 60], [0, 1]])}, near_duplicates=1.0)
+    found = {each.set_id: each for each in sets}
+    for modality, name in (("image", "image_sim"), ("text", "text_sim")):
+        a, b, c = world.gather(modality, [10, 4, 60]).astype(np.float64)  # type: ignore[arg-type]
+        assert getattr(found["10_4_60"], name) == pytest.approx((a @ b + a @ c + b @ c) / 3, abs=1e-5)
+    assert found["10_4_60"].size == 3
+
+
+def test_a_store_without_text_has_no_text_similarity(tmp_path: Path) -> None:
+    sets = _assemble(mining_store(tmp_path, text=False), tmp_path, {"random": _candidates([[0, 1]])})
+    assert next(iter(sets)).text_sim is None
+
+
+def test_images_with_the_same_bytes_are_one_picture_whatever_the_limit(tmp_path: Path) -> None:
+    digests = [f"{row:064x}" for row in range(240)]
+    digests[239] = digests[238]
+    store = mining_store(tmp_path, sha256=digests)
+    sets = _assemble(store, tmp_path, {"random": _candidates([[238, 239], [0, 1]])}, near_duplicates=1.01)
+    assert _rows(sets) == [(0, 1)]
+
+
+def test_any_set_of_a_larger_one_is_looked_at_for_one_picture(world: EmbeddingStore, tmp_path: Path) -> None:
+    sets = _assemble(world, tmp_path, {"identity": _candidates([[0, 238, 239], [0, 1, 2]])}, near_duplicates=0.97)
+    assert _rows(sets) == [(0, 1, 2)]
+
+
+def test_the_order_of_proposals_plays_no_part(world: EmbeddingStore, tmp_path: Path) -> None:
+    rows = [[a, b] for a in range(40) for b in range(a + 1, 40)]
+    levels = [1 + (a + b) % 3 for a, b in rows]
+    forth = _assemble(world, tmp_path / "a", {"overlap": _candidates(rows, levels)}, sets=50, max_per_image=3)
+    back = _assemble(
+        world, tmp_path / "b", {"overlap": _candidates(rows[::-1], levels[::-1])}, sets=50, max_per_image=3
+    )
+    assert _rows(forth) == _rows(back)
+
+
+def test_the_manifest_says_what_was_asked_and_of_which_store(world: EmbeddingStore, tmp_path: Path) -> None:
+    _assemble(world, tmp_path, {"random": _candidates([[0, 1]])}, seed=3)
+    manifest = json.loads((tmp_path / "pairs/manifest.json").read_text())
+    assert manifest["seed"] == manifest["config"]["seed"] == 3
+    assert manifest["store"]["rows"] == 240
+    assert manifest["strategies"][0]["considered"] == 1
+
+
+def test_lists_of_rows_become_a_matrix() -> None:
+    assert padded(pa.chunked_array([pa.array([[1, 2, 3], [4]])])).tolist() == [[1, 2, 3], [4, -1, -1]]
+    assert padded(pa.chunked_array([pa.array([], pa.list_(pa.int64()))])).shape == (0, 2)

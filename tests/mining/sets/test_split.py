@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from index.errors import BadInput
+from mining import ImageSets
+from mining.sets.split import Split
+from tests.mining.made_sets import many_pairs, write_sets
+from tests.retrieval.stores import make_store, random_unit
+
+SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
+
+
+def images_of(sets: ImageSets) -> set[str | None]:
+    return {member.sha256 for each in sets for member in each.members}
+
+
+def assert_no_image_is_on_two_sides(split: Split) -> None:
+    seen = [images_of(sets) for sets in split.values()]
+    assert sum(len(images) for images in seen) == len(set().union(*seen))
+
+
+def test_pairs_that_share_nothing_are_cut_by_the_shares(tmp_path: Path) -> None:
+    split = write_sets(tmp_path, [[2 * at, 2 * at + 1] for at in range(100)], images=200).split(SHARES)
+    assert split.counts() == {"train": 80, "val": 10, "test": 10, "straddling": 0}
+    assert_no_image_is_on_two_sides(split)
+    assert list(split) == ["train", "val", "test"]
+    assert repr(split) == "Split(train: 80, val: 10, test: 10, straddling: 0)"
+
+
+def test_a_giant_component_is_cut_and_what_straddles_is_counted(tmp_path: Path) -> None:
+    """400 images in 1,200 pairs by chance: all hang together, 6 pairs an image."""
+    sets = write_sets(tmp_path, many_pairs(400, 1_200), images=400)
+    split = sets.split(SHARES)
+    counts = split.counts()
+    assert sum(counts.values()) == 1_200
+    assert_no_image_is_on_two_sides(split)
+    assert 0 < counts["straddling"] < 600
+    assert counts["train"] > 400
+    assert min(counts["val"], counts["test"]) > 10
+    sides = {row: name for name, side in split.items() for each in side for row in each.rows}
+    for each in split.straddling:
+        assert len({sides.get(row, "none") for row in each.rows} - {"none"}) != 1 or None in map(sides.get, each.rows)
+
+
+def test_a_chain_is_cut_where_few_pairs_are_lost(tmp_path: Path) -> None:
+    split = write_sets(tmp_path, [[at, at + 1] for at in range(399)], images=400).split({"train": 0.9, "test": 0.1})
+    counts = split.counts()
+    assert_no_image_is_on_two_sides(split)
+    assert counts["straddling"] <= 16  # a cluster is 10 images, a test side of 40 has four: two ends each, at most
+    assert 25 <= counts["test"] <= 50
+
+
+def test_sets_of_more_than_two_stay_whole(tmp_path: Path) -> None:
+    stories = [[5 * at + place for place in range(5)] for at in range(20)]
+    split = write_sets(tmp_path, stories, images=100).split({"train": 0.5, "test": 0.5})
+    assert split.counts() == {"train": 10, "test": 10, "straddling": 0}
+    assert all(each.size == 5 for side in split.values() for each in side)
+
+
+def test_equal_bytes_under_two_row_ids_are_one_image(tmp_path: Path) -> None:
+    """Rows 2n and 2n + 1 are the same file, and chain the pairs: by row id alone they would share nothing."""
+    hashes = [hashlib.sha256(str(row // 2).encode()).hexdigest() for row in range(80)]
+    store = make_store(tmp_path, random_unit(80), sha256=hashes)
+    sets = write_sets(tmp_path, [[2 * at + 1, 2 * at + 2] for at in range(39)], store=store)
+    split = sets.split({"train": 0.5, "test": 0.5})
+    assert_no_image_is_on_two_sides(split)
+    assert split.counts()["straddling"] > 0
+
+
+def test_unknown_hashes_make_nothing_one(tmp_path: Path) -> None:
+    store = make_store(tmp_path, random_unit(20), sha256=[None] * 20)
+    sets = write_sets(tmp_path, [[2 * at, 2 * at + 1] for at in range(10)], store=store)
+    assert sets.split({"a": 0.5, "b": 0.5}).counts() == {"a": 5, "b": 5, "straddling": 0}
+
+
+def test_the_same_seed_gives_the_same_sides_in_whatever_order_the_sets_come(tmp_path: Path) -> None:
+    sets = write_sets(tmp_path, many_pairs(300, 300), images=300)
+    sides = [
+        {name: {each.set_id for each in side} for name, side in view.split(SHARES, seed).items()}
+        for view, seed in ((sets, 1), (sets, 1), (sets[::-1], 1), (sets, 2))
+    ]
+    assert sides[0] == sides[1] == sides[2]
+    assert sides[0] != sides[3]
+
+
+def test_a_split_of_a_view_holds_its_sets_alone(tmp_path: Path) -> None:
+    sets = write_sets(tmp_path, [[2 * at, 2 * at + 1] for at in range(40)], images=80, level=[0, 1] * 20)
+    split = sets.filter(level=1).split({"train": 0.5, "test": 0.5})
+    assert split.counts() == {"train": 10, "test": 10, "straddling": 0}
+    assert {each.level for side in split.values() for each in side} == {1}
+
+
+@pytest.mark.parametrize("shares", [{}, {"train": 1.1}, {"a": 0.5}, {"a": 1.0, "b": 0.0}, {"straddling": 1.0}])
+def test_shares_that_do_not_add_up_are_an_error(tmp_path: Path, shares: dict[str, float]) -> None:
+    with pytest.raises(BadInput, match="adding up to 1"):
+        write_sets(tmp_path, [[0, 1]]).split(shares)

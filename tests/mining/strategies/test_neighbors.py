@@ -1,0 +1,93 @@
+"""Nearest rows of anchors: the same from a graph's shards, a scan and a selection's rows, itself never among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import mining.strategies.neighbors
+from index.errors import StoreInvalid
+from index.graph.build import IndexConfig
+from index.store.embedding_store import EmbeddingStore
+from mining.strategies.anchors import Minable
+from mining.strategies.context import in_process
+from mining.strategies.neighbors import Nearest, nearest, similarities
+from tests.index.vectors import build
+from tests.mining.mines import mining_of
+from tests.mining.worlds import mining_store
+from tests.retrieval.stores import forget
+
+ANCHORS = np.arange(0, 240, 7)
+
+
+def _near(store: EmbeddingStore, folder: Path, chosen: npt.NDArray[np.int64] | None = None, k: int = 6) -> Nearest:
+    # A selection is what makes items look for the chosen rows; its content is in `chosen` here.
+    mine = mining_of(store, folder, "similar", selection=None if chosen is None else "given")
+    return nearest(mine, in_process(mine), Minable(store, chosen), "image", ANCHORS, k)
+
+
+def _exact(store: EmbeddingStore, k: int, among: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    vectors = store.gather("image", np.arange(store.rows)).astype(np.float64)
+    scores = vectors[ANCHORS] @ vectors.T
+    hidden = np.setdiff1d(np.arange(store.rows), among)
+    scores[:, hidden] = -np.inf
+    scores[np.arange(len(ANCHORS)), ANCHORS] = -np.inf
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+
+def test_a_scan_finds_what_comparing_all_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = mining_store(tmp_path)
+    monkeypatch.setattr(mining.neighbors, "SCAN_ROWS", 100)
+    monkeypatch.setattr(mining.neighbors, "CHUNK_ANCHORS", 16)
+    near = _near(store, tmp_path)
+    assert (near.ids == _exact(store, 6, np.arange(240))).all()
+    assert "no image index" in near.how
+    flat = np.stack([np.repeat(ANCHORS, 6), near.ids.ravel()], axis=1)
+    assert (near.similarity.ravel() == similarities(store, "image", flat)).all()
+
+
+def test_the_shards_of_a_graph_give_the_same(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    build(IndexConfig(store=str(store.path), shard_rows=100))
+    near = _near(store, tmp_path)
+    assert "3 shards" in near.how
+    assert (near.ids == _exact(store, 6, np.arange(240))).mean() > 0.99
+
+
+def test_forgotten_rows_and_rows_outside_the_selection_are_no_neighbours(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    forget(store, [1, 2, 3])
+    chosen = np.arange(0, 240, 2)
+    near = _near(store, tmp_path, chosen)
+    assert (near.ids == _exact(store, 6, np.setdiff1d(chosen, [2]))).all()
+
+
+def test_where_rows_run_out_the_rest_is_empty(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    near = _near(store, tmp_path, np.array([7, 14, 15]), k=4)
+    assert near.ids.shape == (len(ANCHORS), 4)
+    assert near.ids[1].tolist()[2:] == [-1, -1]
+    assert not np.isfinite(near.similarity[1, 2:]).any()
+
+
+def test_an_index_that_no_longer_fits_says_what_to_run(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    build(IndexConfig(store=str(store.path)))
+    (store.path / "index/image/shard_0000.faiss").unlink(missing_ok=True)
+    for graph in (store.path / "index/image").glob("*0000*"):
+        if graph.stat().st_size > 10_000:
+            graph.unlink()
+    with pytest.raises(StoreInvalid, match="clipmine index"):
+        _near(store, tmp_path)
+
+
+def test_finished_items_are_not_done_again(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    first = _near(store, tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "work/similar").glob("*.npz")}
+    again = _near(store, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert (again.ids == first.ids).all()

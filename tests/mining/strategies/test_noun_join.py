@@ -1,0 +1,148 @@
+"""The join finds what comparing all with all finds, in tasks of bounded size, however skewed the nouns are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mining.strategies import noun_join
+from mining.strategies.context import Mining, MiningConfig, in_process
+from mining.strategies.noun_join import Join, Joined, join_nouns
+from mining.strategies.noun_paths import path_keys
+from mining.strategies.noun_sets import NounSets, make_noun_sets
+from tests.retrieval.stores import make_store, random_unit
+
+ROWS = 1_200
+ALL = (1 << 64) - 1
+# Real words, so that the extractor sees nouns; their frequency falls as words' do, and the first is in half of all.
+WORDS = [
+    "man", "dog", "woman", "tree", "car", "house", "boat", "river", "horse", "cat", "bird", "table", "chair",
+    "door", "window", "bridge", "road", "fence", "garden", "hat", "coat", "shoe", "bottle", "cup", "plate", "fork",
+    "knife", "lamp", "clock", "book", "pencil", "bag", "basket", "ladder", "rope", "wheel", "engine", "flag",
+    "drum", "guitar", "piano", "violin", "kite", "balloon", "candle", "mirror", "pillow", "blanket", "carpet",
+    "bucket", "hammer",
+]  # fmt: skip
+
+
+def skewed_captions(rows: int = ROWS, seed: int = 0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    chance = 0.6 / (1 + np.arange(len(WORDS))) ** 0.7
+    chance[0] = 0.5
+    return [
+        f"{row}: " + " and ".join(f"a {WORDS[place]}" for place in np.flatnonzero(rng.random(len(WORDS)) < chance))
+        for row in range(rows)
+    ]
+
+
+def mining(
+    folder: Path, captions: Sequence[str | None], *, lists: Any = None, which: str = "caption", **config: Any
+) -> Mining:
+    rows = len(captions)
+    lists = lists or [[caption] for caption in captions]
+    make_store(folder, random_unit(rows), images=[b""] * rows, caption=captions, captions=lists)
+    config["captions"] = which
+    asked = MiningConfig(str(folder / "store"), str(folder / "out"), (("overlap", 1.0),), **config)
+    return Mining(asked, "overlap", asked.sets, str(folder / "work"))
+
+
+@pytest.fixture(scope="module")
+def skewed(tmp_path_factory: pytest.TempPathFactory) -> Mining:
+    mine = mining(tmp_path_factory.mktemp("skewed"), skewed_captions())
+    make_noun_sets(mine, in_process(mine))
+    return mine
+
+
+def brute_force(captions: Sequence[str], least: int) -> npt.NDArray[np.int64]:
+    said = [caption.split(": ")[1].split(" and ") for caption in captions]
+    matrix = np.array([[f"a {word}" in each for word in WORDS] for each in said], np.int64)
+    shared = np.triu(matrix @ matrix.T, 1)
+    one, other = np.nonzero(shared >= least)
+    return np.stack([one, other, shared[one, other]], axis=1)
+
+
+def run(mine: Mining, least: int, name: str | None = None, map_items: Any = None) -> Joined:
+    sets = NounSets(mine.folder)
+    wanted = Join(name or f"{least:02d}", least, ALL, sets.count, 10**9)
+    return join_nouns(mine, map_items or in_process(mine), sets, wanted)
+
+
+@pytest.mark.parametrize("least", [4, 5])
+def test_the_join_finds_all_pairs_and_the_nouns_they_share(skewed: Mining, least: int) -> None:
+    joined = run(skewed, least)
+    expected = brute_force(skewed_captions(), least)
+    assert len(expected) > 50
+    assert np.array_equal(joined.pairs, expected)
+    assert joined.lost == joined.left_out == 0
+
+
+def test_rare_levels_cost_a_small_part_of_all_pairs(skewed: Mining) -> None:
+    assert run(skewed, 5).compared < ROWS * (ROWS - 1) // 2 // 4
+
+
+@pytest.mark.parametrize("least", [1, 2, 5])
+def test_no_task_holds_over_an_eighth_of_the_captions_with_man_in_half_of_them(skewed: Mining, least: int) -> None:
+    captions = skewed_captions()
+    assert sum("a man" in caption for caption in captions) > ROWS / 4
+    joined = run(skewed, least)
+    assert 0 < joined.largest_task <= ROWS // 8
+    # Half of all captions would be one list: such are sampled, and the loss is known.
+    assert (joined.lost > 0) == (least < 3)
+
+
+def test_what_long_lists_lose_is_counted(skewed: Mining, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noun_join, "LONGEST_LIST", 8)
+    joined = run(skewed, 3, "short_lists")
+    assert joined.lost > 0
+    assert 0 < len(joined.pairs) < len(brute_force(skewed_captions(), 3))
+
+
+def test_both_sets_of_a_pair_are_listed_under_a_common_key() -> None:
+    rng = np.random.default_rng(1)
+    sets = [np.flatnonzero(rng.random(60) < np.linspace(0.02, 0.4, 60)) for _ in range(300)]
+    offsets = np.cumsum([0, *map(len, sets)])
+    keys, owners = path_keys(offsets, np.concatenate(sets).astype(np.int32), np.linspace(0.02, 0.4, 60), 5, 300, 4)
+    under: dict[int, set[int]] = {}
+    for key, owner in zip(keys.tolist(), owners.tolist(), strict=True):
+        under.setdefault(owner, set()).add(key)
+    there = np.array([np.isin(np.arange(60), each) for each in sets], np.int64)
+    pairs = np.argwhere(np.triu(there @ there.T, 1) >= 5)
+    assert len(pairs) > 1_000
+    assert all(under[one] & under[other] for one, other in pairs.tolist())
+
+
+def test_the_order_of_work_changes_nothing_and_a_killed_join_goes_on(tmp_path: Path, skewed: Mining) -> None:
+    def backwards(mine: Mining) -> Callable[..., list[Any]]:
+        def map_items(function: Callable[..., Any], items: Sequence[Any], label: str) -> list[Any]:
+            return [function(item, mine) for item in items[::-1]][::-1]
+
+        return map_items
+
+    def dying(mine: Mining, after: int) -> Callable[..., list[Any]]:
+        left = [after]
+
+        def map_items(function: Callable[..., Any], items: Sequence[Any], label: str) -> list[Any]:
+            done = []
+            for item in items:
+                if not left[0]:
+                    raise KeyboardInterrupt
+                left[0] -= 1
+                done.append(function(item, mine))
+            return done
+
+        return map_items
+
+    def make_and_run(mine: Mining, map_items: Callable[..., list[Any]]) -> Joined:
+        make_noun_sets(mine, map_items)
+        return run(mine, 5, map_items=map_items)
+
+    expected = run(skewed, 5).pairs
+    mine = mining(tmp_path, skewed_captions())
+    for after in (3, 10, 30):
+        with pytest.raises(KeyboardInterrupt):
+            make_and_run(mine, dying(mine, after))
+    assert np.array_equal(make_and_run(mine, backwards(mine)).pairs, expected)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from index.errors import BadInput
+from retrieval.search.planner import IndexCost, plan_search
+
+GRAPH = IndexCost(shards=1, ef_search=128)
+
+
+def test_one_query_walks_the_graph() -> None:
+    plan = plan_search(1_000_000, 512, 1, 10, GRAPH)
+    assert (plan.method, plan.ef_search) == ("hnsw", 128)
+    assert plan.hnsw_seconds is not None
+    assert plan.hnsw_seconds < plan.exact_seconds
+
+
+def test_many_queries_with_a_large_k_are_scanned() -> None:
+    plan = plan_search(20_000, 512, 5_000, 1_000, GRAPH, cores=2)
+    assert (plan.method, plan.ef_search) == ("exact", None)
+
+
+def test_a_gpu_makes_scans_of_large_batches_cheaper() -> None:
+    assert plan_search(1_000_000, 512, 50_000, 10, GRAPH, "cpu").method == "hnsw"
+    assert plan_search(1_000_000, 512, 50_000, 10, GRAPH, "cuda").method == "exact"
+
+
+def test_every_shard_is_walked() -> None:
+    one, forty = (plan_search(10**8, 512, 1_000, 10, IndexCost(shards, 128), cores=2) for shards in (1, 40))
+    assert one.hnsw_seconds is not None
+    assert forty.hnsw_seconds is not None
+    assert forty.hnsw_seconds > 20 * one.hnsw_seconds
+
+
+def test_costs_meet_the_measured_ones_at_100_000_rows() -> None:
+    for ef, rate in ((64, 5_680), (128, 3_208), (256, 1_818)):
+        seconds = plan_search(100_000, 512, 10_000, 10, IndexCost(1, ef), cores=2).hnsw_seconds
+        assert seconds == pytest.approx(10_000 / rate, rel=0.1)
+    assert plan_search(300_000, 512, 10_000, 10, None, cores=2).exact_seconds == pytest.approx(10_000 / 445, rel=0.1)
+
+
+def test_ef_search_is_k_at_least() -> None:
+    assert plan_search(10**8, 512, 1, 500, GRAPH).ef_search == 500
+    assert plan_search(10**8, 512, 1, 10, GRAPH, ef_search=40).ef_search == 40
+
+
+def test_the_reason_is_one_sentence_with_both_costs() -> None:
+    why = plan_search(1_000_000, 512, 64, 10, GRAPH, cores=2).why
+    assert why.startswith("estimated faster: 64 queries through the graph at efSearch 128 take about ")
+    assert "one exact scan of 1,000,000 rows for 64 queries about" in why
+    assert "\n" not in why
+
+
+def test_the_user_overrules_the_costs() -> None:
+    assert plan_search(10**8, 512, 1, 10, GRAPH, method="exact").method == "exact"
+    forced = plan_search(20_000, 512, 5_000, 1_000, GRAPH, method="hnsw")
+    assert (forced.method, forced.ef_search) == ("hnsw", 1_000)
+    assert forced.why.startswith("as asked: ")
+
+
+def test_without_an_index_only_a_scan_is_possible() -> None:
+    assert plan_search(10**8, 512, 1, 10, None).why.startswith("there is no index: ")
+    with pytest.raises(BadInput, match="needs an index: run `clipmine index`"):
+        plan_search(10**8, 512, 1, 10, None, method="hnsw")
+
+
+def test_an_unknown_method_lists_the_valid_ones() -> None:
+    with pytest.raises(BadInput, match="unknown search method 'ivf': choose hnsw or exact"):
+        plan_search(10, 8, 1, 1, None, method="ivf")

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from index.encoder.clip_encoder import load_encoder
+from index.encoder.model_spec import ModelSpec
+from index.encoder.store_model import remember_model
+from index.errors import BadInput, ModelMismatch, StoreInvalid
+from index.graph.build import IndexConfig
+from index.store.embedding_store import EmbeddingStore
+from retrieval.search.retriever import Retriever
+from tests.conftest import write_tiny_clip
+from tests.index.vectors import Halves, build, clustered, exact_ids, vector_store
+from tests.retrieval.stores import forget
+
+
+@pytest.fixture(scope="module")
+def vectors() -> tuple[Halves, Halves]:
+    return clustered(1_500)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, vectors: tuple[Halves, Halves]) -> EmbeddingStore:
+    """Indexed in both modalities, the images in two shards; shared, do not change it."""
+    store = vector_store(tmp_path_factory.mktemp("search"), *vectors)
+    build(IndexConfig(str(store.path), "image", shard_rows=800, queries=50))
+    build(IndexConfig(str(store.path), "text", queries=50))
+    return store
+
+
+@pytest.mark.parametrize("method", ["hnsw", "exact", None])
+def test_modes_search_their_modality(store: EmbeddingStore, vectors: tuple[Halves, Halves], method: str | None) -> None:
+    image, text = vectors
+    retriever = Retriever(store)
+    asked: list[tuple[Any, Halves, Halves]] = [("t2i", text, image), ("t2t", text, text), ("i2i", image, image)]
+    for mode, queries, rows in asked:
+        found = retriever.search(queries[:50], 10, mode, method, 500)
+        assert (found.row_ids == exact_ids(rows, queries[:50], 10)).mean() > 0.98
+        assert found.scores.dtype == np.float32
+        assert found.row_ids.dtype == np.int64
+        assert method is None or found.plan.method == method
+
+
+def test_graph_and_scan_give_the_same_scores(store: EmbeddingStore, vectors: tuple[Halves, Halves]) -> None:
+    retriever = Retriever(store)
+    graph, scanned = (retriever.search(vectors[1][:100], 10, method=each, ef_search=700) for each in ("hnsw", "exact"))
+    assert (graph.row_ids == scanned.row_ids).mean() > 0.99
+    assert np.abs(graph.scores - scanned.scores).max() < 1e-6
+
+
+def test_texts_and_images_are_encoded_with_the_store_s_model(
+    small_store: EmbeddingStore, tiny_clip_dir: Path, tmp_path: Path
+) -> None:
+    spec = ModelSpec(model_dir=str(tiny_clip_dir))
+    encoder = load_encoder(spec, device="cpu")
+    knows_its_model = EmbeddingStore.open(shutil.copytree(small_store.path, tmp_path / "store"))
+    remember_model(knows_its_model.path, spec)
+    retriever = Retriever(small_store, encoder)
+    captions = small_store.metadata(range(5), ["caption"])["caption"].to_pylist()
+    found = retriever.search(captions, 33, "t2t")
+    assert np.array_equal(found.row_ids, Retriever(knows_its_model).search(captions, 33, "t2t").row_ids)
+    assert np.array_equal(found.row_ids, retriever.search(encoder.encode_texts(captions), 33, "t2t").row_ids)
+    assert found.scores[:, 0].min() > 0.999  # each caption finds itself or its equal
+    assert retriever.search([Image.new("RGB", (40, 40), "red")], 3, "i2i").row_ids.shape == (1, 3)
+
+
+def test_another_model_than_the_store_s_is_refused(small_store: EmbeddingStore, tmp_path: Path) -> None:
+    other = load_encoder(ModelSpec(model_dir=str(write_tiny_clip(tmp_path, seed=1))), device="cpu")
+    with pytest.raises(ModelMismatch, match="weights"):
+        Retriever(small_store, other)
+
+
+def test_queries_are_scaled_to_unit_length(store: EmbeddingStore, vectors: tuple[Halves, Halves]) -> None:
+    queries = vectors[1][:20].astype(np.float64)
+    found, scaled = (Retriever(store).search(queries * scale, 5, method="exact") for scale in (1, 7.5))
+    assert np.array_equal(found.row_ids, scaled.row_ids)
+    assert np.abs(found.scores - scaled.scores).max() < 2e-3
+
+
+@pytest.mark.parametrize("method", ["hnsw", "exact"])
+def test_rows_are_excluded_by_ids_or_by_mask(
+    store: EmbeddingStore, vectors: tuple[Halves, Halves], method: str
+) -> None:
+    retriever, queries = Retriever(store), vectors[1][:20]
+    unwanted = retriever.search(queries, 3, method=method).row_ids.ravel()
+    mask = np.isin(np.arange(store.rows), unwanted)
+    by_ids = retriever.search(queries, 10, method=method, exclude=unwanted)
+    by_mask = retriever.search(queries, 10, method=method, exclude=mask)
+    assert not np.isin(by_ids.row_ids, unwanted).any()
+    assert np.array_equal(by_ids.row_ids, by_mask.row_ids)
+    with pytest.raises(BadInput, match="has shape"):
+        retriever.search(queries, 10, exclude=mask[:-1])
+
+
+@pytest.mark.parametrize("method", ["hnsw", "exact"])
+def test_forgotten_rows_are_gone_from_an_open_retriever(
+    tmp_path: Path, vectors: tuple[Halves, Halves], method: str
+) -> None:
+    store = vector_store(tmp_path, vectors[0][:300], vectors[1][:300])
+    build(IndexConfig(str(store.path), queries=20))
+    retriever = Retriever(store)
+    best = retriever.search(vectors[1][:5], 300, method=method).row_ids[:, 0]
+    forget(store, best.tolist())
+    after = retriever.search(vectors[1][:5], 300, method=method)
+    left = 300 - len(np.unique(best))
+    assert not np.isin(after.row_ids, best).any()
+    assert (after.row_ids[:, left:] == -1).all()
+    assert (np.sort(after.row_ids[:, :left], axis=1) >= 0).all()
+
+
+def test_rows_that_no_walk_reaches_are_found_by_a_scan(tmp_path: Path) -> None:
+    image, text = clustered(2_000, clusters=2_000)
+    store = vector_store(tmp_path, image, text)
+    build(IndexConfig(str(store.path), M=4, ef_construction=4, queries=20))
+    found = Retriever(store).search(text[:20], 2_000, method="hnsw")
+    assert all(set(rows) == set(range(2_000)) for rows in found.row_ids.tolist())
+
+
+def test_without_an_index_the_store_is_scanned_and_says_so(tmp_path: Path, vectors: tuple[Halves, Halves]) -> None:
+    store = vector_store(tmp_path, vectors[0][:100])
+    plan = Retriever(store).search(vectors[1][:2], 5).plan
+    assert plan.method == "exact"
+    assert plan.why.startswith("there is no index")
+    with pytest.raises(BadInput, match="has no text embeddings"):
+        Retriever(store).search(vectors[1][:2], 5, "t2t")
+
+
+def test_an_index_that_does_not_belong_is_an_error_not_a_slow_scan(
+    tmp_path: Path, vectors: tuple[Halves, Halves]
+) -> None:
+    store = vector_store(tmp_path, vectors[0][:100])
+    build(IndexConfig(str(store.path), queries=20))
+    (store.path / "index/image/shard_0000.faiss").unlink()
+    with pytest.raises(StoreInvalid, match="is missing from the image index"):
+        Retriever(store).search(vectors[1][:2], 5)
+    assert Retriever(store).search(vectors[1][:2], 5, method="exact").row_ids.shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("queries", "options", "message"),
+    [
+        (np.ones((1, 32)), {"k": 1_501}, r"k is 1501: choose 1 to 1,?500"),
+        (np.ones((1, 32)), {"k": 0}, "k is 0"),
+        (np.ones((1, 31)), {"k": 5}, r"shape \(1, 31\)"),
+        (np.ones(32), {"k": 5}, r"shape \(32,\)"),
+        (np.ones((0, 32)), {"k": 5}, r"shape \(0, 32\)"),
+        (np.zeros((1, 32)), {"k": 5}, "query 0: its vector is zero"),
+        (np.full((1, 32), np.nan), {"k": 5}, "query 0: its vector is zero or not finite"),
+        (np.ones((1, 32)), {"k": 5, "mode": "i2t"}, "unknown mode 'i2t': choose one of t2i, t2t, i2i"),
+        (np.ones((1, 32)), {"k": 5, "method": "ivf"}, "unknown search method"),
+        ([], {"k": 5}, "no queries"),
+        ("dog", {"k": 5}, "give a list of texts"),
+        (["dog"], {"k": 5, "mode": "i2i"}, "mode i2i does not take texts"),
+    ],
+)
+def test_impossible_questions_get_one_clear_line(
+    store: EmbeddingStore, queries: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        Retriever(store).search(queries, **options)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.errors import BadInput
+from index.store.embedding_store import EmbeddingStore
+from retrieval.search.scan import scan, settle_near_ties
+from tests.index.vectors import Halves, clustered, exact_ids, vector_store
+from tests.retrieval.stores import forget
+
+
+@pytest.fixture(scope="module")
+def vectors() -> tuple[Halves, Halves]:
+    image, text = clustered(1_500)
+    text[700:] = text[:800]  # captions repeat
+    return image, text
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, vectors: tuple[Halves, Halves]) -> EmbeddingStore:
+    return vector_store(tmp_path_factory.mktemp("scan"), *vectors)
+
+
+@pytest.mark.parametrize("k", [1, 30, 1_500])
+def test_every_row_and_its_order_is_right_ties_included(
+    store: EmbeddingStore, vectors: tuple[Halves, Halves], k: int
+) -> None:
+    queries = vectors[1][:60].astype(np.float32)
+    for modality, rows in (("image", vectors[0]), ("text", vectors[1])):
+        scores, ids = scan(store, modality, queries, k, device="cpu")  # type: ignore[arg-type]
+        assert np.array_equal(ids, exact_ids(rows, queries, k))
+        assert np.allclose(scores, np.take_along_axis(queries @ rows.astype(np.float32).T, ids, 1), atol=1e-6)
+
+
+def test_a_query_alone_gets_the_rows_that_it_gets_in_a_batch(
+    store: EmbeddingStore, vectors: tuple[Halves, Halves]
+) -> None:
+    queries = vectors[1][:40]
+    _, together = scan(store, "text", queries, 100, device="cpu")
+    alone = [scan(store, "text", queries[i : i + 1], 100, device="cpu")[1][0] for i in range(40)]
+    assert np.array_equal(together, np.stack(alone))
+
+
+def test_parts_merged_and_settled_give_the_rows_of_the_whole(
+    store: EmbeddingStore, vectors: tuple[Halves, Halves]
+) -> None:
+    queries, k = vectors[1][:50], 40
+    whole = scan(store, "image", queries, k, device="cpu")
+    cut = store.rows // 3
+    halves = [
+        scan(store, "image", queries, k, device="cpu", start=start, stop=stop)
+        for start, stop in ((0, cut), (cut, store.rows))
+    ]
+    assert (halves[0][1] < cut).all()
+    assert (halves[1][1] >= cut).all()
+    scores, ids = (np.concatenate([half[part] for half in halves], axis=1) for part in (0, 1))
+    order = np.argsort(-scores, axis=1, kind="stable")
+    scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+    settle_near_ties(store, "image", queries, scores, ids)
+    assert np.array_equal(ids[:, :k], whole[1])
+    assert np.allclose(scores[:, :k], whole[0], atol=1e-6)
+
+
+def test_forgotten_and_excluded_rows_are_left_out_and_the_end_is_padded(tmp_path: Path) -> None:
+    image, text = clustered(60)
+    store = vector_store(tmp_path, image, text)
+    forget(store, [3, 4])
+    scores, ids = scan(store, "image", text[:5], 60, exclude=np.array([50, 4]), device="cpu")
+    assert set(ids[:, :57].ravel().tolist()) == set(range(60)) - {3, 4, 50}
+    assert (ids[:, 57:] == -1).all()
+    assert np.isneginf(scores[:, 57:]).all()
+
+
+@pytest.mark.parametrize(("shape", "k"), [((2, 31), 5), ((32,), 5), ((2, 32), 0)])
+def test_impossible_questions_are_refused(store: EmbeddingStore, shape: tuple[int, ...], k: int) -> None:
+    with pytest.raises(BadInput):
+        scan(store, "image", np.ones(shape, np.float32), k)

@@ -1,0 +1,159 @@
+"""The catalog's files, their checks, and the drawing grammar they are written in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenes.shapes.expressions import GrammarError, calculate
+from scenes.shapes.grammar import expand
+from scenes.shapes.posing import bounds, build_template
+from scenes.world.catalog import CatalogError, horizon, load_catalog, read_catalog, surface
+
+PLANS = {
+    "post": {
+        "params": {"w": 10, "cap": "red", "knob": "none"},
+        "let": {"half": "w/2"},
+        "groups": {"top": "0 40"},
+        "parts": [
+            "box main -half 0 half 40 id=pole",
+            "oval cap 0 45 5 5 g=top id=ball",
+            "oval gold 0 52 2 2 if=knob:big",
+        ],
+        "poses": {"leaning": {"all": -20}, "nodding": {"top": [0, 10, 0]}},
+    }
+}
+
+
+def _type(**changes: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": "post",
+        "plural": "posts",
+        "path": ["thing"],
+        "size": 0.3,
+        "support": "ground",
+        "draw": {"parts": ["box main 0 0 20 40"]},
+    }
+    return {**entry, **changes}
+
+
+def _read(tmp_path: Path, data: Any) -> Any:
+    (tmp_path / "things.json").write_text(data if isinstance(data, str) else json.dumps(data))
+    return read_catalog(tmp_path.glob("*.json"))
+
+
+def test_the_world_has_over_two_hundred_types_each_with_its_own_drawing() -> None:
+    types = load_catalog().types
+    assert len(types) >= 200
+    drawings = {repr((kind.drawing.parts, kind.drawing.colors)) for kind in types.values()}
+    assert len(drawings) == len(types)
+
+
+def test_the_world_has_places_with_surfaces_for_every_type() -> None:
+    catalog = load_catalog()
+    offered = {support for place in catalog.places.values() for support in place.surfaces}
+    assert {kind.support for kind in catalog.types.values()} <= offered | {"floor"}
+    assert len(catalog.places) >= 14
+
+
+def test_names_are_unambiguous() -> None:
+    catalog = load_catalog()
+    for name in set(catalog.types) & set(catalog.categories):
+        # A plain tree is a tree, and so is a palm: the word may name both, if the type lies in the category.
+        assert name in catalog.types[name].path
+    plurals = [kind.plural for kind in catalog.types.values()]
+    assert len(set(plurals)) == len(plurals)
+
+
+def test_the_tree_answers_ancestors_and_descendants() -> None:
+    catalog = load_catalog()
+    assert catalog.ancestors("dog") == ("mammal", "animal")
+    assert catalog.ancestors("mammal") == ("animal",)
+    assert "dog" in catalog.descendants("animal")
+    assert "dog" not in catalog.descendants("bird")
+    assert catalog.descendants("dog") == ("dog",)
+    with pytest.raises(KeyError):
+        catalog.ancestors("nothing")
+
+
+def test_a_view_moves_the_horizon_and_the_surfaces_with_it() -> None:
+    place = load_catalog().places["meadow"]
+    assert horizon(place, "high") < horizon(place, "eye-level") < horizon(place, "low")
+    for view in ("eye-level", "low", "high"):
+        top, bottom = surface(place, "ground", view)
+        assert horizon(place, view) < top < bottom < 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": {}}, "unknown key 'colour'"),
+        ({"support": "moon"}, "support 'moon' is none of"),
+        ({"color": {"hue": [0.9, 0.2]}}, "is not a range"),
+        ({"poses": ["standing", "flying"]}, "pose 'flying' has no data"),
+        ({"part": "nose"}, "no line of the drawing has f"),
+        ({"draw": {"parts": ["cube main 0 0 1 1"]}}, "unknown shape 'cube'"),
+        ({"draw": {"parts": ["box mauve 0 0 1 1"]}}, "unknown colour 'mauve'"),
+        ({"draw": {"parts": ["oval main 0 0 1"]}}, "takes cx cy rx ry, got 3 numbers in the line 'oval main 0 0 1'"),
+        ({"draw": {"parts": ["oval main 0 0 1 1 g=leg"]}}, "unknown group 'leg'"),
+        ({"draw": {"parts": ["oval main 0 0 1 1 spin=3"]}}, "unknown option 'spin'"),
+        ({"draw": {"parts": ["oval main 0 0 x 1"]}}, "'x' in 'x' is not a number"),
+        ({"draw": {"parts": ["oval main 0 0 1 1"], "poses": {"up": {"arm": 3}}}}, "moves an unknown group 'arm'"),
+        ({"draw": {"plan": "rocket"}}, "unknown plan 'rocket'"),
+        ({"draw": {"lines": []}}, "unknown key 'lines' in draw"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_naming_file_and_type(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CatalogError) as caught:
+        _read(tmp_path, [_type(**changes)])
+    text = str(caught.value)
+    assert text.startswith("things.json: post: ")
+    assert message in text
+    assert "\n" not in text
+
+
+def test_a_missing_key_a_taken_name_and_broken_json_are_told(tmp_path: Path) -> None:
+    entry = _type()
+    del entry["size"]
+    with pytest.raises(CatalogError, match=r"things\.json: post: key 'size' is missing"):
+        _read(tmp_path, [entry])
+    with pytest.raises(CatalogError, match="the name is taken"):
+        _read(tmp_path, [_type(), _type()])
+    with pytest.raises(CatalogError, match=r"things\.json: not JSON"):
+        _read(tmp_path, "[")
+
+
+def test_expressions_know_numbers_names_and_four_operations() -> None:
+    assert calculate("-a*2+(b-1)/4", {"a": 3.0, "b": 5.0}) == -5.0
+    for bad in ("2**3", "a.b", "(1", "1 2", "", "1/0", "__import__"):
+        with pytest.raises(GrammarError):
+            calculate(bad, {"a": 1.0})
+
+
+def test_a_type_fills_in_its_plan_and_adds_lines_at_a_place() -> None:
+    draw = {"plan": "post", "set": "w=20 cap=blue", "parts": ["oval black 0 20 2 2 under=ball"]}
+    drawing = expand(draw, PLANS)
+    assert [part.color for part in drawing.parts] == ["main", "black", "blue"]
+    assert drawing.parts[0].numbers == (-10, 0, 10, 40)
+    assert len(expand({"plan": "post", "set": "knob=big", "drop": ["pole"]}, PLANS).parts) == 2
+    with pytest.raises(GrammarError, match="has no parameter 'height'"):
+        expand({"plan": "post", "set": "height=3"}, PLANS)
+
+
+def test_a_pose_turns_groups_about_their_pivots() -> None:
+    drawing = expand({"plan": "post"}, PLANS)
+    assert bounds(drawing, "standing") == pytest.approx((-5, 0, 5, 50), abs=0.1)
+    assert bounds(drawing, "nodding")[2] == pytest.approx(15, abs=0.1)
+    assert bounds(drawing, "leaning")[2] > 15
+
+
+def test_parts_are_mirrored_repeated_and_turned() -> None:
+    parts = ["box main 10 0 20 10 mir=0", "box main 0 0 2 2 rep=3,10,0", "box main 0 30 2 32 around=4,0,0"]
+    drawing = expand({"parts": parts}, {})
+    assert bounds(drawing, "") == pytest.approx((-32, -32, 32, 32), abs=0.1)
+    assert len(build_template(drawing, "", "").pieces) == 2 + 3 + 4
