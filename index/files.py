@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import threading
@@ -25,6 +26,7 @@ __all__ = [
     "disk_full",
     "exists",
     "file_size",
+    "hash_json",
     "is_local",
     "join",
     "join_inside",
@@ -155,6 +157,11 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def hash_json(value: object) -> str:
+    """Hex SHA-256 of `value` as JSON with sorted keys and no spaces: equal for equal values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @contextmanager

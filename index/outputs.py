@@ -12,8 +12,7 @@ import shutil
 from typing import Any
 
 from index.errors import OutputExists
-from index.files import exists, is_local, join, local_path, make_folder, read_bytes, resolve, write_atomic
-from index.store.store_manifest import hash_json
+from index.files import exists, hash_json, is_local, join, local_path, make_folder, read_bytes, resolve, write_atomic
 
 __all__ = ["claim_folder", "remove_folder"]
 

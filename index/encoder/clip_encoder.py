@@ -30,7 +30,7 @@ from index.encoder.model_spec import CONFIG_NAME, ModelSpec, model_identity, rea
 from index.encoder.short_texts import can_shorten, groups_by_length, short_text_features
 from index.encoder.tokens import Tokenizer
 from index.errors import BadInput, ClipmineError
-from index.store.store_manifest import hash_json
+from index.files import hash_json
 
 __all__ = ["Encoder", "ModelSpec", "check_model", "default_device", "load_encoder", "model_config", "open_encoder"]
 

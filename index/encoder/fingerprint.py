@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from index.store.store_manifest import hash_json
+from index.files import hash_json
 
 __all__ = ["describe_model"]
 

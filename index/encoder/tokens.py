@@ -55,7 +55,7 @@ class Tokenizer:
 
     def describe(self) -> dict[str, Any]:
         """What of it decides the tokens, for a model's fingerprint."""
-        from index.store.store_manifest import hash_json
+        from index.files import hash_json
 
         inner = getattr(self._tokenizer, "tokenizer", None)
         vocabulary = inner.get_vocab() if inner is not None else self._tokenizer.encoder

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.errors import BadInput, StoreInvalid
-from index.files import atomic_file, remove_partial, sha256_file
+from index.files import atomic_file, hash_json, remove_partial, sha256_file
 from index.graph.capacity import BUILD_PEAK, choose_codec, choose_shard_rows, row_bytes
 from index.graph.copies import find_copies, hash_rows
 from index.graph.hnsw import ADD_ROWS, TRAIN_ROWS, HnswSpec, build_graph, usable_rows, write_graph
@@ -38,7 +38,6 @@ from index.graph.index_manifest import (
 from index.graph.recall import measure_recall
 from index.graph.search_index import HnswIndex
 from index.store.embedding_store import EmbeddingStore, Modality
-from index.store.store_manifest import hash_json
 
 __all__ = [
     "IndexConfig",

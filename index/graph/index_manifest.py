@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from index.errors import StoreInvalid
-from index.files import write_atomic
+from index.files import hash_json, write_atomic
 from index.graph.hnsw import HnswSpec
 from index.store.embedding_store import EmbeddingStore, Modality
-from index.store.store_manifest import Part, hash_json
+from index.store.store_manifest import Part
 
 __all__ = [
     "INDEX_NAME",

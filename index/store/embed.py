@@ -26,6 +26,7 @@ from index.corpus.samples import ShardItem
 from index.errors import BadInput, OutputExists, StoreInvalid
 from index.files import (
     exists,
+    hash_json,
     is_local,
     join,
     local_path,
@@ -36,7 +37,7 @@ from index.files import (
     write_atomic,
 )
 from index.store.embed_item import EmbedConfig, ItemSummary, embed_item, hashed_config, is_done, read_marker
-from index.store.store_manifest import MANIFEST_NAME, Manifest, Part, hash_json, part_paths, write_manifest
+from index.store.store_manifest import MANIFEST_NAME, Manifest, Part, part_paths, write_manifest
 
 __all__ = [
     "EmbedConfig",

@@ -19,8 +19,8 @@ from index.corpus.reader import read_item
 from index.corpus.samples import Reject, ShardItem
 from index.encoder.model_spec import ModelSpec, model_identity
 from index.errors import BadInput
-from index.files import exists, file_size, is_local, join, local_path, read_bytes, remove, write_atomic
-from index.store.store_manifest import FileRecord, hash_json, part_paths
+from index.files import exists, file_size, hash_json, is_local, join, local_path, read_bytes, remove, write_atomic
+from index.store.store_manifest import FileRecord, part_paths
 
 __all__ = [
     "EmbedConfig",

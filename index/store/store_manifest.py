@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from typing import Any, Literal
 
 from index.errors import StoreInvalid
@@ -22,8 +21,6 @@ __all__ = [
     "FileRecord",
     "Manifest",
     "Part",
-    "canonical_json",
-    "hash_json",
     "part_paths",
     "read_manifest",
     "write_manifest",
@@ -44,16 +41,6 @@ _PATHS = {
 def part_paths(number: int) -> dict[str, str]:
     """The files of a part that we write, relative to the store: four digits at least, as LAION's."""
     return {kind: pattern.format(f"{number:04d}") for kind, pattern in _PATHS.items()}
-
-
-def canonical_json(value: object) -> str:
-    """JSON that is equal for equal values: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def hash_json(value: object) -> str:
-    """Hex SHA-256 of `canonical_json`."""
-    return sha256(canonical_json(value).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

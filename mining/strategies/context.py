@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from index.errors import BadInput
+from index.files import hash_json
 from index.store.embedding_store import EmbeddingStore
-from index.store.store_manifest import hash_json
 
 __all__ = [
     "CANDIDATES_SCHEMA",

@@ -27,9 +27,8 @@ import pyarrow.parquet as pq
 
 from index.corpus.reader import read_image
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
-from index.files import atomic_file, exists, join, read_bytes, write_atomic
+from index.files import atomic_file, exists, hash_json, join, read_bytes, write_atomic
 from index.store.embedding_store import EmbeddingStore
-from index.store.store_manifest import hash_json
 from retrieval.distinct import distinct_rows
 from retrieval.selection import SELECTION_SCHEMA, Selection
 

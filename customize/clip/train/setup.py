@@ -24,10 +24,9 @@ from index.encoder.clip_encoder import default_device
 from index.encoder.model_spec import ModelSpec, check_same_model
 from index.encoder.store_model import store_model
 from index.errors import BadInput, ModelMismatch
-from index.files import join, make_folder
+from index.files import hash_json, join, make_folder
 from index.outputs import claim_folder
 from index.store.embedding_store import EmbeddingStore
-from index.store.store_manifest import hash_json
 from retrieval.selection import Selection
 
 __all__ = ["Run", "prepare_run"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from index.errors import StoreInvalid
-from index.store.store_manifest import FileRecord, Manifest, Part, hash_json, part_paths, read_manifest, write_manifest
+from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, read_manifest, write_manifest
 
 
 def manifest_of(counts: list[int]) -> Manifest:
@@ -33,10 +33,6 @@ def test_equal_manifests_have_equal_bytes_and_one_line_a_part(tmp_path: Path) ->
 def test_part_files_have_clip_retrievals_names_beyond_four_digits_too() -> None:
     assert part_paths(7)["image"] == "img_emb/img_emb_0007.npy"
     assert part_paths(12345)["metadata"] == "metadata/metadata_12345.parquet"
-
-
-def test_hash_does_not_depend_on_the_order_of_fields() -> None:
-    assert hash_json({"a": 1, "b": [2]}) == hash_json({"b": [2], "a": 1}) != hash_json({"a": 1, "b": [3]})
 
 
 def test_a_missing_manifest_says_why_and_what_to_do(tmp_path: Path) -> None:
