@@ -1,0 +1,79 @@
+"""Folders that clipmine 0.1.0 wrote before its modules moved open as before: store, index, selection, image sets, model.
+
+`tests/old_outputs/` was written by the command (`embed`, `index`, `retrieve`, `export`, `mine`, `customize`, `forget`) and
+is never written again. `expected.json` holds what the same release read from it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+
+from customize.clip.model_folder import load_customized
+from index.store.embedding_store import EmbeddingStore
+from mining import ImageSets
+from mining.sets.decisions import read_decisions
+from retrieval.search.retriever import Retriever
+from retrieval.selection import Selection
+
+WRITTEN = Path(__file__).parent / "old_outputs"
+EXPECTED: dict[str, Any] = json.loads((WRITTEN / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, so that opening writes nothing into the repository, and no recorded path holds by chance."""
+    return Path(shutil.copytree(WRITTEN, tmp_path_factory.mktemp("old") / "outputs"))
+
+
+def test_a_store_opens_with_its_rows_captions_and_forgotten_rows(old: Path) -> None:
+    store = EmbeddingStore.open(old / "store")
+    assert store.rows == 20
+    assert store.metadata([0, 3, 19], ["key"])["key"].to_pylist() == EXPECTED["captions"]
+    assert [row for row in range(20) if store.is_forgotten([row])[0]] == [3]
+
+
+@pytest.mark.parametrize("method", ["hnsw", "exact"])
+def test_an_index_opens_and_gives_the_same_rows(old: Path, method: Literal["hnsw", "exact"]) -> None:
+    store = EmbeddingStore.open(old / "store")
+    parts = [np.load(old / "store" / "img_emb" / f"img_emb_{part:04d}.npy") for part in range(2)]
+    queries = np.concatenate(parts)[[0, 7, 19]]
+    assert Retriever(store).search(queries, 5, "i2i", method).row_ids.tolist() == EXPECTED[method]
+
+
+def test_a_selection_opens_and_finds_its_store_beside_it(old: Path) -> None:
+    selection = Selection.open(old / "selection")
+    table = selection.table()
+    assert table.column("row_id").to_pylist() == EXPECTED["selection"]["rows"]
+    assert table.column("concept").to_pylist() == EXPECTED["selection"]["concept"]
+    assert table.column("score").to_pylist() == EXPECTED["selection"]["scores"]
+    assert selection.store().rows == 20
+
+
+def test_an_export_is_readable_tars(old: Path) -> None:
+    with tarfile.open(old / "export" / "00000.tar") as tar:
+        assert len(tar.getnames()) == 3 * len(EXPECTED["selection"]["rows"])
+
+
+def test_image_sets_open_with_their_decisions(old: Path) -> None:
+    sets = ImageSets.open(old / "pairs")
+    read = [[each.set_id, each.strategy, [member.row_id for member in each.members]] for each in sets]
+    assert read == EXPECTED["sets"]
+    rejected = read_decisions(old / "pairs" / "decisions.jsonl").rejected
+    assert rejected == {tuple(sorted(EXPECTED["sets"][0][2]))}
+
+
+def test_a_customized_model_loads_and_gives_the_same_features(old: Path) -> None:
+    model = load_customized(old / "model", "cpu").model
+    image = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
+    with torch.no_grad():
+        features = model.encode_image(image)[0]
+    # Another CPU sums in another order: equal to float32 rounding, not to the bit.
+    torch.testing.assert_close(features, torch.tensor(EXPECTED["image_features"]), rtol=1e-4, atol=1e-5)
