@@ -13,7 +13,7 @@ import math
 import sys
 
 from scenes.comparing.axes import CAD_AXES, SUBTLE, THRESHOLDS, hue_shift, hue_shows
-from scenes.comparing.likeness import common_statements, doing_text, facts_of_doing
+from scenes.comparing.commonalities import common_statements, doing_text, facts_of_doing
 from scenes.world import words
 from scenes.world.catalog import load_catalog
 from scenes.world.decor import shown_by_background

@@ -14,10 +14,10 @@ import sys
 from scenes.comparing.axes import AXES, SUBTLE, THRESHOLDS, hue_shows
 from scenes.comparing.edit_objects import OBJECT_EDITS, SHOWN, replaced, steps
 from scenes.world.catalog import ObjectType, Place, load_catalog, surface
-from scenes.world.chance import pick, rng_of, shuffled
 from scenes.world.compose import fits, support_of
 from scenes.world.geometry import bends, part_shows, visible_shares
 from scenes.world.scene import Background, Scene, SceneObject
+from scenes.world.seeded_random import pick, rng_of, shuffled
 
 
 def edit(scene: Scene, axis: str, amount: float | None = None, seed: object = 0, jitter: float = 0.0) -> Scene:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from scenes.comparing.axes import THRESHOLDS
 from scenes.world.actions import ACTIONS, acts, possible
 from scenes.world.catalog import Catalog, ObjectType, load_catalog
-from scenes.world.chance import between, pick, shuffled
 from scenes.world.compose import either_side, find_spot, fits
 from scenes.world.facts import confusable
 from scenes.world.geometry import SEEN, relative_size, visible_shares
 from scenes.world.scene import Scene, SceneObject
+from scenes.world.seeded_random import between, pick, shuffled
 
 SHOWN = SEEN + 0.05  # an edit leaves every object at least this visible
 _TRIES = 30

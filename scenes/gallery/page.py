@@ -25,7 +25,7 @@ from scenes.comparing.compare import compare
 from scenes.comparing.edit import edit, editable
 from scenes.drawing.paint import Image
 from scenes.drawing.render import render
-from scenes.gallery.contact import draw_alone
+from scenes.gallery.contact_sheet import draw_alone
 from scenes.language.captions import captions
 from scenes.language.questions import questions
 from scenes.world.catalog import LIGHTS, VIEWS, load_catalog

@@ -8,9 +8,9 @@ from __future__ import annotations
 from scenes.language.phrases import Said, Speaker, doing, light, mention, noun, place
 from scenes.world import words
 from scenes.world.catalog import load_catalog
-from scenes.world.chance import pick, seed_of, shuffled
 from scenes.world.decor import shown_by_background
 from scenes.world.facts import Fact
+from scenes.world.seeded_random import pick, seed_of, shuffled
 
 # Share of each kind. Web alt texts match their images loosely; these rates leave about as much noise as CLIP-filtered
 # collections keep: most texts say something true, few say all, some are wrong or unrelated.

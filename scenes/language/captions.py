@@ -14,10 +14,10 @@ from scenes.language.alt_text import alt_text
 from scenes.language.dense import dense_caption
 from scenes.language.phrases import Said, Speaker, Unit, doing, light, mention, noun, place, relation, speaker, view
 from scenes.world import words
-from scenes.world.chance import pick, shuffled
 from scenes.world.facts import Fact, Facts
 from scenes.world.geometry import zone
 from scenes.world.scene import Scene
+from scenes.world.seeded_random import pick, shuffled
 
 CLEAN = 5  # captions a scene
 _STARTS = (

@@ -23,10 +23,10 @@ from scenes.language.phrases import (
 from scenes.world import words
 from scenes.world.actions import acts, verb_of
 from scenes.world.catalog import load_catalog
-from scenes.world.chance import pick
 from scenes.world.entities import PEOPLE
 from scenes.world.facts import Fact
 from scenes.world.geometry import FAR, NEAR, larger, zone
+from scenes.world.seeded_random import pick
 
 LENGTH = 36  # words aimed at; DCI-style annotations summarized to CLIP's 77 tokens have about as many
 _SIDES = {

@@ -13,12 +13,12 @@ import random
 from scenes.world import words
 from scenes.world.actions import acts, is_activity, verb_of
 from scenes.world.catalog import ObjectType, load_catalog
-from scenes.world.chance import pick, rng_of
 from scenes.world.decor import shown_by_background
 from scenes.world.entities import PEOPLE
 from scenes.world.facts import Fact, shape_words_of
 from scenes.world.geometry import RELATIONS, part_shows, relation_holds, relative_size, seen
 from scenes.world.scene import Scene
+from scenes.world.seeded_random import pick, rng_of
 
 Said = tuple[str, list[Fact]]  # a phrase and the facts it states
 Unit = tuple[int, ...]  # objects of one type, spoken of together

@@ -8,12 +8,12 @@ from scenes.language.phrases import Speaker, features, place, relation, speaker
 from scenes.world import words
 from scenes.world.actions import acts, is_activity, verb_of
 from scenes.world.catalog import load_catalog
-from scenes.world.chance import pick, shuffled
 from scenes.world.decor import shown_by_background
 from scenes.world.entities import PEOPLE
 from scenes.world.facts import Fact, Facts, is_a
 from scenes.world.geometry import larger
 from scenes.world.scene import Scene
+from scenes.world.seeded_random import pick, shuffled
 
 KINDS = ("existence", "count", "color", "place", "action", "relation", "size", "material")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from scenes.shapes.colors import parse_color
 from scenes.shapes.expressions import GrammarError, Params, calculate
-from scenes.shapes.shapes import SHAPES
+from scenes.shapes.primitives import SHAPES
 
 FLAGS = ("f", "in", "far", "flat", "noline")
 KEYS = ("g", "f", "rot", "r", "mir", "rep", "around", "in", "id", "a", "if", "only", "not", "over", "under")

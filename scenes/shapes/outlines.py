@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from scenes.shapes.shapes import Ring
+from scenes.shapes.primitives import Ring
 
 Points = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from scenes.shapes.grammar import Drawing, Part
 from scenes.shapes.outlines import GRID, Points, faceted, normals, on_grid, rounded, subdivide, thickness
-from scenes.shapes.shapes import SHAPES, Ring
+from scenes.shapes.primitives import SHAPES, Ring
 
 Affine = tuple[float, float, float, float, float, float]  # a b tx, c d ty
 FACETS = 7  # corners of a wholly angular oval

@@ -11,9 +11,9 @@ import random
 
 from scenes.world.actions import ACTIONS
 from scenes.world.catalog import ObjectType, Place, horizon, load_catalog, surface
-from scenes.world.chance import between, pick
 from scenes.world.geometry import box, perspective, visible_shares
 from scenes.world.scene import Facing, Scene, SceneObject
+from scenes.world.seeded_random import between, pick
 
 SHOWN = 0.62  # least share of every composed object that must be visible
 NEAREST = 0.97  # y of depth 0: the lowest contact point there is

@@ -11,8 +11,8 @@ import random
 
 from scenes.world.actions import acts
 from scenes.world.catalog import ObjectType, load_catalog
-from scenes.world.chance import between, rng_of, seed_of
 from scenes.world.scene import SceneObject
+from scenes.world.seeded_random import between, rng_of, seed_of
 
 PER_TYPE = 2  # individuals of each type that gets names
 PEOPLE = ("person", "people")

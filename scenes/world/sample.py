@@ -17,11 +17,11 @@ from itertools import accumulate
 
 from scenes.world.actions import possible
 from scenes.world.catalog import ObjectType, Place, load_catalog
-from scenes.world.chance import between, pick, rng_of
 from scenes.world.compose import Part, compose, draw_conditions, fits
 from scenes.world.entities import draw_color, draw_look, draw_scale, individuals_by_type
 from scenes.world.facts import confusable
 from scenes.world.scene import Background, Scene, to_json
+from scenes.world.seeded_random import between, pick, rng_of
 from scenes.world.splits import SPLITS, STORY_LENGTH, Split, frequencies, held_out
 from scenes.world.story import story
 

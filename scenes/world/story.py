@@ -8,12 +8,12 @@ import random
 from scenes.world import words
 from scenes.world.actions import verb_of
 from scenes.world.catalog import load_catalog
-from scenes.world.chance import pick, rng_of
 from scenes.world.compose import compose, draw_conditions
 from scenes.world.entities import Entity, individuals
 from scenes.world.facts import Fact, confusable
 from scenes.world.geometry import seen
 from scenes.world.scene import Background, Scene
+from scenes.world.seeded_random import pick, rng_of
 from scenes.world.vary import meeting_places, newcomer, other_pose, part_of, with_action
 
 _OPENERS = ("One day", "Then", "Later", "After that", "A little later", "In the end")

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from scenes.world.actions import possible
 from scenes.world.catalog import Catalog, ObjectType, Place, load_catalog
-from scenes.world.chance import between, pick, rng_of
 from scenes.world.compose import Part, compose, draw_conditions, fits
 from scenes.world.entities import LOOK, Entity, draw_look, draw_scale
 from scenes.world.facts import confusable
 from scenes.world.geometry import relative_size
 from scenes.world.scene import Background, Scene, SceneObject
+from scenes.world.seeded_random import between, pick, rng_of
 
 _ATTEMPTS = 60
 _COMPANY = 0.6  # chance that somebody new comes along

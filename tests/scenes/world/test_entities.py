@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from scenes.world.catalog import load_catalog
-from scenes.world.chance import rng_of
 from scenes.world.entities import PER_TYPE, draw_look, individuals, individuals_by_type, named
+from scenes.world.seeded_random import rng_of
 
 
 def test_every_living_type_that_acts_has_named_individuals() -> None:

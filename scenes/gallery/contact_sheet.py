@@ -1,6 +1,6 @@
 """Contact sheets: every type of a catalog file in a labelled grid, to see what isn't recognizable.
 
-Run as: python -m scenes.gallery.contact OUT.png [animals.json | dog cat ...] [--poses] [--extremes] [--cell 128]
+Run as: python -m scenes.gallery.contact_sheet OUT.png [animals.json | dog cat ...] [--poses] [--extremes] [--cell 128]
 """
 
 from __future__ import annotations

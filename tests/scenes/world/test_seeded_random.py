@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from scenes.world.chance import between, pick, rng_of, seed_of, shuffled
+from scenes.world.seeded_random import between, pick, rng_of, seed_of, shuffled
 
 
 def test_the_same_parts_give_the_same_stream() -> None:
