@@ -22,14 +22,13 @@ from search_overhead import make_store
 
 from index.encoder.clip_encoder import load_encoder
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import remember_model
 from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
 from index.graph.index_manifest import index_folder, read_index_manifest
-from index.store.build_lookup import build_lookup
 from index.store.embedding_store import EmbeddingStore
-from index.store.lookup import plan_lookups
+from index.store.lookup import build_lookup, plan_lookups
 from index.store.metadata import METADATA_SCHEMA, parquet_bytes
 from index.store.store_manifest import FileRecord, write_manifest
+from index.store.store_model import remember_model
 
 MODEL = ModelSpec("ViT-B-32", random_seed=0)
 WORDS = (ROOT / "scenes" / "concepts.txt").read_text(encoding="utf-8").split("\n")

@@ -13,9 +13,8 @@ from index.graph.build import (
     is_index_item_done,
     plan_index_items,
 )
-from index.store.build_lookup import build_lookup, is_lookup_done
 from index.store.embedding_store import EmbeddingStore, Modality
-from index.store.lookup import plan_lookups
+from index.store.lookup import build_lookup, is_lookup_done, plan_lookups
 from jobs.executors.cores import usable_cores
 from jobs.executors.execute import check_executor, execute
 from jobs.progress import Progress
@@ -37,7 +36,7 @@ def run_index(
     store = EmbeddingStore.open(config.store)
     if modality == "both" and not store.has_text:
         wanted = ("image",)
-    waiting = [item for item in plan_lookups(store.manifest) if not is_lookup_done(item, store)]
+    waiting = [item for item in plan_lookups(store.manifest) if not is_lookup_done(item, store.path, store.manifest)]
     execute(executor, build_lookup, waiting, config.store, workers=workers, label="look-up")
     return [_index_one(replace(config, modality=each), executor, workers) for each in wanted]
 

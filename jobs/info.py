@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from index.encoder.store_model import known_model
+from index.store.store_model import known_model
 from index.graph.index_manifest import IndexManifest, index_folder, read_index_manifest
 from index.store.embedding_store import EmbeddingStore, Modality
 

@@ -27,6 +27,7 @@ __all__ = [
     "MAX_IMAGE_PIXELS",
     "ImageRejected",
     "decode_image",
+    "image_extension",
 ]
 
 MAX_IMAGE_BYTES = 64 << 20  # the largest photographs of today's cameras stay under it
@@ -47,6 +48,14 @@ DECODE_REASONS = frozenset(
 )
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG's factory covers cameras' MPO too
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tif"),
+    (b"MM\0*", "tif"),
+)
 _ORIENTATION = 0x0112  # EXIF 2.3, tag 274; values 2-8 say how to turn
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -98,6 +107,21 @@ def decode_image(data: bytes, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int 
         raise ImageRejected("too_many_pixels") from error
     except Exception as error:  # damaged files raise anything at all from inside a codec
         raise ImageRejected("broken_image") from error
+
+
+def image_extension(data: bytes) -> str | None:
+    """The file extension that fits an image file's first bytes: jpg, png, gif, bmp, tif, webp or avif; None for others.
+
+    Looks at the first 32 bytes only, so the file may still be damaged further on.
+    """
+    for start, extension in _SIGNATURES:
+        if data.startswith(start):
+            return extension
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    # AVIF 1.1, sections 5 and 6: the brand of a still image or of a sequence, as the major or a compatible one.
+    is_avif = data[4:8] == b"ftyp" and (b"avif" in data[8:32] or b"avis" in data[8:32])
+    return "avif" if is_avif else None
 
 
 def _open(data: bytes) -> Image.Image:

@@ -34,6 +34,7 @@ __all__ = [
     "prepare_table",
     "read_part",
     "read_plan",
+    "usable_urls",
 ]
 
 ROW = "table_row"
@@ -175,7 +176,7 @@ def _append_source(out: str, plan: TablePlan, path: str, source: tuple[str, int]
     for batch in _batches(path, plan):
         numbers = pa.array(np.arange(plan.rows, plan.rows + batch.num_rows))
         plan = replace(plan, rows=plan.rows + batch.num_rows)
-        pending.append(batch.add_column(0, ROW, numbers).filter(_usable(batch["url"])))
+        pending.append(batch.add_column(0, ROW, numbers).filter(usable_urls(batch["url"])))
         while sum(table.num_rows for table in pending) >= most:
             joined = pa.concat_tables(pending)
             plan, pending = _append(out, plan, joined.slice(0, most)), [joined.slice(most)]
@@ -186,8 +187,8 @@ def _append_source(out: str, plan: TablePlan, path: str, source: tuple[str, int]
     return replace(plan, sources=(*plan.sources, source))
 
 
-def _usable(urls: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Whether each URL is http(s) and free of what urllib refuses anyway (spaces, control characters)."""
+def usable_urls(urls: pa.ChunkedArray) -> pa.ChunkedArray:
+    """bool of each URL: whether it is http(s) without spaces and control characters, which urllib refuses; null: False."""
     return pc.fill_null(pc.match_substring_regex(urls, r"(?i)^https?://[^\s\x00-\x1f\x7f]+$"), False)
 
 

@@ -21,10 +21,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from index.errors import BadInput, StoreInvalid
-from index.files import join_inside, local_path, sha256_file
+from index.files import local_path, sha256_file
 from index.store.lookup import Lookup
 from index.store.metadata import MetadataFiles
-from index.store.store_manifest import Manifest, Part, read_manifest
+from index.store.store_manifest import Manifest, Part, part_file, read_manifest
 
 __all__ = ["EmbeddingStore", "Modality", "open_vectors", "verify_checksums"]
 
@@ -49,9 +49,7 @@ class EmbeddingStore:
         self._lock = threading.Lock()
         self._forgotten_folder = fspath(path / "forgotten")  # a string: every search looks there
         self._forgotten: tuple[list[str], npt.NDArray[np.int64]] = ([], np.empty(0, np.int64))
-        self._metadata = MetadataFiles(
-            lambda part: self.part_file(part, "metadata"), [part.rows for part in manifest.parts], manifest.columns
-        )
+        self._metadata = MetadataFiles(path, manifest)
         self._lookup = Lookup(path, manifest)
 
     @classmethod
@@ -214,7 +212,7 @@ class EmbeddingStore:
 
     def part_file(self, part: int, kind: str) -> Path:
         """Where a part's "image", "text", "metadata" or "rejects" file is."""
-        return Path(join_inside(self.path, self.parts[part].files[kind].path))
+        return part_file(self.path, self.parts[part], kind)
 
     def check_part(self, part: int) -> None:
         """Compare the counts of a part's files; StoreInvalid names the part and the file that disagrees."""

@@ -20,10 +20,9 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import remove_partial, write_atomic
-from index.store.build_lookup import build_lookup
 from index.store.embed_item import read_marker, write_marker
 from index.store.embedding_store import EmbeddingStore, open_vectors
-from index.store.lookup import remove_lookups
+from index.store.lookup import build_lookup, remove_lookups
 from index.store.metadata import parquet_bytes
 from index.store.store_manifest import FileRecord, Part, read_manifest, write_manifest
 

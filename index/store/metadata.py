@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index.errors import BadInput, StoreInvalid
+from index.store.store_manifest import Manifest, part_file
 
 __all__ = ["METADATA_SCHEMA", "REJECTS_SCHEMA", "MetadataFiles", "parquet_bytes"]
 
@@ -75,11 +76,9 @@ class _Opened:
 class MetadataFiles:
     """Random access to the rows of many Parquet files, a bounded number of which stay open. Safe for threads."""
 
-    def __init__(self, path_of: Callable[[int], Path], rows: Sequence[int], columns: Mapping[str, str]) -> None:
-        """`path_of` gives a part's file, `rows` its count; `columns` maps our names to a foreign table's own."""
-        self._path_of = path_of
-        self._rows = rows
-        self._own_names = columns
+    def __init__(self, store: Path, manifest: Manifest) -> None:
+        self._store, self._parts = store, manifest.parts
+        self._own_names = manifest.columns  # our name of a column -> the name that an adopted table has for it
         self._opened: OrderedDict[int, _Opened] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -96,19 +95,20 @@ class MetadataFiles:
         return self._rename(table, names).take(pa.array(before[where] + positions - opened.starts[groups]))
 
     def batches(self, part: int, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.Table]:
-        """A part's rows in order."""
+        """A part's rows in order, as tables of up to `batch_rows` rows."""
         opened = self._open(part)
         names = self.column_names(part) if columns is None else list(columns)
         if not names:
             raise BadInput("name at least one metadata column")
-        file = pq.ParquetFile(self._path_of(part))  # its own: a scan may be long, and a look-up come between
+        path, expected = self._file(part), self._parts[part].rows
+        file = pq.ParquetFile(path)  # not the shared one, which other threads read while this scan lasts
         rows = 0
         for batch in file.iter_batches(batch_size=batch_rows, columns=self._file_columns(opened, names)):
             table = self._rename(pa.Table.from_batches([batch]), names)
             rows += table.num_rows
             yield table
-        if rows != self._rows[part]:
-            raise StoreInvalid(f"{self._path_of(part)}: gave {rows} rows instead of {self._rows[part]}")
+        if rows != expected:
+            raise StoreInvalid(f"{path}: gave {rows} rows instead of {expected}")
 
     def column_names(self, part: int) -> list[str]:
         """Our columns, then the file's others."""
@@ -120,21 +120,24 @@ class MetadataFiles:
         """Open a part's file, which compares its count of rows; StoreInvalid when it differs or cannot be read."""
         self._open(part)
 
+    def _file(self, part: int) -> Path:
+        return part_file(self._store, self._parts[part], "metadata")
+
     def _open(self, part: int) -> _Opened:
         with self._lock:
             opened = self._opened.get(part)
             if opened is not None:
                 self._opened.move_to_end(part)
                 return opened
-        path = self._path_of(part)
+        path = self._file(part)
         try:
             file = pq.ParquetFile(path)
         except FileNotFoundError as error:
             raise StoreInvalid(f"{path}: is missing") from error
         except (pa.ArrowException, OSError) as error:
             raise StoreInvalid(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
-        if file.metadata.num_rows != self._rows[part]:
-            raise StoreInvalid(f"{path}: has {file.metadata.num_rows} rows, the part {self._rows[part]}")
+        if file.metadata.num_rows != self._parts[part].rows:
+            raise StoreInvalid(f"{path}: has {file.metadata.num_rows} rows, the part {self._parts[part].rows}")
         counts = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
         starts = np.cumsum([0, *counts], dtype=np.int64)
         opened = _Opened(file, starts, threading.Lock())

@@ -10,10 +10,9 @@ import pytest
 
 from index.graph.build import IndexConfig
 from index.store import lookup
-from index.store.build_lookup import build_lookup, is_lookup_done
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import compact_store, forget_rows
-from index.store.lookup import LOOKUP_COLUMNS, plan_lookups
+from index.store.lookup import LOOKUP_COLUMNS, build_lookup, is_lookup_done, plan_lookups
 from index.store.metadata import MetadataFiles
 from jobs.index_job import run_index
 from tests.retrieval.stores import make_store, random_unit
@@ -44,7 +43,7 @@ def test_files_hold_runs_of_whole_parts(store: EmbeddingStore) -> None:
     items = plan_lookups(store.manifest)
     assert [(item.first, item.last) for item in items] == [(0, 2), (2, 3)]
     assert sum(item.rows for item in items) == ROWS
-    assert all(is_lookup_done(item, store) for item in items)
+    assert all(is_lookup_done(item, store.path, store.manifest) for item in items)
 
 
 @pytest.mark.parametrize("ids", [[0], [3, 3, 2], [19, 0, 13, 7, 1], list(range(ROWS))])
@@ -84,7 +83,7 @@ def test_compaction_leaves_no_trace_in_the_files(store: EmbeddingStore) -> None:
     assert b"caption 15" not in (store.path / "lookup" / "lookup_0002.arrow").read_bytes()
     assert (store.path / "lookup" / "lookup_0000.arrow").stat().st_mtime_ns == untouched
     compacted = EmbeddingStore.open(store.path)
-    assert all(is_lookup_done(item, compacted) for item in plan_lookups(compacted.manifest))
+    assert all(is_lookup_done(item, compacted.path, compacted.manifest) for item in plan_lookups(compacted.manifest))
 
 
 @pytest.mark.parametrize("damage", [b"", b"ARROW1\0\0 and then nothing"])
@@ -92,7 +91,7 @@ def test_a_damaged_file_is_passed_over(store: EmbeddingStore, damage: bytes) -> 
     (store.path / "lookup" / "lookup_0000.arrow").write_bytes(damage)
     opened = EmbeddingStore.open(store.path)
     assert opened.metadata([5], ["key"])["key"].to_pylist() == ["k0005"]
-    assert not is_lookup_done(plan_lookups(opened.manifest)[0], opened)
+    assert not is_lookup_done(plan_lookups(opened.manifest)[0], opened.path, opened.manifest)
 
 
 def test_a_file_of_another_store_is_passed_over(store: EmbeddingStore, tmp_path: Path) -> None:
