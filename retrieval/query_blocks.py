@@ -1,8 +1,9 @@
-"""The search stage of retrieval, as work items: a block of concepts in, their merged candidates out.
+"""The configuration of a retrieval, and its search stage as work items: a block of concepts in, their candidates out.
 
-A block holds whole concepts, about `block_queries` prompts, so that the hits of 10,000 concepts x 80 prompts never lie
-in memory together, and a block's repeats are merged before it is written. A block is done when its marker is there;
-what a block holds depends on the configuration alone. Knows no rules and no selection format.
+A block holds whole concepts with about `block_queries` prompts together, so that the hits of 10,000 concepts x 80
+prompts are never in memory at once. Hits of several prompts of a concept are merged before a block is written. A block
+is done when its marker file exists; what it holds depends on the configuration alone. The rules are part of the
+configuration but are not applied here: they weigh all blocks' candidates together (`retrieval.retrieve`).
 """
 
 from __future__ import annotations
@@ -43,15 +44,19 @@ __all__ = [
 ]
 
 Mode = Literal["t2i", "t2t", "both"]
-# Hits of a block: 4,096 queries x 300 candidates x 12 bytes = 15 MB a mode; and an exact scan reads the whole corpus
-# once a block, so blocks are not small either.
+# Hits of a block: 4,096 queries x 300 candidates x 12 bytes = 15 MB a mode. An exact scan reads all embeddings once for
+# each block, so smaller blocks would cost reads.
 BLOCK_QUERIES = 4_096
 PROMPTS_AT_ONCE = 64  # a call of the text encoder
 
 
 @dataclass(frozen=True)
 class RetrieveConfig:
-    """All that decides a selection. k is the K of eq. 2.2/2.3, per prompt; reserve: extra ranks as a share of k."""
+    """All that decides a selection.
+
+    store, out: paths. k: rows a prompt, the K of eq. 2.2 and 2.3. reserve: extra ranks to keep, as a share of k.
+    method: "hnsw", "exact", or None to let the planner choose. block_queries: prompts of a work item.
+    """
 
     store: str
     out: str
@@ -77,15 +82,15 @@ class RetrieveConfig:
         return MODES if self.mode == "both" else (self.mode,)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but where the output goes."""
+        """Everything except the output folder, as plain JSON data."""
         plain = dataclasses.asdict(self)
         del plain["out"]
-        return plain
+        return {**plain, "rules": self.rules.to_json()}
 
 
 @dataclass(frozen=True)
 class QueryBlock:
-    """One work item: concepts first .. last - 1 of the list, and how many prompts they make."""
+    """One work item: concepts first .. last - 1 of the list; queries: the number of their prompts."""
 
     number: int
     first: int
@@ -99,7 +104,7 @@ def plan_blocks(config: RetrieveConfig) -> list[QueryBlock]:
 
 
 def cut_blocks(counts: Sequence[int], block_queries: int = BLOCK_QUERIES) -> list[QueryBlock]:
-    """`plan_blocks` from how many prompts each concept has."""
+    """`plan_blocks` from the number of prompts of each concept."""
     blocks: list[QueryBlock] = []
     first = queries = 0
     for number, count in enumerate(counts):
@@ -112,12 +117,15 @@ def cut_blocks(counts: Sequence[int], block_queries: int = BLOCK_QUERIES) -> lis
 
 
 def search_depth(k: int, reserve: float, rows: int) -> int:
-    """Rows a prompt that are searched for: k and the ranks beyond it that are kept for topping up."""
+    """Rows to search for each prompt: k and the reserve's ranks beyond it, at most all `rows` of the store."""
     return min(k + math.ceil(k * reserve), rows)
 
 
 def owners(lengths: Sequence[int], first: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """For each prompt of the concepts from `first` on, each with so many: its concept, its place in the concept."""
+    """The concept of each prompt and its place in that concept, two int32 arrays [prompts].
+
+    lengths: prompts of each concept, from concept number `first` on.
+    """
     concept = np.repeat(np.arange(first, first + len(lengths), dtype=np.int32), lengths)
     return concept, np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
 
@@ -125,7 +133,10 @@ def owners(lengths: Sequence[int], first: int) -> tuple[npt.NDArray[np.int32], n
 def count_hits(
     concept: npt.NDArray[np.int32], row_ids: npt.NDArray[np.int64], k: int, first: int, count: int
 ) -> npt.NDArray[np.int64]:
-    """int64 [count]: rows within k that the searches returned for each concept from `first` on."""
+    """int64 [count]: results within k for each concept from number `first` on.
+
+    concept: int32 [q], of each query; row_ids: int64 [q, m], best first, -1 where fewer rows were found.
+    """
     within = (row_ids[:, :k] >= 0).sum(axis=1)
     return np.bincount(concept - first, weights=within, minlength=count).astype(np.int64)
 
@@ -143,7 +154,7 @@ def is_block_done(block: QueryBlock, config: RetrieveConfig) -> bool:
 
 
 def block_summary(block: QueryBlock, config: RetrieveConfig) -> dict[str, Any]:
-    """The marker of a finished block: hits within K for each of its concepts, plans, how many prompts were cut."""
+    """The marker of a finished block: hits within K of each concept, plans by mode, the number of prompts cut."""
     summary: dict[str, Any] = json.loads(read_bytes(_marker(config.out, block)))
     return summary
 
@@ -155,10 +166,10 @@ def search_block(
     retriever: Retriever | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Search a block's prompts in each mode, merge them by concept, write candidates and marker; return the marker.
+    """Search a block's prompts in each mode, merge the hits by concept, write candidates and marker; return the marker.
 
-    retriever: an open one for the same store; by default one is opened. on_progress is called with the number of
-    queries answered since its last call.
+    retriever: an open one for the same store; by default one is opened. on_progress(queries): called with the number
+    of queries answered since the last call.
     """
     retriever = retriever or Retriever(EmbeddingStore.open(config.store))
     prompts = config.concepts.prompts(config.templates)[block.first : block.last]
@@ -166,7 +177,7 @@ def search_block(
     concept, prompt = owners([len(own) for own in prompts], block.first)
     depth = search_depth(config.k, config.reserve, retriever.store.rows)
     encoder = retriever.encoder
-    # In slices of the service's own size, so that a concept list gives the same vectors here and there.
+    # In slices of the same size as in the service, so that both give the same vectors for a concept list.
     slices = [encoder.encode_queries(texts[at : at + PROMPTS_AT_ONCE]) for at in range(0, len(texts), PROMPTS_AT_ONCE)]
     vectors = np.concatenate([rows for rows, _ in slices])
     hits = np.zeros(block.last - block.first, np.int64)

@@ -40,13 +40,14 @@ from retrieval.rules import Loss, Rules, apply_rules, check_exclude
 from retrieval.search.candidates import MODES, Candidates, read_candidates
 from retrieval.search.retriever import Retriever
 from retrieval.selection import (
+    PART_ROWS,
     SELECTION_SCHEMA,
     Selection,
     describe_store,
     store_identity,
+    write_selection,
 )
 from retrieval.templates import Templates, load_templates
-from retrieval.write_selection import PART_ROWS, write_selection
 
 if TYPE_CHECKING:
     from index.encoder.clip_encoder import Encoder  # imports torch
@@ -169,7 +170,9 @@ def finish_selection(config: RetrieveConfig) -> Selection:
     outcome = apply_rules(candidates, config.rules, store, concepts=count, reserve=config.reserve)
     looked_up = _LookUp(store, [outcome.kept, outcome.reserve], config)
     return write_selection(
-        config,
+        config.out,
+        config.to_json(),
+        config.concepts,
         store=describe_store(store, config.out),
         hits=hits.tolist(),
         rows=looked_up.tables(outcome.kept),

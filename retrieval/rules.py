@@ -1,31 +1,30 @@
-"""Selection rules: which candidates stay, in one stated order, every loss counted.
+"""Selection rules: which candidates stay. They run in one fixed order, and the rows that each removes are counted.
 
 The order, and why:
 
     1. forgotten          rows that were forgotten since the search; nothing may return them
-    2. min-score          below it a row is not wanted for any reason, and it costs no look-up
+    2. min-score          scores below the floor; needs no look-up, so it comes early
     3. both-modes         a row that T2I and T2T both found is kept once, under the mode that ranked it higher
     4. min-side           small images, by the metadata's width and height
-    5. exclude            near-duplicates of an evaluation set's images, before any comparison among our own rows: a row
-                          that must go may not first push out a good one as its duplicate
-    6. cross-concept      a row that several concepts want (best: the one where it stands highest; drop: none; keep-all)
+    5. exclude            near-duplicates of an evaluation set's images. Before any comparison among our own rows: a row
+                          that must go may not push out a good one as its duplicate first
+    6. cross-concept      a row found for several concepts (best: goes to the concept where it stands highest; drop: to
+                          none; keep-all: to all)
     7. exact-duplicates   the same bytes (SHA-256) under several row ids
     8. near-duplicates    images within a cosine of each other; after the cheap rules, since it compares rows with rows
-    9. cap                last, so that it counts only rows that would stay
+    9. cap                the most rows a concept may keep; last, so that it counts only rows that would stay
 
-Among duplicates the better ranked row stays. Rules 7 and 8 look across concepts, except under keep-all, where a row may
-serve several concepts and each concept is looked at alone. Overflow candidates (beyond K, kept for topping up) pass the
-same rules after the others and never push one of them out. T2I and T2T scores live on different scales (the modality
-gap), so scores are compared inside a mode only, ranks or standardized scores across.
-
-Knows the arrays and the store's columns, no queries and no files.
+Of duplicates the better ranked row stays. Rules 7 and 8 compare rows of all concepts together, except under keep-all,
+where a row may serve several concepts and each concept is looked at alone. Overflow candidates (ranks beyond K, for the
+reserve) pass the same rules after the others and never remove one of them. T2I and T2T scores have different scales
+(the modality gap), so scores are compared inside a mode only; across modes ranks or standardized scores are compared.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -50,14 +49,16 @@ SAME_IMAGE = 0.94
 
 @dataclass(frozen=True)
 class Rules:
-    """What to leave out. None switches a rule off.
+    """The rules' thresholds and choices. None switches a rule off.
 
-    min_score: cosine floor for both modes; min_score_t2i and min_score_t2t: for one (they win over min_score).
-    min_side: pixels of the shorter side; a row of unknown size counts as too small. exclude: path of a store, by the
-    same model, whose images must not be selected; exclude_threshold: the cosine from which an image counts as one of
-    them. cross_concept: best, keep-all or drop. exact_duplicates: drop repeated bytes. near_duplicates: cosine from
-    which two images are one (0.94 in clip-retrieval; it depends on the model, so there is no default). cap: rows a
-    concept.
+    min_score: cosine floor for both modes; min_score_t2i, min_score_t2t: for one mode, instead of min_score.
+    min_side: pixels of the shorter side; a row of unknown size counts as too small. exclude: path of a store, embedded
+    with the same model, whose images must not be selected; exclude_threshold: the cosine from which an image counts as
+    one of them. cross_concept: best, keep-all or drop. exact_duplicates: drop repeated bytes. near_duplicates: cosine
+    from which two images count as the same (0.94 in clip-retrieval; it depends on the model, so there is no default).
+    per_concept: the most rows that a concept keeps; its older name `cap` is accepted as an argument.
+
+    Raises BadInput for a value out of range.
     """
 
     min_score: float | None = None
@@ -69,9 +70,12 @@ class Rules:
     cross_concept: CrossConcept = "best"
     exact_duplicates: bool = True
     near_duplicates: float | None = None
-    cap: int | None = None
+    per_concept: int | None = None
+    cap: InitVar[int | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, cap: int | None) -> None:
+        if cap is not None:
+            object.__setattr__(self, "per_concept", cap)
         if self.cross_concept not in get_args(CrossConcept):
             raise BadInput(
                 f"cross-concept {self.cross_concept!r}: unknown; valid ones: {', '.join(get_args(CrossConcept))}"
@@ -80,22 +84,26 @@ class Rules:
             value = getattr(self, name)
             if value is not None and not -1 <= value <= 1:
                 raise BadInput(f"{name.replace('_', '-')} {value}: is a cosine, between -1 and 1")
-        for name in ("min_side", "cap"):
+        for name in ("min_side", "per_concept"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadInput(f"{name.replace('_', '-')} {value}: must be at least 1")
 
     def floor(self, mode: str) -> float | None:
+        """The cosine below which rows of `mode` ("t2i" or "t2t") are dropped; None for no floor."""
         own = self.min_score_t2i if mode == "t2i" else self.min_score_t2t
         return self.min_score if own is None else own
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """The fields as they stand in manifests and in the service's requests, where per_concept is called `cap`."""
+        plain = dataclasses.asdict(self)
+        plain["cap"] = plain.pop("per_concept")
+        return plain
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What one rule dropped: int64 [number of concepts], of the candidates within K and of the overflow."""
+    """Candidates that one rule dropped, by concept: int64 [concepts] within K, and of the overflow beyond K."""
 
     rule: str
     by_concept: npt.NDArray[np.int64]
@@ -103,12 +111,13 @@ class Loss:
 
     @property
     def rows(self) -> int:
+        """Candidates within K that the rule dropped."""
         return int(self.by_concept.sum())
 
 
 @dataclass(frozen=True)
 class RuleOutcome:
-    """`kept` and `reserve` in order of concept, then quality; len(candidates within K) = len(kept) + all losses."""
+    """The rules' result. kept, reserve: in order of concept, then rank. Candidates within K = kept + sum of losses."""
 
     kept: Candidates
     reserve: Candidates
@@ -136,7 +145,8 @@ def apply_rules(
 ) -> RuleOutcome:
     """Apply every rule in RULE_ORDER, then the cap.
 
-    concepts: how many there are; reserve: rows held back for topping up, as a share of each concept's kept rows.
+    concepts: their number. reserve: next ranks to keep beside the selection, as a share of each concept's kept rows.
+    Raises BadInput for min_side on a store without image sizes, ModelMismatch for an excluded store of another model.
     """
     context = _Context(rules, store, check_exclude(store, rules))
     losses: list[Loss] = []
@@ -146,8 +156,9 @@ def apply_rules(
         losses.append(_loss(name, left.take(dropped), concepts))
         left = left.take(~dropped)
     left = left.take(np.lexsort((left.mode, left.rank, ~left.primary, left.concept)))
-    place = place_in_group(left.concept)
-    capped = left.primary & (place >= rules.cap) if rules.cap is not None else np.zeros(len(left), np.bool_)
+    capped = _none(left)
+    if rules.per_concept is not None:
+        capped = left.primary & (place_in_group(left.concept) >= rules.per_concept)
     losses.append(_loss("cap", left.take(capped), concepts))
     kept = left.take(left.primary & ~capped)
     # Capped rows lead the reserve: they were ranked above all overflow.
@@ -166,7 +177,7 @@ def _loss(rule: str, dropped: Candidates, concepts: int) -> Loss:
 
 
 def _best_first(candidates: Candidates) -> npt.NDArray[np.int64]:
-    """The order in which rows win over others: within K before overflow, then by rank, so that concepts take turns."""
+    """The order of preference among duplicates: within K before overflow, then by rank, whatever the concept."""
     return np.lexsort(
         (candidates.row_id, candidates.mode, candidates.concept, candidates.rank, ~candidates.primary)
     ).astype(np.int64)
@@ -231,7 +242,7 @@ def _cross_concept(candidates: Candidates, context: _Context) -> BoolArray:
     starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
     dropped[order[starts]] = False
     if policy == "drop":
-        # Overflow alone is no claim: a row that one concept holds within K stays there.
+        # A row stays with the one concept that has it within K, also where others have it in their overflow.
         claims = np.add.reduceat(candidates.primary[order].astype(np.int64), starts)
         lengths = np.diff(np.r_[starts, len(order)])
         contested = (claims > 1) | ((claims == 0) & (lengths > 1))
@@ -240,7 +251,7 @@ def _cross_concept(candidates: Candidates, context: _Context) -> BoolArray:
 
 
 def _standardized(candidates: Candidates) -> npt.NDArray[np.float64]:
-    """Scores by their distance from the mode's mean, in standard deviations: comparable across modes."""
+    """Scores as distances from their mode's mean in standard deviations, which compare across modes; float64 [n]."""
     result = candidates.score.astype(np.float64)
     for mode in range(len(MODES)):
         own = candidates.mode == mode
@@ -260,7 +271,7 @@ def _exact_duplicates(candidates: Candidates, context: _Context) -> BoolArray:
     high, low, known = (np.concatenate(arrays)[place] for arrays in zip(*parts, strict=True))
     alone = context.rules.cross_concept == "keep-all"
     group = candidates.concept if alone else np.zeros(len(candidates), np.int32)
-    # The row id makes a row without a known digest equal to itself only; for the others it is left out.
+    # A row without a known digest is equal only to itself, so its row id joins the key; for the others it does not.
     own = np.where(known, np.int64(-1), candidates.row_id)
     return repeats(group, own, high, low)
 

@@ -1,33 +1,39 @@
-"""A selection: what retrieval chose from a store, as a Parquet folder.
+"""A selection: the rows that retrieval chose from a store, as a Parquet folder. Read and written here.
 
     SELECTION/
       manifest.json                written last: its existence means the selection is complete
       rows/rows_0000.parquet       the selection, by concept, then rank
-      reserve/reserve_0000.parquet each concept's next ranks, same columns, for topping up what the web has lost
+      reserve/reserve_0000.parquet each concept's next ranks, same columns, to replace images that cannot be downloaded
 
-The manifest keeps the store's identity, concepts, rules and their losses, and the search plan. Knows how to read
-this format; `write_selection` writes it.
+The manifest holds the store's identity, the concepts, the rules with the number of rows that each removed, and the
+search plan.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.errors import BadInput, StoreInvalid
-from index.files import exists, is_local, join, local_path, open_file, read_bytes
+from index.files import atomic_file, exists, hash_json, is_local, join, local_path, open_file, read_bytes, write_atomic
+from index.outputs import remove_folder
 from index.store.embedding_store import EmbeddingStore
-from index.store.store_manifest import hash_json
+from retrieval.concepts import ConceptList
+from retrieval.data_frames import frame_of_table
 
-__all__ = ["SELECTION_SCHEMA", "Selection", "store_identity"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PART_ROWS", "SELECTION_SCHEMA", "Selection", "distinct_rows", "store_identity", "write_selection"]
 
 SELECTION_SCHEMA = pa.schema(
     [
@@ -45,12 +51,13 @@ SELECTION_SCHEMA = pa.schema(
     ]
 )
 FORMAT = "clipmine-selection"
+PART_ROWS = 100_000
 Section = Literal["rows", "reserve"]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A complete selection on disk; open it with `Selection.open`."""
+    """A complete selection on disk; open it with `Selection.open`. Iterating yields its rows as dicts, in order."""
 
     path: str
     manifest: Mapping[str, Any]
@@ -76,6 +83,9 @@ class Selection:
                 selection._check_part(part)
         return selection
 
+    def __repr__(self) -> str:
+        return f"Selection({self.path!r}, {self.rows} rows of {len(self.concepts)} concepts)"
+
     @property
     def rows(self) -> int:
         """Rows selected; a row that serves several concepts (keep-all) counts once for each."""
@@ -83,6 +93,7 @@ class Selection:
 
     @property
     def reserve_rows(self) -> int:
+        """Rows in the reserve: each concept's next ranks."""
         return int(self.manifest["reserve"]["count"])
 
     @property
@@ -97,12 +108,12 @@ class Selection:
 
     @property
     def hits(self) -> int:
-        """What the searches returned within K: prompts x K x modes, fewer where a store has fewer rows."""
+        """Results of the searches within K: prompts x K x modes, fewer where the store has fewer rows."""
         return int(self.manifest["hits"])
 
     @property
     def losses(self) -> dict[str, int]:
-        """Rows that each rule dropped, in the order in which the rules ran; hits = rows + the sum of these."""
+        """Rows that each rule removed, in the order in which the rules ran; hits = rows + the sum of these."""
         return {loss["rule"]: int(loss["rows"]) for loss in self.manifest["losses"]}
 
     def tables(self, columns: Sequence[str] | None = None, *, section: Section = "rows") -> Iterator[pa.Table]:
@@ -127,8 +138,17 @@ class Selection:
             pieces.append(table if concepts is None else table.filter(pc.is_in(table["concept"], pa.array(concepts))))
         return pa.concat_tables(pieces).select(names)
 
+    def to_pandas(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        concepts: Sequence[str] | None = None,
+        section: Section = "rows",
+    ) -> pd.DataFrame:
+        """`table` as a pandas data frame; BadInput when pandas is not installed."""
+        return frame_of_table(self.table(columns, concepts=concepts, section=section))
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Each row as a dict, in order."""
         for table in self.tables():
             yield from table.to_pylist()
 
@@ -153,7 +173,7 @@ class Selection:
         recorded = self.manifest["store"]
         if recorded["path"] is None:
             raise BadInput(
-                f"{self.path}: was retrieved from the service {recorded['url']}, so it does not know where the store "
+                f"{self.path}: was retrieved from the service {recorded['url']} and does not record where the store "
                 "is; name the store's folder (--store)"
             )
         beside = recorded.get("relative")
@@ -177,15 +197,15 @@ class Selection:
 def store_identity(store: EmbeddingStore, parts: int | None = None) -> str:
     """A hash of the model and of the first `parts` parts' names and counts (default: all parts).
 
-    Adding parts, forgetting rows and compaction leave it as it was, and so do row ids. Stores that are alike in all
-    this are told apart by their keys, when images are read.
+    Adding parts, forgetting rows and compaction do not change it (nor any row id). Two stores with the same model,
+    part names and counts have the same identity; their keys are compared when images are read.
     """
     chosen = store.parts if parts is None else store.parts[:parts]
     return hash_json([dict(store.fingerprint), [[part.name, part.rows] for part in chosen]])
 
 
 def describe_store(store: EmbeddingStore, selection: str) -> dict[str, Any]:
-    """What a selection's manifest says of its store: where it is, from here too, and what it is."""
+    """The `store` entry of a selection's manifest: absolute path, path relative to the selection, identity, model."""
     relative = None
     if is_local(selection):
         relative = Path(os.path.relpath(store.path, local_path(selection).absolute())).as_posix()
@@ -197,3 +217,78 @@ def describe_store(store: EmbeddingStore, selection: str) -> dict[str, Any]:
         "identity": store_identity(store),
         "model": dict(store.fingerprint),
     }
+
+
+def write_selection(
+    out: str,
+    request: Mapping[str, Any],
+    concepts: ConceptList,
+    *,
+    store: Mapping[str, Any],
+    hits: Sequence[int],
+    rows: Iterable[pa.Table],
+    reserve: Iterable[pa.Table],
+    losses: list[dict[str, Any]],
+    search: Mapping[str, Any],
+) -> Selection:
+    """Write a selection to the folder `out`, which the caller has claimed: part files first, the manifest last.
+
+    request: the manifest's mode, k, templates and rules. concepts: in order; hits: of each concept. rows, reserve:
+    tables of SELECTION_SCHEMA, up to PART_ROWS rows each, one file a table. store, losses, search: as the manifest has
+    them. A local retrieval and one through a service both end here, so they write the same folder.
+    """
+    written = {"rows": _write_section(out, "rows", rows), "reserve": _write_section(out, "reserve", reserve)}
+    manifest = {
+        "format": FORMAT,
+        "version": 1,
+        "store": store,
+        **{name: request[name] for name in ("mode", "k", "templates", "rules")},
+        "hits": sum(hits),
+        **{section: {"count": found["count"], "parts": found["parts"]} for section, found in written.items()},
+        "losses": losses,
+        "search": search,
+        "concepts": [
+            {
+                "name": concept.name,
+                "class_id": concept.class_id,
+                "hits": own_hits,
+                "rows": written["rows"]["by_concept"].get(concept.name, 0),
+                "reserve": written["reserve"]["by_concept"].get(concept.name, 0),
+            }
+            for concept, own_hits in zip(concepts, hits, strict=True)
+        ],
+    }
+    write_atomic(join(out, "manifest.json"), json.dumps(manifest, indent=1) + "\n")
+    remove_folder(join(out, "work"))
+    return Selection.open(out)
+
+
+def _write_section(path: str, section: Section, tables: Iterable[pa.Table]) -> dict[str, Any]:
+    """Write a section's part files, one a table; return its parts and its row counts, in all and by concept."""
+    parts: list[dict[str, Any]] = []
+    by_concept: dict[str, int] = {}
+    for number, table in enumerate(tables):
+        name = f"{section}/{section}_{number:04d}.parquet"
+        with atomic_file(join(path, name)) as partial:
+            pq.write_table(table.cast(SELECTION_SCHEMA), partial, compression="zstd")
+        parts.append({"file": name, "rows": table.num_rows})
+        for count in pc.value_counts(table["concept"]).to_pylist():
+            by_concept[count["values"]] = by_concept.get(count["values"], 0) + count["counts"]
+    return {"count": sum(part["rows"] for part in parts), "parts": parts, "by_concept": by_concept}
+
+
+def distinct_rows(table: pa.Table) -> pa.Table:
+    """`table` (columns of a selection, among them row_id, concept and rank) in order of row id, each row id once.
+
+    A row that serves several concepts keeps the values of the best rank, and an added column `concepts`, a list of
+    strings, names all of them, best rank first. In row id order image files are read front to back, and the concepts
+    are mixed as they are in the corpus.
+    """
+    rows = table.column("row_id").to_numpy()
+    order = np.lexsort((np.arange(len(rows)), table.column("rank").to_numpy(), rows))
+    ordered = rows[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(rows) else np.zeros(0, np.int64)
+    offsets = np.r_[starts, len(rows)].astype(np.int32)
+    names = table.column("concept").combine_chunks().take(pa.array(order))
+    concepts = pa.ListArray.from_arrays(pa.array(offsets), names)
+    return table.combine_chunks().take(pa.array(order[starts])).append_column("concepts", concepts)

@@ -90,7 +90,7 @@ def command(
         from jobs.retrieve import run_retrieve, run_retrieve_remote
         from retrieval.rules import Rules
 
-        choices |= {"mode": mode, "k": k, "templates": templates, "rules": Rules(cap=per_concept, **rest)}
+        choices |= {"mode": mode, "k": k, "templates": templates, "rules": Rules(per_concept=per_concept, **rest)}
         if url is not None:
             selection = run_retrieve_remote(url, concepts, out, **choices)
         else:

@@ -15,14 +15,14 @@ import os
 from collections.abc import Iterator
 from typing import IO, Any
 
+from index.corpus.images import image_extension
 from index.errors import BadInput
 from index.files import atomic_file, exists, file_size, join, write_atomic
 from mining.export.conversations import Answer, answered_sets, with_places
 from mining.export.member_images import with_images
+from mining.export.skipped import Counted, OnLeftOut, SetsExport
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
-from mining.sets.skipped import Counted, OnLeftOut, SetsExport
-from retrieval.export.tars import image_extension
 
 __all__ = ["conversations", "to_llava"]
 

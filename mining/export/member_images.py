@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from index.corpus.images import ImageRejected, decode_image
-from index.corpus.reader import read_image
+from index.corpus.images import ImageRejected, decode_image, image_extension
+from index.store.read_image import read_image
 from index.errors import ImagesNotLocal, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
 from index.store.metadata import METADATA_SCHEMA
+from mining.export.skipped import LeftOut, OnLeftOut
 from mining.sets.image_set import ImageSet, Member
-from mining.sets.skipped import LeftOut, OnLeftOut
-from retrieval.export.tars import image_extension
 
 __all__ = ["UnreadableMember", "decoded", "decoded_sets", "read_members", "with_images"]
 

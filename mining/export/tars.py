@@ -24,14 +24,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index.corpus.images import image_extension
 from index.errors import BadInput, ImagesNotLocal
 from index.files import atomic_file, exists, join, read_bytes, write_atomic
 from index.outputs import claim_folder
 from index.store.embedding_store import EmbeddingStore
 from mining.export.member_images import with_images
+from mining.export.skipped import NAMED, LeftOut, SetsExport
 from mining.sets.image_sets import ImageSets
-from mining.sets.skipped import NAMED, LeftOut, SetsExport
-from retrieval.export.tars import image_extension
 
 __all__ = ["to_webdataset"]
 

@@ -23,10 +23,9 @@ from retrieval.concepts import ConceptList
 from retrieval.query_blocks import Mode, RetrieveConfig
 from retrieval.retrieve import as_concepts
 from retrieval.rules import Rules
-from retrieval.selection import SELECTION_SCHEMA, Selection
+from retrieval.selection import PART_ROWS, SELECTION_SCHEMA, Selection, write_selection
 from retrieval.service.schemas import IndexesResponse
 from retrieval.templates import Templates, load_templates
-from retrieval.write_selection import PART_ROWS, write_selection
 
 __all__ = ["retrieve_remote"]
 
@@ -96,7 +95,9 @@ def retrieve_remote(
     if absent:
         raise ClipmineError(f"{service.url}: sent nothing for {absent[0]!r} ({len(absent)} such); ask again")
     return write_selection(
-        config,
+        config.out,
+        config.to_json(),
+        config.concepts,
         store=store,
         hits=[answers[name][0] for name in config.concepts.names],
         rows=_parts([answers[name][1] for name in config.concepts.names]),

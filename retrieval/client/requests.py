@@ -162,9 +162,12 @@ def concepts_call(
 
 
 def rules_item(rules: Rules | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Rules as `wire.RulesItem` has them; BadInput for the exclusion of a store, which the service cannot read."""
+    """Rules as fields of `RulesItem`; BadInput for the exclusion of a store, which the service cannot read.
+
+    A mapping is sent as it is, except that `per_concept` becomes the HTTP field `cap`.
+    """
     if not isinstance(rules, Rules):
-        return dict(rules or {})
+        return {"cap" if name == "per_concept" else name: value for name, value in (rules or {}).items()}
     if rules.exclude is not None:
         raise BadInput("exclude names a store of this machine, which a service does not open; leave the rule out")
     return {name: value for name, value in rules.to_json().items() if name not in _LOCAL_RULES and value is not None}

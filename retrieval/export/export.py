@@ -23,9 +23,8 @@ import pyarrow.parquet as pq
 from index.errors import BadInput, ImagesNotLocal
 from index.files import atomic_file, join, open_file, read_bytes, write_atomic
 from index.outputs import claim_folder
-from retrieval.distinct import distinct_rows
 from retrieval.export.tars import ExportConfig, export_item, list_export_items, shard_name
-from retrieval.selection import Section, Selection
+from retrieval.selection import Section, Selection, distinct_rows
 
 __all__ = ["ExportSummary", "export_selection", "finish_export", "prepare_export", "url_table"]
 

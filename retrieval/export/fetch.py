@@ -28,15 +28,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.corpus.download import DownloadOptions, download_table, downloaded_rows, retry_failed, row_states
+from index.corpus.images import image_extension
 from index.corpus.tars import iter_members
-from index.corpus.url_table import ROW
+from index.corpus.url_table import ROW, usable_urls
 from index.errors import BadInput
 from index.files import atomic_file, exists, join, open_file, read_bytes, write_atomic
 from index.outputs import claim_folder
-from retrieval.distinct import distinct_rows
-from retrieval.export.tars import image_extension
 from retrieval.search.candidates import place_in_group
-from retrieval.selection import Section, Selection
+from retrieval.selection import Section, Selection, distinct_rows
 
 __all__ = ["FetchSummary", "fetch_selection"]
 
@@ -102,9 +101,8 @@ def _rows(selection: Selection, section: Section) -> pa.Table:
 
 
 def _with_url(table: pa.Table) -> BoolArray:
-    """Which rows img2dataset can be given (see `index.corpus.url_table`)."""
-    usable = pc.match_substring_regex(table["url"], r"(?i)^https?://[^\s\x00-\x1f\x7f]+$")
-    mask: BoolArray = pc.fill_null(usable, False).to_numpy()
+    """bool [rows]: which rows have a URL that can be downloaded."""
+    mask: BoolArray = usable_urls(table["url"]).to_numpy()
     return mask
 
 

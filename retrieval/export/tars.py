@@ -25,14 +25,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index.corpus.reader import read_image
+from index.corpus.images import image_extension
+from index.store.read_image import read_image
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from index.files import atomic_file, exists, hash_json, join, read_bytes, write_atomic
 from index.store.embedding_store import EmbeddingStore
-from retrieval.distinct import distinct_rows
-from retrieval.selection import SELECTION_SCHEMA, Selection
+from retrieval.selection import SELECTION_SCHEMA, Selection, distinct_rows
 
-__all__ = ["ExportConfig", "ExportItem", "export_item", "image_extension", "is_export_item_done", "list_export_items"]
+__all__ = ["ExportConfig", "ExportItem", "export_item", "is_export_item_done", "list_export_items"]
 
 _READERS = 8
 _WINDOW = 256
@@ -238,20 +238,3 @@ def _add_sample(tar: tarfile.TarFile, record: dict[str, Any], image: bytes, extr
         member.size = len(data)
         member.mode = 0o644
         tar.addfile(member, io.BytesIO(data))
-
-
-def image_extension(data: bytes) -> str | None:
-    """The extension that fits an image's first bytes, or None when they are no image's."""
-    for start, extension in (
-        (b"\xff\xd8\xff", "jpg"),
-        (b"\x89PNG\r\n\x1a\n", "png"),
-        (b"GIF8", "gif"),
-        (b"BM", "bmp"),
-        (b"II*\0", "tif"),
-        (b"MM\0*", "tif"),
-    ):
-        if data.startswith(start):
-            return extension
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    return "avif" if data[4:8] == b"ftyp" and b"avif" in data[8:32] else None

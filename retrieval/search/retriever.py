@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from index.encoder.model_spec import check_same_model
-from index.encoder.store_model import store_model
 from index.errors import BadInput
 from index.graph.hnsw import falls_short
 from index.graph.search_index import HnswIndex, has_index, open_index
 from index.store.embedding_store import EmbeddingStore, Modality
+from index.store.store_model import store_model
 from retrieval.search.planner import IndexCost, SearchPlan, plan_search
 
 if TYPE_CHECKING:

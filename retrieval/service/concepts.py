@@ -90,7 +90,7 @@ def prepare(service: Service, request: ConceptsRequest) -> ConceptJob:
         modes,
         request.k,
         search_depth(request.k, request.reserve, store.rows),
-        Rules(**request.rules.model_dump()),
+        request.rules.to_rules(),
         tuple(request.columns) if request.columns is not None else COLUMNS,
         request.method,
         tuple(cut_blocks(counts)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import logging
 
-from index.corpus.images import ImageRejected, decode_image
-from index.corpus.reader import read_image
+from index.corpus.images import ImageRejected, decode_image, image_extension
+from index.store.read_image import read_image
 from index.errors import BadInput, ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
 from retrieval.service.backend import Unavailable
@@ -15,24 +15,15 @@ __all__ = ["media_type", "original", "thumbnail"]
 
 log = logging.getLogger("clipmine.service")
 
-# By their first bytes. Anything else is sent as bytes to save, never as something a browser would run.
-_TYPES = (
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"GIF8", "image/gif"),
-    (b"BM", "image/bmp"),
-    (b"II*\x00", "image/tiff"),
-    (b"MM\x00*", "image/tiff"),
-)
+_MEDIA_TYPES = {"jpg": "image/jpeg", "tif": "image/tiff"}  # the others are called as their extension
 
 
 def media_type(data: bytes) -> str:
-    """The type of an image file; application/octet-stream for what is none that we know."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
-        return "image/avif"
-    return next((name for start, name in _TYPES if data.startswith(start)), "application/octet-stream")
+    """The media type of an image file; application/octet-stream for other bytes, which browsers save and never run."""
+    extension = image_extension(data)
+    if extension is None:
+        return "application/octet-stream"
+    return _MEDIA_TYPES.get(extension, f"image/{extension}")
 
 
 def _read(store: EmbeddingStore, row_id: int) -> bytes:

@@ -120,7 +120,7 @@ def test_a_concept_files_own_templates_win(store: EmbeddingStore, tmp_path: Path
 def test_rules_are_applied_and_kept_in_the_manifest(
     store: EmbeddingStore, encoder: WordEncoder, tmp_path: Path
 ) -> None:
-    rules = Rules(min_score=0.7, cap=3)
+    rules = Rules(min_score=0.7, per_concept=3)
     selection = run(store, tmp_path / "out", encoder, concepts=["dog", "cat", "unicorn"], k=30, rules=rules)
     assert selection.counts == {"dog": 3, "cat": 3, "unicorn": 0}
     assert selection.losses["min-score"] > 0
@@ -203,7 +203,7 @@ def test_an_output_of_another_configuration_or_of_someone_else_is_not_touched(
     with pytest.raises(OutputExists, match="another configuration"):
         run(store, tmp_path / "out", encoder, k=6)
     with pytest.raises(OutputExists):
-        run(store, tmp_path / "out", encoder, rules=Rules(cap=1))
+        run(store, tmp_path / "out", encoder, rules=Rules(per_concept=1))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("...")
     with pytest.raises(OutputExists, match="not ours"):

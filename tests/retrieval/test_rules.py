@@ -169,7 +169,7 @@ def test_the_cap_keeps_the_best_ranks_of_both_modes_and_leads_the_reserve(store:
         *[(0, row, 0, 0.5 - row / 100, row + 1, row < 4) for row in (0, 1, 4, 5)],
         *[(0, row, 1, 0.9 - row / 100, row - 5, True) for row in (6, 7)],
     )
-    outcome = apply(store, rows, cap=3)
+    outcome = apply(store, rows, per_concept=3)
     assert outcome.kept.row_id.tolist() == [0, 6, 1]
     assert lost(outcome) == {"cap": 1}
     assert outcome.reserve.row_id.tolist() == [7, 4, 5]
@@ -193,7 +193,7 @@ def test_overflow_never_pushes_out_what_k_asked_for(store: EmbeddingStore) -> No
 def test_no_candidates_pass_every_rule(store: EmbeddingStore) -> None:
     nothing = Candidates.concatenate([])
     for policy in ("best", "drop", "keep-all"):
-        outcome = apply(store, nothing, min_side=3, near_duplicates=0.9, cross_concept=policy, cap=3)
+        outcome = apply(store, nothing, min_side=3, near_duplicates=0.9, cross_concept=policy, per_concept=3)
         assert len(outcome.kept) == 0
 
 
@@ -203,7 +203,7 @@ def test_no_candidates_pass_every_rule(store: EmbeddingStore) -> None:
         ({"cross_concept": "first"}, "valid ones: best, keep-all, drop"),
         ({"min_score": 20.0}, "min-score 20.0: is a cosine"),
         ({"near_duplicates": -2.0}, "near-duplicates -2.0: is a cosine"),
-        ({"cap": 0}, "cap 0: must be at least 1"),
+        ({"per_concept": 0}, "per-concept 0: must be at least 1"),
         ({"min_side": -5}, "min-side -5"),
         ({"min_score": float("nan")}, "min-score nan"),
     ],
@@ -211,3 +211,10 @@ def test_no_candidates_pass_every_rule(store: EmbeddingStore) -> None:
 def test_rules_that_mean_nothing_are_refused(rules: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         Rules(**rules)
+
+
+def test_per_concept_keeps_its_older_name_in_files_and_as_an_argument() -> None:
+    rules = Rules(per_concept=3)
+    assert Rules(cap=3) == rules
+    assert rules.to_json()["cap"] == 3
+    assert "per_concept" not in rules.to_json()

@@ -3,11 +3,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from index.errors import BadInput, StoreInvalid
 from retrieval import Selection, retrieve
-from retrieval.selection import SELECTION_SCHEMA
+from retrieval.selection import SELECTION_SCHEMA, distinct_rows
 from tests.retrieval.stores import forget, make_store, random_unit
 from tests.retrieval.words import WordEncoder
 
@@ -40,6 +41,14 @@ def test_columns_and_concepts_can_be_chosen(selection: Selection) -> None:
     assert table.column_names == ["row_id", "score"]
     assert table.num_rows == selection.counts["cat"]
     assert [part.column_names for part in selection.tables(["key"])] == [["key"]]
+
+
+def test_a_selection_is_a_data_frame_and_shows_itself_in_one_line(selection: Selection) -> None:
+    frame = selection.to_pandas()
+    assert list(frame.columns) == SELECTION_SCHEMA.names
+    assert frame["caption"].tolist() == selection.table(["caption"])["caption"].to_pylist()
+    assert len(selection.to_pandas(["key"], concepts=["cat"])) == selection.counts["cat"]
+    assert repr(selection) == f"Selection({selection.path!r}, {selection.rows} rows of 2 concepts)"
 
 
 def test_what_is_no_selection_says_so(tmp_path: Path) -> None:
@@ -84,3 +93,22 @@ def test_a_store_that_grew_or_forgot_rows_is_the_same_one(selection: Selection, 
     assert selection.store().rows == 40
     make_store(tmp_path / "a", random_unit(80), random_unit(80, seed=1), parts=4)
     assert selection.store().rows == 80
+
+
+def ranked(rows: list[tuple[int, str, int]]) -> pa.Table:
+    row_id, concept, rank = zip(*rows, strict=True)
+    return pa.table({"row_id": pa.array(row_id), "concept": pa.array(concept), "rank": pa.array(rank, pa.int32())})
+
+
+def test_each_row_comes_once_in_order_with_its_best_rank_and_all_concepts() -> None:
+    found = distinct_rows(ranked([(7, "dog", 3), (2, "dog", 1), (7, "cat", 1), (7, "fox", 3)])).to_pylist()
+    assert found == [
+        {"row_id": 2, "concept": "dog", "rank": 1, "concepts": ["dog"]},
+        {"row_id": 7, "concept": "cat", "rank": 1, "concepts": ["cat", "dog", "fox"]},
+    ]
+
+
+def test_no_rows_give_no_rows() -> None:
+    empty = distinct_rows(ranked([(1, "dog", 1)]).slice(0, 0))
+    assert empty.num_rows == 0
+    assert empty.schema.field("concepts").type == pa.list_(pa.string())

@@ -20,12 +20,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index.corpus.reader import Sample, list_items, read_item
+from index.corpus.samples import Sample
+from index.corpus.sources import list_items, read_item
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from index.files import atomic_file, exists, join_inside, local_path, read_bytes_range
 from index.store.embedding_store import EmbeddingStore
-from retrieval.distinct import distinct_rows
-from retrieval.selection import Selection
+from retrieval.selection import Selection, distinct_rows
 
 __all__ = ["Pairs", "gather_pairs"]
 

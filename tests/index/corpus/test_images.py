@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from index.corpus.images import DECODE_REASONS, MAX_IMAGE_PIXELS, ImageRejected, decode_image
+from index.corpus.images import DECODE_REASONS, MAX_IMAGE_PIXELS, ImageRejected, decode_image, image_extension
 from tests.index.corpora import encode, picture
 
 RED = (220, 30, 40)
@@ -237,3 +237,30 @@ def test_decoding_in_threads_gives_the_same_pixels() -> None:
     for thread in threads:
         thread.join()
     assert results == [True] * 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension"),
+    [
+        ("JPEG", "jpg"),
+        ("PNG", "png"),
+        ("WEBP", "webp"),
+        ("GIF", "gif"),
+        ("BMP", "bmp"),
+        ("TIFF", "tif"),
+        ("AVIF", "avif"),
+    ],
+)
+def test_the_extension_follows_the_bytes(kind: str, extension: str) -> None:
+    assert image_extension(encode(Image.new("RGB", (8, 8), "red"), kind)) == extension
+
+
+def test_avif_is_known_by_its_major_or_a_compatible_brand() -> None:
+    for brands in (b"avif\0\0\0\0mif1", b"avis\0\0\0\0avif", b"mif1\0\0\0\0mif1avif", b"avis\0\0\0\0msf1"):
+        assert image_extension(b"\0\0\0\x20ftyp" + brands) == "avif"
+    assert image_extension(b"\0\0\0\x20ftypheic\0\0\0\0mif1heic") is None  # HEIC, which no browser shows
+
+
+@pytest.mark.parametrize("data", [b"", b"<svg>", b"RIFF\0\0\0\0WAVE", b"\xff\xd8"])
+def test_other_bytes_have_no_image_extension(data: bytes) -> None:
+    assert image_extension(data) is None

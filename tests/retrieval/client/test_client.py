@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from index.corpus.reader import read_image
+from index.store.read_image import read_image
 from index.errors import BadInput, ClipmineError
 from index.store.embedding_store import EmbeddingStore
 from retrieval import AsyncClient, Client, Rules, Selection, load_concepts, retrieve
@@ -140,7 +140,7 @@ class TestConcepts:
         served_store: EmbeddingStore,
         tmp_path: Path,
     ) -> None:
-        rules = Rules(cap=6)
+        rules = Rules(per_concept=6)
         selection = retrieve(served_store, CONCEPTS, out=tmp_path / "out", k=9, rules=rules)
         seen: list[tuple[int, int]] = []
         stream = client.concepts(CONCEPTS, k=9, rules=rules, on_progress=lambda done, total: seen.append((done, total)))

@@ -1,24 +1,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import tarfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
-from index.corpus.reader import list_items, read_item
+from index.corpus.sources import list_items, read_item
 from index.corpus.samples import Sample
 from index.errors import BadInput, ImagesNotLocal, OutputExists, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
 from retrieval import Rules, Selection, export_selection, retrieve
-from retrieval.export.tars import image_extension
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 from tests.retrieval.words import WordEncoder
 
@@ -225,12 +221,3 @@ def test_an_empty_selection_is_not_exported(store: EmbeddingStore, tmp_path: Pat
     empty = select(store, tmp_path / "empty", rules=Rules(min_score=1.0))
     with pytest.raises(BadInput, match="selected no rows"):
         export_selection(empty, tmp_path / "out")
-
-
-def test_extensions_follow_the_bytes() -> None:
-    picture = Image.fromarray(np.zeros((4, 4, 3), np.uint8))
-    for kind, extension in (("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("GIF", "gif"), ("TIFF", "tif")):
-        stream = io.BytesIO()
-        picture.save(stream, kind)
-        assert image_extension(stream.getvalue()) == extension
-    assert image_extension(b"<svg>") is None

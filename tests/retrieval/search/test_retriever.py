@@ -10,10 +10,10 @@ from PIL import Image
 
 from index.encoder.clip_encoder import load_encoder
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import remember_model
 from index.errors import BadInput, ModelMismatch, StoreInvalid
 from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
+from index.store.store_model import remember_model
 from retrieval.search.retriever import Retriever
 from tests.conftest import write_tiny_clip
 from tests.index.vectors import Halves, build, clustered, exact_ids, vector_store

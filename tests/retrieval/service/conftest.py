@@ -14,9 +14,9 @@ import pytest
 import uvicorn
 
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import remember_model
 from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
+from index.store.store_model import remember_model
 from jobs.index_job import run_index
 from retrieval.service.app import create_app
 from retrieval.service.local import LocalBackend

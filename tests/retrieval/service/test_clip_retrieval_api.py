@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from index.corpus.reader import read_image
+from index.store.read_image import read_image
 from index.store.embedding_store import EmbeddingStore
 from retrieval import Rules, retrieve
 from retrieval.search.retriever import Retriever

@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from index.encoder.store_model import HINT_NAME
 from index.store.embedding_store import EmbeddingStore
+from index.store.store_model import HINT_NAME
 from retrieval.search.retriever import Retriever
 from retrieval.service.clip_retrieval_api import NOT_HONOURED
 from retrieval.service.settings import Settings

@@ -30,7 +30,7 @@ def lines_of(client: httpx.Client, body: dict[str, Any]) -> list[dict[str, Any]]
 def test_the_rows_are_those_of_retrieve(
     client: httpx.Client, served_store: EmbeddingStore, tmp_path: Path, policy: Any, mode: Any
 ) -> None:
-    rules = Rules(cross_concept=policy, near_duplicates=0.97, cap=6)
+    rules = Rules(cross_concept=policy, near_duplicates=0.97, per_concept=6)
     selection = retrieve(served_store, CONCEPTS, out=tmp_path / "s", mode=mode, k=5, rules=rules)
     asked = {"cross_concept": policy, "near_duplicates": 0.97, "cap": 6}
     lines = lines_of(client, {"concepts": CONCEPTS, "mode": mode, "k": 5, "rules": asked})

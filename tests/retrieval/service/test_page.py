@@ -21,11 +21,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Request, Route, expect, sync_playwright
 
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import remember_model
 from index.files import read_bytes
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_manifest import read_manifest, write_manifest
+from index.store.store_model import remember_model
 from retrieval.service.settings import Settings
 from tests.conftest import embed_store
 from tests.index.corpora import encode, write_tar

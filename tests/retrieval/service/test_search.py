@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from index.corpus.reader import read_image
+from index.store.read_image import read_image
 from index.store.embedding_store import EmbeddingStore
 from retrieval.search.retriever import Retriever
 
