@@ -30,7 +30,7 @@ import numpy.typing as npt
 import torch
 
 from index.corpus.images import decode_image
-from index.corpus.reader import list_items, read_item
+from index.corpus.sources import list_items, read_item
 from index.corpus.samples import Sample, ShardItem
 from index.encoder.clip_encoder import Encoder, load_encoder
 from index.encoder.model_spec import ModelSpec

@@ -10,7 +10,7 @@ from typing import Any
 
 from react_ablation_arms import Arm, Plan
 
-from index.corpus.reader import read_image
+from index.store.read_image import read_image
 from index.encoder.model_spec import ModelSpec
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
@@ -18,9 +18,9 @@ from jobs.embed_job import run_embed
 from retrieval.retrieve import retrieve
 from retrieval.rules import Rules
 from retrieval.selection import Selection
-from scenes.held_out import write_tar, write_tasks
+from scenes.held_out import write_tasks
 from scenes.language.captions import captions
-from scenes.tars import write_split
+from scenes.tars import write_split, write_tar
 from scenes.world.sample import sample
 from scenes.world.splits import concept_groups
 

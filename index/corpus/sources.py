@@ -1,21 +1,29 @@
-"""Where a corpus is: a folder, a tar, a glob or a brace pattern, local or at any fsspec URL, cut into units of work."""
+"""A corpus as work items: `list_items` cuts a source into numbered items, `read_item` streams the samples of one.
+
+A source is a folder, a tar, a glob or a brace pattern, local or at any fsspec URL; it holds webdataset tars as
+img2dataset writes them, or images with side-car files. Each sample comes out once, as a Sample or as a Reject with its
+reason. Images are not decoded here (`index.corpus.decoding` does that).
+"""
 
 from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from index import files
 from index.corpus.caption_pattern import parse_caption_pattern
-from index.corpus.folder import cut_folder, list_folder
-from index.corpus.samples import IMAGE_SUFFIXES, ShardItem
+from index.corpus.image_folder import cut_folder, list_folder, read_folder_item
+from index.corpus.images import MAX_IMAGE_BYTES
+from index.corpus.samples import IMAGE_SUFFIXES, Reject, Sample, ShardItem
+from index.corpus.tars import read_tar_item
 from index.errors import BadInput
 
-__all__ = ["list_items"]
+__all__ = ["list_items", "read_item"]
 
-_MOST_SHARDS = 1_000_000  # of a brace pattern: 10 billion images at 10,000 a shard
+_MAX_FILES = 1_000_000  # that a brace pattern may name: 10 billion images at 10,000 a tar
 _STAT_THREADS = 16
 
 
@@ -27,8 +35,14 @@ def list_items(
 ) -> list[ShardItem]:
     """Cut `source` into numbered items, in sorted order, the same at each call.
 
-    Each tar is an item; a folder's images are cut at `shard_size`. `caption_pattern` (see `index.corpus.caption_pattern`)
-    takes captions from keys instead of side-cars. BadInput, in one line, for an empty or unclear source.
+    Args:
+        source: folder, .tar file, glob or brace pattern; path or URL.
+        shard_size: images of an item, for a folder of images; each tar is one item.
+        caption_pattern: takes captions from keys instead of side-cars (`index.corpus.caption_pattern`).
+        allow_empty_caption: keep images without a caption instead of rejecting them.
+
+    Raises:
+        BadInput: the source is empty, missing or not one kind of corpus.
     """
     if shard_size < 1:
         raise BadInput(f"shard size {shard_size}: must be at least 1")
@@ -48,6 +62,18 @@ def list_items(
     else:
         raise BadInput(f"{source}: not found")
     return _items_of_tars(root, tars, caption_pattern, allow_empty_caption)
+
+
+def read_item(item: ShardItem, max_bytes: int = MAX_IMAGE_BYTES) -> Iterator[Sample | Reject]:
+    """Stream an item's samples in the source's order, one at a time in memory.
+
+    Images above `max_bytes` are rejected unread. BadInput when a tar is gone or has another size than when it was
+    listed; I/O errors pass through, so that a lost network never looks like a short corpus.
+    """
+    pattern = parse_caption_pattern(item.caption_pattern) if item.caption_pattern is not None else None
+    if item.kind == "tar":
+        return read_tar_item(item, pattern, max_bytes)
+    return read_folder_item(item, pattern, max_bytes)
 
 
 def _absolute(source: str) -> str:
@@ -144,8 +170,8 @@ def _expand_braces(pattern: str) -> list[str]:
         first, last = (int(bound) for bound in interval.groups()) if interval else (0, choice.count(","))
         if last <= first and (interval is None or last < first):
             raise BadInput(f"{pattern}: {{{choice}}} is neither a rising range nor a list; {example}")
-        if (last - first + 1) * len(names) > _MOST_SHARDS:
-            raise BadInput(f"{pattern}: names over {_MOST_SHARDS:,} files; name the folder instead")
+        if (last - first + 1) * len(names) > _MAX_FILES:
+            raise BadInput(f"{pattern}: names over {_MAX_FILES:,} files; name the folder instead")
         if interval:
             width = max(map(len, interval.groups())) if any(b.startswith("0") for b in interval.groups()) else 0
             values = [f"{number:0{width}d}" for number in range(first, last + 1)]

@@ -1,18 +1,29 @@
-"""Reading tars front to back in one pass, with the place of every member's bytes. Knows no captions or keys.
+"""Webdataset tars: one pass from front to back, which groups a tar's members into samples.
 
-The standard library's reader keeps every header it saw and spends most of its time on objects that nobody asks for;
-this one yields plain tuples. It reads POSIX ustar and pax, GNU long names and base-256 sizes, and the old V7 form.
-Links, devices and sparse files are skipped: nothing is ever followed or created.
+`read_tar_item` gives samples: members of one key, side by side, make a sample (the format of webdataset, which
+img2dataset writes). A member `folder/000.jpg` has key `folder/000` and suffix `jpg`; the suffix starts at the *first*
+dot of the file name, so `000.seg.png` is not an image of 000 but its member `seg.png`. Members that are neither image
+nor side-car, such as pickles, are skipped unread.
+
+`iter_members` gives the members with the position of their bytes. It reads POSIX ustar and pax, GNU long names and
+base-256 sizes, and the old V7 form; the standard library's reader keeps every header in memory and is slower. Links,
+devices and sparse files are skipped: nothing is ever followed or created.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
-__all__ = ["Member", "TarBroken", "iter_members"]
+from index import files
+from index.corpus.caption_pattern import CaptionPattern
+from index.corpus.samples import IMAGE_SUFFIXES, MAX_SIDECAR_BYTES, Reject, Sample, ShardItem, make_sample
+from index.errors import BadInput
 
+__all__ = ["Member", "TarBroken", "iter_members", "read_tar_item", "split_name"]
+
+_BUFFER = 1 << 20
 _BLOCK = 512
 _CHECKSUM = slice(148, 156)
 _REGULAR = frozenset(b"0\x007")
@@ -36,6 +47,99 @@ class Member:
     offset: int
     size: int
     data: bytes | None
+
+
+@dataclass
+class _Group:
+    """The members of one key so far."""
+
+    key: str
+    members: dict[str, Member] = field(default_factory=dict)
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """`(key, lower-case suffix)` as webdataset splits it; None for names without either and for `__meta__` members."""
+    folder, slash, base = name.rpartition("/")
+    stem, dot, suffix = base.partition(".")
+    if not stem or not dot or (name.startswith("__") and name.endswith("__")):
+        return None
+    return folder + slash + stem, suffix.lower()
+
+
+def read_tar_item(item: ShardItem, pattern: CaptionPattern | None, max_bytes: int) -> Iterator[Sample | Reject]:
+    """Stream a tar's samples; what follows a break (cut or damage) is one reject with the pending key."""
+    shard = item.paths[0]
+    path = files.join(item.root, shard)
+    try:
+        if files.file_size(path) != item.sizes[0]:
+            raise BadInput(f"{path}: changed since it was listed; run the same again")
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: is gone since it was listed; put it back or run the same again") from error
+
+    def wanted(name: str, size: int) -> bool:
+        parts = split_name(name)
+        if parts is None:
+            return False
+        if parts[1] in IMAGE_SUFFIXES:
+            return size <= max_bytes
+        return parts[1] in ("txt", "json") and size <= MAX_SIDECAR_BYTES
+
+    seen: set[str] = set()
+    group: _Group | None = None
+    with files.open_file(path, buffering=_BUFFER) as stream:
+        try:
+            for member in iter_members(stream, wanted):
+                parts = split_name(member.name)
+                if parts is None:
+                    continue
+                key, suffix = parts
+                if group is not None and (key != group.key or suffix in group.members):
+                    yield from _close_group(group, shard, seen, pattern, item.allow_empty_caption)
+                    group = None
+                group = group or _Group(clean_key(key))
+                group.members[suffix] = member
+        except TarBroken as broken:
+            yield Reject(group.key if group else "", shard, "read", broken.reason)
+            return
+    if group is not None:
+        yield from _close_group(group, shard, seen, pattern, item.allow_empty_caption)
+
+
+def clean_key(key: str) -> str:
+    """A key without NULs."""
+    return key.replace("\0", "")
+
+
+def _close_group(
+    group: _Group, shard: str, seen: set[str], pattern: CaptionPattern | None, allow_empty_caption: bool
+) -> Iterator[Sample | Reject]:
+    key = group.key
+    images = [member for suffix, member in group.members.items() if suffix in IMAGE_SUFFIXES]
+    text, sidecar = group.members.get("txt"), group.members.get("json")
+    if key in seen:
+        yield Reject(key, shard, "read", "duplicate_key")
+        return
+    seen.add(key)
+    if not images:
+        yield Reject(key, shard, "read", "missing_image")
+        return
+    image = images[0]
+    unread = [member for member in (image, text, sidecar) if member is not None and member.data is None]
+    if unread or image.data is None:
+        yield Reject(key, shard, "read", "too_many_bytes")
+    else:
+        yield make_sample(
+            key,
+            shard,
+            image.offset,
+            image.data,
+            text.data if text else None,
+            sidecar.data if sidecar else None,
+            pattern,
+            allow_empty_caption,
+        )
+    for _ in images[1:]:
+        yield Reject(key, shard, "read", "second_image")
 
 
 def iter_members(stream: IO[bytes], wanted: Callable[[str, int], bool]) -> Iterator[Member]:

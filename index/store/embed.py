@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from index.corpus.reader import list_items
 from index.corpus.samples import ShardItem
+from index.corpus.sources import list_items
 from index.errors import BadInput, OutputExists, StoreInvalid
 from index.files import (
     exists,

@@ -15,8 +15,8 @@ from hashlib import sha256
 from typing import Any
 
 from index.corpus.images import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
-from index.corpus.reader import read_item
 from index.corpus.samples import Reject, ShardItem
+from index.corpus.sources import read_item
 from index.encoder.model_spec import ModelSpec, model_identity
 from index.errors import BadInput
 from index.files import exists, file_size, hash_json, is_local, join, local_path, read_bytes, remove, write_atomic

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from index.corpus.reader import read_image
 from index.store.embedding_store import EmbeddingStore
+from index.store.read_image import read_image
 from jobs.demo.report_pairs import MinedSet, PairStrip
 from jobs.mine_job import run_mine
 from mining.sets.image_sets import ImageSets

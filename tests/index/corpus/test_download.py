@@ -26,8 +26,8 @@ from index.corpus.download import (
     row_states,
 )
 from index.corpus.images import ImageRejected, decode_image
-from index.corpus.reader import list_items, read_item
 from index.corpus.samples import Sample
+from index.corpus.sources import list_items, read_item
 from index.errors import BadInput, OutputExists
 from tests.index.web import Web, photo_for, serve
 

@@ -120,3 +120,7 @@ def test_an_items_signature_changes_with_all_that_decides_its_samples() -> None:
     assert len({item.signature, *(other.signature for other in others)}) == 6
     assert dataclasses.replace(item, number=5, root="/moved").signature == item.signature
     assert ShardItem(**json.loads(json.dumps(dataclasses.asdict(item)))).signature == item.signature
+
+
+def test_reasons_are_words_for_reports() -> None:
+    assert all(reason == reason.lower() and " " not in reason for reason in READ_REASONS)

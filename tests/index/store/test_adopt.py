@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from index.corpus.reader import read_image
 from index.encoder.model_spec import ModelSpec, check_same_model
 from index.errors import BadInput, ImagesNotLocal, ModelMismatch, OutputExists, StoreInvalid
 from index.store.adopt import adopt_store
 from index.store.embedding_store import EmbeddingStore
+from index.store.read_image import read_image
 
 
 def write_foreign(

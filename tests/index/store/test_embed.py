@@ -20,13 +20,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from index.corpus.decoding import decode_ahead
-from index.corpus.reader import read_image
 from index.corpus.samples import Reject, Sample
 from index.encoder.clip_encoder import load_encoder
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, DiskFull, OutputExists, StoreInvalid
 from index.store.embed import EmbedConfig, embed_item, finish_store, is_done, plan_items, prepare_store
 from index.store.embedding_store import EmbeddingStore, verify_checksums
+from index.store.read_image import read_image
 from tests.conftest import embed_store, write_shapes_tar
 from tests.index.corpora import picture, sample_members, write_tar
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from index.corpus.reader import read_image
 from index.errors import BadInput, StoreInvalid
 from index.store.embedding_store import EmbeddingStore, verify_checksums
 from index.store.metadata import METADATA_SCHEMA, parquet_bytes
+from index.store.read_image import read_image
 from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, write_manifest
 
 DIM = 8

@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from index.corpus.reader import read_image
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
 from index.store.adopt import adopt_store
 from index.store.embed_item import EmbedConfig
 from index.store.embedding_store import EmbeddingStore, verify_checksums
 from index.store.forget import compact_store, forget_rows
+from index.store.read_image import read_image
 from index.store.store_manifest import part_paths
 from tests.conftest import embed_store
 from tests.index.store.test_adopt import write_foreign

@@ -1,8 +1,11 @@
-"""Webdataset tars: KEY.jpg beside KEY.cls, KEY.json, KEY.txt and KEY.mask.png. Streams; knows no folders of images.
+"""Evaluation sets in webdataset tars, read as a stream. A sample's files share their KEY:
 
-KEY.cls is a class's number or name. Of KEY.json the fields `label` or `labels` (numbers or names), `captions` or
-`caption`, `boxes` ([[x0, y0, x1, y1], ...] in pixels) and `box_labels` are read; KEY.txt is one caption a line where
-the json has none. KEY.mask.png holds one class a pixel (8 bit), 255 where none counts.
+KEY.jpg         the image (or png, webp)
+KEY.cls         the class: its number or its name
+KEY.json        `label` or `labels` (numbers or names), `captions` or `caption`, `boxes` ([[x0, y0, x1, y1], ...] in
+                pixels) and `box_labels`
+KEY.txt         one caption a line, where the json has none
+KEY.mask.png    one class a pixel (8 bit), 255 where a pixel is not measured
 """
 
 from __future__ import annotations
@@ -19,33 +22,35 @@ from PIL import Image
 from customize.clip.evaluate.datasets.dataset import Dataset, Example, opener
 from index import files
 from index.corpus.samples import IMAGE_SUFFIXES
-from index.corpus.tar_samples import split_name
-from index.corpus.tars import TarBroken, iter_members
+from index.corpus.tars import TarBroken, iter_members, split_name
 from index.errors import BadInput
 
 __all__ = ["open_tars"]
 
-_OTHERS = ("cls", "json", "txt", "mask.png")
+_ANNOTATIONS = ("cls", "json", "txt", "mask.png")
 _MAX_MEMBER = 64 << 20  # bytes; index.corpus.images bounds an image the same way
 
 
 def open_tars(name: str, tars: Sequence[str], classes: Sequence[str] | None) -> Dataset:
-    """The dataset of the samples in `tars`, in their order. Without `classes`, labels must be numbers."""
+    """The dataset of the samples in `tars`, in their order. Without `classes`, labels must be numbers.
+
+    Reading it raises BadInput for a tar that is cut off, a sample without an image, and a label outside `classes`.
+    """
     names = tuple(classes or ())
     numbers = {text: number for number, text in enumerate(names)}
 
     def read() -> Iterator[Example]:
         for tar in tars:
-            for key, members in _groups(tar):
+            for key, members in _samples(tar):
                 yield _example(tar, key, members, numbers)
 
     return Dataset(name, names, read)
 
 
-def _groups(tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _samples(tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
     def wanted(member: str, size: int) -> bool:
         parts = split_name(member)
-        return parts is not None and (parts[1] in IMAGE_SUFFIXES or parts[1] in _OTHERS) and size <= _MAX_MEMBER
+        return parts is not None and (parts[1] in IMAGE_SUFFIXES or parts[1] in _ANNOTATIONS) and size <= _MAX_MEMBER
 
     key: str | None = None
     members: dict[str, bytes] = {}
@@ -83,15 +88,15 @@ def _example(tar: str, key: str, members: Mapping[str, bytes], numbers: Mapping[
     return Example(
         key=key,
         open=opener(where, lambda: image),
-        labels=_numbers(where, labels, numbers),
+        labels=_class_numbers(where, labels, numbers),
         captions=tuple(line for line in captions if line),
         mask=None if mask is None else lambda: _mask(where, mask),
         boxes=np.asarray(about.get("boxes") or np.empty((0, 4)), np.float32).reshape(-1, 4),
-        box_labels=_numbers(where, about.get("box_labels", []), numbers),
+        box_labels=_class_numbers(where, about.get("box_labels", []), numbers),
     )
 
 
-def _numbers(where: str, labels: Any, numbers: Mapping[str, int]) -> tuple[int, ...]:
+def _class_numbers(where: str, labels: Any, numbers: Mapping[str, int]) -> tuple[int, ...]:
     found = []
     for label in labels if isinstance(labels, list) else [labels]:
         text = str(label)
@@ -99,7 +104,7 @@ def _numbers(where: str, labels: Any, numbers: Mapping[str, int]) -> tuple[int, 
             found.append(numbers[text])
         elif text.isdigit() and (not numbers or int(text) < len(numbers)):
             found.append(int(text))
-        elif numbers:  # a task without classes, as of captions, has no use for names
+        elif numbers:  # a task without classes, such as retrieval, ignores class names
             raise BadInput(f"{where}: its label {text!r} is none of the {len(numbers)} classes; check the task's list")
     return tuple(found)
 

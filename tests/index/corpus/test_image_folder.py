@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from index.corpus.reader import list_items, read_item
 from index.corpus.samples import Reject, Sample
+from index.corpus.sources import list_items, read_item
 from index.errors import BadInput
 from tests.index.corpora import picture
 

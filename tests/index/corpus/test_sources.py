@@ -1,19 +1,14 @@
-"""A corpus is found wherever it is, unclear ones are one line of bad input, and images are read back by row."""
+"""A corpus is found wherever it is and read item by item; an unclear source is one line of bad input."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import fsspec
-import pyarrow as pa
 import pytest
 
-from index.corpus.reader import list_items, read_image, read_item
-from index.corpus.samples import READ_REASONS, Sample
-from index.errors import BadInput, ImagesNotLocal, StoreInvalid
+from index.corpus.sources import list_items, read_item
+from index.errors import BadInput
 from tests.index.corpora import picture, sample_members, write_tar
 
 
@@ -128,79 +123,3 @@ def test_a_tar_that_changed_since_listing_is_bad_input(tars: Path) -> None:
     with pytest.raises(BadInput, match="is gone"):
         list(read_item(item))
     assert list_items(f"{tars}/00001.tar")[0].signature != item.signature
-
-
-@dataclass
-class Rows:
-    """The part of a store that `read_image` needs."""
-
-    table: pa.Table
-    corpus_root: str | None
-    forgotten: Sequence[int] = ()
-
-    @property
-    def rows(self) -> int:
-        return int(self.table.num_rows)
-
-    def metadata(self, row_ids: Any, columns: Sequence[str] | None = None) -> pa.Table:
-        return self.table.take(row_ids).select(columns)
-
-
-def store_of(source: str) -> tuple[Rows, list[Sample]]:
-    items = list_items(source)
-    samples = [entry for item in items for entry in read_item(item) if isinstance(entry, Sample)]
-    columns = {name: [getattr(s, name) for s in samples] for name in ("shard", "offset", "size", "sha256")}
-    return Rows(pa.table(columns), items[0].root), samples
-
-
-def test_every_image_is_read_back_by_its_row(tars: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    photos = tmp_path_factory.mktemp("photos")
-    for number in range(3):
-        (photos / f"{number}_dog.png").write_bytes(picture((number, 0, 0)))
-        (photos / f"{number}_dog.txt").write_text("dog")
-    for source in (tars, photos):
-        store, samples = store_of(str(source))
-        assert [read_image(store, row) for row in range(store.rows)] == [sample.image for sample in samples]
-
-
-def test_an_image_that_cannot_be_read_back_says_why(tars: Path) -> None:
-    store, samples = store_of(f"{tars}/00000.tar")
-    with pytest.raises(BadInput, match="has rows 0 to 1"):
-        read_image(store, 2)
-    with pytest.raises(BadInput, match="forgotten"):
-        read_image(replace(store, forgotten=[1]), 1)
-    with pytest.raises(ImagesNotLocal, match="clipmine fetch"):
-        read_image(replace(store, corpus_root=None), 0)
-    nothing = store.table.set_column(0, "shard", pa.nulls(2, pa.string()))
-    with pytest.raises(ImagesNotLocal, match="clipmine fetch"):
-        read_image(replace(store, table=nothing), 0)
-    with pytest.raises(ImagesNotLocal, match="is gone"):
-        read_image(replace(store, corpus_root=f"{tars}/elsewhere"), 0)
-    data = bytearray((tars / "00000.tar").read_bytes())
-    data[samples[0].offset] ^= 1
-    (tars / "00000.tar").write_bytes(data)
-    with pytest.raises(StoreInvalid, match="no longer holds"):
-        read_image(store, 0)
-
-
-@pytest.mark.parametrize("shard", ["../secret.png", "/etc/passwd", "a/../../secret.png", "file:///etc/passwd", "..\\x"])
-def test_a_stores_shard_never_leads_out_of_the_corpus(tars: Path, shard: str) -> None:
-    (tars.parent / "secret.png").write_bytes(b"secret")
-    store, _ = store_of(f"{tars}/00000.tar")
-    for root in (str(tars), "memory://bucket"):
-        table = store.table.set_column(0, "shard", pa.array([shard] * 2))
-        with pytest.raises(BadInput, match="leaves its folder"):
-            read_image(replace(store, table=table, corpus_root=root), 0)
-
-
-def test_a_link_out_of_an_image_folder_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "secret.png").write_bytes(picture())
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "a.png").symlink_to(tmp_path / "secret.png")
-    table = pa.table({"shard": ["a.png"], "offset": [0], "size": [10], "sha256": [""]})
-    with pytest.raises(BadInput, match="not followed"):
-        read_image(Rows(table, str(tmp_path / "root")), 0)
-
-
-def test_reasons_are_words_for_reports() -> None:
-    assert all(reason == reason.lower() and " " not in reason for reason in READ_REASONS)
