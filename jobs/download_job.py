@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from index.corpus.download import DownloadOptions, DownloadSummary, download_table, retry_failed
+from index.errors import BadInput
 from jobs.progress import Progress
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
 
 
 def is_table(source: str) -> bool:
-    """Whether a source is a table of URLs, by its name."""
+    """Whether a source is a table of URLs, by the end of its name."""
     return source.lower().endswith(TABLE_SUFFIXES)
 
 
@@ -26,7 +27,10 @@ def run_download(
     shard_size: int = 10_000,
     retry: bool = False,
 ) -> DownloadSummary:
-    """Fetch what the table lists and `out` lacks; `retry` then tries again what failed for a passing reason."""
+    """Fetch the images that the table lists and `out` lacks; with `retry`, then those that failed temporarily.
+
+    Raises what `index.corpus.download.download_table` raises.
+    """
     with Progress("download", unit="shards") as progress:
         summary = download_table(
             table,
@@ -42,3 +46,14 @@ def run_download(
         return summary
     with Progress("retry", unit="shards") as progress:
         return retry_failed(out, options, progress=progress.reach)
+
+
+def download_corpus(
+    table: str, folder: str, *, url_column: str = "url", caption_column: str = "caption", shard_size: int = 10_000
+) -> str:
+    """Download a table into `folder` and return the folder, a corpus to embed; BadInput when no image arrived."""
+    summary = run_download(table, folder, url_column=url_column, caption_column=caption_column, shard_size=shard_size)
+    if not summary.downloaded:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.failed.items())
+        raise BadInput(f"{table}: none of its {summary.rows} images could be downloaded ({reasons})")
+    return folder

@@ -1,12 +1,13 @@
-"""Options that several commands share: the model, the executor, the form of the summary."""
+"""Options that several commands share (model, executor, download, summary), and options that have former names."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from jobs.executors.execute import EXECUTORS
 
@@ -15,6 +16,63 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Where each executor runs, as `--help` says it.
+_PLACES = {
+    "local": "processes of this machine",
+    "ray": "the cluster at RAY_ADDRESS, or a Ray started here",
+    "spark": "the master of spark-submit, or a Spark started here",
+}
+
+
+class RenamedOption(click.Option):
+    """An option that also answers to its former names, which help and messages do not show.
+
+    former: each former name -> None (its values are the option's own), a mapping from its values to the option's, or,
+    for a former flag, the value that the flag stands for.
+    """
+
+    def __init__(
+        self, *arguments: Any, former: Mapping[str, Mapping[str, str] | str | None], **attributes: Any
+    ) -> None:
+        super().__init__(*arguments, **attributes)
+        self.former = former
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        super().add_to_parser(parser, ctx)
+        for name, meaning in self.former.items():
+            if isinstance(meaning, str):
+                parser.add_option(self, [name], dest=name, action="store_const", nargs=0, const=meaning)
+            else:
+                parser.add_option(self, [name], dest=name, action="store")
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
+        values = dict(opts)
+        for name, meaning in self.former.items():
+            if name not in values:
+                continue
+            if self.name in values:
+                raise click.UsageError(f"{name} is the former name of {self.opts[0]}: give one of them", ctx)
+            value = values[name]
+            values[str(self.name)] = meaning.get(value, value) if isinstance(meaning, Mapping) else value
+        return super().consume_value(ctx, values)
+
+
+def given(names: Sequence[str]) -> list[str]:
+    """Which parameters of the running command, of those named, the user gave: as the user writes them."""
+    context = click.get_current_context()
+    return [
+        parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+        for parameter in context.command.params
+        if parameter.name in names and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+
+
+def refuse_without_effect(names: Sequence[str], why: str) -> None:
+    """UsageError when the user gave one of the parameters `names`, all of which the command would ignore."""
+    found = given(names)
+    if found:
+        raise click.UsageError(f"{' and '.join(found)} would have no effect {why}", click.get_current_context())
+
 
 def output_options(function: F) -> F:
     """--json and --debug, which every command has."""
@@ -22,26 +80,52 @@ def output_options(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, for machines.")(function)
 
 
-def executor_options(default: str = "local") -> Callable[[F], F]:
-    """--executor and --workers."""
-    executor = click.option(
+def executor_option(
+    executors: Sequence[str] = EXECUTORS,
+    default: str = "local",
+    former: Mapping[str, Mapping[str, str] | str | None] | None = None,
+) -> Callable[[F], F]:
+    """--executor, with the executors that the command has and where each of them runs."""
+    return click.option(
         "--executor",
-        type=click.Choice(EXECUTORS),
+        cls=RenamedOption,
+        former=former or {},
+        type=click.Choice(executors),
         default=default,
         show_default=True,
-        help="local: processes here; ray: RAY_ADDRESS or here; spark: spark-submit's master or here.",
+        help="; ".join(f"{name}: {_PLACES[name]}" for name in executors) + ".",
     )
+
+
+def executor_options(default: str = "local") -> Callable[[F], F]:
+    """--executor and --workers, of the jobs that run on all three executors."""
+    executor = executor_option(default=default)
     workers = click.option(
-        "--workers", type=click.IntRange(min=1), help="How many items run at once.  [default: by cores or GPUs]"
+        "--workers", type=click.IntRange(min=1), help="Items that run at once.  [default: by cores or GPUs]"
     )
     return lambda function: executor(workers(function))
+
+
+def shard_size_option(help: str) -> Callable[[F], F]:
+    """--shard-size, formerly --samples-per-shard where it cuts tars."""
+    return click.option(
+        "--shard-size",
+        cls=RenamedOption,
+        former={"--samples-per-shard": None},
+        type=click.IntRange(min=1),
+        default=10_000,
+        show_default=True,
+        help=help,
+    )
 
 
 def model_options(function: F) -> F:
     """--model, --pretrained, --model-dir, --random-weights and --precision, joined by `model_spec`."""
     options = [
         click.option("--model", metavar="NAME", help="A model of open_clip's registry, such as ViT-B-32."),
-        click.option("--pretrained", metavar="TAG", help="Its weights, such as openai or laion2b_s34b_b79k."),
+        click.option(
+            "--pretrained", metavar="TAG", help="Weights of --model, such as openai or laion2b_s34b_b79k."
+        ),
         click.option("--model-dir", metavar="DIR", help="A model folder: open_clip_config.json and safetensors."),
         click.option(
             "--random-weights", type=int, metavar="SEED", help="Random weights for --model: trials without a download."
@@ -51,7 +135,7 @@ def model_options(function: F) -> F:
             type=click.Choice(["fp32", "fp16", "bf16"]),
             default="fp32",
             show_default=True,
-            help="Of the model's arithmetic; embeddings are stored in fp16.",
+            help="Number format the model computes in; embeddings are stored in fp16.",
         ),
     ]
     for option in reversed(options):
@@ -60,31 +144,41 @@ def model_options(function: F) -> F:
 
 
 def download_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """How to fetch, as one argument `options`: the fields of `index.corpus.download.DownloadOptions` by name."""
-    names = ("processes", "threads", "timeout", "retries", "image_size", "resize_mode", "distributor")
+    """How to fetch, as one argument `options`: the fields of `index.corpus.download.DownloadOptions` by name.
+
+    UsageError for --resize-mode without --image-size.
+    """
+    names = ("threads", "timeout", "retries", "image_size", "resize_mode")
 
     @functools.wraps(function)
-    def gathered(**arguments: Any) -> Any:
-        return function(options={name: arguments.pop(name) for name in names}, **arguments)
+    def gathered(executor: str, workers: int, **arguments: Any) -> Any:
+        if arguments["image_size"] is None:
+            refuse_without_effect(["resize_mode"], "without --image-size")
+        options = {name: arguments.pop(name) for name in names}
+        options |= {"processes": workers, "distributor": "ray" if executor == "ray" else "multiprocessing"}
+        return function(options=options, **arguments)
 
     options = [
-        click.option("--processes", type=int, default=1, show_default=True, help="Of img2dataset."),
-        click.option("--threads", type=int, default=64, show_default=True, help="Of each process."),
+        executor_option(("local", "ray"), former={"--distributor": {"multiprocessing": "local"}}),
+        click.option(
+            "--workers",
+            cls=RenamedOption,
+            former={"--processes": None},
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Processes that download.",
+        ),
+        click.option("--threads", type=int, default=64, show_default=True, help="Downloads at once in each process."),
         click.option("--timeout", type=int, default=10, show_default=True, help="Seconds to wait for a server."),
-        click.option("--retries", type=int, default=0, show_default=True, help="At once, in the same run."),
-        click.option("--image-size", type=int, help="Resize to this; by default bytes are kept as they came."),
+        click.option("--retries", type=int, default=0, show_default=True, help="Immediate retries of a failed URL."),
+        click.option("--image-size", type=int, help="Resize to this many pixels.  [default: keep the bytes]"),
         click.option(
             "--resize-mode",
             type=click.Choice(["keep_ratio", "keep_ratio_largest", "center_crop", "border"]),
             default="keep_ratio",
             show_default=True,
-        ),
-        click.option(
-            "--distributor",
-            type=click.Choice(["multiprocessing", "ray"]),
-            default="multiprocessing",
-            show_default=True,
-            help="img2dataset's own: processes here, or RAY_ADDRESS.",
+            help="How --image-size resizes: shorter side, longer side, crop, or pad with a border.",
         ),
     ]
     for option in reversed(options):
@@ -106,5 +200,5 @@ def model_spec(
     from index.errors import BadInput
 
     if model is None and model_dir is None:
-        raise BadInput("--pretrained and --random-weights say which weights --model has: name a --model too")
+        raise BadInput("--pretrained and --random-weights choose the weights of --model: name a --model too")
     return ModelSpec(model, pretrained, model_dir, random_weights, precision)

@@ -22,8 +22,8 @@ def command(store: str, checksums: bool, as_json: bool, **naming: Any) -> None:
     """
     spec = model_spec(**naming)
     with only_summary_on_stdout():
-        from index.encoder.store_model import remember_model
         from index.store.adopt import adopt_store
+        from index.store.store_model import remember_model
 
         report = adopt_store(store, spec, checksums)
         if spec is not None:

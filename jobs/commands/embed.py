@@ -1,13 +1,25 @@
-"""`clipmine embed`."""
+"""`clipmine embed`: a corpus in, a store out; a table of URLs is downloaded first."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.options import executor_options, model_options, model_spec, output_options
+from jobs.options import (
+    executor_options,
+    model_options,
+    model_spec,
+    output_options,
+    refuse_without_effect,
+    shard_size_option,
+)
 from jobs.summary import Line, only_summary_on_stdout, print_summary
+
+if TYPE_CHECKING:
+    from index.encoder.model_spec import ModelSpec
+
+_TABLE_OPTIONS = ("images", "url_column", "caption_column")
 
 
 @click.command
@@ -15,34 +27,40 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.option("--out", required=True, metavar="STORE", help="Folder for the store.")
 @model_options
 @executor_options()
-@click.option("--batch-size", type=int, default=64, show_default=True, help="Images through the encoder at once.")
+@click.option("--device", help="Device of the encoder: cpu, cuda, ...  [default: the fastest available]")
+@click.option("--batch-size", type=int, default=64, show_default=True, help="Images encoded at once.")
 @click.option(
-    "--shard-size", type=int, default=10_000, show_default=True, help="Images an item, of a folder or a URL table."
+    "--decode-threads", type=click.IntRange(min=1), help="Threads a worker that decode images.  [default: by cores]"
 )
+@shard_size_option("Images a work item; of tars, each is one item.")
 @click.option("--caption-pattern", metavar="PATTERN", help="Captions from file names: '{id}_{caption}'.")
 @click.option("--caption-index", type=int, default=0, show_default=True, help="Which of several captions to embed.")
 @click.option("--allow-empty-caption", is_flag=True, help="Keep images that have no caption.")
-@click.option("--images", metavar="DIR", help="Where the images of a URL table go.  [default: STORE-images]")
-@click.option("--url-column", default="url", show_default=True, help="Of a URL table.")
-@click.option("--caption-column", default="caption", show_default=True, help="Of a URL table.")
+@click.option("--images", metavar="DIR", help="Folder for the images of a URL table.  [default: STORE-images]")
+@click.option("--url-column", default="url", show_default=True, help="Column of a URL table with the URLs.")
+@click.option("--caption-column", default="caption", show_default=True, help="Column of a URL table with the captions.")
 @output_options
 def command(source: str, as_json: bool, executor: str, workers: int | None, **rest: Any) -> None:
-    """Embed SRC into a store: tars (a folder, a pattern), a folder of images, or a URL table (.parquet, .csv).
+    """Embed SRC into a store: tars (a folder, a pattern), a folder of images, or a URL table (.parquet, .csv, .tsv).
 
-    A store that is there already goes on where it stopped, and knows its model.
+    Run again with the same --out, it embeds what is missing; the model is then the store's own.
     """
     naming = {name: rest.pop(name) for name in ("model", "pretrained", "model_dir", "random_weights", "precision")}
-    table = {name: rest.pop(name) for name in ("images", "url_column", "caption_column")}
+    table = {name: rest.pop(name) for name in _TABLE_OPTIONS}
     spec = model_spec(**naming)
     with only_summary_on_stdout():
         from index.store.embed import EmbedConfig
-        from jobs.embed_job import corpus_of, run_embed
-        from jobs.models import model_for
+        from jobs.download_job import download_corpus, is_table
+        from jobs.embed_job import run_embed
         from jobs.progress import duration
 
-        model = model_for(rest["out"], spec)
-        corpus = corpus_of(source, rest["out"], **table, shard_size=rest["shard_size"])
-        summary = run_embed(EmbedConfig(corpus, model=model, **rest), executor=executor, workers=workers)
+        if not is_table(source):
+            refuse_without_effect(_TABLE_OPTIONS, f"on {source}: a URL table's name ends in .parquet, .csv or .tsv")
+        model = _model_for(rest["out"], spec)
+        if is_table(source):
+            folder = table.pop("images") or f"{rest['out'].rstrip('/')}-images"
+            source = download_corpus(source, folder, **table, shard_size=rest["shard_size"])
+        summary = run_embed(EmbedConfig(source, model=model, **rest), executor=executor, workers=workers)
     store = summary.store
     lines: list[Line] = [("samples read", store.read)]
     lines += [(f"- {reason}", count) for reason, count in store.rejected.items()]
@@ -57,3 +75,16 @@ def command(source: str, as_json: bool, executor: str, workers: int | None, **re
         rate = f"{summary.rows_embedded / summary.seconds:,.0f} rows/s"
         lines.append(("this run", f"{summary.rows_embedded:,} rows in {duration(summary.seconds)}, {rate}"))
     print_summary(summary, lines, as_json=as_json, next_step=f"clipmine index {rest['out']}")
+
+
+def _model_for(store: str, named: ModelSpec | None) -> ModelSpec:
+    """The model that the options name, else the store's own; BadInput when there is neither."""
+    from index.errors import BadInput
+    from index.store.store_model import known_model
+
+    model = named or known_model(store)
+    if model is None:
+        raise BadInput(
+            "which model? name one of open_clip's (--model ViT-B-32 --pretrained openai) or a folder (--model-dir DIR)"
+        )
+    return model

@@ -1,31 +1,67 @@
-"""`clipmine export`."""
+"""`clipmine export`: a selection in; webdataset tars (a work item a tar, on any executor) or a URL list out."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from jobs.options import executor_options, output_options
+from jobs.options import executor_options, output_options, refuse_without_effect, shard_size_option
 from jobs.summary import Line, only_summary_on_stdout, print_summary
+
+if TYPE_CHECKING:
+    from retrieval.export.export import ExportSummary, Format
 
 
 @click.command
 @click.argument("selection")
 @click.option("--out", required=True, metavar="DIR", help="Folder for the tars or the list.")
-@click.option("--format", type=click.Choice(["webdataset", "urls", "csv"]), default="webdataset", show_default=True)
-@click.option("--samples-per-shard", type=click.IntRange(min=1), default=10_000, show_default=True)
-@click.option("--store", metavar="STORE", help="The selection's store, where it was moved.")
+@click.option(
+    "--format",
+    type=click.Choice(["webdataset", "urls", "csv"]),
+    default="webdataset",
+    show_default=True,
+    help="webdataset: tars with the images; urls, csv: a table of URLs, as Parquet or CSV.",
+)
+@shard_size_option("Images a tar.")
+@click.option("--store", metavar="STORE", help="The selection's store, if it was moved.")
 @executor_options()
 @output_options
-def command(as_json: bool, **choices: Any) -> None:
-    """Write a SELECTION as webdataset tars in img2dataset's shape, or as a URL list that img2dataset downloads."""
+def command(
+    selection: str,
+    out: str,
+    format: Format,
+    shard_size: int,
+    store: str | None,
+    executor: str,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Write a SELECTION as webdataset tars in img2dataset's layout, or as a URL list that img2dataset downloads."""
+    if format != "webdataset":
+        refuse_without_effect(["shard_size", "store", "executor", "workers"], f"with --format {format}")
     with only_summary_on_stdout():
-        from jobs.export_job import run_export
-
-        summary = run_export(**choices)
+        summary = _export(selection, out, format, shard_size, store, executor, workers)
     lines: list[Line] = [("rows selected", summary.asked)]
     lines += [(f"- {reason}", count) for reason, count in summary.left_out.items()]
     lines += [("rows exported", summary.exported), ("written to", summary.out)]
     lines += [("left out", name) for name in summary.named]
     print_summary(summary, lines, as_json=as_json)
+
+
+def _export(
+    selection: str, out: str, format: Format, shard_size: int, store: str | None, executor: str, workers: int | None
+) -> ExportSummary:
+    """Export to the folder `out`; run again after an interruption, it writes the shards that are missing."""
+    from jobs.executors.execute import execute
+    from retrieval.export.export import export_selection, finish_export, prepare_export
+    from retrieval.export.tars import ExportConfig, export_item, is_export_item_done, list_export_items
+
+    if format != "webdataset":
+        return export_selection(selection, out, format=format)
+    config = ExportConfig(selection, out, store, shard_size)
+    items = list_export_items(config)
+    if not prepare_export(config):
+        waiting = [item for item in items if not is_export_item_done(item, config)]
+        execute(executor, export_item, waiting, config, workers=workers, label="export")
+    return finish_export(config)

@@ -1,4 +1,4 @@
-"""`clipmine fetch`."""
+"""`clipmine fetch`: a selection's URLs downloaded into tars, each concept topped up from its next ranks."""
 
 from __future__ import annotations
 
@@ -6,27 +6,39 @@ from typing import Any
 
 import click
 
-from jobs.options import download_options, output_options
+from jobs.options import download_options, output_options, shard_size_option
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 
 @click.command
 @click.argument("selection")
 @click.option("--out", metavar="DIR", help="Folder for the tars.  [default: SELECTION-images]")
-@click.option("--samples-per-shard", type=click.IntRange(min=1), default=10_000, show_default=True)
+@shard_size_option("Images a tar.")
 @download_options
 @output_options
-def command(selection: str, out: str | None, samples_per_shard: int, options: dict[str, Any], as_json: bool) -> None:
-    """Download a SELECTION's URLs, join what arrived to its rows, and top up each concept from its next ranks.
+def command(selection: str, out: str | None, shard_size: int, options: dict[str, Any], as_json: bool) -> None:
+    """Download a SELECTION's URLs, join the images to its rows, and top up each concept from its next ranks.
 
-    Run again, it tries again what failed for a passing reason.
+    Run again, it retries the URLs that failed temporarily.
     """
     with only_summary_on_stdout():
         from index.corpus.download import DownloadOptions
-        from jobs.fetch import run_fetch
+        from jobs.progress import Progress
+        from retrieval.export.fetch import fetch_selection
 
-        target = out or f"{selection.rstrip('/')}-images"
-        summary = run_fetch(selection, target, DownloadOptions(**options), samples_per_shard=samples_per_shard)
+        with Progress("fetch", unit="shards") as progress:
+
+            def report(number: int, done: int, shards: int) -> None:
+                progress.label = f"fetch, round {number + 1}"
+                progress.reach(done, shards)
+
+            summary = fetch_selection(
+                selection,
+                out or f"{selection.rstrip('/')}-images",
+                options=DownloadOptions(**options),
+                samples_per_shard=shard_size,
+                on_progress=report,
+            )
     lines: list[Line] = [("images asked for", summary.asked), ("+ from next ranks", summary.topped_up)]
     lines += [(f"- {reason}", count) for reason, count in summary.lost.items()]
     lines += [("images arrived", summary.arrived), ("rounds", summary.rounds)]

@@ -1,14 +1,18 @@
-"""`clipmine retrieve`."""
+"""`clipmine retrieve`: a concept list in, a selection out; from a store here or from a service."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from jobs.options import model_options, model_spec, output_options
 from jobs.summary import Line, only_summary_on_stdout, print_summary
+
+if TYPE_CHECKING:
+    from retrieval.selection import Selection
 
 # What cannot go with --url, and why.
 _LOCAL_ONLY = {
@@ -87,14 +91,10 @@ def command(
     choices = {name: rest.pop(name) for name in ("reserve", "method")}
     spec = model_spec(**naming)
     with only_summary_on_stdout():
-        from jobs.retrieve import run_retrieve, run_retrieve_remote
         from retrieval.rules import Rules
 
         choices |= {"mode": mode, "k": k, "templates": templates, "rules": Rules(per_concept=per_concept, **rest)}
-        if url is not None:
-            selection = run_retrieve_remote(url, concepts, out, **choices)
-        else:
-            selection = run_retrieve(str(store), concepts, out, model=spec, **choices)
+        selection = _retrieve(store, url, concepts, out, choices if url is not None else {"model": spec, **choices})
     lines: list[Line] = [("hits", int(selection.manifest["hits"]))]
     lines += [(f"- {rule}", lost) for rule, lost in selection.losses.items() if lost]
     lines += [("rows selected", selection.rows)]
@@ -120,3 +120,19 @@ def _check_source(context: click.Context, store: str | None, url: str | None) ->
         if name in _LOCAL_ONLY and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             shown = parameter.opts[0] if name != "store" else f"STORE {store}"
             raise click.UsageError(f"--url and {shown} contradict each other: it {_LOCAL_ONLY[name]}")
+
+
+def _retrieve(store: str | None, url: str | None, concepts: str, out: str, choices: dict[str, Any]) -> Selection:
+    """Retrieve from the store or the service, with progress on stderr."""
+    from jobs.progress import Progress
+
+    with Progress("retrieve", unit="queries") as progress:
+        if url is None:
+            from retrieval.retrieve import retrieve
+
+            return retrieve(str(store), concepts, out=out, on_progress=progress.reach, **choices)
+        from retrieval.client.remote import retrieve_remote
+
+        # From the environment: other users of the machine see a process's arguments.
+        token = os.environ.get("CLIPMINE_TOKEN") or None
+        return retrieve_remote(url, concepts, out=out, token=token, on_progress=progress.reach, **choices)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from index.store.embedding_store import EmbeddingStore
     from jobs.demo.report_customize import CustomizeReport
     from mining.sets.image_sets import ImageSets
+    from retrieval.export.export import ExportSummary
     from retrieval.selection import Selection
 
 T = TypeVar("T")
@@ -101,10 +102,10 @@ def run_demo(
     from jobs.demo.customize_stage import customize_demo, draw_held_out
     from jobs.demo.pairs_stage import mine_demo
     from jobs.embed_job import run_embed
-    from jobs.export_job import run_export
     from jobs.index_job import run_index
-    from jobs.retrieve import run_retrieve
     from retrieval.concepts import load_concepts
+    from retrieval.export.export import export_selection
+    from retrieval.retrieve import retrieve
     from retrieval.rules import Rules
     from scenes.tars import write_split
     from scenes.world.splits import group_of
@@ -155,15 +156,31 @@ def run_demo(
         lambda: run_index(IndexConfig(store=store), executor="local", workers=workers),
     )
     rules = Rules(near_duplicates=NEAR_DUPLICATES, exclude=excluded, exclude_threshold=NEAR_DUPLICATES)
+
+    def select() -> Selection:
+        with Progress("retrieve", unit="queries") as progress:
+            return retrieve(
+                store,
+                concepts,
+                out=selected,
+                mode="both",
+                k=min(K, scenes),
+                templates="simple",
+                rules=rules,
+                on_progress=progress.reach,
+            )
+
+    def export() -> ExportSummary:
+        with Progress("export", unit="rows") as progress:
+            return export_selection(selected, tars, on_progress=progress.reach)
+
     selection = clock.run(
         "retrieve",
         "T2I and T2T for every concept and prompt, then the rules",
         lambda done: done.hits,
-        lambda: run_retrieve(store, concepts, selected, mode="both", k=min(K, scenes), templates="simple", rules=rules),
+        select,
     )
-    exported = clock.run(
-        "export", "the selection as webdataset tars", lambda done: done.exported, lambda: run_export(selected, tars)
-    )
+    exported = clock.run("export", "the selection as webdataset tars", lambda done: done.exported, export)
     pairs = clock.run(
         "mine",
         "pairs of every strategy, with their reasons",
@@ -276,7 +293,7 @@ _GROUP_TEXT = {
 
 def _search(store: EmbeddingStore, concepts: Sequence[str]) -> dict[str, list[list[Hit]]]:
     """The SHOWN best rows of each concept, by image and by caption, with the truth of each."""
-    from index.corpus.reader import read_image
+    from index.store.read_image import read_image
     from retrieval.search.retriever import Retriever
 
     retriever = Retriever(store)

@@ -21,7 +21,7 @@ def ray_up() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def spark_up() -> Iterator[None]:
-    from jobs.executors.spark_context import open_spark
+    from jobs.executors.on_spark import open_spark
 
     with open_spark(workers=2, threads=1):
         yield

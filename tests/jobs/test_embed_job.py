@@ -10,14 +10,11 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-import pytest
-
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import store_model
-from index.errors import BadInput
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
-from jobs.embed_job import corpus_of, run_embed
+from index.store.store_model import store_model
+from jobs.embed_job import run_embed
 from tests.conftest import write_shapes_tar
 
 
@@ -80,9 +77,3 @@ def test_a_grown_corpus_adds_parts_and_keeps_the_old(tiny_clip_dir: Path, tmp_pa
     after = _bytes_of(config.out)
     assert (summary.store.rows, summary.items_skipped, summary.rows_embedded) == (11, 1, 5)
     assert {name for name, digest in before.items() if after[name] != digest} == {"manifest.json"}
-
-
-def test_a_folder_is_its_own_corpus_and_takes_no_images_option(tmp_path: Path) -> None:
-    assert corpus_of(str(tmp_path), "store") == str(tmp_path)
-    with pytest.raises(BadInput, match="--images"):
-        corpus_of(str(tmp_path), "store", images="somewhere")
