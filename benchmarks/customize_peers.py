@@ -127,7 +127,7 @@ def report(batch: int, seconds: dict[str, list[float]], loading: dict[str, list[
 
 def write_tars(folder: Path, count: int, images: Path | None) -> None:
     """`count` JPEGs with captions of their own, in two tars."""
-    from scenes.held_out import write_tar
+    from scenes.tars import write_tar
 
     pictures = _photographs(images, count) if images is not None else _drawn(count)
     for number, half in enumerate((count // 2, count - count // 2)):

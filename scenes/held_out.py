@@ -1,9 +1,9 @@
-"""Held-out scenes as evaluation sets: types alone in a picture, scenes with captions, masks and boxes, as tars + tasks.
+"""Writes held-out scenes as evaluation tasks: single objects, captions, masks and boxes, each as tars and a task file.
 
     python -m scenes.held_out --out tasks           # then: clipmine evaluate MODEL --task tasks/types.yaml
 
-Pictures come from the `test` split (and its `validation` brother for few-shot training), which no corpus shares. Types
-on either side of a run's concept list can be told apart by `splits.group_of`. Knows no model.
+Images come from the `test` split, those for few-shot training from the `validation` split; no corpus shares a scene
+with either. `splits.group_of` gives the concept group of a type.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import dataclasses
 import functools
 import io
 import json
-import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,40 +22,41 @@ import yaml
 from PIL import Image
 
 from index.errors import BadInput
-from scenes.drawing.render import Rendered, render
+from scenes.drawing.render import render
 from scenes.language.captions import captions
+from scenes.tars import encode_jpeg, write_tar
 from scenes.world.catalog import load_catalog
 from scenes.world.sample import sample
-from scenes.world.scene import Scene
+from scenes.world.scene import Scene, SceneObject
 from scenes.world.splits import concept_groups
 
-TEMPLATES = ("a photo of a {}", "there is a {}", "{}", "a picture of a {}")  # the model card's, shortened
-BACKGROUND = ("the ground", "the sky", "a wall")  # what a pixel without an object may show, told to the segmenter
-MOST = 60_000  # scenes looked through for one type; the rarest appear about once in 500
+TEMPLATES = ("a photo of a {}", "there is a {}", "{}", "a picture of a {}")  # four of the model card's
+BACKGROUND = ("the ground", "the sky", "a wall")  # class names of the pixels without an object
+MAX_SCENES = 60_000  # scenes searched for one type; the rarest types appear about once in 500
 TASKS = ("types", "captions", "parts", "boxes")
-JPEG_QUALITY = 95  # img2dataset's default, as the corpus
-IGNORED = 255  # a mask's pixels that count nowhere
-MIN_VISIBLE = 0.3  # share of an object that must be seen for its box to be asked for
+IGNORED = 255  # mask value of pixels that no metric counts
+MIN_VISIBLE = 0.3  # visible share of an object from which its box is part of the task
 
 
 @functools.cache
-def probes(types: tuple[str, ...], count: int, split: str = "test", size: int = 96) -> dict[str, tuple[Scene, ...]]:
-    """`count` scenes of each type that show it alone, in its own places and looks. Deterministic.
+def single_objects(types: tuple[str, ...], count: int, split: str = "test") -> dict[str, tuple[Scene, ...]]:
+    """`count` scenes of each type that show one object of it and no other object. Deterministic.
 
-    BadInput when a split's first MOST scenes do not have as many.
+    They are scenes of the split with all other objects removed, so places and looks are natural for the type. Raises
+    BadInput for an unknown type, and when the split's first MAX_SCENES scenes show a type less than `count` times.
     """
-    strange = [name for name in types if name not in load_catalog().types]
-    if strange:
-        raise BadInput(f"{strange[0]!r} is no type of the scenes; scenes/world/catalog lists them")
+    unknown = [name for name in types if name not in load_catalog().types]
+    if unknown:
+        raise BadInput(f"{unknown[0]!r} is no type of the scenes; scenes/world/catalog lists them")
     found: dict[str, list[Scene]] = {name: [] for name in types}
     missing = set(found)
-    for number in range(MOST):
+    for number in range(MAX_SCENES):
         if not missing:
             break
         scene = sample(split, number)
         for thing in scene.objects:
             if thing.type in missing:
-                found[thing.type].append(_alone(scene, thing))
+                found[thing.type].append(_only(scene, thing))
                 if len(found[thing.type]) == count:
                     missing.discard(thing.type)
     if missing:
@@ -64,12 +64,15 @@ def probes(types: tuple[str, ...], count: int, split: str = "test", size: int = 
     return {name: tuple(scenes) for name, scenes in found.items()}
 
 
-def _alone(scene: Scene, thing: Any) -> Scene:
+def _only(scene: Scene, thing: SceneObject) -> Scene:
     return dataclasses.replace(scene, objects=(dataclasses.replace(thing, target=None),))
 
 
 def default_types() -> tuple[str, ...]:
-    """Classes from every group: what a run may gain (rare, made-up), what it cannot (absent), and what it may lose."""
+    """Classes of the task `types`: 20 frequent types, and all rare, absent and made-up ones.
+
+    Customizing can improve rare and made-up types, cannot improve absent ones, and may make frequent ones worse.
+    """
     groups = concept_groups()
     return tuple(sorted(groups["frequent"][:20] + groups["rare"] + groups["absent"] + groups["made_up"]))
 
@@ -85,9 +88,10 @@ def write_tasks(
 ) -> list[Path]:
     """Write OUT/{types,captions,parts,boxes}.yaml and their tars, or those of `kinds`; returns the task files.
 
-    types: classes to tell apart, `default_types` without them; per_type test pictures and `shots` training ones each.
-    scenes: of captions, of masks and of boxes. Boxes are of all types, masks of `types` (an 8-bit mask has room for
-        255); other objects' pixels count nowhere.
+    types: the classes to distinguish (default: `default_types`), each with `per_type` test images and `shots` training
+        images.
+    scenes: the number of scenes of each of the tasks captions, parts (masks) and boxes. Boxes are of all types; masks
+        are of `types` only, since an 8-bit mask has room for 255 classes, and other objects' pixels are IGNORED.
     """
     root = Path(out)
     groups = concept_groups()
@@ -137,39 +141,36 @@ def write_tasks(
 
 
 def type_samples(names: tuple[str, ...], count: int, split: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, members) of `count` pictures a type, with its name as .cls; split: "train" (of validation) or "test"."""
+    """(key, members) of `count` images a type, with its name as .cls; split: "train" (from validation) or "test"."""
     source = "validation" if split == "train" else "test"
-    for name, found in probes(names, count, source).items():
+    for name, found in single_objects(names, count, source).items():
         for number, scene in enumerate(found):
-            yield f"{name.replace(' ', '_')}_{number:03d}", {"jpg": _jpg(render(scene)), "cls": name.encode()}
+            yield (
+                f"{name.replace(' ', '_')}_{number:03d}",
+                {"jpg": encode_jpeg(render(scene).image), "cls": name.encode()},
+            )
 
 
 def _scenes(kind: str, classes: Sequence[str], count: int, split: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    place = {name: number for number, name in enumerate(classes)}
+    class_id = {name: number for number, name in enumerate(classes)}
     for number in range(count):
         scene = sample("validation" if split == "train" else "test", number)
         drawn = render(scene)
-        members = {"jpg": _jpg(drawn)}
+        members = {"jpg": encode_jpeg(drawn.image)}
         about: dict[str, Any] = {}
         if kind == "captions":
             about["captions"] = list(captions(scene).clean)
         if kind == "parts":
-            # A mask's pixel is 0 or an object's number; the table turns it into the object's class.
-            table = np.array([0, *(place.get(thing.type, IGNORED) for thing in scene.objects)], np.uint8)
+            # A pixel of the drawn mask is 0 or an object's number; the table gives the class of each.
+            table = np.array([0, *(class_id.get(thing.type, IGNORED) for thing in scene.objects)], np.uint8)
             members["mask.png"] = _png(table[drawn.mask])
         if kind == "boxes":
-            seen = [i for i in range(len(scene.objects)) if drawn.visible[i] >= MIN_VISIBLE]
-            about["boxes"] = [[float(edge) for edge in drawn.boxes[i]] for i in seen]
-            about["box_labels"] = [scene.objects[i].type for i in seen]
+            visible = [i for i in range(len(scene.objects)) if drawn.visible[i] >= MIN_VISIBLE]
+            about["boxes"] = [[float(edge) for edge in drawn.boxes[i]] for i in visible]
+            about["box_labels"] = [scene.objects[i].type for i in visible]
         if about:
             members["json"] = json.dumps(about).encode()
         yield f"{split}_{number:05d}", members
-
-
-def _jpg(drawn: Rendered) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(drawn.image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
 
 
 def _png(mask: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
@@ -178,25 +179,20 @@ def _png(mask: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
     return buffer.getvalue()
 
 
-def write_tar(path: Path, samples: Iterable[tuple[str, dict[str, bytes]]]) -> None:
-    """Write (key, {suffix: content}) samples as a webdataset tar, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with tarfile.open(partial, "w") as tar:
-        for key, members in samples:
-            for suffix, data in members.items():
-                about = tarfile.TarInfo(f"{key}.{suffix}")
-                about.size = len(data)
-                tar.addfile(about, io.BytesIO(data))
-    partial.rename(path)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line with these arguments, or with the process's."""
+    parser = argparse.ArgumentParser(description="Write held-out scenes as evaluation tasks.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the task files and their tars")
+    parser.add_argument("--per-type", type=int, default=12, help="test images a type (default: 12)")
+    parser.add_argument("--shots", type=int, default=20, help="training images a type (default: 20)")
+    parser.add_argument("--scenes", type=int, default=500, help="scenes of each other task (default: 500)")
+    given = parser.parse_args(arguments)
+    try:
+        written = write_tasks(given.out, per_type=given.per_type, shots=given.shots, scenes=given.scenes)
+    except BadInput as error:
+        parser.error(str(error))
+    print(*written, sep="\n")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--per-type", type=int, default=12, help="test pictures a type")
-    parser.add_argument("--shots", type=int, default=20, help="training pictures a type")
-    parser.add_argument("--scenes", type=int, default=500, help="scenes with captions, masks and boxes each")
-    chosen = parser.parse_args()
-    for written in write_tasks(chosen.out, per_type=chosen.per_type, shots=chosen.shots, scenes=chosen.scenes):
-        print(written)
+    main()

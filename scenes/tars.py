@@ -1,7 +1,7 @@
-"""Writes a split as webdataset tars in img2dataset's shape: KEY.jpg, KEY.json, KEY.txt in shards of equal size.
+"""Writes a split as webdataset tars in img2dataset's layout: KEY.jpg, KEY.json, KEY.txt in shards of equal size.
 
 The same split, count and sizes give the same bytes in every process. A shard is written under a temporary name and then
-renamed, so a shard that exists is whole: a run that was killed goes on where it stopped.
+renamed, so a shard that exists is complete: a run that was killed continues where it stopped.
 Run as: python -m scenes.tars --split corpus --count 20000 --out DIR
 """
 
@@ -15,7 +15,7 @@ import json
 import multiprocessing
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from index.errors import BadInput
+from scenes.drawing.paint import Image as Pixels
 from scenes.drawing.render import render
 from scenes.language.captions import captions
 from scenes.language.questions import questions
@@ -31,13 +32,13 @@ from scenes.world.scene import Scene, to_json
 from scenes.world.splits import SPLITS, STORY_LENGTH
 from scenes.world.story import sentence_of
 
-SHARD_DIGITS, INDEX_DIGITS = 5, 4  # of a key, as img2dataset's with shards of 10,000
+SHARD_DIGITS, INDEX_DIGITS = 5, 4  # digits of a key, as img2dataset writes them for shards of 10,000
 JPEG_QUALITY = 95  # img2dataset's default
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardTask:
-    """Scenes `first` to `last` (not included) of a split, to be written to one tar."""
+    """The scenes of one tar: numbers `first` to `last` (not included) of a split."""
 
     split: str
     shard: int
@@ -58,8 +59,9 @@ def write_split(
 ) -> list[Path]:
     """Write the first `count` scenes (default: all) of a split into OUT/00000.tar, 00001.tar, ...; returns the paths.
 
-    Shards that exist are skipped. `progress` is called with the number of scenes of each shard as it is done; without
-    it a bar is shown on a terminal. Raises BadInput for an unknown split or a number that is not positive.
+    Shards that exist are skipped. size: pixels of an image's side. `progress` is called with the number of scenes of
+    each finished shard; without it a progress bar is shown. Raises BadInput for an unknown split or a number that is
+    not positive.
     """
     if split not in SPLITS:
         raise BadInput(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
@@ -75,40 +77,56 @@ def write_split(
     undone = [task for task in tasks if not Path(task.path).exists()]
     with tqdm(total=count, unit="scene", disable=True if progress else None, desc=split) as bar:
         bar.update(count - sum(task.last - task.first for task in undone))
-        told = progress or bar.update
+        advance = progress or bar.update
         if workers == 1 or len(undone) < 2:
             for task in undone:
-                told(write_shard(task))
+                advance(write_shard(task))
         else:
-            # Spawned, not forked: drawing libraries keep threads, which a fork would leave locked.
+            # Spawn, not fork: OpenCV and NumPy keep threads, whose locks a forked process would inherit.
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(min(workers, len(undone)), mp_context=context) as pool:
                 for done in as_completed([pool.submit(write_shard, task) for task in undone]):
-                    told(done.result())
+                    advance(done.result())
     return [Path(task.path) for task in tasks]
 
 
 def write_shard(task: ShardTask) -> int:
     """Write one shard; returns the number of scenes in it."""
-    # A killed run may leave its temporary file; the process id keeps two runs from writing to one.
-    temporary = f"{task.path}.{os.getpid()}.tmp"
+    keys = {
+        number: f"{task.shard:0{SHARD_DIGITS}d}{number - task.first:0{INDEX_DIGITS}d}"
+        for number in range(task.first, task.last)
+    }
+    write_tar(
+        Path(task.path), ((key, members(sample(task.split, number), key, task.size)) for number, key in keys.items())
+    )
+    return len(keys)
+
+
+def write_tar(path: Path, samples: Iterable[tuple[str, dict[str, bytes]]]) -> None:
+    """Write (key, {suffix: content}) samples as a webdataset tar; a tar that exists is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A killed run may leave its temporary file; the process id keeps two runs from writing to the same one.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for number in range(task.first, task.last):
-            key = f"{task.shard:0{SHARD_DIGITS}d}{number - task.first:0{INDEX_DIGITS}d}"
-            for suffix, data in members(sample(task.split, number), key, task.size).items():
+        for key, files in samples:
+            for suffix, data in files.items():
                 header = tarfile.TarInfo(f"{key}.{suffix}")  # mtime, uid and gid stay 0
                 header.size = len(data)
                 tar.addfile(header, io.BytesIO(data))
-    Path(temporary).replace(task.path)
-    return task.last - task.first
+    temporary.replace(path)
+
+
+def encode_jpeg(image: Pixels) -> bytes:
+    """An image [h, w, 3] RGB as a JPEG of JPEG_QUALITY."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
 
 
 def members(scene: Scene, key: str, size: int = 96) -> dict[str, bytes]:
     """A scene's tar members: suffix -> bytes of the jpg, json and txt."""
-    buffer = io.BytesIO()
-    Image.fromarray(render(scene, size).image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    jpg = buffer.getvalue()
-    row = side_car(scene, key, jpg, size)
+    jpg = encode_jpeg(render(scene, size).image)
+    row = sidecar(scene, key, jpg, size)
     return {
         "jpg": jpg,
         "json": json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode(),
@@ -116,12 +134,12 @@ def members(scene: Scene, key: str, size: int = 96) -> dict[str, bytes]:
     }
 
 
-def side_car(scene: Scene, key: str, jpg: bytes, size: int) -> dict[str, object]:
+def sidecar(scene: Scene, key: str, jpg: bytes, size: int) -> dict[str, object]:
     """The json member: img2dataset's fields, then the captions and the scene's truth."""
-    said = captions(scene)
+    texts = captions(scene)
     split, _, number = scene.id.partition("/")
     row: dict[str, object] = {
-        "caption": said.alt,
+        "caption": texts.alt,
         "url": fake_url(scene),
         "key": key,
         "status": "success",
@@ -132,11 +150,11 @@ def side_car(scene: Scene, key: str, jpg: bytes, size: int) -> dict[str, object]
         "original_height": size,
         "exif": "{}",
         "sha256": hashlib.sha256(jpg).hexdigest(),
-        "captions": list(said.clean),
-        "dense": said.dense,
-        "alt_kind": said.alt_kind,
-        "regions": list(said.regions),
-        "questions": [[asked.question, asked.answer, asked.kind] for asked in questions(scene)],
+        "captions": list(texts.clean),
+        "dense": texts.dense,
+        "alt_kind": texts.alt_kind,
+        "regions": list(texts.regions),
+        "questions": [[item.question, item.answer, item.kind] for item in questions(scene)],
         "split": split,
         "number": int(number),
         "truth": json.loads(to_json(scene)),
@@ -147,21 +165,21 @@ def side_car(scene: Scene, key: str, jpg: bytes, size: int) -> dict[str, object]
 
 
 def fake_url(scene: Scene) -> str:
-    """A plausible address on a domain reserved for examples (RFC 2606): nothing is there."""
+    """A URL on a domain reserved for examples (RFC 2606): nothing can be fetched from it."""
     digest = hashlib.sha256(scene.id.encode()).hexdigest()
     words = [scene.objects[0].type, scene.place] if scene.objects else [scene.place]
     return f"https://scenes.example/{digest[:2]}/{'-'.join('-'.join(words).split())}-{digest[2:10]}.jpg"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line with these arguments, or with the process's."""
     parser = argparse.ArgumentParser(description="Write a split of the embedded world as webdataset tars.")
     parser.add_argument("--split", required=True, choices=list(SPLITS))
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--count", type=int, help="scenes to write (default: the split's size)")
-    parser.add_argument("--shard-size", type=int, default=1000)
-    parser.add_argument("--size", type=int, default=96, help="pixels of a side")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--shard-size", type=int, default=1000, help="scenes a tar (default: 1000)")
+    parser.add_argument("--size", type=int, default=96, help="pixels of an image's side")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: the cores)")
     given = parser.parse_args(arguments)
     try:
         paths = write_split(given.split, given.out, given.count, given.shard_size, given.size, given.workers)

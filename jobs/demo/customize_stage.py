@@ -29,7 +29,8 @@ TEMPLATES = "simple"  # those that the concepts were retrieved with
 
 def draw_held_out(concepts: Sequence[str], folder: Path, per_concept: int = HELD_OUT) -> Path:
     """A tar of test pictures that show one concept each, KEY.jpg with KEY.cls; drawn once."""
-    from scenes.held_out import type_samples, write_tar
+    from scenes.held_out import type_samples
+    from scenes.tars import write_tar
 
     path = folder / "test.tar"
     if not path.exists():
@@ -45,12 +46,12 @@ def customize_demo(
     seed: int = 0,
 ) -> CustomizeReport:
     """Customize on `selection` into `out/customized`, and compare on held-out pictures; group_text: of a concept."""
-    from customize.clip.evaluate.datasets.dataset import open_dataset
+    from customize.clip.evaluate.datasets.open import open_dataset
     from customize.clip.evaluate.features import EvalModel
     from customize.clip.evaluate.zero_shot import Classification, zero_shot
     from customize.clip.model_folder import LoadedModel, load_customized
     from customize.clip.train.config import CustomizeConfig
-    from index.encoder.store_model import store_model
+    from index.store.store_model import store_model
     from jobs.customize_job import run_customize
     from retrieval.selection import Selection
 

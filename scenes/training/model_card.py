@@ -8,7 +8,6 @@ The model is loaded by plain open_clip (`local-dir:`), as any user would. Writes
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -22,19 +21,19 @@ import torch
 from PIL import Image, ImageDraw
 
 from scenes.drawing.render import render
+from scenes.held_out import single_objects
 from scenes.language.captions import captions
 from scenes.training.objective import REGION_WEIGHT
 from scenes.training.train_clip import TEXT_SHARES
 from scenes.world.catalog import load_catalog
 from scenes.world.sample import sample
-from scenes.world.scene import Scene
 from scenes.world.splits import GROUPS, group_of
 from scenes.world.words import indefinite
 
 Vectors = npt.NDArray[np.float32]
 TEMPLATES = ("a photo of {}", "there is {}", "{}", "a picture of {}", "an image of {} outdoors", "{} indoors")
 RETRIEVAL_SCENES = 1000
-PROBES = 12  # zero-shot pictures a type: that type alone, in its own places and looks
+PER_TYPE = 12  # zero-shot images a type, each with one object
 BATCH = 128
 
 
@@ -81,32 +80,13 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
     return max(0.0, low), min(1.0, high)
 
 
-def probes(count: int) -> list[tuple[str, Scene]]:
-    """(type, scene with one object of it), `count` a type: the objects and surroundings of test scenes, alone.
-
-    Scenes come from the test split's numbers past its end, so that every type has enough of them.
-    """
-    found: dict[str, list[Scene]] = {name: [] for name in load_catalog().types}
-    missing, number = set(found), 0
-    while missing and number < 40_000:
-        scene = sample("test", number)
-        for thing in scene.objects:
-            if thing.type in missing:
-                alone = dataclasses.replace(thing, target=None)
-                found[thing.type].append(dataclasses.replace(scene, objects=(alone,)))
-                if len(found[thing.type]) == count:
-                    missing.discard(thing.type)
-        number += 1
-    return [(name, scene) for name, scenes in found.items() for scene in scenes]
-
-
 def zero_shot(model: Model, count: int) -> tuple[dict[str, Any], list[tuple[str, str, npt.NDArray[np.uint8]]]]:
     """Accuracy among all types by concept group with intervals, and the failures (truth, answer, picture)."""
     names = list(load_catalog().types)
     prompts = model.texts([t.format(indefinite(name)) for name in names for t in TEMPLATES])
     classes = prompts.reshape(len(names), len(TEMPLATES), -1).mean(1)
     classes /= np.linalg.norm(classes, axis=1, keepdims=True)
-    cases = probes(count)
+    cases = [(name, scene) for name, scenes in single_objects(tuple(names), count).items() for scene in scenes]
     pictures = [render(scene, 96).image for _, scene in cases]
     order = np.argsort(-(model.images(pictures) @ classes.T), axis=1)
     groups: dict[str, Any] = {}
@@ -189,7 +169,7 @@ def _table(groups: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_card(folder: Path, scenes: int = RETRIEVAL_SCENES, count: int = PROBES) -> dict[str, Any]:
+def write_card(folder: Path, scenes: int = RETRIEVAL_SCENES, count: int = PER_TYPE) -> dict[str, Any]:
     """Measure the model in `folder` and write its card there; returns the figures."""
     model = Model(folder)
     log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]

@@ -8,14 +8,14 @@ import pytest
 
 from customize.clip.evaluate.task_files import load_task, open_split
 from index.errors import BadInput
-from scenes.held_out import default_types, probes, write_tasks
+from scenes.held_out import default_types, single_objects, write_tasks
 from scenes.world.splits import concept_groups
 
 TYPES = tuple(concept_groups()["rare"][:2])  # each is in one of thirty test scenes
 
 
-def test_probes_show_one_type_alone_and_are_the_same_again() -> None:
-    found = probes(TYPES, 2)
+def test_single_objects_show_one_type_alone_and_are_the_same_again() -> None:
+    found = single_objects(TYPES, 2)
     assert all(len(scene.objects) == 1 for scenes in found.values() for scene in scenes)
     assert {name: {scene.objects[0].type for scene in scenes} for name, scenes in found.items()} == {
         name: {name} for name in TYPES
@@ -26,7 +26,7 @@ def test_every_group_is_among_the_default_types() -> None:
     groups = concept_groups()
     assert all(set(default_types()) & set(groups[group]) for group in ("frequent", "rare", "absent", "made_up"))
     with pytest.raises(BadInput, match="'unicorn-fish' is no type"):
-        probes(("unicorn-fish",), 1)
+        single_objects(("unicorn-fish",), 1)
 
 
 def test_tasks_are_read_by_the_evaluation(tmp_path: Path) -> None:

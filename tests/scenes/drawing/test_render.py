@@ -51,7 +51,7 @@ def test_arrays_have_the_promised_shapes_and_types() -> None:
 
 def test_another_process_draws_the_same_bytes() -> None:
     program = (
-        "from tests.examples.test_render import _digest, _scene, render\n"
+        "from tests.scenes.drawing.test_render import _digest, _scene, render\n"
         "print(_digest(render(_scene(light='dusk', view='low'), 96)))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
