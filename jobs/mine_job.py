@@ -22,10 +22,9 @@ from jobs.executors.execute import check_executor, execute
 from mining.select.assemble import assemble
 from mining.sets.decisions import read_decisions
 from mining.sets.image_sets import ImageSets
-from mining.strategies.anchors import open_selection
-from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, MapItems, Mining, MiningConfig
-from mining.strategies.registry import get_strategy
-from mining.strategies.requirements import check_strategies
+from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, MapItems, MiningConfig, MiningContext
+from mining.strategies.minable import open_selection
+from mining.strategies.registry import check_strategies, get_strategy
 from retrieval.selection import store_identity
 
 # Names the run that a folder belongs to.
@@ -58,7 +57,7 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
         sets = ImageSets.open(config.out)
     else:
         try:
-            proposed = [_propose(mine, executor, workers) for mine in list_mining(config)]
+            proposed = [_propose(ctx, executor, workers) for ctx in list_mining(config)]
         except BadInput:
             if not begun:  # what the user corrects is another configuration, which this folder should not refuse
                 remove_folder(join(config.out, "work"))
@@ -71,7 +70,7 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
     return sets
 
 
-def list_mining(config: MiningConfig) -> list[Mining]:
+def list_mining(config: MiningConfig) -> list[MiningContext]:
     """What each strategy gets: its quota by largest remainder, so that they add up to `config.sets`."""
     exact = [share * config.sets for _, share in config.strategies]
     quotas = [int(each) for each in exact]
@@ -79,33 +78,33 @@ def list_mining(config: MiningConfig) -> list[Mining]:
     for place in by_remainder[: config.sets - sum(quotas)]:
         quotas[place] += 1
     return [
-        Mining(config, name, quota, join(config.out, "work", name))
+        MiningContext(config, name, quota, join(config.out, "work", name))
         for (name, _), quota in zip(config.strategies, quotas, strict=True)
     ]
 
 
-def _propose(mine: Mining, executor: str, workers: int | None) -> tuple[Mining, Candidates]:
+def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[MiningContext, Candidates]:
     """What the strategy proposes, from an earlier run where that got so far."""
-    table_file, marker = join(mine.folder, "candidates.parquet"), join(mine.folder, "candidates.json")
+    table_file, marker = join(ctx.folder, "candidates.parquet"), join(ctx.folder, "candidates.json")
     if exists(marker):
         said = json.loads(read_bytes(marker))
         table = pq.read_table(io.BytesIO(read_bytes(table_file)), schema=CANDIDATES_SCHEMA)
         found = Candidates(table, said["considered"], said["dropped"], tuple(said["notes"]), said["measured"])
-        return mine, found
-    make_folder(mine.folder)
-    found = get_strategy(mine.strategy)(mine, _map_items(mine, executor, workers))
+        return ctx, found
+    make_folder(ctx.folder)
+    found = get_strategy(ctx.strategy)(ctx, _map_items(ctx, executor, workers))
     buffer = io.BytesIO()
     pq.write_table(found.table, buffer, compression="zstd")
     write_atomic(table_file, buffer.getvalue())
     said = {"considered": found.considered, "dropped": found.dropped, "notes": found.notes, "measured": found.measured}
     write_atomic(marker, json.dumps(said))
-    return mine, found
+    return ctx, found
 
 
-def _map_items(mine: Mining, executor: str, workers: int | None) -> MapItems:
-    def map_items(function: Callable[[Any, Mining], Any], items: Sequence[Any], label: str) -> list[Any]:
+def _map_items(ctx: MiningContext, executor: str, workers: int | None) -> MapItems:
+    def map_items(function: Callable[[Any, MiningContext], Any], items: Sequence[Any], label: str) -> list[Any]:
         # One item gains nothing from other machines, and their workers take seconds to start.
         where = executor if len(items) > 1 else "local"
-        return execute(where, function, items, mine, workers=workers, label=label)
+        return execute(where, function, items, ctx, workers=workers, label=label)
 
     return map_items

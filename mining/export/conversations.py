@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from index.errors import BadInput
+from mining.export.skipped import LeftOut, OnLeftOut
 from mining.sets.image_set import ImageSet
-from mining.sets.skipped import LeftOut, OnLeftOut
 
 __all__ = ["IMAGE", "Answer", "Rounds", "answered_sets", "caption_rounds", "rounds_of", "with_places"]
 

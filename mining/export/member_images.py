@@ -11,13 +11,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from index.corpus.images import ImageRejected, decode_image, image_extension
-from index.store.read_image import read_image
 from index.errors import ImagesNotLocal, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
-from index.store.metadata import METADATA_SCHEMA
+from index.store.read_image import read_image_at
 from mining.export.skipped import LeftOut, OnLeftOut
 from mining.sets.image_set import ImageSet, Member
 
@@ -27,7 +25,6 @@ _READERS = 8
 # Sets whose images are read at a time: 128 photographs of 100 kB are 13 MB.
 _WINDOW = 64
 _COLUMNS = ["key", "shard", "offset", "size", "sha256"]
-_PLACE_SCHEMA = pa.schema([METADATA_SCHEMA.field(name) for name in _COLUMNS])
 
 
 def with_images(
@@ -37,11 +34,11 @@ def with_images(
 
     Raises ImagesNotLocal where the store has no images at all, StoreInvalid where a row is another image.
     """
-    _require_images(store)
+    corpus_root = _corpus_root(store)
     coming = iter(sets)
     with ThreadPoolExecutor(_READERS) as readers:
         while window := list(islice(coming, _WINDOW)):
-            known = _KnownRows(store, [member for each in window for member in each.members])
+            known = _KnownRows(store, corpus_root, [member for each in window for member in each.members])
             read = iter(list(readers.map(known.read, [member for each in window for member in each.members])))
             for each in window:
                 files = [next(read) for _ in each.members]
@@ -81,8 +78,8 @@ def decoded(each: ImageSet, files: Sequence[bytes]) -> list[Any]:
 
 def read_members(store: EmbeddingStore, each: ImageSet) -> list[bytes]:
     """One set's image files. Raises UnreadableMember (and as `with_images` does)."""
-    _require_images(store)
-    known = _KnownRows(store, each.members)
+    corpus_root = _corpus_root(store)
+    known = _KnownRows(store, corpus_root, each.members)
     files = []
     for member in each.members:
         file = known.read(member)
@@ -105,41 +102,39 @@ class UnreadableMember(StoreInvalid):
         return UnreadableMember, (self.left_out,)
 
 
-def _require_images(store: EmbeddingStore) -> None:
+def _corpus_root(store: EmbeddingStore) -> str:
     if store.corpus_root is None:
         raise ImagesNotLocal(
             f"{store.path}: has embeddings and no images, so its sets come without images; export what was selected, "
             "fetch it with `clipmine fetch SELECTION`, embed it and mine there"
         )
+    return store.corpus_root
 
 
 class _KnownRows:
-    """A store as `read_image` wants it, for a few members: what the sets know of their place need not be looked up."""
+    """Where the images of a few members lie: as the sets say, or, where they do not, as the store's metadata does."""
 
-    def __init__(self, store: EmbeddingStore, members: Sequence[Member]) -> None:
-        self.rows, self.corpus_root, self.forgotten = store.rows, store.corpus_root, store.forgotten
-        self._path = store.path
-        self._known = {member.row_id: _place(member) for member in members}
-        self._gone = set(np.array(list(self._known))[store.is_forgotten(list(self._known))].tolist())
-        unknown = [row for row, place in self._known.items() if place["offset"] is None]
+    def __init__(self, store: EmbeddingStore, corpus_root: str, members: Sequence[Member]) -> None:
+        self._path, self._corpus_root = store.path, corpus_root
+        self._places = {member.row_id: _place(member) for member in members}
+        rows = list(self._places)
+        self._forgotten = set(np.array(rows)[store.is_forgotten(rows)].tolist())
+        unknown = [row for row, place in self._places.items() if place["offset"] is None]
         if unknown:
-            self._known.update(zip(unknown, store.metadata(unknown, _COLUMNS).to_pylist(), strict=True))
-
-    def metadata(self, row_ids: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
-        return pa.Table.from_pylist([self._known[int(row)] for row in row_ids], _PLACE_SCHEMA)
+            self._places.update(zip(unknown, store.metadata(unknown, _COLUMNS).to_pylist(), strict=True))
 
     def read(self, member: Member) -> bytes | str:
-        """The image's bytes, or why they cannot be had."""
-        if member.row_id in self._gone:
+        """The image's bytes, or why they cannot be read."""
+        if member.row_id in self._forgotten:
             return "forgotten"
-        known = self._known[member.row_id]
-        if known["key"] != member.key:
+        place = self._places[member.row_id]
+        if place["key"] != member.key:
             raise StoreInvalid(
-                f"{self._path}: row {member.row_id} is {known['key']!r}, the sets say {member.key!r}; this is another "
+                f"{self._path}: row {member.row_id} is {place['key']!r}, the sets say {member.key!r}; this is another "
                 "store"
             )
         try:
-            data = read_image(self, member.row_id)
+            data = read_image_at(self._corpus_root, member.row_id, place)
         except ImagesNotLocal:
             return "missing"
         except StoreInvalid:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from index.errors import MissingDependency
 from mining.export.conversations import Answer, answered_sets
 from mining.export.member_images import decoded_sets
+from mining.export.skipped import OnLeftOut, warn
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
-from mining.sets.skipped import OnLeftOut, warn
 
 if TYPE_CHECKING:
     import datasets

@@ -16,15 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from index.hashing import hash_rows
 from index.store.embedding_store import EmbeddingStore
 from mining.select.choose import Proposals, choose
 from mining.sets.decisions import Decisions
 from mining.sets.image_sets import ImageSets
 from mining.sets.write_sets import ImageSetsWriter, members_table, set_ids
-from mining.strategies.anchors import mark_rows
-from mining.strategies.bands import hash_rows
-from mining.strategies.context import Candidates, Mining, MiningConfig
-from mining.strategies.set_similarity import same_bytes, set_similarity
+from mining.strategies.context import Candidates, MiningConfig, MiningContext
+from mining.strategies.minable import mark_rows
+from mining.strategies.neighbors.similarity import same_bytes, set_similarity
 from retrieval.selection import describe_store
 
 __all__ = ["StrategySummary", "assemble"]
@@ -84,7 +84,7 @@ class StrategySummary:
 
 
 def assemble(
-    config: MiningConfig, proposed: Sequence[tuple[Mining, Candidates]], decisions: Decisions | None = None
+    config: MiningConfig, proposed: Sequence[tuple[MiningContext, Candidates]], decisions: Decisions | None = None
 ) -> ImageSets:
     """Apply the rules to what was proposed and write the image sets to `config.out`; the manifest comes last."""
     decisions = decisions or Decisions()
@@ -92,7 +92,7 @@ def assemble(
     tables = [candidates.table for _, candidates in proposed]
     table = pa.concat_tables(tables).combine_chunks()
     counts = [each.num_rows for each in tables]
-    wanted = [mine.wanted for mine, _ in proposed]
+    wanted = [ctx.wanted for ctx, _ in proposed]
     sets = Proposals(
         padded(table["rows"]),
         np.repeat(np.arange(len(counts)), counts),
@@ -119,8 +119,7 @@ def assemble(
     made, repeated, blocked = choose(sets, lost < 0, wanted, config.max_per_image)
     lost[repeated], lost[blocked] = REASONS.index(REPEATED), REASONS.index(CAPPED)
     summaries = [
-        _summary(config, mine, candidates, sets, lost, made, number)
-        for number, (mine, candidates) in enumerate(proposed)
+        _summary(config, ctx, candidates, sets, lost, made, number) for number, (ctx, candidates) in enumerate(proposed)
     ]
     return _write(config, store, table, sets, made, image_sim, summaries, decisions.notes)
 
@@ -165,7 +164,7 @@ def _marked(some: Mask, places: RowIds, count: int) -> Mask:
 
 def _summary(
     config: MiningConfig,
-    mine: Mining,
+    ctx: MiningContext,
     candidates: Candidates,
     sets: Proposals,
     lost: npt.NDArray[np.int8],
@@ -182,9 +181,9 @@ def _summary(
         notes += [f"no set at level {level}, which was asked for" for level in config.levels if str(level) not in found]
     proposed = int(own.sum())
     return StrategySummary(
-        strategy=mine.strategy,
-        share=dict(config.strategies)[mine.strategy],
-        wanted=mine.wanted,
+        strategy=ctx.strategy,
+        share=dict(config.strategies)[ctx.strategy],
+        wanted=ctx.wanted,
         made=sum(found.values()),
         proposed=proposed,
         dropped=dropped,

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mining.strategies.bands import hash_rows, rank_in_groups
+from index.hashing import hash_rows
+from mining.strategies.bands import rank_in_groups
 
 __all__ = ["Proposals", "balanced_order", "choose", "first_of_each", "within_cap"]
 

@@ -1,7 +1,7 @@
 """`attribute`: one named axis differs and all else that the captions say agrees (the Subtle-Diff case).
 
 "A brown dog on a beach" and "a white dog on a beach" differ in the color of the dog. An equi-join: captions meet under
-the hash of all their facts but one (`mining.strategies.fact_keys`), and those whose values of that one exclude each other are
+the hash of all their facts but one (`mining.strategies.captions.fact_keys`), and those whose values of that one exclude each other are
 proposed. Every axis gives its part. A caption that omits the axis is no difference, as it has no such key.
 """
 
@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from index.errors import BadInput
 from index.files import exists, join, local_path
-from mining.strategies.anchors import minable_rows
-from mining.strategies.bands import OVERSAMPLED, hash_rows, rank_in_groups
-from mining.strategies.context import Candidates, MapItems, Mining, candidates_table
-from mining.strategies.fact_keys import FactsItem, open_facts, write_facts, write_table
-from mining.strategies.noun_sets import row_slices
-from mining.strategies.noun_tables import best_per_level, first_of_each_caption
-from mining.strategies.slots import SLOT_BITS, SlotRange, pack_slots
+from index.hashing import hash_rows
+from mining.strategies.bands import OVERSAMPLED, best_per_level, rank_in_groups
+from mining.strategies.captions.fact_keys import FactsItem, open_facts, write_facts, write_table
+from mining.strategies.captions.noun_sets import row_slices
+from mining.strategies.captions.slots import SLOT_BITS, SlotRange, first_of_each_caption, pack_slots
+from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table
+from mining.strategies.minable import minable_rows
 from mining.text.axis_words import AXES, excludes
 
 __all__ = ["attribute"]
@@ -46,20 +46,20 @@ class PairItem:
     most: int
 
 
-def attribute(mine: Mining, map_items: MapItems) -> Candidates:
+def attribute(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Pairs that differ in one axis; level 1, `axis` names it, the reason says how."""
-    axes = _axes(mine.config.axes)
-    count = minable_rows(mine, mine.open_store()).count
+    axes = _axes(ctx.config.axes)
+    count = minable_rows(ctx, ctx.open_store()).count
     facts = [FactsItem(rows, axes) for rows in row_slices(count)]
     entries = map_items(write_facts, facts, "attribute: facts")
     sizes = np.zeros(1 << SLOT_BITS, np.int64)
     for item in facts:
-        sizes += np.diff(open_facts(mine, item.rows.number)[0])
-    most = max(64, 2 * OVERSAMPLED * mine.wanted // len(axes))
+        sizes += np.diff(open_facts(ctx, item.rows.number)[0])
+    most = max(64, 2 * OVERSAMPLED * ctx.wanted // len(axes))
     ranges = pack_slots(sizes)
     tasks = [PairItem(number, slots, len(facts), most) for number, slots in enumerate(ranges)]
     compared = map_items(pair_task, tasks, "attribute: pairs")
-    tables = [_PAIRS.empty_table(), *(_read(_task_file(mine, task)) for task in tasks)]
+    tables = [_PAIRS.empty_table(), *(_read(_task_file(ctx, task)) for task in tasks)]
     order = [(name, "ascending") for name in ("one", "other", "axis", "owner", "value")]
     pairs = pa.concat_tables(tables).sort_by(order)
     found = _plain(pairs)
@@ -67,8 +67,8 @@ def attribute(mine: Mining, map_items: MapItems) -> Candidates:
     pairs, found = pairs.filter(pa.array(first)), found[first]
     # What agrees in more is a finer pair: "all else" of a long caption is much.
     weights = pairs["agree"].to_numpy().astype(np.float64) ** 2
-    share = max(1, -(-OVERSAMPLED * mine.wanted // max(len(np.unique(found[:, 2])), 1)))
-    kept = best_per_level(found, share, mine.config.seed, weights)
+    share = max(1, -(-OVERSAMPLED * ctx.wanted // max(len(np.unique(found[:, 2])), 1)))
+    kept = best_per_level(found, share, ctx.config.seed, weights)
     pairs = pairs.take(pa.array(kept))
     table = candidates_table(
         found[kept, :2],
@@ -82,14 +82,14 @@ def attribute(mine: Mining, map_items: MapItems) -> Candidates:
     return Candidates(table, sum(compared), dropped, notes, {"stated_slots": float(sum(entries))})
 
 
-def pair_task(item: PairItem, mine: Mining) -> int:
+def pair_task(item: PairItem, ctx: MiningContext) -> int:
     """Pair the captions of each key that differ in its slot; writes a table, returns how many it compared."""
-    target = _task_file(mine, item)
+    target = _task_file(ctx, item)
     if exists(target):
         return int(_read(target).schema.metadata[b"compared"])
-    entries = _load(item, mine)
+    entries = _load(item, ctx)
     keys = entries["key"].to_numpy()
-    order = np.argsort(hash_rows(entries["row"].to_numpy()[:, None], mine.config.seed), kind="stable")
+    order = np.argsort(hash_rows(entries["row"].to_numpy()[:, None], ctx.config.seed), kind="stable")
     first = first_of_each_caption(keys[order], entries["caption"].to_numpy()[order])
     entries = entries.take(pa.array(order[first]))
     value = entries["value"].combine_chunks().dictionary_encode()
@@ -97,7 +97,7 @@ def pair_task(item: PairItem, mine: Mining) -> int:
     group = [name.partition("|")[0] for name in names]
     # Under each key the values take turns: next to a caption stand others of other values.
     rows, keys = entries["row"].to_numpy(), entries["key"].to_numpy()
-    by_value = np.lexsort((hash_rows(rows[:, None], mine.config.seed), codes, keys))
+    by_value = np.lexsort((hash_rows(rows[:, None], ctx.config.seed), codes, keys))
     turn = np.empty(len(keys), np.int64)
     turn[by_value] = rank_in_groups(_runs(keys[by_value], codes[by_value]))
     order = np.lexsort((codes, turn, keys))
@@ -114,7 +114,7 @@ def pair_task(item: PairItem, mine: Mining) -> int:
     one, other = np.where(turned, other, one), np.where(turned, one, other)
     pairs = np.stack([rows[one], rows[other], axis[one]], axis=1)
     agree = entries["agree"].to_numpy()[order].astype(np.int64)
-    best = best_per_level(pairs, item.most, mine.config.seed, agree[one].astype(np.float64) ** 2)
+    best = best_per_level(pairs, item.most, ctx.config.seed, agree[one].astype(np.float64) ** 2)
     one, other = order[one[best]], order[other[best]]
     table = pa.table(
         [
@@ -133,11 +133,11 @@ def pair_task(item: PairItem, mine: Mining) -> int:
     return len(differ)
 
 
-def _load(item: PairItem, mine: Mining) -> pa.Table:
+def _load(item: PairItem, ctx: MiningContext) -> pa.Table:
     """The entries of the task's slots with their captions' row, hash, facts and objects."""
     pieces = []
     for number in range(item.items):
-        begins, captions, entries = open_facts(mine, number)
+        begins, captions, entries = open_facts(ctx, number)
         begin, end = int(begins[item.slots.first]), int(begins[item.slots.last])
         if end == begin and number:
             continue
@@ -147,7 +147,7 @@ def _load(item: PairItem, mine: Mining) -> pa.Table:
         for name in ("row", "caption", "agree", "said"):
             some = some.append_column(name, texts[name])
         if item.slots.groups > 1:
-            some = some.filter(pa.array(item.slots.of_group(some["row"].to_numpy(), mine.config.seed)))
+            some = some.filter(pa.array(item.slots.of_group(some["row"].to_numpy(), ctx.config.seed)))
         pieces.append(some)
     return pa.concat_tables(pieces)
 
@@ -206,5 +206,5 @@ def _read(path: str) -> pa.Table:
     return pa.ipc.open_file(str(local_path(path))).read_all()
 
 
-def _task_file(mine: Mining, item: PairItem) -> str:
-    return join(mine.folder, "pairs", f"pairs_{item.number:05d}.arrow")
+def _task_file(ctx: MiningContext, item: PairItem) -> str:
+    return join(ctx.folder, "pairs", f"pairs_{item.number:05d}.arrow")

@@ -8,7 +8,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BANDS", "OVERSAMPLED", "equal_bands", "even_bands", "hash_rows", "rank_in_groups", "thin", "unique_pairs"]
+from index.hashing import hash_rows
+
+__all__ = [
+    "BANDS",
+    "OVERSAMPLED",
+    "best_per_level",
+    "equal_bands",
+    "even_bands",
+    "rank_in_groups",
+    "thin",
+    "unique_pairs",
+]
 
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
@@ -37,19 +48,6 @@ def equal_bands(values: Floats, below: float, bands: int = BANDS) -> npt.NDArray
     return found.astype(np.int32)
 
 
-def hash_rows(rows: RowIds, seed: int) -> npt.NDArray[np.uint64]:
-    """uint64 [n]: a hash of each row of ids [n, m] and the seed; -1 fills sets of fewer members."""
-    # splitmix64's finalizer (Steele, Lea and Flood 2014) over one id after the other.
-    state = np.full(len(rows), np.uint64(seed % (1 << 64)), np.uint64)
-    with np.errstate(over="ignore"):
-        for column in range(rows.shape[1]):
-            state = (state ^ rows[:, column].astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
-            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state ^= state >> np.uint64(31)
-    return state
-
-
 def unique_pairs(pairs: RowIds) -> RowIds:
     """Places of the first of each pair [n, 2], whichever way round it stands; ascending."""
     ordered = np.sort(pairs, axis=1)
@@ -73,6 +71,21 @@ def thin(pairs: RowIds, levels: npt.NDArray[np.integer], count: int, seed: int) 
     chosen = order[np.lexsort((levels[order], rank))[:count]]
     places: RowIds = np.sort(chosen).astype(np.int64)
     return places
+
+
+def best_per_level(pairs: RowIds, most: int, seed: int, weights: npt.NDArray[np.float64] | None = None) -> RowIds:
+    """Places of up to `most` pairs of each level (column 2 of int64 [n, 3]), by seeded chance; ascending.
+
+    weights: [n] above 0: chances in their proportion (Efraimidis and Spirakis 2006: the smallest -log(u) / w).
+    """
+    if not len(pairs):
+        return np.empty(0, np.int64)
+    chance = (hash_rows(pairs[:, :2], seed) >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+    if weights is not None:
+        chance = -np.log(np.maximum(chance, 1e-18)) / weights
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], chance, pairs[:, 2]))
+    kept: RowIds = np.sort(order[rank_in_groups(pairs[order, 2]) < most]).astype(np.int64)
+    return kept
 
 
 def rank_in_groups(groups: npt.NDArray[np.integer]) -> RowIds:

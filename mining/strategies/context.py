@@ -1,6 +1,6 @@
 """What one run of mining asks for, and what one strategy gets and gives back: plain data that travels to workers.
 
-    strategy(mine, map_items) -> Candidates
+    strategy(ctx, map_items) -> Candidates
 
 is the signature of them all (`mining.strategies.registry`). A strategy proposes more sets than wanted; `mining.select.assemble` then
 applies the rules that hold for all of them. Knows no strategy, no executor and no output format.
@@ -24,8 +24,8 @@ __all__ = [
     "CANDIDATES_SCHEMA",
     "Candidates",
     "MapItems",
-    "Mining",
     "MiningConfig",
+    "MiningContext",
     "Strategy",
     "candidates_table",
     "in_process",
@@ -99,7 +99,7 @@ class MiningConfig:
 
 
 @dataclass(frozen=True)
-class Mining:
+class MiningContext:
     """What one strategy gets: the configuration, its own name, the sets wanted of it, and a folder for its files."""
 
     config: MiningConfig
@@ -131,18 +131,18 @@ class Candidates:
     measured: dict[str, float] = field(default_factory=dict)
 
 
-# map_items(function, items, label) -> results in the order of the items. Bound to one `Mining`: an item's function is
-# called as function(item, mine). It is importable at module level, pure and idempotent; what it gives back is small,
-# and what is large it writes to `mine.folder`, whole or not at all, and skips when it is there already.
-MapItems = Callable[[Callable[[Any, Mining], Any], Sequence[Any], str], list[Any]]
-Strategy = Callable[[Mining, MapItems], Candidates]
+# map_items(function, items, label) -> results in the order of the items. Bound to one `MiningContext`: an item's function is
+# called as function(item, ctx). It is importable at module level, pure and idempotent; what it gives back is small,
+# and what is large it writes to `ctx.folder`, whole or not at all, and skips when it is there already.
+MapItems = Callable[[Callable[[Any, MiningContext], Any], Sequence[Any], str], list[Any]]
+Strategy = Callable[[MiningContext, MapItems], Candidates]
 
 
-def in_process(mine: Mining) -> MapItems:
+def in_process(ctx: MiningContext) -> MapItems:
     """The plain way to map: one item after the other, here."""
 
-    def map_items(function: Callable[[Any, Mining], Any], items: Sequence[Any], label: str) -> list[Any]:
-        return [function(item, mine) for item in items]
+    def map_items(function: Callable[[Any, MiningContext], Any], items: Sequence[Any], label: str) -> list[Any]:
+        return [function(item, ctx) for item in items]
 
     return map_items
 

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mining.strategies.anchors import Minable, minable_rows
 from mining.strategies.bands import BANDS, OVERSAMPLED, equal_bands, thin, unique_pairs
-from mining.strategies.caption_fit import close_captions, fit_floor, fitting
-from mining.strategies.context import Candidates, MapItems, Mining, candidates_table, sentences
-from mining.strategies.neighbors import nearest, similarities
+from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table, sentences
+from mining.strategies.minable import Minable, minable_rows
+from mining.strategies.neighbors.caption_fit import close_captions, fit_floor, fitting
+from mining.strategies.neighbors.nearest import nearest
+from mining.strategies.neighbors.similarity import similarities
+from mining.strategies.random_pairs import draw_pairs
 from mining.strategies.similar import look_alike_window
 
 __all__ = ["contrast"]
@@ -31,16 +33,16 @@ LEAST_ANCHORS = 4_000
 _CHANCE = 4_096
 
 
-def contrast(mine: Mining, map_items: MapItems) -> Candidates:
+def contrast(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Pairs alike in images and not in captions, or the reverse; levels 1-4 and 5-8 by strength."""
-    store = mine.open_store()
-    minable = minable_rows(mine, store)
-    anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * mine.wanted), mine.random("anchors"))
-    chance = minable.pairs(_CHANCE, mine.random("chance"))
+    store = ctx.open_store()
+    minable = minable_rows(ctx, store)
+    anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * ctx.wanted), ctx.random("anchors"))
+    chance = draw_pairs(minable, _CHANCE, ctx.random("chance"))
     k = min(NEIGHBORS, minable.count - 1)
     halves = [
-        _images_alike(mine, map_items, minable, anchors, k, chance),
-        _captions_alike(mine, map_items, minable, anchors, k, chance),
+        _images_alike(ctx, map_items, minable, anchors, k, chance),
+        _captions_alike(ctx, map_items, minable, anchors, k, chance),
     ]
     dropped: dict[str, int] = {}
     for half in halves:
@@ -56,18 +58,18 @@ def contrast(mine: Mining, map_items: MapItems) -> Candidates:
 
 
 def _images_alike(
-    mine: Mining, map_items: MapItems, minable: Minable, anchors: RowIds, k: int, chance: RowIds
+    ctx: MiningContext, map_items: MapItems, minable: Minable, anchors: RowIds, k: int, chance: RowIds
 ) -> Candidates:
     """Look-alikes whose captions are no closer than those of most pairs by chance."""
     store = minable.store
-    near = nearest(mine, map_items, minable, "image", anchors, k)
-    window = look_alike_window(near, mine.config.near_duplicates)
+    near = nearest(ctx, map_items, minable, "image", anchors, k)
+    window = look_alike_window(near, ctx.config.near_duplicates)
     inside = (near.similarity >= window.floor) & (near.similarity < window.ceiling)
     pairs = np.sort(np.stack([np.broadcast_to(anchors[:, None], near.ids.shape)[inside], near.ids[inside]], 1), axis=1)
     image_sim = near.similarity[inside]
     first = unique_pairs(pairs)
     pairs, image_sim = pairs[first], image_sim[first]
-    floor = fit_floor(minable, mine.random("caption fit"))
+    floor = fit_floor(minable, ctx.random("caption fit"))
     fit = fitting(store, pairs, floor)
     text_sim = similarities(store, "text", pairs)
     limit = _limit(similarities(store, "text", chance), text_sim[fit])
@@ -78,7 +80,7 @@ def _images_alike(
     level = np.zeros(len(pairs), np.int32)
     level[fit] = equal_bands(text_sim[fit], limit)
     return _half(
-        mine,
+        ctx,
         pairs,
         level,
         {
@@ -99,11 +101,11 @@ def _images_alike(
 
 
 def _captions_alike(
-    mine: Mining, map_items: MapItems, minable: Minable, anchors: RowIds, k: int, chance: RowIds
+    ctx: MiningContext, map_items: MapItems, minable: Minable, anchors: RowIds, k: int, chance: RowIds
 ) -> Candidates:
     """Close captions whose images are no closer than those of most pairs by chance."""
     store = minable.store
-    close = close_captions(mine, map_items, minable, anchors, k)
+    close = close_captions(ctx, map_items, minable, anchors, k)
     first = unique_pairs(close.rows)
     pairs, text_sim = close.rows[first], close.text_sim[first]
     image_sim = similarities(store, "image", pairs)
@@ -112,7 +114,7 @@ def _captions_alike(
     level = equal_bands(image_sim, limit)
     level[level > 0] += BANDS
     return _half(
-        mine,
+        ctx,
         pairs,
         level,
         close.dropped | {"images too close": int((level == 0).sum())},
@@ -143,7 +145,7 @@ def _limit(by_chance: Floats, found: Floats) -> float:
 
 
 def _half(
-    mine: Mining,
+    ctx: MiningContext,
     pairs: RowIds,
     level: npt.NDArray[np.int32],
     dropped: dict[str, int],
@@ -153,7 +155,7 @@ def _half(
 ) -> Candidates:
     """One of the two kinds: half of what the strategy proposes."""
     found = np.flatnonzero(level > 0)
-    kept = found[thin(pairs[found], level[found], -(-OVERSAMPLED * mine.wanted // 2), mine.config.seed)]
+    kept = found[thin(pairs[found], level[found], -(-OVERSAMPLED * ctx.wanted // 2), ctx.config.seed)]
     dropped = dropped | {"more than needed": len(found) - len(kept)}
     taken = [reason.take(pa.array(kept)) for reason in reasons]
     return Candidates(

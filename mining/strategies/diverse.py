@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mining.strategies.anchors import Minable, minable_rows, open_selection
 from mining.strategies.bands import BANDS, OVERSAMPLED, equal_bands, thin, unique_pairs
-from mining.strategies.caption_fit import close_captions
-from mining.strategies.context import Candidates, MapItems, Mining, candidates_table, sentences
-from mining.strategies.neighbors import similarities
+from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table, sentences
+from mining.strategies.minable import Minable, minable_rows, open_selection
+from mining.strategies.neighbors.caption_fit import close_captions
+from mining.strategies.neighbors.similarity import similarities
 
 __all__ = ["diverse"]
 
@@ -30,21 +30,21 @@ ANCHORS_A_SET = 12
 LEAST_ANCHORS = 4_000
 
 
-def diverse(mine: Mining, map_items: MapItems) -> Candidates:
+def diverse(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Pairs of one concept whose images differ; level = quarter by difference, 1 the least different."""
-    store = mine.open_store()
-    minable = minable_rows(mine, store)
-    if mine.config.selection is not None:
-        return _of_concepts(mine, minable)
-    anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * mine.wanted), mine.random("anchors"))
-    close = close_captions(mine, map_items, minable, anchors, min(NEIGHBORS, minable.count - 1))
+    store = ctx.open_store()
+    minable = minable_rows(ctx, store)
+    if ctx.config.selection is not None:
+        return _of_concepts(ctx, minable)
+    anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * ctx.wanted), ctx.random("anchors"))
+    close = close_captions(ctx, map_items, minable, anchors, min(NEIGHBORS, minable.count - 1))
     first = unique_pairs(close.rows)
     pairs, text_sim = close.rows[first], close.text_sim[first]
     image_sim = similarities(store, "image", pairs)
     far, level = _far(image_sim)
     dropped = close.dropped | {"found twice": len(close.rows) - len(pairs), "images not far": int((level == 0).sum())}
     kept = np.flatnonzero(level > 0)
-    kept = kept[thin(pairs[kept], level[kept], OVERSAMPLED * mine.wanted, mine.config.seed)]
+    kept = kept[thin(pairs[kept], level[kept], OVERSAMPLED * ctx.wanted, ctx.config.seed)]
     dropped["more than needed"] = int((level > 0).sum()) - len(kept)
     table = candidates_table(
         pairs[kept],
@@ -58,9 +58,9 @@ def diverse(mine: Mining, map_items: MapItems) -> Candidates:
     return Candidates(table, close.looked_at, dropped, notes, {"caption floor": close.floor, "far": far})
 
 
-def _of_concepts(mine: Mining, minable: Minable) -> Candidates:
+def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
     """Pairs within each concept of the selection, as many of each as far as they reach."""
-    config, store = mine.config, minable.store
+    config, store = ctx.config, minable.store
     selection = open_selection(str(config.selection), store)
     table = selection.table(["row_id", "concept"])
     rows, names = table["row_id"].to_numpy(), table["concept"].combine_chunks().dictionary_encode()
@@ -70,12 +70,12 @@ def _of_concepts(mine: Mining, minable: Minable) -> Candidates:
     order = np.lexsort((rows, codes))
     rows, codes = rows[order], codes[order]
     starts = np.searchsorted(codes, np.arange(len(names.dictionary) + 1))
-    each = max(1, 2 * OVERSAMPLED * mine.wanted // max(1, len(names.dictionary)))
+    each = max(1, 2 * OVERSAMPLED * ctx.wanted // max(1, len(names.dictionary)))
     drawn, of = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
     for code, (start, stop) in enumerate(pairwise(starts)):
         if stop - start < 2:
             continue
-        some = rows[mine.random("concept", code).integers(start, stop, (each, 2))]
+        some = rows[ctx.random("concept", code).integers(start, stop, (each, 2))]
         some = np.sort(some[some[:, 0] != some[:, 1]], axis=1)
         some = some[unique_pairs(some)]
         drawn.append(some)
@@ -88,7 +88,7 @@ def _of_concepts(mine: Mining, minable: Minable) -> Candidates:
     places = np.flatnonzero(level > 0)
     # As even over concepts and levels as the supply allows.
     places = places[
-        thin(pairs[places], concept[places] * (BANDS + 1) + level[places], OVERSAMPLED * mine.wanted, config.seed)
+        thin(pairs[places], concept[places] * (BANDS + 1) + level[places], OVERSAMPLED * ctx.wanted, config.seed)
     ]
     named = names.dictionary.take(pa.array(concept[places]))
     reasons = [

@@ -19,11 +19,19 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import exists, join, open_file, read_bytes, write_atomic
-from mining.strategies.anchors import Minable, minable_rows
-from mining.strategies.bands import BANDS, OVERSAMPLED, even_bands, hash_rows, rank_in_groups
-from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, MapItems, Mining, candidates_table, sentences
-from mining.strategies.fields import field_column, row_values
-from mining.strategies.set_similarity import set_similarity
+from index.hashing import hash_rows
+from mining.strategies.bands import BANDS, OVERSAMPLED, even_bands, rank_in_groups
+from mining.strategies.context import (
+    CANDIDATES_SCHEMA,
+    Candidates,
+    MapItems,
+    MiningContext,
+    candidates_table,
+    sentences,
+)
+from mining.strategies.metadata_fields import field_column, fields_there, row_values
+from mining.strategies.minable import minable_rows
+from mining.strategies.neighbors.similarity import set_similarity
 
 __all__ = ["identity"]
 
@@ -78,16 +86,16 @@ class Seen:
     unordered: int
 
 
-def identity(mine: Mining, map_items: MapItems) -> Candidates:
+def identity(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Sets of one individual; level = band of image similarity, 1 the most alike, the last the most different context.
 
     Raises BadInput without a field, or when no row names anybody in it.
     """
-    config = mine.config
+    config = ctx.config
     if config.entity is None:
         raise BadInput("identity needs --entity FIELD, which names the individual in the metadata")
-    store = mine.open_store()
-    minable = minable_rows(mine, store)
+    store = ctx.open_store()
+    minable = minable_rows(ctx, store)
     columns = (field_column(store, config.entity), field_column(store, config.order) if config.order else "")
     buckets = -(-minable.count // BUCKET_ROWS)
     ranges = [
@@ -97,15 +105,15 @@ def identity(mine: Mining, map_items: MapItems) -> Candidates:
     seen = map_items(list_range, ranges, "mine identity: read metadata")
     named, unordered = sum(each.named for each in seen), sum(each.unordered for each in seen)
     if not named:
-        raise BadInput(f"{store.path}: no row has a value in {config.entity}; {_fields_there(minable)}")
-    wanted = OVERSAMPLED * mine.wanted
+        raise BadInput(f"{store.path}: no row has a value in {config.entity}; {fields_there(minable)}")
+    wanted = OVERSAMPLED * ctx.wanted
     a_round = max(1, (named - unordered) // config.set_size)
     rounds = min(ROUNDS, -(-wanted // a_round))
     keep = min(1.0, 2 * wanted / (a_round * rounds))
     names = tuple(item.name for item in ranges)
     items = [BucketItem(f"{bucket:04d}", bucket, names, rounds, keep) for bucket in range(buckets)]
     alone = sum(map_items(make_sets, items, "mine identity: make sets"))
-    table = pa.concat_tables([_read_table(mine, f"sets_{item.name}.parquet") for item in items]).combine_chunks()
+    table = pa.concat_tables([_read_table(ctx, f"sets_{item.name}.parquet") for item in items]).combine_chunks()
     members = _matrix(table["rows"], config.set_size)
     image_sim, _ = set_similarity(store, "image", members)
     table, levels = _with_levels(table, image_sim, config.near_duplicates)
@@ -117,11 +125,11 @@ def identity(mine: Mining, map_items: MapItems) -> Candidates:
     return Candidates(table, named, dropped, tuple(notes), levels)
 
 
-def list_range(item: RangeItem, mine: Mining) -> Seen:
+def list_range(item: RangeItem, ctx: MiningContext) -> Seen:
     """Write who is in a range of rows, a row group a bucket; returns the counts."""
-    target = join(mine.folder, f"seen_{item.name}.parquet")
-    minable = minable_rows(mine, mine.open_store())
-    config = mine.config
+    target = join(ctx.folder, f"seen_{item.name}.parquet")
+    minable = minable_rows(ctx, ctx.open_store())
+    config = ctx.config
     rows = minable.rows(item.start, item.stop)
     if exists(target):
         with open_file(target) as stream:
@@ -153,12 +161,12 @@ def list_range(item: RangeItem, mine: Mining) -> Seen:
     return Seen(len(rows), table.num_rows, _unordered(table) if config.order else 0)
 
 
-def make_sets(item: BucketItem, mine: Mining) -> int:
+def make_sets(item: BucketItem, ctx: MiningContext) -> int:
     """Write the sets of a bucket's individuals; returns how many rows name somebody too seldom for a set."""
-    target, config = join(mine.folder, f"sets_{item.name}.parquet"), mine.config
+    target, config = join(ctx.folder, f"sets_{item.name}.parquet"), ctx.config
     pieces = [_SEEN_SCHEMA.empty_table()]
     for name in item.ranges:
-        with pq.ParquetFile(join(mine.folder, f"seen_{name}.parquet")) as file:
+        with pq.ParquetFile(join(ctx.folder, f"seen_{name}.parquet")) as file:
             pieces.append(file.read_row_group(item.bucket))
     table = pa.concat_tables(pieces).combine_chunks()
     if config.order:
@@ -243,8 +251,8 @@ def _matrix(rows: pa.ChunkedArray, size: int) -> RowIds:
     return members
 
 
-def _read_table(mine: Mining, name: str) -> pa.Table:
-    return pq.read_table(io.BytesIO(read_bytes(join(mine.folder, name))), schema=CANDIDATES_SCHEMA)
+def _read_table(ctx: MiningContext, name: str) -> pa.Table:
+    return pq.read_table(io.BytesIO(read_bytes(join(ctx.folder, name))), schema=CANDIDATES_SCHEMA)
 
 
 def _with_levels(
@@ -259,26 +267,3 @@ def _with_levels(
     return table.set_column(column, CANDIDATES_SCHEMA.field("level"), pa.array(level.astype(np.int32))), {
         "least": least
     }
-
-
-def _fields_there(minable: Minable) -> str:
-    """What a message says of the fields that there are."""
-    from json import loads
-
-    rows = minable.rows(0, min(minable.count, 100))
-    fields: set[str] = set()
-
-    def walk(value: object, name: str) -> None:
-        if isinstance(value, list):
-            for each in value:
-                walk(each, name)
-        elif isinstance(value, dict):
-            for key, each in value.items():
-                walk(each, f"{name}.{key}" if name else key)
-        elif value is not None:
-            fields.add(name)
-
-    for text in minable.store.metadata(rows, ["extra"])["extra"].to_pylist():
-        walk(loads(text) if text else {}, "")
-    shown = ", ".join(sorted(fields)[:20])
-    return f"the fields of its first rows are: {shown}" if shown else "its metadata has no fields of its own"

@@ -1,7 +1,7 @@
 """`overlap`: captions that share nouns, over levels of overlap (CaD-VI's phase 1) or at least N (CaD-QA: 8).
 
-Levels that many pairs have are drawn from all pairs of a seeded sample of captions (`mining.strategies.noun_blocks`); rarer ones
-from a set-similarity join (`mining.strategies.noun_join`), over all captions where the level is so rare that all its pairs are
+Levels that many pairs have are drawn from all pairs of a seeded sample of captions (`mining.strategies.captions.noun_sample`); rarer ones
+from a set-similarity join (`mining.strategies.captions.noun_join`), over all captions where the level is so rare that all its pairs are
 wanted, else over a part of them that holds enough. Level = number of shared nouns; the reason names them, rarest first.
 """
 
@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mining.strategies.bands import OVERSAMPLED
-from mining.strategies.context import Candidates, MapItems, Mining, candidates_table
-from mining.strategies.noun_blocks import Sampled, sample_pairs
-from mining.strategies.noun_join import Join, Joined, join_nouns
-from mining.strategies.noun_sets import NounSets, make_noun_sets
-from mining.strategies.noun_tables import best_per_level, pad_sets, shared_mask
+from mining.strategies.bands import OVERSAMPLED, best_per_level
+from mining.strategies.captions.noun_join import Join, Joined, join_nouns
+from mining.strategies.captions.noun_sample import Sampled, sample_pairs
+from mining.strategies.captions.noun_sets import NounSets, make_noun_sets, pad_sets, shared_mask
+from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table
 
 __all__ = ["LEVELS", "overlap"]
 
@@ -42,23 +41,23 @@ class _Plan:
     joins: tuple[tuple[int, float, tuple[int, ...] | None], ...]
 
 
-def overlap(mine: Mining, map_items: MapItems) -> Candidates:
+def overlap(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Pairs by the nouns that their captions share; see the module."""
-    sets = make_noun_sets(mine, map_items)
-    least = mine.config.min_shared_nouns
-    levels = tuple(sorted(set(mine.config.levels or LEVELS) - {0})) if least is None else ()
-    keep = max(64, FOUND_A_PAIR * OVERSAMPLED * mine.wanted // max(len(levels), 1))
-    sample = sample_pairs(mine, map_items, sets, keep)
+    sets = make_noun_sets(ctx, map_items)
+    least = ctx.config.min_shared_nouns
+    levels = tuple(sorted(set(ctx.config.levels or LEVELS) - {0})) if least is None else ()
+    keep = max(64, FOUND_A_PAIR * OVERSAMPLED * ctx.wanted // max(len(levels), 1))
+    sample = sample_pairs(ctx, map_items, sets, keep)
     plan = _plan(sample, sets.count, levels, least, keep)
     found = [sample.pairs[np.isin(sample.pairs[:, 2], plan.sampled)]]
     joined: list[Joined] = []
     for at_least, part, taken in plan.joins:
         below = _ALL if part >= 1 else int(part * _ALL)
         wanted = Join(f"{at_least:02d}", at_least, below, max(1, int(sets.count * part)), keep)
-        result = join_nouns(mine, map_items, sets, wanted)
+        result = join_nouns(ctx, map_items, sets, wanted)
         joined.append(result)
         found.append(result.pairs if taken is None else result.pairs[np.isin(result.pairs[:, 2], taken)])
-    return _candidates(mine, sets, np.concatenate(found), sample, plan, joined)
+    return _candidates(ctx, sets, np.concatenate(found), sample, plan, joined)
 
 
 def _plan(sample: Sampled, count: int, levels: tuple[int, ...], least: int | None, keep: int) -> _Plan:
@@ -93,7 +92,7 @@ def _part(seen: int, more: float, keep: int) -> float:
 
 
 def _candidates(
-    mine: Mining, sets: NounSets, pairs: Ints, sample: Sampled, plan: _Plan, joined: list[Joined]
+    ctx: MiningContext, sets: NounSets, pairs: Ints, sample: Sampled, plan: _Plan, joined: list[Joined]
 ) -> Candidates:
     positions, places = np.unique(pairs[:, :2], return_inverse=True)
     places = places.reshape(-1, 2)
@@ -101,12 +100,12 @@ def _candidates(
     padded = pad_sets(offsets, ranks)
     common = shared_mask(padded, places[:, 0], places[:, 1])
     weights = None
-    if mine.config.rare_nouns:
+    if ctx.config.rare_nouns:
         idf = np.log(max(sets.count, 2) / sets.noun_rows)
         weights = np.where(common, np.r_[idf, 0.0][padded[places[:, 0]]], 0.0).sum(axis=1) + 1e-9
     levels = len(np.unique(pairs[:, 2]))
-    most = max(1, -(-OVERSAMPLED * mine.wanted // max(levels, 1)))
-    kept = best_per_level(pairs, most, mine.config.seed, weights)
+    most = max(1, -(-OVERSAMPLED * ctx.wanted // max(levels, 1)))
+    kept = best_per_level(pairs, most, ctx.config.seed, weights)
     places, common = places[kept], common[kept]
     nouns = sets.nouns.take(pa.array(padded[places[:, 0]][common])).combine_chunks()
     lengths = common.sum(axis=1)

@@ -1,20 +1,34 @@
-"""`random`: pairs by chance, the baseline that every figure of the other strategies is compared with."""
+"""`random`: pairs drawn at random, the baseline that every figure of the other strategies is compared with."""
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from mining.strategies.anchors import minable_rows
 from mining.strategies.bands import OVERSAMPLED, unique_pairs
-from mining.strategies.context import Candidates, MapItems, Mining, candidates_table
+from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table
+from mining.strategies.minable import Minable, minable_rows
 
-__all__ = ["random_pairs"]
+__all__ = ["draw_pairs", "random_pairs"]
 
 
-def random_pairs(mine: Mining, map_items: MapItems) -> Candidates:
-    """Pairs of rows drawn by the seed, each row as likely as any other; level 0."""
-    minable = minable_rows(mine, mine.open_store())
-    drawn = minable.pairs(OVERSAMPLED * mine.wanted, mine.random("pairs"))
+def random_pairs(ctx: MiningContext, map_items: MapItems) -> Candidates:
+    """Pairs of rows drawn with the seed, each row as likely as any other; level 0."""
+    minable = minable_rows(ctx, ctx.open_store())
+    drawn = draw_pairs(minable, OVERSAMPLED * ctx.wanted, ctx.random("pairs"))
     pairs = drawn[unique_pairs(drawn)]
     table = candidates_table(pairs, reasons=[pa.array(["drawn by chance"] * len(pairs), "string")])
-    return Candidates(table, OVERSAMPLED * mine.wanted, {"drawn twice": len(drawn) - len(pairs)})
+    return Candidates(table, OVERSAMPLED * ctx.wanted, {"drawn twice": len(drawn) - len(pairs)})
+
+
+def draw_pairs(minable: Minable, count: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Random pairs of rows, int64 [n, 2] with n up to `count`: two different rows each, the smaller first.
+
+    Draws of one row twice and of forgotten rows are dropped, so there may be fewer than `count`; a pair may repeat.
+    """
+    drawn = random.integers(0, minable.count, (count, 2))
+    ids = drawn if minable.chosen is None else minable.chosen[drawn]
+    usable = (ids[:, 0] != ids[:, 1]) & ~minable.store.is_forgotten(ids).any(axis=1)
+    pairs: npt.NDArray[np.int64] = np.sort(ids[usable], axis=1).astype(np.int64)
+    return pairs

@@ -1,6 +1,6 @@
 """The strategies by name, and a mix of them as the command line writes it: `similar:0.5,attribute:0.5`.
 
-Each strategy is a plain function in the module of its name, `strategy(mine, map_items) -> Candidates`; modules are
+Each strategy is a plain function in the module of its name, `strategy(ctx, map_items) -> Candidates`; modules are
 imported when they are called for. Knows no strategy's inside.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib
 
 from index.errors import BadInput
-from mining.strategies.context import Strategy
+from index.store.embedding_store import EmbeddingStore
+from mining.strategies.context import MiningConfig, MiningContext, Strategy
+from mining.strategies.minable import minable_rows
 
-__all__ = ["STRATEGIES", "get_strategy", "parse_mix"]
+__all__ = ["STRATEGIES", "check_strategies", "get_strategy", "parse_mix"]
 
 # name: (module, function, what it pairs)
 STRATEGIES = {
@@ -58,3 +60,30 @@ def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
             raise BadInput(f"--strategy {part.strip()}: a share is a number above 0, as in similar:0.5,attribute:0.5")
     total = sum(shares.values())
     return tuple((name, share / total) for name, share in shares.items())
+
+
+def check_strategies(config: MiningConfig, store: EmbeddingStore) -> None:
+    """Raises BadInput that names each strategy which cannot run, why, and what to do.
+
+    Also for a store or selection with fewer than two rows, and MissingDependency for a package that is not installed.
+    """
+    for name, _ in config.strategies:
+        get_strategy(name)
+    minable_rows(MiningContext(config, "", 0, ""), store)
+    reasons = [reason for name, _ in config.strategies if (reason := _why_not(name, config, store)) is not None]
+    if reasons:
+        raise BadInput("; ".join(reasons))
+
+
+def _why_not(name: str, config: MiningConfig, store: EmbeddingStore) -> str | None:
+    if name == "identity" and config.entity is None:
+        return "identity needs --entity FIELD, which names the individual in the metadata, as in truth.objects.entity"
+    needs_text = name == "contrast" or (name == "diverse" and config.selection is None)
+    if needs_text and not store.has_text:
+        without = [each for each in STRATEGIES if each not in ("contrast", "diverse")]
+        return (
+            f"{name} needs text embeddings and {store.path} has none: embed the captions too"
+            + (", give it the concepts of a --selection" if name == "diverse" else "")
+            + f", or choose from {', '.join(without)}"
+        )
+    return None

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mining.strategies.anchors import minable_rows
 from mining.strategies.bands import BANDS, OVERSAMPLED, even_bands, thin, unique_pairs
-from mining.strategies.context import Candidates, MapItems, Mining, candidates_table, sentences
-from mining.strategies.neighbors import Nearest, nearest
+from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table, sentences
+from mining.strategies.minable import minable_rows
+from mining.strategies.neighbors.nearest import Nearest, nearest
 
 __all__ = ["Window", "similar"]
 
@@ -35,13 +35,13 @@ class Window:
     ceiling: float
 
 
-def similar(mine: Mining, map_items: MapItems) -> Candidates:
+def similar(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Pairs of look-alikes; level = band of similarity, 1 the least alike."""
-    store = mine.open_store()
-    minable = minable_rows(mine, store)
-    anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * mine.wanted), mine.random("anchors"))
-    near = nearest(mine, map_items, minable, "image", anchors, min(NEIGHBORS, minable.count - 1))
-    window = look_alike_window(near, mine.config.near_duplicates)
+    store = ctx.open_store()
+    minable = minable_rows(ctx, store)
+    anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * ctx.wanted), ctx.random("anchors"))
+    near = nearest(ctx, map_items, minable, "image", anchors, min(NEIGHBORS, minable.count - 1))
+    window = look_alike_window(near, ctx.config.near_duplicates)
     known = near.ids >= 0
     pairs = np.sort(np.stack([np.broadcast_to(anchors[:, None], near.ids.shape)[known], near.ids[known]], 1), axis=1)
     similarity = near.similarity[known]
@@ -54,7 +54,7 @@ def similar(mine: Mining, map_items: MapItems) -> Candidates:
     }
     inside = levels > 0
     pairs, similarity, levels = pairs[inside], similarity[inside], levels[inside]
-    kept = thin(pairs, levels, OVERSAMPLED * mine.wanted, mine.config.seed)
+    kept = thin(pairs, levels, OVERSAMPLED * ctx.wanted, ctx.config.seed)
     dropped["more than needed"] = len(pairs) - len(kept)
     table = candidates_table(
         pairs[kept],

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import mining.strategies.identity
-import mining.strategies.neighbors
+import mining.strategies.neighbors.nearest
 from index.errors import BadInput, OutputExists
 from index.store.embedding_store import EmbeddingStore
 from jobs.cli import run
@@ -69,8 +69,8 @@ def test_all_executors_make_the_same_sets(
     executor: str, world: EmbeddingStore, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small enough that neighbours and metadata are several items; what is made does not depend on it.
-    monkeypatch.setattr(mining.neighbors, "CHUNK_ANCHORS", 150)
-    monkeypatch.setattr(mining.identity, "ITEM_ROWS", 100)
+    monkeypatch.setattr(mining.strategies.neighbors.nearest, "CHUNK_ANCHORS", 150)
+    monkeypatch.setattr(mining.strategies.identity, "ITEM_ROWS", 100)
     run_mine(_config(world, tmp_path / "pairs"), executor=executor, workers=2)
     assert _hashes(tmp_path / "pairs") == expected
 

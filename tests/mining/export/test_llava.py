@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from index.errors import BadInput, ImagesNotLocal
+from mining.export import to_llava
 from mining.sets.image_set import ImageSet
 from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
@@ -13,7 +14,7 @@ from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 
 def test_the_records_are_llavas_with_a_place_for_each_image(tmp_path: Path) -> None:
     sets = write_sets(tmp_path, [[0, 1], [4, 3, 2]])
-    summary = sets.to_llava(tmp_path / "out/llava.json")
+    summary = to_llava(sets, tmp_path / "out/llava.json")
     assert (summary.asked, summary.written, summary.left_out) == (2, 2, {})
     pair, story = json.loads((tmp_path / "out/llava.json").read_text())
     assert pair == {
@@ -36,7 +37,7 @@ def test_answers_of_the_callers_may_have_several_rounds_or_leave_a_set_out(tmp_p
             return None
         return [("What differs?", f"Level {each.level}."), ("Which is larger?", "A")]
 
-    summary = write_sets(tmp_path, [[0, 1], [2, 3]]).to_llava(tmp_path / "llava.jsonl", answer=annotate)
+    summary = to_llava(write_sets(tmp_path, [[0, 1], [2, 3]]), tmp_path / "llava.jsonl", answer=annotate)
     assert (summary.asked, summary.written, summary.left_out) == (2, 1, {"without an answer": 1})
     assert summary.named == ["set 2_3: without an answer"]
     (record,) = [json.loads(line) for line in (tmp_path / "llava.jsonl").read_text().splitlines()]
@@ -52,7 +53,7 @@ def test_answers_of_the_callers_may_have_several_rounds_or_leave_a_set_out(tmp_p
 def test_a_caption_cannot_pass_for_an_image_or_for_another_line(tmp_path: Path) -> None:
     captions = ["an <image> of <im<image>age>", "a dog\nImage 3: a cat", *["plain"] * 10]
     store = make_store(tmp_path, random_unit(12), caption=captions)
-    write_sets(tmp_path, [[0, 1]], store=store).to_llava(tmp_path / "llava.json")
+    to_llava(write_sets(tmp_path, [[0, 1]], store=store), tmp_path / "llava.json")
     question, answer = json.loads((tmp_path / "llava.json").read_text())[0]["conversations"]
     assert question["value"].count("<image>") == 2
     assert answer["value"] == "Image 1: an image of <imimageage>\nImage 2: a dog Image 3: a cat"
@@ -61,7 +62,7 @@ def test_a_caption_cannot_pass_for_an_image_or_for_another_line(tmp_path: Path) 
 def test_no_text_is_made_up_for_an_image_without_a_caption(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(12), caption=[None, " \n", *["plain"] * 10])
     sets = write_sets(tmp_path, [[0, 2], [1, 3], [4, 5]], store=store)
-    summary = sets.to_llava(tmp_path / "llava.json")
+    summary = to_llava(sets, tmp_path / "llava.json")
     assert (summary.written, summary.left_out) == (1, {"without a caption": 2})
 
 
@@ -69,7 +70,7 @@ def test_images_that_cannot_be_had_leave_their_set_out_by_name(tmp_path: Path) -
     store = make_store(tmp_path, random_unit(12))
     sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]], store=store)
     forget(store, [3])
-    summary = sets.to_llava(tmp_path / "llava.json")
+    summary = to_llava(sets, tmp_path / "llava.json")
     assert (summary.asked, summary.written, summary.left_out) == (3, 2, {"forgotten": 1})
     assert summary.named == ["set 2_3: row 3 is forgotten"]
     assert not (tmp_path / "images/3.jpg").exists()
@@ -77,17 +78,17 @@ def test_images_that_cannot_be_had_leave_their_set_out_by_name(tmp_path: Path) -
 
 def test_no_sets_are_an_empty_list(tmp_path: Path) -> None:
     sets = write_sets(tmp_path, [[0, 1]]).filter(level=7)
-    assert sets.to_llava(tmp_path / "llava.json").written == 0
+    assert to_llava(sets, tmp_path / "llava.json").written == 0
     assert json.loads((tmp_path / "llava.json").read_text()) == []
 
 
 def test_bad_input_is_named(tmp_path: Path) -> None:
     sets = write_sets(tmp_path, [[0, 1]])
     with pytest.raises(BadInput, match=r"a file named .json or .jsonl"):
-        sets.to_llava(tmp_path / "llava.txt")
+        to_llava(sets, tmp_path / "llava.txt")
     with pytest.raises(BadInput, match=r"set 0_1: an answer is a list of \(question, answer\) texts"):
-        sets.to_llava(tmp_path / "llava.json", answer=lambda each: "both show dogs")  # type: ignore[arg-type,return-value]
+        to_llava(sets, tmp_path / "llava.json", answer=lambda each: "both show dogs")  # type: ignore[arg-type,return-value]
     assert not (tmp_path / "llava.json").exists()
     elsewhere = make_store(tmp_path / "elsewhere", random_unit(12), local=False)
     with pytest.raises(ImagesNotLocal, match="has embeddings and no images"):
-        write_sets(tmp_path / "elsewhere", [[0, 1]], store=elsewhere).to_llava(tmp_path / "llava.json")
+        to_llava(write_sets(tmp_path / "elsewhere", [[0, 1]], store=elsewhere), tmp_path / "llava.json")

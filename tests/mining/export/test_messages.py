@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from index.errors import MissingDependency
-from mining.sets.skipped import LeftOut
+from mining.export import to_datasets, to_messages
+from mining.export.skipped import LeftOut
 from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 
@@ -23,7 +24,7 @@ def parts(messages: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
 
 
 def test_messages_have_an_image_part_for_each_image(tmp_path: Path) -> None:
-    pair, story = write_sets(tmp_path, [[0, 1], [4, 3, 2]]).to_messages()
+    pair, story = to_messages(write_sets(tmp_path, [[0, 1], [4, 3, 2]]))
     assert parts(pair["messages"]) == [
         ("user", ["Image 1: ", "<image>", "\nImage 2: ", "<image>", "\nWhat does each image show?"]),
         ("assistant", ["Image 1: caption 0\nImage 2: caption 1"]),
@@ -38,11 +39,11 @@ def test_sets_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptu
     sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]], store=store)
     forget(store, [2])
     told: list[LeftOut] = []
-    assert len(list(sets.to_messages(on_left_out=told.append))) == 1
+    assert len(list(to_messages(sets, on_left_out=told.append))) == 1
     assert [(each.set_id, each.row_id) for each in told] == [("0_1", 0), ("2_3", 2)]
     assert told[1].reason == "forgotten"
     with caplog.at_level(logging.WARNING):
-        list(sets.to_messages())
+        list(to_messages(sets))
     assert "left out set 2_3: row 2 is forgotten" in caplog.text
 
 
@@ -57,14 +58,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_package_the_install_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingDependency, match=r"to_datasets\(\) needs datasets.*pip install '.\[datasets\]'"):
-        write_sets(tmp_path, [[0, 1]]).to_datasets()
+        to_datasets(write_sets(tmp_path, [[0, 1]]))
 
 
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_hugging_face_dataset_has_fields_messages_and_images(tmp_path: Path, streaming: bool) -> None:
     sets = write_sets(tmp_path, [[0, 1], [4, 3, 2]], shared_nouns=[["dog"], []], level=[1, 3])
-    rows: list[Any] = list(sets.to_datasets(streaming=streaming))
+    rows: list[Any] = list(to_datasets(sets, streaming=streaming))
     assert [row["set_id"] for row in rows] == ["0_1", "4_3_2"]
     assert rows[1]["row_ids"] == [4, 3, 2]
     assert (rows[0]["level"], rows[0]["shared_nouns"], rows[0]["text_sim"]) == (1, ["dog"], None)
@@ -76,7 +77,7 @@ def test_a_hugging_face_dataset_has_fields_messages_and_images(tmp_path: Path, s
 def test_a_streaming_dataset_comes_in_shards_for_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mining.export.messages._SHARD_SETS", 2)
     sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]])
-    stream: Any = sets.to_datasets(streaming=True)
+    stream: Any = to_datasets(sets, streaming=True)
     assert stream.num_shards == 2
     shards = [[row["set_id"] for row in stream.shard(2, index)] for index in range(2)]
     assert shards == [["0_1", "2_3"], ["4_5"]]

@@ -11,6 +11,7 @@ import pytest
 
 from index.errors import BadInput, ImagesNotLocal, OutputExists
 from mining import ImageSets
+from mining.export import to_webdataset
 from tests.mining.made_sets import write_sets
 from tests.mining.sets.test_image_sets import SCHEMA
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
@@ -39,7 +40,7 @@ def members(folder: Path) -> dict[str, bytes]:
 def test_webdatasets_own_loader_gives_a_set_as_one_sample(sets: ImageSets, tmp_path: Path) -> None:
     import webdataset
 
-    summary = sets.to_webdataset(tmp_path / "out", sets_per_shard=2)
+    summary = to_webdataset(sets, tmp_path / "out", sets_per_shard=2)
     assert (summary.asked, summary.written, summary.left_out) == (5, 5, {})
     tars = sorted(str(path) for path in (tmp_path / "out").glob("*.tar"))
     assert len(tars) == 3
@@ -53,7 +54,7 @@ def test_webdatasets_own_loader_gives_a_set_as_one_sample(sets: ImageSets, tmp_p
 
 
 def test_the_original_bytes_and_all_that_is_known_are_inside(sets: ImageSets, tmp_path: Path) -> None:
-    sets.to_webdataset(tmp_path / "out")
+    to_webdataset(sets, tmp_path / "out")
     files = members(tmp_path / "out")
     assert [name for name in files if name.startswith("2_3.")] == ["2_3.0.jpg", "2_3.1.jpg", "2_3.json"]
     fields = json.loads(files["8_7_6_5.json"])
@@ -65,23 +66,23 @@ def test_the_original_bytes_and_all_that_is_known_are_inside(sets: ImageSets, tm
 
 
 def test_the_same_sets_give_the_same_bytes_after_a_stop_too(sets: ImageSets, tmp_path: Path) -> None:
-    sets.to_webdataset(tmp_path / "whole", sets_per_shard=2)
+    to_webdataset(sets, tmp_path / "whole", sets_per_shard=2)
 
     def stop(done: int, total: int) -> None:
         if done >= 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sets.to_webdataset(tmp_path / "out", sets_per_shard=2, on_progress=stop)
+        to_webdataset(sets, tmp_path / "out", sets_per_shard=2, on_progress=stop)
     first = (tmp_path / "out/00000.tar").stat().st_mtime_ns
     assert not (tmp_path / "out/manifest.json").exists()
     done: list[tuple[int, int]] = []
-    sets.to_webdataset(tmp_path / "out", sets_per_shard=2, on_progress=lambda *each: done.append(each))
+    to_webdataset(sets, tmp_path / "out", sets_per_shard=2, on_progress=lambda *each: done.append(each))
     assert done == [(2, 5), (4, 5), (5, 5)]
     assert (tmp_path / "out/00000.tar").stat().st_mtime_ns == first
     for path in (tmp_path / "whole").iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
-    assert sets.to_webdataset(tmp_path / "out", sets_per_shard=2).written == 5
+    assert to_webdataset(sets, tmp_path / "out", sets_per_shard=2).written == 5
 
 
 def test_a_set_whose_image_cannot_be_had_is_counted_and_named(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_set_whose_image_cannot_be_had_is_counted_and_named(tmp_path: Path) ->
     with open(tar, "r+b") as stream:  # somebody changed the image of row 2
         stream.seek(sets[1].members[0].offset or 0)
         stream.write(b"\xff\xd8\xff changed")
-    summary = sets.to_webdataset(tmp_path / "out", sets_per_shard=2)
+    summary = to_webdataset(sets, tmp_path / "out", sets_per_shard=2)
     assert (summary.asked, summary.written) == (5, 2)
     assert summary.left_out == {"changed": 1, "forgotten": 1, "of unknown format": 1}
     assert summary.named == [
@@ -117,28 +118,28 @@ def test_images_are_found_by_the_metadata_where_the_sets_do_not_say_where_they_a
     plain = pa.table({"set_id": ["2_3"] * 2, "position": [0, 1], "row_id": [2, 3], "key": ["k0002", "k0003"]})
     fields = {"store": describe_store(store, str(tmp_path / "pairs"))}
     sets = write_image_sets(tmp_path / "pairs", sets_table([[2, 3]]), plain, fields)
-    assert sets.to_webdataset(tmp_path / "out").written == 1
+    assert to_webdataset(sets, tmp_path / "out").written == 1
     assert members(tmp_path / "out")["2_3.1.jpg"] == jpeg(3)
 
 
 def test_an_id_of_more_than_a_hundred_characters_fits_into_the_tar(tmp_path: Path) -> None:
     story = list(range(60))
     sets = write_sets(tmp_path, [story], images=60)
-    sets.to_webdataset(tmp_path / "out")
+    to_webdataset(sets, tmp_path / "out")
     assert f"{'_'.join(map(str, story))}.59.jpg" in members(tmp_path / "out")
 
 
 def test_another_view_does_not_go_into_the_same_folder(sets: ImageSets, tmp_path: Path) -> None:
-    sets.to_webdataset(tmp_path / "out")
+    to_webdataset(sets, tmp_path / "out")
     with pytest.raises(OutputExists, match="other chosen"):
-        sets[:2].to_webdataset(tmp_path / "out")
+        to_webdataset(sets[:2], tmp_path / "out")
 
 
 def test_nothing_to_export_is_an_error(sets: ImageSets, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="there are no sets to export"):
-        sets.filter(level=7).to_webdataset(tmp_path / "out")
+        to_webdataset(sets.filter(level=7), tmp_path / "out")
     with pytest.raises(BadInput, match="must be at least 1"):
-        sets.to_webdataset(tmp_path / "out", sets_per_shard=0)
+        to_webdataset(sets, tmp_path / "out", sets_per_shard=0)
     (tmp_path / "corpus/00000.tar").unlink()
     with pytest.raises(ImagesNotLocal, match="of none of its 5 sets all images could be read"):
-        sets.to_webdataset(tmp_path / "out")
+        to_webdataset(sets, tmp_path / "out")

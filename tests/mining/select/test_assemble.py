@@ -15,7 +15,7 @@ from index.store.embedding_store import EmbeddingStore
 from mining.select.assemble import assemble, padded
 from mining.sets.decisions import Decisions
 from mining.sets.image_sets import ImageSets
-from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, Mining, MiningConfig
+from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, MiningConfig, MiningContext
 from tests.mining.worlds import mining_store
 from tests.retrieval.stores import forget
 
@@ -48,7 +48,9 @@ def _assemble(
     )
     decisions = Decisions(dict.fromkeys(rejected or [], "reject"))
     wanted = round(sets * share)
-    return assemble(config, [(Mining(config, name, wanted, ""), each) for name, each in proposed.items()], decisions)
+    return assemble(
+        config, [(MiningContext(config, name, wanted, ""), each) for name, each in proposed.items()], decisions
+    )
 
 
 def _accounted_for(sets: ImageSets) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from index.errors import BadInput
 from mining import ImageSets
-from mining.sets.split import Split
+from mining.sets.image_sets import Split
 from tests.mining.made_sets import many_pairs, write_sets
 from tests.retrieval.stores import make_store, random_unit
 

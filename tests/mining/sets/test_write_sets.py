@@ -7,6 +7,7 @@ import pytest
 
 from index.errors import BadInput
 from mining import ImageSets
+from mining.export import torch_stream
 from mining.sets import write_sets
 from mining.sets.write_sets import ImageSetsWriter, members_table, set_ids, write_image_sets
 from retrieval.selection import describe_store
@@ -52,7 +53,7 @@ def test_sets_may_lie_in_an_object_store(tmp_path: Path) -> None:
     fields = {"store": describe_store(store, "memory://bucket/pairs")}
     written = write_image_sets("memory://bucket/pairs", sets, members_table(store, sets), fields)
     assert [each.rows for each in written] == [(0, 1), (2, 3)]
-    assert [sample["set_id"] for sample in written.torch_stream(seed=None)] == ["0_1", "2_3"]
+    assert [sample["set_id"] for sample in torch_stream(written, seed=None)] == ["0_1", "2_3"]
 
 
 def test_no_sets_at_all_are_a_complete_folder(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import pytest
 from index.errors import BadInput
 from mining.strategies import attribute as attribute_module
 from mining.strategies.attribute import attribute
-from mining.strategies.context import Candidates, Mining, in_process
+from mining.strategies.context import Candidates, MiningContext, in_process
 from mining.text.axis_words import AXES
 from scenes.comparing.compare import compare
 from scenes.language.captions import captions as scene_captions
 from scenes.world.sample import sample
-from tests.mining.strategies.test_noun_join import mining
+from tests.mining.strategies.captions.test_noun_join import mining
 
 CAPTIONS = [
     "A brown dog runs on the beach",
@@ -38,8 +38,8 @@ CHANGES = {
 }
 
 
-def mine_attribute(mine: Mining) -> Candidates:
-    return attribute(mine, in_process(mine))
+def mine_attribute(ctx: MiningContext) -> Candidates:
+    return attribute(ctx, in_process(ctx))
 
 
 def test_exactly_the_captions_that_differ_in_one_axis_are_paired(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_a_caption_that_leaves_the_axis_out_does_not_differ_in_it(tmp_path: Path
 
 
 def test_named_axes_restrict_and_unknown_ones_are_refused(tmp_path: Path) -> None:
-    mine = mining(tmp_path, CAPTIONS, axes=("color",))
-    assert set(mine_attribute(mine).table["axis"].to_pylist()) == {"color"}
+    ctx = mining(tmp_path, CAPTIONS, axes=("color",))
+    assert set(mine_attribute(ctx).table["axis"].to_pylist()) == {"color"}
     (tmp_path / "other").mkdir()
     with pytest.raises(BadInput, match=f"unknown axis 'smell': choose from {', '.join(AXES)}"):
         mine_attribute(mining(tmp_path / "other", CAPTIONS, axes=("smell",)))
@@ -68,9 +68,9 @@ def test_named_axes_restrict_and_unknown_ones_are_refused(tmp_path: Path) -> Non
 def test_on_the_scenes_nineteen_pairs_in_twenty_truly_differ_so(tmp_path: Path) -> None:
     scenes = [sample("corpus", number) for number in range(300)]
     texts = [list(scene_captions(scene).clean) for scene in scenes]
-    mine = mining(tmp_path, [each[-1] for each in texts], lists=texts, which="all", sets=1_000)
+    ctx = mining(tmp_path, [each[-1] for each in texts], lists=texts, which="all", sets=1_000)
     right, pairs = 0, Counter[str]()
-    for row in mine_attribute(mine).table.to_pylist():
+    for row in mine_attribute(ctx).table.to_pylist():
         if row["axis"] in CHANGES and not {"animal", "person"} & set(row["reasons"][0].split()):
             pairs[row["axis"]] += 1
             changes = {each.change for each in compare(*(scenes[place] for place in row["rows"])).differences}
@@ -99,8 +99,8 @@ def test_captions_that_say_nothing_or_too_much_give_nothing(tmp_path: Path, capt
 
 
 def test_done_items_are_not_done_again_and_give_the_same(tmp_path: Path) -> None:
-    mine = mining(tmp_path, CAPTIONS, sets=100)
-    first = mine_attribute(mine)
-    written = {path: path.stat().st_mtime_ns for path in Path(mine.folder).rglob("*") if path.is_file()}
-    assert mine_attribute(mine).table == first.table
-    assert written == {path: path.stat().st_mtime_ns for path in Path(mine.folder).rglob("*") if path.is_file()}
+    ctx = mining(tmp_path, CAPTIONS, sets=100)
+    first = mine_attribute(ctx)
+    written = {path: path.stat().st_mtime_ns for path in Path(ctx.folder).rglob("*") if path.is_file()}
+    assert mine_attribute(ctx).table == first.table
+    assert written == {path: path.stat().st_mtime_ns for path in Path(ctx.folder).rglob("*") if path.is_file()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mining.strategies.bands import even_bands, hash_rows, rank_in_groups, thin, unique_pairs
+from mining.strategies.bands import even_bands, rank_in_groups, thin, unique_pairs
 
 
 def test_bands_are_of_one_width_and_leave_out_what_is_outside() -> None:
@@ -30,10 +30,3 @@ def test_thinning_is_even_over_levels_and_the_same_for_any_order() -> None:
     back = thin(pairs[::-1], levels[::-1], 120, seed=0)
     assert sorted(pairs[kept].tolist()) == sorted(pairs[::-1][back].tolist())
     assert thin(pairs[:5], levels[:5], 120, seed=0).tolist() == [0, 1, 2, 3, 4]
-
-
-def test_hashes_of_sets_are_spread() -> None:
-    pairs = np.stack(np.triu_indices(600, 1), axis=1)
-    hashes = hash_rows(pairs, 0)
-    assert len(np.unique(hashes)) == len(pairs)
-    assert abs(float((hashes >> np.uint64(63)).mean()) - 0.5) < 0.01

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from index.errors import BadInput
-from mining.strategies.context import CANDIDATES_SCHEMA, Mining, MiningConfig, candidates_table, sentences
+from mining.strategies.context import CANDIDATES_SCHEMA, MiningConfig, MiningContext, candidates_table, sentences
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_numbers_that_make_no_sense_are_refused(choices: dict[str, Any]) -> None
 
 def test_chance_depends_on_seed_strategy_and_purpose_alone() -> None:
     def drawn(seed: int, strategy: str, out: str, *purpose: int | str) -> int:
-        mine = Mining(MiningConfig("store", out, (("similar", 1.0),), seed=seed), strategy, 10, "work")
-        return int(mine.random(*purpose).integers(1 << 60))
+        ctx = MiningContext(MiningConfig("store", out, (("similar", 1.0),), seed=seed), strategy, 10, "work")
+        return int(ctx.random(*purpose).integers(1 << 60))
 
     assert drawn(0, "similar", "a", "anchors") == drawn(0, "similar", "b", "anchors")
     assert len({drawn(0, "similar", "a", "anchors"), drawn(1, "similar", "a", "anchors")}) == 2

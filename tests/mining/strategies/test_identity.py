@@ -54,7 +54,7 @@ def test_the_sets_do_not_depend_on_how_the_work_is_cut(
     world: EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = propose(world, tmp_path / "whole", "identity", entity=HERO)
-    monkeypatch.setattr(mining.identity, "ITEM_ROWS", 50)
+    monkeypatch.setattr(mining.strategies.identity, "ITEM_ROWS", 50)
     cut = propose(world, tmp_path / "cut", "identity", entity=HERO)
     assert sorted(map(str, cut.table["rows"].to_pylist())) == sorted(map(str, whole.table["rows"].to_pylist()))
 
@@ -63,7 +63,7 @@ def test_many_buckets_hold_everybody_once(
     world: EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = propose(world, tmp_path / "whole", "identity", 10, entity=HERO)
-    monkeypatch.setattr(mining.identity, "BUCKET_ROWS", 60)
+    monkeypatch.setattr(mining.strategies.identity, "BUCKET_ROWS", 60)
     cut = propose(world, tmp_path / "cut", "identity", 10, entity=HERO)
     assert set(cut.table["entity"].to_pylist()) == set(whole.table["entity"].to_pylist())
     assert sorted(map(str, cut.table["rows"].to_pylist())) == sorted(map(str, whole.table["rows"].to_pylist()))

@@ -10,15 +10,15 @@ import pytest
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies import noun_blocks
-from mining.strategies.context import Candidates, Mining, in_process
+from mining.strategies.captions import noun_sample as noun_blocks
+from mining.strategies.context import Candidates, MiningContext, in_process
 from mining.strategies.overlap import overlap
 from mining.text.nouns import noun_extractor
-from tests.mining.strategies.test_noun_join import mining, skewed_captions
+from tests.mining.strategies.captions.test_noun_join import mining, skewed_captions
 
 
-def mine_overlap(mine: Mining) -> Candidates:
-    return overlap(mine, in_process(mine))
+def mine_overlap(ctx: MiningContext) -> Candidates:
+    return overlap(ctx, in_process(ctx))
 
 
 def nouns(captions: list[Any]) -> list[set[str]]:
@@ -27,9 +27,9 @@ def nouns(captions: list[Any]) -> list[set[str]]:
 
 def test_the_level_is_the_number_of_shared_nouns_and_the_reason_names_them(tmp_path: Path) -> None:
     captions = skewed_captions(300)
-    mine = mining(tmp_path, captions, sets=200)
+    ctx = mining(tmp_path, captions, sets=200)
     found = nouns(captions)
-    for row in mine_overlap(mine).table.to_pylist():
+    for row in mine_overlap(ctx).table.to_pylist():
         one, other = row["rows"]
         assert one < other
         assert set(row["shared_nouns"]) == found[one] & found[other]
@@ -109,13 +109,13 @@ def test_a_store_of_one_row_is_refused(tmp_path: Path) -> None:
 def test_forgotten_rows_are_not_proposed(tmp_path: Path) -> None:
     from index.store.forget import forget_rows
 
-    mine = mining(tmp_path, skewed_captions(100), sets=2_000)
-    forget_rows(EmbeddingStore.open(mine.config.store), row_ids=list(range(50)))
-    rows = mine_overlap(mine).table["rows"].to_pylist()
+    ctx = mining(tmp_path, skewed_captions(100), sets=2_000)
+    forget_rows(EmbeddingStore.open(ctx.config.store), row_ids=list(range(50)))
+    rows = mine_overlap(ctx).table["rows"].to_pylist()
     assert rows
     assert min(min(pair) for pair in rows) >= 50
 
 
 def test_all_captions_of_an_image_count_where_asked(tmp_path: Path) -> None:
-    mine = mining(tmp_path, ["a dog", "a cat"], sets=10, which="all", lists=[["a dog", "the cat"], ["a cat"]])
-    assert mine_overlap(mine).table["shared_nouns"].to_pylist() == [["cat"]]
+    ctx = mining(tmp_path, ["a dog", "a cat"], sets=10, which="all", lists=[["a dog", "the cat"], ["a cat"]])
+    assert mine_overlap(ctx).table["shared_nouns"].to_pylist() == [["cat"]]

@@ -8,7 +8,7 @@ import numpy as np
 
 from index.store.embedding_store import EmbeddingStore
 from mining.select.assemble import padded
-from mining.strategies.neighbors import similarities
+from mining.strategies.neighbors.similarity import similarities
 from tests.mining.mines import propose
 from tests.mining.worlds import mining_store, subject
 

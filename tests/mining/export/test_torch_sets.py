@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader
 
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from mining import ImageSets
-from mining.export.torch_dataset import StreamedSets, collate_sets
-from mining.sets.skipped import LeftOut
+from mining.export import torch_dataset, torch_stream
+from mining.export.skipped import LeftOut
+from mining.export.torch_sets import StreamedSets, collate_sets
 from tests.mining.made_sets import many_pairs, write_sets
 from tests.retrieval.stores import forget, make_store, random_unit
 
@@ -33,7 +34,7 @@ def ids(loader: Any) -> list[str]:
 
 
 def test_a_sample_has_the_images_of_a_set_as_one_tensor(pairs: ImageSets) -> None:
-    dataset = pairs.torch(to_tensor)
+    dataset = torch_dataset(pairs, to_tensor)
     assert len(dataset) == COUNT
     sample = dataset[3]
     assert sample["images"].shape == (2, 3, 16, 24)
@@ -41,13 +42,13 @@ def test_a_sample_has_the_images_of_a_set_as_one_tensor(pairs: ImageSets) -> Non
     assert sample["row_ids"].tolist() == list(pairs[3].rows)
     assert (sample["set_id"], sample["level"], sample["image_sim"]) == (pairs[3].set_id, 0, 0.5)
     assert math.isnan(sample["text_sim"])
-    assert [image.size for image in pairs.torch()[0]["images"]] == [(24, 16)] * 2
+    assert [image.size for image in torch_dataset(pairs)[0]["images"]] == [(24, 16)] * 2
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_gives_every_pair_once(pairs: ImageSets, workers: int) -> None:
     torch.manual_seed(0)
-    loader = DataLoader(pairs.torch(to_tensor), batch_size=16, shuffle=True, num_workers=workers)
+    loader = DataLoader(torch_dataset(pairs, to_tensor), batch_size=16, shuffle=True, num_workers=workers)
     batch = next(iter(loader))
     assert batch["images"].shape == (16, 2, 3, 16, 24)
     first, second = batch["captions"]
@@ -57,7 +58,7 @@ def test_a_loader_gives_every_pair_once(pairs: ImageSets, workers: int) -> None:
 
 def test_sets_of_several_sizes_are_collated_by_their_members(tmp_path: Path) -> None:
     sets = write_sets(tmp_path, [[0, 1], [4, 3, 2]], strategy=["similar", "identity"])
-    (batch,) = DataLoader(sets.torch(to_tensor), batch_size=2, collate_fn=collate_sets)
+    (batch,) = DataLoader(torch_dataset(sets, to_tensor), batch_size=2, collate_fn=collate_sets)
     assert batch["images"].shape == (5, 3, 16, 24)
     assert batch["sizes"].tolist() == [2, 3]
     assert batch["row_ids"].tolist() == [0, 1, 4, 3, 2]
@@ -69,7 +70,7 @@ def test_an_image_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) 
     store = make_store(tmp_path, random_unit(6))
     sets = write_sets(tmp_path, [[0, 1], [2, 3]], store=store)
     forget(store, [3])
-    dataset = sets.torch(to_tensor)
+    dataset = torch_dataset(sets, to_tensor)
     assert dataset[0]["set_id"] == "0_1"
     with pytest.raises(StoreInvalid, match=r"set 2_3: row 3 is forgotten; put the corpus back, or export"):
         dataset[1]
@@ -82,13 +83,13 @@ def test_a_stream_leaves_such_a_set_out_and_tells(tmp_path: Path) -> None:
     sets = write_sets(tmp_path, [[0, 1], [2, 3]], store=store)
     forget(store, [3])
     told: list[LeftOut] = []
-    assert [sample["set_id"] for sample in sets.torch_stream(to_tensor, on_left_out=told.append)] == ["0_1"]
+    assert [sample["set_id"] for sample in torch_stream(sets, to_tensor, on_left_out=told.append)] == ["0_1"]
     assert [str(each) for each in told] == ["set 2_3: row 3 is forgotten"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stream_gives_every_pair_once_over_its_workers(pairs: ImageSets, workers: int) -> None:
-    loader = DataLoader(pairs.torch_stream(to_tensor), batch_size=4, num_workers=workers)
+    loader = DataLoader(torch_stream(pairs, to_tensor), batch_size=4, num_workers=workers)
     assert sorted(ids(loader)) == sorted(each.set_id for each in pairs)
 
 
@@ -115,25 +116,25 @@ def test_equal_shares_leave_out_the_few_that_are_over(pairs: ImageSets) -> None:
 def test_ranks_come_from_the_environment(pairs: ImageSets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert [sample["set_id"] for sample in pairs.torch_stream(to_tensor)] == streams(pairs, 4)[1]
+    assert [sample["set_id"] for sample in torch_stream(pairs, to_tensor)] == streams(pairs, 4)[1]
 
 
 def test_the_order_is_by_seed_and_epoch(pairs: ImageSets) -> None:
     def order(stream: StreamedSets) -> list[str]:
         return [sample["set_id"] for sample in stream]
 
-    stream = pairs.torch_stream(to_tensor, seed=1)
+    stream = torch_stream(pairs, to_tensor, seed=1)
     first = order(stream)
-    assert first == order(stream) == order(pairs.torch_stream(to_tensor, seed=1))
+    assert first == order(stream) == order(torch_stream(pairs, to_tensor, seed=1))
     stream.set_epoch(1)
     assert order(stream) != first
     assert sorted(order(stream)) == sorted(first)
-    assert order(pairs.torch_stream(to_tensor, seed=2)) != first
-    assert order(pairs.torch_stream(to_tensor, seed=None)) == [each.set_id for each in pairs]
+    assert order(torch_stream(pairs, to_tensor, seed=2)) != first
+    assert order(torch_stream(pairs, to_tensor, seed=None)) == [each.set_id for each in pairs]
 
 
 def test_workers_that_live_on_hear_of_the_next_epoch(pairs: ImageSets) -> None:
-    stream = pairs.torch_stream(to_tensor)
+    stream = torch_stream(pairs, to_tensor)
     loader = DataLoader(stream, batch_size=4, num_workers=1, persistent_workers=True)
     first = ids(loader)
     stream.set_epoch(1)
@@ -143,7 +144,7 @@ def test_workers_that_live_on_hear_of_the_next_epoch(pairs: ImageSets) -> None:
 
 
 def test_an_empty_view_streams_nothing(pairs: ImageSets) -> None:
-    assert list(pairs.filter(level=7).torch_stream(to_tensor)) == []
+    assert list(torch_stream(pairs.filter(level=7), to_tensor)) == []
 
 
 def test_bad_input_is_named_before_any_worker_starts(tmp_path: Path, pairs: ImageSets) -> None:
@@ -151,4 +152,4 @@ def test_bad_input_is_named_before_any_worker_starts(tmp_path: Path, pairs: Imag
         StreamedSets(pairs, rank=2, world_size=2)
     store = make_store(tmp_path, random_unit(4), local=False)
     with pytest.raises(ImagesNotLocal):
-        write_sets(tmp_path, [[0, 1]], store=store).torch(to_tensor)[0]
+        torch_dataset(write_sets(tmp_path, [[0, 1]], store=store), to_tensor)[0]

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
+from mining.strategies.minable import Minable
 
-__all__ = ["field_column", "field_values", "row_values"]
+__all__ = ["field_column", "field_values", "fields_there", "row_values"]
 
 Value = str | int | float
 
@@ -52,3 +53,24 @@ def field_values(value: Any, words: list[str]) -> list[Value]:
     if not words:
         return [value] if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "" else []
     return field_values(value[words[0]], words[1:]) if isinstance(value, dict) and words[0] in value else []
+
+
+def fields_there(minable: Minable) -> str:
+    """What a message says of the fields that there are."""
+    rows = minable.rows(0, min(minable.count, 100))
+    fields: set[str] = set()
+
+    def walk(value: object, name: str) -> None:
+        if isinstance(value, list):
+            for each in value:
+                walk(each, name)
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                walk(each, f"{name}.{key}" if name else key)
+        elif value is not None:
+            fields.add(name)
+
+    for text in minable.store.metadata(rows, ["extra"])["extra"].to_pylist():
+        walk(json.loads(text) if text else {}, "")
+    shown = ", ".join(sorted(fields)[:20])
+    return f"the fields of its first rows are: {shown}" if shown else "its metadata has no fields of its own"

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import mining.strategies.neighbors
+import mining.strategies.neighbors.nearest
 from index.errors import StoreInvalid
 from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.anchors import Minable
 from mining.strategies.context import in_process
-from mining.strategies.neighbors import Nearest, nearest, similarities
+from mining.strategies.minable import Minable
+from mining.strategies.neighbors.nearest import Nearest, nearest
+from mining.strategies.neighbors.similarity import similarities
 from tests.index.vectors import build
 from tests.mining.mines import mining_of
 from tests.mining.worlds import mining_store
@@ -25,8 +26,8 @@ ANCHORS = np.arange(0, 240, 7)
 
 def _near(store: EmbeddingStore, folder: Path, chosen: npt.NDArray[np.int64] | None = None, k: int = 6) -> Nearest:
     # A selection is what makes items look for the chosen rows; its content is in `chosen` here.
-    mine = mining_of(store, folder, "similar", selection=None if chosen is None else "given")
-    return nearest(mine, in_process(mine), Minable(store, chosen), "image", ANCHORS, k)
+    ctx = mining_of(store, folder, "similar", selection=None if chosen is None else "given")
+    return nearest(ctx, in_process(ctx), Minable(store, chosen), "image", ANCHORS, k)
 
 
 def _exact(store: EmbeddingStore, k: int, among: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -40,8 +41,8 @@ def _exact(store: EmbeddingStore, k: int, among: npt.NDArray[np.int64]) -> npt.N
 
 def test_a_scan_finds_what_comparing_all_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = mining_store(tmp_path)
-    monkeypatch.setattr(mining.neighbors, "SCAN_ROWS", 100)
-    monkeypatch.setattr(mining.neighbors, "CHUNK_ANCHORS", 16)
+    monkeypatch.setattr(mining.strategies.neighbors.nearest, "SCAN_ROWS", 100)
+    monkeypatch.setattr(mining.strategies.neighbors.nearest, "CHUNK_ANCHORS", 16)
     near = _near(store, tmp_path)
     assert (near.ids == _exact(store, 6, np.arange(240))).all()
     assert "no image index" in near.how

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.context import Mining
+from mining.strategies.context import MiningContext
 from retrieval.selection import Selection, store_identity
 
 __all__ = ["Minable", "mark_rows", "minable_rows", "open_selection"]
@@ -45,14 +45,6 @@ class Minable:
         kept: RowIds = np.sort(ids[~self.store.is_forgotten(ids)])
         return kept
 
-    def pairs(self, count: int, random: np.random.Generator) -> RowIds:
-        """Pairs by chance, int64 [n, 2], n up to `count`: two different rows each, the smaller first."""
-        drawn = random.integers(0, self.count, (count, 2))
-        ids = drawn if self.chosen is None else self.chosen[drawn]
-        pairs = np.sort(ids[(ids[:, 0] != ids[:, 1]) & ~self.store.is_forgotten(ids).any(axis=1)], axis=1)
-        kept: RowIds = pairs.astype(np.int64)
-        return kept
-
     def contains(self, row_ids: RowIds) -> npt.NDArray[np.bool_]:
         """A mask over `row_ids`, of any shape; ids below 0 are in no store."""
         known = row_ids >= 0 if self.chosen is None else mark_rows(row_ids, self.chosen)
@@ -60,16 +52,16 @@ class Minable:
         return mask
 
 
-def minable_rows(mine: Mining, store: EmbeddingStore) -> Minable:
-    """What `mine` may draw from. BadInput for a selection of another store, or too few rows for a set."""
+def minable_rows(ctx: MiningContext, store: EmbeddingStore) -> Minable:
+    """What `ctx` may draw from. BadInput for a selection of another store, or too few rows for a set."""
     chosen = None
-    if mine.config.selection is not None:
-        selection = open_selection(mine.config.selection, store)
+    if ctx.config.selection is not None:
+        selection = open_selection(ctx.config.selection, store)
         chosen = np.unique(selection.table(["row_id"])["row_id"].to_numpy()).astype(np.int64)
     minable = Minable(store, chosen)
     left = minable.count - (len(store.forgotten) if chosen is None else int(store.is_forgotten(chosen).sum()))
     if left < 2:
-        where = store.path if mine.config.selection is None else mine.config.selection
+        where = store.path if ctx.config.selection is None else ctx.config.selection
         rows = "1 row" if left == 1 else f"{left} rows"
         raise BadInput(f"{where}: has {rows} that may be mined, and a pair needs two; embed or select more images")
     return minable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from mining.strategies.fields import field_values, row_values
+from mining.strategies.metadata_fields import field_values, row_values
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from index.files import atomic_file, exists, join, local_path
-from mining.strategies.anchors import minable_rows
-from mining.strategies.context import Mining
-from mining.strategies.noun_sets import RowSlice, captions_of, save_array
-from mining.strategies.slots import sort_by_slot
+from mining.strategies.captions.noun_sets import RowSlice, captions_of, save_array
+from mining.strategies.captions.slots import sort_by_slot
+from mining.strategies.context import MiningContext
+from mining.strategies.minable import minable_rows
 from mining.text.axis_words import AXES
 from mining.text.caption_facts import Facts, facts_of
 
@@ -43,22 +43,22 @@ class FactsItem:
     axes: tuple[str, ...]
 
 
-def write_facts(item: FactsItem, mine: Mining) -> int:
+def write_facts(item: FactsItem, ctx: MiningContext) -> int:
     """Write the slice's captions and entries, sorted by slot; returns its count of entries.
 
     captions: (row, caption: a hash of the text, agree: count of facts, said: its objects). entries: (key, caption: its
     place in the former, axis: its place in AXES, owner, value).
     """
     number = item.rows.number
-    begins_file = _file(mine, "begins", number, "npy")
+    begins_file = _file(ctx, "begins", number, "npy")
     if exists(begins_file):
         return int(np.load(local_path(begins_file), mmap_mode="r")[-1])
-    store = mine.open_store()
-    rows = minable_rows(mine, store).rows(item.rows.start, item.rows.stop)
+    store = ctx.open_store()
+    rows = minable_rows(ctx, store).rows(item.rows.start, item.rows.stop)
     table = store.metadata(rows, ["caption", "captions"])
     captions: list[tuple[int, int, int, str]] = []
     entries: list[tuple[int, int, int, str, str]] = []
-    for row, texts in zip(rows.tolist(), captions_of(table, mine.config.captions), strict=True):
+    for row, texts in zip(rows.tolist(), captions_of(table, ctx.config.captions), strict=True):
         for text in texts:
             facts = facts_of(text)
             if 0 < len(facts) <= MOST_FACTS:
@@ -66,7 +66,7 @@ def write_facts(item: FactsItem, mine: Mining) -> int:
                 captions.append((row, _hash(" ".join(text.casefold().split())), len(facts), _said(facts)))
     columns: list[Sequence[Any]] = list(zip(*captions, strict=True)) or [()] * 4
     write_table(
-        _file(mine, "captions", number, "arrow"),
+        _file(ctx, "captions", number, "arrow"),
         pa.table(
             {
                 "row": pa.array(columns[0], pa.int64()),
@@ -80,7 +80,7 @@ def write_facts(item: FactsItem, mine: Mining) -> int:
     keys = np.array(columns[0], np.uint64)
     order, begins = sort_by_slot(keys)
     write_table(
-        _file(mine, "entries", number, "arrow"),
+        _file(ctx, "entries", number, "arrow"),
         pa.table(
             {
                 "key": pa.array(keys),
@@ -95,11 +95,11 @@ def write_facts(item: FactsItem, mine: Mining) -> int:
     return len(entries)
 
 
-def open_facts(mine: Mining, number: int) -> tuple[npt.NDArray[np.int32], pa.Table, pa.Table]:
+def open_facts(ctx: MiningContext, number: int) -> tuple[npt.NDArray[np.int32], pa.Table, pa.Table]:
     """(begins of the slots, captions, entries) of an item, memory-mapped."""
-    begins = np.load(local_path(_file(mine, "begins", number, "npy")), mmap_mode="r")
+    begins = np.load(local_path(_file(ctx, "begins", number, "npy")), mmap_mode="r")
     tables = [
-        pa.ipc.open_file(pa.memory_map(str(local_path(_file(mine, name, number, "arrow"))))).read_all()
+        pa.ipc.open_file(pa.memory_map(str(local_path(_file(ctx, name, number, "arrow"))))).read_all()
         for name in ("captions", "entries")
     ]
     return begins, tables[0], tables[1]
@@ -134,5 +134,5 @@ def write_table(path: str, table: pa.Table) -> None:
             stream.write_table(table)
 
 
-def _file(mine: Mining, name: str, number: int, ending: str) -> str:
-    return join(mine.folder, "facts", f"{name}_{number:04d}.{ending}")
+def _file(ctx: MiningContext, name: str, number: int, ending: str) -> str:
+    return join(ctx.folder, "facts", f"{name}_{number:04d}.{ending}")

@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from index.hashing import GOLDEN_GAMMA, finalize64
+
 __all__ = ["path_keys"]
 
 Ints = npt.NDArray[np.int64]
@@ -64,10 +66,5 @@ def _places(owners: Ints, first: Ints, counts: Ints) -> tuple[Ints, Ints]:
 
 
 def _mix(key: Keys, noun: npt.NDArray[np.int32]) -> Keys:
-    """A 64-bit hash of the path so far and the next noun (splitmix64's finalizer)."""
-    with np.errstate(over="ignore"):
-        state = (key * np.uint64(0x9E3779B97F4A7C15)) ^ (noun.astype(np.uint64) + np.uint64(0x632BE59BD9B4E019))
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed: Keys = state ^ (state >> np.uint64(31))
-    return mixed
+    """A 64-bit hash of the path so far and the next noun."""
+    return finalize64((key * GOLDEN_GAMMA) ^ (noun.astype(np.uint64) + np.uint64(0x632BE59BD9B4E019)))

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mining.strategies import noun_join
-from mining.strategies.context import Mining, MiningConfig, in_process
-from mining.strategies.noun_join import Join, Joined, join_nouns
-from mining.strategies.noun_paths import path_keys
-from mining.strategies.noun_sets import NounSets, make_noun_sets
+from mining.strategies.captions import noun_join
+from mining.strategies.captions.noun_join import Join, Joined, join_nouns
+from mining.strategies.captions.noun_keys import path_keys
+from mining.strategies.captions.noun_sets import NounSets, make_noun_sets
+from mining.strategies.context import MiningConfig, MiningContext, in_process
 from tests.retrieval.stores import make_store, random_unit
 
 ROWS = 1_200
@@ -41,20 +41,20 @@ def skewed_captions(rows: int = ROWS, seed: int = 0) -> list[str]:
 
 def mining(
     folder: Path, captions: Sequence[str | None], *, lists: Any = None, which: str = "caption", **config: Any
-) -> Mining:
+) -> MiningContext:
     rows = len(captions)
     lists = lists or [[caption] for caption in captions]
     make_store(folder, random_unit(rows), images=[b""] * rows, caption=captions, captions=lists)
     config["captions"] = which
     asked = MiningConfig(str(folder / "store"), str(folder / "out"), (("overlap", 1.0),), **config)
-    return Mining(asked, "overlap", asked.sets, str(folder / "work"))
+    return MiningContext(asked, "overlap", asked.sets, str(folder / "work"))
 
 
 @pytest.fixture(scope="module")
-def skewed(tmp_path_factory: pytest.TempPathFactory) -> Mining:
-    mine = mining(tmp_path_factory.mktemp("skewed"), skewed_captions())
-    make_noun_sets(mine, in_process(mine))
-    return mine
+def skewed(tmp_path_factory: pytest.TempPathFactory) -> MiningContext:
+    ctx = mining(tmp_path_factory.mktemp("skewed"), skewed_captions())
+    make_noun_sets(ctx, in_process(ctx))
+    return ctx
 
 
 def brute_force(captions: Sequence[str], least: int) -> npt.NDArray[np.int64]:
@@ -65,14 +65,14 @@ def brute_force(captions: Sequence[str], least: int) -> npt.NDArray[np.int64]:
     return np.stack([one, other, shared[one, other]], axis=1)
 
 
-def run(mine: Mining, least: int, name: str | None = None, map_items: Any = None) -> Joined:
-    sets = NounSets(mine.folder)
+def run(ctx: MiningContext, least: int, name: str | None = None, map_items: Any = None) -> Joined:
+    sets = NounSets(ctx.folder)
     wanted = Join(name or f"{least:02d}", least, ALL, sets.count, 10**9)
-    return join_nouns(mine, map_items or in_process(mine), sets, wanted)
+    return join_nouns(ctx, map_items or in_process(ctx), sets, wanted)
 
 
 @pytest.mark.parametrize("least", [4, 5])
-def test_the_join_finds_all_pairs_and_the_nouns_they_share(skewed: Mining, least: int) -> None:
+def test_the_join_finds_all_pairs_and_the_nouns_they_share(skewed: MiningContext, least: int) -> None:
     joined = run(skewed, least)
     expected = brute_force(skewed_captions(), least)
     assert len(expected) > 50
@@ -80,12 +80,14 @@ def test_the_join_finds_all_pairs_and_the_nouns_they_share(skewed: Mining, least
     assert joined.lost == joined.left_out == 0
 
 
-def test_rare_levels_cost_a_small_part_of_all_pairs(skewed: Mining) -> None:
+def test_rare_levels_cost_a_small_part_of_all_pairs(skewed: MiningContext) -> None:
     assert run(skewed, 5).compared < ROWS * (ROWS - 1) // 2 // 4
 
 
 @pytest.mark.parametrize("least", [1, 2, 5])
-def test_no_task_holds_over_an_eighth_of_the_captions_with_man_in_half_of_them(skewed: Mining, least: int) -> None:
+def test_no_task_holds_over_an_eighth_of_the_captions_with_man_in_half_of_them(
+    skewed: MiningContext, least: int
+) -> None:
     captions = skewed_captions()
     assert sum("a man" in caption for caption in captions) > ROWS / 4
     joined = run(skewed, least)
@@ -94,7 +96,7 @@ def test_no_task_holds_over_an_eighth_of_the_captions_with_man_in_half_of_them(s
     assert (joined.lost > 0) == (least < 3)
 
 
-def test_what_long_lists_lose_is_counted(skewed: Mining, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_long_lists_lose_is_counted(skewed: MiningContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noun_join, "LONGEST_LIST", 8)
     joined = run(skewed, 3, "short_lists")
     assert joined.lost > 0
@@ -115,14 +117,14 @@ def test_both_sets_of_a_pair_are_listed_under_a_common_key() -> None:
     assert all(under[one] & under[other] for one, other in pairs.tolist())
 
 
-def test_the_order_of_work_changes_nothing_and_a_killed_join_goes_on(tmp_path: Path, skewed: Mining) -> None:
-    def backwards(mine: Mining) -> Callable[..., list[Any]]:
+def test_the_order_of_work_changes_nothing_and_a_killed_join_goes_on(tmp_path: Path, skewed: MiningContext) -> None:
+    def backwards(ctx: MiningContext) -> Callable[..., list[Any]]:
         def map_items(function: Callable[..., Any], items: Sequence[Any], label: str) -> list[Any]:
-            return [function(item, mine) for item in items[::-1]][::-1]
+            return [function(item, ctx) for item in items[::-1]][::-1]
 
         return map_items
 
-    def dying(mine: Mining, after: int) -> Callable[..., list[Any]]:
+    def dying(ctx: MiningContext, after: int) -> Callable[..., list[Any]]:
         left = [after]
 
         def map_items(function: Callable[..., Any], items: Sequence[Any], label: str) -> list[Any]:
@@ -131,18 +133,18 @@ def test_the_order_of_work_changes_nothing_and_a_killed_join_goes_on(tmp_path: P
                 if not left[0]:
                     raise KeyboardInterrupt
                 left[0] -= 1
-                done.append(function(item, mine))
+                done.append(function(item, ctx))
             return done
 
         return map_items
 
-    def make_and_run(mine: Mining, map_items: Callable[..., list[Any]]) -> Joined:
-        make_noun_sets(mine, map_items)
-        return run(mine, 5, map_items=map_items)
+    def make_and_run(ctx: MiningContext, map_items: Callable[..., list[Any]]) -> Joined:
+        make_noun_sets(ctx, map_items)
+        return run(ctx, 5, map_items=map_items)
 
     expected = run(skewed, 5).pairs
-    mine = mining(tmp_path, skewed_captions())
+    ctx = mining(tmp_path, skewed_captions())
     for after in (3, 10, 30):
         with pytest.raises(KeyboardInterrupt):
-            make_and_run(mine, dying(mine, after))
-    assert np.array_equal(make_and_run(mine, backwards(mine)).pairs, expected)
+            make_and_run(ctx, dying(ctx, after))
+    assert np.array_equal(make_and_run(ctx, backwards(ctx)).pairs, expected)

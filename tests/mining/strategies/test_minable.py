@@ -9,7 +9,7 @@ import pytest
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.anchors import Minable, mark_rows, minable_rows
+from mining.strategies.minable import Minable, mark_rows, minable_rows
 from tests.mining.mines import mining_of
 from tests.mining.selections import write_test_selection
 from tests.mining.worlds import mining_store

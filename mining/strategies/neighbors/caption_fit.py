@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.anchors import Minable
-from mining.strategies.context import MapItems, Mining
-from mining.strategies.neighbors import nearest
+from mining.strategies.context import MapItems, MiningContext
+from mining.strategies.minable import Minable
+from mining.strategies.neighbors.nearest import nearest
 
 __all__ = ["ClosePairs", "caption_fit", "close_captions", "fit_floor", "fitting"]
 
@@ -71,15 +71,15 @@ def fitting(store: EmbeddingStore, pairs: RowIds, floor: float) -> npt.NDArray[n
     return np.asarray((caption_fit(store, rows) >= floor)[np.asarray(back).reshape(pairs.shape)].all(axis=1))
 
 
-def close_captions(mine: Mining, map_items: MapItems, minable: Minable, anchors: RowIds, k: int) -> ClosePairs:
+def close_captions(ctx: MiningContext, map_items: MapItems, minable: Minable, anchors: RowIds, k: int) -> ClosePairs:
     """Pairs of rows with close captions: at least as close as the nearest caption of one row in four is.
 
     anchors: int64 [a]; those whose caption does not fit are passed over.
     """
     store = minable.store
-    floor = fit_floor(minable, mine.random("caption fit"))
+    floor = fit_floor(minable, ctx.random("caption fit"))
     fit = anchors[caption_fit(store, anchors) >= floor]
-    near = nearest(mine, map_items, minable, "text", fit, k)
+    near = nearest(ctx, map_items, minable, "text", fit, k)
     known = near.ids >= 0
     pairs = np.stack([np.broadcast_to(fit[:, None], near.ids.shape)[known], near.ids[known]], axis=1)
     text_sim = near.similarity[known]

@@ -1,6 +1,6 @@
 """Image sets as torch datasets, images read from the store's corpus: map-style, and streaming for workers and ranks.
 
-    loader = DataLoader(pairs.torch(preprocess), batch_size=64, shuffle=True, num_workers=4)
+    loader = DataLoader(torch_dataset(pairs, preprocess), batch_size=64, shuffle=True, num_workers=4)
 
 A sample is a dict: `images` float [n, 3, h, w] (a list where the transform gives no tensors of one shape; PIL images
 without a transform), `captions` n texts ("" where there is none), `row_ids` int64 [n], `set_id`, `strategy`, `level`,
@@ -23,12 +23,12 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining.export.member_images import decoded, decoded_sets, read_members
+from mining.export.skipped import OnLeftOut, warn
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import GROUP_SETS
-from mining.sets.skipped import OnLeftOut, warn
 
-__all__ = ["StreamedSets", "TorchSets", "Transform", "collate_sets"]
+__all__ = ["StreamedSets", "TorchSets", "Transform", "collate_sets", "torch_dataset", "torch_stream"]
 
 Folder = str | os.PathLike[str]
 Sample = dict[str, Any]
@@ -101,8 +101,8 @@ class StreamedSets(IterableDataset[Sample]):
         worker = get_worker_info()
         rank, world_size = self._place()
         workers = worker.num_workers if worker else 1
-        mine = self._share(rank * workers + (worker.id if worker else 0), world_size * workers)
-        for each, images in decoded_sets(self.sets.store(self._path), self.sets.read(mine), self.on_left_out):
+        own = self._share(rank * workers + (worker.id if worker else 0), world_size * workers)
+        for each, images in decoded_sets(self.sets.store(self._path), self.sets.read(own), self.on_left_out):
             yield _sample(each, images, self.transform)
 
     def _share(self, reader: int, readers: int) -> npt.NDArray[np.int64]:
@@ -128,6 +128,24 @@ class StreamedSets(IterableDataset[Sample]):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return torch.distributed.get_rank(), torch.distributed.get_world_size()
         return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def torch_dataset(sets: ImageSets, transform: Transform | None = None, *, store: Folder | None = None) -> TorchSets:
+    """A map-style dataset over the store's images: see TorchSets."""
+    return TorchSets(sets, transform, store=store)
+
+
+def torch_stream(
+    sets: ImageSets,
+    transform: Transform | None = None,
+    *,
+    seed: int | None = 0,
+    equal: bool = False,
+    store: Folder | None = None,
+    on_left_out: OnLeftOut | None = None,
+) -> StreamedSets:
+    """A streaming dataset, shared out among workers and ranks: see StreamedSets."""
+    return StreamedSets(sets, transform, seed=seed, equal=equal, store=store, on_left_out=on_left_out)
 
 
 def collate_sets(samples: Sequence[Sample]) -> Sample:

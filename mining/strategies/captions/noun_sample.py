@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from index.files import exists, join, local_path
-from mining.strategies.context import MapItems, Mining
-from mining.strategies.noun_sets import LARGEST_SHARE, NounSets, save_array
-from mining.strategies.noun_tables import best_per_level
+from mining.strategies.bands import best_per_level
+from mining.strategies.captions.noun_sets import LARGEST_SHARE, NounSets, save_array
+from mining.strategies.context import MapItems, MiningContext
 
 __all__ = ["SAMPLE", "Sampled", "sample_pairs"]
 
@@ -53,21 +53,21 @@ class Sampled:
     largest_task: int
 
 
-def sample_pairs(mine: Mining, map_items: MapItems, sets: NounSets, keep: int) -> Sampled:
+def sample_pairs(ctx: MiningContext, map_items: MapItems, sets: NounSets, keep: int) -> Sampled:
     """Up to `keep` pairs of each level among the sample, by seeded hash."""
-    drawn = mine.random("captions").choice(sets.count, min(SAMPLE, sets.count), replace=False)
+    drawn = ctx.random("captions").choice(sets.count, min(SAMPLE, sets.count), replace=False)
     positions = np.sort(drawn).astype(np.int64)
     captions = sets.take("captions", positions)
     positions = np.sort(positions[np.unique(captions, return_index=True)[1]])  # a text counts once, on whatever images
-    save_array(join(mine.folder, "sample.npy"), positions)
+    save_array(join(ctx.folder, "sample.npy"), positions)
     block = max(1, min(BLOCK, sets.count // (2 * LARGEST_SHARE)))
     blocks = -(-len(positions) // block)
     ordered = [(one, other) for one in range(blocks) for other in range(one, blocks)]
     items = [BlockItem(number, one, other, block, keep) for number, (one, other) in enumerate(ordered)]
     counts = map_items(count_block, items, "overlap: sample")
-    pieces = [np.load(local_path(_file(mine, item, "pairs"))) for item in items]
+    pieces = [np.load(local_path(_file(ctx, item, "pairs"))) for item in items]
     pairs = np.concatenate([np.empty((0, 3), np.int64), *pieces])
-    kept = best_per_level(pairs, keep, mine.config.seed)
+    kept = best_per_level(pairs, keep, ctx.config.seed)
     pairs = pairs[kept]
     return Sampled(
         pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))],
@@ -78,14 +78,14 @@ def sample_pairs(mine: Mining, map_items: MapItems, sets: NounSets, keep: int) -
     )
 
 
-def count_block(item: BlockItem, mine: Mining) -> Ints:
+def count_block(item: BlockItem, ctx: MiningContext) -> Ints:
     """Count the nouns that each pair of two blocks shares; write `keep` pairs a level, return the levels' counts."""
-    counts_file = _file(mine, item, "counts")
+    counts_file = _file(ctx, item, "counts")
     if exists(counts_file):
         counted: Ints = np.load(local_path(counts_file))
         return counted
-    sets = NounSets(mine.folder)
-    sample: Ints = np.load(local_path(join(mine.folder, "sample.npy")))
+    sets = NounSets(ctx.folder)
+    sample: Ints = np.load(local_path(join(ctx.folder, "sample.npy")))
     one = sample[item.one * item.block : (item.one + 1) * item.block]
     other = sample[item.other * item.block : (item.other + 1) * item.block]
     shared = _products(sets, one, other)
@@ -93,14 +93,14 @@ def count_block(item: BlockItem, mine: Mining) -> Ints:
         shared[np.tril_indices(len(one))] = -1
     levels = np.bincount(shared.ravel() + 1, minlength=LEVELS + 1)[1 : LEVELS + 1].astype(np.int64)
     found = [np.empty((0, 3), np.int64)]
-    rng = mine.random("block", item.number)
+    rng = ctx.random("block", item.number)
     for level in np.flatnonzero(levels):
         places = np.flatnonzero(shared.ravel() == level)
         if len(places) > item.keep:
             places = np.sort(rng.choice(places, item.keep, replace=False))
         a, b = np.divmod(places, len(other))
         found.append(np.stack([one[a], other[b], np.full(len(places), level)], axis=1))
-    save_array(_file(mine, item, "pairs"), np.concatenate(found))
+    save_array(_file(ctx, item, "pairs"), np.concatenate(found))
     save_array(counts_file, levels)
     return levels
 
@@ -122,5 +122,5 @@ def _products(sets: NounSets, one: Ints, other: Ints) -> npt.NDArray[np.int16]:
     return product
 
 
-def _file(mine: Mining, item: BlockItem, name: str) -> str:
-    return join(mine.folder, "sample", f"{name}_{item.number:05d}.npy")
+def _file(ctx: MiningContext, item: BlockItem, name: str) -> str:
+    return join(ctx.folder, "sample", f"{name}_{item.number:05d}.npy")

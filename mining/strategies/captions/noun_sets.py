@@ -20,11 +20,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.files import exists, join, local_path, make_folder, write_atomic
-from mining.strategies.anchors import minable_rows
-from mining.strategies.context import MapItems, Mining
+from mining.strategies.context import MapItems, MiningContext
+from mining.strategies.minable import minable_rows
 from mining.text.nouns import noun_extractor
 
-__all__ = ["EXACT_BITS", "NounSets", "RowSlice", "captions_of", "make_noun_sets", "row_slices", "save_array"]
+__all__ = [
+    "EXACT_BITS",
+    "LARGEST_SHARE",
+    "NounSets",
+    "RowSlice",
+    "captions_of",
+    "make_noun_sets",
+    "pad_sets",
+    "row_slices",
+    "save_array",
+    "shared_counts",
+    "shared_mask",
+]
 
 Ints = npt.NDArray[np.int64]
 Ranks = npt.NDArray[np.int32]
@@ -38,6 +50,8 @@ MOST_ITEMS = 512
 LARGEST_SHARE = 8
 # A set's signature: a bit each for the commonest nouns, one word of hashed bits for all others.
 EXACT_BITS, SIGNATURE_WORDS = 192, 4
+# Pairs compared noun by noun at a time: 65,536 x 20 x 20 comparisons are 26 MB.
+_PAIRS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -55,43 +69,43 @@ def row_slices(count: int) -> list[RowSlice]:
     return [RowSlice(number, start, min(start + size, count)) for number, start in enumerate(range(0, count, size))]
 
 
-def make_noun_sets(mine: Mining, map_items: MapItems) -> NounSets:
+def make_noun_sets(ctx: MiningContext, map_items: MapItems) -> NounSets:
     """Run both passes and open the result; what is done already is left as it is."""
-    slices = row_slices(minable_rows(mine, mine.open_store()).count)
-    make_folder(join(mine.folder, "nouns"))
+    slices = row_slices(minable_rows(ctx, ctx.open_store()).count)
+    make_folder(join(ctx.folder, "nouns"))
     map_items(extract_item, slices, "overlap: nouns")
-    _write_vocabulary(mine.folder, slices)
+    _write_vocabulary(ctx.folder, slices)
     counts = map_items(encode_item, slices, "overlap: noun sets")
-    save_array(join(mine.folder, "nouns", "starts.npy"), np.cumsum([0, *counts], dtype=np.int64))
-    return NounSets(mine.folder)
+    save_array(join(ctx.folder, "nouns", "starts.npy"), np.cumsum([0, *counts], dtype=np.int64))
+    return NounSets(ctx.folder)
 
 
-def extract_item(item: RowSlice, mine: Mining) -> int:
+def extract_item(item: RowSlice, ctx: MiningContext) -> int:
     """Write the nouns of a slice: table (row, caption: a hash of the text, nouns), and how many rows have each noun."""
-    target = _file(mine.folder, "nouns", item.number, "parquet")
+    target = _file(ctx.folder, "nouns", item.number, "parquet")
     if exists(target):
         return item.number
-    store = mine.open_store()
-    rows = minable_rows(mine, store).rows(item.start, item.stop)
-    lists = captions_of(store.metadata(rows, ["caption", "captions"]), mine.config.captions)
+    store = ctx.open_store()
+    rows = minable_rows(ctx, store).rows(item.start, item.stop)
+    lists = captions_of(store.metadata(rows, ["caption", "captions"]), ctx.config.captions)
     texts = ["\n".join(each) for each in lists]
-    nouns = pa.array(noun_extractor(mine.config.nouns)(texts), pa.list_(pa.string()))
+    nouns = pa.array(noun_extractor(ctx.config.nouns)(texts), pa.list_(pa.string()))
     hashes = [int.from_bytes(hashlib.blake2b(_same(text), digest_size=8).digest(), "little") for text in texts]
     counted = pc.value_counts(nouns.flatten())
     counts = pa.table({"noun": counted.field("values"), "rows": counted.field("counts")})
-    write_atomic(_file(mine.folder, "counts", item.number, "parquet"), _parquet(counts))
+    write_atomic(_file(ctx.folder, "counts", item.number, "parquet"), _parquet(counts))
     table = pa.table({"row": pa.array(rows), "caption": pa.array(hashes, pa.uint64()), "nouns": nouns})
     write_atomic(target, _parquet(table))
     return item.number
 
 
-def encode_item(item: RowSlice, mine: Mining) -> int:
+def encode_item(item: RowSlice, ctx: MiningContext) -> int:
     """Write a slice's sets as ranks: rows, captions, offsets, ranks, signatures; returns its count of rows."""
-    rows_file = _file(mine.folder, "rows", item.number, "npy")
+    rows_file = _file(ctx.folder, "rows", item.number, "npy")
     if exists(rows_file):
         return len(np.load(local_path(rows_file), mmap_mode="r"))
-    table = pq.read_table(local_path(_file(mine.folder, "nouns", item.number, "parquet")))
-    vocabulary = _vocabulary(mine.folder)["noun"].combine_chunks()
+    table = pq.read_table(local_path(_file(ctx.folder, "nouns", item.number, "parquet")))
+    vocabulary = _vocabulary(ctx.folder)["noun"].combine_chunks()
     nouns = table["nouns"].combine_chunks()
     found = pc.index_in(nouns.flatten(), value_set=vocabulary)
     owner = np.repeat(np.arange(len(nouns)), np.diff(nouns.offsets.to_numpy()))
@@ -108,7 +122,7 @@ def encode_item(item: RowSlice, mine: Mining) -> int:
         "rows": table["row"].to_numpy(),  # last: it says that the others are there
     }
     for name, array in parts.items():
-        save_array(_file(mine.folder, name, item.number, "npy"), array)
+        save_array(_file(ctx.folder, name, item.number, "npy"), array)
     return len(nouns)
 
 
@@ -137,14 +151,14 @@ class NounSets:
 
     def take(self, name: str, positions: Ints) -> npt.NDArray[Any]:
         """rows int64 [n], captions uint64 [n] or bits uint64 [n, 4] at ascending positions."""
-        return np.concatenate([self.part(name, item)[mine] for item, mine in self._by_item(positions)])
+        return np.concatenate([self.part(name, item)[places] for item, places in self._by_item(positions)])
 
     def ranks(self, positions: Ints) -> tuple[Ints, Ranks]:
         """(offsets [n + 1], ranks): the sets at ascending positions, one behind the other."""
         sizes, pieces = [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
-        for item, mine in self._by_item(positions):
+        for item, places in self._by_item(positions):
             offsets = self.part("offsets", item)
-            first, size = offsets[mine].astype(np.int64), (offsets[mine + 1] - offsets[mine]).astype(np.int64)
+            first, size = offsets[places].astype(np.int64), (offsets[places + 1] - offsets[places]).astype(np.int64)
             sizes.append(size)
             pieces.append(self.part("ranks", item)[_ranges(first, size)].astype(np.int32))
         return np.cumsum(np.concatenate(sizes)), np.concatenate(pieces)
@@ -154,6 +168,32 @@ class NounSets:
         touched = np.flatnonzero(np.diff(bounds))
         found = [(int(item), positions[bounds[item] : bounds[item + 1]] - self.starts[item]) for item in touched]
         return found or [(0, np.empty(0, np.int64))]
+
+
+def pad_sets(offsets: Ints, ranks: Ranks) -> Ranks:
+    """int32 [n, longest]: the sets as rows, -1 behind their ends."""
+    sizes = np.diff(offsets)
+    width = int(sizes.max()) if len(sizes) else 0
+    padded = np.full((len(sizes), width), -1, np.int32)
+    padded[np.arange(width) < sizes[:, None]] = ranks
+    return padded
+
+
+def shared_counts(padded: Ranks, one: Ints, other: Ints) -> Ints:
+    """int64 [n]: nouns that rows one[i] and other[i] of `padded` share."""
+    counts: Ints = shared_mask(padded, one, other).sum(axis=1, dtype=np.int64)
+    return counts
+
+
+def shared_mask(padded: Ranks, one: Ints, other: Ints) -> npt.NDArray[np.bool_]:
+    """bool [n, longest]: which nouns of row one[i] row other[i] has too."""
+    mask = np.zeros((len(one), padded.shape[1]), np.bool_)
+    for start in range(0, len(one), _PAIRS_AT_ONCE):
+        a, b = padded[one[start : start + _PAIRS_AT_ONCE]], padded[other[start : start + _PAIRS_AT_ONCE]]
+        b = np.where(b < 0, -2, b)
+        for column in range(a.shape[1]):
+            mask[start : start + _PAIRS_AT_ONCE, column] = (a[:, column, None] == b).any(axis=1)
+    return mask
 
 
 def _ranges(first: Ints, size: Ints) -> Ints:

@@ -1,6 +1,6 @@
 """All pairs of captions that share at least c nouns: a set-similarity join in two maps over items on disk.
 
-`write_keys` lists each item's sets under their keys (`mining.strategies.noun_paths`), cut into slots by the key's hash. Slots are
+`write_keys` lists each item's sets under their keys (`mining.strategies.captions.noun_keys`), cut into slots by the key's hash. Slots are
 then packed into tasks of bounded size, and `join_task` compares the sets of each list. Never all pairs: only sets under
 one key meet. Exact but for lists longer than `LONGEST_LIST` (sampled in groups by seeded hash, the loss is counted)
 and beyond `most_pairs`. Knows positions of `NounSets`; knows no captions and no strategy.
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from index.files import exists, join, local_path
-from mining.strategies.bands import hash_rows
-from mining.strategies.context import MapItems, Mining
-from mining.strategies.noun_paths import path_keys
-from mining.strategies.noun_sets import LARGEST_SHARE, NounSets, save_array
-from mining.strategies.noun_tables import best_per_level, first_of_each_caption, pad_sets, shared_counts
-from mining.strategies.slots import SLOT_BITS, SlotRange, pack_slots, sort_by_slot
+from index.hashing import hash_rows
+from mining.strategies.bands import best_per_level
+from mining.strategies.captions.noun_keys import path_keys
+from mining.strategies.captions.noun_sets import LARGEST_SHARE, NounSets, pad_sets, save_array, shared_counts
+from mining.strategies.captions.slots import SLOT_BITS, SlotRange, first_of_each_caption, pack_slots, sort_by_slot
+from mining.strategies.context import MapItems, MiningContext
 
 __all__ = ["Join", "Joined", "join_nouns"]
 
@@ -93,13 +93,13 @@ class Joined:
     left_out: int
 
 
-def join_nouns(mine: Mining, map_items: MapItems, sets: NounSets, wanted: Join) -> Joined:
-    """Run the join; files under `mine.folder`/keys, done ones are left as they are."""
+def join_nouns(ctx: MiningContext, map_items: MapItems, sets: NounSets, wanted: Join) -> Joined:
+    """Run the join; files under `ctx.folder`/keys, done ones are left as they are."""
     keys = [KeysItem(number, wanted) for number in range(sets.items)]
     map_items(write_keys, keys, f"overlap: keys, {wanted.least} nouns")
-    tasks, lost = _pack(mine, sets, keys, wanted)
+    tasks, lost = _pack(ctx, sets, keys, wanted)
     counts: list[TaskCounts] = map_items(join_task, tasks, f"overlap: join, {wanted.least} nouns")
-    pieces = [np.load(local_path(_task_file(mine, task))) for task in tasks]
+    pieces = [np.load(local_path(_task_file(ctx, task))) for task in tasks]
     pairs = np.concatenate([np.empty((0, 3), np.int64), *pieces])
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     if len(pairs):  # a pair that shares several keys was found in several tasks
@@ -114,16 +114,16 @@ def join_nouns(mine: Mining, map_items: MapItems, sets: NounSets, wanted: Join) 
     )
 
 
-def write_keys(item: KeysItem, mine: Mining) -> int:
+def write_keys(item: KeysItem, ctx: MiningContext) -> int:
     """List an item's sets: keys sorted by slot, the sets' positions, and where each slot begins."""
-    last_file = _keys_file(mine, item.join, "slots", item.number)
+    last_file = _keys_file(ctx, item.join, "slots", item.number)
     if exists(last_file):
         return item.number
-    sets = NounSets(mine.folder)
+    sets = NounSets(ctx.folder)
     offsets = np.asarray(sets.part("offsets", item.number)).astype(np.int64)
     rows = np.asarray(sets.part("rows", item.number)).astype(np.int64)
     taken = np.diff(offsets) >= item.join.least
-    taken &= hash_rows(rows[:, None], mine.config.seed) <= np.uint64(item.join.below)
+    taken &= hash_rows(rows[:, None], ctx.config.seed) <= np.uint64(item.join.below)
     places = np.flatnonzero(taken)
     frequency = sets.noun_rows / max(sets.count, 1)
     found_keys, found_places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
@@ -135,21 +135,21 @@ def write_keys(item: KeysItem, mine: Mining) -> int:
         found_places.append(some[owners])
     keys, positions = np.concatenate(found_keys), np.concatenate(found_places) + sets.starts[item.number]
     order, begins = sort_by_slot(keys)
-    save_array(_keys_file(mine, item.join, "keys", item.number), keys[order])
-    save_array(_keys_file(mine, item.join, "sets", item.number), positions[order])
+    save_array(_keys_file(ctx, item.join, "keys", item.number), keys[order])
+    save_array(_keys_file(ctx, item.join, "sets", item.number), positions[order])
     save_array(last_file, begins)
     return item.number
 
 
-def join_task(item: ListsItem, mine: Mining) -> TaskCounts:
+def join_task(item: ListsItem, ctx: MiningContext) -> TaskCounts:
     """Compare the sets of each list; write the pairs int64 [n, 3] and return what was met."""
-    target, counts_file = _task_file(mine, item), _task_file(mine, item, "counts")
+    target, counts_file = _task_file(ctx, item), _task_file(ctx, item, "counts")
     if exists(counts_file):
         return TaskCounts(*np.load(local_path(counts_file)).tolist())
-    sets = NounSets(mine.folder)
-    keys, positions = _read_lists(item, mine, sets)
+    sets = NounSets(ctx.folder)
+    keys, positions = _read_lists(item, ctx, sets)
     unique, local = np.unique(positions, return_inverse=True)
-    hashes = hash_rows(sets.take("rows", unique).astype(np.int64)[:, None], mine.config.seed + 1)
+    hashes = hash_rows(sets.take("rows", unique).astype(np.int64)[:, None], ctx.config.seed + 1)
     order = np.lexsort((hashes[local], keys))
     keys, local = keys[order], local[order]
     captions = sets.take("captions", unique).astype(np.uint64)
@@ -175,34 +175,34 @@ def join_task(item: ListsItem, mine: Mining) -> TaskCounts:
         found.append(np.stack([np.minimum(a, b), np.maximum(a, b), shared], axis=1))
     pairs = np.unique(np.concatenate(found), axis=0)
     pairs[:, :2] = unique[pairs[:, :2]]
-    kept = best_per_level(pairs, item.join.most_pairs, mine.config.seed)
+    kept = best_per_level(pairs, item.join.most_pairs, ctx.config.seed)
     save_array(target, pairs[kept])
     counts = TaskCounts(len(unique), compared, len(kept), same_caption, lost, len(pairs) - len(kept))
     save_array(counts_file, np.array(list(vars(counts).values()), np.int64))
     return counts
 
 
-def _pack(mine: Mining, sets: NounSets, keys: list[KeysItem], wanted: Join) -> tuple[list[ListsItem], int]:
+def _pack(ctx: MiningContext, sets: NounSets, keys: list[KeysItem], wanted: Join) -> tuple[list[ListsItem], int]:
     """Slots as tasks of bounded size, and how many pairs the cuts of great slots keep from being compared, at most."""
     sizes = np.zeros(1 << SLOT_BITS, np.int64)
     for item in keys:
-        sizes += np.diff(np.load(local_path(_keys_file(mine, wanted, "slots", item.number))))
+        sizes += np.diff(np.load(local_path(_keys_file(ctx, wanted, "slots", item.number))))
     ranges = pack_slots(sizes, sets.count)
     tasks = [ListsItem(number, slots, wanted) for number, slots in enumerate(ranges)]
     return tasks, sum(slots.lost for slots in ranges if slots.group == 0)
 
 
-def _read_lists(item: ListsItem, mine: Mining, sets: NounSets) -> tuple[Keys, Ints]:
+def _read_lists(item: ListsItem, ctx: MiningContext, sets: NounSets) -> tuple[Keys, Ints]:
     keys, positions = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for number in range(sets.items):
-        slots = np.load(local_path(_keys_file(mine, item.join, "slots", number)), mmap_mode="r")
+        slots = np.load(local_path(_keys_file(ctx, item.join, "slots", number)), mmap_mode="r")
         begin, end = int(slots[item.slots.first]), int(slots[item.slots.last])
         if end == begin:
             continue
-        some_keys = np.load(local_path(_keys_file(mine, item.join, "keys", number)), mmap_mode="r")[begin:end]
-        some = np.load(local_path(_keys_file(mine, item.join, "sets", number)), mmap_mode="r")[begin:end]
+        some_keys = np.load(local_path(_keys_file(ctx, item.join, "keys", number)), mmap_mode="r")[begin:end]
+        some = np.load(local_path(_keys_file(ctx, item.join, "sets", number)), mmap_mode="r")[begin:end]
         if item.slots.groups > 1:
-            own = item.slots.of_group(some, mine.config.seed)
+            own = item.slots.of_group(some, ctx.config.seed)
             some_keys, some = some_keys[own], some[own]
         keys.append(np.asarray(some_keys))
         positions.append(np.asarray(some))
@@ -240,9 +240,9 @@ def _light(sets: NounSets) -> int:
     return max(2, min(LIGHT_LIST, sets.count // (2 * LARGEST_SHARE)))
 
 
-def _keys_file(mine: Mining, wanted: Join, name: str, number: int) -> str:
-    return join(mine.folder, f"join_{wanted.name}", f"{name}_{number:04d}.npy")
+def _keys_file(ctx: MiningContext, wanted: Join, name: str, number: int) -> str:
+    return join(ctx.folder, f"join_{wanted.name}", f"{name}_{number:04d}.npy")
 
 
-def _task_file(mine: Mining, item: ListsItem, name: str = "pairs") -> str:
-    return join(mine.folder, f"join_{item.join.name}", f"{name}_of_task_{item.number:05d}.npy")
+def _task_file(ctx: MiningContext, item: ListsItem, name: str = "pairs") -> str:
+    return join(ctx.folder, f"join_{item.join.name}", f"{name}_of_task_{item.number:05d}.npy")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mining.strategies.bands import hash_rows
-from mining.strategies.noun_sets import LARGEST_SHARE
+from index.hashing import hash_rows
+from mining.strategies.captions.noun_sets import LARGEST_SHARE
 
-__all__ = ["SLOT_BITS", "SlotRange", "pack_slots", "sort_by_slot"]
+__all__ = ["SLOT_BITS", "SlotRange", "first_of_each_caption", "pack_slots", "sort_by_slot"]
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
@@ -82,3 +82,12 @@ def pack_slots(sizes: Ints, captions: int | None = None) -> list[SlotRange]:
         else:
             held += size
     return ranges
+
+
+def first_of_each_caption(keys: Keys, captions: Keys) -> npt.NDArray[np.bool_]:
+    """Which entries are the first of their caption under their key: one text on a thousand images counts once."""
+    order = np.lexsort((np.arange(len(keys)), captions, keys))
+    repeated = (keys[order][1:] == keys[order][:-1]) & (captions[order][1:] == captions[order][:-1])
+    first = np.ones(len(keys), np.bool_)
+    first[order[1:][repeated]] = False
+    return first
