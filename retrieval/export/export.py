@@ -3,8 +3,8 @@
     export_selection("selection", "out")                     # tars, see retrieval.export.tars
     export_selection("selection", "out", format="urls")      # out/urls.parquet (or "csv": out/urls.csv)
 
-A row that serves several concepts is exported once, with the list of them. What could not be exported is counted by
-reason and named. Knows no search.
+A row that serves several concepts is exported once, with the list of them. Rows that could not be exported are counted
+by reason, and the first ones are named.
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ from retrieval.selection import Section, Selection, distinct_rows
 __all__ = ["ExportSummary", "export_selection", "finish_export", "prepare_export", "url_table"]
 
 Format = Literal["webdataset", "urls", "csv"]
-# Named in the summary; all are in the shards' parquet files.
+# Rows named in the summary; all are in the shards' parquet files.
 _NAMED = 10
 
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """asked = exported + sum(left_out.values()); `named` are the first rows left out, with their reasons."""
+    """Counts of rows: asked = exported + sum(left_out.values()).
+
+    left_out: rows that could not be exported, by reason; named: the first of them, each with its reason.
+    """
 
     out: str
     asked: int
@@ -53,10 +56,10 @@ def export_selection(
     store: str | os.PathLike[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExportSummary:
-    """Write `selection` to the folder `out`; run again after an interruption it goes on after the last whole shard.
+    """Write `selection` to the folder `out`. Run again after an interruption, it continues after the last whole shard.
 
-    store: where the store is now, if it was moved. on_progress(done, total): rows. Raises BadInput for an unknown
-    format, an empty selection or no URL at all; ImagesNotLocal where the images are not at hand; OutputExists.
+    store: path of the store, if it was moved. on_progress(done, total): rows. Raises BadInput for an unknown
+    format, an empty selection or no URL at all; ImagesNotLocal where the images cannot be read; OutputExists.
     """
     opened = selection if isinstance(selection, Selection) else Selection.open(selection)
     if format not in get_args(Format):
@@ -130,7 +133,7 @@ def _export_urls(selection: Selection, out: str, format: Format) -> ExportSummar
 
 
 def _identity(selection: Selection) -> dict[str, Any]:
-    """What was selected, wherever it and its store lie now."""
+    """The selection's manifest with the store's identity in place of its path, so that both may move."""
     return {**selection.manifest, "store": selection.manifest["store"]["identity"]}
 
 

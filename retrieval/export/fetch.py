@@ -1,17 +1,17 @@
-"""Fetch a selection's images from the web, join what arrived back to its rows, and top up what the web has lost.
+"""Download a selection's images, join them to its rows, and replace those that are gone by each concept's next ranks.
 
     OUT/
-      fetch.json                     whose selection this is
-      asked/round_00.parquet         what was asked for: first the selection, then in each round next ranks
-      tars/round_00/00000.tar, ...   what arrived, by img2dataset; each .json holds row_id, concept, prompt, score, ...
-      checked/round_00/00000.json    keys of what arrived in a shard and is no image: a page that says "moved", mostly
-      fetched.parquet                one row an image that arrived: the selection's columns, and image_shard, image_key
-      lost.parquet                   one row an image that did not, with the reason
+      fetch.json                     the selection that is fetched here
+      asked/round_00.parquet         the rows to download: in round 0 the selection, then next ranks
+      tars/round_00/00000.tar, ...   downloaded images, by img2dataset; each .json holds row_id, concept, score, ...
+      checked/round_00/00000.json    keys in a shard whose bytes are no image (mostly a page that says "moved")
+      fetched.parquet                one row for each image: the selection's columns, and image_shard, image_key
+      lost.parquet                   one row for each image that could not be downloaded, with the reason
       manifest.json                  written last: the counts
 
-A round asks for as many next ranks of each concept as it misses, until no concept misses any or its reserve is used up.
-Run again, it finishes what was interrupted; on a finished one, where concepts are still short, it tries again what
-failed for a passing reason. Knows the selection and the downloads, not the store.
+Each round asks for as many next ranks of a concept as the concept still lacks, until none lacks any or the reserve is
+used up. Run again, it continues an interrupted fetch; where concepts of a finished fetch are still short, it retries
+the downloads that failed for a passing reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["FetchSummary", "fetch_selection"]
 
 BoolArray = npt.NDArray[np.bool_]
 Progress = Callable[[int, int, int], None]  # round, its shards done, its shards in all
-# What travels into each sample's .json.
+# Columns that are copied into each sample's .json.
 _KEPT = ("row_id", "source_key", "concept", "prompt", "mode", "score", "rank")
 _ASKED = ("row_id", "key", "caption", "url", "concept", "prompt", "mode", "score", "rank")
 
@@ -50,8 +50,8 @@ _ASKED = ("row_id", "key", "caption", "url", "concept", "prompt", "mode", "score
 class FetchSummary:
     """Counts of images: asked + topped_up = arrived + sum(lost.values()).
 
-    asked: of the selection, each image once; topped_up: next ranks asked for; lost: by reason, a row without URL
-    among them; short: rows that concepts still miss, by concept.
+    asked: images of the selection; topped_up: next ranks that were asked for; arrived: downloaded; lost: not
+    downloaded, by reason (also "no_url"); short: rows that are still missing, by concept.
     """
 
     out: str
@@ -71,7 +71,7 @@ def fetch_selection(
     samples_per_shard: int = 10_000,
     on_progress: Progress | None = None,
 ) -> FetchSummary:
-    """Download a selection's URLs into the folder `out`, topping up each concept; see the module's text.
+    """Download a selection's URLs into the folder `out` and top up each concept; see the module's text.
 
     Raises BadInput when no row has a URL, OutputExists when `out` holds something else, and what
     `index.corpus.download.download_table` raises.
@@ -107,7 +107,7 @@ def _with_url(table: pa.Table) -> BoolArray:
 
 
 class _Fetch:
-    """A fetch in its folder. All its state is read from there, so that it is the same after an interruption."""
+    """A fetch and its output folder. All state is in the folder, so that an interrupted fetch can be continued."""
 
     def __init__(
         self, selection: Selection, out: str, options: DownloadOptions, shard_size: int, on_progress: Progress | None
@@ -136,7 +136,7 @@ class _Fetch:
         self.download(number)
 
     def download(self, number: int) -> None:
-        """Fetch what a round still lacks; nothing where it is complete."""
+        """Download the shards that a round still lacks."""
         report = self.on_progress
         download_table(
             self._asked_file(number),
@@ -152,7 +152,7 @@ class _Fetch:
             return pq.read_table(stream)
 
     def outcomes(self) -> pa.Table:
-        """All that was asked for, round by round: the rows, with `reason` ("downloaded" where they arrived)."""
+        """All rows that were asked for, round by round, with `reason` ("downloaded" for those that arrived)."""
         tables = []
         for number in range(self.rounds()):
             asked = self._asked(number)
@@ -166,7 +166,7 @@ class _Fetch:
         return pa.concat_tables(tables)
 
     def _no_images(self, number: int) -> list[int]:
-        """A round's table rows whose bytes are no image: stored as they came, they were never looked at."""
+        """A round's table rows whose bytes are no image. img2dataset stores bytes without decoding them."""
         rows = []
         for table in downloaded_rows(self.tars(number)):
             for shard in table["shard"].unique().to_pylist():
@@ -188,7 +188,7 @@ class _Fetch:
         return keys
 
     def missing(self, outcomes: pa.Table) -> npt.NDArray[np.int64]:
-        """int64 [concepts]: how many rows each concept has less than the selection gave it."""
+        """int64 [concepts]: how many of the selection's rows each concept still lacks."""
         arrived = outcomes.filter(pc.equal(outcomes["reason"], "downloaded"))
         names = pa.array(self.selection.concepts)
         served = pc.index_in(pc.list_flatten(arrived["concepts"]), names).to_numpy()
@@ -197,7 +197,7 @@ class _Fetch:
         return missing
 
     def next_ranks(self) -> pa.Table:
-        """The next rows of each concept's reserve, as many as it misses; a row tops up one concept only."""
+        """The next rows of each concept's reserve, as many as it lacks; a row is used for one concept only."""
         outcomes = self.outcomes()
         missing = self.missing(outcomes)
         reserve = _rows(self.selection, "reserve")

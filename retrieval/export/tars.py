@@ -1,12 +1,12 @@
 """Selected images as webdataset tars in the shape that img2dataset writes, one output shard a work item.
 
-    00000.tar              000000000.jpg (the original bytes), .txt (the caption), .json (all that is known)
+    00000.tar              000000000.jpg (the original bytes), .txt (the caption), .json (all other fields)
     00000.parquet          the .json's fields for each row, with status and error_message, failures included
     00000_stats.json       written last: counts by status
 
 Keys are img2dataset's (shard and position), since a store's keys may repeat across shards or hold dots and slashes,
-which webdataset splits at; the store's own key is `source_key`. Tars hold no times, so the same selection gives the
-same bytes. Knows the selection and the corpus, no retrieval.
+which webdataset splits at; the store's own key is `source_key`. Modification times in the tars are zero, so the same
+selection gives the same bytes.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ import functools
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index.corpus.images import image_extension
-from index.store.read_image import read_image
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from index.files import atomic_file, exists, hash_json, join, read_bytes, write_atomic
 from index.store.embedding_store import EmbeddingStore
+from index.store.read_image import read_image_at
 from retrieval.selection import SELECTION_SCHEMA, Selection, distinct_rows
 
 __all__ = ["ExportConfig", "ExportItem", "export_item", "is_export_item_done", "list_export_items"]
@@ -41,7 +39,7 @@ _STORE_COLUMNS = ("key", "shard", "offset", "size", "captions", "width", "height
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """`store` overrides the selection's own path to its store."""
+    """selection, out: paths. store: path of the store, instead of the one that the selection records."""
 
     selection: str
     out: str
@@ -51,7 +49,7 @@ class ExportConfig:
 
 @dataclass(frozen=True)
 class ExportItem:
-    """One output shard: the selection's distinct rows first .. last - 1, in row id order."""
+    """One output shard: rows first .. last - 1 of the selection's distinct rows in row id order."""
 
     number: int
     first: int
@@ -153,35 +151,21 @@ def _selected(selection: Selection) -> pa.Table:
 
 @functools.lru_cache(maxsize=2)
 def _distinct(selection: str, identity: str) -> pa.Table:
-    """A worker's items share it; `identity` is there so that a path that was written anew is read anew."""
+    """The distinct rows of a selection, shared by the items of a worker; `identity` changes when it is written anew."""
     return distinct_rows(Selection.open(selection).table())
 
 
-class _KnownRows:
-    """A store whose metadata for a few rows was read already, so that `read_image` asks no file for each image."""
-
-    def __init__(self, store: EmbeddingStore, row_ids: npt.NDArray[np.int64]) -> None:
-        self.rows = store.rows
-        self.corpus_root = store.corpus_root
-        self.forgotten = store.forgotten
-        self.table = store.metadata(row_ids, list(_STORE_COLUMNS))
-        self._places = {int(row): place for place, row in enumerate(row_ids)}
-
-    def metadata(self, row_ids: Sequence[int], columns: Sequence[str] | None = None) -> pa.Table:
-        rows = self.table.slice(self._places[int(row_ids[0])], 1)
-        return rows if columns is None else rows.select(list(columns))
-
-
 def _read_rows(store: EmbeddingStore, chosen: pa.Table) -> Iterator[tuple[dict[str, Any], bytes | None]]:
-    """Each row's record and its image's bytes, in order; None for an image that cannot be had."""
+    """Each row's record and its image's bytes, in order; None for an image that cannot be read."""
+    assert store.corpus_root is not None  # checked by list_export_items
+    read = functools.partial(_read, store.corpus_root)
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, chosen.num_rows, _WINDOW):
             window = chosen.slice(start, _WINDOW)
             row_ids = window.column("row_id").to_numpy()
-            known = _KnownRows(store, row_ids)
-            gone = store.is_forgotten(row_ids)
-            images = readers.map(lambda pair, known=known: _read(known, *pair), zip(row_ids, gone, strict=True))
-            for row, own, (image, problem) in zip(window.to_pylist(), known.table.to_pylist(), images, strict=True):
+            known = store.metadata(row_ids, list(_STORE_COLUMNS)).to_pylist()
+            images = readers.map(read, row_ids.tolist(), known, store.is_forgotten(row_ids).tolist())
+            for row, own, (image, problem) in zip(window.to_pylist(), known, images, strict=True):
                 if problem != "forgotten" and own["key"] != row["key"]:
                     raise StoreInvalid(
                         f"{store.path}: row {row['row_id']} is {own['key']!r}, the selection says {row['key']!r}; this "
@@ -190,11 +174,12 @@ def _read_rows(store: EmbeddingStore, chosen: pa.Table) -> Iterator[tuple[dict[s
                 yield _record(row, own, problem), image
 
 
-def _read(known: _KnownRows, row_id: int, gone: bool) -> tuple[bytes | None, str | None]:
-    if gone:
+def _read(corpus_root: str, row_id: int, row: dict[str, Any], forgotten: bool) -> tuple[bytes | None, str | None]:
+    """An image's bytes, or why there are none."""
+    if forgotten:
         return None, "forgotten"
     try:
-        image = read_image(known, int(row_id))
+        image = read_image_at(corpus_root, row_id, row)
     except ImagesNotLocal:
         return None, "missing"
     except StoreInvalid:
@@ -205,7 +190,7 @@ def _read(known: _KnownRows, row_id: int, gone: bool) -> tuple[bytes | None, str
 
 
 def _record(row: dict[str, Any], own: dict[str, Any], problem: str | None) -> dict[str, Any]:
-    """What is written of a row; a forgotten row keeps nothing but its id."""
+    """A row's fields as they are written; a forgotten row keeps only its id and concepts."""
     if problem == "forgotten":
         row = {"row_id": row["row_id"], "concept": row["concept"], "concepts": row["concepts"]}
     record = {
@@ -225,10 +210,10 @@ def _record(row: dict[str, Any], own: dict[str, Any], problem: str | None) -> di
 
 
 def _add_sample(tar: tarfile.TarFile, record: dict[str, Any], image: bytes, extra: str | None) -> None:
-    """The sample's three files; a truth that came with the image (`extra`) stays in the .json, below our fields."""
-    truth = json.loads(extra) if extra else {}
+    """Add the sample's three files. Fields that came with the image (`extra`) go into the .json too; ours win."""
+    from_corpus = json.loads(extra) if extra else {}
     captions = {"captions": record.pop("captions")} if "captions" in record else {}
-    fields = {**truth, **record, **captions}
+    fields = {**from_corpus, **record, **captions}
     for suffix, data in (
         (image_extension(image), image),
         ("txt", (record["caption"] or "").encode()),

@@ -1,6 +1,6 @@
-"""Candidates: what the searches returned for each concept, as flat arrays (27 bytes a candidate).
+"""Candidates: the results of the searches for each concept, as flat arrays (27 bytes a candidate).
 
-Merges the hits of a concept's prompts. Knows no rules, no store and no files beyond its own Parquet form.
+The hits of a concept's prompts are merged here, and candidates are written to and read from Parquet.
 """
 
 from __future__ import annotations
@@ -70,10 +70,12 @@ class Candidates:
         return Candidates(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
     def replace(self, **arrays: npt.NDArray[Any]) -> Candidates:
+        """The candidates with some fields replaced."""
         return Candidates(**{field.name: arrays.get(field.name, getattr(self, field.name)) for field in fields(self)})
 
     @staticmethod
     def concatenate(parts: Sequence[Candidates]) -> Candidates:
+        """All candidates of the parts, in order."""
         return Candidates(
             **{
                 name: np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0, kind)
@@ -91,11 +93,11 @@ def merge_hits(
     k: int,
     mode: int,
 ) -> Candidates:
-    """Merge one mode's hits so that a concept holds each row once, with its best score and that score's prompt.
+    """Merge the hits of one mode, so that a concept has each row once, with its best score and that score's prompt.
 
-    concept, prompt: int32 [q], of each query; scores float32 [q, m] and row_ids int64 [q, m], best first, -1 padded, m
-    >= k. The first k columns are what the K of eq. 2.2/2.3 asks for; the columns beyond are overflow. The result is in
-    order of concept, then rank.
+    concept, prompt: int32 [q], of each query. scores: float32 [q, m], row_ids: int64 [q, m], best first, padded with
+    -1, m >= k. The first k columns are the K rows of eq. 2.2 and 2.3; the columns beyond are overflow. mode: index into
+    MODES. The result is in order of concept, then rank.
     """
     width = row_ids.shape[1]
     valid = row_ids.ravel() >= 0
@@ -127,7 +129,7 @@ def merge_hits(
 
 
 def mark_both_ways(candidates: Candidates) -> Candidates:
-    """The same candidates with `both_ways` set where concept and row occur in both modes."""
+    """The candidates with `both_ways` true for each pair of concept and row that occurs in both modes."""
     order = np.lexsort((candidates.row_id, candidates.concept))
     concept, row = candidates.concept[order], candidates.row_id[order]
     same = np.r_[(concept[1:] == concept[:-1]) & (row[1:] == row[:-1]), False]
@@ -146,14 +148,14 @@ def place_in_group(group: npt.NDArray[Any]) -> IntArray:
 
 
 def write_candidates(candidates: Candidates, path: str | os.PathLike[str]) -> None:
-    """One Parquet file, a column a field; whole or not there."""
+    """Write one Parquet file with a column for each field; it appears only when it is complete."""
     table = pa.table({name: pa.array(getattr(candidates, name)) for name in _TYPES})
     with atomic_file(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
 
 def read_candidates(path: str | os.PathLike[str]) -> Candidates:
-    """What `write_candidates` wrote, same types."""
+    """Read a file of `write_candidates`; the arrays have the same types."""
     with open_file(path) as stream:
         table = pq.read_table(stream)
     return Candidates(**{name: table.column(name).to_numpy().astype(kind, copy=False) for name, kind in _TYPES.items()})

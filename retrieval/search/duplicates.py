@@ -1,11 +1,9 @@
 """Near and exact duplicates among rows: by image embedding and by SHA-256.
 
-Which duplicate stays is decided by order: rows come best first, and a row is dropped when one that stays is within
-the threshold. clip-retrieval drops by connected components instead, where a chain of small steps makes one group of
-images that have nothing in common, and a large group loses all its rows but one; here every dropped row has a
-near-duplicate that stays (or, past EXACT_ROWS, had one at its turn).
-
-Knows no concepts and no rules; embeddings come from a function that gathers them.
+Rows come best first, and a row is dropped when a better row that stays is within the threshold. clip-retrieval drops
+by connected components instead: there a chain of small steps joins images that have nothing in common, and a large
+group keeps only one row. Here every dropped row has a near-duplicate that stays (beyond EXACT_ROWS: had one when it was
+dropped).
 """
 
 from __future__ import annotations
@@ -23,8 +21,8 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 Gather = Callable[[IntArray], npt.NDArray[np.floating[Any]]]
 
-# 50,000 rows of 512 dimensions are 50,000^2 x 512 multiply-adds at most (half, since a row meets only those before
-# it): about 10 seconds at the 137 GFLOP/s of 2 cores. Beyond, cells of near rows are compared, not everything.
+# 50,000 rows of 512 dimensions take at most 50,000^2 x 512 / 2 multiply-adds (a row is compared with those before it):
+# about 10 seconds at the 137 GFLOP/s of 2 cores. Beyond, only rows in the same cells are compared.
 EXACT_ROWS = 50_000
 _BLOCK = 2_048
 # A row is compared inside the cells of its 4 nearest pivots: at cosine 0.94 two neighbours rarely share none of 4.
@@ -39,7 +37,7 @@ def near_duplicates(
 
     gather: row ids int64 [m] -> unit vectors float16 [m, d]. Up to `exact_rows` every pair is compared. Beyond,
     rows are put into the cells of their 4 nearest pivots (rows drawn by `seed`) and compared exactly inside each
-    cell, so memory and time stay near-linear and a small share of pairs close to the threshold goes unseen.
+    cell: memory and time grow almost linearly, and a small share of pairs close to the threshold is missed.
     """
     if len(rows) <= exact_rows:
         return greedy_duplicates(gather(rows), threshold)
@@ -51,7 +49,7 @@ def near_duplicates(
 
 
 def greedy_duplicates(vectors: npt.NDArray[np.floating[Any]], threshold: float) -> BoolArray:
-    """bool [n]: rows of `vectors` [n, d] (best first) with a product >= `threshold` with an earlier row that stays."""
+    """bool [n]: rows of `vectors` [n, d] (best first) whose cosine with an earlier row that stays is >= `threshold`."""
     count = len(vectors)
     dropped = np.zeros(count, np.bool_)
     kept = np.empty((count, vectors.shape[1]), np.float32)
@@ -73,7 +71,7 @@ def greedy_duplicates(vectors: npt.NDArray[np.floating[Any]], threshold: float) 
 
 
 def _cells(rows: IntArray, gather: Gather, seed: int) -> Iterable[IntArray]:
-    """Overlapping groups of places in `rows`, each in ascending order (so best first)."""
+    """Overlapping groups of positions in `rows`, each ascending (so best first)."""
     pivots = max(1, len(rows) // _CELL_ROWS)
     drawn = np.sort(np.random.default_rng(seed).choice(len(rows), pivots, replace=False))
     centres = gather(rows[drawn]).astype(np.float32)
@@ -103,9 +101,9 @@ def repeats(*keys: npt.NDArray[np.generic]) -> BoolArray:
 def sha256_words(
     digests: pa.ChunkedArray | pa.Array,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], BoolArray]:
-    """The first 128 bits of hex SHA-256 texts as two uint64 [n], and which texts are there: 16 bytes a row, not 64.
+    """Two uint64 [n], the first 128 bits of hex SHA-256 texts, and bool [n], which texts are given: 16 bytes a row.
 
-    Missing texts give zeros and False. 128 bits tell 10 million images apart with certainty for any purpose.
+    Missing texts give zeros and False. Among 10 million images two different ones never share 128 bits in practice.
     """
     words = np.zeros((len(digests), 2), np.uint64)
     known = np.zeros(len(digests), np.bool_)

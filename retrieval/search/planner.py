@@ -1,8 +1,8 @@
-"""Graph or scan: which of the two answers these queries sooner, and why, in one sentence.
+"""Choose between the HNSW index and an exact scan for a search, by estimated time, and say why in one sentence.
 
-A walk through HNSW costs about as much for a million rows as for a hundred thousand, but grows with efSearch, which is
-at least K, and every query pays it. An exact scan pays for every row, once for all queries, whatever K. Many queries
-with a large K are the scan's. Pure arithmetic: opens no store and no index.
+A walk through HNSW takes about as long for a million rows as for a hundred thousand, but its time grows with efSearch,
+which is at least K, and each query needs its own walk. An exact scan reads every row, once for all queries, whatever K
+is. So many queries with a large K are scanned. This is arithmetic only: no store and no index is opened.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KEEP_SECONDS = 1e-6
 
 @dataclass(frozen=True)
 class IndexCost:
-    """What the planner must know of an index: graphs that each query walks, and the efSearch of its contract."""
+    """An index as the planner sees it. shards: graphs that each query walks; ef_search: of its recall contract."""
 
     shards: int
     ef_search: int
@@ -39,7 +39,8 @@ class IndexCost:
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How a search is done. ef_search: None for exact. seconds: the estimates, None where there is no index."""
+    """How a search is done. why: one line. ef_search: None for exact. hnsw_seconds, exact_seconds: the estimates;
+    hnsw_seconds is None where there is no index."""
 
     method: Method
     why: str
@@ -63,12 +64,13 @@ def plan_search(
     """Choose between the index and an exact scan.
 
     Args:
-        rows, dim: of the store. queries, k: how much is asked.
+        rows, dim: of the store.
+        queries, k: number of queries, and rows for each.
         index: None when the store has no index of the modality.
         device: where a scan would run; the index is searched on the CPU.
         cores: CPU cores that may be used.
-        method: the user's choice, "hnsw" or "exact", overrules the costs.
-        ef_search: the user's, instead of the contract's.
+        method: "hnsw" or "exact" decides, whatever the estimates are.
+        ef_search: instead of the one of the recall contract.
 
     Raises:
         BadInput: an unknown method, or "hnsw" without an index.
@@ -100,7 +102,7 @@ def _hnsw_seconds(rows: int, dim: int, queries: int, ef: int, index: IndexCost, 
     # Steps to the neighbourhood grow with the logarithm of the rows; the walk within it does with efSearch.
     steps = math.log(max(rows / index.shards, 100)) / math.log(_WALK_ROWS)
     walk = (_WALK_SECONDS + _WALK_SECONDS_PER_EF * ef) * steps * dim / _WALK_DIM
-    # A walk is one thread's; walks of other queries and other shards go beside it.
+    # One walk runs in one thread; walks of other queries and other shards run at the same time.
     walks = queries * index.shards
     return walk * max(walks / cores, 1)
 

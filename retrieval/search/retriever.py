@@ -1,23 +1,26 @@
-"""Texts, images or vectors in, the nearest rows of a store out: T2I and T2T of eq. 2.2 and 2.3, and image to image.
+"""Search of a store: texts, images, vectors or rows in, the nearest rows out.
 
     retriever = Retriever(EmbeddingStore.open("STORE"))
-    found = retriever.search(["a photo of a dog"], k=50, mode="t2i")
+    found = retriever.search(["a photo of a dog", Path("dog.jpg"), 17], k=50)
     found.scores, found.row_ids, found.plan.why
+    found.to_pandas()
 
-Picks between the index and an exact scan (retrieval.search.planner). Knows no concepts and no rules.
+T2I and T2T are eq. 2.3 and 2.2 of the REACT chapter. Each search uses the index or an exact scan, whichever
+`retrieval.search.planner` expects to be faster.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from index.encoder.model_spec import check_same_model
 from index.errors import BadInput
@@ -25,34 +28,53 @@ from index.graph.hnsw import falls_short
 from index.graph.search_index import HnswIndex, has_index, open_index
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_model import store_model
+from retrieval.data_frames import frame_of_table
 from retrieval.search.planner import IndexCost, SearchPlan, plan_search
+from retrieval.search.queries import list_queries, open_image, query_kind
 
 if TYPE_CHECKING:
-    from PIL import Image
+    import pandas as pd
 
     from index.encoder.clip_encoder import Encoder
+    from retrieval.search.queries import Query
 
-__all__ = ["Retriever", "SearchMode", "SearchResult"]
+__all__ = ["SEARCHED", "Retriever", "SearchMode", "SearchResult"]
 
 SearchMode = Literal["t2i", "t2t", "i2i"]
-Queries = Sequence[str] | Sequence["Image.Image"] | npt.NDArray[np.floating[Any]]
-
-# What is searched, for each mode.
-_SEARCHED: dict[str, Modality] = {"t2i": "image", "t2t": "text", "i2i": "image"}
-# fp16 unit rows have squared lengths within 1e-3 of 1; they are left as they are: a store's own rows stay themselves.
+# The modality that each mode searches.
+SEARCHED: dict[str, Modality] = {"t2i": "image", "t2t": "text", "i2i": "image"}
+# Squared lengths of fp16 unit rows are within 1e-3 of 1. Such vectors are not scaled, so that a store's rows stay equal
+# to themselves.
 _UNIT = 2e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
-    """scores float32 [q, k], cosines, falling; row_ids int64 [q, k]; plan: how they were found.
+    """Results of q queries. scores: float32 [q, k], cosines, falling; row_ids: int64 [q, k]; plan: how they were found.
 
-    Where forgotten and excluded rows leave fewer than k, the rest is -inf and -1.
+    Where fewer than k rows are left (the others were forgotten or excluded), the rest of a line is -inf and -1.
     """
 
     scores: npt.NDArray[np.float32]
     row_ids: npt.NDArray[np.int64]
     plan: SearchPlan
+    store: EmbeddingStore
+
+    def __repr__(self) -> str:
+        queries, k = self.row_ids.shape
+        return f"SearchResult({queries} queries, k {k}, {self.plan.method})"
+
+    def to_pandas(self, columns: Sequence[str] = ("key", "caption")) -> pd.DataFrame:
+        """A data frame with a line for each result: query (from 0), rank (from 1), row_id, score, metadata `columns`.
+
+        Raises BadInput for a column that the store does not have, and when pandas is not installed.
+        """
+        query, place = np.nonzero(self.row_ids >= 0)
+        rows = self.row_ids[query, place]
+        distinct, positions = np.unique(rows, return_inverse=True)
+        found = self.store.metadata(distinct, list(columns)).take(pa.array(positions))
+        fixed = {"query": query, "rank": place + 1, "row_id": rows, "score": self.scores[query, place]}
+        return frame_of_table(pa.table(fixed | {name: found.column(name) for name in columns}))
 
 
 class Retriever:
@@ -78,52 +100,74 @@ class Retriever:
 
     def search(
         self,
-        queries: Queries,
-        k: int,
-        mode: SearchMode = "t2i",
+        queries: Iterable[Query],
+        k: int = 10,
+        mode: SearchMode | None = None,
         method: str | None = None,
         ef_search: int | None = None,
         *,
+        modality: Modality | None = None,
         exclude: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_] | None = None,
     ) -> SearchResult:
         """The k rows nearest to each query by cosine.
 
         Args:
-            queries: texts (t2i, t2t), PIL images (i2i), or their vectors [q, d], scaled to unit length where not.
+            queries: texts, images, vectors and row ids, mixed as needed; see `retrieval.search.queries`. Vectors are
+                scaled to unit length. A row is no result of its own query.
             k: rows a query.
-            mode: "t2i" searches images by text, "t2t" captions by text, "i2i" images by image.
+            mode: instead of `modality`: "t2i" searches images by texts, "t2t" captions by texts, "i2i" images by
+                images. Queries of another kind are refused.
             method: "hnsw" or "exact"; by default whichever the planner expects to be faster.
-            ef_search: for hnsw, instead of the index's recall contract.
+            ef_search: for hnsw, instead of the efSearch of the index's recall contract.
+            modality: what is searched, "image" (the default) or "text", the captions.
             exclude: rows not to return: row ids, or a mask over all rows that is true for them.
 
         Raises:
-            BadInput: no queries, k below 1 or above the store's rows, an unknown mode or method, vectors of another
-                dimension or without a direction, t2t on a store without text embeddings.
+            BadInput: no queries, a query that cannot be used, k below 1 or above the store's rows, an unknown mode,
+                modality or method, vectors of another dimension or of no direction, captions of a store without text
+                embeddings.
             StoreInvalid: the index does not belong to the store as it is.
         """
-        modality = _SEARCHED.get(mode)
-        if modality is None:
-            raise BadInput(f"unknown mode {mode!r}: choose one of {', '.join(get_args(SearchMode))}")
+        searched = _searched(mode, modality)
         rows = self._rows
         if not 1 <= k <= rows:
             raise BadInput(f"k is {k}: choose 1 to {rows}, the rows of {self.store.path}")
-        if modality == "text" and not self._has_text:
-            raise BadInput(f"{self.store.path}: has no text embeddings, so it cannot answer text against text (t2t)")
-        vectors = queries if isinstance(queries, np.ndarray) else self._encode(queries, mode)
+        if searched == "text" and not self._has_text:
+            raise BadInput(f"{self.store.path}: has no text embeddings, so captions cannot be searched (t2t)")
+        own_rows: dict[int, int] = {}
+        if isinstance(queries, np.ndarray):
+            vectors = queries
+        else:
+            vectors, own_rows = self._vectors(list_queries(queries), mode, searched)
         wide = _unit_rows(vectors, self._dim)
-        plan = self._planned(modality, len(wide), k, method, ef_search)
         unwanted = None if exclude is None else _excluded(exclude, rows)
+        depth = min(k + 1, rows) if own_rows else k
+        scores, row_ids, plan = self._search(searched, wide, depth, method, ef_search, unwanted)
+        if own_rows:
+            scores, row_ids = _without_own_rows(scores, row_ids, own_rows, k)
+        return SearchResult(scores, row_ids, plan, self.store)
+
+    def _search(
+        self,
+        modality: Modality,
+        vectors: npt.NDArray[np.float32],
+        k: int,
+        method: str | None,
+        ef_search: int | None,
+        exclude: npt.NDArray[np.int64] | None,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], SearchPlan]:
+        plan = self._planned(modality, len(vectors), k, method, ef_search)
         if plan.method == "exact":
-            return SearchResult(*self._scan(modality, wide, k, unwanted), plan)
+            return *self._scan(modality, vectors, k, exclude), plan
         index = self._indexes[modality]  # opened for the plan
         assert index is not None
         assert plan.ef_search is not None
-        scores, row_ids = index.search_unchecked(wide, k, plan.ef_search, unwanted)
+        scores, row_ids = index.search_unchecked(vectors, k, plan.ef_search, exclude)
         if falls_short(row_ids):
             # A graph may have nodes that no walk reaches: those queries are answered exactly.
             short = np.flatnonzero(row_ids[:, -1] < 0)
-            scores[short], row_ids[short] = self._scan(modality, wide[short], k, unwanted)
-        return SearchResult(scores, row_ids, plan)
+            scores[short], row_ids[short] = self._scan(modality, vectors[short], k, exclude)
+        return scores, row_ids, plan
 
     def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> SearchPlan:
         """How so many queries would be searched at once. Raises what `search` raises for an index or method."""
@@ -145,16 +189,36 @@ class Retriever:
                 self._encoder = encoder
             return self._encoder
 
-    def _encode(self, queries: Sequence[Any], mode: str) -> npt.NDArray[np.float16]:
-        if isinstance(queries, str):
-            raise BadInput("queries is one text: give a list of texts")
-        if not len(queries):
-            raise BadInput("no queries: give at least one")
-        texts = isinstance(queries[0], str)
-        if texts != (mode != "i2i"):
-            given = "texts" if texts else "images"
-            raise BadInput(f"mode {mode} does not take {given}: use {'t2i or t2t' if texts else 'i2i'} for them")
-        return self.encoder.encode_queries(queries)[0] if texts else self.encoder.encode_images(queries)
+    def _vectors(
+        self, queries: list[Any], mode: SearchMode | None, modality: Modality
+    ) -> tuple[npt.NDArray[Any], dict[int, int]]:
+        """The queries' vectors [q, d], and by query number the row ids of queries that are rows."""
+        kinds = [query_kind(query, place) for place, query in enumerate(queries)]
+        unfit = None if mode is None else "text" if mode == "i2i" else "image"
+        if unfit in kinds:
+            fitting = "t2i or t2t" if unfit == "text" else "i2i"
+            raise BadInput(f"mode {mode} does not take {unfit}s: use {fitting} for them")
+        if set(kinds) == {"text"}:
+            return self.encoder.encode_queries(queries)[0], {}
+        places = {kind: [place for place, found in enumerate(kinds) if found == kind] for kind in set(kinds)}
+        vectors = np.empty((len(queries), self._dim), np.float32)
+        if "text" in places:
+            vectors[places["text"]] = self.encoder.encode_queries([queries[at] for at in places["text"]])[0]
+        if "image" in places:
+            images = [open_image(queries[at], at) for at in places["image"]]
+            vectors[places["image"]] = self.encoder.encode_images(images)
+        own_rows = {at: int(queries[at]) for at in places.get("row", [])}
+        if own_rows:
+            vectors[list(own_rows)] = self._gather(modality, own_rows)
+        for at in places.get("vector", []):
+            vectors[at] = _checked_vector(queries[at], self._dim, at)
+        return vectors, own_rows
+
+    def _gather(self, modality: Modality, own_rows: dict[int, int]) -> npt.NDArray[np.float16]:
+        for at, row in own_rows.items():
+            if not 0 <= row < self._rows or self.store.is_forgotten([row])[0]:
+                raise BadInput(f"query {at}: no row {row} in {self.store.path}, or it was forgotten")
+        return self.store.gather(modality, list(own_rows.values()))
 
     def _plan_anew(
         self, modality: Modality, queries: int, k: int, method: str | None, ef_search: int | None
@@ -186,6 +250,36 @@ class Retriever:
 
             self._device = best_device()
         return self._device
+
+
+def _searched(mode: SearchMode | None, modality: Modality | None) -> Modality:
+    """The modality to search; BadInput for an unknown mode or modality, and for two that contradict each other."""
+    if mode is not None and mode not in SEARCHED:
+        raise BadInput(f"unknown mode {mode!r}: choose one of {', '.join(get_args(SearchMode))}")
+    if modality is not None and modality not in get_args(Modality):
+        raise BadInput(f"unknown modality {modality!r}: choose one of {', '.join(get_args(Modality))}")
+    if mode is not None and modality not in (None, SEARCHED[mode]):
+        raise BadInput(f"mode {mode!r} searches the modality {SEARCHED[mode]}, not {modality}: give one of the two")
+    return SEARCHED[mode] if mode is not None else modality or "image"
+
+
+def _checked_vector(vector: npt.NDArray[Any], dim: int, place: int) -> npt.NDArray[Any]:
+    if vector.shape != (dim,):
+        raise BadInput(f"query {place}: its vector has {vector.size} numbers, the store's have {dim}")
+    return vector
+
+
+def _without_own_rows(
+    scores: npt.NDArray[np.float32], row_ids: npt.NDArray[np.int64], own_rows: dict[int, int], k: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The first k results of each query, without the row that the query itself is; -inf and -1 where they run out."""
+    kept_scores, kept_ids = (
+        np.full((len(row_ids), k), filler, kind) for filler, kind in ((-np.inf, np.float32), (-1, np.int64))
+    )
+    for query, found in enumerate(row_ids):
+        good = np.flatnonzero(found != own_rows.get(query, -1))[:k]
+        kept_scores[query, : len(good)], kept_ids[query, : len(good)] = scores[query, good], found[good]
+    return kept_scores, kept_ids
 
 
 def _unit_rows(vectors: npt.NDArray[Any], dim: int) -> npt.NDArray[np.float32]:

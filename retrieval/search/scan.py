@@ -1,9 +1,9 @@
 """Exact search of a store: one pass over its rows for all queries, whatever their number and K.
 
-For thousands of queries with a large K this beats a graph (see retrieval.search.planner), and nothing is approximate: scores
-are fp32 sums, and where two of them are too near to tell which is larger, both are computed again in float64. So the
-rows and their order are the same on CPUs and GPUs and for any batch of queries; of equal scores the smaller row id
-comes first. Knows no concepts and no indexes.
+For thousands of queries with a large K this is faster than a graph (see `retrieval.search.planner`), and no row is
+missed. Scores are fp32 sums; where two scores are too near to tell which is larger, both are computed again in float64.
+So the rows and their order are the same on CPUs and GPUs and for any batch of queries, while the last bits of the
+other scores may differ. Of equal scores the smaller row id comes first.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def scan(
         raise BadInput(f"k is {k}: ask for at least one row")
     if queries.ndim != 2 or queries.shape[1] != store.dim:
         raise BadInput(f"queries have shape {queries.shape}, the store needs [q, {store.dim}]")
-    left_out = store.forgotten
+    excluded = store.forgotten
     if exclude is not None:
-        left_out = np.union1d(left_out, exclude)
+        excluded = np.union1d(excluded, exclude)
     stop = store.rows if stop is None else min(stop, store.rows)
     keep = min(k + _SPARE, max(stop - start, 1))
     blocks = store.blocks(modality, SCAN_BLOCK_ROWS, start, stop)
-    scores, ids = exact_top_k(blocks, queries, keep, excluded=left_out, device=device or best_device())
+    scores, ids = exact_top_k(blocks, queries, keep, excluded=excluded, device=device or best_device())
     settle_near_ties(store, modality, queries, scores, ids)
     return _pad(scores[:, :k], k, -np.inf), _pad(ids[:, :k], k, -1)
 
@@ -79,9 +79,10 @@ def settle_near_ties(
     scores: npt.NDArray[np.float32],
     ids: npt.NDArray[np.int64],
 ) -> None:
-    """Compute scores [q, n] again in float64 where neighbours are too near, and put both arrays in order, in place.
+    """Compute scores again in float64 where neighbours are too near, and sort scores and ids by the result, in place.
 
-    Scores fall along a row. Answers over parts of a store, merged and settled, are those of one scan over all of it.
+    queries: [q, d]. scores: float32 [q, n], falling along each line. ids: int64 [q, n]. Results of scans over parts of
+    a store, merged and then settled here, equal those of one scan over all of it.
     """
     with np.errstate(invalid="ignore"):  # -inf - -inf where rows have run out
         near = scores[:, :-1] - scores[:, 1:] < _TOO_NEAR

@@ -155,7 +155,7 @@ def test_an_index_that_does_not_belong_is_an_error_not_a_slow_scan(
         (np.ones((1, 32)), {"k": 5, "mode": "i2t"}, "unknown mode 'i2t': choose one of t2i, t2t, i2i"),
         (np.ones((1, 32)), {"k": 5, "method": "ivf"}, "unknown search method"),
         ([], {"k": 5}, "no queries"),
-        ("dog", {"k": 5}, "give a list of texts"),
+        ("dog", {"k": 5}, "give a list of queries"),
         (["dog"], {"k": 5, "mode": "i2i"}, "mode i2i does not take texts"),
     ],
 )
