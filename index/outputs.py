@@ -1,7 +1,7 @@
-"""Claiming an output folder for one job, so that the same job can go on in it and no other can.
+"""Output folders: a job claims one, so that the same job can continue in it and no other job can write there.
 
-The claim is a small JSON file with a hash of all that decides the output, written before anything else; the job's own
-manifest comes last. Knows no job.
+The claim is a small JSON file that says what decides the output. It is written before anything else; the job's own
+`manifest.json` is written last and means that the output is complete.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from index.errors import OutputExists
@@ -17,24 +18,31 @@ from index.files import exists, hash_json, is_local, join, local_path, make_fold
 __all__ = ["claim_folder", "remove_folder"]
 
 
-def claim_folder(out: str, claim: str, job: object) -> bool:
+def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool = False) -> bool:
     """Claim the folder `out` with the file `claim`; True when this very job has been completed there.
 
-    job: plain JSON data that decides the output. OutputExists when the folder holds another job or foreign files.
+    Args:
+        job: plain JSON data that decides the output.
+        values: write the values of `job` into the claim instead of their hashes, so that people can read them there
+            and an error can name them.
+
+    Raises:
+        OutputExists: `out` is a file, holds the output of another job (the message says what differs), or holds files
+            that no job of ours wrote.
     """
-    identity = hash_json(job)
     path = join(out, claim)
     if exists(path):
-        if _claimed(path) != identity:
-            raise OutputExists(
-                f"{out}: holds the output of another configuration{_difference(path, job)}; choose another folder or "
-                "delete it"
-            )
+        _check_claim(out, path, job, values)
         return exists(join(out, "manifest.json"))
-    if exists(out) and not _is_empty_folder(out):
-        raise OutputExists(f"{out}: is there already and is not ours to continue; choose another folder or delete it")
+    if is_local(out) and local_path(out).is_file():
+        raise OutputExists(f"{out}: is a file; choose a folder for the output")
+    if _holds_files(out):
+        raise OutputExists(f"{out}: is not empty and not ours to continue; choose another folder or delete it")
     make_folder(out)
-    write_atomic(path, json.dumps({"job": identity, "parts": _parts(job)}) + "\n")
+    if values:
+        write_atomic(path, json.dumps(job, indent=1, sort_keys=True) + "\n")
+    else:
+        write_atomic(path, json.dumps({"job": hash_json(job), "parts": _hashes(job)}) + "\n")
     return False
 
 
@@ -48,34 +56,59 @@ def remove_folder(path: str | os.PathLike[str]) -> None:
         file_system.rm(inside, recursive=True)
 
 
-def _claimed(path: str) -> str | None:
-    return _content(path).get("job")
-
-
-def _content(path: str) -> dict[str, Any]:
+def _check_claim(out: str, path: str, job: Mapping[str, Any], values: bool) -> None:
+    """Raise OutputExists unless the claim at `path` is of `job`."""
     try:
-        content = json.loads(read_bytes(path))
+        claimed = json.loads(read_bytes(path))
     except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        claimed = None
+    if not isinstance(claimed, dict):
+        raise OutputExists(f"{path}: is damaged; choose another folder or delete {out}")
+    if values:
+        if difference := _first_difference(claimed, job):
+            raise OutputExists(f"{out}: was begun with {difference}; choose another folder or delete it")
+    elif claimed.get("job") != hash_json(job):
+        names = _differing_names(claimed.get("parts"), job)
+        raise OutputExists(
+            f"{out}: holds the output of another configuration{names}; choose another folder or delete it"
+        )
 
 
-def _parts(job: object) -> dict[str, str]:
-    return {name: hash_json(value) for name, value in job.items()} if isinstance(job, dict) else {}
+def _first_difference(claimed: Mapping[str, Any], job: Mapping[str, Any]) -> str | None:
+    """ "batch_size 8, not 16" for the first field of `job` that differs, "model precision fp32, ..." for a nested one."""
+    for name, value in job.items():
+        was = claimed.get(name)
+        if was == value:
+            continue
+        if isinstance(was, dict) and isinstance(value, Mapping):
+            nested = _first_difference(was, {**dict.fromkeys(was), **value})
+            if nested is None:  # a field that one of them lacks and that is None in the other
+                continue
+            return f"{name} {nested}"
+        return f"{name} {was}, not {value}"
+    return None
 
 
-def _difference(path: str, job: object) -> str:
-    """What of the job is another than in the claim: " (other concepts, k)"; "" where that is not known."""
-    known, own = _content(path).get("parts"), _parts(job)
-    if not isinstance(known, dict) or not known:
+def _hashes(job: Mapping[str, Any]) -> dict[str, str]:
+    return {name: hash_json(value) for name, value in job.items()}
+
+
+def _differing_names(claimed: object, job: Mapping[str, Any]) -> str:
+    """The fields of the job that differ from the claim: " (other concepts, k)"; "" when the claim does not list them."""
+    if not isinstance(claimed, dict) or not claimed:
         return ""
-    names = [name for name in own if known.get(name) != own[name]]
+    names = [name for name, value in _hashes(job).items() if claimed.get(name) != value]
     return f" (other {', '.join(names)})" if names else ""
 
 
-def _is_empty_folder(path: str) -> bool:
-    if is_local(path):
-        folder = local_path(path)
-        return folder.is_dir() and not any(folder.iterdir())
-    file_system, inside = resolve(path)
-    return bool(file_system.isdir(inside)) and not file_system.ls(inside)
+def _holds_files(folder: str) -> bool:
+    """Whether a local or remote folder holds anything but hidden files, such as those of a killed writer."""
+    if is_local(folder):
+        path = local_path(folder)
+        return path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir())
+    file_system, inside = resolve(folder)
+    if not file_system.isdir(inside):
+        return bool(file_system.exists(inside))
+    own = inside.rstrip("/")
+    paths = [str(path).rstrip("/") for path in file_system.ls(inside, detail=False)]
+    return any(path != own and not path.rpartition("/")[2].startswith(".") for path in paths)

@@ -6,13 +6,12 @@ batch at a time: Hugging Face's tokenizers cost as much for one text as for ten.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +20,9 @@ import torch
 from index.corpus.images import ImageRejected, decode_image
 from index.corpus.samples import Reject, Sample
 from index.encoder.clip_encoder import Encoder
+from index.read_ahead import read_ahead
 
-__all__ = ["Batch", "Decoded", "cut_batches", "decode_ahead", "decode_sample", "run_ahead"]
-
-T = TypeVar("T")
+__all__ = ["Batch", "Decoded", "cut_batches", "decode_ahead", "decode_sample"]
 
 # Encoded bytes that wait for a decoder at once; one image may be 64 MB, so counting images alone bounds nothing.
 _WAITING_BYTES = 256 << 20
@@ -126,54 +124,10 @@ def decode_ahead(
 
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool,
-        closing(run_ahead(submitted(), ahead)) as ready,
+        closing(read_ahead(submitted(), ahead)) as ready,
     ):
         for entry in ready:
             yield entry if isinstance(entry, Reject) else entry.result()
-
-
-def run_ahead(items: Iterator[T], ahead: int) -> Generator[T, None, None]:
-    """Yield `items`, which run in a thread of their own, up to `ahead` of them beforehand.
-
-    What `items` raises is raised here. Closing the generator closes `items` and ends the thread.
-    """
-    ready: queue.Queue[T | _End] = queue.Queue(maxsize=ahead)
-    stop = threading.Event()
-
-    def run() -> None:
-        error: BaseException | None = None
-        try:
-            for item in items:
-                if stop.is_set():
-                    break
-                ready.put(item)
-        except BaseException as raised:
-            error = raised
-        finally:
-            if isinstance(items, Generator):
-                items.close()
-            ready.put(_End(error))
-
-    thread = threading.Thread(target=run, name="ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            entry = ready.get()
-            if isinstance(entry, _End):
-                if entry.error is not None:
-                    raise entry.error
-                return
-            yield entry
-    finally:
-        stop.set()
-        while thread.is_alive():  # it may wait for a place in the queue
-            with suppress(queue.Empty):
-                ready.get(timeout=0.05)
-
-
-@dataclass(frozen=True)
-class _End:
-    error: BaseException | None
 
 
 class _Budget:

@@ -6,13 +6,14 @@ fp32 (a store's fp16 rows are exact in it). Knows no stores and no files: it tak
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from index.read_ahead import read_ahead
 
 if TYPE_CHECKING:
     import torch
@@ -66,19 +67,22 @@ def exact_top_k(
     asked = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32)).to(on)
     tiles = [_Best(asked[start : start + tile_queries], k) for start in range(0, len(asked), tile_queries)]
     rows = torch.empty((tile_rows, asked.shape[1]), dtype=torch.float32, device=on)
-    left_out = np.empty(0, np.int64) if excluded is None else excluded
-    for first, vectors in _read_ahead(blocks):
-        for start in range(0, len(vectors), tile_rows):
-            piece = torch.from_numpy(vectors[start : start + tile_rows])
-            tile = rows[: len(piece)]
-            tile.copy_(piece)
-            dead = ~(torch.linalg.vector_norm(tile, dim=1) > 0)  # also true for NaN
-            tile[dead] = 0
-            low, high = np.searchsorted(left_out, [first + start, first + start + len(piece)])
-            dead[torch.from_numpy(left_out[low:high] - (first + start)).to(on)] = True
-            dropped = dead.nonzero()[:, 0]
-            for best in tiles:
-                best.take(tile, first + start, dropped)
+    skipped = np.empty(0, np.int64) if excluded is None else excluded
+    # Copied in the reading thread, so that the page faults of a memory map happen there.
+    copied = ((first, np.array(vectors)) for first, vectors in blocks)
+    with closing(read_ahead(copied, _READ_AHEAD)) as ready:
+        for first, vectors in ready:
+            for start in range(0, len(vectors), tile_rows):
+                piece = torch.from_numpy(vectors[start : start + tile_rows])
+                tile = rows[: len(piece)]
+                tile.copy_(piece)
+                dropped = ~(torch.linalg.vector_norm(tile, dim=1) > 0)  # also true for NaN
+                tile[dropped] = 0
+                low, high = np.searchsorted(skipped, [first + start, first + start + len(piece)])
+                dropped[torch.from_numpy(skipped[low:high] - (first + start)).to(on)] = True
+                positions = dropped.nonzero()[:, 0]
+                for best in tiles:
+                    best.take(tile, first + start, positions)
     found = [best.result() for best in tiles]
     if not found:
         return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
@@ -163,38 +167,3 @@ def _best_first(scores: torch.Tensor) -> torch.Tensor:
     keys = (falling.to(torch.int64) << 32) | torch.arange(scores.shape[1], device=scores.device)
     ordered = keys.sort(dim=1).values if keys.is_cuda else torch.from_numpy(np.sort(keys.numpy(), axis=1))
     return ordered & 0xFFFFFFFF
-
-
-def _read_ahead(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Yield the blocks; a thread copies the next ones out of their memory maps meanwhile."""
-    ready: queue.Queue[Block | BaseException | None] = queue.Queue(_READ_AHEAD)
-    stopped = threading.Event()
-
-    def offer(entry: Block | BaseException | None) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def read() -> None:
-        try:
-            for first, vectors in blocks:
-                if not offer((first, np.array(vectors))):  # a copy: the page faults happen here
-                    return
-            offer(None)
-        except BaseException as error:
-            offer(error)
-
-    reader = threading.Thread(target=read, name="read-ahead", daemon=True)
-    reader.start()
-    try:
-        while (entry := ready.get()) is not None:
-            if isinstance(entry, BaseException):
-                raise entry
-            yield entry
-    finally:
-        stopped.set()
-        reader.join()

@@ -1,17 +1,16 @@
-"""The embedding job around its items: plan them, prepare the store's folder, and finish it with a manifest.
+"""The embedding job around its items: plan them, prepare the store's folder, and finish the store with a manifest.
 
     items = plan_items(config)
     for item in prepare_store(config, items):     # those not done yet
         embed_item(item, config)
     finish_store(config, items)
 
-Killed anywhere and run again it gives the same bytes. A source that has grown at its end gives more items, and the
-store more parts; no row id changes. Distributes nothing.
+A run that was killed at any point and started again gives the same bytes. A source that has grown at its end gives more
+items, and so the store more parts; no row id changes. The items are run by the caller, in any process and any order.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,21 +22,11 @@ import pyarrow.parquet as pq
 
 from index.corpus.samples import ShardItem
 from index.corpus.sources import list_items
-from index.errors import BadInput, OutputExists, StoreInvalid
-from index.files import (
-    exists,
-    hash_json,
-    is_local,
-    join,
-    local_path,
-    make_folder,
-    open_file,
-    read_bytes,
-    remove_partial,
-    write_atomic,
-)
+from index.errors import BadInput, StoreInvalid
+from index.files import hash_json, join, open_file, remove_partial
+from index.outputs import claim_folder
 from index.store.embed_item import EmbedConfig, ItemSummary, embed_item, hashed_config, is_done, read_marker
-from index.store.store_manifest import MANIFEST_NAME, Manifest, Part, part_paths, write_manifest
+from index.store.store_manifest import Manifest, Part, part_paths, write_manifest
 
 __all__ = [
     "EmbedConfig",
@@ -50,13 +39,13 @@ __all__ = [
     "prepare_store",
 ]
 
-# The configuration, written before all else: it tells a later run whether the folder is its own.
+# The claim of the store's folder: the configuration that decides its bytes.
 CONFIG_NAME = "embed.json"
 
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """What is in the store: read = rows + rejected."""
+    """The finished store's counts: read = rows + the sum of rejected."""
 
     path: str
     parts: int
@@ -85,7 +74,7 @@ def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[Shard
     if not items:
         raise BadInput(f"{config.source}: holds no images")
     check_model(config.model)
-    _claim_folder(config)
+    claim_folder(config.out, CONFIG_NAME, hashed_config(config), values=True)
     for kind_path in part_paths(0).values():
         remove_partial(join(config.out, kind_path.rpartition("/")[0]))
     for folder in (config.out, join(config.out, "done")):
@@ -164,43 +153,6 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
     )
     write_manifest(config.out, manifest)
     return summary_of_all
-
-
-def _claim_folder(config: EmbedConfig) -> None:
-    """Write `embed.json` into a new or empty folder; make sure that a used one is of the same configuration."""
-    path, wanted = join(config.out, CONFIG_NAME), hashed_config(config)
-    if exists(path):
-        try:
-            found = json.loads(read_bytes(path))
-            differing = [name for name in wanted if found.get(name) != wanted[name]]
-        except (ValueError, AttributeError) as error:
-            raise OutputExists(f"{path}: is damaged; use another --out, or delete {config.out}") from error
-        if differing:
-            name = differing[0]
-            was, is_now = found.get(name), wanted[name]
-            if name == "model":
-                name, was, is_now = next(
-                    (f"model {key}", was.get(key), is_now.get(key))
-                    for key in {**was, **is_now}
-                    if was.get(key) != is_now.get(key)
-                )
-            raise OutputExists(f"{config.out}: was begun with {name} {was}, not {is_now}; use that, or another --out")
-        return
-    if exists(join(config.out, MANIFEST_NAME)):
-        raise OutputExists(f"{config.out}: is a store that was not embedded here; use another --out")
-    if _holds_anything(config.out):
-        raise OutputExists(f"{config.out}: is not empty and not an embedding run of ours; use another --out")
-    make_folder(config.out)
-    write_atomic(path, json.dumps(wanted, indent=1, sort_keys=True) + "\n")
-
-
-def _holds_anything(folder: str) -> bool:
-    if not is_local(folder):
-        return exists(join(folder, "img_emb"))  # an object store's prefix exists only through what is under it
-    path = local_path(folder)
-    if path.exists() and not path.is_dir():
-        raise OutputExists(f"{folder}: is a file; a store is a folder")
-    return path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir())
 
 
 def _count_duplicate_keys(out: str, parts: Sequence[Part]) -> int:

@@ -1,18 +1,24 @@
-"""The embedding job's unit of work: one item of a corpus in, one part of the store out.
+"""The embedding job's work item: it reads one item of a corpus and writes one part of the store.
 
-An item's files are the same bytes whoever runs it: batches are cut inside the item at `batch_size`, and nothing in them
-says when or where they were made. Its marker `done/NNNN.json` is written last. Distributes nothing.
+An item's files have the same bytes on every executor: batches are cut inside the item at `batch_size`, and the files
+hold no times and no hosts. The item's marker `done/NNNN.json` is written last.
 """
 
 from __future__ import annotations
 
+import io
 import json
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from index.corpus.images import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from index.corpus.samples import Reject, ShardItem
@@ -20,17 +26,21 @@ from index.corpus.sources import read_item
 from index.encoder.model_spec import ModelSpec, model_identity
 from index.errors import BadInput
 from index.files import exists, file_size, hash_json, is_local, join, local_path, read_bytes, remove, write_atomic
+from index.read_ahead import read_ahead
+from index.store.metadata import METADATA_SCHEMA, REJECTS_SCHEMA, parquet_bytes
 from index.store.store_manifest import FileRecord, part_paths
+
+if TYPE_CHECKING:
+    from index.corpus.decoding import Batch
+    from index.encoder.clip_encoder import Encoder
 
 __all__ = [
     "EmbedConfig",
     "ItemSummary",
     "Marker",
-    "config_hash",
     "embed_item",
     "hashed_config",
     "is_done",
-    "marker_path",
     "read_marker",
     "write_marker",
 ]
@@ -101,20 +111,18 @@ def hashed_config(config: EmbedConfig) -> dict[str, Any]:
     }
 
 
-def config_hash(config: EmbedConfig) -> str:
-    """Hash of `hashed_config`."""
+def _config_hash(config: EmbedConfig) -> str:
     return hash_json(hashed_config(config))
 
 
-def marker_path(out: str, number: int) -> str:
-    """Where the marker of an item is."""
+def _marker_path(out: str, number: int) -> str:
     return join(out, "done", f"{number:04d}.json")
 
 
 def read_marker(out: str, number: int) -> Marker | None:
     """An item's marker; None when there is none or it cannot be read."""
     try:
-        plain = json.loads(read_bytes(marker_path(out, number)))
+        plain = json.loads(read_bytes(_marker_path(out, number)))
         files = {kind: FileRecord(**record) for kind, record in plain.pop("files").items()}
         return Marker(summary=ItemSummary(**plain.pop("summary")), files=files, **plain)
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
@@ -123,13 +131,13 @@ def read_marker(out: str, number: int) -> Marker | None:
 
 def write_marker(out: str, number: int, marker: Marker) -> None:
     """Write an item's marker; its files must be there already."""
-    write_atomic(marker_path(out, number), json.dumps(asdict(marker), indent=1, sort_keys=True) + "\n")
+    write_atomic(_marker_path(out, number), json.dumps(asdict(marker), indent=1, sort_keys=True) + "\n")
 
 
 def is_done(item: ShardItem, config: EmbedConfig) -> bool:
     """Whether the item's marker stands, of the same source and configuration, and its files with their sizes."""
     marker = read_marker(config.out, item.number)
-    if marker is None or marker.signature != item.signature or marker.config_hash != config_hash(config):
+    if marker is None or marker.signature != item.signature or marker.config_hash != _config_hash(config):
         return False
     paths = {record.path: record.size for record in marker.files.values()}
     return all(exists(join(config.out, path)) and file_size(join(config.out, path)) == paths[path] for path in paths)
@@ -144,9 +152,8 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
     """
     import torch
 
-    from index.corpus.decoding import cut_batches, decode_ahead, decode_sample, run_ahead
+    from index.corpus.decoding import cut_batches, decode_ahead, decode_sample
     from index.encoder.clip_encoder import load_encoder
-    from index.store.part_rows import PartRows
 
     encoder = load_encoder(config.model, config.device)
     decode = partial(
@@ -157,11 +164,11 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
         max_pixels=config.max_image_pixels,
     )
     threads = config.decode_threads or torch.get_num_threads()
-    part = PartRows(encoder)
+    part = _PartRows(encoder)
     # Two batches ahead: while one is encoded, one is ready and one is being decoded.
     samples = read_item(item, config.max_image_bytes)
     decoded = decode_ahead(samples, decode, threads, 2 * config.batch_size + threads)
-    with closing(run_ahead(cut_batches(decoded, encoder, config.batch_size), 1)) as ready:
+    with closing(read_ahead(cut_batches(decoded, encoder, config.batch_size), 1)) as ready:
         for entry in ready:
             if isinstance(entry, Reject):
                 part.rejects.append(entry)
@@ -174,12 +181,61 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
         rejected=part.reject_counts(),
         captions_cut=part.captions_cut,
     )
-    remove(marker_path(config.out, item.number))  # of an earlier run: the files that it speaks of are replaced now
+    remove(_marker_path(config.out, item.number))  # of an earlier run: the files that it speaks of are replaced now
     files: dict[str, FileRecord] = {}
     for kind, path in part_paths(item.number).items():
         data = part.file_bytes(kind)
         write_atomic(join(config.out, path), data)
         files[kind] = FileRecord(path, len(data), sha256(data).hexdigest())
-    marker = Marker(item.signature, config_hash(config), encoder.fingerprint, summary, files)
+    marker = Marker(item.signature, _config_hash(config), encoder.fingerprint, summary, files)
     write_marker(config.out, item.number, marker)
     return summary
+
+
+class _PartRows:
+    """Collects batches in memory: 10,000 rows of 512 are some 25 MB."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.rejects: list[Reject] = []
+        self._encoder = encoder
+        self._metadata: list[dict[str, Any]] = []
+        none = np.empty((0, encoder.dim), np.float16)
+        self._vectors: dict[str, list[npt.NDArray[np.float16]]] = {"image": [none], "text": [none]}
+
+    @property
+    def rows(self) -> int:
+        """Rows so far, without the rejects."""
+        return len(self._metadata)
+
+    @property
+    def captions_cut(self) -> int:
+        """Rows whose caption is longer than the text tower's context."""
+        return sum(row["text_tokens_cut"] for row in self._metadata)
+
+    def reject_counts(self) -> dict[str, int]:
+        """Rejects by reason."""
+        return dict(sorted(Counter(reject.reason for reject in self.rejects).items()))
+
+    def add(self, batch: Batch) -> None:
+        """Encode a batch; rows for which the model gives no finite vector are rejected as `encoder_nan`."""
+        image = self._encoder.encode_pixels(batch.pixels)
+        text = self._encoder.encode_tokens(batch.tokens)
+        finite = np.isfinite(np.concatenate([image, text], axis=1)).all(axis=1).tolist()
+        for row, is_finite in zip(batch.rows, finite, strict=True):
+            if is_finite:
+                self._metadata.append(row)
+            else:
+                self.rejects.append(Reject(row["key"], row["shard"], "embed", "encoder_nan"))
+        keep = np.flatnonzero(finite)
+        self._vectors["image"].append(image[keep])
+        self._vectors["text"].append(text[keep])
+
+    def file_bytes(self, kind: str) -> bytes:
+        """The bytes of the part's "image", "text", "metadata" or "rejects" file."""
+        if kind == "metadata":
+            return parquet_bytes(pa.Table.from_pylist(self._metadata, schema=METADATA_SCHEMA))
+        if kind == "rejects":
+            return parquet_bytes(pa.Table.from_pylist([asdict(r) for r in self.rejects], schema=REJECTS_SCHEMA))
+        stream = io.BytesIO()
+        np.save(stream, np.concatenate(self._vectors[kind]), allow_pickle=False)
+        return stream.getvalue()

@@ -77,7 +77,11 @@ def test_what_is_mapped_must_be_local() -> None:
 
 
 def test_hash_does_not_depend_on_the_order_of_fields() -> None:
-    assert files.hash_json({"a": 1, "b": [2]}) == files.hash_json({"b": [2], "a": 1}) != files.hash_json({"a": 1, "b": [3]})
+    assert (
+        files.hash_json({"a": 1, "b": [2]})
+        == files.hash_json({"b": [2], "a": 1})
+        != files.hash_json({"a": 1, "b": [3]})
+    )
 
 
 def test_no_space_becomes_disk_full_with_the_place(tmp_path: Path) -> None:

@@ -1,43 +1,94 @@
+"""A folder is claimed for one job: that job continues in it, every other job is refused and told what differs."""
+
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from index.errors import OutputExists
 from index.outputs import claim_folder, remove_folder
 
 
-def test_a_claim_is_for_one_job_and_complete_once_its_manifest_is_there(tmp_path: Path) -> None:
-    out = str(tmp_path / "out")
-    assert claim_folder(out, "job.json", {"k": 1}) is False
-    assert claim_folder(out, "job.json", {"k": 1}) is False
-    (tmp_path / "out/manifest.json").write_text("{}")
-    assert claim_folder(out, "job.json", {"k": 1}) is True
-    with pytest.raises(OutputExists, match="another configuration"):
-        claim_folder(out, "job.json", {"k": 2})
+@pytest.fixture(params=["local", "memory"])
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "out") if request.param == "local" else f"memory://test_outputs/{tmp_path.name}/out"
 
 
-def test_a_damaged_claim_is_nobodys(tmp_path: Path) -> None:
-    (tmp_path / "job.json").write_text("{")
+def write(path: str, text: str) -> None:
+    with fsspec.open(path, "w") as stream:
+        stream.write(text)
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_a_claim_is_for_one_job_and_complete_once_its_manifest_is_there(out: str, values: bool) -> None:
+    assert claim_folder(out, "job.json", {"k": 1}, values=values) is False
+    assert claim_folder(out, "job.json", {"k": 1}, values=values) is False
+    write(f"{out}/manifest.json", "{}")
+    assert claim_folder(out, "job.json", {"k": 1}, values=values) is True
     with pytest.raises(OutputExists):
-        claim_folder(str(tmp_path), "job.json", {})
+        claim_folder(out, "job.json", {"k": 2}, values=values)
 
 
-def test_a_file_or_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+def test_a_claim_of_hashes_names_the_fields_that_differ(tmp_path: Path) -> None:
+    claim_folder(str(tmp_path), "job.json", {"k": 1, "concepts": ["a"], "seed": 0})
+    with pytest.raises(OutputExists, match=r"another configuration \(other k, concepts\)"):
+        claim_folder(str(tmp_path), "job.json", {"k": 2, "concepts": ["b"], "seed": 0})
+
+
+def test_a_claim_of_values_names_the_first_value_that_differs(tmp_path: Path) -> None:
+    job = {"batch_size": 8, "model": {"name": "a", "precision": "fp32"}}
+    claim_folder(str(tmp_path), "job.json", job, values=True)
+    assert json.loads((tmp_path / "job.json").read_text()) == job
+    with pytest.raises(OutputExists, match="was begun with batch_size 8, not 16"):
+        claim_folder(str(tmp_path), "job.json", {**job, "batch_size": 16}, values=True)
+    for model in ({"name": "a", "precision": "bf16"}, {"name": "a", "precision": "fp32", "seed": 1}, {"name": "a"}):
+        with pytest.raises(OutputExists, match=r"was begun with model (precision fp32|seed None), not"):
+            claim_folder(str(tmp_path), "job.json", {**job, "model": model}, values=True)
+
+
+def test_claims_that_older_versions_wrote_are_continued(tmp_path: Path) -> None:
+    # What embedding and retrieving wrote before both claimed their folder through this module.
+    (tmp_path / "embed.json").write_text('{\n "batch_size": 8,\n "model": {\n  "name": "a"\n }\n}\n')
+    assert claim_folder(str(tmp_path), "embed.json", {"batch_size": 8, "model": {"name": "a"}}, values=True) is False
+    k_1 = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"  # SHA-256 of "1"
+    job = "a0da1fce57d0e4f9f0ae4e4cbe040d34dcc046255c6c8d18e97f55aaed0655f0"  # and of {"k":1}
+    (tmp_path / "retrieve.json").write_text(json.dumps({"job": job, "parts": {"k": k_1}}) + "\n")
+    assert claim_folder(str(tmp_path), "retrieve.json", {"k": 1}) is False
+
+
+@pytest.mark.parametrize("values", [False, True])
+@pytest.mark.parametrize("text", ["{", "[]", "null"])
+def test_a_damaged_claim_is_refused(tmp_path: Path, text: str, values: bool) -> None:
+    (tmp_path / "job.json").write_text(text)
+    with pytest.raises(OutputExists, match="is damaged"):
+        claim_folder(str(tmp_path), "job.json", {}, values=values)
+
+
+def test_foreign_files_are_never_written_among(out: str) -> None:
+    write(f"{out}/notes.txt", "mine")
+    with pytest.raises(OutputExists, match="is not empty and not ours"):
+        claim_folder(out, "job.json", {})
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for path in (tmp_path / "file", tmp_path):
-        with pytest.raises(OutputExists, match="not ours"):
-            claim_folder(str(path), "job.json", {})
+    with pytest.raises(OutputExists, match="is a file"):
+        claim_folder(str(tmp_path / "file"), "job.json", {})
 
 
-def test_claims_work_on_object_stores() -> None:
-    assert claim_folder("memory://claims/out", "job.json", {}) is False
-    with pytest.raises(OutputExists):
-        claim_folder("memory://claims", "job.json", {})
-    remove_folder("memory://claims/out")
-    assert claim_folder("memory://claims/out", "job.json", {"other": 1}) is False
+def test_what_a_killed_claim_left_does_not_hinder_the_next(out: str) -> None:
+    write(f"{out}/.job.json.12-34.partial", "{")
+    assert claim_folder(out, "job.json", {}) is False
 
 
-def test_removing_what_is_gone_is_no_error(tmp_path: Path) -> None:
-    remove_folder(tmp_path / "none")
+def test_a_removed_folder_can_be_claimed_by_another_job(out: str) -> None:
+    claim_folder(out, "job.json", {})
+    remove_folder(out)
+    assert claim_folder(out, "job.json", {"other": 1}) is False
+
+
+def test_removing_what_is_gone_is_no_error(out: str) -> None:
+    remove_folder(out)

@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 
 from customize.clip.evaluate.datasets.dataset import Example
-from index.corpus.decoding import run_ahead
 from index.errors import BadInput
+from index.read_ahead import read_ahead
 
 __all__ = ["EvalModel", "Features", "evaluating", "image_batches", "image_features", "text_features", "unit"]
 
@@ -111,7 +111,7 @@ def image_batches(
             while chunk := list(itertools.islice(examples, batch_size)):
                 yield chunk, torch.stack(list(pool.map(prepared, chunk)))
 
-    with closing(run_ahead(batches(), 2)) as ready:
+    with closing(read_ahead(batches(), 2)) as ready:
         yield from ready
 
 
