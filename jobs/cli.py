@@ -1,6 +1,7 @@
 """The `clipmine` command: sub-commands are imported when they are called, errors are one line and an exit status.
 
-Exit 0 done, 2 bad usage or bad input, 130 interrupted, 1 anything else. Knows no job; each lives in `jobs.commands`.
+Exit 0: done; 2: bad usage or bad input; 130: interrupted; 1: anything else. Each sub-command is a module of
+`jobs.commands`. Also started by its path, `python jobs/cli.py` or `spark-submit jobs/cli.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,13 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:
+    # Started by path, Python looks for modules beside this file; the packages are one folder up. Workers inherit it.
+    _here = Path(__file__).resolve().parent
+    sys.path[:] = [str(_here.parent), *(entry for entry in sys.path if entry != str(_here))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_here.parent), os.environ.get("PYTHONPATH")]))
 
 import click
 
@@ -19,19 +27,19 @@ COMMANDS = {
     "embed": "Embed a corpus of images with captions into a store.",
     "adopt": "Open embeddings that clip-retrieval or LAION wrote.",
     "index": "Build HNSW indexes over a store and measure their recall.",
-    "plan": "Memory, shards, build time and disk of an index, before spending any.",
-    "retrieve": "Retrieve the rows that a concept list asks for.",
-    "serve": "Serve a store over HTTP: a page, an API, concept lists as streams.",
-    "customize": "Customize CLIP on a selection: train what was chosen, leave the rest.",
+    "plan": "Estimate an index: memory, shards, build time, disk.",
+    "retrieve": "Retrieve the rows that match a concept list.",
+    "serve": "Serve a store over HTTP: a search page and an API.",
+    "customize": "Train CLIP on a selection, with one of seven strategies.",
     "mine": "Mine image pairs, each with the reasons for it.",
     "export": "Write a selection as webdataset tars or a URL list.",
-    "fetch": "Download a selection's URLs and top up what the web has lost.",
+    "fetch": "Download a selection's URLs into tars.",
     "download": "Download a table of URLs and captions into tars.",
     "evaluate": "Measure models: zero-shot, few-shot, retrieval, segmentation, regions.",
-    "info": "What a store holds: rows, model, indexes, recall.",
-    "forget": "Remove rows from every answer, from this moment.",
+    "info": "Show what a store holds: rows, model, indexes, recall.",
+    "forget": "Hide rows from all searches, selections and exports.",
     "compact": "Erase forgotten rows from a store's files.",
-    "demo": "The whole road on the embedded world, with a page to look at.",
+    "demo": "Run the full pipeline on drawn scenes and write a report.",
 }
 
 
@@ -70,7 +78,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="clipmine", prog_name="clipmine", message="%(prog)s %(version)s")
 @click.pass_context
 def group(context: click.Context) -> None:
-    """Point it at an image-text corpus, name your concepts, get the right data out."""
+    """Embed an image-text corpus, retrieve data for a concept list, customize CLIP on it, mine image pairs."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

@@ -1,22 +1,22 @@
-"""Serve a store from this process: opens all first, so that a broken index is an error here and not at a request."""
+"""Serve a store from this process, after opening store, model and indexes: what is broken is an error at the start."""
 
 from __future__ import annotations
 
 import gc
 import socket
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index.errors import BadInput, ClipmineError
+from index.errors import BadInput
 from index.files import join
 from index.store.embedding_store import EmbeddingStore
+from jobs.lists import read_lines
 from retrieval.service.settings import Settings
 
 if TYPE_CHECKING:
     from mining.pages.review import Review
 
-__all__ = ["open_review", "read_tokens", "run_serve"]
+__all__ = ["open_listener", "open_review", "read_tokens", "run_serve", "warn_if_open"]
 
 # Beyond what a person waits for, and within what an orchestrator gives before it kills (Kubernetes: 30 s).
 GRACEFUL_SECONDS = 25
@@ -32,39 +32,33 @@ def run_serve(
     pairs: str | None = None,
     decisions: str | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what runs.
+    """Serve until SIGINT or SIGTERM, then finish the requests that are being answered.
 
     pairs: a folder of image sets mined from this store, for the page of pairs. decisions: the file that rejections are
     appended to; by default decisions.jsonl in that folder.
 
     Raises:
-        BadInput: no store there, a model that cannot be loaded, an index that is broken or of other rows.
-        ClipmineError: the port is taken.
+        BadInput: no store there, a model that cannot be loaded, an index that is broken or of other rows, or a port
+            that cannot be listened on.
     """
     import uvicorn
 
     from mining.pages.routes import PAGE, add_pairs
     from retrieval.service.app import create_app
-    from retrieval.service.local import LocalBackend
+    from retrieval.service.local_backend import LocalBackend
     from retrieval.service.memory import bound_arenas
 
     bound_arenas()
     opened = EmbeddingStore.open(store)
     review = open_review(opened, pairs, decisions)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise ClipmineError(
-            f"{host}:{port}: cannot be listened on ({error.strerror}); choose another --port"
-        ) from error
+    listener = open_listener(host, port)
     print(f"opening {store} and its model", file=sys.stderr, flush=True)
     backend = LocalBackend(opened, settings=settings)
     backend.load()
     app = create_app(backend, settings)
     if review is not None:
         add_pairs(app, review)
-    # What is loaded now stays: else each of Python's full collections would walk all of torch.
+    # Exempt what is loaded by now from garbage collection: each full collection would walk all of torch.
     gc.collect()
     gc.freeze()
     config = uvicorn.Config(
@@ -78,18 +72,34 @@ def run_serve(
     print(f"serving {store} at {where}/ (API: {where}/docs); Ctrl-C stops", file=sys.stderr, flush=True)
     if review is not None:
         print(f"pairs at {where}{PAGE}, decisions go to {review.decisions.path}", file=sys.stderr, flush=True)
-    if host not in ("127.0.0.1", "localhost", "::1") and not settings.tokens:
-        print("open to everyone who can reach it: no bearer token is asked for (--tokens-file)", file=sys.stderr)
+    warn_if_open(host, settings)
     try:
         uvicorn.Server(config).run(sockets=[listener])
-    except KeyboardInterrupt:  # uvicorn passes Ctrl-C on when all is finished
+    except KeyboardInterrupt:  # uvicorn raises it again after it has shut down
         print("stopped", file=sys.stderr)
     finally:
-        gc.unfreeze()  # so that libraries find their objects gone at exit, and do not complain of leaks
+        gc.unfreeze()  # else libraries report their objects as leaks at exit
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. BadInput where the address cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        problem = error.strerror or error
+        raise BadInput(f"{host}:{port}: cannot be listened on ({problem}); choose another --port") from error
+
+
+def warn_if_open(host: str, settings: Settings) -> None:
+    """Say on stderr when the service asks for no token and other machines can reach it."""
+    if host not in ("127.0.0.1", "localhost", "::1") and not settings.tokens:
+        line = "open to everyone who can reach it: no bearer token is asked for (--tokens-file)"
+        print(line, file=sys.stderr, flush=True)
 
 
 def open_review(store: EmbeddingStore, pairs: str | None, decisions: str | None) -> Review | None:
-    """The image sets to go through, None where none are served. BadInput for sets of another store."""
+    """The image sets that the page of pairs shows; None without `pairs`. BadInput for sets of another store."""
     if pairs is None:
         if decisions is not None:
             raise BadInput("--decisions: is about pairs; name their folder too (--pairs PAIRS)")
@@ -103,15 +113,11 @@ def open_review(store: EmbeddingStore, pairs: str | None, decisions: str | None)
 
 
 def read_tokens(path: str | None, listed: str | None) -> tuple[str, ...]:
-    """Bearer tokens of a file (one a line, # comments) and of a text with commas. BadInput for an empty file."""
+    """Bearer tokens from a list file (see `jobs.lists`) and from a text with commas, each once.
+
+    Raises BadInput for a file that is missing or holds no token.
+    """
     tokens = [token.strip() for token in (listed or "").split(",") if token.strip()]
     if path is not None:
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{path}: cannot be read as a list of tokens") from error
-        found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        if not found:
-            raise BadInput(f"{path}: holds no token; write one a line")
-        tokens += found
+        tokens += [line.strip() for line in read_lines(path, "token")]
     return tuple(dict.fromkeys(tokens))

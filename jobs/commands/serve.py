@@ -1,4 +1,4 @@
-"""`clipmine serve`."""
+"""`clipmine serve`: a store over HTTP, from this process or from Ray."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import os
 
 import click
 
+from jobs.options import executor_option, refuse_without_effect
+
 
 @click.command
 @click.argument("store")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 listens on every address.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")
-@click.option("--name", help="What the store is called to clients.  [default: its folder's name]")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free port.")
+@click.option("--name", help="Name of the store for clients.  [default: its folder's name]")
 @click.option(
-    "--tokens-file", metavar="FILE", help="Bearer tokens, one a line; also CLIPMINE_TOKENS, with commas between."
+    "--tokens-file", metavar="FILE", help="Bearer tokens, one a line; also CLIPMINE_TOKENS, separated by commas."
 )
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="An origin whose pages may call the service.")
-@click.option("--allow-urls", is_flag=True, help="Fetch the images that image_url queries name, from public hosts.")
+@click.option("--allow-urls", is_flag=True, help="Let image_url queries fetch images from public hosts.")
 @click.option("--pairs", metavar="PAIRS", help="Image sets mined from STORE: adds their page, at /page/pairs/.")
+@click.option("--decisions", metavar="FILE", help="File for the page's rejections.  [default: PAIRS/decisions.jsonl]")
+@click.option("--queue", type=int, default=1_024, show_default=True, help="Queries that may wait; beyond: status 429.")
+@click.option("--max-k", type=int, default=1_000, show_default=True, help="Most results a query may ask for.")
+@click.option("--max-body", type=int, default=32, show_default=True, metavar="MB", help="Largest request body.")
+@executor_option(("local", "ray"), former={"--ray": "ray"})
+@click.option("--encoder-replicas", type=click.IntRange(min=1), default=1, show_default=True, help="With ray.")
 @click.option(
-    "--decisions", metavar="FILE", help="Where the page appends rejections.  [default: PAIRS/decisions.jsonl]"
+    "--shard-groups",
+    type=click.IntRange(min=1),
+    help="With ray: groups that the index's shards are split into.  [default: 2, or 1 for one shard]",
 )
-@click.option("--queue", type=int, default=1_024, show_default=True, help="Queries that may wait; beyond: 429.")
-@click.option("--max-k", type=int, default=1_000, show_default=True)
-@click.option("--max-body", type=int, default=32, show_default=True, metavar="MB")
-@click.option("--ray", is_flag=True, help="Deploy on Ray Serve: RAY_ADDRESS's cluster, or one started here.")
-@click.option("--encoder-replicas", type=click.IntRange(min=1), default=1, show_default=True, help="With --ray.")
-@click.option("--shard-groups", type=click.IntRange(min=1), default=2, show_default=True, help="With --ray.")
-@click.option("--shard-replicas", type=click.IntRange(min=1), default=1, show_default=True, help="With --ray.")
+@click.option(
+    "--shard-replicas", type=click.IntRange(min=1), default=1, show_default=True, help="With ray: of each shard group."
+)
 @click.option("--debug", is_flag=True, help="Show the trace of an error.", expose_value=False)
 def command(
     store: str,
@@ -42,15 +48,17 @@ def command(
     queue: int,
     max_k: int,
     max_body: int,
-    ray: bool,
+    executor: str,
     encoder_replicas: int,
-    shard_groups: int,
+    shard_groups: int | None,
     shard_replicas: int,
 ) -> None:
     """Serve STORE over HTTP: a page at /, an API at /docs, concept lists as streams.
 
-    Stops at Ctrl-C or SIGTERM, after it has finished what runs.
+    Stops at Ctrl-C or SIGTERM, after it has answered the requests that it is working on.
     """
+    if executor != "ray":
+        refuse_without_effect(["encoder_replicas", "shard_groups", "shard_replicas"], "without --executor ray")
     # Before faiss and torch load: their idle threads spin by default, on cores that the requests need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from index.errors import BadInput
@@ -66,9 +74,11 @@ def command(
         max_k=max_k,
         max_body_bytes=max_body << 20,
     )
-    if ray:
+    if executor == "ray":
         if pairs is not None or decisions is not None:
-            raise BadInput("--pairs is served from one process; leave out --ray, or serve pairs beside it on a --port")
+            raise BadInput(
+                "--pairs is served from one process: leave out --executor ray, or serve the pairs on another --port"
+            )
         from jobs.serve_ray.start import run_serve_ray
 
         run_serve_ray(

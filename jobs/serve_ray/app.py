@@ -1,11 +1,12 @@
-"""The Serve application: its arguments, the front, and how many replicas of what it is made of.
+"""The Ray Serve application: its arguments, its deployments, and the front, which answers HTTP requests.
 
 The store must be readable under the same path wherever a replica runs (a shared file system, or one machine): the front
-reads metadata, rules and images from it, a shard its own rows. Knows neither how rows are found nor what the routes do.
+reads metadata, rules and images from it, and a shard replica reads its own rows.
 """
 
 # Without `from __future__ import annotations`: Serve reads the class of `build`'s argument from its annotation.
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,17 +19,17 @@ from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from jobs.serve_job import read_tokens
 from jobs.serve_ray.backend import RayBackend
-from jobs.serve_ray.groups import plan_groups
+from jobs.serve_ray.groups import Group, default_groups, plan_groups
 from jobs.serve_ray.replicas import Encoders, Shards
 from retrieval.service.settings import Settings
 
 __all__ = ["ServeArgs", "build"]
 
-# Requests in one replica at once, and those that wait for one at each caller; past it, 429.
+# Requests that one replica works on at once, and requests that wait at each caller; beyond that, status 429.
 FRONT_AT_ONCE, ENCODER_AT_ONCE, SHARD_AT_ONCE, WAITING = 256, 64, 8, 512
-# Serve pings replicas so often; a dead one is replaced after the next ping. A busy machine may answer late.
+# How often Serve pings replicas, and how long it waits for the answer: a busy machine is slow, not dead.
 PING_SECONDS, PING_TIMEOUT_SECONDS = 1.0, 60.0
-STOP_SECONDS = 20.0  # for what runs when the service stops
+STOP_SECONDS = 20.0  # for requests in progress when the service stops
 
 
 class ServeArgs(BaseModel):
@@ -40,8 +41,8 @@ class ServeArgs(BaseModel):
     name: str | None = Field(None, description="what the service calls the store; its folder's name by default")
     encoder_replicas: int = Field(1, ge=1)
     encoder_cpus: float = Field(1.0, ge=0, description="CPUs, and threads, of an encoder")
-    encoder_gpus: float | None = Field(None, ge=0, description="by default one each as far as the cluster has them")
-    shard_groups: int = Field(1, ge=1, description="into how many runs of rows the store is cut")
+    encoder_gpus: float | None = Field(None, ge=0, description="of an encoder; by default 1, or an even share")
+    shard_groups: int | None = Field(None, ge=1, description="runs of rows; by default two, or one for one shard")
     shard_replicas: int = Field(1, ge=1, description="replicas of each group")
     shard_cpus: float = Field(1.0, ge=0, description="CPUs, and threads, of a shard replica")
     shard_gpus: float = Field(0.0, ge=0, description="for exact scans")
@@ -55,10 +56,15 @@ class ServeArgs(BaseModel):
 
 
 class Front:
-    """A replica with the routes. Metadata, rules and images come from the store, all else from the other replicas."""
+    """A replica with the HTTP routes. It reads metadata and images from the store and asks the others for the rest."""
 
     def __init__(
-        self, args: ServeArgs, settings: Settings, encoders: DeploymentHandle[Any], shards: list[DeploymentHandle[Any]]
+        self,
+        args: ServeArgs,
+        settings: Settings,
+        groups: Sequence[Group],
+        encoders: DeploymentHandle[Any],
+        shards: list[DeploymentHandle[Any]],
     ) -> None:
         if args.tokens_file is not None:
             settings = replace(settings, tokens=read_tokens(args.tokens_file, None))
@@ -66,7 +72,7 @@ class Front:
         self._settings = settings
         self._backend = RayBackend(
             store,
-            plan_groups(store, args.shard_groups),
+            groups,
             encoders,
             shards,
             name=settings.name,
@@ -94,7 +100,7 @@ def build(args: ServeArgs) -> serve.Application:
     settings = _settings(args)
     path = str(store.path)
     args = args.model_copy(update={"store": path})
-    groups = plan_groups(store, args.shard_groups)
+    groups = plan_groups(store, args.shard_groups or default_groups(store))
     gpus = _gpus(args)
     common: dict[str, Any] = {
         "max_queued_requests": WAITING,
@@ -130,7 +136,7 @@ def build(args: ServeArgs) -> serve.Application:
         backpressure_config={"status_code": 429, "retry_after_s": 1},
         ray_actor_options={"num_cpus": args.front_cpus},
         **common,
-    ).bind(args, settings, encoders, shards)
+    ).bind(args, settings, groups, encoders, shards)
     return front
 
 
@@ -146,7 +152,7 @@ def _settings(args: ServeArgs) -> Settings:
 
 
 def _gpus(args: ServeArgs) -> float:
-    """GPUs of an encoder: what was asked for, else one each or an even share of what the cluster has."""
+    """GPUs of an encoder: as configured, else one, or an even share where the cluster has fewer than encoders."""
     if args.encoder_gpus is not None or not ray.is_initialized():
         return args.encoder_gpus or 0.0
     there = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]

@@ -1,7 +1,4 @@
-"""Asking one group of shards: a deadline, a second try on another replica, and who is down is not waited for.
-
-Knows neither what is searched nor how answers are merged.
-"""
+"""Asking one group of shards: with a deadline, and a second try on another replica; skips groups known to be down."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ __all__ = ["Asked", "first_line"]
 
 log = logging.getLogger("ray.serve")
 
-# After a replica's death, how long another one is sought before the group is missing. A new one takes longer to start.
+# How long a request waits for another replica of a group after one died. A replacement takes longer to start.
 SEEK_SECONDS = 1.0
 PING_SECONDS = 5.0
 
@@ -46,7 +43,7 @@ class Asked:
             return None
         tries = [asyncio.create_task(self._try(question))]
         try:
-            # Where there is another replica, half of the time is left for it.
+            # With more than one replica, keep half of the time for a second try.
             rest = deadline - time.monotonic()
             await asyncio.wait(tries, timeout=rest / 2 if self._replicas > 1 else rest)
             if tries[0].done():
@@ -78,12 +75,12 @@ class Asked:
         return True
 
     def close(self) -> None:
-        """Stop asking whether it is up again."""
+        """Stop pinging a group that is down."""
         if self._probe is not None:
             self._probe.cancel()
 
     async def _first(self, tries: list[asyncio.Task[Answer]], deadline: float) -> Answer | None:
-        """Whichever of the tries answers first."""
+        """The answer of the try that finishes first; None at the deadline, or when both fail."""
         left = {one for one in tries if not one.done()}
         while left and (rest := deadline - time.monotonic()) > 0:
             done, left = await asyncio.wait(left, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
@@ -104,7 +101,7 @@ class Asked:
         return found
 
     async def _up(self, deadline: float) -> bool:
-        """Whether the group is up; one that went down just now is given a moment, since another replica may be."""
+        """Whether the group is up; waits up to SEEK_SECONDS after it went down, since another replica may answer."""
         if self._probe is None:
             return True
         now = time.monotonic()
@@ -115,9 +112,9 @@ class Asked:
 
     def _goes_down(self, why: str) -> None:
         if self._probe is None:
-            log.warning("%s %s; it is not waited for until it answers again", self.group.deployment, why)
+            log.warning("%s %s; skipped until it answers a ping", self.group.deployment, why)
             self._down_since = time.monotonic()
-            # In no request's context: Serve would cancel it with that request.
+            # In a context of its own: Serve cancels what runs in a request's context with that request.
             self._probe = asyncio.get_running_loop().create_task(self._until_up(), context=contextvars.Context())
 
     async def _until_up(self) -> None:
@@ -133,11 +130,11 @@ class Asked:
 
 
 class _Refused(Exception):
-    """A replica could not search; its own log says more."""
+    """A replica could not search; its log has the details."""
 
 
 def _failed(attempt: asyncio.Task[Any]) -> bool:
-    """Whether a finished try failed in a way that another replica might not."""
+    """Whether a finished try failed in a way that a try on another replica may not."""
     error = attempt.exception()
     if isinstance(error, (RayError, RayServeException, _Refused)):
         log.warning("a shard did not answer: %s", first_line(error))
@@ -146,5 +143,5 @@ def _failed(attempt: asyncio.Task[Any]) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its class."""
+    """The first line of an error's message; its class's name where there is none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,6 @@
-"""The service's backend over replicas: every group of shards is asked at once, their answers become one.
+"""The service's backend on Ray: asks all groups of shards at the same time and merges their answers.
 
-A group that does not answer in time, or whose replicas have died, is named in `Found.missing`. Knows no HTTP.
+A group that does not answer in time, or whose replicas have died, is named in `Found.missing`.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ log = logging.getLogger("ray.serve")
 
 Vectors = npt.NDArray[np.floating[Any]]
 
-VECTORS_AT_ONCE = 256  # of one call to the shards
-CALLS_AT_ONCE = 4  # while so many are under way, queries gather for the next
-# A group has this long, and so many times what the planner expects of the search.
+VECTORS_AT_ONCE = 256  # most vectors in one call to the shards
+CALLS_AT_ONCE = 4  # while this many calls run, new queries wait and are batched
+# A group's deadline: the configured seconds plus this many times the planner's estimate of the search.
 TIMES_THE_PLAN = 10
 ENCODE_SECONDS, ENCODE_SECONDS_EACH = 10.0, 0.5  # ViT-L-14 took 0.3 s an image on one core
 
@@ -50,9 +50,9 @@ ENCODE_SECONDS, ENCODE_SECONDS_EACH = 10.0, 0.5  # ViT-L-14 took 0.3 s an image 
 class RayBackend:
     """Implements `retrieval.service.backend.Backend` over deployment handles.
 
-    encoders: handle of `serve_ray_replicas.Encoders`. shards: handles of `Shards`, in the order of `groups`.
-    cores, device: of a shard replica. seconds: a group's deadline, beside the planner's estimate. queue: vectors that
-    may wait. observe(stage, requests, size): told of every batch.
+    encoders: handle of `jobs.serve_ray.replicas.Encoders`. shards: handles of `Shards`, in the order of `groups`.
+    replicas, cores, device: of one group's replicas. seconds: a group's deadline, beside the planner's estimate.
+    queue: vectors that may wait. observe(stage, requests, size): called after every batch.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class RayBackend:
         method: str | None = None,
         exclude: npt.NDArray[np.int64] | None = None,
     ) -> Found:
-        wanted = _Wanted(modality, k, method, _Same(exclude) if exclude is not None and len(exclude) else None)
-        return await self._gathering.submit(wanted, np.ascontiguousarray(vectors, np.float32))
+        key = _BatchKey(modality, k, method, _Excluded(exclude) if exclude is not None and len(exclude) else None)
+        return await self._gathering.submit(key, np.ascontiguousarray(vectors, np.float32))
 
     def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> str:
         return self._plan(modality, queries, k, method).method
@@ -121,13 +121,13 @@ class RayBackend:
         index = self._indexes[modality]
         return plan_group(self.store, groups, index, modality, queries, k, method, self._cores, self._device)
 
-    async def _search(self, wanted: _Wanted, vectors: Vectors) -> Found:
-        """Ask all groups, merge; queries for which the graphs did not find k rows are answered exactly."""
-        plan = self._plan(wanted.modality, len(vectors), wanted.k, wanted.method)
-        (scores, rows), missing = await self._ask(wanted, vectors, plan.method, plan)
+    async def _search(self, key: _BatchKey, vectors: Vectors) -> Found:
+        """Ask all groups and merge; queries for which the graphs found fewer than k rows are searched exactly."""
+        plan = self._plan(key.modality, len(vectors), key.k, key.method)
+        (scores, rows), missing = await self._ask(key, vectors, plan.method, plan)
         if plan.method == "hnsw" and len(short := short_queries(rows)):
-            exact = self._plan(wanted.modality, len(short), wanted.k, "exact")
-            (scores[short], rows[short]), also = await self._ask(wanted, vectors[short], "exact", exact)
+            exact = self._plan(key.modality, len(short), key.k, "exact")
+            (scores[short], rows[short]), also = await self._ask(key, vectors[short], "exact", exact)
             missing = tuple(sorted({*missing, *also}))
         if self.observe is not None:
             self.observe("search", 1, len(vectors))
@@ -135,28 +135,26 @@ class RayBackend:
         return Found(scores, rows, f"{plan.method}{over}: {plan.why}", missing)
 
     async def _ask(
-        self, wanted: _Wanted, vectors: Vectors, method: str, plan: SearchPlan
+        self, key: _BatchKey, vectors: Vectors, method: str, plan: SearchPlan
     ) -> tuple[Answer, tuple[str, ...]]:
         expected = plan.exact_seconds if method == "exact" else plan.hnsw_seconds or 0.0
         deadline = time.monotonic() + self._seconds + TIMES_THE_PLAN * expected
-        exclude = wanted.exclude.rows if wanted.exclude is not None else None
-        question = (vectors, wanted.modality, wanted.k, method, exclude)
+        exclude = key.exclude.rows if key.exclude is not None else None
+        question = (vectors, key.modality, key.k, method, exclude)
         answers = await asyncio.gather(*(group.ask(question, deadline) for group in self._groups))
         missing = tuple(
-            asked.group.missing(wanted.modality)
+            asked.group.missing(key.modality)
             for asked, answer in zip(self._groups, answers, strict=True)
             if answer is None
         )
         found = [answer for answer in answers if answer is not None]
         if not found:
             raise Unavailable("no shard answers; its replicas are being replaced")
-        merged = await asyncio.to_thread(
-            merge, self.store, wanted.modality, vectors, found, wanted.k, method == "exact"
-        )
+        merged = await asyncio.to_thread(merge, self.store, key.modality, vectors, found, key.k, method == "exact")
         return merged, missing
 
     async def _encode(self, method: str, items: list[Any]) -> Any:
-        """Ask an encoder, and once more another one if it dies meanwhile."""
+        """Ask an encoder; if it dies before it answers, ask another one once."""
         deadline = time.monotonic() + ENCODE_SECONDS + ENCODE_SECONDS_EACH * len(items)
         for attempt in range(2):
             try:
@@ -183,15 +181,15 @@ class RayBackend:
 
 
 @dataclass(frozen=True, eq=False)
-class _Same:
-    """Rows to exclude, equal to itself only: such searches do not share a call."""
+class _Excluded:
+    """Rows to exclude. Compares equal to itself only, so that searches with exclusions never share a call."""
 
     rows: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _BatchKey:
     modality: Modality
     k: int
     method: str | None
-    exclude: _Same | None
+    exclude: _Excluded | None

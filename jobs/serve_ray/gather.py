@@ -1,6 +1,6 @@
-"""Queries that come at the same time go to the shards in one call; others gather while calls are under way.
+"""Batches queries: those that arrive while a call to the shards is running are sent together in the next call.
 
-A lone query waits for nobody. Knows nothing of Ray: it calls a coroutine.
+A single query is sent at once. Imports no Ray: a batch is passed to a coroutine.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Vectors = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class _Waiting:
-    company: Hashable  # queries of the same company may share a call
+    batch_key: Hashable  # queries with equal keys may share a call
     vectors: Vectors
     future: asyncio.Future[Found]
 
 
 class Gathering:
-    """Calls `ask(company, vectors [q, d])` for the queries of one company together, `calls` of them at once.
+    """Calls `ask(batch_key, vectors [q, d])` for queries with the same key together; at most `calls` calls run at once.
 
-    most: vectors of one call (a larger request goes alone). queue: vectors that may wait.
+    what: named in `Overloaded`. most: vectors of one call (a larger request gets its own). queue: vectors that may wait.
     """
 
     def __init__(
@@ -43,33 +43,33 @@ class Gathering:
         self._size = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def submit(self, company: Hashable, vectors: Vectors) -> Found:
+    async def submit(self, batch_key: Hashable, vectors: Vectors) -> Found:
         """The answer for these vectors. Raises Overloaded when the queue is full, and what `ask` raises."""
         if self._size and self._size + len(vectors) > self._queue:
             raise Overloaded(self.what)
         future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(company, vectors, future))
+        self._waiting.append(_Waiting(batch_key, vectors, future))
         self._size += len(vectors)
         self._start()
         return await future
 
     async def close(self) -> None:
-        """Wait until all that was submitted is answered."""
+        """Wait until everything that was submitted has been answered."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     def _start(self) -> None:
         while self._free and (batch := self._take()):
             self._free -= 1
-            # In a context of its own: Serve cancels the calls that were made in a request's context when that request's
-            # client goes away, and these calls are not for that client alone.
+            # In a context of its own: when a client disconnects, Serve cancels the calls made in its request's context,
+            # and these calls serve other clients as well.
             task = asyncio.get_running_loop().create_task(self._run(batch), context=contextvars.Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _run(self, batch: list[_Waiting]) -> None:
         try:
-            found = await self._ask(batch[0].company, np.concatenate([waiting.vectors for waiting in batch]))
+            found = await self._ask(batch[0].batch_key, np.concatenate([waiting.vectors for waiting in batch]))
         except Exception as error:
             for waiting in batch:
                 if not waiting.future.done():
@@ -87,15 +87,15 @@ class Gathering:
             self._start()
 
     def _take(self) -> list[_Waiting]:
-        """The next batch: the first that waits and those of its company, in the order they came."""
+        """The next batch: the first waiting query and those with its key, in order of arrival."""
         batch: list[_Waiting] = []
         others: deque[_Waiting] = deque()
         size = 0
         while self._waiting:
             waiting = self._waiting.popleft()
-            if waiting.future.done():  # its client has gone
+            if waiting.future.done():  # its client has disconnected
                 self._size -= len(waiting.vectors)
-            elif not batch or (waiting.company == batch[0].company and size + len(waiting.vectors) <= self._most):
+            elif not batch or (waiting.batch_key == batch[0].batch_key and size + len(waiting.vectors) <= self._most):
                 batch.append(waiting)
                 size += len(waiting.vectors)
                 self._size -= len(waiting.vectors)

@@ -1,7 +1,7 @@
-"""How a store's rows are shared out among groups of replicas, and how the groups' answers become one.
+"""How a store's rows are split into groups of replicas, and how the groups' answers are merged.
 
-A group is a run of rows: the HNSW shards that hold them, and the rows themselves for exact scans. Merged, the answers
-of all groups are those of one process with the whole store. Knows no Ray.
+A group is a run of rows: the HNSW shards that hold them, and the rows themselves for exact scans. The merged answers of
+all groups equal those of one process with the whole store. Imports no Ray.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from retrieval.search.scan import settle_near_ties
 __all__ = [
     "Group",
     "Part",
+    "default_groups",
     "describe_indexes",
     "merge",
     "most_groups",
@@ -36,13 +37,15 @@ __all__ = [
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
 
+DEFAULT_GROUPS = 2
+
 # Rows beyond k that take part when near ties are settled; a scan keeps as many.
 _SPARE = 16
 
 
 @dataclass(frozen=True)
 class Part:
-    """A group's rows of one modality: start .. stop - 1, and the index shards that hold them (none: no index)."""
+    """A group's rows of one modality: start to stop - 1, and the index shards that hold them; () without an index."""
 
     start: int
     stop: int
@@ -51,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Group:
-    """What one shard replica owns, by modality."""
+    """The rows that each replica of one group searches, by modality."""
 
     number: int
     parts: dict[str, Part]
@@ -62,7 +65,7 @@ class Group:
         return f"shards-{self.number}"
 
     def missing(self, modality: Modality) -> str:
-        """How an answer names the group when it did not answer."""
+        """The group's name in a partial answer that lacks its rows."""
         part = self.parts[modality]
         return f"{self.deployment} (rows {part.start}-{part.stop - 1})"
 
@@ -74,8 +77,13 @@ def read_indexes(store: EmbeddingStore) -> dict[Modality, IndexManifest | None]:
 
 
 def most_groups(store: EmbeddingStore) -> int:
-    """Into how many groups the store can be cut: an index shard is never cut, rows without an index are."""
+    """The largest number of groups: an index shard stays whole; rows without an index are cut anywhere."""
     return min(len(found.shards) if found else store.rows for found in read_indexes(store).values())
+
+
+def default_groups(store: EmbeddingStore) -> int:
+    """How many groups a service gets that names no number: DEFAULT_GROUPS, or as many as the store can be cut into."""
+    return min(DEFAULT_GROUPS, most_groups(store))
 
 
 def plan_groups(store: EmbeddingStore, count: int) -> list[Group]:
@@ -120,7 +128,7 @@ def plan_group(
     cores: int,
     device: str,
 ) -> SearchPlan:
-    """The planner's choice for the largest group, for which the others wait. Raises BadInput as the planner does."""
+    """The planner's choice for the largest group, which decides the time. Raises BadInput as the planner does."""
     part = max((group.parts[modality] for group in groups), key=lambda part: part.stop - part.start)
     cost = None if index is None else IndexCost(len(part.shards), index.recall.ef_search)
     rows = max(part.stop - part.start, 1)
@@ -135,9 +143,9 @@ def merge(
     k: int,
     exact: bool,
 ) -> tuple[Floats, RowIds]:
-    """The k best of the groups' answers [q, k] each, in the order that one process would give them.
+    """The k best of the groups' answers (scores and rows, [q, k] each), in the order that one process gives them.
 
-    Near ties of exact answers are settled by the store's vectors.
+    Near ties of exact answers are ordered by recomputing their scores from the store's vectors.
     """
     scores = np.concatenate([scores for scores, _ in answers], axis=1)
     rows = np.concatenate([rows for _, rows in answers], axis=1)
@@ -154,7 +162,7 @@ def short_queries(rows: RowIds) -> npt.NDArray[np.int64]:
 
 
 def describe_indexes(store: EmbeddingStore) -> list[dict[str, Any]]:
-    """`wire.IndexInfo`'s fields for each modality, from the manifests alone."""
+    """The fields of `retrieval.service.schemas.IndexInfo` for each modality, from the manifests alone."""
     return [
         {
             "modality": modality,

@@ -1,7 +1,6 @@
-"""What runs in the replicas of the service on Ray: encoders, and shards that search their own rows.
+"""The replicas of the service on Ray: encoders, and shards that search their own rows.
 
-What a replica refuses comes back as data and not as an exception, so that the front reads it as it was meant. Knows no
-HTTP and no other replica.
+Errors come back as data (`Refusal`), not as exceptions: Ray would wrap an exception, and the front needs its kind.
 """
 
 from __future__ import annotations
@@ -26,31 +25,31 @@ from retrieval.service.settings import Settings
 
 __all__ = ["Answer", "Encoders", "Refusal", "Shards"]
 
-log = logging.getLogger("ray.serve")  # Serve writes it to the replica's own log file
+log = logging.getLogger("ray.serve")  # goes to the replica's log file
 
 Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why there is no answer. kind: the name of an error's class."""
+    """Why a replica did not answer. kind: the name of the error's class."""
 
     kind: str
     message: str
 
 
 class Encoders:
-    """A replica with the store's model. Requests that come at the same time are encoded together.
+    """A replica with the store's model. Requests that arrive at the same time are encoded in one batch.
 
-    Of a store that does not say what its model is, every text and image is refused; vectors can still be searched.
+    For a store without a known model it refuses every text and image; searching by vectors still works.
     """
 
     def __init__(self, store: str, settings: Settings, threads: int, device: str | None) -> None:
         import torch
 
         from index.encoder.clip_encoder import load_encoder
-        from index.encoder.store_model import store_model
-        from retrieval.service.local import LocalBackend
+        from index.store.store_model import store_model
+        from retrieval.service.local_backend import LocalBackend
 
         torch.set_num_threads(threads)
         self._backend: LocalBackend | None = None
@@ -91,7 +90,7 @@ class Shards:
 
         from retrieval.search.scan import scan
 
-        # Imported here: a first scan that loads torch would miss its deadline.
+        # Imported when the replica starts: the first scan would miss its deadline while torch loads.
         self._run_scan = scan
         torch.set_num_threads(threads)
         faiss.omp_set_num_threads(threads)
@@ -102,7 +101,7 @@ class Shards:
             for modality, part in group.parts.items()
             if part.shards
         }
-        # OpenMP keeps its number of threads for each thread that calls it.
+        # OpenMP keeps a number of threads for each calling thread, so it is set in every thread of the pool.
         self._pool = ThreadPoolExecutor(2, "search", faiss.omp_set_num_threads, (threads,))
 
     async def search(

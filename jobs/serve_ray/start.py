@@ -1,9 +1,9 @@
-"""The service on a Ray cluster: encoder replicas, groups of shards, and a front that merges what they answer.
+"""Starting and stopping the service on Ray: encoder replicas, groups of shards, and a front that merges their answers.
 
-    clipmine serve STORE --ray --shard-groups 4 --shard-replicas 2
+    clipmine serve STORE --executor ray --shard-groups 4 --shard-replicas 2
     serve run docs/serve.yaml                    import_path: jobs.serve_ray.start:build
 
-Here is how it is started and stopped from the command line; `serve_ray_app` says what it is made of.
+The application itself is in `jobs.serve_ray.app`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import http.client
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -20,21 +19,22 @@ import time
 import ray
 from ray import serve
 
-from index.errors import BadInput, ClipmineError
+from index.errors import ClipmineError
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.cores import usable_cores
 from jobs.executors.on_ray import start_ray
+from jobs.serve_job import open_listener, warn_if_open
 from jobs.serve_ray.app import ServeArgs, build
 from jobs.serve_ray.ask import first_line
-from jobs.serve_ray.groups import most_groups
+from jobs.serve_ray.groups import default_groups, most_groups
 from retrieval.service.settings import Settings
 
 __all__ = ["APP", "ServeArgs", "build", "run_serve_ray", "start"]
 
 APP = "clipmine"  # the application's name on the cluster
-# Answers are small; only vectors of thousands of queries pass through it.
+# Ray's object store holds large arguments only, such as the vectors of thousands of queries; answers are small.
 OBJECT_STORE_BYTES = 256 << 20
-ANSWER_SECONDS = 120.0  # after the replicas are up, for Serve's HTTP proxy
+ANSWER_SECONDS = 120.0  # how long Serve's HTTP proxy may take after the replicas are up
 
 
 def run_serve_ray(
@@ -43,25 +43,27 @@ def run_serve_ray(
     host: str,
     port: int,
     encoder_replicas: int = 1,
-    shard_groups: int = 1,
+    shard_groups: int | None = None,
     shard_replicas: int = 1,
 ) -> None:
-    """Serve on the cluster of RAY_ADDRESS, or on a Ray started here, until SIGINT or SIGTERM; then stop gracefully.
+    """Serve on the cluster at RAY_ADDRESS, or on a Ray started here, until SIGINT or SIGTERM; then stop gracefully.
 
-    port: 0 for a free one. shard_groups: as far as the index has shards; a line says when it has fewer.
+    port: 0 takes a free one. shard_groups: at most as many as the index has shards; a line says when it has fewer.
 
     Raises:
-        BadInput: no cluster there, a port that is taken, no such store.
+        BadInput: no cluster at RAY_ADDRESS, a port that is taken, no such store.
         ClipmineError: the replicas do not start; the message says why.
     """
     opened = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
     most = most_groups(opened)
+    shard_groups = shard_groups or default_groups(opened)
     if shard_groups > most:
         _say(f"{opened.path}: its smallest index has {most} shards, so there are {most} groups of them")
         shard_groups = most
     joined = bool(os.environ.get("RAY_ADDRESS"))
     if not joined:
-        port = _free_port(host, port)
+        with open_listener(host, port) as listener:  # before Ray starts, since a taken port is a mistake to report
+            port = listener.getsockname()[1]
     start_ray(OBJECT_STORE_BYTES)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     replicas = 1 + encoder_replicas + shard_groups * shard_replicas
@@ -88,11 +90,10 @@ def run_serve_ray(
             f"serving {args.name or opened.path.name} at http://{host}:{port} from Ray: encoders {encoder_replicas}, "
             f"groups of shards {shard_groups} x {shard_replicas}"
         )
-        if host not in ("127.0.0.1", "localhost", "::1") and not settings.tokens:
-            _say("open to everyone who can reach it: no bearer token is asked for (--tokens-file)")
+        warn_if_open(host, settings)
         stop.wait()
     finally:
-        # Serve lets the replicas finish what runs. On a cluster there may be other applications.
+        # Serve lets the replicas finish their requests. A cluster may run other applications: they stay.
         serve.delete(APP)
         if not joined:
             serve.shutdown()  # type: ignore[no-untyped-call]
@@ -136,17 +137,6 @@ def _answers(host: str, port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _free_port(host: str, port: int) -> int:
-    """The port, or a free one for 0; BadInput where it cannot be listened on."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.create_server((host, port), family=family) as listening:
-            return int(listening.getsockname()[1])
-    except OSError as error:
-        problem = error.strerror or error
-        raise BadInput(f"{host}:{port}: cannot be listened on ({problem}); choose another port") from error
 
 
 def _say(line: str) -> None:

@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import remember_model
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
+from index.store.store_model import remember_model
 from jobs.cli import run
 from jobs.serve_job import read_tokens
 from mining.sets.decisions import read_decisions
@@ -70,7 +70,7 @@ def test_ctrl_c_stops_it_without_a_complaint(store_folder: Path) -> None:
 
 def test_a_port_that_is_taken_is_one_line(store_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert run(["serve", str(store_folder), "--port", str(taken.getsockname()[1])]) == 1
+        assert run(["serve", str(store_folder), "--port", str(taken.getsockname()[1])]) == 2
     error = capfd.readouterr().err.strip()
     assert "choose another --port" in error
     assert len(error.splitlines()) == 1
@@ -122,7 +122,7 @@ def test_pairs_that_cannot_be_served_are_one_line(
         (["--pairs", other], "was not mined from"),
         (["--pairs", str(pairs_folder), "--decisions", str(broken)], "line 1: is no decision"),
         (["--decisions", str(broken)], "name their folder too"),
-        (["--ray", "--pairs", str(pairs_folder)], "leave out --ray"),
+        (["--executor", "ray", "--pairs", str(pairs_folder)], "leave out --executor ray"),
     ):
         assert run(["serve", str(store_folder), "--port", "0", *arguments]) == 2
         error = capsys.readouterr().err.strip()

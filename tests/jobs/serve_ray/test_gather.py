@@ -17,10 +17,10 @@ class Searches:
         self.calls: list[tuple[str, list[int]]] = []
         self.may_answer = asyncio.Event()
 
-    async def ask(self, company: str, vectors: Any) -> Found:
-        self.calls.append((company, vectors[:, 0].astype(int).tolist()))
+    async def ask(self, batch_key: str, vectors: Any) -> Found:
+        self.calls.append((batch_key, vectors[:, 0].astype(int).tolist()))
         await self.may_answer.wait()
-        if company == "broken":
+        if batch_key == "broken":
             raise Unavailable("no shard answers")
         return Found(vectors.copy(), vectors.astype(np.int64), "exact", ("shards-1",))
 
@@ -30,7 +30,7 @@ def query(*numbers: int) -> Any:
 
 
 async def submit_all(gathering: Gathering, searches: Searches, asked: list[tuple[str, Any]]) -> list[Any]:
-    tasks = [asyncio.create_task(gathering.submit(company, vectors)) for company, vectors in asked]
+    tasks = [asyncio.create_task(gathering.submit(batch_key, vectors)) for batch_key, vectors in asked]
     await asyncio.sleep(0)  # all have been submitted
     searches.may_answer.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -38,7 +38,7 @@ async def submit_all(gathering: Gathering, searches: Searches, asked: list[tuple
     return answers
 
 
-def test_while_a_call_is_under_way_queries_of_one_company_gather_for_the_next() -> None:
+def test_while_a_call_is_under_way_queries_of_one_batch_key_gather_for_the_next() -> None:
     async def run() -> None:
         searches = Searches()
         gathering = Gathering("the search", searches.ask, most=3, queue=100, calls=1)

@@ -19,16 +19,16 @@ import pytest
 import yaml
 
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import remember_model
 from index.errors import BadInput, StoreInvalid
 from index.graph.build import IndexConfig
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
+from index.store.store_model import remember_model
 from jobs.serve_ray.backend import RayBackend
 from jobs.serve_ray.groups import Part, plan_groups
 from jobs.serve_ray.start import APP, ServeArgs, build, run_serve_ray, start
 from retrieval.service.app import create_app
-from retrieval.service.local import LocalBackend
+from retrieval.service.local_backend import LocalBackend
 from retrieval.service.settings import Settings
 from tests.conftest import embed_store
 from tests.index.vectors import build as build_index
@@ -228,7 +228,7 @@ def test_a_killed_encoder_makes_texts_wait_or_come_back_later_until_it_is_replac
 def test_a_port_that_is_taken_is_said_before_ray_starts(sharded_store: EmbeddingStore) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(BadInput, match=rf"127\.0\.0\.1:{port}: cannot be listened on .*choose another port"):
+        with pytest.raises(BadInput, match=rf"127\.0\.0\.1:{port}: cannot be listened on .*choose another --port"):
             run_serve_ray(sharded_store, Settings(), "127.0.0.1", port)
 
 
