@@ -75,7 +75,7 @@ def _check_claim(out: str, path: str, job: Mapping[str, Any], values: bool) -> N
 
 
 def _first_difference(claimed: Mapping[str, Any], job: Mapping[str, Any]) -> str | None:
-    """ "batch_size 8, not 16" for the first field of `job` that differs, "model precision fp32, ..." for a nested one."""
+    """The first field of `job` that differs: "batch_size 8, not 16", or "model precision fp32, not bf16" if nested."""
     for name, value in job.items():
         was = claimed.get(name)
         if was == value:
@@ -94,7 +94,7 @@ def _hashes(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _differing_names(claimed: object, job: Mapping[str, Any]) -> str:
-    """The fields of the job that differ from the claim: " (other concepts, k)"; "" when the claim does not list them."""
+    """The fields of `job` that differ from the claim: " (other concepts, k)"; "" when the claim lists none."""
     if not isinstance(claimed, dict) or not claimed:
         return ""
     names = [name for name, value in _hashes(job).items() if claimed.get(name) != value]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from index.errors import BadInput, StoreInvalid
 from index.files import atomic_file, hash_json, remove_partial, sha256_file
-from index.graph.capacity import BUILD_PEAK, choose_codec, choose_shard_rows, row_bytes
+from index.graph.capacity import choose_codec, choose_shard_rows
 from index.graph.copies import find_copies, hash_rows
 from index.graph.hnsw import ADD_ROWS, TRAIN_ROWS, HnswSpec, build_graph, usable_rows, write_graph
 from index.graph.index_manifest import (
@@ -85,14 +85,13 @@ class IndexConfig:
 
 @dataclass(frozen=True)
 class IndexItem:
-    """One shard to build: rows first_row .. first_row + rows - 1. peak_bytes: memory that takes, about."""
+    """One shard to build: rows first_row .. first_row + rows - 1. build: hash of all that decides its bytes."""
 
     number: int
     first_row: int
     rows: int
     codec: str
     build: str
-    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -142,9 +141,7 @@ def plan_index_items(config: IndexConfig) -> list[IndexItem]:
             "rows": [first_row, rows],
             "source": source_hash(store, config.modality, first_row, rows),
         }
-        adding = 3 * 4 * min(ADD_ROWS, rows) * store.dim  # a block in fp32, its copy in faiss, one being read
-        peak = int(BUILD_PEAK * rows * row_bytes(store.dim, spec.codec, spec.M)) + adding
-        items.append(IndexItem(number, first_row, rows, spec.codec, hash_json(decides), peak))
+        items.append(IndexItem(number, first_row, rows, spec.codec, hash_json(decides)))
     return items
 
 

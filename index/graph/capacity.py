@@ -36,7 +36,7 @@ _BUILD_ROWS_PER_CORE = 3_500.0
 _BUILD_MEASURED_AT = 100_000
 _BUILD_MEASURED_DIM = 512
 # faiss's growing arrays hold their old and their new copy while they move.
-BUILD_PEAK = 2.0
+_BUILD_PEAK = 2.0
 # A shard is the most that a killed build does over: 10 M rows are about an hour and a half of one core.
 MAX_SHARD_ROWS = 10_000_000
 MIN_SHARD_ROWS = 1_000
@@ -127,9 +127,9 @@ def choose_shard_rows(dim: int, codec: Codec, memory: int, M: int = 32) -> int:
     Raises:
         BadInput: not even `MIN_SHARD_ROWS` rows fit.
     """
-    rows = int(memory / (BUILD_PEAK * row_bytes(dim, codec, M)))
+    rows = int(memory / (_BUILD_PEAK * row_bytes(dim, codec, M)))
     if rows < MIN_SHARD_ROWS:
-        needed = show_bytes(math.ceil(BUILD_PEAK * row_bytes(dim, codec, M) * MIN_SHARD_ROWS))
+        needed = show_bytes(math.ceil(_BUILD_PEAK * row_bytes(dim, codec, M) * MIN_SHARD_ROWS))
         raise BadInput(f"--memory {show_bytes(memory)} is too little to build an index: give at least {needed}")
     return min(rows, MAX_SHARD_ROWS)
 
@@ -160,7 +160,7 @@ def plan_capacity(rows: int, dim: int, memory: int, M: int = 32, cores: int = 1)
         sizes={each: rows * row_bytes(dim, each, M) for each in CODECS},
         shards=shards,
         shard_rows=min(most, rows),
-        build_memory=math.ceil(BUILD_PEAK * min(most, rows) * row_bytes(dim, codec, M)),
+        build_memory=math.ceil(_BUILD_PEAK * min(most, rows) * row_bytes(dim, codec, M)),
         serve_memory=size,
         fits=size <= memory,
         store_bytes=store_bytes,

@@ -1,1 +1,22 @@
-"""The embedding store: the job that writes it, reading it, adopting a foreign one, removing rows."""
+"""The embedding store: the job that writes it, reading it, adopting a foreign one, removing rows.
+
+    from index.store import EmbeddingStore
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from index.store.embedding_store import EmbeddingStore
+
+__all__ = ["EmbeddingStore"]
+
+
+def __getattr__(name: str) -> object:
+    """Import `EmbeddingStore` when it is first asked for: it loads numpy and pyarrow, which other modules do without."""
+    if name == "EmbeddingStore":
+        from index.store.embedding_store import EmbeddingStore
+
+        return EmbeddingStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -173,8 +173,8 @@ class EmbeddingStore:
         """A table of `row_ids` in their order; forgotten rows are null in every column.
 
         Args:
-            columns: of `index.store.metadata.METADATA_SCHEMA` or an adopted table's own; all by default. A column of ours
-                that an adopted table lacks is null.
+            columns: names from `index.store.metadata.METADATA_SCHEMA` or an adopted table's own; all by default. A
+                column of METADATA_SCHEMA that an adopted table lacks is null.
         """
         ids, parts = self._locate(row_ids)
         if not len(ids):

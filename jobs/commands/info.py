@@ -1,4 +1,4 @@
-"""`clipmine info`."""
+"""`clipmine info`: what a store holds, from its manifests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.argument("store")
 @output_options
 def command(store: str, as_json: bool) -> None:
-    """Say what STORE holds: rows, model, indexes and their recall."""
+    """Show what STORE holds: rows, model, size, indexes and their recall."""
     with only_summary_on_stdout():
         from index.graph.capacity import show_bytes
-        from jobs.info import store_info
+        from index.graph.info import store_info
 
         info = store_info(store)
     lines: list[Line] = [("rows", info.rows)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from index.store.store_model import known_model
 from index.graph.index_manifest import IndexManifest, index_folder, read_index_manifest
 from index.store.embedding_store import EmbeddingStore, Modality
+from index.store.store_model import known_model
 
 
 @dataclass(frozen=True)
