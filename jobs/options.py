@@ -119,28 +119,31 @@ def shard_size_option(help: str) -> Callable[[F], F]:
     )
 
 
-def model_options(function: F) -> F:
-    """--model, --pretrained, --model-dir, --random-weights and --precision, joined by `model_spec`."""
+def which_model_options(function: F) -> F:
+    """--model, --pretrained, --model-dir and --random-weights, joined by `model_spec`."""
     options = [
         click.option("--model", metavar="NAME", help="A model of open_clip's registry, such as ViT-B-32."),
-        click.option(
-            "--pretrained", metavar="TAG", help="Weights of --model, such as openai or laion2b_s34b_b79k."
-        ),
+        click.option("--pretrained", metavar="TAG", help="Weights of --model, such as openai or laion2b_s34b_b79k."),
         click.option("--model-dir", metavar="DIR", help="A model folder: open_clip_config.json and safetensors."),
         click.option(
             "--random-weights", type=int, metavar="SEED", help="Random weights for --model: trials without a download."
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["fp32", "fp16", "bf16"]),
-            default="fp32",
-            show_default=True,
-            help="Number format the model computes in; embeddings are stored in fp16.",
         ),
     ]
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def model_options(function: F) -> F:
+    """The options of `which_model_options`, and --precision."""
+    precision = click.option(
+        "--precision",
+        type=click.Choice(["fp32", "fp16", "bf16"]),
+        default="fp32",
+        show_default=True,
+        help="Number format the model computes in; embeddings are stored in fp16.",
+    )
+    return which_model_options(precision(function))
 
 
 def download_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""`clipmine adopt`."""
+"""`clipmine adopt`: a store that clip-retrieval or LAION wrote gets a manifest."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @model_options
 @output_options
 def command(store: str, checksums: bool, as_json: bool, **naming: Any) -> None:
-    """Open STORE, a folder that clip-retrieval wrote (img_emb/, text_emb/, metadata/), and say what is in it.
+    """Adopt STORE, a folder that clip-retrieval wrote (img_emb/, text_emb/, metadata/), and show what it holds.
 
-    Writes manifest.json and nothing else. Naming the model that made the vectors lets queries be encoded with it.
+    Writes manifest.json only. Name the model that made the vectors, so that queries can be encoded with it.
     """
     spec = model_spec(**naming)
     with only_summary_on_stdout():

@@ -1,24 +1,29 @@
-"""`clipmine compact`."""
+"""`clipmine compact`: the forgotten rows of a store are erased from its files."""
 
 from __future__ import annotations
 
 import click
 
 from jobs.options import output_options
-from jobs.summary import only_summary_on_stdout, print_summary
+from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 
 @click.command
 @click.argument("store")
 @output_options
 def command(store: str, as_json: bool) -> None:
-    """Erase the forgotten rows of STORE from its files: zero vectors and null metadata, in place.
+    """Erase the forgotten rows of STORE from its files: they become zero vectors and null metadata, in place.
 
-    Counts and row ids stay. Indexes that hold erased vectors are built anew by `clipmine index`.
+    Row counts and row ids do not change. `clipmine index` rebuilds the indexes that hold erased vectors.
+    Run again after an interruption, it rewrites the parts that are left.
     """
     with only_summary_on_stdout():
         from index.store.forget import compact_store
 
         report = compact_store(store)
-    lines: list[tuple[str, object]] = [("rows erased", report.rows), ("parts rewritten", report.parts)]
-    print_summary(report, lines, as_json=as_json, next_step=f"clipmine index {store}" if report.rows else None)
+    lines: list[Line] = [
+        ("rows erased", report.rows),
+        ("parts rewritten", report.parts),
+    ]
+    next_step = f"clipmine index {store}" if report.rows else None
+    print_summary(report, lines, as_json=as_json, next_step=next_step)

@@ -1,4 +1,4 @@
-"""`clipmine customize`."""
+"""`clipmine customize`: a selection or tars in, a customized CLIP out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from jobs.options import model_options, model_spec, output_options
+from customize.clip.train.config import CustomizeConfig
+from jobs.options import (
+    RenamedOption,
+    executor_option,
+    model_spec,
+    output_options,
+    refuse_without_effect,
+    which_model_options,
+)
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 # The names of customize.clip.strategies.STRATEGIES, which loads torch.
@@ -21,46 +29,82 @@ STRATEGIES = ("none", "locked-image", "locked-text", "full", "gated-text", "lock
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
-    default="locked-text-gated-image",
+    default=CustomizeConfig.strategy,
     show_default=True,
-    help="What trains.",
+    help="Which weights are trained.",
 )
 @click.option("--gated-blocks", type=int, metavar="N", help="Gated blocks, before the last N blocks.  [default: 6]")
-@click.option("--epochs", type=float, default=32, show_default=True, help="Passes over the pairs.")
-@click.option("--steps", type=int, help="Steps, instead of epochs.")
-@click.option("--batch", type=int, default=256, show_default=True, help="Pairs a step, over all workers.")
-@click.option("--accumulate", type=int, default=1, show_default=True, help="Parts a worker computes its share in.")
-@click.option("--lr", type=float, help="Of the peak.  [default: 5e-4 for gated strategies, else 5e-5]")
-@click.option("--weight-decay", type=float, default=0.1, show_default=True)
-@click.option("--warmup", type=int, help="Steps.  [default: 5,000, or a tenth of all where that is less]")
-@click.option("--grad-clip", type=float, help="Largest norm of the gradient.")
+@click.option("--epochs", type=float, default=CustomizeConfig.epochs, show_default=True, help="Passes over the pairs.")
+@click.option("--steps", type=int, help="Number of training steps, instead of --epochs.")
+@click.option(
+    "--batch-size",
+    "batch",
+    cls=RenamedOption,
+    former={"--batch": None},
+    type=int,
+    default=CustomizeConfig.batch,
+    show_default=True,
+    help="Pairs a step, over all workers.",
+)
+@click.option(
+    "--accumulate",
+    type=int,
+    default=CustomizeConfig.accumulate,
+    show_default=True,
+    help="Compute a worker's share of a batch in this many parts, to save memory.",
+)
+@click.option("--lr", type=float, help="Peak learning rate.  [default: 5e-4 for gated strategies, else 5e-5]")
+@click.option(
+    "--weight-decay",
+    type=float,
+    default=CustomizeConfig.weight_decay,
+    show_default=True,
+    help="AdamW's weight decay.",
+)
+@click.option("--warmup", type=int, help="Warm-up steps.  [default: 5,000, or a tenth of the steps if that is less]")
+@click.option("--grad-clip", type=float, help="Largest norm of the gradient.  [default: no limit]")
 @click.option(
     "--gamma",
     type=float,
-    default=0.9,
+    default=CustomizeConfig.gamma,
     show_default=True,
-    help="Cosine from which two texts count as one; 1: equal ones.",
+    help="Text cosine from which two pairs count as positives of each other; 1: equal texts only.",
 )
-@click.option("--plain-clip", is_flag=True, help="CLIP's own loss, as for retrieval; no gamma.")
+@click.option("--plain-clip", is_flag=True, help="CLIP's own loss, as for retrieval, without gamma.")
 @click.option(
-    "--augment", type=click.Choice(["released", "none"]), default="released", show_default=True, help="Of the images."
+    "--augment",
+    type=click.Choice(["released", "none"]),
+    default=CustomizeConfig.augment,
+    show_default=True,
+    help="Image augmentation: that of REACT's released trainer, or none.",
 )
 @click.option(
     "--cache-prefix/--no-cache-prefix",
-    default=None,
-    help="Keep what the frozen blocks make of an image (with --augment none).  [default: where it fits and pays]",
+    default=CustomizeConfig.cache_prefix,
+    help="Cache the activations of the frozen blocks (needs --augment none).  [default: where it fits and saves time]",
 )
-@click.option("--grad-checkpoint", is_flag=True, help="Less memory, a forward pass more.")
+@click.option("--grad-checkpoint", is_flag=True, help="Save memory by recomputing activations in the backward pass.")
 @click.option("--ema", type=float, metavar="DECAY", help="Save an exponential moving average, such as 0.9999.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--save-every", type=int, default=500, show_default=True, help="Steps between checkpoints.")
-@click.option("--loaders", type=int, help="Processes that decode images, a worker.  [default: by cores]")
-@click.option("--device", help="cpu, cuda, mps.  [default: the fastest that is there]")
+@click.option("--seed", type=int, default=CustomizeConfig.seed, show_default=True)
 @click.option(
-    "--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="ray: several workers."
+    "--save-every", type=int, default=CustomizeConfig.save_every, show_default=True, help="Steps between checkpoints."
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Of Ray Train.  [default: one a GPU, or one]")
-@model_options
+@click.option("--loaders", type=int, help="Processes a worker that decode images.  [default: by cores]")
+@click.option("--device", help="cpu, cuda, mps.  [default: the fastest available]")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default=CustomizeConfig.precision,
+    show_default=True,
+    help="Number format of the computation; auto: bf16 on CUDA, else fp32. Weights stay fp32.",
+)
+@executor_option(("local", "ray"))
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Workers of Ray Train, with --executor ray.  [default: one a GPU, or 1]",
+)
+@which_model_options
 @output_options
 def command(
     store: str | None,
@@ -72,20 +116,22 @@ def command(
     as_json: bool,
     **rest: Any,
 ) -> None:
-    """Customize CLIP on what was retrieved: from STORE, the pairs of SELECTION; or from --tars.
+    """Customize CLIP on the pairs of SELECTION, retrieved from STORE; or on the pairs of --tars.
 
-    The model is the store's own unless one is named. A run that was interrupted goes on when it is started again. The
-    model's folder is open_clip's; without gated blocks plain open_clip loads it.
+    Training starts from the store's own model unless another is named. Run again after an interruption, it continues
+    from the last checkpoint. MODEL_DIR is a model folder of open_clip; without gated blocks plain open_clip loads it.
     """
     if rest["tars"] is None and (store is None or selection is None):
         raise click.UsageError("customize on what? give STORE and SELECTION, or --tars DIR")
     if rest["tars"] is not None and selection is not None:
         raise click.UsageError("--tars and a SELECTION contradict each other; give one of them")
+    if plain_clip:
+        refuse_without_effect(["gamma"], "with --plain-clip")
+    if rest["steps"] is not None:
+        refuse_without_effect(["epochs"], "with --steps")
     naming = {name: rest.pop(name) for name in ("model", "pretrained", "model_dir", "random_weights")}
-    precision = rest.pop("precision")
     spec = model_spec(**naming, precision="fp32")
     with only_summary_on_stdout():
-        from customize.clip.train.config import CustomizeConfig
         from jobs.customize_job import run_customize
         from jobs.progress import duration
 
@@ -94,7 +140,6 @@ def command(
             selection=selection,
             model=spec,
             gamma=None if plain_clip else gamma,
-            precision=_precision(precision),
             **rest,
         )
         summary = run_customize(config, executor=executor, workers=workers)
@@ -111,15 +156,4 @@ def command(
         lines.append(("loss", f"{summary.first_loss:.4f} -> {summary.last_loss:.4f}"))
         lines.append(("pairs/s", f"{summary.pairs_per_second:,.1f}"))
     lines.append(("time", duration(summary.seconds)))
-    # A customized model is another one than the store's: its vectors are made anew.
     print_summary(summary, lines, as_json=as_json, next_step=f"clipmine evaluate {summary.out} --task ...")
-
-
-def _precision(named: str) -> Any:
-    from index.errors import BadInput
-
-    if named == "fp16":
-        raise BadInput("--precision fp16: its gradients underflow; train in bf16 or fp32")
-    context = click.get_current_context()
-    source = context.get_parameter_source("precision")
-    return named if source is click.core.ParameterSource.COMMANDLINE else "auto"

@@ -1,4 +1,4 @@
-"""`clipmine demo`."""
+"""`clipmine demo`: the full pipeline on drawn scenes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 
 @click.command
-@click.option("--out", default="demo", show_default=True, metavar="DIR", help="Folder for all that the demo makes.")
-@click.option("--scenes", type=int, default=20_000, show_default=True, help="Drawn scenes in the corpus.")
+@click.option(
+    "--out", default="demo", show_default=True, metavar="DIR", help="Folder for everything that the demo makes."
+)
+@click.option("--scenes", type=int, default=20_000, show_default=True, help="Number of drawn scenes in the corpus.")
 @executor_options("ray")
 @output_options
 def command(out: str, scenes: int, executor: str, workers: int | None, as_json: bool) -> None:
-    """The whole road on the embedded world: drawn scenes -> store -> indexes -> selection, pairs -> a page."""
+    """Run the full pipeline on drawn scenes and write a report, DIR/report.html.
+
+    Scenes -> store -> indexes -> selection -> export, image pairs, customized CLIP. --executor is where embedding runs;
+    the other stages run in local processes.
+    """
     with only_summary_on_stdout():
         from jobs.demo.run import run_demo
         from jobs.progress import duration

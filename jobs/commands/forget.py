@@ -1,4 +1,4 @@
-"""`clipmine forget`."""
+"""`clipmine forget`: rows of a store are hidden from all readers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 @click.command
 @click.argument("store")
-@click.option("--keys", metavar="FILE", help="Keys to forget, one a line; - reads them from stdin.")
-@click.option("--rows", metavar="FILE", help="Row ids to forget, one a line; - reads them from stdin.")
+@click.option("--keys", metavar="FILE", help="Keys to forget, one a line; -: standard input.")
+@click.option("--rows", metavar="FILE", help="Row ids to forget, one a line; -: standard input.")
 @output_options
 def command(store: str, keys: str | None, rows: str | None, as_json: bool) -> None:
-    """Remove rows of STORE from every answer, from this moment; row ids stay as they are.
+    """Hide rows of STORE from searches, selections, exports and image sets at once; row ids do not change.
 
-    `clipmine compact` then erases their vectors and metadata from the files.
+    `clipmine compact` then erases the vectors and metadata of these rows from the files. In FILE, empty lines and lines
+    that start with # are skipped.
     """
     with only_summary_on_stdout():
         from index.errors import BadInput

@@ -1,4 +1,4 @@
-"""`clipmine index`."""
+"""`clipmine index`: HNSW indexes over a store, with their recall measured."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.argument("store")
 @click.option("--modality", type=click.Choice(["image", "text", "both"]), default="both", show_default=True)
 @click.option("--recall", type=float, default=0.95, show_default=True, help="recall@10 that efSearch is chosen for.")
-@click.option("--memory", default="16GB", show_default=True, metavar="SIZE", help="Of the machine; decides the shards.")
-@click.option("-M", "links", type=int, default=32, show_default=True, help="Links of a row in the graph.")
-@click.option("--ef-construction", type=int, default=100, show_default=True, help="Width of the search while building.")
-@click.option("--queries", type=int, default=1_000, show_default=True, help="Captions that recall is measured on.")
+@click.option(
+    "--memory", default="16GB", show_default=True, metavar="SIZE", help="Memory of the machine; sets the shard size."
+)
+@click.option("-M", "links", type=int, default=32, show_default=True, help="Links of each row in the graph (HNSW's M).")
+@click.option("--ef-construction", type=int, default=100, show_default=True, help="HNSW's efConstruction.")
+@click.option(
+    "--queries", type=int, default=1_000, show_default=True, help="Number of captions that recall is measured on."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample of captions.")
 @executor_options()
 @output_options
@@ -34,7 +38,7 @@ def command(
 ) -> None:
     """Build HNSW indexes over STORE and measure their recall against exact search, on text queries.
 
-    The efSearch that meets --recall is kept with the index, and searches use it.
+    The smallest efSearch that meets --recall is stored with the index, and searches use it.
     """
     with only_summary_on_stdout():
         from index.graph.build import IndexConfig

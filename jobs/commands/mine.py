@@ -1,11 +1,25 @@
-"""`clipmine mine`."""
+"""`clipmine mine`: a store in, image sets out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from jobs.options import executor_options, output_options
+from jobs.options import executor_options, output_options, refuse_without_effect
 from jobs.summary import Line, only_summary_on_stdout, print_summary
+
+# The strategies that read an option.
+_READ_BY = {
+    "captions": ("overlap", "attribute"),
+    "nouns": ("overlap",),
+    "min_shared_nouns": ("overlap",),
+    "rare_nouns": ("overlap",),
+    "axes": ("attribute",),
+    "entity": ("identity",),
+    "order": ("identity",),
+    "set_size": ("identity",),
+}
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -29,42 +43,51 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
     help="similar, diverse, identity, overlap, contrast, attribute, random, or a mix: similar:0.5,attribute:0.5",
 )
 @click.option("--out", required=True, metavar="PAIRS", help="Folder for the image sets.")
-@click.option("--sets", type=int, default=10_000, show_default=True, help="How many sets in all.")
+@click.option("--sets", type=int, default=10_000, show_default=True, help="Number of sets, over all strategies.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--max-per-image", type=int, default=10, show_default=True, help="Sets in which one image may appear.")
+@click.option(
+    "--max-per-image", type=int, default=10, show_default=True, help="Most sets that may contain the same image."
+)
 @click.option(
     "--near-duplicates",
     type=float,
     default=0.94,
     show_default=True,
     metavar="COSINE",
-    help="From here on two images are one picture.",
+    help="Image cosine from which two images are duplicates.",
 )
-@click.option("--levels", callback=_numbers, metavar="N,N,...", help="Only these levels, evenly.  [default: all found]")
 @click.option(
-    "--selection", metavar="SELECTION", help="Mine only the rows of this selection; diverse takes its concepts."
+    "--levels",
+    callback=_numbers,
+    metavar="N,N,...",
+    help="Only sets of these levels, in equal numbers.  [default: all levels]",
 )
-@click.option("--decisions", metavar="FILE", help="Leave out what was rejected on the pairs page.")
+@click.option("--selection", metavar="SELECTION", help="Mine only rows of this selection; diverse uses its concepts.")
+@click.option("--decisions", metavar="FILE", help="Skip the sets that were rejected on the pairs page.")
 @click.option(
     "--captions",
     type=click.Choice(["caption", "all"]),
     default="caption",
     show_default=True,
-    help="overlap, attribute: parse the embedded caption, or all of an image's.",
+    help="overlap, attribute: parse the embedded caption, or all captions of an image.",
 )
 @click.option(
     "--nouns",
     type=click.Choice(["lexicon", "spacy", "nltk"]),
     default="lexicon",
     show_default=True,
-    help="overlap: who finds the nouns.",
+    help="overlap: the tool that finds nouns.",
 )
 @click.option("--min-shared-nouns", type=int, metavar="N", help="overlap: at least N, instead of levels.")
-@click.option("--rare-nouns", is_flag=True, help="overlap: rare nouns weigh more.")
+@click.option("--rare-nouns", is_flag=True, help="overlap: prefer pairs that share rare nouns.")
 @click.option("--axes", callback=_words, metavar="NAME,...", help="attribute: only these axes.  [default: all]")
-@click.option("--entity", metavar="FIELD", help="identity: what names the individual, as in truth.objects.entity.")
-@click.option("--order", metavar="FIELD", help="identity: what orders a set's members, as in truth.step.")
-@click.option("--set-size", type=int, default=2, show_default=True, help="identity: images a set.")
+@click.option(
+    "--entity", metavar="FIELD", help="identity: metadata field that names the individual, as in truth.objects.entity."
+)
+@click.option(
+    "--order", metavar="FIELD", help="identity: metadata field that orders the images of a set, as in truth.step."
+)
+@click.option("--set-size", type=int, default=2, show_default=True, help="identity: number of images in a set.")
 @click.option("--strict", is_flag=True, help="Exit 2 when fewer sets were found than asked for.")
 @executor_options()
 @output_options
@@ -78,14 +101,15 @@ def command(
 ) -> None:
     """Mine pairs (or larger sets) of images from STORE, each with the reasons for it.
 
-    Whatever the strategy: no pair twice, no near-duplicates, no forgotten rows, no image in more than
-    --max-per-image sets, levels in equal numbers as far as they reach.
+    For every strategy: no set twice, no near-duplicates, no forgotten rows, no image in more than --max-per-image
+    sets, and equal numbers of sets at each level as far as possible.
     """
     with only_summary_on_stdout():
         from jobs.mine_job import run_mine
         from mining.strategies.context import MiningConfig
         from mining.strategies.registry import parse_mix
 
+        _check_strategy_options([name for name, _ in parse_mix(mix)])
         config = MiningConfig(store=store, strategies=parse_mix(mix), **choices)  # type: ignore[arg-type]
         sets = run_mine(config, executor=executor, workers=workers)
     lines: list[Line] = [("sets", int(sets.manifest["sets"]))]
@@ -97,8 +121,15 @@ def command(
     print_summary({"path": config.out, **sets.manifest}, lines, as_json=as_json, next_step=next_step)
 
 
+def _check_strategy_options(strategies: Sequence[str]) -> None:
+    """UsageError for an option that none of the strategies reads."""
+    for option, readers in _READ_BY.items():
+        if not set(readers) & set(strategies):
+            refuse_without_effect([option], f"without --strategy {' or '.join(readers)}")
+
+
 def _strategy_lines(summary: dict[str, object]) -> list[Line]:
-    """proposed - dropped - spare = made, then what the strategy says."""
+    """The counts (proposed - dropped - spare = made), then the strategy's notes."""
     name, dropped, levels = summary["strategy"], summary["dropped"], summary["levels"]
     assert isinstance(dropped, dict)
     assert isinstance(levels, dict)

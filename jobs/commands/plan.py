@@ -1,4 +1,4 @@
-"""`clipmine plan`."""
+"""`clipmine plan`: what an index would cost."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from jobs.summary import plain
 
 
 @click.command
-@click.option("--rows", required=True, metavar="COUNT", help="Rows of the corpus: 20000, 12M, 1.5B.")
-@click.option("--dim", type=int, default=512, show_default=True, help="Length of a vector.")
-@click.option("--memory", required=True, metavar="SIZE", help="Memory of the machine that searches: 64GB, 256GiB.")
-@click.option("-M", "links", type=int, default=32, show_default=True, help="Links of a row in the HNSW graph.")
-@click.option("--cores", type=int, help="Cores that build.  [default: this machine's]")
+@click.option("--rows", required=True, metavar="COUNT", help="Rows of the corpus, such as 20000, 12M, 1.5B.")
+@click.option("--dim", type=int, default=512, show_default=True, help="Dimensions of a vector.")
+@click.option(
+    "--memory", required=True, metavar="SIZE", help="Memory of the machine that searches, such as 64GB or 256GiB."
+)
+@click.option("-M", "links", type=int, default=32, show_default=True, help="Links of each row in the graph (HNSW's M).")
+@click.option("--cores", type=int, help="Cores of the machine that builds.  [default: this machine's]")
 @output_options
 def command(rows: str, dim: int, memory: str, links: int, cores: int | None, as_json: bool) -> None:
-    """Say what an index costs before any is spent: memory, shards, build time, disk."""
+    """Estimate the memory, shards, build time and disk of an index.
+
+    Nothing is read or built: the figures follow from --rows, --dim and --memory.
+    """
     from index.graph.capacity import parse_bytes, parse_count, plan_capacity
     from jobs.executors.cores import usable_cores
 

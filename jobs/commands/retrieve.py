@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from jobs.options import model_options, model_spec, output_options
+from jobs.options import model_options, model_spec, output_options, refuse_without_effect
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _LOCAL_ONLY = {
     "store": "names a store as well; give one of the two",
     "exclude": "names a store of this machine, which a service does not open",
     "exclude_threshold": "belongs to --exclude, which a service does not take",
+    "reserve": "asks for extra ranks, which a service does not send",
     **dict.fromkeys(
         ("model", "pretrained", "model_dir", "random_weights", "precision"),
         "names a model, and the service has its own; leave it out",
@@ -29,40 +30,67 @@ _LOCAL_ONLY = {
 @click.command
 @click.argument("store", required=False)
 @click.option(
-    "--url", metavar="URL", help="Ask a service (http://host:8000) instead; its token, if any, in CLIPMINE_TOKEN."
+    "--url",
+    metavar="URL",
+    help="Retrieve from a service (http://host:8000); its bearer token, if any, is read from CLIPMINE_TOKEN.",
 )
-@click.option("--concepts", required=True, metavar="FILE", help="One concept a line, or YAML with prompt templates.")
+@click.option(
+    "--concepts",
+    required=True,
+    metavar="FILE",
+    help="One concept a line, or YAML with prompt templates; -: standard input.",
+)
 @click.option("--out", required=True, metavar="SELECTION", help="Folder for the selection.")
-@click.option("--mode", type=click.Choice(["t2t", "t2i", "both"]), default="both", show_default=True)
-@click.option("-k", type=int, default=50, show_default=True, help="Rows a prompt.")
+@click.option(
+    "--mode",
+    type=click.Choice(["t2t", "t2i", "both"]),
+    default="both",
+    show_default=True,
+    help="text->text, text->image, or both.",
+)
+@click.option("-k", type=int, default=50, show_default=True, help="Rows to retrieve for each prompt.")
 @click.option(
     "--templates",
     multiple=True,
     default=["simple"],
     show_default=True,
     metavar="SET|FILE",
-    help="openai_imagenet, simple, name, a file, or a text with {}; may be given several times.",
+    help="Prompt templates: openai_imagenet, simple, name, a file, or a text with {}; may be given several times.",
 )
-@click.option("--min-score", type=float, help="Cosine floor of both modes.")
-@click.option("--min-score-t2i", type=float, help="Cosine floor of text->image alone.")
-@click.option("--min-score-t2t", type=float, help="Cosine floor of text->text alone.")
-@click.option("--min-side", type=int, help="Pixels of the shorter side.")
-@click.option("--exclude", metavar="STORE", help="Drop near-duplicates of this store's images (an evaluation set).")
-@click.option("--exclude-threshold", type=float, default=0.94, show_default=True, help="Cosine of such a duplicate.")
+@click.option("--min-score", type=float, help="Lowest cosine, in both modes.")
+@click.option("--min-score-t2i", type=float, help="Lowest cosine of text->image; wins over --min-score.")
+@click.option("--min-score-t2t", type=float, help="Lowest cosine of text->text; wins over --min-score.")
+@click.option("--min-side", type=int, help="Fewest pixels of an image's shorter side.")
+@click.option(
+    "--exclude", metavar="STORE", help="Drop near-duplicates of this store's images, such as an evaluation set."
+)
+@click.option(
+    "--exclude-threshold",
+    type=float,
+    default=0.94,
+    show_default=True,
+    help="Cosine from which --exclude drops an image.",
+)
 @click.option(
     "--cross-concept",
     type=click.Choice(["best", "keep-all", "drop"]),
     default="best",
     show_default=True,
-    help="A row that several concepts want: to the one where it ranks highest, to all, to none.",
+    help="A row that several concepts retrieve goes to the one that ranks it highest, to all, or to none.",
 )
-@click.option("--exact-duplicates/--keep-exact-duplicates", default=True, help="Drop repeated bytes.  [default: drop]")
-@click.option("--near-duplicates", type=float, metavar="COSINE", help="Drop images this close to a better one (0.94).")
-@click.option("--per-concept", type=int, metavar="N", help="Most rows a concept keeps.")
 @click.option(
-    "--reserve", type=float, default=0.5, show_default=True, help="Extra ranks kept for topping up, as a share of k."
+    "--exact-duplicates/--keep-exact-duplicates", default=True, help="Drop images with the same bytes.  [default: drop]"
 )
-@click.option("--method", type=click.Choice(["hnsw", "exact"]), help="Force the search method.  [default: the cheaper]")
+@click.option("--near-duplicates", type=float, metavar="COSINE", help="Drop images this close to a better one (0.94).")
+@click.option("--per-concept", type=int, metavar="N", help="Most rows for each concept.")
+@click.option(
+    "--reserve",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Extra ranks to keep for replacing lost images, as a share of k.",
+)
+@click.option("--method", type=click.Choice(["hnsw", "exact"]), help="Search method.  [default: the cheaper one]")
 @model_options
 @output_options
 @click.pass_context
@@ -80,13 +108,18 @@ def command(
     as_json: bool,
     **rest: Any,
 ) -> None:
-    """Retrieve from STORE, or from the service at --url, the rows that a concept list asks for.
+    """Retrieve the rows that match a concept list from STORE, or from the service at --url.
 
-    For every concept and prompt the K best rows by text->image (t2i), text->text (t2t) or both; then the rules, each
-    with its losses counted. The model is the store's own; naming one checks that it is the same. A service
-    gives the same rows and no reserve.
+    Finds the K best rows for every concept and prompt by text->image (t2i), text->text (t2t) or both, then applies
+    the filters, each of which reports how many rows it removed. The model is the store's own; naming one checks that it
+    is the same. A service gives the same rows, but no reserve.
     """
     _check_source(context, store, url)
+    if rest["exclude"] is None:
+        refuse_without_effect(["exclude_threshold"], "without --exclude")
+    for score, other in (("min_score_t2i", "t2t"), ("min_score_t2t", "t2i")):
+        if mode == other:
+            refuse_without_effect([score], f"with --mode {mode}")
     naming = {name: rest.pop(name) for name in ("model", "pretrained", "model_dir", "random_weights", "precision")}
     choices = {name: rest.pop(name) for name in ("reserve", "method")}
     spec = model_spec(**naming)

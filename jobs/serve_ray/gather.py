@@ -32,7 +32,7 @@ class _Waiting:
 class Gathering:
     """Calls `ask(batch_key, vectors [q, d])` for queries with the same key together; at most `calls` calls run at once.
 
-    what: named in `Overloaded`. most: vectors of one call (a larger request gets its own). queue: vectors that may wait.
+    what: named in `Overloaded`. most: vectors of one call; a larger request goes alone. queue: vectors that may wait.
     """
 
     def __init__(

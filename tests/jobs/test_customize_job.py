@@ -22,7 +22,7 @@ from jobs.commands.customize import STRATEGIES as OFFERED
 from jobs.customize_job import run_customize
 from tests.customize.conftest import known_store, small_export, small_selection
 from tests.customize.runs import config, losses, run
-from tests.mining.selections import write_test_selection
+from tests.mining.made_sets import write_test_selection
 
 __all__ = ["known_store", "small_export", "small_selection"]
 
@@ -37,7 +37,7 @@ def on_ray(store: EmbeddingStore, selection: str, out: Path) -> subprocess.Compl
     Not in the tests' own: after a Ray Train run a fork there (as Spark and `preexec_fn` make one) leaves Ray deaf for
     what becomes of its actors, and every later job on that Ray waits for ever (seen with Ray 2.60).
     """
-    asked = "--executor ray --workers 2 --gated-blocks 1 --steps 6 --batch 8 --lr 1e-3 --warmup 1 --augment none --json"
+    asked = "--executor ray --workers 2 --gated-blocks 1 --steps 6 --batch-size 8 --lr 1e-3 --warmup 1 --augment none --json"
     command = [sys.executable, "-m", "jobs.cli", "customize", str(store.path), selection, "--out", str(out)]
     command += [*asked.split(), "--device", "cpu"]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -72,9 +72,9 @@ def test_several_workers_need_ray(small_selection: str, tmp_path: Path) -> None:
 
 
 def test_a_batch_that_workers_cannot_share(small_selection: str, tmp_path: Path) -> None:
-    from customize.clip.train.peers import Peers
+    from customize.clip.train.distributed import Peers
 
-    with pytest.raises(BadInput, match="--batch 9: cannot be shared evenly among 2 workers in 1 parts each"):
+    with pytest.raises(BadInput, match="--batch-size 9: cannot be shared evenly among 2 workers in 1 parts each"):
         Peers(0, 2).check_batch(9, 1)
 
 
@@ -82,7 +82,7 @@ def test_the_command_says_what_was_trained_and_what_was_not_computed(
     known_store: EmbeddingStore, small_selection: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "model"
-    asked = ["--out", str(out), "--steps", "3", "--batch", "8", "--augment", "none", "--device", "cpu", "--json"]
+    asked = ["--out", str(out), "--steps", "3", "--batch-size", "8", "--augment", "none", "--device", "cpu", "--json"]
     assert run_command(["customize", str(known_store.path), small_selection, *asked]) == 0
     printed = capfd.readouterr()
     summary = json.loads(printed.out)
@@ -100,9 +100,9 @@ def test_bad_usage_is_one_line(
     for arguments, said in (
         (["--out", out], "give STORE and SELECTION, or --tars DIR"),
         ([store, small_selection, "--tars", "tars", "--out", out], "contradict each other"),
-        ([store, small_selection, "--out", out, "--batch", "1"], "--batch 1: a contrastive loss compares"),
-        ([store, small_selection, "--out", out, "--precision", "fp16"], "its gradients underflow"),
-        ([store, small_selection, "--out", out, "--batch", "99"], "is more than the 33 pairs"),
+        ([store, small_selection, "--out", out, "--batch-size", "1"], "--batch-size 1: a contrastive loss compares"),
+        ([store, small_selection, "--out", out, "--precision", "fp16"], "'fp16' is not one of 'auto', 'fp32', 'bf16'"),
+        ([store, small_selection, "--out", out, "--batch-size", "99"], "is more than the 33 pairs"),
     ):
         assert run_command(["customize", *arguments]) == 2
         error = capfd.readouterr().err

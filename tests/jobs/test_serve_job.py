@@ -89,7 +89,7 @@ def test_tokens_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("# ours\none\n\ntwo \n")
     assert read_tokens(str(tmp_path / "tokens"), "three, one") == ("three", "one", "two")
     (tmp_path / "empty").write_text("# none\n")
-    with pytest.raises(BadInput, match="no token"):
+    with pytest.raises(BadInput, match="is empty; write one token a line"):
         read_tokens(str(tmp_path / "empty"), None)
 
 

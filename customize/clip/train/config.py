@@ -86,7 +86,7 @@ class CustomizeConfig:
         if (self.selection is None) == (self.tars is None):
             raise BadInput("customize on what? give either a selection or tars (--tars), one of the two")
         if self.batch < 2:
-            raise BadInput(f"--batch {self.batch}: a contrastive loss compares the pairs of a batch; use 2 at least")
+            raise BadInput(f"--batch-size {self.batch}: a contrastive loss compares the pairs of a batch; use 2 at least")
         if self.accumulate < 1 or self.batch % self.accumulate:
             raise BadInput(f"--accumulate {self.accumulate}: must divide the batch of {self.batch}")
         for name, value, least in (("epochs", self.epochs, 0.0), ("lr", self.lr, 0.0), ("eps", self.eps, 0.0)):
@@ -122,7 +122,7 @@ class CustomizeConfig:
         """
         if pairs < self.batch:
             raise BadInput(
-                f"--batch {self.batch}: is more than the {pairs} pairs there are; use {max(2, pairs)} at most"
+                f"--batch-size {self.batch}: is more than the {pairs} pairs there are; use {max(2, pairs)} at most"
             )
         return self.steps or max(1, round(self.epochs * (pairs // self.batch)))
 

@@ -29,7 +29,7 @@ from index.store.embedding_store import EmbeddingStore
 from tests.conftest import write_tiny_clip
 from tests.customize.runs import STEPS, config, losses, run
 from tests.index.corpora import write_tar
-from tests.mining.selections import write_test_selection
+from tests.mining.made_sets import write_test_selection
 
 TRAINED = [name for name in STRATEGIES if name != "none"]
 
@@ -224,12 +224,12 @@ def _with_keys(store: EmbeddingStore, folder: Path, rows: list[int]) -> str:
 
 
 def test_a_batch_of_one(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="--batch 1: a contrastive loss compares the pairs of a batch"):
+    with pytest.raises(BadInput, match="--batch-size 1: a contrastive loss compares the pairs of a batch"):
         config(tmp_path, "selection", batch=1)
 
 
 def test_a_batch_larger_than_the_data(small_selection: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="--batch 64: is more than the 33 pairs there are"):
+    with pytest.raises(BadInput, match="--batch-size 64: is more than the 33 pairs there are"):
         train(config(tmp_path / "model", small_selection, batch=64))
 
 
