@@ -20,7 +20,7 @@ from index.errors import BadInput
 from index.files import atomic_file, exists, file_size, join, write_atomic
 from mining.export.conversations import Answer, answered_sets, with_places
 from mining.export.member_images import with_images
-from mining.export.skipped import Counted, OnLeftOut, SetsExport
+from mining.export.skipped import Counted, OnSkipped, SetsExport
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 
@@ -42,7 +42,7 @@ def to_llava(
     Args:
         images: the folder for the images, each written once as ROW_ID.EXT with its original bytes; one that is there
             with the same size is kept, so a run that was stopped loses little. By default `images` beside `out`.
-        answer: set -> rounds of (question, answer), None to leave it out. By default the captions as they stand.
+        answer: set -> turns of (question, answer), None to leave it out. By default the captions as they stand.
         store: where the store is now, if it was moved.
 
     Sets without an answer or with an image that can't be read are left out, counted and named. Raises BadInput for
@@ -52,35 +52,35 @@ def to_llava(
     if not target.endswith((".json", ".jsonl")):
         raise BadInput(f"{target}: LLaVA's data is a file named .json or .jsonl")
     folder = os.fspath(images) if images is not None else join(target.rpartition("/")[0] or ".", "images")
-    left_out = Counted()
-    records = _records(sets, folder, answer, store, left_out)
+    skipped = Counted()
+    records = _records(sets, folder, answer, store, skipped)
     with atomic_file(target) as partial, open(partial, "w", encoding="utf-8") as stream:
         written = _write_lines(stream, records) if target.endswith(".jsonl") else _write_list(stream, records)
-    return SetsExport(target, len(sets), written, left_out.reasons, left_out.named)
+    return SetsExport(target, len(sets), written, skipped.reasons, skipped.named)
 
 
-def conversations(each: ImageSet, rounds: list[tuple[str, str]]) -> list[dict[str, str]]:
+def conversations(each: ImageSet, turns: list[tuple[str, str]]) -> list[dict[str, str]]:
     """LLaVA's turns; the images' places are in the first question."""
-    turns = []
-    for number, (question, answered) in enumerate(rounds):
-        turns.append({"from": "human", "value": with_places(each, question) if number == 0 else question})
-        turns.append({"from": "gpt", "value": answered})
-    return turns
+    messages = []
+    for number, (question, answered) in enumerate(turns):
+        messages.append({"from": "human", "value": with_places(each, question) if number == 0 else question})
+        messages.append({"from": "gpt", "value": answered})
+    return messages
 
 
 def _records(
-    sets: ImageSets, folder: str, answer: Answer | None, store: Folder | None, on_left_out: OnLeftOut
+    sets: ImageSets, folder: str, answer: Answer | None, store: Folder | None, on_skipped: OnSkipped
 ) -> Iterator[dict[str, Any]]:
-    rounds: dict[str, list[tuple[str, str]]] = {}
-    answered = answered_sets(sets, answer, on_left_out, rounds)
-    for each, files in with_images(sets.store(store), answered, on_left_out):
+    turns: dict[str, list[tuple[str, str]]] = {}
+    answered = answered_sets(sets, answer, on_skipped, turns)
+    for each, files in with_images(sets.store(store), answered, on_skipped):
         names = []
         for member, data in zip(each.members, files, strict=True):
             names.append(f"{member.row_id}.{image_extension(data)}")
             path = join(folder, names[-1])
             if not exists(path) or file_size(path) != len(data):
                 write_atomic(path, data)
-        yield {"id": each.set_id, "image": names, "conversations": conversations(each, rounds.pop(each.set_id))}
+        yield {"id": each.set_id, "image": names, "conversations": conversations(each, turns.pop(each.set_id))}
 
 
 def _write_lines(stream: IO[str], records: Iterator[dict[str, Any]]) -> int:

@@ -16,7 +16,7 @@ from index.corpus.images import ImageRejected, decode_image, image_extension
 from index.errors import ImagesNotLocal, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image_at
-from mining.export.skipped import LeftOut, OnLeftOut
+from mining.export.skipped import OnSkipped, SkippedSet
 from mining.sets.image_set import ImageSet, Member
 
 __all__ = ["UnreadableMember", "decoded", "decoded_sets", "read_members", "with_images"]
@@ -28,9 +28,9 @@ _COLUMNS = ["key", "shard", "offset", "size", "sha256"]
 
 
 def with_images(
-    store: EmbeddingStore, sets: Iterable[ImageSet], on_left_out: OnLeftOut
+    store: EmbeddingStore, sets: Iterable[ImageSet], on_skipped: OnSkipped
 ) -> Iterator[tuple[ImageSet, list[bytes]]]:
-    """Each set with its members' image files, in order; `on_left_out` hears of the sets that cannot be had whole.
+    """Each set with its members' image files, in order; `on_skipped` hears of the sets that cannot be had whole.
 
     Raises ImagesNotLocal where the store has no images at all, StoreInvalid where a row is another image.
     """
@@ -49,18 +49,18 @@ def with_images(
                 member, why = next(
                     (member, file) for member, file in zip(each.members, files, strict=True) if isinstance(file, str)
                 )
-                on_left_out(LeftOut(each.set_id, member.row_id, why))
+                on_skipped(SkippedSet(each.set_id, member.row_id, why))
 
 
 def decoded_sets(
-    store: EmbeddingStore, sets: Iterable[ImageSet], on_left_out: OnLeftOut
+    store: EmbeddingStore, sets: Iterable[ImageSet], on_skipped: OnSkipped
 ) -> Iterator[tuple[ImageSet, list[Any]]]:
     """The same with PIL images in RGB; a set with an image that can't be decoded is left out too."""
-    for each, files in with_images(store, sets, on_left_out):
+    for each, files in with_images(store, sets, on_skipped):
         try:
             images = decoded(each, files)
         except UnreadableMember as error:
-            on_left_out(error.left_out)
+            on_skipped(error.skipped)
             continue
         yield each, images
 
@@ -72,7 +72,7 @@ def decoded(each: ImageSet, files: Sequence[bytes]) -> list[Any]:
         try:
             images.append(decode_image(file))
         except ImageRejected as error:
-            raise UnreadableMember(LeftOut(each.set_id, member.row_id, error.reason.replace("_", " "))) from error
+            raise UnreadableMember(SkippedSet(each.set_id, member.row_id, error.reason.replace("_", " "))) from error
     return images
 
 
@@ -84,7 +84,7 @@ def read_members(store: EmbeddingStore, each: ImageSet) -> list[bytes]:
     for member in each.members:
         file = known.read(member)
         if isinstance(file, str):
-            raise UnreadableMember(LeftOut(each.set_id, member.row_id, file))
+            raise UnreadableMember(SkippedSet(each.set_id, member.row_id, file))
         files.append(file)
     return files
 
@@ -92,14 +92,14 @@ def read_members(store: EmbeddingStore, each: ImageSet) -> list[bytes]:
 class UnreadableMember(StoreInvalid):
     """A set's image cannot be had, where there is no going on without it."""
 
-    def __init__(self, left_out: LeftOut) -> None:
+    def __init__(self, skipped: SkippedSet) -> None:
         super().__init__(
-            f"{left_out}; put the corpus back, or export what is whole with to_webdataset, which leaves such sets out"
+            f"{skipped}; put the corpus back, or export what is whole with to_webdataset, which leaves such sets out"
         )
-        self.left_out = left_out
+        self.skipped = skipped
 
     def __reduce__(self) -> Any:
-        return UnreadableMember, (self.left_out,)
+        return UnreadableMember, (self.skipped,)
 
 
 def _corpus_root(store: EmbeddingStore) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from index.errors import MissingDependency
 from mining.export.conversations import Answer, answered_sets
 from mining.export.member_images import decoded_sets
-from mining.export.skipped import OnLeftOut, warn
+from mining.export.skipped import OnSkipped, warn
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 
@@ -35,15 +35,15 @@ def to_messages(
     *,
     answer: Answer | None = None,
     store: Folder | None = None,
-    on_left_out: OnLeftOut | None = None,
+    on_skipped: OnSkipped | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield {"messages": [...], "images": [PIL images in RGB]} for each set.
 
-    answer: set -> rounds of (question, answer), None to leave it out; by default the captions as they stand. store:
-    where the store is now. Sets without an answer or with an image that can't be read are left out: `on_left_out`
+    answer: set -> turns of (question, answer), None to leave it out; by default the captions as they stand. store:
+    where the store is now. Sets without an answer or with an image that can't be read are left out: `on_skipped`
     hears of each, else the log does. Raises ImagesNotLocal where the store has no images.
     """
-    for _, messages, images in _chats(sets, answer, store, on_left_out or warn):
+    for _, messages, images in _chats(sets, answer, store, on_skipped or warn):
         yield {"messages": messages, "images": images}
 
 
@@ -68,10 +68,10 @@ def to_datasets(
     return datasets.Dataset.from_generator(_rows, features=features, gen_kwargs=arguments)
 
 
-def messages_of(each: ImageSet, rounds: list[tuple[str, str]]) -> list[dict[str, Any]]:
+def messages_of(each: ImageSet, turns: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """Chat messages; the images' places are in the first question, each after its number, as in `mining.export.llava`."""
     messages: list[dict[str, Any]] = []
-    for number, (question, answered) in enumerate(rounds):
+    for number, (question, answered) in enumerate(turns):
         content: list[dict[str, Any]] = []
         if number == 0:
             for place in range(1, each.size + 1):
@@ -89,12 +89,12 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def _chats(
-    sets: ImageSets, answer: Answer | None, store: Folder | None, on_left_out: OnLeftOut
+    sets: ImageSets, answer: Answer | None, store: Folder | None, on_skipped: OnSkipped
 ) -> Iterator[tuple[ImageSet, list[dict[str, Any]], list[Any]]]:
-    rounds: dict[str, list[tuple[str, str]]] = {}
-    answered = answered_sets(sets, answer, on_left_out, rounds)
-    for each, images in decoded_sets(sets.store(store), answered, on_left_out):
-        yield each, messages_of(each, rounds.pop(each.set_id)), images
+    turns: dict[str, list[tuple[str, str]]] = {}
+    answered = answered_sets(sets, answer, on_skipped, turns)
+    for each, images in decoded_sets(sets.store(store), answered, on_skipped):
+        yield each, messages_of(each, turns.pop(each.set_id)), images
 
 
 def _rows(sets: ImageSets, answer: Answer | None, store: Folder | None, shards: list[Any]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["NAMED", "Counted", "LeftOut", "OnLeftOut", "SetsExport", "warn"]
+__all__ = ["NAMED", "Counted", "OnSkipped", "SetsExport", "SkippedSet", "warn"]
 
 # Sets that a summary names; files of rejects, where there are any, name all.
 NAMED = 10
@@ -15,7 +15,7 @@ log = logging.getLogger("clipmine.mining")
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedSet:
     """A set that was left out, and why; row_id is the member it was for, None where it was for the set as a whole."""
 
     set_id: str
@@ -26,12 +26,12 @@ class LeftOut:
         return f"set {self.set_id}: " + (self.reason if self.row_id is None else f"row {self.row_id} is {self.reason}")
 
 
-OnLeftOut = Callable[[LeftOut], None]
+OnSkipped = Callable[[SkippedSet], None]
 
 
-def warn(left_out: LeftOut) -> None:
+def warn(skipped: SkippedSet) -> None:
     """What is done where nobody asks to be told: a line in the log."""
-    log.warning("left out %s", left_out)
+    log.warning("left out %s", skipped)
 
 
 @dataclass
@@ -41,18 +41,18 @@ class Counted:
     reasons: dict[str, int] = field(default_factory=dict)
     named: list[str] = field(default_factory=list)
 
-    def __call__(self, left_out: LeftOut) -> None:
-        self.reasons[left_out.reason] = self.reasons.get(left_out.reason, 0) + 1
+    def __call__(self, skipped: SkippedSet) -> None:
+        self.reasons[skipped.reason] = self.reasons.get(skipped.reason, 0) + 1
         if len(self.named) < NAMED:
-            self.named.append(str(left_out))
+            self.named.append(str(skipped))
 
 
 @dataclass(frozen=True)
 class SetsExport:
-    """Sets: asked = written + sum(left_out.values()); `named` are the first that were left out, with their reasons."""
+    """Sets: asked = written + sum(skipped.values()); `named` are the first that were left out, with their reasons."""
 
     out: str
     asked: int
     written: int
-    left_out: dict[str, int]
+    skipped: dict[str, int]
     named: list[str]

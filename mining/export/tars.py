@@ -30,7 +30,7 @@ from index.files import atomic_file, exists, join, read_bytes, write_atomic
 from index.outputs import claim_folder
 from index.store.embedding_store import EmbeddingStore
 from mining.export.member_images import with_images
-from mining.export.skipped import NAMED, LeftOut, SetsExport
+from mining.export.skipped import NAMED, SetsExport, SkippedSet
 from mining.sets.image_sets import ImageSets
 
 __all__ = ["to_webdataset"]
@@ -76,27 +76,27 @@ def _write_shard(store: EmbeddingStore, sets: ImageSets, out: str, number: int) 
     if exists(stats_path):
         done: dict[str, Any] = json.loads(read_bytes(stats_path))
         return done
-    left_out: list[LeftOut] = []
+    skipped: list[SkippedSet] = []
     written = 0
     with (
         atomic_file(join(out, f"{number:05d}.tar")) as partial,
         # GNU's long names: the id of a story of twenty images has more than the 100 characters of plain tar.
         tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar,
     ):
-        for each, files in with_images(store, sets, left_out.append):
+        for each, files in with_images(store, sets, skipped.append):
             names = [f"{place}.{image_extension(data)}" for place, data in enumerate(files)]
             for name, data in zip(names, files, strict=True):
                 _add(tar, f"{each.set_id}.{name}", data)
             fields = {**each.to_json(), "images": names}
             _add(tar, f"{each.set_id}.json", json.dumps(fields, ensure_ascii=False, indent=1).encode())
             written += 1
-    stats = {"asked": len(sets), "written": written, "left_out": [asdict(each) for each in left_out]}
+    stats = {"asked": len(sets), "written": written, "left_out": [asdict(each) for each in skipped]}
     write_atomic(stats_path, json.dumps(stats, indent=1) + "\n")
     return stats
 
 
 def _finish(sets: ImageSets, out: str, stats: list[dict[str, Any]]) -> SetsExport:
-    rejects = [LeftOut(**each) for shard in stats for each in shard["left_out"]]
+    rejects = [SkippedSet(**each) for shard in stats for each in shard["left_out"]]
     written = sum(shard["written"] for shard in stats)
     if not written:
         raise ImagesNotLocal(

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining.export.member_images import decoded, decoded_sets, read_members
-from mining.export.skipped import OnLeftOut, warn
+from mining.export.skipped import OnSkipped, warn
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import GROUP_SETS
@@ -64,7 +64,7 @@ class TorchSets(Dataset[Sample]):
 class StreamedSets(IterableDataset[Sample]):
     """Streaming: every set once an epoch, over all workers of all ranks together; the order by seed and epoch.
 
-    A set with an image that can't be read is left out and told (`on_left_out`, else the log). Call `set_epoch` before
+    A set with an image that can't be read is left out and told (`on_skipped`, else the log). Call `set_epoch` before
     each epoch for another order, also with persistent workers.
     """
 
@@ -78,7 +78,7 @@ class StreamedSets(IterableDataset[Sample]):
         rank: int | None = None,
         world_size: int | None = None,
         store: Folder | None = None,
-        on_left_out: OnLeftOut | None = None,
+        on_skipped: OnSkipped | None = None,
     ) -> None:
         """seed: of the shuffle; None keeps the sets' own order. equal: the same number of sets for every worker of
         every rank, as synchronous training needs, by leaving out the few that are over (others in each epoch).
@@ -87,7 +87,7 @@ class StreamedSets(IterableDataset[Sample]):
         if (rank is None) != (world_size is None) or (rank is not None and not 0 <= rank < (world_size or 0)):
             raise BadInput(f"rank {rank} of {world_size}: give both, the rank from 0")
         self.sets, self.transform, self.seed, self.equal = sets, transform, seed, equal
-        self.on_left_out = on_left_out or warn
+        self.on_skipped = on_skipped or warn
         self._rank, self._world_size, self._path = rank, world_size, store
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # seen by workers that live on
@@ -102,7 +102,7 @@ class StreamedSets(IterableDataset[Sample]):
         rank, world_size = self._place()
         workers = worker.num_workers if worker else 1
         own = self._share(rank * workers + (worker.id if worker else 0), world_size * workers)
-        for each, images in decoded_sets(self.sets.store(self._path), self.sets.read(own), self.on_left_out):
+        for each, images in decoded_sets(self.sets.store(self._path), self.sets.read(own), self.on_skipped):
             yield _sample(each, images, self.transform)
 
     def _share(self, reader: int, readers: int) -> npt.NDArray[np.int64]:
@@ -142,10 +142,10 @@ def torch_stream(
     seed: int | None = 0,
     equal: bool = False,
     store: Folder | None = None,
-    on_left_out: OnLeftOut | None = None,
+    on_skipped: OnSkipped | None = None,
 ) -> StreamedSets:
     """A streaming dataset, shared out among workers and ranks: see StreamedSets."""
-    return StreamedSets(sets, transform, seed=seed, equal=equal, store=store, on_left_out=on_left_out)
+    return StreamedSets(sets, transform, seed=seed, equal=equal, store=store, on_skipped=on_skipped)
 
 
 def collate_sets(samples: Sequence[Sample]) -> Sample:

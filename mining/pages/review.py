@@ -21,7 +21,7 @@ from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 from retrieval.selection import store_identity
 
-__all__ = ["NoSuchSet", "Review", "Wish"]
+__all__ = ["NoSuchSet", "PairsQuery", "Review"]
 
 # Sets that one request looks at while it searches texts: about a second. The answer says where to go on.
 _LOOKED_AT = 10_000
@@ -34,7 +34,7 @@ class NoSuchSet(BadInput):
 
 
 @dataclass(frozen=True)
-class Wish:
+class PairsQuery:
     """Which sets are wanted; None for all. text: found in any case in a caption, a shared noun, the concept or entity.
     decision: reject, keep, or undecided. cursor: where to go on, as an answer said it."""
 
@@ -67,20 +67,20 @@ class Review:
             )
         self.sets, self.store, self.decisions = sets, store, decisions
 
-    def page(self, wish: Wish) -> dict[str, Any]:
+    def page(self, query: PairsQuery) -> dict[str, Any]:
         """Fields of `routes.PairsResponse`."""
-        numbers = self._matching(wish)
-        rest = numbers[np.searchsorted(numbers, wish.cursor) :][:_LOOKED_AT]
+        numbers = self._matching(query)
+        rest = numbers[np.searchsorted(numbers, query.cursor) :][:_LOOKED_AT]
         found: list[dict[str, Any]] = []
         looked_at, after = 0, None
         for each in self.sets.read(rest):
-            if len(found) == wish.limit:
+            if len(found) == query.limit:
                 break
             looked_at += 1
             decision = self.decisions.of(each.rows)
-            if wish.met_by(each, decision) and not self._is_forgotten(each):
+            if query.met_by(each, decision) and not self._is_forgotten(each):
                 found.append({**each.to_json(), "decision": decision})
-        left = numbers[np.searchsorted(numbers, wish.cursor) + looked_at :]
+        left = numbers[np.searchsorted(numbers, query.cursor) + looked_at :]
         if len(left):
             after = int(left[0])
         return {"sets": found, "next": after, "matching": len(numbers), "looked_at": looked_at, "counts": self.counts}
@@ -111,9 +111,9 @@ class Review:
     def _set_ids(self) -> pa.ChunkedArray:
         return self.sets.table(["set_id"])["set_id"]  # 20 bytes a set; a hundred million are searched in a second
 
-    def _matching(self, wish: Wish) -> Numbers:
+    def _matching(self, query: PairsQuery) -> Numbers:
         good = np.ones(len(self.sets), np.bool_)
-        for name, value in (("strategy", wish.strategy), ("level", wish.level)):
+        for name, value in (("strategy", query.strategy), ("level", query.level)):
             if value is not None:
                 good &= np.asarray(pc.equal(self._columns[name], value)).astype(np.bool_)
         return self.sets.numbers[good]

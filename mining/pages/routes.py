@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from mining.pages.review import NoSuchSet, Review, Wish
+from mining.pages.review import NoSuchSet, PairsQuery, Review
 from retrieval.service.page_routes import PAGE_HEADERS, Asset, read_asset
 from retrieval.service.schemas import PageLink, Problem
 
@@ -74,8 +74,8 @@ def pairs_router(review: Review) -> APIRouter:
         cursor: Annotated[int, Query(ge=0, lt=1 << 62, description="`next` of the page before")] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 20,
     ) -> Response:
-        wish = Wish(strategy, level, text, decision, cursor, limit)
-        return _json(await asyncio.to_thread(review.page, wish))
+        query = PairsQuery(strategy, level, text, decision, cursor, limit)
+        return _json(await asyncio.to_thread(review.page, query))
 
     @router.get("/pairs/{set_id}", responses=_MISSING, summary="One image set")
     async def pair(set_id: SetId) -> Response:

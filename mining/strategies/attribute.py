@@ -22,7 +22,7 @@ from mining.strategies.captions.noun_sets import row_slices
 from mining.strategies.captions.slots import SLOT_BITS, SlotRange, first_of_each_caption, pack_slots
 from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table
 from mining.strategies.minable import minable_rows
-from mining.text.axis_words import AXES, excludes
+from mining.text.axes import AXES, excludes
 
 __all__ = ["attribute"]
 

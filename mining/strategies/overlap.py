@@ -123,7 +123,7 @@ def _candidates(
         shared_nouns=pa.ListArray.from_arrays(pa.array(ends), nouns.cast(pa.string())),
     )
     dropped = {
-        "more than needed": len(pairs) - len(kept) + sum(each.left_out for each in joined),
+        "more than needed": len(pairs) - len(kept) + sum(each.surplus for each in joined),
         "the same caption again": sum(each.same_caption for each in joined),
         "not compared, of one key's long list": sum(each.lost for each in joined),
     }

@@ -6,19 +6,17 @@
 
 Everything with a meaning lands in some slot, known or not, so that "the rest agrees" can be taken at its word: two
 captions agree when their slots and values do. A value is its group, by which it is compared, and the words said, behind
-a bar where it has one. Knows grammar by `mining.text.tagging` and words by `mining.text.axis_words`.
+a bar where it has one. Knows grammar by `mining.text.tagging` and words by `mining.text.axes`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mining.text.axis_words import ACTIONS, ADJECTIVE_AXES, IGNORED, NUMBERS, PHRASES, PLACES, POSITIONS, SAME_PLACES
+from mining.text.axes import ACTIONS, ADJECTIVE_AXES, COUNTS, IGNORED, PHRASES, PLACES, POSITIONS, SAME_PLACES
 from mining.text.lexicon import Word
-from mining.text.lexicon_compounds import COMPOUNDS
-from mining.text.lexicon_words import PLURALS
-from mining.text.nouns import COMPOUND_FIRST
 from mining.text.tagging import Tagged, tag_caption
+from mining.text.word_lists import COMPOUND_FIRST, COMPOUNDS, PLURALS
 
 __all__ = ["Facts", "facts_of"]
 
@@ -183,8 +181,8 @@ def _word(reader: _Reader, tagged: Tagged, at: int) -> int:
         if taken:
             return taken
     if tag in "SD":
-        if word.text in NUMBERS or word.text.isdigit():
-            reader.count = f"{NUMBERS.get(word.text, word.text)}|{word.text}"
+        if word.text in COUNTS or word.text.isdigit():
+            reader.count = f"{COUNTS.get(word.text, word.text)}|{word.text}"
         if word.text == "another":
             reader.others.append("another")
         reader.definite = word.text == "the"

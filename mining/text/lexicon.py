@@ -1,6 +1,6 @@
 """What an English word can be, by itself: its class in captions, and its lemma as a noun.
 
-lemminflect's bundled lexicon says which readings a word has; `mining.text.lexicon_words` says which one captions mean.
+lemminflect's bundled lexicon says which readings a word has; `mining.text.word_lists` says which one captions mean.
 Knows no neighbours of a word: `mining.text.tagging` reads those.
 """
 
@@ -9,28 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mining.text import lexicon_words as words
-from mining.text.lexicon_compounds import ALIASES, COMPOUNDS
+from mining.text import word_lists as words
+from mining.text.word_lists import ALIASES, COMPOUNDS
 
 __all__ = ["Word", "look_up"]
 
-# Nouns whose lemma is not what the lexicon's first answer says, or whose other readings captions do not mean.
-_LEMMAS = {
-    "leaves": "leaf", "glasses": "glasses", "woods": "woods", "shorts": "shorts", "people": "people",
-    "sheep": "sheep", "deer": "deer", "fish": "fish", "moose": "moose", "clothes": "clothes", "pants": "pants",
-    "trunks": "trunks", "stairs": "stairs", "goggles": "goggles", "binoculars": "binoculars", "tongs": "tongs",
-    "pliers": "pliers", "overalls": "overalls", "tights": "tights", "leggings": "leggings",
-    "headphones": "headphones", "wheelers": "wheeler", "sunglasses": "sunglasses", "gloves": "glove",
-    "knives": "knife", "wolves": "wolf", "hooves": "hoof", "oxen": "ox", "dice": "dice", "aircraft": "aircraft",
-    "series": "series", "species": "species", "gas": "gas", "bus": "bus", "women": "woman", "men": "man",
-    "children": "child", "mice": "mouse", "geese": "goose", "feet": "foot", "teeth": "tooth", "bison": "bison",
-    "salmon": "salmon", "shrimp": "shrimp", "hooded": "", "waters": "water",
-    "cloths": "cloth", "axes": "ax", "bases": "base", "arms": "arm", "yo-yo": "yo-yo", "dog": "dog", "dogs": "dog",
-    "man": "man", "tree": "tree", "trees": "tree", "bat": "bat", "bats": "bat", "bit": "bit", "saw": "saw",
-    "bore": "", "felt": "", "found": "", "ground": "ground", "grounds": "ground", "laid": "", "lit": "", "set": "",
-    "shot": "shot", "stuck": "", "left": "", "spoke": "", "bound": "", "wound": "", "blew": "", "hers": "",
-    "lies": "", "being": "", "sits": "", "made": "", "came": "", "ran": "", "used": "", "rode": "",
-}  # fmt: skip
 _PLAIN = re.compile(r"[a-z][a-z'&/-]*\Z")
 
 
@@ -95,10 +78,10 @@ def _readings(text: str) -> dict[str, str]:
         return {"NOUN": text}
     found = {part: lemmas[0] for part, lemmas in getAllLemmas(text).items()}
     singular = text[:-1] if text.endswith("s") else ""
-    if singular in words.NOUNS and text not in _LEMMAS:
+    if singular in words.NOUNS and text not in words.LEMMAS:
         return {"NOUN": singular}
-    if text in _LEMMAS:
-        found["NOUN"] = _LEMMAS[text]
+    if text in words.LEMMAS:
+        found["NOUN"] = words.LEMMAS[text]
     elif "NOUN" in found and text in getAllLemmas(text)["NOUN"] and not _is_s_form(text, found):
         found["NOUN"] = text  # "jeans", "scissors": where the word itself is a lemma, it is the one
     if found:
@@ -140,7 +123,7 @@ def _kind(text: str, noun: str, verb: str, found: dict[str, str]) -> str:
         return "G"
     if noun in words.ADJECTIVES and not text.endswith("s"):
         return "J"
-    if text in _LEMMAS:
+    if text in words.LEMMAS:
         return "N" if noun else "V"
     if noun and verb:
         if verb in words.ONLY_VERBS:

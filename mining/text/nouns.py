@@ -3,33 +3,42 @@
     nouns = noun_extractor("lexicon")
     nouns(["A man in a red shirt is playing guitar"])     # [("guitar", "man", "shirt")]
 
-`lexicon` needs no download; `spacy` and `nltk` (`mining.text.nouns_models`) need their packages and models. All give lemmas
-in lower case without stop-nouns. Knows nothing about pairs.
+All give lemmas in lower case without stop nouns, `CAPTION_NOUNS` at most. `lexicon` needs no download. `spacy` and
+`nltk` are not among the dependencies, as both download their models at run time; with them compounds count word by
+word, as their taggers see them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from index.errors import BadInput
-from mining.text.lexicon_compounds import ALIASES, COMPOUNDS, KINDS
-from mining.text.lexicon_words import STOP_NOUNS
-from mining.text.tagging import Tagged, tag_caption
+from index.errors import BadInput, MissingDependency
+from mining.text.lexicon import look_up
+from mining.text.tagging import CAPTION_CHARACTERS, Tagged, tag_caption
+from mining.text.word_lists import ALIASES, COMPOUND_FIRST, COMPOUNDS, KINDS, STOP_NOUNS
 
-__all__ = ["CAPTION_NOUNS", "NOUN_EXTRACTORS", "NounExtractor", "noun_extractor", "nouns_of"]
+__all__ = ["CAPTION_NOUNS", "NOUN_EXTRACTORS", "NounExtractor", "noun_extractor"]
 
 # captions -> for each the sorted tuple of its nouns
 NounExtractor = Callable[[Sequence[str | None]], list[tuple[str, ...]]]
+
+# texts -> for each the (word, lemma) of its nouns
+_Tagger = Callable[[Sequence[str]], Iterable[list[tuple[str, str]]]]
 
 NOUN_EXTRACTORS = ("lexicon", "spacy", "nltk")
 
 # Most nouns kept of one caption, the first ones: Localized Narratives' captions of 36 words have about 10.
 CAPTION_NOUNS = 64
 
-# "a boy wearing no shirt", "without a helmet": what is named is just not in the picture.
-ABSENCE = frozenset({"no", "without", "w/o"})
+# "a boy wearing no shirt", "without a helmet": the noun behind one of these is not in the picture.
+_ABSENCE = frozenset({"no", "without", "w/o"})
 
-COMPOUND_FIRST = frozenset(first for first, _ in COMPOUNDS)
+_SPACY_MODEL = "en_core_web_sm"
+_NLTK_MODEL = "averaged_perceptron_tagger_eng"
+_BATCH = 512  # captions a call of spaCy's pipe
 
 
 def noun_extractor(name: str) -> NounExtractor:
@@ -40,26 +49,24 @@ def noun_extractor(name: str) -> NounExtractor:
         MissingDependency: its package or model is not installed; the message names the commands.
     """
     if name == "lexicon":
-        return lexicon_nouns
+        return _lexicon_nouns
     if name not in NOUN_EXTRACTORS:
         raise BadInput(f"unknown noun extractor {name!r}: choose one of {', '.join(NOUN_EXTRACTORS)}")
-    from mining.text.nouns_models import model_extractor
-
-    return model_extractor(name)
+    return _tagger_nouns(name)
 
 
-def lexicon_nouns(captions: Sequence[str | None]) -> list[tuple[str, ...]]:
+def _lexicon_nouns(captions: Sequence[str | None]) -> list[tuple[str, ...]]:
     """The bundled extractor; deterministic, about 0.3 million words/s on one core."""
-    return [nouns_of(tag_caption(caption)) for caption in captions]
+    return [_nouns_of(tag_caption(caption)) for caption in captions]
 
 
-def nouns_of(tagged: Tagged) -> tuple[str, ...]:
+def _nouns_of(tagged: Tagged) -> tuple[str, ...]:
     """Sorted distinct nouns of tagged words, the first `CAPTION_NOUNS` at most; a known compound is one noun."""
     found: dict[str, None] = {}
     at, count, absent = 0, len(tagged), False
     while at < count:
         tag, word = tagged[at]
-        absent = word.text in ABSENCE or (absent and tag in "SDJN")
+        absent = word.text in _ABSENCE or (absent and tag in "SDJN")
         if absent:
             at += 1
             continue
@@ -78,3 +85,61 @@ def nouns_of(tagged: Tagged) -> tuple[str, ...]:
         at += 1
     nouns = list(found)
     return tuple(sorted(nouns[:CAPTION_NOUNS]))
+
+
+def _tagger_nouns(name: str) -> NounExtractor:
+    """`spacy` or `nltk`; MissingDependency names the install commands where package or model is missing."""
+    tagger: _Tagger = _spacy() if name == "spacy" else _nltk()
+    return functools.partial(_extract, tagger)
+
+
+def _extract(tagger: _Tagger, captions: Sequence[str | None]) -> list[tuple[str, ...]]:
+    texts = [(caption or "")[:CAPTION_CHARACTERS] for caption in captions]
+    return [_kept(found) for found in tagger(texts)]
+
+
+def _kept(found: list[tuple[str, str]]) -> tuple[str, ...]:
+    lemmas = (lemma for word, lemma in found if word.isalpha() and len(word) > 1 and lemma not in STOP_NOUNS)
+    return tuple(sorted(list(dict.fromkeys(lemmas))[:CAPTION_NOUNS]))
+
+
+@functools.cache
+def _spacy() -> _Tagger:
+    command = f"pip install spacy && python -m spacy download {_SPACY_MODEL}"
+    spacy: Any = _imported("spacy", "--nouns spacy", command)
+    try:
+        # The parser and the entities take half of the time and say nothing about nouns.
+        pipeline = spacy.load(_SPACY_MODEL, exclude=["parser", "ner"])
+    except OSError as error:
+        raise MissingDependency(f"spaCy's model {_SPACY_MODEL}", "--nouns spacy", command=command) from error
+
+    def tagger(texts: Sequence[str]) -> Iterable[list[tuple[str, str]]]:
+        for document in pipeline.pipe(texts, batch_size=_BATCH):
+            yield [(token.lower_, token.lemma_.lower()) for token in document if token.pos_ in ("NOUN", "PROPN")]
+
+    return tagger
+
+
+@functools.cache
+def _nltk() -> _Tagger:
+    command = f"pip install nltk && python -m nltk.downloader {_NLTK_MODEL}"
+    nltk: Any = _imported("nltk", "--nouns nltk", command)
+    try:
+        nltk.data.find(f"taggers/{_NLTK_MODEL}")
+    except LookupError as error:
+        raise MissingDependency(f"NLTK's model {_NLTK_MODEL}", "--nouns nltk", command=command) from error
+    words = nltk.tokenize.NLTKWordTokenizer()  # needs no model, unlike word_tokenize
+
+    def tagger(texts: Sequence[str]) -> Iterable[list[tuple[str, str]]]:
+        for tagged in nltk.pos_tag_sents([words.tokenize(text) for text in texts]):
+            nouns = [word.lower() for word, tag in tagged if tag.startswith("NN")]
+            yield [(word, look_up(word).lemma) for word in nouns]
+
+    return tagger
+
+
+def _imported(package: str, purpose: str, command: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise MissingDependency(package, purpose, command=command) from error

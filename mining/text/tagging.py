@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from mining.text.lexicon import Word, look_up
-from mining.text.lexicon_words import MODALS, NUMBERS
+from mining.text.word_lists import MODALS, NUMBERS
 
 __all__ = ["CAPTION_CHARACTERS", "Tagged", "tag_caption"]
 

@@ -1,19 +1,21 @@
-"""Image sets of our choice over a small real store with a real corpus, for the tests of what reads them."""
+"""Image sets and selections of chosen rows over a small real store, for the tests of what reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from index.store.embedding_store import EmbeddingStore
 from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import SETS_SCHEMA
 from mining.sets.write_sets import members_table, set_ids, write_image_sets
-from retrieval.selection import describe_store
+from retrieval.selection import FORMAT, SELECTION_SCHEMA, describe_store
 from tests.retrieval.stores import make_store, random_unit
 
 Rows = Sequence[Sequence[int]]
@@ -57,3 +59,24 @@ def many_pairs(images: int, pairs: int, seed: int = 0) -> list[list[int]]:
     drawn = np.unique(np.sort(chance.integers(0, images, (pairs * 2, 2)), axis=1), axis=0)
     drawn = drawn[drawn[:, 0] < drawn[:, 1]]
     return [[int(one), int(other)] for one, other in drawn[chance.permutation(len(drawn))[:pairs]]]
+
+
+def write_test_selection(store: EmbeddingStore, folder: Path, concepts: Mapping[str, Sequence[int]]) -> str:
+    """Write FOLDER with the rows of each concept; returns its path."""
+    pairs = [(row, name) for name, rows in concepts.items() for row in rows]
+    table = pa.table({"row_id": [row for row, _ in pairs], "concept": [name for _, name in pairs]})
+    for field in SELECTION_SCHEMA:
+        if field.name not in table.column_names:
+            table = table.append_column(field.name, pa.nulls(len(pairs), field.type))
+    (folder / "rows").mkdir(parents=True)
+    pq.write_table(table.select(SELECTION_SCHEMA.names).cast(SELECTION_SCHEMA), folder / "rows/rows_0000.parquet")
+    manifest = {
+        "format": FORMAT,
+        "version": 1,
+        "store": describe_store(store, str(folder)),
+        "rows": {"count": len(pairs), "parts": [{"file": "rows/rows_0000.parquet", "rows": len(pairs)}]},
+        "reserve": {"count": 0, "parts": []},
+        "concepts": [{"name": name, "rows": len(rows)} for name, rows in concepts.items()],
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return str(folder)

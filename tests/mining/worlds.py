@@ -1,4 +1,4 @@
-"""A small store to mine, of which everything is known: subjects, captions that fit or say nothing, heroes, stories."""
+"""Small stores to mine of which everything is known, and one strategy run over them in this process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ import numpy.typing as npt
 
 from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
+from mining.strategies.context import Candidates, MiningConfig, MiningContext, in_process
+from mining.strategies.registry import get_strategy
 from tests.index.vectors import build
-from tests.retrieval.stores import make_store
+from tests.retrieval.stores import make_store, random_unit
 
+# Real words, so that the extractor sees nouns; their frequency falls as words' do, and the first is in half of all.
+WORDS = [
+    "man", "dog", "woman", "tree", "car", "house", "boat", "river", "horse", "cat", "bird", "table", "chair",
+    "door", "window", "bridge", "road", "fence", "garden", "hat", "coat", "shoe", "bottle", "cup", "plate", "fork",
+    "knife", "lamp", "clock", "book", "pencil", "bag", "basket", "ladder", "rope", "wheel", "engine", "flag",
+    "drum", "guitar", "piano", "violin", "kite", "balloon", "candle", "mirror", "pillow", "blanket", "carpet",
+    "bucket", "hammer",
+]  # fmt: skip
 SUBJECTS = ("dog", "boat", "lamp", "harp", "tree", "cup")
 STORY_LENGTH = 4
 
@@ -71,3 +81,34 @@ def _objects(row: int) -> list[dict[str, Any]]:
 def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float16]:
     unit: npt.NDArray[np.float16] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
     return unit
+
+
+def skewed_captions(rows: int, seed: int = 0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    chance = 0.6 / (1 + np.arange(len(WORDS))) ** 0.7
+    chance[0] = 0.5
+    return [
+        f"{row}: " + " and ".join(f"a {WORDS[place]}" for place in np.flatnonzero(rng.random(len(WORDS)) < chance))
+        for row in range(rows)
+    ]
+
+
+def captions_context(
+    folder: Path, captions: Sequence[str | None], *, lists: Any = None, which: str = "caption", **config: Any
+) -> MiningContext:
+    rows = len(captions)
+    lists = lists or [[caption] for caption in captions]
+    make_store(folder, random_unit(rows), images=[b""] * rows, caption=captions, captions=lists)
+    config["captions"] = which
+    asked = MiningConfig(str(folder / "store"), str(folder / "out"), (("overlap", 1.0),), **config)
+    return MiningContext(asked, "overlap", asked.sets, str(folder / "work"))
+
+
+def mining_of(store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any) -> MiningContext:
+    config = MiningConfig(str(store.path), str(folder / "pairs"), ((strategy, 1.0),), sets=wanted, **choices)
+    return MiningContext(config, strategy, wanted, str(folder / "work" / strategy))
+
+
+def propose(store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any) -> Candidates:
+    ctx = mining_of(store, folder, strategy, wanted, **choices)
+    return get_strategy(strategy)(ctx, in_process(ctx))

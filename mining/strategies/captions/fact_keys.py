@@ -22,7 +22,7 @@ from mining.strategies.captions.noun_sets import RowSlice, captions_of, save_arr
 from mining.strategies.captions.slots import sort_by_slot
 from mining.strategies.context import MiningContext
 from mining.strategies.minable import minable_rows
-from mining.text.axis_words import AXES
+from mining.text.axes import AXES
 from mining.text.caption_facts import Facts, facts_of
 
 __all__ = ["FactsItem", "open_facts", "write_facts", "write_table"]

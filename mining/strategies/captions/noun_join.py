@@ -78,7 +78,7 @@ class TaskCounts:
     pairs: int
     same_caption: int
     lost: int
-    left_out: int
+    surplus: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Joined:
     largest_task: int
     same_caption: int
     lost: int
-    left_out: int
+    surplus: int
 
 
 def join_nouns(ctx: MiningContext, map_items: MapItems, sets: NounSets, wanted: Join) -> Joined:
@@ -110,7 +110,7 @@ def join_nouns(ctx: MiningContext, map_items: MapItems, sets: NounSets, wanted: 
         largest_task=max((count.held for count in counts), default=0),
         same_caption=sum(count.same_caption for count in counts),
         lost=lost + sum(count.lost for count in counts),
-        left_out=sum(count.left_out for count in counts),
+        surplus=sum(count.surplus for count in counts),
     )
 
 

@@ -15,7 +15,7 @@ from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 def test_the_records_are_llavas_with_a_place_for_each_image(tmp_path: Path) -> None:
     sets = write_sets(tmp_path, [[0, 1], [4, 3, 2]])
     summary = to_llava(sets, tmp_path / "out/llava.json")
-    assert (summary.asked, summary.written, summary.left_out) == (2, 2, {})
+    assert (summary.asked, summary.written, summary.skipped) == (2, 2, {})
     pair, story = json.loads((tmp_path / "out/llava.json").read_text())
     assert pair == {
         "id": "0_1",
@@ -38,7 +38,7 @@ def test_answers_of_the_callers_may_have_several_rounds_or_leave_a_set_out(tmp_p
         return [("What differs?", f"Level {each.level}."), ("Which is larger?", "A")]
 
     summary = to_llava(write_sets(tmp_path, [[0, 1], [2, 3]]), tmp_path / "llava.jsonl", answer=annotate)
-    assert (summary.asked, summary.written, summary.left_out) == (2, 1, {"without an answer": 1})
+    assert (summary.asked, summary.written, summary.skipped) == (2, 1, {"without an answer": 1})
     assert summary.named == ["set 2_3: without an answer"]
     (record,) = [json.loads(line) for line in (tmp_path / "llava.jsonl").read_text().splitlines()]
     assert [turn["value"] for turn in record["conversations"]] == [
@@ -63,7 +63,7 @@ def test_no_text_is_made_up_for_an_image_without_a_caption(tmp_path: Path) -> No
     store = make_store(tmp_path, random_unit(12), caption=[None, " \n", *["plain"] * 10])
     sets = write_sets(tmp_path, [[0, 2], [1, 3], [4, 5]], store=store)
     summary = to_llava(sets, tmp_path / "llava.json")
-    assert (summary.written, summary.left_out) == (1, {"without a caption": 2})
+    assert (summary.written, summary.skipped) == (1, {"without a caption": 2})
 
 
 def test_images_that_cannot_be_had_leave_their_set_out_by_name(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_images_that_cannot_be_had_leave_their_set_out_by_name(tmp_path: Path) -
     sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]], store=store)
     forget(store, [3])
     summary = to_llava(sets, tmp_path / "llava.json")
-    assert (summary.asked, summary.written, summary.left_out) == (3, 2, {"forgotten": 1})
+    assert (summary.asked, summary.written, summary.skipped) == (3, 2, {"forgotten": 1})
     assert summary.named == ["set 2_3: row 3 is forgotten"]
     assert not (tmp_path / "images/3.jpg").exists()
 

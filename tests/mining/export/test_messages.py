@@ -11,7 +11,7 @@ from PIL import Image
 
 from index.errors import MissingDependency
 from mining.export import to_datasets, to_messages
-from mining.export.skipped import LeftOut
+from mining.export.skipped import SkippedSet
 from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 
@@ -38,8 +38,8 @@ def test_sets_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptu
     store = make_store(tmp_path, random_unit(8), images=[broken, *(jpeg(row) for row in range(1, 8))])
     sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]], store=store)
     forget(store, [2])
-    told: list[LeftOut] = []
-    assert len(list(to_messages(sets, on_left_out=told.append))) == 1
+    told: list[SkippedSet] = []
+    assert len(list(to_messages(sets, on_skipped=told.append))) == 1
     assert [(each.set_id, each.row_id) for each in told] == [("0_1", 0), ("2_3", 2)]
     assert told[1].reason == "forgotten"
     with caplog.at_level(logging.WARNING):

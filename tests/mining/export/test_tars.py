@@ -41,7 +41,7 @@ def test_webdatasets_own_loader_gives_a_set_as_one_sample(sets: ImageSets, tmp_p
     import webdataset
 
     summary = to_webdataset(sets, tmp_path / "out", sets_per_shard=2)
-    assert (summary.asked, summary.written, summary.left_out) == (5, 5, {})
+    assert (summary.asked, summary.written, summary.skipped) == (5, 5, {})
     tars = sorted(str(path) for path in (tmp_path / "out").glob("*.tar"))
     assert len(tars) == 3
     samples = list(webdataset.WebDataset(tars, shardshuffle=False, empty_check=False).decode("pil"))
@@ -96,7 +96,7 @@ def test_a_set_whose_image_cannot_be_had_is_counted_and_named(tmp_path: Path) ->
         stream.write(b"\xff\xd8\xff changed")
     summary = to_webdataset(sets, tmp_path / "out", sets_per_shard=2)
     assert (summary.asked, summary.written) == (5, 2)
-    assert summary.left_out == {"changed": 1, "forgotten": 1, "of unknown format": 1}
+    assert summary.skipped == {"changed": 1, "forgotten": 1, "of unknown format": 1}
     assert summary.named == [
         "set 2_3: row 2 is changed",
         "set 8_7_6_5: row 7 is forgotten",

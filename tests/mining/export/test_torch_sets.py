@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from mining import ImageSets
 from mining.export import torch_dataset, torch_stream
-from mining.export.skipped import LeftOut
+from mining.export.skipped import SkippedSet
 from mining.export.torch_sets import StreamedSets, collate_sets
 from tests.mining.made_sets import many_pairs, write_sets
 from tests.retrieval.stores import forget, make_store, random_unit
@@ -82,8 +82,8 @@ def test_a_stream_leaves_such_a_set_out_and_tells(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(6))
     sets = write_sets(tmp_path, [[0, 1], [2, 3]], store=store)
     forget(store, [3])
-    told: list[LeftOut] = []
-    assert [sample["set_id"] for sample in torch_stream(sets, to_tensor, on_left_out=told.append)] == ["0_1"]
+    told: list[SkippedSet] = []
+    assert [sample["set_id"] for sample in torch_stream(sets, to_tensor, on_skipped=told.append)] == ["0_1"]
     assert [str(each) for each in told] == ["set 2_3: row 3 is forgotten"]
 
 

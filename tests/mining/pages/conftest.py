@@ -17,7 +17,7 @@ from mining.pages.review import Review
 from mining.pages.routes import add_pairs
 from mining.sets.decisions import DecisionsFile
 from retrieval.service.app import create_app
-from retrieval.service.local import LocalBackend
+from retrieval.service.local_backend import LocalBackend
 from retrieval.service.settings import Settings
 from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import jpeg, make_store, random_unit

@@ -11,11 +11,11 @@ from index.errors import BadInput
 from mining.strategies import attribute as attribute_module
 from mining.strategies.attribute import attribute
 from mining.strategies.context import Candidates, MiningContext, in_process
-from mining.text.axis_words import AXES
+from mining.text.axes import AXES
 from scenes.comparing.compare import compare
 from scenes.language.captions import captions as scene_captions
 from scenes.world.sample import sample
-from tests.mining.strategies.captions.test_noun_join import mining
+from tests.mining.worlds import captions_context
 
 CAPTIONS = [
     "A brown dog runs on the beach",
@@ -43,7 +43,7 @@ def mine_attribute(ctx: MiningContext) -> Candidates:
 
 
 def test_exactly_the_captions_that_differ_in_one_axis_are_paired(tmp_path: Path) -> None:
-    table = mine_attribute(mining(tmp_path, CAPTIONS, sets=100)).table
+    table = mine_attribute(captions_context(tmp_path, CAPTIONS, sets=100)).table
     found = {(tuple(row["rows"]), row["axis"]) for row in table.to_pylist()}
     assert found == {((0, 1), "color"), ((0, 2), "action"), ((0, 3), "place"), ((0, 4), "count")}
     reasons = dict(zip(map(tuple, table["rows"].to_pylist()), table["reasons"].to_pylist(), strict=True))
@@ -53,22 +53,24 @@ def test_exactly_the_captions_that_differ_in_one_axis_are_paired(tmp_path: Path)
 
 
 def test_a_caption_that_leaves_the_axis_out_does_not_differ_in_it(tmp_path: Path) -> None:
-    table = mine_attribute(mining(tmp_path, ["a red ball on a bed", "a ball on a bed", "a big ball on a bed"])).table
+    table = mine_attribute(
+        captions_context(tmp_path, ["a red ball on a bed", "a ball on a bed", "a big ball on a bed"])
+    ).table
     assert table.num_rows == 0
 
 
 def test_named_axes_restrict_and_unknown_ones_are_refused(tmp_path: Path) -> None:
-    ctx = mining(tmp_path, CAPTIONS, axes=("color",))
+    ctx = captions_context(tmp_path, CAPTIONS, axes=("color",))
     assert set(mine_attribute(ctx).table["axis"].to_pylist()) == {"color"}
     (tmp_path / "other").mkdir()
     with pytest.raises(BadInput, match=f"unknown axis 'smell': choose from {', '.join(AXES)}"):
-        mine_attribute(mining(tmp_path / "other", CAPTIONS, axes=("smell",)))
+        mine_attribute(captions_context(tmp_path / "other", CAPTIONS, axes=("smell",)))
 
 
 def test_on_the_scenes_nineteen_pairs_in_twenty_truly_differ_so(tmp_path: Path) -> None:
     scenes = [sample("corpus", number) for number in range(300)]
     texts = [list(scene_captions(scene).clean) for scene in scenes]
-    ctx = mining(tmp_path, [each[-1] for each in texts], lists=texts, which="all", sets=1_000)
+    ctx = captions_context(tmp_path, [each[-1] for each in texts], lists=texts, which="all", sets=1_000)
     right, pairs = 0, Counter[str]()
     for row in mine_attribute(ctx).table.to_pylist():
         if row["axis"] in CHANGES and not {"animal", "person"} & set(row["reasons"][0].split()):
@@ -83,23 +85,25 @@ def test_on_the_scenes_nineteen_pairs_in_twenty_truly_differ_so(tmp_path: Path) 
 def test_a_list_is_never_compared_all_with_all(tmp_path: Path) -> None:
     colors = ("red", "green", "blue", "white")
     captions = [f"a {colors[row % 4]} kite in the sky, number {row}" for row in range(600)]
-    mined = mine_attribute(mining(tmp_path, captions, sets=10_000))
+    mined = mine_attribute(captions_context(tmp_path, captions, sets=10_000))
     assert 600 < mined.table.num_rows <= 600 * attribute_module.PARTNERS
     assert mined.considered <= mined.measured["stated_slots"] * attribute_module.PARTNERS
 
 
 def test_one_text_on_many_images_counts_once(tmp_path: Path) -> None:
-    table = mine_attribute(mining(tmp_path, ["a red shoe on a box"] * 50 + ["A blue shoe on a box"] * 50)).table
+    table = mine_attribute(
+        captions_context(tmp_path, ["a red shoe on a box"] * 50 + ["A blue shoe on a box"] * 50)
+    ).table
     assert table.num_rows == 1
 
 
 @pytest.mark.parametrize("caption", [None, "", "一只狗", "a dog " * 10_000])
 def test_captions_that_say_nothing_or_too_much_give_nothing(tmp_path: Path, caption: str | None) -> None:
-    assert mine_attribute(mining(tmp_path, [caption] * 10)).table.num_rows == 0
+    assert mine_attribute(captions_context(tmp_path, [caption] * 10)).table.num_rows == 0
 
 
 def test_done_items_are_not_done_again_and_give_the_same(tmp_path: Path) -> None:
-    ctx = mining(tmp_path, CAPTIONS, sets=100)
+    ctx = captions_context(tmp_path, CAPTIONS, sets=100)
     first = mine_attribute(ctx)
     written = {path: path.stat().st_mtime_ns for path in Path(ctx.folder).rglob("*") if path.is_file()}
     assert mine_attribute(ctx).table == first.table

@@ -10,9 +10,8 @@ import pytest
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.minable import Minable, mark_rows, minable_rows
-from tests.mining.mines import mining_of
-from tests.mining.selections import write_test_selection
-from tests.mining.worlds import mining_store
+from tests.mining.made_sets import write_test_selection
+from tests.mining.worlds import mining_of, mining_store
 from tests.retrieval.stores import forget
 
 
@@ -24,9 +23,6 @@ def test_draws_leave_out_forgotten_rows_and_repeat_with_the_seed(tmp_path: Path)
     assert (drawn % 2 == 1).all()
     assert (np.diff(drawn) > 0).all()
     assert (drawn == minable.sample(100, np.random.default_rng(1))).all()
-    pairs = minable.pairs(500, np.random.default_rng(1))
-    assert (pairs % 2 == 1).all()
-    assert (pairs[:, 0] < pairs[:, 1]).all()
 
 
 def test_a_selection_leaves_its_rows_alone(world: EmbeddingStore, tmp_path: Path) -> None:
@@ -34,7 +30,6 @@ def test_a_selection_leaves_its_rows_alone(world: EmbeddingStore, tmp_path: Path
     minable = minable_rows(mining_of(world, tmp_path, "random", selection=selection), world)
     assert minable.rows(0, 10).tolist() == [3, 5, 9, 200]
     assert set(minable.sample(100, np.random.default_rng(0)).tolist()) == {3, 5, 9, 200}
-    assert set(minable.pairs(100, np.random.default_rng(0)).ravel().tolist()) == {3, 5, 9, 200}
     assert minable.contains(np.array([[3, 4], [-1, 200]])).tolist() == [[True, False], [False, True]]
 
 

@@ -8,7 +8,10 @@ import numpy as np
 
 from index.store.embedding_store import EmbeddingStore
 from mining.select.assemble import padded
-from tests.mining.mines import propose
+from mining.strategies.minable import Minable
+from mining.strategies.random_pairs import draw_pairs
+from tests.mining.worlds import mining_store, propose
+from tests.retrieval.stores import forget
 
 
 def test_every_row_is_as_likely_as_any_other_and_no_pair_comes_twice(world: EmbeddingStore, tmp_path: Path) -> None:
@@ -25,3 +28,17 @@ def test_another_seed_draws_other_pairs(world: EmbeddingStore, tmp_path: Path) -
     first = propose(world, tmp_path, "random").table["rows"].to_pylist()
     assert first == propose(world, tmp_path, "random").table["rows"].to_pylist()
     assert first != propose(world, tmp_path, "random", seed=1).table["rows"].to_pylist()
+
+
+def test_forgotten_rows_are_never_drawn_and_the_smaller_row_stands_first(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    forget(store, range(0, 240, 2))
+    pairs = draw_pairs(Minable(store), 500, np.random.default_rng(1))
+    assert 50 < len(pairs) < 500
+    assert (pairs % 2 == 1).all()
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+
+
+def test_only_rows_of_the_selection_are_drawn(world: EmbeddingStore) -> None:
+    pairs = draw_pairs(Minable(world, np.array([3, 5, 9, 200])), 100, np.random.default_rng(0))
+    assert set(pairs.ravel().tolist()) == {3, 5, 9, 200}

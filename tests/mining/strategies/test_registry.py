@@ -9,7 +9,7 @@ import pytest
 from index.errors import BadInput
 from mining.strategies.context import MiningConfig
 from mining.strategies.registry import check_strategies, parse_mix
-from tests.mining.selections import write_test_selection
+from tests.mining.made_sets import write_test_selection
 from tests.mining.worlds import mining_store
 
 

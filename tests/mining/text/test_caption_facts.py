@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mining.text.axis_words import AXES, excludes
+from mining.text.axes import AXES, excludes
 from mining.text.caption_facts import facts_of
 
 

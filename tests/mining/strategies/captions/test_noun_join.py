@@ -14,45 +14,16 @@ from mining.strategies.captions import noun_join
 from mining.strategies.captions.noun_join import Join, Joined, join_nouns
 from mining.strategies.captions.noun_keys import path_keys
 from mining.strategies.captions.noun_sets import NounSets, make_noun_sets
-from mining.strategies.context import MiningConfig, MiningContext, in_process
-from tests.retrieval.stores import make_store, random_unit
+from mining.strategies.context import MiningContext, in_process
+from tests.mining.worlds import WORDS, captions_context, skewed_captions
 
 ROWS = 1_200
 ALL = (1 << 64) - 1
-# Real words, so that the extractor sees nouns; their frequency falls as words' do, and the first is in half of all.
-WORDS = [
-    "man", "dog", "woman", "tree", "car", "house", "boat", "river", "horse", "cat", "bird", "table", "chair",
-    "door", "window", "bridge", "road", "fence", "garden", "hat", "coat", "shoe", "bottle", "cup", "plate", "fork",
-    "knife", "lamp", "clock", "book", "pencil", "bag", "basket", "ladder", "rope", "wheel", "engine", "flag",
-    "drum", "guitar", "piano", "violin", "kite", "balloon", "candle", "mirror", "pillow", "blanket", "carpet",
-    "bucket", "hammer",
-]  # fmt: skip
-
-
-def skewed_captions(rows: int = ROWS, seed: int = 0) -> list[str]:
-    rng = np.random.default_rng(seed)
-    chance = 0.6 / (1 + np.arange(len(WORDS))) ** 0.7
-    chance[0] = 0.5
-    return [
-        f"{row}: " + " and ".join(f"a {WORDS[place]}" for place in np.flatnonzero(rng.random(len(WORDS)) < chance))
-        for row in range(rows)
-    ]
-
-
-def mining(
-    folder: Path, captions: Sequence[str | None], *, lists: Any = None, which: str = "caption", **config: Any
-) -> MiningContext:
-    rows = len(captions)
-    lists = lists or [[caption] for caption in captions]
-    make_store(folder, random_unit(rows), images=[b""] * rows, caption=captions, captions=lists)
-    config["captions"] = which
-    asked = MiningConfig(str(folder / "store"), str(folder / "out"), (("overlap", 1.0),), **config)
-    return MiningContext(asked, "overlap", asked.sets, str(folder / "work"))
 
 
 @pytest.fixture(scope="module")
 def skewed(tmp_path_factory: pytest.TempPathFactory) -> MiningContext:
-    ctx = mining(tmp_path_factory.mktemp("skewed"), skewed_captions())
+    ctx = captions_context(tmp_path_factory.mktemp("skewed"), skewed_captions(ROWS))
     make_noun_sets(ctx, in_process(ctx))
     return ctx
 
@@ -74,10 +45,10 @@ def run(ctx: MiningContext, least: int, name: str | None = None, map_items: Any 
 @pytest.mark.parametrize("least", [4, 5])
 def test_the_join_finds_all_pairs_and_the_nouns_they_share(skewed: MiningContext, least: int) -> None:
     joined = run(skewed, least)
-    expected = brute_force(skewed_captions(), least)
+    expected = brute_force(skewed_captions(ROWS), least)
     assert len(expected) > 50
     assert np.array_equal(joined.pairs, expected)
-    assert joined.lost == joined.left_out == 0
+    assert joined.lost == joined.surplus == 0
 
 
 def test_rare_levels_cost_a_small_part_of_all_pairs(skewed: MiningContext) -> None:
@@ -88,7 +59,7 @@ def test_rare_levels_cost_a_small_part_of_all_pairs(skewed: MiningContext) -> No
 def test_no_task_holds_over_an_eighth_of_the_captions_with_man_in_half_of_them(
     skewed: MiningContext, least: int
 ) -> None:
-    captions = skewed_captions()
+    captions = skewed_captions(ROWS)
     assert sum("a man" in caption for caption in captions) > ROWS / 4
     joined = run(skewed, least)
     assert 0 < joined.largest_task <= ROWS // 8
@@ -100,7 +71,7 @@ def test_what_long_lists_lose_is_counted(skewed: MiningContext, monkeypatch: pyt
     monkeypatch.setattr(noun_join, "LONGEST_LIST", 8)
     joined = run(skewed, 3, "short_lists")
     assert joined.lost > 0
-    assert 0 < len(joined.pairs) < len(brute_force(skewed_captions(), 3))
+    assert 0 < len(joined.pairs) < len(brute_force(skewed_captions(ROWS), 3))
 
 
 def test_both_sets_of_a_pair_are_listed_under_a_common_key() -> None:
@@ -143,7 +114,7 @@ def test_the_order_of_work_changes_nothing_and_a_killed_join_goes_on(tmp_path: P
         return run(ctx, 5, map_items=map_items)
 
     expected = run(skewed, 5).pairs
-    ctx = mining(tmp_path, skewed_captions())
+    ctx = captions_context(tmp_path, skewed_captions(ROWS))
     for after in (3, 10, 30):
         with pytest.raises(KeyboardInterrupt):
             make_and_run(ctx, dying(ctx, after))

@@ -17,8 +17,7 @@ from mining.strategies.minable import Minable
 from mining.strategies.neighbors.nearest import Nearest, nearest
 from mining.strategies.neighbors.similarity import similarities
 from tests.index.vectors import build
-from tests.mining.mines import mining_of
-from tests.mining.worlds import mining_store
+from tests.mining.worlds import mining_of, mining_store
 from tests.retrieval.stores import forget
 
 ANCHORS = np.arange(0, 240, 7)
