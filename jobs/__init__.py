@@ -1,1 +1,1 @@
-"""Executors, one entry point per job, and the clipmine command. Distributes what the other folders own."""
+"""Executors, one entry point a job, and the clipmine command. The other folders hold the algorithms and never import it."""

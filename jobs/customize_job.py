@@ -41,12 +41,12 @@ TIMEOUT_SECONDS = 4 * 3600
 
 
 class StepProgress(Progress):
-    """Progress of a training: beside the steps, the loss, the accuracy, the temperature and the gates."""
+    """Progress of a training run that also shows loss, accuracy, logit scale and gates."""
 
     record: StepRecord | None = None
 
     def see(self, record: StepRecord, total: int) -> None:
-        """`record` is the last step of `total`."""
+        """Show `record`, the latest of `total` steps."""
         self.record = record
         self.reach(record.step, total)
 
@@ -59,7 +59,7 @@ class StepProgress(Progress):
 
 
 class _Show:
-    """What a training says, on stderr."""
+    """Shows a training run's steps, preparation and warnings on stderr."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -87,11 +87,12 @@ class _Show:
 
 
 def run_customize(config: CustomizeConfig, *, executor: str = "local", workers: int | None = None) -> TrainSummary:
-    """Train as `config` says and show how it goes.
+    """Train as `config` says, with progress on stderr.
 
     Args:
-        executor: "local": this process, on one device; "ray": Ray Train's workers (RAY_ADDRESS, else this machine).
-        workers: of Ray; by default one a GPU, or one.
+        executor: "local": this process, on one device; "ray": Ray Train's workers, on the cluster at RAY_ADDRESS or on
+            a Ray started here.
+        workers: number of Ray's workers; by default one a GPU, or one.
 
     Raises:
         BadInput: unknown executor, several workers without Ray, and what `customize.clip.train.train.train` raises.
@@ -114,7 +115,7 @@ def run_customize(config: CustomizeConfig, *, executor: str = "local", workers: 
 
 
 def _absolute(path: str | None) -> str | None:
-    """A worker may run in another folder than the command."""
+    """Local paths made absolute: a worker may run in another folder than the command."""
     return str(local_path(path).absolute()) if path is not None and is_local(path) else path
 
 
@@ -127,20 +128,20 @@ def train_on_ray(
 ) -> TrainSummary:
     """`customize.clip.train.train.train` on `workers` workers; by default one a GPU, or one.
 
-    on_step comes from the run's log as it grows. Seen with Ray 2.60: after this, a fork of the same process (Spark's
-    start makes one) leaves its Ray deaf for its actors, and later jobs wait for ever; the command has its own process.
+    on_step is called from the run's log as it grows. Ray 2.60: after this, a fork of the same process (starting Spark
+    forks) breaks Ray's actor notifications in this process, and later Ray jobs hang; the command has its own process.
 
     Raises:
         ClipmineError: what a worker raised, as it raised it; WorkerDied when workers died three times.
     """
-    # Ray Train's version 2 is what has return values; version 1 is still the default in some places.
+    # Version 2 of Ray Train returns the workers' values; some installations still default to version 1.
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     start_ray()
     import ray
 
     remote: Any = ray.remote(num_cpus=0)
     failures = remote(_Failures).remote()
-    function: Any = train  # of one argument: only its name is told
+    function: Any = train  # takes one argument, unlike an item's function; `work` only names it in messages
     work = Work("customize", function, [config], config)
     for _ in range(ATTEMPTS):
         with _following(config.out, on_step, on_warning):
@@ -154,7 +155,7 @@ def train_on_ray(
 
 
 def _fit(config: CustomizeConfig, workers: int | None, failures: Any) -> TrainSummary | None:
-    """One go; None when it failed."""
+    """One attempt to train; None when it failed."""
     import ray
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -165,7 +166,7 @@ def _fit(config: CustomizeConfig, workers: int | None, failures: Any) -> TrainSu
     count = workers or gpus or 1
     cores = int(resources["CPU"])
     _, threads = share_cores(cores, count, None)
-    # Ray Train's controller takes a core of its own where there is one to spare.
+    # Half a core is left for Ray Train's controller where that is possible.
     own = {"CPU": min(float(threads), max(0.5, (cores - 0.5) / count)), **({"GPU": 1} if gpus else {})}
     for name in ("ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -186,7 +187,7 @@ def _fit(config: CustomizeConfig, workers: int | None, failures: Any) -> TrainSu
 
 
 def _worker(arguments: dict[str, Any]) -> TrainSummary:
-    """What each worker runs."""
+    """The function that each worker of Ray Train runs."""
     import ray
     import torch
     from ray.train.torch import get_device
@@ -196,7 +197,7 @@ def _worker(arguments: dict[str, Any]) -> TrainSummary:
     device = str(get_device())
     outcome = attempt(lambda own, _: train(own), 0, replace(config, device=device), None)
     if outcome.failure is not None:
-        # As data, so that the error reads as without Ray; raised as well, so that nobody waits for this worker.
+        # Sent as data, so that the message is the same as without Ray; raised as well, so that no worker waits for it.
         ray.get(arguments["failures"].add.remote(outcome))
         raise RuntimeError(f"{outcome.failure.name}: {outcome.failure.message}")
     summary: TrainSummary = outcome.result
@@ -204,7 +205,7 @@ def _worker(arguments: dict[str, Any]) -> TrainSummary:
 
 
 class _Failures:
-    """What workers raised; when one raises what a user can meet, what the others say of its absence counts nothing."""
+    """An actor that collects the workers' errors. User errors win over the connection errors that they cause."""
 
     def __init__(self) -> None:
         self._all: list[Outcome] = []
@@ -213,7 +214,10 @@ class _Failures:
         self._all.append(outcome)
 
     def take(self) -> Outcome | None:
-        """The first failure that is no lost connection; None when a worker died, which is worth another go."""
+        """The error to report: a user's error first, then any that is not a lost connection.
+
+        None when a worker died, or lost its peers: training is then tried again.
+        """
         found, self._all = self._all, []
         for outcome in found:
             assert outcome.failure is not None
@@ -228,7 +232,7 @@ class _Failures:
 def _following(
     out: str, on_step: Callable[[StepRecord, int], None] | None, on_warning: Callable[[str], None] | None
 ) -> Iterator[None]:
-    """Show the run's log as it grows, from a thread; the workers' own words go to Ray's log files."""
+    """Show the run's log as it grows, from a thread; what workers print goes to Ray's log files."""
     ended = threading.Event()
     path, total_path = join(out, "log.jsonl"), join(out, STEPS_NAME)
 
@@ -241,7 +245,7 @@ def _following(
                 records = read_log(path)
                 if records and records[-1].step > shown:
                     shown = records[-1].step
-                    with contextlib.suppress(KeyboardInterrupt):  # the main thread has its own
+                    with contextlib.suppress(KeyboardInterrupt):  # the main thread gets it too
                         on_step(records[-1], total)
             if last:
                 return

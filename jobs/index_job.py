@@ -1,4 +1,4 @@
-"""The index job: a store in, an HNSW index a modality and the look-up files out, item by item on any executor."""
+"""The index job: a store in; its look-up files and an HNSW index a modality out, item by item on any executor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODALITIES: dict[str, tuple[Modality, ...]] = {"image": ("image",), "text": ("te
 def run_index(
     config: IndexConfig, modality: str = "both", *, executor: str = "local", workers: int | None = None
 ) -> list[IndexSummary]:
-    """Index one modality or both, whatever `config.modality` says; "both" leaves out a text that was not embedded.
+    """Index `modality`: image, text, or both (image only for a store without texts); `config.modality` is not read.
 
     Raises what the functions of `index.graph.build` and `jobs.executors.execute.execute` raise.
     """
@@ -43,7 +43,7 @@ def run_index(
 
 def _index_one(config: IndexConfig, executor: str, workers: int | None) -> IndexSummary:
     waiting = [item for item in plan_index_items(config) if not is_index_item_done(item, config)]
-    # One shard at a time with all threads: a build takes the memory that was allowed, and faiss uses all cores well.
+    # One shard at a time on all cores: a shard is sized to fill the allowed memory, and faiss scales over threads.
     execute(
         executor,
         build_index_item,

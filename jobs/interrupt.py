@@ -1,7 +1,7 @@
-"""Ctrl-C that cannot get lost.
+"""Ctrl-C that is never lost.
 
-Python raises KeyboardInterrupt wherever the program happens to be, and some packages swallow it while they are being
-imported. So a first Ctrl-C is also noted, and a job asks between its items whether there was one.
+Python raises KeyboardInterrupt wherever the program happens to be, and some packages catch it while they are being
+imported. So a Ctrl-C is also remembered, and a job checks between its items whether there was one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _noted = False
 
 
 def note_interrupts() -> None:
-    """From here on remember a Ctrl-C. Does nothing where the caller ignores it, as `nohup` makes a program do."""
+    """Remember a Ctrl-C from here on; nothing changes where SIGINT is ignored, as under `nohup`."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _note)
 
 
 def stop_if_interrupted() -> None:
-    """Raise KeyboardInterrupt if there was a Ctrl-C that led nowhere."""
+    """Raise KeyboardInterrupt if there was a Ctrl-C, even one that a package caught."""
     if _noted:
         raise KeyboardInterrupt
 

@@ -1,6 +1,6 @@
 """The mining job: a store in, image sets out. Strategies run one after the other, each over its items on any executor.
 
-A killed run goes on: an item's file is not made again, nor is a strategy's list of proposals.
+Run again after a kill, it skips the items whose files exist and the strategies whose proposals exist.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from mining.strategies.minable import open_selection
 from mining.strategies.registry import check_strategies, get_strategy
 from retrieval.selection import store_identity
 
-# Names the run that a folder belongs to.
+# The file that names the configuration a folder belongs to.
 CLAIM = "mine.json"
 
 
 def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | None = None) -> ImageSets:
-    """Mine what `config` asks for into `config.out`; run again after an interruption it goes on.
+    """Mine what `config` asks for into `config.out`; run again after an interruption, it continues.
 
     Raises:
         BadInput: a strategy, field, decisions file or selection that cannot be used; with `config.strict`, a quota that
-            was not met (the sets are written all the same).
+            was not met (the sets are written nevertheless).
         OutputExists: the folder holds sets mined with another configuration.
         What `jobs.executors.execute.execute` raises.
     """
@@ -44,8 +44,8 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
     store = EmbeddingStore.open(config.store)
     check_strategies(config, store)
     job = asdict(config) | {"store": store_identity(store)}
-    for left_out in ("out", "strict"):
-        del job[left_out]
+    for name in ("out", "strict"):  # they do not change the sets
+        del job[name]
     decisions = None
     if config.decisions is not None:
         decisions = read_decisions(config.decisions)
@@ -59,19 +59,23 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
         try:
             proposed = [_propose(ctx, executor, workers) for ctx in list_mining(config)]
         except BadInput:
-            if not begun:  # what the user corrects is another configuration, which this folder should not refuse
+            if (
+                not begun
+            ):  # free the folder: a corrected command has another configuration, which the claim would refuse
                 remove_folder(join(config.out, "work"))
                 remove(join(config.out, CLAIM))
             raise
         sets = assemble(config, proposed, decisions)
         remove_folder(join(config.out, "work"))
     if config.strict and sets.manifest["shortfall"]:
-        raise BadInput(f"--strict: {'; '.join(sets.manifest['shortfall'])} (what there is, is in {config.out})")
+        raise BadInput(
+            f"--strict: {'; '.join(sets.manifest['shortfall'])} (the sets that were found are in {config.out})"
+        )
     return sets
 
 
 def list_mining(config: MiningConfig) -> list[MiningContext]:
-    """What each strategy gets: its quota by largest remainder, so that they add up to `config.sets`."""
+    """A context for each strategy; quotas are rounded by largest remainder, so that they add up to `config.sets`."""
     exact = [share * config.sets for _, share in config.strategies]
     quotas = [int(each) for each in exact]
     by_remainder = sorted(range(len(exact)), key=lambda place: (quotas[place] - exact[place], place))
@@ -84,7 +88,7 @@ def list_mining(config: MiningConfig) -> list[MiningContext]:
 
 
 def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[MiningContext, Candidates]:
-    """What the strategy proposes, from an earlier run where that got so far."""
+    """The strategy's proposals; read from the files of an earlier run if it finished them."""
     table_file, marker = join(ctx.folder, "candidates.parquet"), join(ctx.folder, "candidates.json")
     if exists(marker):
         said = json.loads(read_bytes(marker))
@@ -103,7 +107,7 @@ def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[Mi
 
 def _map_items(ctx: MiningContext, executor: str, workers: int | None) -> MapItems:
     def map_items(function: Callable[[Any, MiningContext], Any], items: Sequence[Any], label: str) -> list[Any]:
-        # One item gains nothing from other machines, and their workers take seconds to start.
+        # A single item runs here: workers of Ray or Spark take seconds to start.
         where = executor if len(items) > 1 else "local"
         return execute(where, function, items, ctx, workers=workers, label=label)
 

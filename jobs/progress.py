@@ -1,7 +1,4 @@
-"""Progress of a job on stderr: a bar on a terminal, a plain line every few seconds in a log.
-
-Knows items and rows, not what they are.
-"""
+"""Progress of a job on stderr: a bar on a terminal, a plain line every few seconds in a log."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ LOG_SECONDS = 10.0
 class Progress:
     """Counts finished items and rows; `with Progress("embed", 12) as progress: progress.advance(rows=10_000)`.
 
-    A total of 0 is not known yet; `reach` brings it.
+    items: the total; 0 while it is unknown, until `reach` sets it. stream: stderr by default.
     """
 
     def __init__(
@@ -49,7 +46,7 @@ class Progress:
         self.reach(self.done + 1, self.items)
 
     def reach(self, done: int, items: int) -> None:
-        """`done` of `items` are done."""
+        """Show that `done` of `items` are finished."""
         if self._bar is not None:
             self._bar.total = items
             self._bar.set_postfix_str(self._rate(), refresh=False)
@@ -62,7 +59,7 @@ class Progress:
             print(self.line(), file=self._stream, flush=True)
 
     def line(self) -> str:
-        """The state in one line, as a log shows it."""
+        """The state as one line of a log."""
         parts = [f"{self.label}: {self.done:,}/{self.items:,} {self.unit}", self._rate()]
         if 0 < self.done < self.items:
             parts.append(f"{duration(self._elapsed() / self.done * (self.items - self.done))} left")
@@ -90,7 +87,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them: "0.8 s", "42 s", "3:07", "5:02:11"."""
+    """Seconds as text: "0.8 s", "42 s", "3:07", "5:02:11"."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

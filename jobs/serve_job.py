@@ -46,9 +46,9 @@ def run_serve(
     from mining.pages.routes import PAGE, add_pairs
     from retrieval.service.app import create_app
     from retrieval.service.local_backend import LocalBackend
-    from retrieval.service.memory import bound_arenas
+    from retrieval.service.memory import limit_arenas
 
-    bound_arenas()
+    limit_arenas()
     opened = EmbeddingStore.open(store)
     review = open_review(opened, pairs, decisions)
     listener = open_listener(host, port)

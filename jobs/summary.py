@@ -1,4 +1,4 @@
-"""What a command prints at its end: short aligned lines for people, JSON for machines; nothing else on stdout."""
+"""The summary that a command prints at its end: aligned lines for people, or JSON for machines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Line = tuple[str, object]
 
 @contextmanager
 def only_summary_on_stdout() -> Iterator[None]:
-    """Send what libraries and their processes print on stdout to stderr, so that the summary stands there alone."""
+    """Redirect what libraries and child processes print on stdout to stderr, so that stdout holds the summary only."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -37,14 +37,14 @@ def print_summary(summary: Any, lines: Sequence[Line], *, as_json: bool, next_st
     width = max(len(label) for label, _ in lines)
     digits = max((len(f"{value:,}") for _, value in lines if isinstance(value, int)), default=0)
     for label, value in lines:
-        # Numbers end in one column, so that the eye can add them up.
+        # Numbers are right-aligned, so that they are easy to add up.
         click.echo(f"{label:<{width}}  " + (f"{value:>{digits},}" if isinstance(value, int) else str(value)))
     if next_step:
         click.echo(f"next: {next_step}")
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, tuples, mappings, paths and numpy numbers as what JSON knows."""
+    """`value` as JSON types: dataclasses become objects, tuples lists, paths strings, numpy numbers plain numbers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):

@@ -1,1 +1,1 @@
-"""The commands, one module each: options in, a job called, its summary printed. Imported when called."""
+"""The sub-commands of clipmine, a module each: options in, a job called, its summary printed."""

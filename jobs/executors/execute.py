@@ -1,7 +1,7 @@
 """One signature over three executors: map a pure function over work items on `local` processes, `ray` or `spark`.
 
-An executor distributes and reports; it knows nothing about what an item does. Batches are cut inside an item, so the
-files that items write do not depend on the executor or on the number of workers.
+An executor distributes items and collects their results. Batches are cut inside an item's function, so the files that
+items write do not depend on the executor or on the number of workers.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ def execute(
     whose worker is killed is tried again, three times in all.
 
     Args:
-        executor: "local", "ray" (RAY_ADDRESS, else this machine) or "spark" (spark-submit's master, else this machine).
+        executor: "local": processes here; "ray": the cluster at RAY_ADDRESS, else a Ray started here; "spark": the
+            master of spark-submit, else a Spark started here.
         workers: how many items run at once; by default as many as the cores allow at `threads` each, or the GPUs.
-        threads: threads of one worker's arithmetic; by default the cores shared out among the workers.
-        gpu: give every worker a GPU of its own where there are GPUs.
+        threads: most threads a worker; by default an even share of the cores.
+        gpu: give every worker its own GPU where there are GPUs.
         label: the job's name in progress and messages.
 
     Raises:
-        ClipmineError: what an item raised, as it raised it; the job stops at the first.
+        ClipmineError: the first error that an item raised, as it raised it; the job stops.
         ItemFailed: an item raised something unforeseen; the message names the item.
         WorkerDied: an item's worker was killed in every attempt.
         BadInput: unknown executor, or workers < 1.
@@ -76,7 +77,7 @@ def check_executor(executor: str, workers: int | None) -> None:
 
 
 def _outcomes(executor: str, work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
-    # Imported by need: Ray and Spark take seconds.
+    # Imported only when used: Ray and Spark take seconds to import.
     run: Any
     if executor == "ray":
         from jobs.executors.on_ray import run

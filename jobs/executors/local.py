@@ -1,7 +1,7 @@
 """The `local` executor: processes of this machine.
 
-One worker runs in this very process. More are spawned, not forked: torch's and Arrow's threads do not survive a fork.
-Each has its own pipe, so when the system kills one it is known which item it held.
+A single worker is this process itself. Several are spawned, not forked: torch's and Arrow's threads do not survive a fork.
+Each worker has its own pipe, so that a killed worker's item is known.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _start(work: Work, threads: int, gpu: str | None) -> _Worker:
     )
     with _environment(threads, gpu):
         process.start()
-    theirs.close()  # else the pipe would stay open after the worker's death, and its death unseen
+    theirs.close()  # else our end would see no end-of-file when the worker dies
     return _Worker(process, ours)
 
 
@@ -92,7 +92,7 @@ def _hand_out(work: Work, worker: _Worker, waiting: deque[int], attempts: list[i
     position = waiting.popleft()
     attempts[position] += 1
     worker.position = position
-    with suppress(BrokenPipeError):  # it died idle or while starting: noticed when we wait on its pipe
+    with suppress(BrokenPipeError):  # the worker died idle or while starting; waiting on its pipe will tell
         worker.pipe.send((position, work.items[position]))
 
 
@@ -105,8 +105,8 @@ def _receive(worker: _Worker) -> Outcome | None:
 
 
 def _serve(pipe: connection.Connection, function: Any, config: Any) -> None:
-    """A worker's life: items in, outcomes out, until the parent closes the pipe or ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
+    """A worker's main function: items in, outcomes out, until the parent closes the pipe or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
     threading.Thread(target=_follow_parent, daemon=True).start()
     while True:
         try:
@@ -120,12 +120,12 @@ def _follow_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # a killed parent must not leave a worker that writes beside the next run
+        os._exit(1)  # a worker that outlives a killed parent would write beside the next run
 
 
 @contextmanager
 def _environment(threads: int, gpu: str | None) -> Iterator[None]:
-    """What a worker is born with; a user's own thread setting stays."""
+    """The environment that a worker starts with; thread settings of the user are kept."""
     wanted = {name: str(threads) for name in THREAD_VARIABLES if name not in os.environ}
     if gpu is not None:
         wanted["CUDA_VISIBLE_DEVICES"] = gpu
@@ -142,7 +142,7 @@ def _environment(threads: int, gpu: str | None) -> Iterator[None]:
 
 
 def _visible_gpus() -> list[str]:
-    """The GPUs as CUDA_VISIBLE_DEVICES names them; none without a driver."""
+    """The GPUs as CUDA_VISIBLE_DEVICES names them; empty without a driver."""
     import torch
 
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]

@@ -1,6 +1,6 @@
-"""The `ray` executor: Ray Data streams the items through a pool of actors, so a model is loaded once an actor.
+"""The `ray` executor: Ray Data streams the items through a pool of actors, so that each actor loads a model once.
 
-Ray moves positions and outcomes only; items read and write their own files.
+Only positions and outcomes pass through Ray; items read and write their own files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from index.errors import BadInput, ClipmineError
 from jobs.executors.cores import share_cores, usable_cores
 from jobs.executors.work import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, attempt, worker_died
 
-# Ray Data runs one block as one task; beyond this many, its own bookkeeping grows and several items share a block.
+# Ray Data runs a block as a task. Beyond this many blocks its bookkeeping is slow, so several items share a block.
 MOST_BLOCKS = 10_000
 
 
@@ -32,13 +32,13 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus = int(resources.get("GPU", 0)) if gpu else 0
     cores = int(resources["CPU"])
-    # An actor lives on one node, and takes no more threads than the smallest has.
+    # An actor runs on one node, so it gets no more threads than the smallest node has cores.
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     node_cores = min(int(node["Resources"]["CPU"]) for node in nodes if node["Resources"].get("CPU"))
     workers, threads = share_cores(cores, workers or gpus or None, threads or node_cores)
     threads = min(threads, node_cores)
     workers = min(workers, len(work.items))
-    # Ray retries a task whose actor died for ever (its own limit on that is going away), so deaths are counted here.
+    # Ray retries a task whose actor died without limit (its limit is deprecated), so deaths are counted here.
     starts = ray.remote(num_cpus=0)(Starts).remote()
     context = _quiet_context()
     with ray.data.DataContext.current(context):
@@ -51,7 +51,7 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
             batch_size=1,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=min(threads, resources["CPU"] / workers),  # below 1 where more workers than cores are asked for
+            num_cpus=min(threads, resources["CPU"] / workers),  # below 1 with more workers than cores
             num_gpus=1 if gpus else None,
         )
         for batch in dataset.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
@@ -59,19 +59,20 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
 
 
 def start_ray(object_store_memory: int | None = None) -> None:
-    """Connect to RAY_ADDRESS, or start Ray on this machine; nothing happens where Ray is up already.
+    """Connect to the cluster at RAY_ADDRESS, or start a Ray on this machine; do nothing if this process has a Ray.
 
-    `object_store_memory` in bytes is for a Ray that is started here; Ray's own default is 30% of the memory.
+    Never joins another cluster: without an address Ray would join the one that /tmp/ray/ray_current_cluster names,
+    which may be another user's, or dead. object_store_memory: bytes, for a Ray started here; Ray's default is 30% of memory.
 
     Raises:
         BadInput: no cluster answers at RAY_ADDRESS.
-        ClipmineError: Ray's daemons did not come up here in the time that Ray gives them, twice.
+        ClipmineError: Ray's daemons failed to start here twice.
     """
     # Under `uv run`, Ray would rebuild the environment for every worker.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # The future default, set now so that Ray does not warn about it: without GPUs in a task, leave CUDA's view alone.
+    # Ray's future default, set to avoid its warning: a task without GPUs keeps CUDA_VISIBLE_DEVICES.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Serve gives its HTTP proxy 5 s, then starts another: on a busy machine, for ever.
+    # Serve replaces an HTTP proxy that is not ready within 5 s; on a busy machine none ever is.
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     import ray
 
@@ -80,20 +81,20 @@ def start_ray(object_store_memory: int | None = None) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        # Nodes of a cluster may lack this checkout: send them the packages.
+        # Send our packages: the cluster's nodes may not have them.
         folders = [next(iter(importlib.import_module(name).__path__)) for name in ROOT_PACKAGES]
         try:
-            ray.init(runtime_env={"py_modules": folders}, **quiet)
+            ray.init(address=address, runtime_env={"py_modules": folders}, **quiet)
         except ConnectionError as error:
             raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there") from error
         return
-    # Ray gives its workers niceness 15; beside any other program they would crawl, and they are what was asked for.
+    # Ray gives its workers niceness 15, which starves them beside any other program.
     os.environ.setdefault("RAY_worker_niceness", "0")
     own: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False}
     own["object_store_memory"] = object_store_memory
     try:
-        ray.init(address="local", **own, **quiet)  # "local": never somebody else's Ray that happens to run here
-    except Exception:  # a bare Exception says that a daemon was late, as on a machine that is short of CPU
+        ray.init(address="local", **own, **quiet)
+    except Exception:  # Ray raises a bare Exception when a daemon starts too slowly, as on a busy machine
         ray.shutdown()
         try:
             ray.init(address="local", **own, **quiet)
@@ -106,7 +107,7 @@ def start_ray(object_store_memory: int | None = None) -> None:
 def _quiet_context() -> Any:
     import ray
 
-    with warnings.catch_warnings():  # copying sets every field, the deprecated ones too
+    with warnings.catch_warnings():  # copying sets every field, deprecated ones included
         warnings.simplefilter("ignore")
         context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
@@ -116,7 +117,7 @@ def _quiet_context() -> Any:
 
 
 class Starts:
-    """How often each item was started; an item started and not finished took its worker with it."""
+    """An actor that counts how often each item was started: an item started again has killed its worker."""
 
     def __init__(self) -> None:
         self.counts: Counter[int] = Counter()
@@ -128,7 +129,7 @@ class Starts:
 
 
 class Attempts:
-    """An actor of the pool: it keeps the work, and the models that the work's function has cached."""
+    """An actor of the pool. It keeps the work, and the model that the work's function has loaded."""
 
     def __init__(self, work: Work, starts: Any) -> None:
         self.work = work
@@ -142,7 +143,7 @@ class Attempts:
         return {"outcome": outcomes}
 
     def attempt(self, position: int) -> Outcome:
-        """The outcome of one item, which is `WorkerDied` when it has killed its worker too often."""
+        """The outcome of one item: `WorkerDied` after it has killed its worker ATTEMPTS times."""
         import ray
 
         if ray.get(self.starts.start.remote(position)) > ATTEMPTS:

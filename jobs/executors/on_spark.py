@@ -34,7 +34,7 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
     """Yield outcomes as items finish; closing the generator cancels the job.
 
     On a cluster, Spark's own settings decide how many tasks run at once and on which GPUs (spark.task.cpus,
-    spark.task.resource.gpu.amount); `workers` and `threads` shape the Spark that is started on this machine.
+    spark.task.resource.gpu.amount); `workers` and `threads` apply to a Spark that is started on this machine.
     """
     with open_spark(workers, threads) as context:
         from pyspark.accumulators import AccumulatorParam
@@ -83,7 +83,10 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
 
 
 def _job_error(work: Work, error: Exception) -> ClipmineError:
-    """Spark gives up on a task whose worker died in every attempt; a task's number is its item's position."""
+    """The error for a job that Spark stopped: `WorkerDied` for a task whose worker died in every attempt.
+
+    A task's number is its item's position.
+    """
     task = re.search(r"Task (\d+) in stage \S+ failed", str(error))
     if task:
         return WorkerDied(work.label, work.item_name(int(task.group(1))), "Spark lost its worker")
@@ -93,7 +96,9 @@ def _job_error(work: Work, error: Exception) -> ClipmineError:
 
 @contextmanager
 def open_spark(workers: int | None, threads: int | None) -> Iterator[SparkContext]:
-    """The Spark that is up already, else one started here and stopped at the end (its Java stays for the next).
+    """The Spark session that is open already, else one started here and stopped at the end.
+
+    Its Java process stays for the next session.
 
     Raises:
         MissingDependency: pyspark is not installed, or no Java of version 17 or newer is found.
@@ -118,7 +123,7 @@ def open_spark(workers: int | None, threads: int | None) -> Iterator[SparkContex
 
 
 def check_java() -> None:
-    """Refuse to go on without a Java that Spark runs on: its own message for that is a page of stack trace."""
+    """Raise MissingDependency without a Java that Spark runs on; Spark itself would print a page of stack trace."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     purpose = f"--executor spark (Spark runs on Java {JAVA_VERSION} or newer)"
@@ -139,7 +144,7 @@ def _start(workers: int | None, threads: int | None) -> SparkContext:
     conf = _configuration(workers, threads)
     if "PYSPARK_GATEWAY_PORT" in os.environ or SparkContext._gateway is not None:
         return SparkContext(conf=conf)
-    # Java's start-up notices go to a log that is shown only if it fails: Spark has no setting that silences them.
+    # Java's start-up messages, which no setting of Spark silences, go to a log that is shown only on failure.
     with tempfile.TemporaryFile("w+") as log:
         try:
             gateway = launch_gateway(conf, popen_kwargs={"stderr": log, "stdout": log})  # type: ignore[no-untyped-call]
@@ -156,12 +161,12 @@ def _configuration(workers: int | None, threads: int | None) -> SparkConf:
     conf = SparkConf().setAppName("clipmine").set("spark.log.level", "ERROR")
     conf.set("spark.ui.showConsoleProgress", "false")
     if "PYSPARK_GATEWAY_PORT" in os.environ or "--master" in os.environ.get("PYSPARK_SUBMIT_ARGS", ""):
-        return conf  # master and sizes are the submitter's
+        return conf  # spark-submit sets the master and the sizes
     workers, threads = share_cores(usable_cores(), workers, threads)
     conf.setMaster(f"local[{workers * threads},{ATTEMPTS}]")
     conf.set("spark.task.cpus", str(threads))
     conf.set("spark.ui.enabled", "false")
-    # Inside containers the host's own name often resolves to nothing.
+    # In containers the host's own name often does not resolve.
     conf.set("spark.driver.host", "127.0.0.1").set("spark.driver.bindAddress", "127.0.0.1")
     for name in THREAD_VARIABLES:
         conf.set(f"spark.executorEnv.{name}", os.environ.get(name, str(threads)))
@@ -169,7 +174,7 @@ def _configuration(workers: int | None, threads: int | None) -> SparkConf:
 
 
 def _send_packages(context: SparkContext) -> None:
-    """Executors on other machines may lack this checkout: send them the packages as one zip."""
+    """Send our packages as one zip: executors on other machines may not have them."""
     folder = Path(tempfile.mkdtemp(prefix="clipmine-"))
     with zipfile.ZipFile(folder / "clipmine.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ROOT_PACKAGES:

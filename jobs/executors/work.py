@@ -1,7 +1,6 @@
-"""What travels to a worker and back: a function, its items, and an outcome for each item.
+"""What is sent to a worker and back: a function, its items, and an outcome for each item.
 
-Errors come back as data, not as pickled exceptions, so that one error reads the same from all three executors.
-Knows nothing about processes, Ray or Spark.
+Errors come back as data, not as pickled exceptions, so that an error reads the same from all three executors.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from typing import Any, NoReturn
 from index.errors import ClipmineError
 from index.files import disk_full
 
-# What a worker on another machine must be able to import.
+# The packages that a worker on another machine must be able to import.
 ROOT_PACKAGES = ("index", "retrieval", "customize", "mining", "jobs", "scenes")
 
-# How often an item is tried when its worker dies under it: a node lost once is bad luck, three times is the item.
+# Attempts at an item whose worker dies: retry twice; a third death is probably the item's fault.
 ATTEMPTS = 3
 
 
 class ItemFailed(ClipmineError):
-    """An item's function raised something unforeseen; the worker's traceback is in the notes."""
+    """An item's function raised an error that is not a ClipmineError; the worker's traceback is in the notes."""
 
 
 class WorkerDied(ClipmineError):
-    """The worker of an item was killed (most often: out of memory) in every attempt."""
+    """The worker of an item was killed (most often for lack of memory) in every attempt."""
 
     def __init__(self, label: str, item: str, how: str) -> None:
         super().__init__(
@@ -38,7 +37,7 @@ class WorkerDied(ClipmineError):
 
 @dataclass(frozen=True)
 class Work:
-    """A map to be done: `function(item, config)` for every item; function importable, items and config plain data."""
+    """A map to run: `function(item, config)` for every item; function importable, items and config plain data."""
 
     label: str
     function: Callable[[Any, Any], Any]
@@ -46,7 +45,7 @@ class Work:
     config: Any
 
     def item_name(self, position: int) -> str:
-        """How messages call the item: its own `name` or `number`, else its position."""
+        """The item's name in messages: its `name` or `number`, else its position."""
         item = self.items[position]
         name = getattr(item, "name", None)
         return str(name if name is not None else getattr(item, "number", position))
@@ -54,7 +53,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Failure:
-    """An exception as data: where its class is, its one line, the worker's traceback."""
+    """An exception as data: its class's module and name, its message, and the worker's traceback."""
 
     module: str
     name: str
@@ -64,7 +63,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the item at `position`: its result, or why there is none."""
+    """The result of the item at `position`, or its failure."""
 
     position: int
     result: Any = None
@@ -72,7 +71,7 @@ class Outcome:
 
 
 def attempt(function: Callable[[Any, Any], Any], position: int, item: Any, config: Any) -> Outcome:
-    """Run one item where the worker is; anything it raises is returned, a full disk as `DiskFull`."""
+    """Run one item in this process; an exception is returned as a `Failure`, a full disk as `DiskFull`."""
     try:
         with disk_full("where the job writes"):
             return Outcome(position, result=function(item, config))
@@ -92,14 +91,14 @@ def raise_failure(work: Work, outcome: Outcome) -> NoReturn:
     if kind is None:
         error: ClipmineError = ItemFailed(f"{work.label}: item {item} failed: {failure.name}: {failure.message}")
     else:
-        error = kind.__new__(kind)  # not kind(...): constructors differ, the message is made already
+        error = kind.__new__(kind)  # not kind(...): constructors take other arguments than the finished message
         Exception.__init__(error, failure.message)
     error.add_note(f"in item {item} of {work.label}\n{failure.trace}")
     raise error
 
 
 def worker_died(work: Work, position: int, how: str) -> Failure:
-    """`WorkerDied` as data, for executors that notice it in a worker."""
+    """`WorkerDied` as data, for executors that detect it in a worker."""
     message = str(WorkerDied(work.label, work.item_name(position), how))
     return Failure(WorkerDied.__module__, WorkerDied.__qualname__, message, how)
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import remember_model
 from index.store.embedding_store import EmbeddingStore
+from index.store.store_model import remember_model
 from jobs.cli import run
 from retrieval.selection import Selection
 from retrieval.service.settings import Settings
@@ -167,7 +167,7 @@ def test_forget_needs_to_be_told_what(store: Path, capfd: pytest.CaptureFixture[
     assert "say what to forget: --keys FILE or --rows FILE" in capfd.readouterr().err
     (tmp_path / "rows.txt").write_text("4\nfive\n")
     assert run(["forget", str(store), "--rows", str(tmp_path / "rows.txt")]) == 2
-    assert "'five' is no row id" in capfd.readouterr().err
+    assert "'five' is not a row id" in capfd.readouterr().err
 
 
 def test_adopt_opens_what_clip_retrieval_wrote(store: Path, tmp_path: Path, clipmine: Run) -> None:
