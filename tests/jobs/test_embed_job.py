@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from hashlib import sha256
 from pathlib import Path
 
 from index.encoder.model_spec import ModelSpec
@@ -16,16 +15,11 @@ from index.store.embedding_store import EmbeddingStore
 from index.store.store_model import store_model
 from jobs.embed_job import run_embed
 from tests.conftest import write_shapes_tar
+from tests.folders import file_bytes
 
 
 def _config(corpus: Path, out: Path, model_dir: Path) -> EmbedConfig:
     return EmbedConfig(str(corpus), str(out), ModelSpec(model_dir=str(model_dir)), batch_size=8, device="cpu")
-
-
-def _bytes_of(folder: Path | str) -> dict[str, str]:
-    root = Path(folder)
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_all_executors_write_the_same_bytes(
@@ -33,11 +27,11 @@ def test_all_executors_write_the_same_bytes(
 ) -> None:
     config = _config(small_corpus, tmp_path / "store", tiny_clip_dir)
     summary = run_embed(config, executor=executor, workers=2)
-    written = _bytes_of(config.out)
+    written = file_bytes(config.out)
     assert written.pop("model.json")
     assert "manifest.json" in written
     # `small_store` was made item by item in the tests' own process.
-    assert written == {name: digest for name, digest in _bytes_of(small_store.path).items() if name != "model.json"}
+    assert written == {name: data for name, data in file_bytes(small_store.path).items() if name != "model.json"}
     assert (summary.store.rows, summary.items_skipped, summary.rows_embedded) == (33, 0, 33)
 
 
@@ -71,9 +65,9 @@ def test_a_grown_corpus_adds_parts_and_keeps_the_old(tiny_clip_dir: Path, tmp_pa
     write_shapes_tar(corpus / "00000.tar", 6, seed=0)
     config = _config(corpus, tmp_path / "store", tiny_clip_dir)
     run_embed(config)
-    before = _bytes_of(config.out)
+    before = file_bytes(config.out)
     write_shapes_tar(corpus / "00001.tar", 5, seed=1)
     summary = run_embed(config)
-    after = _bytes_of(config.out)
+    after = file_bytes(config.out)
     assert (summary.store.rows, summary.items_skipped, summary.rows_embedded) == (11, 1, 5)
-    assert {name for name, digest in before.items() if after[name] != digest} == {"manifest.json"}
+    assert {name for name, data in before.items() if after[name] != data} == {"manifest.json"}

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from jobs.mine_job import list_mining, run_mine
 from mining.sets.image_sets import ImageSets
 from mining.strategies.context import MiningConfig
 from mining.strategies.registry import parse_mix
+from tests.folders import file_bytes
 from tests.mining.worlds import index_both, mining_store
 
 HERO = "truth.objects.entity"
@@ -39,11 +39,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
 
 
 @pytest.fixture(scope="module")
-def expected(world: EmbeddingStore, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The files of an uninterrupted local run, by hash."""
+def expected(world: EmbeddingStore, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of an uninterrupted local run."""
     folder = tmp_path_factory.mktemp("expected")
     run_mine(_config(world, folder / "pairs"))
-    return _hashes(folder / "pairs")
+    return _files(folder / "pairs")
 
 
 def _config(store: EmbeddingStore, out: Path, mix: str = MIX, **choices: Any) -> MiningConfig:
@@ -51,33 +51,27 @@ def _config(store: EmbeddingStore, out: Path, mix: str = MIX, **choices: Any) ->
     return MiningConfig(str(store.path), str(out), parse_mix(mix), **asked)
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def _files(folder: Path) -> dict[str, bytes]:
     """All files; the manifest without the store's place as seen from here."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            data = path.read_bytes()
-            if path.name == "manifest.json":
-                manifest = json.loads(data)
-                del manifest["store"]["relative"]
-                data = json.dumps(manifest).encode()
-            found[str(path.relative_to(folder))] = sha256(data).hexdigest()
-    return found
+    found = file_bytes(folder)
+    manifest = json.loads(found["manifest.json"])
+    del manifest["store"]["relative"]
+    return {**found, "manifest.json": json.dumps(manifest).encode()}
 
 
 def test_all_executors_make_the_same_sets(
-    executor: str, world: EmbeddingStore, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    executor: str, world: EmbeddingStore, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small enough that neighbours and metadata are several items; what is made does not depend on it.
     monkeypatch.setattr(mining.strategies.neighbors.nearest, "CHUNK_ANCHORS", 150)
     monkeypatch.setattr(mining.strategies.identity, "ITEM_ROWS", 100)
     run_mine(_config(world, tmp_path / "pairs"), executor=executor, workers=2)
-    assert _hashes(tmp_path / "pairs") == expected
+    assert _files(tmp_path / "pairs") == expected
 
 
 @pytest.mark.parametrize("moment", ["similar/near_image_0000_0000.npz", "identity/candidates.json"])
 def test_a_run_that_is_killed_goes_on_and_makes_the_same_sets(
-    world: EmbeddingStore, expected: dict[str, str], tmp_path: Path, moment: str
+    world: EmbeddingStore, expected: dict[str, bytes], tmp_path: Path, moment: str
 ) -> None:
     out = tmp_path / "pairs"
     command = [sys.executable, "-m", "jobs.cli", "mine", str(world.path), "--strategy", MIX, "--sets", "100"]
@@ -103,7 +97,7 @@ def test_a_run_that_is_killed_goes_on_and_makes_the_same_sets(
         patch.setattr(shutil, "rmtree", look_and_remove)
         run_mine(_config(world, out))
     assert seen == [written]  # what was finished was not done again
-    assert _hashes(out) == expected
+    assert _files(out) == expected
 
 
 def test_a_complete_run_is_read_and_another_configuration_is_refused(world: EmbeddingStore, tmp_path: Path) -> None:

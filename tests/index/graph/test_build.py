@@ -17,12 +17,9 @@ from index.graph.build import (
 )
 from index.graph.search_index import open_index
 from index.store.embedding_store import EmbeddingStore
+from tests.folders import file_bytes, file_times
 from tests.index.vectors import Halves, build, clustered, vector_store
 from tests.retrieval.stores import forget
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +48,16 @@ def test_a_broken_off_build_goes_on_and_gives_the_same_bytes(tmp_path: Path, wor
     built = (folder / "shard_0001.faiss").stat().st_mtime_ns
     build(config)
     assert (folder / "shard_0001.faiss").stat().st_mtime_ns == built
-    assert _files(folder) == _files(whole.path / "index" / "image")
+    assert file_bytes(folder) == file_bytes(whole.path / "index" / "image")
 
 
 def test_a_finished_index_is_left_alone(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
     config = _config(vector_store(tmp_path, *world))
     summary = build(config)
     folder = Path(config.store, "index", "image")
-    times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    times = file_times(folder)
     assert build(config) == summary
-    assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert times == file_times(folder)
 
 
 def test_other_parameters_build_anew_and_leave_nothing_of_the_old(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
@@ -69,7 +66,7 @@ def test_other_parameters_build_anew_and_leave_nothing_of_the_old(tmp_path: Path
     other = replace(config, shard_rows=None, M=16)
     assert not is_index_item_done(plan_index_items(other)[0], other)
     assert build(other).shards == 1
-    assert sorted(_files(Path(config.store, "index", "image"))) == [
+    assert sorted(file_bytes(Path(config.store, "index", "image"))) == [
         "index.json",
         "shard_0000.copies.npy",
         "shard_0000.faiss",

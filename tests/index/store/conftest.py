@@ -30,9 +30,3 @@ def configure(small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path) -> Config
         return replace(plain, **changes)
 
     return make
-
-
-def tree(folder: Path | str) -> dict[str, bytes]:
-    """Every file below `folder` with its bytes, hidden ones too."""
-    root = Path(folder)
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}

@@ -20,8 +20,9 @@ from index.store.embed import finish_store, plan_items, prepare_store
 from index.store.embed_item import embed_item, is_done
 from index.store.embedding_store import EmbeddingStore
 from tests.conftest import embed_store, write_shapes_tar
+from tests.folders import file_bytes
 from tests.index.corpora import picture, write_tar
-from tests.index.store.conftest import Configure, tree
+from tests.index.store.conftest import Configure
 
 
 def test_a_store_does_not_depend_on_where_corpus_and_model_lie(
@@ -31,7 +32,7 @@ def test_a_store_does_not_depend_on_where_corpus_and_model_lie(
     corpus = shutil.copytree(small_corpus, tmp_path / "moved")
     model = ModelSpec(model_dir=str(shutil.copytree(tiny_clip_dir, tmp_path / "model_elsewhere")))
     embed_store(configure(source=str(corpus), model=model, out=str(tmp_path / "b")))
-    a, b = tree(tmp_path / "a"), tree(tmp_path / "b")
+    a, b = file_bytes(tmp_path / "a"), file_bytes(tmp_path / "b")
     manifests = a.pop("manifest.json").decode(), b.pop("manifest.json").decode()
     assert a == b
     assert manifests[0].replace(str(small_corpus), str(corpus)) == manifests[1]
@@ -59,7 +60,7 @@ def test_a_corpus_without_one_good_image_makes_no_store(configure: Configure, tm
 
 
 def test_a_resumed_run_embeds_only_what_is_missing(configure: Configure, tmp_path: Path) -> None:
-    whole = tree(embed_store(configure(out=str(tmp_path / "whole"))).path)
+    whole = file_bytes(embed_store(configure(out=str(tmp_path / "whole"))).path)
     config = configure()
     items = plan_items(config)
     assert prepare_store(config, items) == items
@@ -71,13 +72,13 @@ def test_a_resumed_run_embeds_only_what_is_missing(configure: Configure, tmp_pat
     embed_item(items[0], config)
     finish_store(config, items)
     assert prepare_store(config, items) == []
-    assert tree(config.out) == whole
+    assert file_bytes(config.out) == whole
 
 
 def test_stopped_at_any_write_and_run_again_it_gives_the_same_bytes(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = tree(embed_store(configure(out=str(tmp_path / "whole"))).path)
+    whole = file_bytes(embed_store(configure(out=str(tmp_path / "whole"))).path)
     rename = Path.replace
     for stop in range(12):  # embed.json, 2 x (4 files + marker), the manifest
         config = configure(out=str(tmp_path / f"run{stop}"))
@@ -96,7 +97,7 @@ def test_stopped_at_any_write_and_run_again_it_gives_the_same_bytes(
                 embed_store(config)
         assert not (Path(config.out) / "manifest.json").exists()
         embed_store(config)
-        assert tree(config.out) == whole, f"stopped before write {stop}"
+        assert file_bytes(config.out) == whole, f"stopped before write {stop}"
 
 
 def test_killed_for_real_and_run_again_it_gives_the_same_bytes(
@@ -106,7 +107,7 @@ def test_killed_for_real_and_run_again_it_gives_the_same_bytes(
     corpus.mkdir()
     for number in range(40):
         write_shapes_tar(corpus / f"{number:05d}.tar", 6, seed=number)
-    whole = tree(embed_store(configure(source=str(corpus), out=str(tmp_path / "whole"))).path)
+    whole = file_bytes(embed_store(configure(source=str(corpus), out=str(tmp_path / "whole"))).path)
     config = configure(source=str(corpus))
     program = (
         "from tests.conftest import *\n"
@@ -125,7 +126,7 @@ def test_killed_for_real_and_run_again_it_gives_the_same_bytes(
     # What the killed writer may leave: it goes when the job resumes.
     (Path(config.out) / "img_emb" / ".img_emb_0003.npy.1-1.partial").write_bytes(b"half")
     embed_store(config)
-    assert tree(config.out) == whole
+    assert file_bytes(config.out) == whole
 
 
 def test_another_configuration_is_refused_and_what_differs_is_named(
@@ -152,7 +153,7 @@ def test_a_folder_with_other_things_in_it_is_never_written_to(configure: Configu
         folder = tmp_path / name.partition("/")[0]
         with pytest.raises(OutputExists, match="is not empty"):
             prepare_store(configure(out=str(folder)), plan_items(configure()))
-        assert len(tree(folder)) == 1
+        assert len(file_bytes(folder)) == 1
     with pytest.raises(OutputExists, match="is a file"):
         prepare_store(configure(out=str(tmp_path / "notes" / "readme.txt")), plan_items(configure()))
 
@@ -191,9 +192,9 @@ def test_a_source_that_changed_since_is_an_error_and_one_that_grew_appends_parts
 
 def test_a_damaged_part_is_embedded_again(configure: Configure) -> None:
     config = configure()
-    whole = tree(embed_store(config).path)
+    whole = file_bytes(embed_store(config).path)
     (Path(config.out) / "text_emb" / "text_emb_0001.npy").unlink()
     (Path(config.out) / "done" / "0000.json").write_text("{")
     assert prepare_store(config, plan_items(config)) == plan_items(config)
     embed_store(config)
-    assert tree(config.out) == whole
+    assert file_bytes(config.out) == whole

@@ -24,8 +24,9 @@ from index.store.embed_item import embed_item
 from index.store.embedding_store import EmbeddingStore, verify_checksums
 from index.store.read_image import read_image
 from tests.conftest import embed_store, write_shapes_tar
+from tests.folders import file_bytes
 from tests.index.corpora import picture, sample_members, write_tar
-from tests.index.store.conftest import Configure, tree
+from tests.index.store.conftest import Configure
 
 
 def test_a_row_has_the_vectors_and_the_metadata_of_its_sample(small_store: EmbeddingStore, tiny_clip_dir: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_a_later_run_finishes(
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(DiskFull, match="no space left"):
             embed_store(config)
-    names = tree(config.out).keys()
+    names = file_bytes(config.out).keys()
     assert "metadata/metadata_0001.parquet" not in names
     assert not any(name.startswith("done/0001") or name.endswith(".partial") for name in names)
     store = embed_store(config)
@@ -145,4 +146,4 @@ def test_in_is_out_plus_rejected_by_reason(configure: Configure, tmp_path: Path)
 def test_two_runs_give_the_same_bytes_whatever_the_threads(configure: Configure, tmp_path: Path) -> None:
     embed_store(configure(out=str(tmp_path / "a"), decode_threads=1))
     embed_store(configure(out=str(tmp_path / "b"), decode_threads=5))
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert file_bytes(tmp_path / "a") == file_bytes(tmp_path / "b")

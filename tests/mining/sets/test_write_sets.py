@@ -11,14 +11,10 @@ from mining.export import torch_stream
 from mining.sets import write_sets
 from mining.sets.write_sets import ImageSetsWriter, members_table, set_ids, write_image_sets
 from retrieval.selection import describe_store
+from tests.folders import file_bytes
 from tests.mining.made_sets import many_pairs, sets_table
 from tests.mining.made_sets import write_sets as write
 from tests.retrieval.stores import forget, make_store, random_unit
-
-
-def files(folder: Path | str) -> dict[str, bytes]:
-    root = Path(folder)
-    return {file.relative_to(root).as_posix(): file.read_bytes() for file in root.rglob("*") if file.is_file()}
 
 
 def test_a_set_id_is_the_row_ids_in_their_order() -> None:
@@ -40,7 +36,7 @@ def test_the_same_sets_give_the_same_bytes_in_whatever_pieces_they_come(
             sets = sets_table(rows[first : first + size])
             writer.add(sets, members_table(store, sets))
         writer.finish({"seed": 3})
-    assert files(tmp_path / "one") == files(tmp_path / "several")
+    assert file_bytes(tmp_path / "one") == file_bytes(tmp_path / "several")
     opened = ImageSets.open(tmp_path / "one")
     assert [part["rows"] for part in opened.manifest["parts"]] == [1_000, 1_000, 300]
     assert (opened.manifest["sets"], opened.manifest["members"], opened.manifest["seed"]) == (2_300, 4_600, 3)

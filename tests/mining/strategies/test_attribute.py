@@ -15,6 +15,7 @@ from mining.text.axes import AXES
 from scenes.comparing.compare import compare
 from scenes.language.captions import captions as scene_captions
 from scenes.world.sample import sample
+from tests.folders import file_times
 from tests.mining.worlds import captions_context
 
 CAPTIONS = [
@@ -105,6 +106,6 @@ def test_captions_that_say_nothing_or_too_much_give_nothing(tmp_path: Path, capt
 def test_done_items_are_not_done_again_and_give_the_same(tmp_path: Path) -> None:
     ctx = captions_context(tmp_path, CAPTIONS, sets=100)
     first = mine_attribute(ctx)
-    written = {path: path.stat().st_mtime_ns for path in Path(ctx.folder).rglob("*") if path.is_file()}
+    written = file_times(ctx.folder)
     assert mine_attribute(ctx).table == first.table
-    assert written == {path: path.stat().st_mtime_ns for path in Path(ctx.folder).rglob("*") if path.is_file()}
+    assert file_times(ctx.folder) == written
