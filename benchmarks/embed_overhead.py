@@ -1,13 +1,13 @@
-"""Embedding: rows/s of the whole job over the bare image and text encoders on tensors in memory.
+"""Embedding: rows/s of the whole job beside the bare image and text encoders on tensors in memory.
 
-Run as: python benchmarks/embed_overhead.py [--quick]
+Run as: python -m benchmarks.embed_overhead [--quick]
 
-The job reads tars, decodes and scales JPEGs, tokenizes, encodes, hashes and writes a store's part; the bare encoders
-get the same rows as ready tensors in batches of the same size. Both run in this process with the same threads, turn
-about on items of the same rows, and the median of the ratios of neighbouring runs counts: the steady state, without the
-start of processes. First a random-weight ViT-B-32 on 256 x 256 pictures, then the small CLIP of the embedded world on
-its 96 x 96 ones, where decoding weighs more: for it the parts that are not encoding are timed alone, to say what bounds
-it.
+The job reads tars, decodes and scales JPEGs, tokenizes, encodes, hashes and writes a part of the store; the bare
+encoders get the same rows as ready tensors in batches of the same size. Both run in this process with the same threads
+and take turns, and the median of the ratios of neighbouring runs counts: the steady state, without the start of
+processes. The first model is a ViT-B-32 with random weights on 256 x 256 images, the second the small CLIP of the
+embedded world on its 96 x 96 images, where decoding is a larger share. For the small CLIP the steps other than encoding
+are also timed alone, to see which one limits it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,22 @@ import argparse
 import json
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # imported inside functions, so that --help starts fast
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from index.corpus.samples import Sample, ShardItem
+    from index.encoder.clip_encoder import Encoder
+    from index.encoder.model_spec import ModelSpec
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from index.corpus.images import decode_image
-from index.corpus.sources import list_items, read_item
-from index.corpus.samples import Sample, ShardItem
-from index.encoder.clip_encoder import Encoder, load_encoder
-from index.encoder.model_spec import ModelSpec
-from index.store.embed_item import EmbedConfig, embed_item
-from scenes.tars import write_split
-
 TARGET = 0.9
 BATCH = 64
 
@@ -45,6 +40,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds: about two minutes on 2 cores")
     quick = parser.parse_args().quick
+
+    import torch
+
+    from index.encoder.model_spec import ModelSpec
+
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ def main() -> int:
         small = ModelSpec(model_dir=str(ROOT / "scenes" / "models" / "clip"))
         figures |= compare("vit_b_32", vit, Path(folder) / "large", 256, 128 if quick else 256, 3 if quick else 7)
         figures |= compare("small_clip", small, Path(folder) / "small", 96, 1024, 5 if quick else 11)
-        figures |= parts(small, Path(folder) / "small")
+        figures |= steps(small, Path(folder) / "small")
     targets = {"vit_b_32_ratio": TARGET}
     holds = figures["vit_b_32_ratio"] >= TARGET
     print(json.dumps({"name": "embed_overhead", "figures": figures, "targets": targets, "holds": holds}))
@@ -60,7 +60,12 @@ def main() -> int:
 
 
 def compare(name: str, model: ModelSpec, folder: Path, size: int, rows: int, rounds: int) -> dict[str, float]:
-    """Rows/s of the job and of the bare encoders, and their ratio."""
+    """Rows/s of the job and of the bare encoders, and their ratio. size: pixels of an image's side."""
+    from index.corpus.sources import list_items
+    from index.encoder.loading import load_encoder
+    from index.store.embed_item import EmbedConfig, embed_item
+    from scenes.tars import write_split
+
     corpus = folder / "corpus"
     write_split("corpus", corpus, rows, shard_size=rows, size=size, progress=lambda _: None)
     config = EmbedConfig(str(corpus), str(folder / "store"), model, batch_size=BATCH)
@@ -76,8 +81,9 @@ def compare(name: str, model: ModelSpec, folder: Path, size: int, rows: int, rou
             encoder.encode_pixels(pixels[start : start + BATCH])
             encoder.encode_tokens(tokens[start : start + BATCH])
 
-    bare()  # the first pass of either pays for memory and threads
-    job_times, bare_times = [], []
+    bare()  # the first call also allocates memory and starts threads
+    job_times: list[float] = []
+    bare_times: list[float] = []
     for number in range(rounds):
         for call, times in ((job, job_times), (bare, bare_times))[:: 1 if number % 2 else -1]:
             times.append(timed(call))
@@ -90,19 +96,30 @@ def compare(name: str, model: ModelSpec, folder: Path, size: int, rows: int, rou
 
 
 def in_memory(encoder: Encoder, item: ShardItem) -> tuple[npt.NDArray[np.uint8], torch.Tensor]:
-    """An item's rows as the encoders take them."""
+    """An item's rows as the encoders take them: pixels [n, h, w, 3] and token ids [n, context]."""
+    import numpy as np
+
+    from index.corpus.images import decode_image
+
     samples = samples_of(item)
     pixels = np.stack([encoder.to_pixels(decode_image(sample.image)) for sample in samples])
     return pixels, encoder.tokenize([sample.caption for sample in samples]).ids
 
 
 def samples_of(item: ShardItem) -> list[Sample]:
-    """What reading an item gives; the drawn corpus has no rejects."""
+    """The samples of an item; drawn corpora have no rejects."""
+    from index.corpus.samples import Sample
+    from index.corpus.sources import read_item
+
     return [entry for entry in read_item(item) if isinstance(entry, Sample)]
 
 
-def parts(model: ModelSpec, folder: Path) -> dict[str, float]:
-    """Rows/s of the job besides encoding, each part alone on one thread: the least of them bounds a small model."""
+def steps(model: ModelSpec, folder: Path) -> dict[str, float]:
+    """Rows/s of each step other than encoding, alone on one thread; the slowest one limits a small model."""
+    from index.corpus.images import decode_image
+    from index.corpus.sources import list_items
+    from index.encoder.loading import load_encoder
+
     encoder = load_encoder(model)
     (item,) = list_items(str(folder / "corpus"))
     samples = samples_of(item)

@@ -1,10 +1,11 @@
-"""Resuming: `kill -9` at random moments of the embedding job, then a rerun: the store must be byte-identical each time.
+"""Resuming: kills the embedding job at random moments and runs it again; the store must be byte-identical each time.
 
-Run as: python benchmarks/kill_resume.py [--quick]
+Run as: python -m benchmarks.kill_resume [--quick]
 
-The reference store is made without interruption. In every trial the job is started into an empty folder and killed at a
-moment drawn uniformly from the reference run's length: every other time the whole process group, else the parent
-alone, whose workers must not spoil the rerun. Then the same command runs to its end, and every file is compared.
+The reference store is made without interruption. In every trial the job starts with an empty folder and gets SIGKILL
+after a time drawn uniformly from the length of the reference run. Every other time the whole process group is killed,
+otherwise the parent alone, whose workers must not spoil the rerun. Then the same command runs to its end, and every
+file is compared.
 """
 
 from __future__ import annotations
@@ -24,10 +25,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from scenes.tars import write_split
-
 SCENES, SHARD = 960, 120
 
 
@@ -38,6 +35,8 @@ def main() -> int:
     args = parser.parse_args()
     kills = 4 if args.quick else 20
     print(f"{platform.machine()}, {os.cpu_count()} cores; {SCENES} scenes in shards of {SHARD}, {kills} kills")
+    from scenes.tars import write_split
+
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         corpus, store = Path(folder) / "corpus", Path(folder) / "store"
@@ -74,12 +73,12 @@ def command(corpus: Path, store: Path) -> list[str]:
 
 
 def run(corpus: Path, store: Path) -> None:
-    """The job to its end; raises when it fails."""
+    """Run the job to its end; raises CalledProcessError when it fails."""
     subprocess.run(command(corpus, store), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def kill_at(corpus: Path, store: Path, moment: float, whole_group: bool) -> bool:
-    """Start the job, SIGKILL it after `moment` seconds; True when it had ended by itself."""
+    """Start the job and send SIGKILL after `moment` seconds; True when the job had ended before."""
     quiet = subprocess.DEVNULL
     job = subprocess.Popen(command(corpus, store), stdout=quiet, stderr=quiet, start_new_session=True)
     try:
@@ -95,7 +94,7 @@ def kill_at(corpus: Path, store: Path, moment: float, whole_group: bool) -> bool
 
 
 def checksums(store: Path) -> dict[str, str]:
-    """SHA-256 of every file of the store, by its path in it."""
+    """SHA-256 of every file of the store, by its path in the store."""
     files = sorted(path for path in store.rglob("*") if path.is_file())
     return {str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

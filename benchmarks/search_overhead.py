@@ -1,12 +1,12 @@
-"""Search: queries/s through `Retriever` over raw faiss calls on the same graph at the same efSearch.
+"""Search: queries/s through `Retriever` beside raw faiss calls on the same graph at the same efSearch.
 
-Run as: python benchmarks/search_overhead.py [--quick]
+Run as: python -m benchmarks.search_overhead [--quick]
 
-Vectors as CLIP's lie (few directions that matter, captions near their images, a gap between the modalities), one HNSW
-shard, text->image queries, the efSearch of a contract of recall@10 .95. Raw faiss gets the
-queries as contiguous fp32 and one prepared parameter object; `Retriever` gets the same vectors and checks, plans and
-returns row ids. The two take turns call by call, each on other queries (else the second finds its nodes in the cache),
-and medians are compared, so that what else the machine does hits both and outliers do not count.
+The vectors are those of `synthetic_store.py` in one HNSW shard; queries are captions that search for images, with the
+efSearch that reaches recall@10 0.95. Raw faiss gets the queries as contiguous float32 and one prepared parameter
+object; `Retriever` gets the same vectors, checks them, plans the search and returns row ids. The two take turns call by
+call, each on other queries (with the same ones the second would find the visited nodes in the cache), and medians are
+compared, so that other programs on the machine slow both and outliers do not count.
 """
 
 from __future__ import annotations
@@ -15,21 +15,16 @@ import argparse
 import json
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if TYPE_CHECKING:  # imported inside functions, so that --help starts fast
+    import numpy as np
+    import numpy.typing as npt
 
-import numpy as np
-import numpy.typing as npt
-
-from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
-from index.store.embedding_store import EmbeddingStore
-from index.store.metadata import METADATA_SCHEMA, parquet_bytes
-from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, write_manifest
-from retrieval.search.retriever import Retriever
+    from index.store.embedding_store import EmbeddingStore
 
 K = 10
 TARGETS = {1: 0.85, 64: 0.95, 4_096: 0.95}
@@ -43,6 +38,9 @@ def main() -> int:
     quick = parser.parse_args().quick
     rows, times = (20_000, 1) if quick else (200_000, 10)
     import faiss
+
+    from benchmarks.synthetic_store import make_store
+    from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
 
     print(f"{platform.machine()}, {faiss.omp_get_max_threads()} threads, faiss {faiss.__version__}; {rows:,} x 512")
     with tempfile.TemporaryDirectory() as folder:
@@ -62,6 +60,9 @@ def main() -> int:
 def measure(store: EmbeddingStore, texts: npt.NDArray[np.float32], ef_search: int, times: int) -> dict[str, float]:
     """Queries/s of both and their ratio, for each batch size."""
     import faiss
+    import numpy as np
+
+    from retrieval.search.retriever import Retriever
 
     retriever = Retriever(store)
     index = retriever.index("image")
@@ -78,7 +79,7 @@ def measure(store: EmbeddingStore, texts: npt.NDArray[np.float32], ef_search: in
 
     figures: dict[str, float] = {"ef_search": ef_search, "k": K}
     for batch, calls in CALLS.items():
-        # The rows must be the same, or it is no comparison.
+        # The comparison is fair only if both find the same rows.
         assert np.array_equal(ours(texts[:batch]), raw(texts[:batch]))
         seconds: dict[str, list[float]] = {"raw": [], "ours": []}
         for number in range(2 * calls * times):
@@ -93,47 +94,6 @@ def measure(store: EmbeddingStore, texts: npt.NDArray[np.float32], ef_search: in
         figures[f"faiss_queries_per_second_batch_{batch}"] = round(batch / faiss_time)
         figures[f"retriever_queries_per_second_batch_{batch}"] = round(batch / our_time)
     return figures
-
-
-def make_store(folder: Path, rows: int) -> tuple[EmbeddingStore, npt.NDArray[np.float32]]:
-    """A store of images and captions, and 8,192 of the captions as queries."""
-    import pyarrow as pa
-
-    rng = np.random.default_rng(0)
-    # 32 directions: with 20,000 rows efSearch 64 gives recall@10 .955, about what CLIP-like vectors gave with 100,000.
-    latent = 32
-    directions, gap = rng.normal(size=(latent, 512)) / latent**0.5, rng.normal(size=(2, 512))
-    shared = rng.normal(size=(rows, latent))
-    paths, files = part_paths(0), {}
-    vectors = []
-    for kind, side in (("image", gap[0]), ("text", gap[1])):
-        wide = (shared + 0.5 * rng.normal(size=(rows, latent))) @ directions + 0.2 * rng.normal(size=(rows, 512)) + side
-        vectors.append((wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float16))
-        target = folder / paths[kind]
-        target.parent.mkdir()
-        np.save(target, vectors[-1])
-        files[kind] = FileRecord(paths[kind], target.stat().st_size, None)
-    columns = {
-        field.name: pa.array([str(row) for row in range(rows)] if field.name == "key" else [None] * rows, field.type)
-        for field in METADATA_SCHEMA
-    }
-    metadata = folder / paths["metadata"]
-    metadata.parent.mkdir()
-    metadata.write_bytes(parquet_bytes(pa.table(columns, schema=METADATA_SCHEMA)))
-    files["metadata"] = FileRecord(paths["metadata"], metadata.stat().st_size, None)
-    write_manifest(
-        str(folder),
-        Manifest(
-            kind="embedded",
-            dim=512,
-            dtype="float16",
-            unit_length=True,
-            model={"name": "synthetic", "dim": 512},
-            corpus_root=None,
-            parts=(Part("0000", 0, rows, rows, files),),
-        ),
-    )
-    return EmbeddingStore.open(folder), vectors[1][:8_192].astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Start: CPU seconds of `clipmine --help`, the median of several runs.
+"""Start-up: the CPU seconds of `clipmine --help`, the median of several runs.
 
-Run as: python benchmarks/start_up.py [--quick]
+Run as: python -m benchmarks.start_up [--quick]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def cpu_seconds(command: list[str]) -> float:
-    """User and system time of a command."""
+    """User and system time of a command, in seconds."""
     before = os.times()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     after = os.times()

@@ -1,26 +1,22 @@
-"""What both services of `service_peers.py` serve: one set of vectors, one graph, one metadata table, one encoder.
+"""The data that both services serve: the same vectors, graph, metadata table and encoder.
 
-The encoder is ViT-B-32 with random weights, seeded and handed to the peer as a file, since what it says does not matter
-for how long it takes. The peer gets our graph itself, at our efSearch, and its own metadata layout.
+The encoder is ViT-B-32 with seeded random weights, which take as long as trained ones; the peer reads them from a file.
+The peer gets our graph at our efSearch, and the metadata in its own layout.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from search_overhead import make_store
 
-from index.encoder.clip_encoder import load_encoder
+from benchmarks.synthetic_store import make_store
+from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
 from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
 from index.graph.index_manifest import index_folder, read_index_manifest
@@ -30,6 +26,7 @@ from index.store.metadata import METADATA_SCHEMA, parquet_bytes
 from index.store.store_manifest import FileRecord, write_manifest
 from index.store.store_model import remember_model
 
+ROOT = Path(__file__).resolve().parents[2]
 MODEL = ModelSpec("ViT-B-32", random_seed=0)
 WORDS = (ROOT / "scenes" / "concepts.txt").read_text(encoding="utf-8").split("\n")
 PLACES = ("on a street", "in a kitchen", "at the beach", "in a forest", "on a table", "in the snow", "at night")
@@ -37,12 +34,12 @@ PLACES = ("on a street", "in a kitchen", "at the beach", "in a forest", "on a ta
 
 @dataclass(frozen=True)
 class Served:
-    """store: ours. peer: the folder of indices_paths.json. queries: float32 [n, 512]; texts: as many short ones."""
+    """What `prepare` wrote, and the queries."""
 
-    store: Path
-    peer: Path
-    queries: npt.NDArray[np.float32]
-    texts: list[str]
+    store: Path  # our store
+    peer: Path  # the folder of the peer's indices_paths.json
+    queries: npt.NDArray[np.float32]  # [n, 512]
+    texts: list[str]  # n short ones
     ef_search: int
 
 
@@ -103,13 +100,13 @@ def _texts(count: int) -> list[str]:
 
 
 def _write_peer(store: EmbeddingStore, metadata: pa.Table, peer: Path, ef_search: int) -> None:
-    """image.index and metadata/ as clip-retrieval reads them."""
+    """Write image.index and metadata/ as clip-retrieval reads them."""
     import faiss
 
     manifest = read_index_manifest(index_folder(store, "image"))
     assert manifest is not None
     (record,) = manifest.shards
-    assert (record.indexed, record.copies) == (record.rows, 0)  # so that a node's number is its row's
+    assert (record.indexed, record.copies) == (record.rows, 0)  # so that a node's number is its row id
     folder = peer / "index"
     (folder / "metadata").mkdir(parents=True)
     graph = faiss.read_index(str(index_folder(store, "image") / record.file))

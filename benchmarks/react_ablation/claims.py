@@ -1,6 +1,6 @@
-"""What the thesis says (tables 2.1, 2.2, 2.6 and the retrieval sizes), against what benchmarks/react_ablation.py found.
+"""The claims of the thesis (tables 2.1, 2.2, 2.6 and the retrieval sizes), compared with the ablation's results.
 
-Each claim compares means over seeds; a difference within the seeds' spread is said to be within it.
+Each claim compares two means over seeds; a difference within two standard errors is reported as unclear.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ Result = dict[str, Any]
 
 
 def check_claims(results: list[Result]) -> dict[str, Result]:
-    """Claim -> {thesis, said, verdict}, verdict "holds", "differs" or "unclear"; claims without arms are left out.
+    """Claim -> {thesis, said, verdict}, verdict "holds", "differs" or "unclear"; claims without results are skipped.
 
-    Unclear is a difference of less than two standard errors. Of accuracies that is over pictures, each with its
-    mean over seeds, and paired; of others over seeds.
+    A difference of less than two standard errors is unclear. The error of an accuracy is over test images (means over
+    seeds, paired); that of other measures is over seeds.
     """
     found = _Means(results)
     claims: dict[str, Result] = {}
@@ -75,7 +75,7 @@ def check_claims(results: list[Result]) -> dict[str, Result]:
 
 
 class _Means:
-    """Means of results by arm, without the seed: "classification-strategy-full"; the model before is "base"."""
+    """Means over seeds by arm, such as "classification-strategy-full"; "base" is the model before training."""
 
     def __init__(self, results: list[Result]) -> None:
         self.runs: dict[str, list[Result]] = {}
@@ -84,7 +84,7 @@ class _Means:
             self.runs.setdefault(name, []).append(result)
 
     def get(self, name: str, measure: str) -> float | None:
-        """The mean over seeds; None when it was not measured."""
+        """The mean over seeds; None when the measure is missing."""
         values = [run[measure] for run in self.runs.get(name, []) if measure in run]
         return sum(values) / len(values) if values else None
 
@@ -100,7 +100,7 @@ class _Means:
         return float(np.sqrt(sum(variances)))
 
     def _pictures(self, name: str) -> npt.NDArray[np.float64]:
-        """How often each test picture was named right, 0 to 1, over seeds."""
+        """The share of seeds that classified each test image correctly [images]."""
         right = [np.frombuffer(run["right"].encode(), np.uint8) - ord("0") for run in self.runs[name]]
         mean: npt.NDArray[np.float64] = np.mean(right, axis=0, dtype=np.float64)
         return mean

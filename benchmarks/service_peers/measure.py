@@ -1,81 +1,28 @@
-"""`clipmine serve` beside the real clip-retrieval back: the same vectors, graph, efSearch, encoder and load, in turns.
-
-Run as: python benchmarks/service_peers.py [--quick] [--peer-python PATH]
-
-The peer runs in an environment of its own, built under ~/.cache/clipmine-benchmarks at the first run (clip-retrieval
-needs numpy below 2). Both serve 50,000 x 512 from a memory-mapped HNSW graph, 40 results with url, caption and key; the
-load comes from a third process. Both are up all the time and are loaded in turn, as is the bare encoder, so what else
-the machine does hits all; the medians of the rounds are compared. Ours is asked in its own API (`POST /search`), and
-once more in the peer's (`POST /knn-service`).
-"""
+"""The measurements: both services under the same loads, and a concept list through both clients."""
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
-import os
-import platform
-import re
-import signal
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 import httpx
-from service_peers_data import MODEL, Served, prepare
+
+from benchmarks.service_peers.data import MODEL, Served
 
 K, MANY = 40, 32
 CONCEPTS, TEMPLATES, CONCEPT_K = 1_000, 8, 100
-TARGETS = {
-    "embedding_32_clients_ratio": 20.0,
-    "text_32_clients_ratio": 2.5,
-    "text_32_clients_over_bare_encoder": 0.8,
-    "concepts_ratio": 50.0,
-    "embedding_1_client_ratio": 1.0,
-}
-AT_MOST = {"embedding_32_clients_p99_over_p50": 4.0, "memory_over_encoder_mb": 300.0}
-PEER = ("clip-retrieval==2.45.0", "setuptools<70")  # 70 and later lack the pkg_resources that it imports
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="20,000 rows, short loads, a part of the peer's concepts")
-    parser.add_argument("--peer-python", type=Path, help="of an environment that has clip-retrieval already")
-    args = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for the bare encoder, as `clipmine serve` does
-    peer_python = args.peer_python or peer_environment()
-    rows, seconds, rounds = (20_000, 4.0, 2) if args.quick else (50_000, 10.0, 3)
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; {rows:,} x 512, k {K}")
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as services:
-        served = prepare(Path(folder), rows)
-        ours_command = [sys.executable, "-m", "jobs.cli", "serve", str(served.store)]
-        peer_command = [str(peer_python), str(ROOT / "benchmarks" / "service_peers_back.py"), str(served.peer)]
-        ours, our_pid = services.enter_context(running(ours_command, "/readyz", "--port"))
-        peer, _ = services.enter_context(running(peer_command, "/indices-list"))
-        check_same_rows(ours, peer, served)
-        figures = measure(ours, peer, served, seconds, rounds)
-        figures |= concept_list(ours, peer, served, 300 if args.quick else CONCEPTS * TEMPLATES)
-        figures["memory_over_encoder_mb"] = round(memory_mb(our_pid) - encoder_memory_mb(), 1)
-    holds = all(figures[name] >= least for name, least in TARGETS.items())
-    holds = holds and all(figures[name] <= most for name, most in AT_MOST.items())
-    print(json.dumps({"name": "service_peers", "figures": figures, "targets": {**TARGETS, **AT_MOST}, "holds": holds}))
-    return 0
-
-
-def measure(ours: str, peer: str, served: Served, seconds: float, rounds: int) -> dict[str, float]:
-    """Requests/s of both under each load, in turns."""
+def measure(ours: str, peer: str, served: Served, seconds: float, turns: int) -> dict[str, float]:
+    """Requests/s and latencies of both services under each load, in turns of `seconds`."""
     vectors, texts = served.queries, served.texts
     own = [own_request({"embedding_b64": base64.b64encode(vector.tobytes()).decode()}) for vector in vectors]
     by_vector = {
@@ -97,15 +44,15 @@ def measure(ours: str, peer: str, served: Served, seconds: float, rounds: int) -
     bare = []
     for name, (clients, sides) in loads.items():
         found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-        for round_number in range(rounds):
+        for turn in range(turns):
             for side, (url, requests) in sides.items():
                 answer = load(url, requests, clients, seconds)
                 assert not answer["not_200"], answer
                 found[side].append(answer)
-                print(f"{name}, round {round_number + 1}, {side}: {answer}", flush=True)
+                print(f"{name}, turn {turn + 1}, {side}: {answer}", flush=True)
             if sides is by_text:
                 bare.append(encode(seconds))
-                print(f"{name}, round {round_number + 1}, bare encoder: {bare[-1]:.1f} texts/s", flush=True)
+                print(f"{name}, turn {turn + 1}, bare encoder: {bare[-1]:.1f} texts/s", flush=True)
         for side, answers in found.items():
             for key, unit in (("requests_per_second", "per_second"), ("p50_ms", "p50_ms"), ("p99_ms", "p99_ms")):
                 figures[f"{name}_{side}_{unit}"] = statistics.median(answer[key] for answer in answers)
@@ -129,7 +76,7 @@ def own_request(query: dict[str, Any]) -> dict[str, str]:
 
 
 def knn_request(url: str, query: dict[str, Any]) -> dict[str, str]:
-    """clip-retrieval's request for one query; its safety, aesthetic and deduplication options off."""
+    """clip-retrieval's request for one query, with its safety, aesthetic and deduplication options off."""
     fields = {"modality": "image", "num_images": K, "num_result_ids": K, "aesthetic_score": ""}
     fields["indice_name"] = index_name(url)
     return {"path": "/knn-service", "body": json.dumps({**fields, **query})}
@@ -137,13 +84,13 @@ def knn_request(url: str, query: dict[str, Any]) -> dict[str, str]:
 
 @cache
 def index_name(url: str) -> str:
-    """What a service calls its index."""
+    """The name of a service's index."""
     name: str = httpx.get(f"{url}/indices-list").json()[0]
     return name
 
 
 def check_same_rows(ours: str, peer: str, served: Served) -> None:
-    """Stop unless both give the same rows and metadata: else it is no comparison."""
+    """Stop unless both give the same rows and metadata, without which the comparison is not fair."""
     for place in range(20):
         query = {"embedding_input": served.queries[place].tolist()}
         answers = [ask(url, knn_request(url, query)) for url in (ours, peer)]
@@ -161,7 +108,10 @@ def ask(url: str, request: dict[str, str]) -> Any:
 
 
 def concept_list(ours: str, peer: str, served: Served, peers_queries: int) -> dict[str, float]:
-    """Concepts with 8 vectors each: our client's one call, and the peer's own client in a loop (or a part of it)."""
+    """Seconds for 1,000 concepts of 8 vectors: one call of our client, and a loop of the peer's own client.
+
+    The peer answers `peers_queries` of the 8,000 queries, and its time is scaled up.
+    """
     from retrieval.client.client import Client
     from retrieval.rules import Rules
 
@@ -208,7 +158,7 @@ def concept_list(ours: str, peer: str, served: Served, peers_queries: int) -> di
 
 
 def import_clip_client() -> Callable[..., Any]:
-    """The package's own client; its __init__ would import what only its server needs."""
+    """The package's own client, loaded from its file: `import clip_retrieval` needs the server's dependencies."""
     import importlib.util
 
     package = importlib.util.find_spec("clip_retrieval")
@@ -225,10 +175,10 @@ def import_clip_client() -> Callable[..., Any]:
 
 
 def load(url: str, requests: list[dict[str, str]], clients: int, seconds: float) -> dict[str, float]:
-    """Run `service_peers_load.py` against a service, after three seconds of it that are not counted."""
+    """Run `http_load.py` against a service: three seconds that are not counted, then `seconds`."""
     host, port = url.removeprefix("http://").split(":")
     lines = "\n".join(json.dumps(request) for request in requests).encode()
-    command = [sys.executable, str(ROOT / "benchmarks" / "service_peers_load.py"), host, port, str(clients)]
+    command = [sys.executable, str(Path(__file__).with_name("http_load.py")), host, port, str(clients)]
     for duration in (3.0, seconds):
         done = subprocess.run([*command, str(duration)], input=lines, capture_output=True, check=True)
     answer: dict[str, float] = json.loads(done.stdout)
@@ -236,8 +186,8 @@ def load(url: str, requests: list[dict[str, str]], clients: int, seconds: float)
 
 
 def bare_encoder(texts: list[str]) -> Callable[[float], float]:
-    """A function that encodes for some seconds, in batches as large as the clients are many, and returns texts/s."""
-    from index.encoder.clip_encoder import load_encoder
+    """A function that encodes texts for some seconds, in batches of as many texts as there are clients; texts/s."""
+    from index.encoder.loading import load_encoder
 
     encoder = load_encoder(MODEL, "cpu")
 
@@ -251,66 +201,3 @@ def bare_encoder(texts: list[str]) -> Callable[[float], float]:
 
     encode(1.0)
     return encode
-
-
-@contextmanager
-def running(command: list[str], ready: str, *port_option: str) -> Iterator[tuple[str, int]]:
-    """A service as a process: its URL and pid, once it answers."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([*command, *port_option, str(port)], stdout=log, stderr=log, cwd=ROOT)
-        url = f"http://127.0.0.1:{port}"
-        try:
-            end = time.monotonic() + 300
-            while time.monotonic() < end and process.poll() is None:
-                try:
-                    if httpx.get(url + ready, timeout=5).status_code == 200:
-                        break
-                except httpx.TransportError:
-                    time.sleep(0.2)
-            else:
-                log.seek(0)
-                raise SystemExit(f"{command}: did not come up\n{log.read().decode()[-3_000:]}")
-            yield url, process.pid
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def memory_mb(pid: int | str) -> float:
-    """What a process has of its own; pages of mapped files are the system's, which takes them back as it likes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
-
-
-def encoder_memory_mb() -> float:
-    """`memory_mb` of a process that has loaded the encoder and encoded a batch of texts, and does nothing else."""
-    code = (
-        "from index.encoder.clip_encoder import load_encoder; from index.encoder.model_spec import ModelSpec; import re, pathlib\n"
-        "encoder = load_encoder(ModelSpec('ViT-B-32', random_seed=0), 'cpu')\n"
-        "encoder.encode_queries(['a photo of a dog'] * 32)\n"
-        "print(re.search(r'RssAnon:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=ROOT, text=True)
-    return int(done.stdout) / 1024
-
-
-def peer_environment() -> Path:
-    """The Python of an environment with clip-retrieval, built outside the repository when it is not there."""
-    folder = Path.home() / ".cache" / "clipmine-benchmarks" / "clip-retrieval"
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        print(f"building {folder}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEER], check=True)
-        (folder / "complete").touch()
-    return python
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,20 +1,20 @@
-"""Starts the real clip-retrieval back in its own environment; run by `service_peers.py`, not by hand.
+"""Starts clip-retrieval's own back end in its environment; run by `benchmarks.service_peers`, not by hand.
 
-Run as: PEER_PYTHON service_peers_back.py FOLDER PORT
+Run as: PEER_PYTHON clip_retrieval_back.py FOLDER PORT
 
-Nothing of the package is changed but where its model comes from: `all_clip.load_clip` downloads, so it is replaced by
-open_clip's ViT-B-32 with the weights of FOLDER/weights.safetensors.
+The package runs unchanged except for its model: `all_clip.load_clip` downloads one, so it is replaced by open_clip's
+ViT-B-32 with the weights of FOLDER/weights.safetensors.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
 
 
 def main() -> None:
-    import all_clip
     import open_clip
     from safetensors.torch import load_file
 
@@ -25,8 +25,9 @@ def main() -> None:
         model.load_state_dict(load_file(str(folder / "weights.safetensors")))
         return model.eval(), preprocess, open_clip.get_tokenizer("ViT-B-32")
 
-    all_clip.load_clip = load_clip
-    from clip_retrieval.clip_back import clip_back
+    # Imported by name: type checkers run in an environment without these packages.
+    importlib.import_module("all_clip").load_clip = load_clip  # type: ignore[attr-defined]
+    clip_back = importlib.import_module("clip_retrieval.clip_back").clip_back
 
     paths = folder / "indices_paths.json"
     paths.write_text(json.dumps({"peer": str(folder / "index")}))

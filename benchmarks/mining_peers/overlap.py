@@ -1,35 +1,30 @@
 """`overlap` beside Spark ML's MinHashLSH.approxSimilarityJoin: time, and recall of the true top pairs.
 
-Run as: python benchmarks/mining_peers_overlap.py [--quick] [--captions FILE.tsv] [--sizes N ...] [--curve]
+Run as: python -m benchmarks.mining_peers --half overlap [--quick] [--captions FILE.tsv] [--sizes N ...] [--curve]
 
-Captions: `--captions` names a table (image, caption_no, caption; a header line), else captions of the demo's scenes
-are made. Localized Narratives has 873,000 captions of 36.5 words on average; rows of that length are made by joining
-as many captions, drawn with replacement, as come closest to it (three of 12 words). So rows share whole captions, as
-alt text does, and nouns keep their real frequencies.
+`--captions` names a table with a header line and the columns image, caption_no, caption; without it, captions of the
+demo's scenes are used. Localized Narratives has 873,000 captions of 36.5 words on average. Rows of about that length
+are made by joining captions drawn with replacement (three, for captions of 12 words). So rows share whole captions, as
+alt texts do, and nouns keep their real frequencies.
 
-Both sides start from noun lists on disk (ours, extracted once, whose time is printed beside and added to ours in the
-stricter ratio), and write all pairs that they find. The task: all pairs with at least c shared nouns, c the least for
-which a row has 10 such pairs at most on average. Truth: for 300 rows drawn by seed, all rows by brute force. MinHashLSH
-gets the Jaccard distance of the farthest true pair as its threshold, and one hash table: the fastest it can be.
+Both sides start from the same noun lists on disk and write all pairs that they find. The lists are extracted by our
+code; that time is printed separately, and the stricter ratio adds it to ours. The task is to find all pairs with at
+least c shared nouns, where c is the smallest number for which a row has at most 10 such pairs on average. The truth is
+found by brute force for 300 random rows. MinHashLSH gets the Jaccard distance of the farthest true pair as its
+threshold, and one hash table, its fastest setting.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import math
 import os
-import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import numpy.typing as npt
@@ -39,14 +34,13 @@ import pyarrow.parquet as pq
 from index.store.metadata import METADATA_SCHEMA, parquet_bytes
 from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, write_manifest
 from jobs.executors.execute import execute
-from mining.strategies.context import Mining, MiningConfig
-from mining.strategies.noun_join import Join, join_nouns
-from mining.strategies.noun_sets import NounSets, make_noun_sets
+from mining.strategies.captions.noun_join import Join, join_nouns
+from mining.strategies.captions.noun_sets import NounSets, make_noun_sets
+from mining.strategies.context import MiningConfig, MiningContext
 from mining.strategies.overlap import overlap as mine_overlap
 
 Ints = npt.NDArray[np.int64]
 
-TARGETS = {"overlap_times_faster": 10.0, "overlap_recall_over_minhash": 0.0}
 WORDS = 36.5  # of a caption of Localized Narratives (CaD-VI, section 3.1)
 SIZES, QUICK_SIZES = (50_000, 100_000, 200_000, 400_000, 873_000), (5_000, 20_000)
 PEER_ROWS, QUICK_PEER_ROWS = 50_000, 5_000  # MinHashLSH's time grows with the square
@@ -59,44 +53,29 @@ IN_PROCESS = 20_000  # rows up to which starting two workers takes longer than t
 
 @dataclass(frozen=True)
 class Truth:
-    """c, and all pairs of the sampled rows with at least c shared nouns: (smaller, greater) positions."""
+    """All pairs of the sampled rows that share at least c nouns."""
 
-    least: int
-    pairs: frozenset[tuple[int, int]]
-    distance: float  # the largest Jaccard distance among them
-    rows: Ints
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="up to 20,000 rows: about a minute on 2 cores")
-    parser.add_argument("--captions", type=Path, help="a table of real captions: image, caption_no, caption")
-    parser.add_argument("--sizes", type=int, nargs="+", help=f"points of the curve; MinHashLSH runs at {PEER_ROWS:,}")
-    parser.add_argument("--curve", action="store_true", help="our side alone")
-    args = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {WORKERS} workers")
-    figures = overlap(args.quick, args.captions, args.sizes, alone=args.curve)
-    targets = {name: target for name, target in TARGETS.items() if name in figures}
-    holds = all(figures[name] >= target for name, target in targets.items())
-    print(json.dumps({"name": "mining_peers_overlap", "figures": figures, "targets": targets, "holds": holds}))
-    return 0
+    least: int  # c
+    pairs: frozenset[tuple[int, int]]  # row numbers, the smaller one first
+    distance: float  # the largest Jaccard distance among the pairs
+    rows: Ints  # the sampled rows [n]
 
 
 def overlap(
     quick: bool = False, captions: Path | None = None, sizes: Sequence[int] | None = None, *, alone: bool = False
 ) -> dict[str, float]:
-    """All figures; `overlap_times_faster` and `overlap_recall_over_minhash` (ours less theirs) have targets."""
+    """All figures; `overlap_recall_over_minhash` is our recall minus that of MinHashLSH. alone: without the peer."""
     texts = read_captions(captions) if captions else scene_captions(400 if quick else 2_000)
     figures: dict[str, float] = {}
     curve: list[tuple[int, float, float]] = []
     peer_rows = QUICK_PEER_ROWS if quick else PEER_ROWS
     for rows in sizes or (QUICK_SIZES if quick else SIZES):
         with tempfile.TemporaryDirectory() as folder:
-            mine = store_of(Path(folder), resampled(texts, rows))
-            nouns, mined, join, found = ours(mine, rows, figures, compare=rows == peer_rows and not alone)
+            ctx = store_of(Path(folder), resampled(texts, rows))
+            nouns, mined, join, found = ours(ctx, rows, figures, compare=rows == peer_rows and not alone)
             curve.append((rows, nouns + mined, join))
             if found is not None:
-                figures |= peer(mine, found, nouns, join)
+                figures |= peer(ctx, found, nouns, join)
     first, last = curve[0], curve[-1]
     for name, column in (("mining", 1), ("join", 2)) if len(curve) > 1 else ():
         exponent = math.log(last[column] / first[column]) / math.log(last[0] / first[0])
@@ -105,23 +84,23 @@ def overlap(
 
 
 def ours(
-    mine: Mining, rows: int, figures: dict[str, float], compare: bool
+    ctx: MiningContext, rows: int, figures: dict[str, float], compare: bool
 ) -> tuple[float, float, float, tuple[Truth, Ints] | None]:
-    """Seconds of nouns, of mining `SETS` sets from them, of the exact join at c, and for comparison what it found."""
+    """Seconds of extracting nouns, of mining `SETS` sets, and of the exact join; and the join's pairs if `compare`."""
 
-    def map_items(function: Callable[[Any, Mining], Any], items: Sequence[Any], label: str) -> list[Any]:
+    def map_items(function: Callable[[Any, MiningContext], Any], items: Sequence[Any], label: str) -> list[Any]:
         if rows <= IN_PROCESS:
-            return [function(item, mine) for item in items]
+            return [function(item, ctx) for item in items]
         with quiet():
-            return execute("local", function, items, mine, workers=WORKERS, label=label)
+            return execute("local", function, items, ctx, workers=WORKERS, label=label)
 
     with timed() as nouns:
-        sets = make_noun_sets(mine, map_items)
+        sets = make_noun_sets(ctx, map_items)
     with timed() as mined:
-        candidates = mine_overlap(mine, map_items)
+        candidates = mine_overlap(ctx, map_items)
     truth = true_pairs(sets)
     with timed() as join:
-        joined = join_nouns(mine, map_items, sets, Join("exact", truth.least, (1 << 64) - 1, sets.count, 1 << 40))
+        joined = join_nouns(ctx, map_items, sets, Join("exact", truth.least, (1 << 64) - 1, sets.count, 1 << 40))
     pairs = joined.pairs[:, :2]
     hit = len(truth.pairs & sampled(pairs, truth.rows)) / max(len(truth.pairs), 1)
     share = joined.largest_task / sets.count
@@ -141,14 +120,14 @@ def ours(
     return nouns[0], mined[0], join[0], (truth, pairs) if compare else None
 
 
-def peer(mine: Mining, found: tuple[Truth, Ints], nouns: float, join: float) -> dict[str, float]:
-    """MinHashLSH on the same noun lists: seconds without Spark's start, its recall, and the ratios."""
+def peer(ctx: MiningContext, found: tuple[Truth, Ints], nouns: float, join: float) -> dict[str, float]:
+    """MinHashLSH on the same noun lists: its seconds without the start of Spark, its recall, and the ratios."""
     from pyspark.ml.feature import CountVectorizer, MinHashLSH
     from pyspark.sql import SparkSession
 
     truth, pairs = found
-    sets = NounSets(mine.folder)
-    folder = Path(mine.folder)
+    sets = NounSets(ctx.folder)
+    folder = Path(ctx.folder)
     offsets, ranks = sets.ranks(np.arange(sets.count))
     words = sets.nouns.take(pa.array(ranks)).combine_chunks()
     lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), words)
@@ -162,7 +141,7 @@ def peer(mine: Mining, found: tuple[Truth, Ints], nouns: float, join: float) -> 
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.log.level", "ERROR")
         .config("spark.driver.host", "127.0.0.1")
-        .config("spark.local.dir", mine.folder)
+        .config("spark.local.dir", ctx.folder)
         .getOrCreate()
     )
     try:
@@ -197,7 +176,7 @@ def peer(mine: Mining, found: tuple[Truth, Ints], nouns: float, join: float) -> 
 
 
 def true_pairs(sets: NounSets) -> Truth:
-    """By brute force over inverted lists, with nothing of the join's code."""
+    """The true pairs by brute force over inverted lists, without the join's code."""
     offsets, ranks = sets.ranks(np.arange(sets.count))
     sizes = np.diff(offsets)
     captions = sets.take("captions", np.arange(sets.count))
@@ -227,7 +206,7 @@ def true_pairs(sets: NounSets) -> Truth:
 
 
 def sampled(pairs: Ints, rows: Ints) -> set[tuple[int, int]]:
-    """Those of pairs [n, 2] that have one of `rows`."""
+    """The pairs [n, 2] that contain one of `rows`."""
     some = pairs[np.isin(pairs, rows).any(axis=1)]
     return {(a, b) for a, b in some.tolist()}
 
@@ -239,7 +218,7 @@ def read_captions(path: Path) -> list[str]:
 
 
 def scene_captions(scenes: int) -> list[str]:
-    """The short and long clean captions of the demo's scenes."""
+    """The three longest clean captions of each of the demo's first `scenes` scenes."""
     from scenes.language.captions import captions
     from scenes.world.sample import sample
 
@@ -247,13 +226,13 @@ def scene_captions(scenes: int) -> list[str]:
 
 
 def resampled(texts: list[str], rows: int) -> list[str]:
-    """`rows` captions of about `WORDS` words: as many of `texts`, by chance, as come closest to it."""
+    """`rows` captions of about `WORDS` words, each joined from randomly drawn `texts`."""
     together = max(1, round(WORDS / np.mean([len(text.split()) for text in texts])))
     drawn = np.random.default_rng(0).integers(0, len(texts), (rows, together))
     return [" . ".join(texts[place] for place in places) for places in drawn.tolist()]
 
 
-def store_of(folder: Path, texts: list[str]) -> Mining:
+def store_of(folder: Path, texts: list[str]) -> MiningContext:
     """A store that has these captions and no images to speak of, and the mining of it."""
     parts: list[Part] = []
     for number, first in enumerate(range(0, len(texts), 50_000)):
@@ -286,12 +265,12 @@ def store_of(folder: Path, texts: list[str]) -> Mining:
     )
     config = MiningConfig(str(folder / "store"), str(folder / "out"), (("overlap", 1.0),), sets=SETS)
     (folder / "work").mkdir()
-    return Mining(config, "overlap", SETS, str(folder / "work"))
+    return MiningContext(config, "overlap", SETS, str(folder / "work"))
 
 
 @contextlib.contextmanager
 def timed() -> Iterator[list[float]]:
-    """Seconds of the block, in the list once it has ended."""
+    """Measure the block: its seconds are in the list once the block has ended."""
     seconds = [0.0]
     started = time.perf_counter()
     yield seconds
@@ -300,10 +279,6 @@ def timed() -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No progress lines between the figures."""
+    """Suppress progress lines."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         yield
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

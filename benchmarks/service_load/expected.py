@@ -1,41 +1,38 @@
-"""What the service must answer in `service_load.py`, computed without it: a store, questions, and a check of answers.
+"""The right answers, computed without the service: a store, questions, and a check of answers.
 
-Graphs are walked by faiss itself and exact scans are in float64, each for every set of groups that may have answered.
-Of texts, scores are compared and not rows, since the number of threads changes an encoder's last bits.
+Graph searches are done by faiss and exact scans in float64, each for every set of groups that may have answered. For
+texts, scores are compared instead of rows, since the number of threads changes the last bits of their vectors.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-import sys
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 import numpy as np
 import numpy.typing as npt
-from search_overhead import make_store
 
-from index.encoder.clip_encoder import load_encoder
+from benchmarks.synthetic_store import make_store
+from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import remember_model
 from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_manifest import write_manifest
+from index.store.store_model import remember_model
 from jobs.serve_ray.groups import Group, read_indexes
 
+ROOT = Path(__file__).resolve().parents[2]
 ROWS, SHARDS, GROUPS, K, QUERIES = 20_000, 4, 2, 10, 240
 TEXT_TOLERANCE = 2e-3  # fp16 vectors that differ in their last bits
 
 
 @dataclass
 class Question:
-    """A request's body, and for each set of groups the right answer: row ids, or for a text the scores."""
+    """A request's body, and the right answer for each set of groups: row ids, or scores for a text."""
 
     body: dict[str, Any]
     expected: dict[frozenset[int], list[Any]]
@@ -43,7 +40,7 @@ class Question:
 
 
 def indexed_store(folder: Path) -> EmbeddingStore:
-    """Synthetic vectors under the fingerprint of the small CLIP, so that texts can be encoded; an image index."""
+    """A store of synthetic vectors with an image index; it names the small CLIP, so that texts can be encoded."""
     store, _ = make_store(folder, ROWS)
     spec = ModelSpec(model_dir=str(ROOT / "scenes" / "models" / "clip"))
     write_manifest(str(folder), replace(store.manifest, model=load_encoder(spec, "cpu").fingerprint))
@@ -56,7 +53,7 @@ def indexed_store(folder: Path) -> EmbeddingStore:
 
 
 def make_questions(store: EmbeddingStore, groups: list[Group]) -> list[Question]:
-    """Questions in the order in which clients ask them, with what must come back."""
+    """Questions in the order in which clients ask them, with their right answers."""
     captions = np.array(store.embeddings("text", 0)[:QUERIES], np.float32)
     texts = [f"a red ball and {number} blue cubes" for number in range(QUERIES)]
     encoder = load_encoder(ModelSpec(model_dir=str(ROOT / "scenes" / "models" / "clip")), "cpu")
@@ -70,6 +67,7 @@ def make_questions(store: EmbeddingStore, groups: list[Group]) -> list[Question]
     for number in range(QUERIES):
         kind = number % 8
         query: dict[str, Any] = {"embedding_b64": base64.b64encode(captions[number].astype("<f4").tobytes()).decode()}
+        table: dict[frozenset[int], npt.NDArray[Any]]
         table, method = (graph, "hnsw") if kind < 6 else (exact, "exact")
         if kind == 7:
             query, table = {"text": texts[number]}, scores
@@ -81,14 +79,14 @@ def make_questions(store: EmbeddingStore, groups: list[Group]) -> list[Question]
 def exact_answer(
     store: EmbeddingStore, groups: list[Group], some: frozenset[int], queries: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Scores and row ids [q, K] over the rows of some groups, in float64; of equal scores the smaller row id first."""
+    """float64 scores and row ids [q, K] among the rows of some groups; equal scores are ordered by row id."""
     vectors = store.embeddings("image", 0).astype(np.float64)
     scores = queries.astype(np.float64) @ vectors.T
-    mine = np.zeros(store.rows, np.bool_)
+    served = np.zeros(store.rows, np.bool_)
     for number in some:
         part = groups[number].parts["image"]
-        mine[part.start : part.stop] = True
-    scores[:, ~mine] = -np.inf
+        served[part.start : part.stop] = True
+    scores[:, ~served] = -np.inf
     order = np.argsort(-scores, axis=1, kind="stable")[:, :K]
     return np.take_along_axis(scores, order, axis=1), order
 
@@ -106,7 +104,7 @@ def graph_answer(
         for shard in groups[number].parts["image"].shards:
             record = index.shards[shard]
             graph = faiss.read_index(str(store.path / "index" / "image" / record.file))
-            assert record.indexed == record.rows  # so that a node's number is its row's
+            assert record.indexed == record.rows  # so that a node's number is its row's position
             ef = faiss.SearchParametersHNSW(efSearch=max(index.recall.ef_search, K))
             scores, nodes = graph.search(queries, K, params=ef)
             found.append((scores, nodes + record.first_row))
@@ -117,7 +115,7 @@ def graph_answer(
 
 
 def what_is_wrong(question: Question, answer: dict[str, Any]) -> str | None:
-    """None when the answer is right for the groups that answered, and names the others."""
+    """None when the answer is right for the groups that answered and names the others; else what is wrong."""
     missing = {int(found[1]) for name in answer["missing"] if (found := re.match(r"shards-(\d+) ", name))}
     if answer["partial"] != bool(answer["missing"]) or len(missing) != len(answer["missing"]):
         return f"partial is {answer['partial']}, missing {answer['missing']}"

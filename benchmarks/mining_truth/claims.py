@@ -1,4 +1,4 @@
-"""What the truth of two drawn scenes says about a mined set: claims of the strategies, and what every set is asked."""
+"""The claims of the mining strategies and whether they hold, by the truth of the scenes in a mined set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scenes.world.scene import Scene
 
 @dataclass(frozen=True)
 class Truth:
-    """A set and the scenes of its members; pairs of a larger set are each looked at."""
+    """A set and the scenes of its members; of a set larger than two, all pairs are compared."""
 
     each: ImageSet
     scenes: tuple[Scene, ...]
@@ -32,12 +32,12 @@ class Truth:
 
     @property
     def subjects(self) -> frozenset[str]:
-        """Types that all scenes show."""
+        """Types that appear in all scenes."""
         return frozenset.intersection(*self.types)
 
     @property
     def individuals(self) -> frozenset[str]:
-        """Named individuals who are in all scenes."""
+        """Named individuals that appear in all scenes."""
         return frozenset.intersection(
             *(frozenset(thing.entity for thing in scene.objects if thing.entity) for scene in self.scenes)
         )
@@ -48,17 +48,17 @@ class Truth:
 
     @cached_property
     def axes(self) -> frozenset[str]:
-        """CaD's axes along which any two of the scenes differ."""
+        """CaD's axes along which at least two of the scenes differ."""
         return frozenset(found.axis for comparison in self.comparisons for found in comparison.differences)
 
     @property
     def one_picture(self) -> bool:
-        """Whether two of the scenes are one picture for any reader: at most one difference along all axes."""
+        """Whether two of the scenes are near-duplicates: at most one difference along all axes."""
         return any(len(comparison.differences) <= 1 for comparison in self.comparisons)
 
 
 def _nouns_hold(truth: Truth) -> bool:
-    """Whether each noun that the set claims is in both scenes: their things (by any name or kind) or their place."""
+    """Whether each noun that the set claims names an object (by name or category) or the place of every scene."""
     return all(noun in words for words in map(scene_words, truth.scenes) for noun in truth.each.shared_nouns or ())
 
 
@@ -71,7 +71,7 @@ _LIGHT_NOUNS = {
 
 
 def scene_words(scene: Scene) -> frozenset[str]:
-    """All nouns that are true of a scene: its types, their synonyms, kinds and parts, and the words of its place."""
+    """All nouns that are true of a scene: its types, their synonyms, categories and parts, and its place."""
     catalog = load_catalog()
     found = (
         _LIGHT_NOUNS[scene.light]
@@ -88,7 +88,7 @@ def scene_words(scene: Scene) -> frozenset[str]:
     return frozenset(found)
 
 
-# What `attribute` calls its axes, and which of compare's changes or CaD axes they are.
+# The names that `attribute` gives its axes, and the changes of `compare` that each one stands for.
 _CHANGES = {
     "color": {"hue", "saturation", "lightness"},
     "count": {"count"},
@@ -109,20 +109,21 @@ _CHANGES = {
 
 
 def _axis_differs(truth: Truth) -> bool:
-    """Whether the named axis does differ and the subject is the same."""
+    """Whether the named axis differs and the scenes share a subject."""
     changes = {found.change for comparison in truth.comparisons for found in comparison.differences}
     wanted = _CHANGES.get(str(truth.each.axis), {str(truth.each.axis)})
     return bool(changes & wanted) and bool(truth.subjects)
 
 
 def _contrasts(truth: Truth) -> bool:
-    """Images alike: one place, and not the same things. Captions alike: a subject in common, and another picture."""
+    """Whether similar images show other types in one place, or similar captions have a subject in common but two axes
+    or more differ."""
     if truth.each.reasons[0].startswith("images alike"):
         return truth.types[0] != truth.types[1] and truth.same_place
     return bool(truth.subjects) and len(truth.axes) >= 2
 
 
-# strategy: (what it claims, whether it holds)
+# strategy: (its claim, whether the claim holds)
 CLAIMS: dict[str, tuple[str, Callable[[Truth], bool]]] = {
     "similar": ("a subject or the place in common", lambda truth: bool(truth.subjects) or truth.same_place),
     "diverse": (
@@ -141,18 +142,19 @@ CLAIMS: dict[str, tuple[str, Callable[[Truth], bool]]] = {
 
 
 def level_balance(levels: dict[str, int], supply: dict[str, int]) -> float:
-    """The rarest level's sets over the commonest's, among levels with enough proposals for an equal share."""
+    """The fewest sets of a level over the most, among levels with enough proposals for an equal share."""
     share = sum(levels.values()) / max(1, len(supply))
     enough = [levels.get(level, 0) for level, proposed in supply.items() if proposed >= share]
-    return min(enough) / max(enough) if enough and max(enough) else 0.0
+    most = max(enough, default=0)
+    return min(enough) / most if most else 0.0
 
 
 def subjects_reached(truths: Sequence[Truth], all_types: frozenset[str]) -> float:
-    """The share of the corpus's types that some set has in common."""
+    """The share of the corpus's types that all scenes of at least one set show."""
     return len({name for truth in truths for name in truth.subjects} & all_types) / max(1, len(all_types))
 
 
 def mean_axes(truths: Sequence[Truth]) -> float:
-    """Axes that differ, of CaD's six."""
+    """The mean number of axes that differ, of CaD's six."""
     assert len(CAD_AXES) == 6
     return sum(len(truth.axes) for truth in truths) / max(1, len(truths))

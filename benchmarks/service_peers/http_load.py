@@ -1,7 +1,7 @@
-"""A load of HTTP requests that costs little itself: prepared bytes over plain sockets, answers read to their end.
+"""A cheap HTTP load: sends prepared bytes over plain sockets and reads every answer to its end.
 
-Run by `service_peers.py` as a process of its own: service_peers_load.py HOST PORT CLIENTS SECONDS < requests, where
-requests are JSON lines {"path", "body"}. A full HTTP client would take as much of the 2 cores as the measured server.
+Run by `benchmarks.service_peers` as a process of its own: http_load.py HOST PORT CLIENTS SECONDS < requests, where
+requests are JSON lines {"path", "body"}. A full HTTP client would use as much of the 2 cores as the measured server.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import sys
 import time
 
 
-async def client(address: tuple[str, int], turns: list[bytes], end: float, seen: list[float]) -> int:
-    """Send the requests in turn, on one connection while the server keeps it; return how many were not 200."""
+async def client(address: tuple[str, int], requests: list[bytes], end: float, seen: list[float]) -> int:
+    """Send requests in turn until `end`, on one connection if the server keeps it; the number of answers not 200.
+
+    Appends the seconds of each request to `seen`.
+    """
     reader = writer = None
     wrong = 0
     number = 0
@@ -22,7 +25,7 @@ async def client(address: tuple[str, int], turns: list[bytes], end: float, seen:
         if writer is None:
             reader, writer = await asyncio.open_connection(*address)
         assert reader is not None
-        writer.write(turns[number % len(turns)])
+        writer.write(requests[number % len(requests)])
         number += 1
         head = await reader.readuntil(b"\r\n\r\n")
         lower = head.lower()
@@ -37,7 +40,7 @@ async def client(address: tuple[str, int], turns: list[bytes], end: float, seen:
 
 
 async def load(address: tuple[str, int], requests: list[bytes], clients: int, seconds: float) -> dict[str, float]:
-    """Requests/s and latencies in milliseconds; every client starts elsewhere in the list."""
+    """Requests/s, and latencies in milliseconds; each client starts at another place in the list."""
     seen: list[float] = []
     began = time.perf_counter()
     firsts = [number * len(requests) // clients for number in range(clients)]

@@ -1,4 +1,4 @@
-"""The arms of benchmarks/react_ablation.py: what each trains on and how. Plain data."""
+"""The arms of the ablation: which data each one trains on, and how. Plain data."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ STRATEGIES = (  # the rows of table 2.6 that train
     "gated-both",
 )
 FREE_TEXT = ("locked-image", "full", "gated-text", "gated-both")
-BEST = "locked-text-gated-image"  # what the thesis advocates, so what the other axes vary
+BEST = "locked-text-gated-image"  # the thesis recommends it, so the other axes vary it
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is run.
+    """The size of a run.
 
     Attributes:
-        name: of the folder's results: plans do not share them.
-        scenes: of the corpus; per_type, shots_images, captions: of the held-out tasks.
-        k, queries: rows a prompt, and captions that are queries for the retrieval task.
-        lr, lr_gated: the best of three each on validation pictures (`--only "learning rate"`); REACT's 5e-5 and 5e-4
+        name: part of result file names, since plans do not share results.
+        scenes: scenes of the corpus.
+        per_type, shots_images, captions: test images a type, training images a type, and scenes of the held-out tasks.
+        k: rows retrieved a prompt.
+        queries: captions that are queries for the retrieval task.
+        lr, lr_gated: the best of three each on validation images (`--only "learning rate"`); REACT's 5e-5 and 5e-4
             are for 32 epochs of 10M pairs.
     """
 
@@ -58,7 +60,7 @@ class Plan:
 
     @classmethod
     def quick(cls) -> Plan:
-        """One seed of few arms, to see that all of it runs."""
+        """Few arms with one seed, to check that everything runs."""
         return cls(
             "quick", 600, 4, 5, 60, 20, 30, steps=6, batch=16, seeds=1, strategies=("locked-text", BEST), modes=(),
             sizes=(0.5,), gammas=(None,), sources=("random",), shots=(5,), retrieval=False,
@@ -75,7 +77,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Arm:
-    """One training. `axis` and `value` say what it varies; all else is the default's."""
+    """One training. `axis` and `value` name the setting that differs from the default."""
 
     axis: str
     value: str
@@ -90,11 +92,11 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """For files: no spaces or slashes."""
+        """A name for files, without spaces and slashes."""
         return f"{self.task}-{self.axis}-{self.value}-{self.seed}".replace(" ", "_").replace("/", "_")
 
     def about(self) -> dict[str, Any]:
-        """As plain data."""
+        """The arm as a dict."""
         return asdict(self)
 
 
@@ -102,11 +104,11 @@ BASE = Arm("base", "before", "both", 0, strategy="none")
 
 
 def arms_of(plan: Plan, only: Sequence[str] | None = None) -> Iterator[Arm]:
-    """The arms of a plan, or of some axes; all seeds of an arm come one after the other.
+    """The arms of a plan, or those of some axes; the seeds of an arm are neighbours.
 
-    What every axis varies is the strategy axis's arm of BEST, which is trained once.
+    Every axis varies the same default arm, that of the axis `strategy` with BEST, which is trained once.
     """
-    # Retrieval's loss is the plain one: thesis 2.3.
+    # Retrieval uses the plain loss, without gamma: thesis 2.3.
     found = list(_classification(plan)) + (list(_strategies(plan, "retrieval", None)) if plan.retrieval else [])
     yield from (arm for arm in found if only is None or arm.axis in only)
     if only and "learning rate" in only:
@@ -128,7 +130,7 @@ def _strategies(plan: Plan, task: str, gamma: float | None) -> Iterator[Arm]:
 def _classification(plan: Plan) -> Iterator[Arm]:
     yield from _strategies(plan, "classification", 0.9)
     seeds = range(plan.seeds)
-    # With gamma below 1 a text tower that trains may make all texts one: see docs/react.md.
+    # With gamma below 1, a text tower that is trained may map all texts to one vector: see docs/react.md.
     free = [strategy for strategy in plan.strategies if strategy in FREE_TEXT]
     varied: list[tuple[str, str, dict[str, Any]]] = [
         *(("free text, gamma 1", strategy, {"strategy": strategy, "gamma": 1.0}) for strategy in free),

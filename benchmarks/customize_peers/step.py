@@ -1,12 +1,14 @@
-"""One side of benchmarks/customize_peers.py, in a process of its own, since the peer's package is called open_clip too.
+"""One trainer of `benchmarks.customize_peers`, in its own process since the peer's package is called open_clip too.
 
-    python benchmarks/customize_peers_step.py ours WORK BATCH
-    python benchmarks/customize_peers_step.py peer WORK BATCH PEER
+Started by the benchmark, not by hand:
 
-Reads lines (`KIND N`) from its input, takes N training steps, and answers each with seconds and the last loss as one
-JSON line. `ours` writes the step's inputs and its weights to WORK/step.safetensors, `peer` starts from them. Kinds of
-`peer`: steps. Of `ours`: steps (pixels in memory), prefix (kept activations in memory), tars (pixels from the tars
-through the trainer's own feed, with the released augmentation). Not run by hand.
+    python -m benchmarks.customize_peers.step ours WORK BATCH
+    python -m benchmarks.customize_peers.step peer WORK BATCH PEER
+
+Reads lines `KIND N` from standard input, takes N training steps for each, and answers with their seconds and the last
+loss as one JSON line. `ours` writes the inputs of a step and its weights to WORK/step.safetensors, and `peer` starts
+from them. KIND of `peer` is steps. KIND of `ours` is steps (pixels in memory), prefix (cached activations in memory) or
+tars (pixels that the trainer's own loader reads from tars, with the released augmentation).
 """
 
 from __future__ import annotations
@@ -79,15 +81,14 @@ def peer_steps(work: Path, batch: int, peer: str) -> dict[str, Steps]:
 
 
 def our_steps(work: Path, batch: int) -> dict[str, Steps]:
-    """The trainer's own loop, twice: with the released augmentation, and from kept activations."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    """The trainer's own loop, twice: with the released augmentation, and from cached activations."""
     from safetensors.torch import save_file
 
     from customize.clip.train.config import CustomizeConfig
-    from customize.clip.train.feed import StepInputs
+    from customize.clip.train.distributed import Peers
+    from customize.clip.train.loader import StepInputs
     from customize.clip.train.loop import Loop
-    from customize.clip.train.peers import Peers
-    from customize.clip.train.setup import prepare_run
+    from customize.clip.train.prepare import prepare_run
     from customize.clip.train.step import TrainStep
     from index.encoder.model_spec import ModelSpec
 
@@ -101,7 +102,7 @@ def our_steps(work: Path, batch: int) -> dict[str, Steps]:
             warmup=1,
             batch=batch,
             gamma=None,  # the peer's ClipLoss
-            augment=augment,  # type: ignore[arg-type]
+            augment=augment,
             cache_prefix=augment == "none",
             device="cpu",
         )
@@ -129,7 +130,7 @@ def our_steps(work: Path, batch: int) -> dict[str, Steps]:
     opened: list[Iterator[StepInputs]] = []
 
     def tars(count: int) -> float:
-        if not opened:  # stays open: its loader works ahead, as in a training
+        if not opened:  # stays open, so that the loader reads ahead as in a training
             opened.append(iter(stream.__enter__()))
         return [loop.take(step, next(opened[0])).loss for _ in range(count)][-1]
 
@@ -139,7 +140,7 @@ def our_steps(work: Path, batch: int) -> dict[str, Steps]:
 def main() -> None:
     """Answer lines until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what packages print goes to the log
+    os.dup2(2, 1)  # standard output carries the answers; what packages print goes to standard error
     logging.disable(logging.CRITICAL)
     side, work, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     kinds = peer_steps(work, batch, sys.argv[4]) if side == "peer" else our_steps(work, batch)
@@ -149,7 +150,7 @@ def main() -> None:
         started = time.perf_counter()
         loss = kinds[kind](int(count))
         print(json.dumps({"seconds": time.perf_counter() - started, "loss": loss}), file=answers, flush=True)
-    os._exit(0)  # the loader's processes end with this one; waiting for what they read ahead is not wanted
+    os._exit(0)  # ends the loader's processes too, without waiting for the batches that they read ahead
 
 
 if __name__ == "__main__":

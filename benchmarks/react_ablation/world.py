@@ -1,4 +1,4 @@
-"""What benchmarks/react_ablation.py trains and measures on: scenes embedded, pairs retrieved, held-out tasks."""
+"""The data of the ablation: embedded scenes, retrieved pairs and held-out tasks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import random
 from pathlib import Path
 from typing import Any
 
-from react_ablation_arms import Arm, Plan
-
-from index.store.read_image import read_image
+from benchmarks.react_ablation.arms import Arm, Plan
 from index.encoder.model_spec import ModelSpec
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
+from index.store.read_image import read_image
 from jobs.embed_job import run_embed
 from retrieval.retrieve import retrieve
 from retrieval.rules import Rules
@@ -24,19 +23,19 @@ from scenes.tars import write_split, write_tar
 from scenes.world.sample import sample
 from scenes.world.splits import concept_groups
 
-MODEL = Path(__file__).resolve().parent.parent / "scenes" / "models" / "clip"
+MODEL = Path(__file__).resolve().parents[2] / "scenes" / "models" / "clip"
 SHARD = 1000  # scenes a tar
-# As the demo, whose model puts its drawn scenes closer together than a large CLIP puts photographs.
+# As in the demo: the small CLIP puts drawn scenes closer together than a large CLIP puts photographs.
 NEAR_DUPLICATES = 0.985
 
 
 class World:
-    """Folders of one plan below `root`; each is made at its first use and kept."""
+    """The folders of one plan below `root`; each is written at its first use and kept."""
 
     def __init__(self, root: Path, plan: Plan, store: str | None) -> None:
         self.root, self.plan = root, plan
         groups = concept_groups()
-        # What somebody would customize for: frequent types are known already.
+        # Concepts that a user would customize for; the model knows frequent types already.
         rare, absent, made_up = (groups[name] for name in ("rare", "absent", "made_up"))
         self.types = rare[:5] + made_up[:3] if plan.name == "quick" else rare + absent + made_up
         self._given = store
@@ -53,7 +52,7 @@ class World:
             )
 
     def store(self, split: str) -> EmbeddingStore:
-        """The corpus, or the same number of scenes that the model was trained on, embedded."""
+        """The store of a split's first scenes: "corpus", or "pretrain" with the model's own pre-training scenes."""
         if split == "corpus" and self._given:
             return EmbeddingStore.open(self._given)
         store, corpus = self.root / f"store-{split}-{self.plan.scenes}", self.root / f"{split}-{self.plan.scenes}"
@@ -64,7 +63,7 @@ class World:
         return EmbeddingStore.open(str(store))
 
     def pairs(self, arm: Arm) -> tuple[str, str]:
-        """An arm's store, and the tars of its pairs. Random rows and shares change with the arm's seed."""
+        """An arm's store, and the tars of its pairs. Random rows and shares depend on the arm's seed."""
         split = "pretrain" if arm.source == "pretrain" else "corpus"
         store = self.store(split)
         rows = self._rows(arm.task, arm.mode, split, store)
@@ -93,7 +92,7 @@ class World:
         rules = Rules(near_duplicates=NEAR_DUPLICATES)
         names, templates, k = list(self.types), "simple", self.plan.k
         if task == "retrieval":
-            # Captions of scenes that are neither in the corpus nor measured, as the thesis takes COCO's.
+            # Captions of scenes that are neither in the corpus nor in a test, as the thesis uses COCO's captions.
             said = (captions(sample("validation", number)).clean for number in range(self.plan.queries))
             longest = (" ".join(max(texts, key=len).split()) for texts in said)
             names = list({name.casefold(): name for name in longest}.values())
@@ -112,7 +111,7 @@ class World:
 
 
 def _write_pairs(store: EmbeddingStore, rows: list[int], folder: Path) -> None:
-    """Images with captions as one tar, and with their rows, so that locked towers' embeddings come from the store."""
+    """Write rows as one tar with their row ids, so that embeddings of locked towers can be read from the store."""
     said = store.metadata(rows, ["caption"])["caption"].to_pylist()
     samples = (
         (

@@ -1,14 +1,14 @@
-"""A training step of locked-text gated-image tuning, against the step of REACT's authors; and what loading data costs.
+"""A training step of locked-text gated-image tuning beside the step of REACT's authors, and the cost of loading data.
 
-    git clone https://github.com/microsoft/react /tmp/react        # their gated fork of open_clip, run as it is
-    python benchmarks/customize_peers.py --peer /tmp/react [--images DIR] [--batch 32] [--turns 5] [--quick]
+    git clone https://github.com/microsoft/react /tmp/react        # their gated fork of open_clip, run unchanged
+    python -m benchmarks.customize_peers --peer /tmp/react [--images DIR] [--batch 32] [--turns 5] [--quick]
 
-Same model (ViT-B-32, the same random weights), same batch of pixels and captions, float32, one after the other in
-turns; a side's step is its median turn. Theirs is `training.train.train_one_epoch` with `--lock-text
---lock-image-unlock-gated` on batches in memory. Ours is the trainer's own loop, on pixels (as with augmentation) and on
-the frozen blocks' kept output, in memory too; then on tars of JPEGs through its feed, with the released augmentation,
-beside the same step on pixels in memory. --images: a folder of JPEG photographs to put into the tars; without it, drawn
-scenes of 500 x 375 with noise.
+Both sides train the same model (ViT-B-32, the same random weights) on the same batch of pixels and captions in float32.
+They take turns, and the median turn of each counts. Their step is `training.train.train_one_epoch` with `--lock-text
+--lock-image-unlock-gated` on batches in memory. Ours is the trainer's own loop, also on batches in memory: of pixels
+(as with augmentation), and of the cached output of the frozen blocks. To measure loading, our loop then reads tars of
+JPEGs with the released augmentation, beside the same step on pixels in memory. --images names a folder of JPEG
+photographs to put into the tars; without it they hold drawn scenes of 500 x 375 pixels with noise.
 """
 
 from __future__ import annotations
@@ -25,28 +25,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 TARGETS = {"with_augmentation": 1.2, "with_kept_prefix": 1.4}
 LOADING_TARGET = 1.05  # step time from tars over step time from memory, at most
-FIRST_LOSS_WITHIN = 1e-3  # one model on both sides; attention sums in another order, texts are kept in float16
+FIRST_LOSS_WITHIN = 1e-3  # the losses differ a little: attention sums in another order, texts are kept in float16
 BATCHES = 8  # in the tars
 
 
 class Side:
-    """One process that takes steps when asked."""
+    """A process with one of the trainers, which takes steps on request."""
 
     def __init__(self, *args: str) -> None:
-        step = Path(__file__).with_name("customize_peers_step.py")
-        self._process = subprocess.Popen(
-            [sys.executable, str(step), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-m", "benchmarks.customize_peers.step", *args]
+        root = Path(__file__).resolve().parents[2]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
         self.hardware = self._answer()
 
     def take(self, kind: str, count: int) -> dict[str, float]:
-        """`count` steps: seconds and the last loss."""
+        """Take `count` steps; returns their seconds and the last loss."""
         assert self._process.stdin is not None
         print(kind, count, file=self._process.stdin, flush=True)
         return self._answer()
@@ -59,13 +54,13 @@ class Side:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("one side ended before it answered; its messages are above")
+            raise SystemExit("a training process ended before it answered; its messages are above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 def main() -> None:
-    """Run both sides in turns and print the table."""
+    """Run both trainers in turns and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, required=True, help="a checkout of microsoft/react")
     parser.add_argument("--images", type=Path, help="a folder of JPEG photographs")
@@ -74,7 +69,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two turns of one step, batch 16")
     args = parser.parse_args()
     if not (args.peer / "react_customization" / "src" / "training" / "train.py").is_file():
-        parser.error(f"{args.peer}: is no checkout of microsoft/react (it has no react_customization/src/training)")
+        parser.error(f"{args.peer} is no checkout of microsoft/react: it has no react_customization/src/training")
     batch, turns, count = (16, 2, 1) if args.quick else (args.batch, args.turns, 2)
     seconds: dict[str, list[float]] = {"peer": [], "with_augmentation": [], "with_kept_prefix": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +90,7 @@ def main() -> None:
                 seconds[name].append(side.take(kind, count)["seconds"] / count)
         peer.close()
         loading: dict[str, list[float]] = {"tars": [], "steps": []}
-        ours.take("tars", 4)  # its loader is ahead now
+        ours.take("tars", 4)  # so that the loader's queue is full
         for _ in range(turns):
             for kind, taken in loading.items():
                 taken.append(ours.take(kind, count)["seconds"] / count)
@@ -126,7 +121,7 @@ def report(batch: int, seconds: dict[str, list[float]], loading: dict[str, list[
 
 
 def write_tars(folder: Path, count: int, images: Path | None) -> None:
-    """`count` JPEGs with captions of their own, in two tars."""
+    """Write `count` JPEGs, each with a caption of its own, as two tars."""
     from scenes.tars import write_tar
 
     pictures = _photographs(images, count) if images is not None else _drawn(count)
@@ -139,24 +134,25 @@ def write_tars(folder: Path, count: int, images: Path | None) -> None:
 def _photographs(folder: Path, count: int) -> Iterator[tuple[str, bytes]]:
     files = sorted(folder.glob("*.jp*g"))
     if not files:
-        raise SystemExit(f"{folder}: has no JPEG")
+        raise SystemExit(f"{folder} has no JPEG")
     for number in range(count):
         file = files[number % len(files)]
         yield f"photograph {number}, {file.stem.replace('_', ' ')}", file.read_bytes()
 
 
 def _drawn(count: int) -> Iterator[tuple[str, bytes]]:
+    import numpy as np
     from PIL import Image
 
     from scenes.drawing.render import render
     from scenes.language.captions import captions
     from scenes.world.sample import sample
 
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(count):
         scene = sample("validation", number)
         large = np.asarray(Image.fromarray(render(scene).image).resize((500, 375)), np.int16)
-        noisy = np.clip(large + chance.integers(-20, 21, large.shape, dtype=np.int16), 0, 255).astype(np.uint8)
+        noisy = np.clip(large + rng.integers(-20, 21, large.shape, dtype=np.int16), 0, 255).astype(np.uint8)
         data = io.BytesIO()
         Image.fromarray(noisy).save(data, "JPEG", quality=90)
         yield f"{number}: {captions(scene).clean[0]}", data.getvalue()

@@ -1,4 +1,4 @@
-"""One arm of benchmarks/react_ablation.py: train, measure, keep the figures. Runs in a process of one thread."""
+"""Trains and measures one arm of the ablation and keeps its figures; runs in a process with one thread."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from react_ablation_arms import BEST, Arm, Plan
 
-from customize.clip.evaluate.datasets.dataset import open_dataset
+from benchmarks.react_ablation.arms import BEST, Arm, Plan
+from customize.clip.evaluate.datasets.open import open_dataset
 from customize.clip.evaluate.features import EvalModel, image_features
+from customize.clip.evaluate.hyperparameters import QUICK_SEARCH
 from customize.clip.evaluate.linear_probe import TrainPlan, linear_probe
 from customize.clip.evaluate.retrieval_recall import retrieval_recall
-from customize.clip.evaluate.settings_search import QUICK_SEARCH
 from customize.clip.evaluate.task_files import load_task, open_split
 from customize.clip.evaluate.zero_shot import zero_shot
 from customize.clip.model_folder import load_customized
@@ -25,7 +25,7 @@ from index.encoder.model_spec import ModelSpec
 from index.files import write_atomic
 from scenes.world.splits import group_of
 
-MODEL = Path(__file__).resolve().parent.parent / "scenes" / "models" / "clip"
+MODEL = Path(__file__).resolve().parents[2] / "scenes" / "models" / "clip"
 PROBE = TrainPlan(search=QUICK_SEARCH, epochs=30)
 
 Result = dict[str, Any]
@@ -33,22 +33,22 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """An arm, its store and the tars of its pairs (None: the model as it is), and where tasks and results are."""
+    """An arm with the folders that it reads and writes."""
 
     arm: Arm
     plan: Plan
-    root: str
-    tasks: str
-    data: tuple[str, str] | None
+    root: str  # folder of models and results
+    tasks: str  # folder of the held-out tasks
+    data: tuple[str, str] | None  # the store, and the tars of the arm's pairs; None: the model before training
 
 
 def one_thread() -> None:
-    """Two processes of one thread do more than one process of two, with so small a model."""
+    """Limit PyTorch to one thread: for so small a model, two such processes are faster than one with two threads."""
     torch.set_num_threads(1)
 
 
 def run_job(job: Job) -> Result:
-    """Train an arm and measure it; a finished arm is read again. A model is deleted once it is measured."""
+    """Train and measure an arm, or read the result of a finished one. The model is deleted after it was measured."""
     arm, plan, root = job.arm, job.plan, Path(job.root)
     path = root / "arms" / f"{arm.name}-{plan.name}.json"
     if path.exists():
@@ -72,7 +72,7 @@ def run_job(job: Job) -> Result:
 
 
 def config_of(arm: Arm, plan: Plan, out: Path, store: str, tars: str) -> CustomizeConfig:
-    """The recipe: the same for every arm but for what its axis names, and the learning rate of gated blocks."""
+    """The recipe of an arm: all arms share it except for their axis and the learning rate of gated blocks."""
     gated = "gated" in arm.strategy
     return CustomizeConfig(
         out=str(out),
@@ -89,14 +89,14 @@ def config_of(arm: Arm, plan: Plan, out: Path, store: str, tars: str) -> Customi
         augment="none",
         seed=arm.seed,
         loaders=0,
-        cache_prefix=False,  # an image is seen hardly more than once
+        cache_prefix=False,  # most images are seen once only
         save_every=10**9,
         device="cpu",
     )
 
 
 def measure(model: EvalModel, task: str, job: Job, *, probes: bool) -> Result:
-    """Accuracy, by concept group too, or recall at 1 both ways; probes: of the image features, before or after."""
+    """Accuracy, also by concept group, or recall@1 both ways. probes: also linear probes of the image features."""
     tasks, plan = Path(job.tasks), job.plan
     if task == "retrieval":
         found = retrieval_recall(model, open_dataset(tasks / "captions", split="test"))
@@ -107,7 +107,7 @@ def measure(model: EvalModel, task: str, job: Job, *, probes: bool) -> Result:
     result = zero_shot(model, test, types.templates, features=features)
     truth = [labels[0] for labels in result.labels]
     figures: Result = {"accuracy": result.score, "groups": by_group(result.per_class)}
-    # Picture by picture, so that arms can be compared on the same pictures.
+    # One character an image, so that arms can be compared on the same images.
     figures["right"] = "".join("01"[bool(said == true)] for said, true in zip(result.predictions, truth, strict=True))
     if not probes:
         return figures
@@ -124,7 +124,7 @@ def measure(model: EvalModel, task: str, job: Job, *, probes: bool) -> Result:
 
 
 def by_group(per_class: dict[str, tuple[int, int]]) -> dict[str, float]:
-    """Accuracy of each concept group: rare and made-up ones can be learned from the corpus, absent ones cannot."""
+    """Accuracy of each concept group; the corpus shows rare and made-up concepts, but no absent ones."""
     right: dict[str, list[int]] = {}
     for name, (hits, total) in per_class.items():
         counts = right.setdefault(group_of(name), [0, 0])

@@ -1,0 +1,1 @@
+"""A training step of locked-text gated-image tuning beside that of the REACT authors."""

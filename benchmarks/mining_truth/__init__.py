@@ -1,0 +1,1 @@
+"""Mining strategies on drawn scenes, whose true commonalities and differences are known."""

@@ -1,0 +1,1 @@
+"""The service on Ray under load while processes of its shards are killed."""

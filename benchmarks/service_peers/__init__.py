@@ -1,0 +1,1 @@
+"""The service beside the back end of clip-retrieval."""
