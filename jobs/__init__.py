@@ -1,1 +1,1 @@
-"""Executors, one entry point a job, and the clipmine command. The other folders hold the algorithms and never import it."""
+"""Executors, one entry point a job, and the clipmine command. Algorithms live in the other folders."""

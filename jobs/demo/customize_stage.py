@@ -1,7 +1,6 @@
-"""The demo's customizing: its selection trains the small CLIP, and held-out pictures show what that changed.
+"""The demo's customizing: trains the small CLIP on the selection and compares both models on held-out pictures.
 
-The setting was chosen on pictures of the scenes' `validation` split; those of the page are of `test`, which nothing was
-chosen on. Knows the world of the scenes, not how training works.
+The training settings were chosen on pictures of the scenes' `validation` split; the report shows pictures of `test`.
 """
 
 from __future__ import annotations
@@ -9,32 +8,47 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
+from index.files import write_atomic
 from jobs.demo.report_customize import ConceptChange, CustomizeReport, Flip
+from jobs.demo.settings import CUSTOMIZE, TASK, TEMPLATES
 
 if TYPE_CHECKING:
     from customize.clip.evaluate.datasets.dataset import Example
 
-__all__ = ["HELD_OUT", "customize_commands", "customize_demo", "draw_held_out"]
+__all__ = ["HELD_OUT", "customize_demo", "draw_held_out"]
 
 HELD_OUT = 40  # pictures a concept: 24 concepts make 960
-SHOWN = 8  # flips of a kind on the page
-JPEG_QUALITY = 95  # the corpus's own
-TEMPLATES = "simple"  # those that the concepts were retrieved with
+SHOWN = 8  # changed answers of each kind in the report
+JPEG_QUALITY = 95  # that of the corpus
 
 
 def draw_held_out(concepts: Sequence[str], folder: Path, per_concept: int = HELD_OUT) -> Path:
-    """A tar of test pictures that show one concept each, KEY.jpg with KEY.cls; drawn once."""
+    """A tar of test pictures that show one concept each, KEY.jpg with KEY.cls, and a task file for `clipmine evaluate`.
+
+    Nothing is drawn where the tar exists.
+    """
     from scenes.held_out import type_samples
     from scenes.tars import write_tar
 
     path = folder / "test.tar"
     if not path.exists():
         write_tar(path, type_samples(tuple(concepts), per_concept, "test"))
+    about = {
+        "name": "held-out",
+        "source": "scenes: held-out pictures of the demo's concepts",
+        "kind": "classification",
+        "data": ".",
+        "splits": {"test": path.name},
+        "templates": TEMPLATES,
+        "classes": list(concepts),
+    }
+    write_atomic(str(folder / TASK), yaml.safe_dump(about, sort_keys=False, allow_unicode=True))
     return path
 
 
@@ -45,7 +59,10 @@ def customize_demo(
     group_text: Callable[[str], str],
     seed: int = 0,
 ) -> CustomizeReport:
-    """Customize on `selection` into `out/customized`, and compare on held-out pictures; group_text: of a concept."""
+    """Customize on `selection` into `out/customized` and compare both models on held-out pictures.
+
+    group_text: concept -> its group, as the report names it. seed: of training, and of the choice of pictures shown.
+    """
     from customize.clip.evaluate.datasets.open import open_dataset
     from customize.clip.evaluate.features import EvalModel
     from customize.clip.evaluate.zero_shot import Classification, zero_shot
@@ -58,7 +75,7 @@ def customize_demo(
     concepts = Selection.open(selection).concepts
     tar = draw_held_out(concepts, out / "held_out")
     dataset = open_dataset(tar, classes=concepts)
-    config = CustomizeConfig(out=str(out / "customized"), store=store, selection=selection, seed=seed, **_SETTING)
+    config = CustomizeConfig(out=str(out / "customized"), store=store, selection=selection, seed=seed, **CUSTOMIZE)
     summary = run_customize(config)
 
     def measure(loaded: LoadedModel) -> Classification:
@@ -114,26 +131,6 @@ def customize_demo(
             ("texts from", f"{summary.texts}: the text tower never ran in training"),
         ],
     )
-
-
-# Chosen by the time that a demo has, and on 960 pictures of the validation split: 87.0% were named right before, 88.7%
-# after 190 steps. Two epochs, so that the frozen blocks' activations are kept. The page shows what it leads to on test.
-_SETTING: dict[str, Any] = {
-    "strategy": "locked-text-gated-image",
-    "gated_blocks": 2,
-    "batch": 64,
-    "steps": 200,
-    "lr": 4e-3,
-    "warmup": 15,
-    "augment": "none",
-    "device": "cpu",
-}
-
-
-def customize_commands() -> list[str]:
-    """The same by hand."""
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in _SETTING.items())
-    return [f"clipmine customize store selection {options} --out customized"]
 
 
 def _jpeg(example: Example) -> bytes:

@@ -1,39 +1,37 @@
-"""The demo's mining: sets of every strategy from its store, and those that its page shows."""
+"""The demo's mining: image sets of every strategy, and the sets that the report shows."""
 
 from __future__ import annotations
 
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image
 from jobs.demo.report_pairs import MinedSet, PairStrip
+from jobs.demo.settings import ENTITY, NEAR_DUPLICATES, STRATEGY_SETS, strategy_mix
 from jobs.mine_job import run_mine
 from mining.sets.image_sets import ImageSets
 from mining.strategies.context import MiningConfig
-from mining.strategies.registry import STRATEGIES
+from mining.strategies.registry import STRATEGIES, parse_mix
 
-__all__ = ["STRATEGY_SETS", "gather_strips", "mine_demo"]
+__all__ = ["gather_strips", "mine_demo"]
 
-# Sets of each strategy: enough that levels are filled, few enough for a demo.
-STRATEGY_SETS = 200
-# Sets a strategy on the page.
-SHOWN = 4
+SHOWN = 4  # sets of a strategy in the report
 
 
-def mine_demo(store: str, out: str, near_duplicates: float) -> ImageSets:
-    """Mine sets of all strategies in equal shares; individuals are known from the scenes' truth."""
-    mix = tuple((name, 1 / len(STRATEGIES)) for name in STRATEGIES)
+def mine_demo(store: str, out: str) -> ImageSets:
+    """Mine STRATEGY_SETS sets of each strategy from `store` into `out`."""
+    mix = parse_mix(strategy_mix())
     config = MiningConfig(
         store,
         out,
         mix,
         sets=STRATEGY_SETS * len(mix),
-        near_duplicates=near_duplicates,
-        entity="truth.objects.entity",
+        near_duplicates=NEAR_DUPLICATES,
+        entity=ENTITY,
     )
     return run_mine(config)
 
 
 def gather_strips(store: EmbeddingStore, sets: ImageSets) -> list[PairStrip]:
-    """Sets of each strategy: they are in the order of seeded chance, level by level, so the first go through all."""
+    """SHOWN sets of each strategy, spread over its levels: stored sets go through the levels in turn."""
     strips = []
     for summary in sets.manifest["strategies"]:
         name = summary["strategy"]

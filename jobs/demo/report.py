@@ -1,6 +1,6 @@
-"""The demo's page: one self-contained HTML file from plain data, no asset from elsewhere.
+"""The demo's report: one self-contained HTML file, rendered from the plain data that `jobs.demo.run` gathers.
 
-Knows how to show; what is shown was measured and gathered by `jobs.demo.run`. Text from captions is data and is escaped.
+Captions and names are data and are escaped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobs.progress import duration
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the road: what it did, rows it handled, seconds it took."""
+    """One stage of the demo: what it did, the rows it handled and the seconds it took."""
 
     name: str
     what: str
@@ -27,7 +27,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Hit:
-    """A retrieved picture: bytes as they lie in the corpus, caption, cosine score, whether the truth has the concept."""
+    """A retrieved picture: its bytes from the corpus, caption, cosine, and whether the scene shows the concept."""
 
     image: bytes
     caption: str
@@ -37,7 +37,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class ConceptHits:
-    """What both ways returned for one concept, best first; `group` says how often pretraining showed it."""
+    """What T2I and T2T returned for one concept, best first; `group`: how often pretraining showed it."""
 
     concept: str
     group: str
@@ -48,7 +48,7 @@ class ConceptHits:
 
 @dataclass(frozen=True)
 class RecallCurve:
-    """Recall@10 and @100 of one index over efSearch, and the efSearch in force."""
+    """Recall@10 and @100 of one index over efSearch, and the efSearch that searches use."""
 
     modality: str
     ef_search: Sequence[int]
@@ -60,7 +60,7 @@ class RecallCurve:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything on the page."""
+    """Everything that the report shows."""
 
     title: str
     summary: Sequence[tuple[str, str]]  # number, what it counts
@@ -143,7 +143,7 @@ def _stages(stages: Sequence[Stage]) -> str:
 
 
 def _curve(curve: RecallCurve) -> str:
-    """Recall over efSearch (log scale), the target as a line, the efSearch in force as a ring."""
+    """Recall over efSearch (log scale), the target as a line, the efSearch that searches use as a ring."""
     from math import log2
 
     wide, high, left, top, right, bottom = 520, 280, 52, 34, 14, 44
@@ -192,7 +192,7 @@ def _curve(curve: RecallCurve) -> str:
         chosen = curve.recall_at_10[list(curve.ef_search).index(curve.chosen)]
         parts.append(
             f'<circle cx="{x(curve.chosen):.1f}" cy="{y(chosen):.1f}" r="8" fill="none" stroke="#2563a8" '
-            f'stroke-width="2"><title>in force: efSearch {curve.chosen}, recall@10 {chosen:.4f}</title></circle>'
+            f'stroke-width="2"><title>in use: efSearch {curve.chosen}, recall@10 {chosen:.4f}</title></circle>'
         )
     return (
         f'<svg viewBox="0 0 {wide} {high}" width="{wide}" role="img" aria-label="recall curve of the {escape(curve.modality)} index" '
@@ -206,14 +206,14 @@ def _rules(report: Report) -> str:
         for rule, what, lost in report.rules
     )
     return (
-        '<div class="scroll"><table><tr><th>rule</th><th>what it drops</th><th class="n">rows</th></tr>'
+        '<div class="scroll"><table><tr><th>filter</th><th>what it removes</th><th class="n">rows</th></tr>'
         f'<tr><td>searches returned</td><td></td><td class="n">{report.hits:,}</td></tr>{rows}'
         f'<tr><td><b>selected</b></td><td></td><td class="n"><b>{report.selected:,}</b></td></tr></table></div>'
     )
 
 
 def render_report(report: Report) -> str:
-    """The page as HTML text."""
+    """The report as HTML text."""
     numbers = "".join(
         f"<div><b>{escape(number)}</b><span>{escape(what)}</span></div>" for number, what in report.summary
     )
@@ -223,24 +223,25 @@ def render_report(report: Report) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(report.title)}</title><style>{_STYLE}{PAIRS_STYLE}{CUSTOMIZE_STYLE}</style></head><body><main>
 <h1>{escape(report.title)}</h1>
-<p>A corpus of drawn scenes with web-like captions went in; a concept list named what was wanted; the pictures below came
-out. The scenes' truth is known, so a green frame means: this picture does show the concept.</p>
+<p>The pictures below were retrieved from a corpus of drawn scenes with web-like captions, for a list of concepts. What
+each scene shows is known: a green frame marks a picture that does show the concept.</p>
 <div class="numbers">{numbers}</div>
 <h2>What each concept got</h2>
-<p>The eight best rows by matching the concept's prompt with images (T2I) and with captions (T2T). Captions are partly
-wrong, as on the web, which is where the two ways part. Rare concepts were hardly seen when the model was trained.</p>
+<p>The eight best rows by matching the concept's prompt with images (T2I) and with captions (T2T). Some captions are
+wrong, as on the web, so the two differ. Rare concepts were hardly seen when the model was trained.</p>
 {"".join(map(_concept, report.concepts))}
 {customize_section(report.customized)}
 {pairs_section(report.pairs)}
-<h2>What each rule dropped</h2>
+<h2>What each filter removed</h2>
 {_rules(report)}
 <h2>Recall of the indexes</h2>
-<p>Measured with text queries against exact search over the whole store; the ring marks the efSearch in force.</p>
+<p>Measured with text queries against exact search over the whole store; the ring marks the efSearch that searches use.</p>
 <div class="curves">{"".join(map(_curve, report.curves))}</div>
 <p>How this search was run:</p><ul>{plans}</ul>
 <h2>Time</h2>
 {_stages(report.stages)}
 <h2>The same, by hand</h2>
+<p>The commands that make all of this. In these folders they find their work done; in others they do it again.</p>
 <pre>{commands}</pre>
 </main></body></html>
 """

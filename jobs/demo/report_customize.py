@@ -1,6 +1,6 @@
-"""The demo page's part on customizing: zero-shot accuracy before and after, concept by concept, and what flipped.
+"""The report's section on customizing: zero-shot accuracy before and after, by concept, and changed answers.
 
-Knows how to show; `jobs.demo.customize_stage` measures. Names are data and are escaped.
+`jobs.demo.customize_stage` measures what is shown here. Names are data and are escaped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["CUSTOMIZE_STYLE", "ConceptChange", "CustomizeReport", "Flip", "custo
 
 @dataclass(frozen=True)
 class ConceptChange:
-    """One concept: how many of its held-out pictures were named right, before and after; `group` as on the page."""
+    """One concept: the number of its held-out pictures named right, before and after; `group` as in the report."""
 
     concept: str
     group: str
@@ -36,15 +36,15 @@ class Flip:
 
 @dataclass(frozen=True)
 class CustomizeReport:
-    """All of the section.
+    """Everything that the section shows.
 
     Attributes:
         before, after: accuracy over all pictures, 0 to 1.
-        interval: of after - before, 95%, over pictures (paired).
-        gained, lost: how many pictures went from wrong to right, and from right to wrong.
-        gained_shown, lost_shown: some of them, drawn by the seed.
-        seen: pairs that went through training, an epoch's each once.
-        facts: what was trained, and what was not computed: (label, value).
+        interval: 95% confidence interval of after - before, paired over pictures.
+        gained, lost: number of pictures that went from wrong to right, and from right to wrong.
+        gained_shown, lost_shown: a seeded random sample of them.
+        seen: training steps times batch size.
+        facts: (label, value) about the training run.
     """
 
     before: float
@@ -71,7 +71,7 @@ td.change{width:30%}.track{position:relative;height:14px;background:#eef1f4;bord
 
 
 def customize_section(report: CustomizeReport | None) -> str:
-    """The section's HTML; nothing where nothing was customized."""
+    """The section's HTML; an empty string for None."""
     if report is None:
         return ""
     change = report.after - report.before
@@ -81,13 +81,13 @@ def customize_section(report: CustomizeReport | None) -> str:
     elif high < 0:
         verdict = "worse, and by more than chance"
     else:
-        verdict = "no more than chance may make it"
+        verdict = "not more than chance"
     rows = "".join(map(_row, report.concepts))
     facts = "".join(f"<tr><td>{escape(label)}</td><td>{escape(value)}</td></tr>" for label, value in report.facts)
     return f"""<h2>What customizing changed</h2>
-<p>The small CLIP was customized on the selection above, whose captions are as noisy as the web's, then asked to name
-{report.pictures:,} held-out pictures that no corpus shares, one object each, among the {len(report.concepts)} concepts
-(zero-shot: by the text prompts alone).</p>
+<p>The small CLIP was customized on the selection above, whose captions are as noisy as the web's. Both models then
+classified {report.pictures:,} held-out pictures, one object each, into the {len(report.concepts)} concepts by text
+prompts (zero-shot). No corpus contains these pictures.</p>
 <div class="numbers"><div><b>{report.before:.1%}</b><span>right before</span></div>
 <div><b>{report.after:.1%}</b><span>right after</span></div>
 <div><b>{100 * change:+.1f}</b><span>points ({100 * low:+.1f} to {100 * high:+.1f}, 95%): {verdict}</span></div>

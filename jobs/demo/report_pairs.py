@@ -1,6 +1,6 @@
-"""The demo page's strips of mined sets: what each strategy pairs, side by side, with the reasons it gives.
+"""The report's section on mined image sets: some sets of each strategy, side by side, with their reasons.
 
-Knows how to show; `jobs.demo.pairs_stage` gathers what is shown. Text from captions is data and is escaped.
+`jobs.demo.pairs_stage` gathers what is shown here. Captions are data and are escaped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["PAIRS_STYLE", "MinedSet", "PairStrip", "pairs_section"]
 
 @dataclass(frozen=True)
 class MinedSet:
-    """One set: its images' bytes with their captions, its level, and its reasons."""
+    """One image set: (bytes, caption) of its images, its level, and its reasons."""
 
     images: Sequence[tuple[bytes, str]]
     level: int
@@ -24,7 +24,7 @@ class MinedSet:
 
 @dataclass(frozen=True)
 class PairStrip:
-    """Some sets of one strategy; `what` says in a line what it pairs, `made` how many there are in all."""
+    """Some sets of one strategy; `what`: a line on what it pairs; `made`: the number of sets in all."""
 
     strategy: str
     what: str
@@ -41,12 +41,12 @@ PAIRS_STYLE = """
 
 
 def pairs_section(strips: Sequence[PairStrip]) -> str:
-    """The section's HTML; nothing where nothing was mined."""
+    """The section's HTML; an empty string without strips."""
     if not strips:
         return ""
     return (
-        "<h2>Pairs to learn comparing from</h2>\n<p>Each strategy picks its own kind of pair from the same store and "
-        "says why; these were drawn by the seed, none was picked by hand.</p>\n" + "".join(map(_strip, strips))
+        "<h2>Mined pairs</h2>\n<p>Each strategy mines its own kind of pair from the same store and gives its reasons. "
+        "The pairs shown are a seeded random sample.</p>\n" + "".join(map(_strip, strips))
     )
 
 

@@ -1,13 +1,12 @@
-"""The whole road on the embedded world: scenes -> tars -> store -> indexes -> selection -> pairs, a customized CLIP.
+"""The full pipeline on drawn scenes: scenes -> tars -> store -> indexes -> selection -> pairs, a customized CLIP.
 
-Each stage is the same function that its `clipmine` command calls, so the demo proves the road and not a copy of it. Run
-again after an interruption, it goes on where it stopped. Knows the order of the stages, not how any of them works.
+Each stage calls the function that its `clipmine` command calls; `jobs.demo.settings` lists the same run as commands.
+Run again after an interruption, the demo continues where it stopped.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from index.errors import BadInput
 from index.files import write_atomic
 from jobs.demo.report import ConceptHits, Hit, RecallCurve, Report, Stage, render_report
+from jobs.demo.settings import (
+    CONCEPTS,
+    EXCLUDED,
+    MODE,
+    MODEL,
+    NEAR_DUPLICATES,
+    SHARD,
+    TEMPLATES,
+    K,
+    commands,
+)
 from jobs.progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -28,30 +38,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SHARD = 1000  # scenes a tar
-EXCLUDED = 500  # scenes of the test split that stand for an evaluation set
-K = 60  # rows a prompt
-SHOWN = 8  # pictures a concept and way on the page
-# Cosine from which two drawn scenes count as one. Set by eye after clip-retrieval's 0.94 dropped 3,445 of 20,160
-# hits as near-duplicates of the evaluation set; not calibrated against the scenes' truth.
-NEAR_DUPLICATES = 0.985
+SHOWN = 8  # pictures a concept and search mode in the report
 _WHAT = {
     "several-prompts": "found by several prompts of one concept: kept once",
-    "forgotten": "rows that were forgotten",
-    "min-score": "scores below the floor",
+    "forgotten": "forgotten rows",
+    "min-score": "scores below the lowest cosine",
     "both-modes": "found by T2I and T2T: kept once",
     "min-side": "images that are too small",
     "exclude": "near-duplicates of the evaluation set's images",
-    "cross-concept": "wanted by several concepts: kept for the best one",
-    "exact-duplicates": "the same bytes again",
-    "near-duplicates": "images nearly the same as a better one",
-    "cap": "beyond the most rows a concept may keep",
+    "cross-concept": "found by several concepts: kept for the one that ranks it highest",
+    "exact-duplicates": "images with the same bytes as a better-ranked one",
+    "near-duplicates": "near-duplicates of a better-ranked image",
+    "cap": "beyond the most rows for each concept",
 }
 
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """What the demo made and how long each stage took."""
+    """What the demo made, and the seconds that each stage took."""
 
     out: str
     report: str
@@ -67,7 +71,7 @@ class DemoSummary:
 
 
 class _Clock:
-    """Times the stages; a finished stage's time outlives an interruption, in stages.json."""
+    """Times the stages. The time of a stage's first run is kept in stages.json, so that a rerun shows it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -90,11 +94,10 @@ def run_demo(
 ) -> DemoSummary:
     """Run every stage into the folder `out` and write `out/report.html`.
 
-    scenes: how many drawn scenes the corpus has. Raises BadInput for too few, and what the stages raise.
+    scenes: number of drawn scenes in the corpus, at least K. Raises BadInput for fewer, and what the stages raise.
     """
     if scenes < K:
         raise BadInput(f"--scenes {scenes}: the demo needs at least {K}")
-    import scenes as scenes_package
     from index.encoder.model_spec import ModelSpec
     from index.graph.build import IndexConfig
     from index.store.embed import EmbedConfig
@@ -115,9 +118,7 @@ def run_demo(
     started = time.monotonic()
     _claim(root, scenes)
     clock = _Clock(root / "stages.json")
-    world = Path(next(iter(scenes_package.__path__)))
-    model = ModelSpec(model_dir=os.path.relpath(world / "models" / "clip"))
-    concepts = str(world / "concepts.txt")
+    model = ModelSpec(model_dir=MODEL)
     store, excluded, selected, tars = (str(root / name) for name in ("store", "test_store", "selection", "export"))
 
     def draw() -> int:
@@ -131,7 +132,7 @@ def run_demo(
                     workers=workers or 2,
                     progress=lambda more, shown=progress, total=count: shown.reach(shown.done + more, total),  # type: ignore[misc]
                 )
-        draw_held_out([concept.name for concept in load_concepts(concepts)], root / "held_out")
+        draw_held_out([concept.name for concept in load_concepts(CONCEPTS)], root / "held_out")
         return scenes + EXCLUDED
 
     clock.run("draw", "scenes with known truth, as webdataset tars", int, draw)
@@ -145,7 +146,7 @@ def run_demo(
     )
     clock.run(
         "embed the evaluation set",
-        "whose near-duplicates must not be selected",
+        "near-duplicates of its images are not selected",
         lambda done: done.store.rows,
         lambda: embed("test_corpus", excluded),
     )
@@ -161,11 +162,11 @@ def run_demo(
         with Progress("retrieve", unit="queries") as progress:
             return retrieve(
                 store,
-                concepts,
+                CONCEPTS,
                 out=selected,
-                mode="both",
+                mode=MODE,
                 k=min(K, scenes),
-                templates="simple",
+                templates=TEMPLATES,
                 rules=rules,
                 on_progress=progress.reach,
             )
@@ -176,7 +177,7 @@ def run_demo(
 
     selection = clock.run(
         "retrieve",
-        "T2I and T2T for every concept and prompt, then the rules",
+        "T2I and T2T for every concept and prompt, then the filters",
         lambda done: done.hits,
         select,
     )
@@ -185,11 +186,11 @@ def run_demo(
         "mine",
         "pairs of every strategy, with their reasons",
         len,
-        lambda: mine_demo(store, str(root / "pairs"), NEAR_DUPLICATES),
+        lambda: mine_demo(store, str(root / "pairs")),
     )
     customized = clock.run(
         "customize",
-        "the small CLIP on the selection; zero-shot on held-out pictures before and after",
+        "the small CLIP on the selection; zero-shot accuracy on held-out pictures before and after",
         lambda done: done.seen,
         lambda: customize_demo(store, selected, root, lambda name: _GROUP_TEXT[group_of(name)]),
     )
@@ -197,7 +198,17 @@ def run_demo(
     page = root / "report.html"
     write_atomic(
         str(page),
-        render_report(_report(opened, selection, exported.exported, pairs, customized, list(clock.stages.values()))),
+        render_report(
+            _report(
+                opened,
+                selection,
+                exported.exported,
+                pairs,
+                customized,
+                list(clock.stages.values()),
+                commands(out, scenes, executor, workers),
+            )
+        ),
     )
     return DemoSummary(
         out=str(root),
@@ -215,7 +226,7 @@ def run_demo(
 
 
 def _claim(root: Path, scenes: int) -> None:
-    """Remember what the folder was made with; BadInput when it was made with another number of scenes."""
+    """Record the number of scenes in the folder; BadInput when the folder was made with another number."""
     path = root / "demo.json"
     if path.exists():
         made = json.loads(path.read_text())["scenes"]
@@ -232,8 +243,8 @@ def _report(
     pairs: ImageSets,
     customized: CustomizeReport,
     stages: Sequence[Stage],
+    commands: Sequence[str],
 ) -> Report:
-    from jobs.demo.customize_stage import customize_commands
     from jobs.demo.pairs_stage import gather_strips
     from scenes.world.splits import group_of
 
@@ -245,7 +256,7 @@ def _report(
     ]
     seconds = sum(stage.seconds for stage in stages)
     return Report(
-        title="Clipmine: from a corpus to what a concept list asks for",
+        title="Clipmine: data for a concept list, from a corpus of drawn scenes",
         summary=[
             (f"{store.rows:,}", "rows embedded"),
             (f"{len(selection.concepts)}", "concepts"),
@@ -262,16 +273,7 @@ def _report(
         hits=selection.hits,
         selected=selection.rows,
         plans=[f"{plan['mode']}: {plan['method']}, because {plan['why']}" for plan in _plans(selection)],
-        commands=[
-            "python -m scenes.tars --split corpus --count 20000 --out corpus",
-            "clipmine embed corpus --out store --model-dir scenes/models/clip --executor ray",
-            "clipmine index store",
-            "clipmine retrieve store --concepts scenes/concepts.txt --mode both -k 60 --out selection",
-            "clipmine export selection --out export",
-            "clipmine mine store --strategy similar,diverse,identity,overlap,contrast,attribute,random --sets 1400 "
-            "--entity truth.objects.entity --near-duplicates 0.985 --out pairs",
-            *customize_commands(),
-        ],
+        commands=commands,
         pairs=gather_strips(store, pairs),
         customized=customized,
     )
@@ -284,7 +286,7 @@ def _plans(selection: Selection) -> list[dict[str, Any]]:
 
 _GROUP_TEXT = {
     "frequent": "frequent in pretraining",
-    "medium": "now and then in pretraining",
+    "medium": "occasional in pretraining",
     "rare": "rare in pretraining, common in this corpus",
     "absent": "rare in pretraining, absent from this corpus",
     "made_up": "a made-up name",
@@ -292,7 +294,7 @@ _GROUP_TEXT = {
 
 
 def _search(store: EmbeddingStore, concepts: Sequence[str]) -> dict[str, list[list[Hit]]]:
-    """The SHOWN best rows of each concept, by image and by caption, with the truth of each."""
+    """The SHOWN best rows of each concept by T2I and by T2T, each with whether the scene shows the concept."""
     from index.store.read_image import read_image
     from retrieval.search.retriever import Retriever
 
@@ -313,7 +315,7 @@ def _search(store: EmbeddingStore, concepts: Sequence[str]) -> dict[str, list[li
 
 
 def _shows(extra: str, concept: str) -> bool:
-    """Whether the truth of a scene, which travelled through the tar into the store's metadata, has the concept."""
+    """Whether a scene shows the concept, by its truth in the store's metadata (from the tar's json files)."""
     truth = json.loads(extra)["truth"]
     scene = json.loads(truth) if isinstance(truth, str) else truth
     return any(thing["type"] == concept for thing in scene["objects"])

@@ -1,6 +1,6 @@
 """The `local` executor: processes of this machine.
 
-A single worker is this process itself. Several are spawned, not forked: torch's and Arrow's threads do not survive a fork.
+A single worker is this process itself. Several are spawned, not forked: threads of torch and Arrow do not survive it.
 Each worker has its own pipe, so that a killed worker's item is known.
 """
 

@@ -62,7 +62,7 @@ def start_ray(object_store_memory: int | None = None) -> None:
     """Connect to the cluster at RAY_ADDRESS, or start a Ray on this machine; do nothing if this process has a Ray.
 
     Never joins another cluster: without an address Ray would join the one that /tmp/ray/ray_current_cluster names,
-    which may be another user's, or dead. object_store_memory: bytes, for a Ray started here; Ray's default is 30% of memory.
+    which may be another user's, or dead. object_store_memory: bytes, for a Ray started here; by default 30% of memory.
 
     Raises:
         BadInput: no cluster answers at RAY_ADDRESS.
