@@ -1,1 +1,1 @@
-"""The embedded world: scenes whose truth is known, drawn, captioned and compared without a download."""
+"""The embedded world: scenes with a known truth that are drawn, captioned and compared without a download."""

@@ -1,1 +1,1 @@
-"""Scenes compared and edited along named axes."""
+"""Compares scenes, and edits them along named axes."""

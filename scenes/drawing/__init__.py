@@ -1,1 +1,1 @@
-"""Scenes as pixels."""
+"""Draws scenes: background, objects, mask and boxes."""

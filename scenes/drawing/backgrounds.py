@@ -1,10 +1,10 @@
-"""The place behind the objects: sky or wall, ground, and decor, under a light and seen from a height.
+"""Draws the place behind the objects: sky or wall, ground and decor, for a light and a view.
 
-A place is data (catalog/places.json): two gradients, a fixed backdrop, and stamps, small drawings strewn by the
-scene's background seed. Its parts are lines of the drawing grammar with x from 0 to 100 across the image and y from
-the horizon: up in hundredths of the image's height, down in hundredths of the ground, so that a lower or higher view
-moves the horizon and squeezes the ground.
-The backdrop is drawn once for every place, light, view and size. Knows nothing about objects.
+A place is data (catalog/places.json): two gradients, a fixed backdrop, and stamps, which are small drawings scattered
+by the scene's background seed. Its parts are lines of the drawing grammar with x from 0 to 100 across the image and y
+measured from the horizon: upwards in hundredths of the image's height, downwards in hundredths of the ground's. So a
+lower or higher view moves the horizon and squeezes the ground. The backdrop is drawn once for each place, light, view
+and size.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from scenes.shapes.outlines import Points, on_grid
 from scenes.shapes.posing import part_rings
 from scenes.world.catalog import Place, Stamp, horizon, load_catalog
 from scenes.world.scene import Background
+from scenes.world.seeded_random import UniformStream
 
-# What the sky looks like before the light's own table is applied (palette.LIGHT): top, bottom; day is the place's own.
+# Sky colours (top, bottom) of each light before palette.LIGHT is applied; by day the place's own colours.
 SKIES = {
     "dusk": ("hsl(0.72,0.38,0.52)", "hsl(0.09,0.95,0.72)"),
     "night": ("hsl(0.64,0.60,0.20)", "hsl(0.61,0.50,0.42)"),
@@ -49,21 +50,6 @@ CLOUD_TONES = {
 }
 
 
-class Draws:
-    """A stream of numbers in [0, 1) from an integer seed: the same everywhere, cheap, and no library's to change."""
-
-    def __init__(self, seed: int) -> None:
-        self._state = (seed * 0x9E3779B97F4A7C15 + 0x1234567) & 0xFFFFFFFFFFFFFFFF
-
-    def __call__(self, low: float = 0.0, high: float = 1.0) -> float:
-        # splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014)
-        self._state = (self._state + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        z = self._state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        return low + (high - low) * ((z ^ (z >> 31)) >> 11) / (1 << 53)
-
-
 def _rgb(token: str, light: str, shade: float = 1.0) -> RGB:
     color = explicit_color(OUTSIDE[light] if token == "outside" else token) or (0.0, 0.0, 0.5)
     return to_rgb((color[0], color[1], color[2] * shade))
@@ -82,7 +68,7 @@ def _fill(image: Image, points: Points, color: RGB) -> None:
 
 
 def _place_points(points: Points, edge: float, size: int) -> Points:
-    """Backdrop coordinates to pixels: squeezed ground below the horizon, plain height above."""
+    """Backdrop coordinates [n, 2] to pixels; `edge` is the horizon as a fraction of the image's height."""
     y = points[:, 1]
     rows = np.where(y >= 0, edge - y / 100, edge - y / 100 * (1 - edge))
     return np.stack([points[:, 0] * (size / 100), rows * size], axis=1) - 0.5
@@ -94,7 +80,7 @@ def _rings(part: Part) -> tuple[Points, ...]:
 
 
 def _cloud(image: Image, x: float, y: float, width: float, color: RGB, below: RGB) -> None:
-    """A cloud of five puffs on a flat base; pixels."""
+    """Draw a cloud of five puffs on a flat base; all lengths in pixels."""
     for shift, tone in ((0.035 * width, below), (0.0, color)):
         for dx, dy, reach in PUFFS:
             centre = np.array([x + dx * width, y + dy * width + shift])
@@ -103,7 +89,7 @@ def _cloud(image: Image, x: float, y: float, width: float, color: RGB, below: RG
 
 @functools.lru_cache(maxsize=256)
 def _backdrop(name: str, light: str, view: str, size: int) -> tuple[Image, Image]:
-    """[size, size, 3] of what doesn't vary with the seed, and [size, size] with 255 where open sky shows.
+    """The part of a background that the seed does not change [size, size, 3], and its open sky [size, size] as 255.
 
     The light's table is not applied yet.
     """
@@ -116,7 +102,7 @@ def _backdrop(name: str, light: str, view: str, size: int) -> tuple[Image, Image
     _gradient(image[:row], _rgb(top, light), _rgb(bottom, light))
     _gradient(image[row:], _rgb(place.ground[0], light), _rgb(place.ground[1], light))
     if place.open_sky and light == "night":
-        draws = Draws(7)
+        draws = UniformStream(7)
         for _ in range(STARS):
             centre = np.array([draws(0, large), draws(0, 0.8 * edge * large)])
             _fill(image, centre + CIRCLE * (draws(0.003, 0.008) * large), (255, 250, 235))
@@ -148,7 +134,7 @@ def _backdrop(name: str, light: str, view: str, size: int) -> tuple[Image, Image
     return small, free
 
 
-def _stamp(image: Image, stamp: Stamp, draws: Draws, light: str, edge: float, size: int) -> None:
+def _stamp(image: Image, stamp: Stamp, draws: UniformStream, light: str, edge: float, size: int) -> None:
     placed = []
     for _ in range(round(draws(stamp.count[0], stamp.count[1]))):
         placed.append((draws(*stamp.y), draws(*stamp.x), draws(0.8, 1.2), draws() < 0.5))
@@ -166,11 +152,11 @@ def _stamp(image: Image, stamp: Stamp, draws: Draws, light: str, edge: float, si
 
 
 def draw_background(place: Place, light: str, view: str, background: Background, size: int) -> Image:
-    """[size, size, 3] RGB, a fresh array; the light's table is not applied yet (`palette.light_table`)."""
+    """A background [size, size, 3] RGB, a new array; the light's table (`palette.light_table`) is not applied yet."""
     backdrop, free = _backdrop(place.name, light, view, size)
     image = backdrop.copy()
     edge = min(0.98, horizon(place, view))
-    draws = Draws(background.seed)
+    draws = UniformStream(background.seed)
     count = round(CLOUDS[light] * draws(0.5, 1.5)) if place.open_sky else 0
     if count:
         tone, below = CLOUD_TONES[light]

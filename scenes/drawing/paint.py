@@ -1,7 +1,7 @@
-"""One object to a small picture with transparency: outline, two tones a part, soft light, surface and highlight.
+"""Draws one object as a layer with transparency: outline, two tones a part, soft light, surface and highlight.
 
-Drawn at twice the resolution with integer rasterisation on coordinates rounded to 1/16 pixel, then halved, so the
-bytes are the same on every machine. Colours are premultiplied by coverage. Knows nothing about the rest of the scene.
+Objects are drawn at twice the resolution with integer rasterization on coordinates rounded to 1/16 pixel, and then
+halved, so that the bytes are the same on every machine. Colours are premultiplied by coverage.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ cv2.setNumThreads(1)
 OVERSAMPLE = 2
 SHIFT = 4  # bits of a pixel's fraction
 OUTLINE = 0.0075  # of the image's height
-ROUND_UP = (
-    0.75  # oversampled pixels by which an anti-aliased fill reaches over its outline; taken back, or small is fat
-)
-LIT_INSET, LIT_SHIFT = 0.17, 0.13  # of a part's thickness: how far the lit side stays inside, and towards the light
+# Oversampled pixels by which an anti-aliased fill extends over its outline; subtracted, or small objects look thick.
+ROUND_UP = 0.75
+# Shares of a part's thickness: how far the lit side is inset, and how far it is shifted towards the light.
+LIT_INSET, LIT_SHIFT = 0.17, 0.13
 Image = NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A drawn object: rgba [h, w, 4] uint8 (premultiplied) and where in the image it lies."""
+    """A drawn object and its position in the image."""
 
-    rgba: Image
-    left: int
+    rgba: Image  # uint8 [h, w, 4], premultiplied
+    left: int  # pixels
     top: int
     box: tuple[float, float, float, float]  # x0 y0 x1 y1 of the outlines, in pixels
 
 
 def halve(image: Image) -> Image:
-    """Each 2 x 2 block's mean, rounded half up; uint8 with even sides."""
+    """The mean of each 2 x 2 block of a uint8 image with even sides, rounded half up."""
     rows, columns = image.shape[:2]
     small: Image = np.asarray(cv2.resize(image, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA), np.uint8)
     return small
 
 
 def look_up(image: Image, table: Image) -> Image:
-    """[h, w, 3] with each channel's values replaced through table [1, 256, 3]."""
+    """An image [h, w, 3] with the values of each channel replaced by those of table [1, 256, 3]."""
     return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
@@ -64,7 +64,7 @@ def _hash_noise(rows: int, columns: int, seed: int) -> Image:
 
 
 def surface_noise(height: int, width: int, cell: float, seed: int) -> NDArray[np.int16]:
-    """[height, width] in -128..127: two grains of value noise, `cell` pixels the coarse one."""
+    """Value noise [height, width] in -128..127 of two octaves; cells of the coarse one have `cell` pixels."""
     total = np.zeros((height, width), np.int16)
     for octave, (size, weight) in enumerate(((cell, 1), (cell * 0.45, 1))):
         rows, columns = max(2, round(height / size) + 1), max(2, round(width / size) + 1)
@@ -94,7 +94,7 @@ def _draw_piece(
 def _draw_pieces(
     rings: NDArray[np.int32], template: Template, colors: ObjectColors, shape: tuple[int, int], unit: float
 ) -> Image:
-    """[h, w, 4] at the oversampled resolution; rings [3, n, 2] are the outlines, outlines proper, lit sides."""
+    """All pieces [h, w, 4] at the oversampled resolution; rings [3, n, 2]: outlines, fills and lit sides."""
     canvas = np.zeros((*shape, 4), np.uint8)
     pieces = template.pieces
     index = 0
@@ -133,7 +133,7 @@ def _draw_pieces(
 
 
 def _highlights(rings: NDArray[np.int32], template: Template, shape: tuple[int, int], gloss: float) -> Image:
-    """[h, w] how much white shines at each pixel: a bright spot on the upper left of the larger parts."""
+    """The strength of the highlight [h, w] at each pixel: a bright spot on the upper left of the larger parts."""
     glow = np.zeros(shape, np.uint8)
     large = [p for p in template.pieces if p.thickness > 0.05 and not p.part.flat and not p.clip]
     for piece in sorted(large, key=lambda p: -p.thickness)[:6]:
@@ -147,7 +147,10 @@ def _highlights(rings: NDArray[np.int32], template: Template, shape: tuple[int, 
 
 
 def paint(thing: SceneObject, template: Template, colors: ObjectColors, unit_height: float, size: int) -> Layer:
-    """Draws an object for an image of `size` pixels; its neutral pose is `unit_height` (of the image's height) high."""
+    """Draw an object for an image of `size` x `size` pixels.
+
+    unit_height: height of the neutral pose as a fraction of the image's.
+    """
     points, growth = shape_points(template, thing.roundness, thing.elongation, thing.part_scale)
     unit = unit_height * size * OVERSAMPLE
     low, high = points.min(axis=0), points.max(axis=0)
@@ -164,7 +167,7 @@ def paint(thing: SceneObject, template: Template, colors: ObjectColors, unit_hei
     stacked[2] -= template.reach * growth * (LIT_SHIFT * unit)
     stacked += np.array([thing.x * size * OVERSAMPLE - 0.5, thing.y * size * OVERSAMPLE - 0.5])
 
-    # The layer's frame, on even oversampled pixels; parts far outside the image are not kept.
+    # The layer's frame on even oversampled pixels, cut half an image beyond the edges.
     low, high = stacked[0].min(axis=0), stacked[0].max(axis=0)
     edge = OVERSAMPLE * size
     left = int(max(-edge // 2, low[0] - 3)) // 2 * 2
@@ -177,7 +180,7 @@ def paint(thing: SceneObject, template: Template, colors: ObjectColors, unit_hei
     canvas = _draw_pieces(rings, template, colors, (rows * 2, columns * 2), unit)
     rgba = halve(canvas)
 
-    # Soft light: brighter above. Premultiplied, so a factor below 1 keeps colour <= coverage.
+    # Soft light: brighter above. Colours are premultiplied, so a factor below 1 keeps colour <= coverage.
     ramp = 256 - (np.arange(rows, dtype=np.int32) * 52) // rows
     color = (rgba[:, :, :3].astype(np.int32) * ramp[:, None, None]) >> 8
     alpha = rgba[:, :, 3:].astype(np.int32)

@@ -1,6 +1,6 @@
-"""Colours to RGB: an object's own colour and its drawing's names, and a scene's light as a lookup table.
+"""Colours as RGB: those of an object and of the names in its drawing, and a scene's light as a lookup table.
 
-Scalar maths only, so that the bytes are the same on every machine.
+Calculated with Python floats only, so that the bytes are the same on every machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scenes.world.scene import SceneObject
 
 RGB = tuple[int, int, int]
 HSL = tuple[float, float, float]
-# Per light: factors on red, green, blue and what is added afterwards, out of 255.
+# For each light: factors of red, green and blue, and then the values to add, of 255.
 LIGHT: dict[str, tuple[tuple[float, float, float], tuple[int, int, int]]] = {
     "day": ((1.0, 1.0, 1.0), (0, 0, 0)),
     "dusk": ((0.96, 0.77, 0.68), (12, 2, 8)),
@@ -27,7 +27,7 @@ LIGHT: dict[str, tuple[tuple[float, float, float], tuple[int, int, int]]] = {
 
 
 def to_rgb(color: HSL) -> RGB:
-    """0..255 per channel; lightness outside 0..1 is cut."""
+    """RGB with channels in 0..255 of an HSL colour; saturation and lightness are clipped to 0..1."""
     hue, saturation, lightness = color
     red, green, blue = colorsys.hls_to_rgb(hue % 1.0, min(max(lightness, 0.0), 1.0), min(max(saturation, 0.0), 1.0))
     return int(red * 255 + 0.5), int(green * 255 + 0.5), int(blue * 255 + 0.5)
@@ -56,7 +56,7 @@ def tones(color: HSL) -> tuple[RGB, RGB, RGB]:
 
 
 class ObjectColors:
-    """Colours of one object: resolves the names its drawing uses. Not a dict: most names are asked for many times."""
+    """The colours of one object by the names in its drawing, each calculated once."""
 
     def __init__(self, thing: SceneObject, drawing: Drawing) -> None:
         self._roles = _roles(thing)
@@ -83,7 +83,7 @@ class ObjectColors:
 
 @functools.cache
 def light_table(light: str) -> NDArray[np.uint8]:
-    """[1, 256, 3] lookup of what each channel's values become under a light."""
+    """Table [1, 256, 3] that maps the values of each channel to those under a light."""
     factors, added = LIGHT[light]
     table = [[min(255, int(value * factors[c] + added[c] + 0.5)) for c in range(3)] for value in range(256)]
     return np.array(table, dtype=np.uint8)[None]

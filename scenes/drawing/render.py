@@ -1,8 +1,8 @@
-"""A scene to pixels: the image, who is where in it, and which pixels each object may have touched.
+"""Renders a scene: its image, mask and boxes, and the pixels that each object may have changed.
 
-Deterministic: the same scene gives the same bytes in every process and on every machine (integer rasterisation, no
-random numbers but hashes of the scene's seeds). Objects touch the picture only within their extents, so editing one
-leaves all else identical.
+The same scene gives the same bytes in every process and on every machine: rasterization works on integers, and random
+numbers depend only on the scene's seeds. An object changes no pixel outside its extent, so editing one object keeps all
+other pixels.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from scenes.shapes.posing import Template, build_template
 from scenes.world.catalog import ObjectType, load_catalog
 from scenes.world.scene import Scene, SceneObject
 
-SOLID = 128  # coverage from which a pixel belongs to an object
+SOLID = 128  # coverage, of 255, from which a pixel belongs to an object
 
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
-    """What `render` gives; s is the image's size, n the number of objects."""
+    """The result of `render`; s is the image's size, n the number of objects."""
 
     image: Image  # [s, s, 3] RGB
     mask: Image  # [s, s]: 0 background, i + 1 scene.objects[i]
     boxes: NDArray[np.float32]  # [n, 4] x0 y0 x1 y1 in pixels of the visible part; zeros where nothing is visible
-    visible: NDArray[np.float32]  # [n] visible share of the silhouette; what lies outside the image is hidden
-    extents: NDArray[np.bool_]  # [n, s, s] where the object or its shadow may have changed the image
+    visible: NDArray[np.float32]  # [n] visible share of the silhouette; the part outside the image counts as hidden
+    extents: NDArray[np.bool_]  # [n, s, s] pixels that the object or its shadow may have changed
 
 
 @functools.lru_cache(maxsize=4096)
@@ -42,17 +42,19 @@ def _template(name: str, pose: str) -> Template:
 
 
 def drawn_pose(kind: ObjectType, pose: str) -> str:
-    """The pose to draw: a pose a type doesn't have is drawn as its neutral one."""
+    """The pose to draw: the neutral one instead of a pose that the type does not have."""
     return pose if pose in kind.poses or pose in kind.drawing.poses else kind.poses[0]
 
 
-def _shadow(image: Image, extent: NDArray[np.bool_], thing: SceneObject, layer: Layer, air: bool, size: int) -> None:
-    """Darkens the ground under an object: softly, in three nested ellipses."""
+def _shadow(
+    image: Image, extent: NDArray[np.bool_], thing: SceneObject, layer: Layer, off_ground: bool, size: int
+) -> None:
+    """Darken the ground under an object by three nested ellipses; `extent` gets the changed pixels."""
     x0, y0, x1, y1 = layer.box
     width, height = x1 - x0, y1 - y0
-    reach = max(1.5, (0.34 if air else 0.46) * width)
+    reach = max(1.5, (0.34 if off_ground else 0.46) * width)
     depth = max(1.0, min(0.2 * reach, 0.16 * height + 1))
-    centre_x, centre_y = 0.5 * (x0 + x1), y1 - 0.35 * depth + (0.22 * height if air else 0.0)
+    centre_x, centre_y = 0.5 * (x0 + x1), y1 - 0.35 * depth + (0.22 * height if off_ground else 0.0)
     left, top = int(centre_x - 1.2 * reach) - 2, int(centre_y - 1.3 * depth) - 2
     right, bottom = int(centre_x + 1.2 * reach) + 3, int(centre_y + 1.3 * depth) + 3
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, size), min(bottom, size)
@@ -63,7 +65,7 @@ def _shadow(image: Image, extent: NDArray[np.bool_], thing: SceneObject, layer: 
     for share, power in ((1.2, 26), (1.0, 58), (0.8, 92)):
         ring = centre + CIRCLE * np.array([reach * share, depth * share])
         points = np.rint(ring * (1 << SHIFT)).astype(np.int32)
-        cv2.fillPoly(shade, [points], (power // 2 if air else power,), cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(shade, [points], (power // 2 if off_ground else power,), cv2.LINE_AA, SHIFT)
     part = image[top:bottom, left:right]
     dark = 256 - shade.astype(np.uint16)[:, :, None]
     part[:] = (part * dark) >> 8
@@ -71,7 +73,10 @@ def _shadow(image: Image, extent: NDArray[np.bool_], thing: SceneObject, layer: 
 
 
 def _composite(image: Image, layer: Layer, size: int) -> tuple[slice, slice, slice, slice] | None:
-    """Lays a layer over the image; rows and columns of the image, then of the layer; None if it lies outside."""
+    """Draw a layer over the image; returns the changed rows and columns of the image, then those of the layer.
+
+    None when the layer lies outside the image.
+    """
     rows, columns = layer.rgba.shape[:2]
     y0, x0 = max(layer.top, 0), max(layer.left, 0)
     y1, x1 = min(layer.top + rows, size), min(layer.left + columns, size)
@@ -87,7 +92,7 @@ def _composite(image: Image, layer: Layer, size: int) -> tuple[slice, slice, sli
 
 
 def render(scene: Scene, size: int = 96) -> Rendered:
-    """Draws a scene. Raises KeyError for a type or place the catalog doesn't have."""
+    """Draw a scene at `size` x `size` pixels. Raises KeyError for a type or place that is not in the catalog."""
     catalog = load_catalog()
     count = len(scene.objects)
     image = draw_background(catalog.places[scene.place], scene.light, scene.view, scene.background, size)
@@ -101,7 +106,7 @@ def render(scene: Scene, size: int = 96) -> Rendered:
         template = _template(thing.type, drawn_pose(kind, thing.pose))
         layer = paint(thing, template, ObjectColors(thing, kind.drawing), thing.size * kind.size, size)
         if kind.support in ("ground", "floor", "table"):
-            _shadow(image, extents[index], thing, layer, template.air, size)
+            _shadow(image, extents[index], thing, layer, template.off_ground, size)
         solid = layer.rgba[:, :, 3] >= SOLID
         silhouettes[index] = int(np.count_nonzero(solid))
         inside = _composite(image, layer, size)

@@ -1,1 +1,1 @@
-"""A page with every type of the embedded world, to look at."""
+"""Pictures for people: a page that shows the embedded world, and contact sheets of its types."""

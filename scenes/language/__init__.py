@@ -1,1 +1,1 @@
-"""Scenes in words: captions, alt text, questions."""
+"""Texts about scenes: captions, alt texts, questions with answers."""

@@ -1,1 +1,1 @@
-"""The figures that types are drawn from: expressions, colours, shapes, poses."""
+"""The drawing grammar: expressions, colours, shapes and poses that object types are drawn from."""

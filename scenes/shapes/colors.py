@@ -1,4 +1,4 @@
-"""The colour names of the drawing grammar. Roles follow an object's own colour (`palette.py`); the others are fixed."""
+"""The colour names of the drawing grammar: fixed colours, and roles that follow an object's colour (`palette.py`)."""
 
 from __future__ import annotations
 
@@ -45,20 +45,23 @@ FIXED_COLORS: dict[str, tuple[float, float, float]] = {  # hue, saturation, ligh
     "ink": (0.64, 0.30, 0.14),
     "stone": (0.10, 0.06, 0.58),
 }
-# What becomes of the object's own colour; `accent` and `belly` may be set by a type.
+# Colours derived from the object's own one; a type may set `accent` and `belly` itself.
 ROLES = ("main", "dark", "light", "pale", "accent", "belly")
 _HSL = re.compile(r"hsl\(([\d.]+),([\d.]+),([\d.]+)\)")
 
 
 def parse_color(token: str, params: Mapping[str, float | str], known: Sequence[str]) -> tuple[str, float]:
-    """(colour, lightness factor) of a token such as `main`, `main:0.8`, `hsl(0.1,0.5,0.5)` or a parameter's name."""
+    """(colour, lightness factor) of a token such as `main`, `main:0.8`, `hsl(0.1,0.5,0.5)` or a parameter's name.
+
+    Raises GrammarError for an unknown colour.
+    """
     name, _, factor = token.partition(":")
     shade = calculate(factor, params) if factor else 1.0
 
     def is_color(word: str) -> bool:
         return word in ROLES or word in FIXED_COLORS or word in known or _HSL.fullmatch(word) is not None
 
-    # A parameter may share its name with a colour (horn=curved): it counts as a colour only if its value is one.
+    # A parameter may have the name of a colour (horn=curved); its value replaces the name only if it is a colour too.
     for _ in range(4):
         value = params.get(name)
         if isinstance(value, str) and value != name and (is_color(value.partition(":")[0]) or value in params):

@@ -1,4 +1,4 @@
-"""Arithmetic in drawing data: numbers, parameter names and + - * / ( ), worked out without evaluating code."""
+"""Arithmetic in drawing data: numbers, parameter names and + - * / ( ), calculated without running code."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Params = dict[str, float | str]
 
 
 class GrammarError(ValueError):
-    """A drawing that can't be read; the message names the line."""
+    """A drawing is malformed; the message names the line."""
 
 
 def calculate(text: str, params: Mapping[str, float | str]) -> float:
-    """Value of an expression of numbers, parameter names and + - * / ( )."""
+    """The value of an expression of numbers, parameter names and + - * / ( ). Raises GrammarError."""
     tokens, position = [], 0
     while position < len(text):
         match = _TOKEN.match(text, position)

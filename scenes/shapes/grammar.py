@@ -1,8 +1,7 @@
-"""The drawing grammar: the "draw" data of a type, expanded into parts with numbers, joints and poses.
+"""The drawing grammar: expands the "draw" data of a type into parts with numbers, joints and poses.
 
-A part is one line of text, `shape colour numbers... options...`, described in GRAMMAR.md. A body plan is a list of such
-lines with named parameters; a type fills them in and adds lines of its own. Nothing here is evaluated as code.
-Knows nothing about pixels or scenes.
+A part is one line of text, `shape colour numbers... options...`, as GRAMMAR.md describes. A body plan is a list of such
+lines with named parameters; a type sets the parameters and adds lines of its own. No data is run as code.
 """
 
 from __future__ import annotations
@@ -23,49 +22,51 @@ PLAN_KEYS = ("params", "let", "parts", "groups", "poses", "colors", "stretch")
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One line of a drawing with its expressions worked out."""
+    """One line of a drawing, with all expressions calculated."""
 
     shape: str
     color: str  # a role, a fixed colour, or hsl(h,s,l)
-    shade: float  # factor on the colour's lightness
+    shade: float  # factor of the colour's lightness
     numbers: tuple[float, ...]
     group: str = "all"
-    feature: tuple[float, float] | None = None  # anchor about which part_scale scales it
+    feature: tuple[float, float] | None = None  # point about which part_scale scales the part
     rotation: float = 0.0
     radius: float = 0.0
     mirror: float | None = None  # x about which a second copy is mirrored
     repeat: tuple[float, float, float] = (1, 0, 0)  # count, dx, dy
     around: tuple[float, float, float, float] = (1, 0, 0, 360)  # count, cx, cy, degrees over which the copies spread
-    clip: str | None = None  # id of the part it is drawn inside of; "" is the nearest earlier part that isn't clipped
+    clip: str | None = None  # id of the part it is drawn inside of; "": the nearest earlier part without clip
     id: str = ""
     alpha: float = 1.0
     far: bool = False
     flat: bool = False
     outlined: bool = True
-    only: tuple[str, ...] = ()  # poses it is drawn in (none: all)
-    without: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()  # the only poses it is drawn in; (): all
+    without: tuple[str, ...] = ()  # poses it is not drawn in
 
 
 @dataclasses.dataclass(frozen=True)
 class Joint:
+    """The point that a group turns about, and the group that it moves with."""
+
     pivot: tuple[float, float]
     parent: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A type's geometry in its own units: y points up, it faces right."""
+    """The geometry of a type in its own units; y points up, and the object faces right."""
 
     parts: tuple[Part, ...]
     joints: Mapping[str, Joint]
     poses: Mapping[str, Mapping[str, tuple[float, float, float, float, float]]]  # joint: degrees, dx, dy, sx, sy
-    air: frozenset[str]  # poses that leave the ground: the shadow falls below
+    air: frozenset[str]  # poses off the ground, whose shadow falls below the object
     colors: Mapping[str, str]
-    stretch: str  # "x", "y", or "" for the longer side
+    stretch: str  # direction of elongation: "x", "y", or "" for the longer side
 
 
 def _holds(condition: str, params: Params) -> bool:
-    """`ear:pointed|round`, `horns` (set and not 0/none), `!horns`, joined by &."""
+    """Whether an if= holds: terms `ear:pointed|round`, `horns` (not 0, none or no) or `!horns`, joined by &."""
     for term in condition.split("&"):
         wanted = not term.startswith("!")
         name, _, values = term.lstrip("!").partition(":")
@@ -79,7 +80,7 @@ def _holds(condition: str, params: Params) -> bool:
 
 
 def _settings(data: Any, where: str) -> Params:
-    """`"leg=30 ear=pointed"` or the same as an object."""
+    """Parameters from `"leg=30 ear=pointed"` or from a mapping."""
     if isinstance(data, str):
         pairs = [token.partition("=")[::2] for token in data.split()]
     elif isinstance(data, Mapping):
@@ -100,7 +101,7 @@ def _settings(data: Any, where: str) -> Params:
 def _parse_part(
     text: str, params: Params, joints: Mapping[str, Joint], known_colors: Sequence[str]
 ) -> tuple[Part, str, str] | None:
-    """The part, and the ids it goes over / under; None where its condition doesn't hold."""
+    """(part, id it is drawn over, id it is drawn under) of a line; None when its if= does not hold."""
     words = text.split()
     options: dict[str, str] = {}
     numbers: list[str] = []
@@ -166,7 +167,7 @@ def _parse_part(
 
 
 def _joints(data: Mapping[str, Any], params: Params) -> dict[str, Joint]:
-    """`{"head": "30 60"}` or with the parent it hangs on, `{"jaw": "40 55 head"}`."""
+    """Joints from `{"head": "30 60"}`, or with the parent group, `{"jaw": "40 55 head"}`."""
     result = {"all": Joint((0.0, 0.0), "")}
     for name, text in data.items():
         words = str(text).split()
@@ -195,7 +196,7 @@ def _pose(
 
 
 def expand(draw: Mapping[str, Any], plans: Mapping[str, Mapping[str, Any]]) -> Drawing:
-    """The drawing that a type's "draw" data describes. Raises GrammarError naming the line at fault."""
+    """The drawing of a type's "draw" data, with the body plans by name. Raises GrammarError, which names the line."""
     unknown = set(draw) - set(DRAW_KEYS)
     if unknown:
         raise GrammarError(f"unknown key {sorted(unknown)[0]!r} in draw (known: {', '.join(DRAW_KEYS)})")

@@ -1,6 +1,6 @@
-"""What is done to closed outlines: normals, thickness, and the morphs to an angular and to a round version.
+"""Operations on closed outlines: normals, thickness, and the morphs to an angular and to a round version.
 
-An outline is a float64 array [n, 2], counter-clockwise, y pointing up. Knows nothing about parts or pixels.
+An outline is a float64 array [n, 2], counter-clockwise, y pointing up.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ GRID = float(1 << 20)
 
 
 def on_grid(values: Points) -> Points:
-    """Values rounded to 2**-20: the last bit, in which libraries differ, must not decide how a pixel is rounded."""
+    """Values rounded to 2**-20, so that the last bits, which differ between libraries, do not decide a pixel."""
     rounded_values: Points = np.rint(values * GRID) / GRID
     return rounded_values
 
 
 def _ahead(points: Points) -> Points:
-    """Each point's successor around the ring (np.roll is several times slower)."""
+    """The next point of each point around the ring (np.roll is several times slower)."""
     return np.concatenate([points[1:], points[:1]])
 
 
@@ -40,7 +40,7 @@ def area(points: Points) -> float:
 
 
 def subdivide(ring_points: Ring, least: int) -> Points:
-    """Counter-clockwise ring with at least `least` points: long edges are cut, corners stay."""
+    """Counter-clockwise ring [n, 2] of at least `least` points; long edges are divided, corners are kept."""
     points = np.array(ring_points, dtype=np.float64)
     if area(points) < 0:
         points = points[::-1]
@@ -58,7 +58,7 @@ def subdivide(ring_points: Ring, least: int) -> Points:
 
 
 def normals(points: Points) -> Points:
-    """Outward direction at each point of a counter-clockwise ring, lengthened at corners so that edges move evenly."""
+    """Outward direction [n, 2] at each point of a counter-clockwise ring; longer at corners to keep edges parallel."""
     ahead = _ahead(points) - points
     length = np.sqrt(ahead[:, 0] * ahead[:, 0] + ahead[:, 1] * ahead[:, 1])
     length[length == 0] = 1.0
@@ -78,7 +78,7 @@ def thickness(points: Points) -> float:
 
 
 def faceted(points: Points, corners: int) -> Points:
-    """Each point moved onto the polygon through `corners` of the ring's points, grown to keep the ring's area."""
+    """The points moved onto the polygon through `corners` of them, and scaled to keep the ring's area."""
     count = len(points)
     if count <= corners:
         return points.copy()
@@ -96,7 +96,7 @@ def faceted(points: Points, corners: int) -> Points:
 
 
 def rounded(points: Points) -> Points:
-    """The ring smoothed and a little swollen: boxes become cushions, limbs become plump."""
+    """The ring smoothed and slightly enlarged: boxes become cushions, limbs become thicker."""
     smooth = points
     for _ in range(max(2, len(points) // 5)):
         smooth = 0.5 * smooth + 0.25 * (_behind(smooth) + _ahead(smooth))

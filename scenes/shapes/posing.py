@@ -1,7 +1,7 @@
-"""A drawing in one pose as arrays: every outline point of every part, and how it moves with the attributes.
+"""A drawing in one pose as arrays: the outline points of all parts, and how attributes move them.
 
 Attributes act linearly on these arrays (a morph towards angular or round, a scaling about an anchor, a stretch), so
-drawing an object takes a handful of array operations however many parts it has. Knows nothing about colours or pixels.
+an object with any number of parts takes a few array operations.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from scenes.shapes.outlines import GRID, Points, faceted, normals, on_grid, roun
 from scenes.shapes.primitives import SHAPES, Ring
 
 Affine = tuple[float, float, float, float, float, float]  # a b tx, c d ty
-FACETS = 7  # corners of a wholly angular oval
-STRETCH = 1.36  # elongation 1 makes an object this much longer and as much thinner
-PART_SCALE = 1.6  # part_scale 1 makes the feature this much larger, 0 as much smaller
+FACETS = 7  # corners of an oval at roundness 0
+STRETCH = 1.36  # factor of the length at elongation 1; the width is divided by it
+PART_SCALE = 1.6  # factor of the feature part's size at part_scale 1; its inverse at 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """One closed ring of a part: rows start to stop of the template's arrays."""
+    """One closed ring of a part: rows `start` to `stop` (not included) of the template's arrays."""
 
     start: int
     stop: int
     part: Part
     thickness: float
-    clip: tuple[tuple[int, int], ...]  # rings it is drawn inside of; none: unclipped
+    clip: tuple[tuple[int, int], ...]  # (start, stop) of the rings it is drawn inside of; (): not clipped
 
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-    """All points of a drawing in one pose; units of the neutral pose's height, x centred, y up from the ground."""
+    """All points of a drawing in one pose, n of them, in units of the neutral pose's height; y points up."""
 
     points: Points  # [n, 2]
     to_angular: Points  # [n, 2]: added in full at roundness 0
     to_round: Points  # [n, 2]: added in full at roundness 1
     normals: Points  # [n, 2] outward
     reach: Points  # [n, 1] thickness of the piece
-    anchors: Points  # [n, 2] what feature points scale about
+    anchors: Points  # [n, 2] point about which feature points are scaled
     feature: Points  # [n, 1] 1 where part_scale applies
     pieces: tuple[Piece, ...]
     stretch_x: bool
-    air: bool
+    off_ground: bool  # whether the pose leaves the ground
 
 
 def _compose(outer: Affine, inner: Affine) -> Affine:
@@ -110,7 +110,7 @@ def _posed(drawing: Drawing, pose: str) -> list[tuple[Part, list[Ring], Affine]]
 
 
 def bounds(drawing: Drawing, pose: str) -> tuple[float, float, float, float]:
-    """x0, y0, x1, y1 of a pose in the drawing's own units, clipped parts left out."""
+    """x0, y0, x1, y1 of a pose in the drawing's own units, without clipped parts."""
     shown = [rings for part, rings, _ in _posed(drawing, pose) if part.clip is None]
     points = [point for rings in shown for ring in rings for point in ring]
     xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -118,7 +118,7 @@ def bounds(drawing: Drawing, pose: str) -> tuple[float, float, float, float]:
 
 
 def build_template(drawing: Drawing, neutral: str, pose: str) -> Template:
-    """The arrays of one pose, scaled so that the neutral pose is 1 high."""
+    """The arrays of one pose, scaled so that the neutral pose has height 1."""
     x0, y0, x1, y1 = bounds(drawing, neutral)
     scale = 1 / (y1 - y0)
     pieces: list[Piece] = []
@@ -168,7 +168,7 @@ def build_template(drawing: Drawing, neutral: str, pose: str) -> Template:
 
 
 def _power(base: float, amount: float) -> float:
-    """base ** -1 at 0, 1 at 0.5, base at 1; rounded like the points."""
+    """base ** (2 * amount - 1), rounded as `on_grid` does: 1 / base at 0, 1 at 0.5, base at 1."""
     return round(math.pow(base, 2 * amount - 1) * GRID) / GRID
 
 

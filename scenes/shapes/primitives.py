@@ -1,8 +1,7 @@
-"""Primitives to closed outlines: each shape of the drawing grammar becomes rings of points, y pointing up.
+"""The shapes of the drawing grammar as closed outlines: rings of points, y pointing up.
 
-Strokes and hoops are closed rings as well, so the renderer knows one operation: fill.
-Trigonometry is done on Python floats: numpy's vectorised versions may differ between machines.
-Knows nothing about colours, poses or pixels.
+Strokes and hoops are closed rings too, so that drawing is filling only. Trigonometry uses Python floats, since NumPy's
+vectorized functions may differ in the last bit between machines.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 Ring = list[tuple[float, float]]
 
-OVAL_POINTS = 32  # a circle of 100 px radius then deviates by 0.5 px, which nobody sees
+OVAL_POINTS = 32  # a circle of 100 px radius then deviates by an invisible 0.5 px
 
 
 class ShapeError(ValueError):
-    """A shape was given the wrong numbers."""
+    """A shape got the wrong numbers."""
 
 
 def _arc(cx: float, cy: float, rx: float, ry: float, start: float, stop: float, count: int) -> Ring:
@@ -50,7 +49,7 @@ def pie(numbers: Sequence[float], options: Mapping[str, float]) -> list[Ring]:
 
 
 def _rounded(corners: Ring, radius: float) -> Ring:
-    """Replaces each corner by a quadratic arc that starts `radius` before it."""
+    """Replace each corner by a quadratic arc that begins `radius` before the corner."""
     if radius <= 0:
         return corners
     ring: Ring = []
@@ -111,7 +110,7 @@ def blob(numbers: Sequence[float], options: Mapping[str, float]) -> list[Ring]:
 
 
 def _ribbon(path: Ring, widths: Sequence[float], caps: bool) -> Ring:
-    """A band along a path, as wide at each point as told; bisector normals keep bends free of overlaps."""
+    """A band along a path with a width for each point; offsets along bisectors avoid overlaps at bends."""
     left: Ring = []
     right: Ring = []
     count = len(path)
@@ -149,7 +148,7 @@ def limb(numbers: Sequence[float], options: Mapping[str, float]) -> list[Ring]:
 
 
 def line(numbers: Sequence[float], options: Mapping[str, float]) -> list[Ring]:
-    """Straight strokes: width, then x y pairs; each stretch is a ring of its own."""
+    """Straight strokes: width, then x y pairs; each segment is a ring of its own."""
     if len(numbers) < 5:
         raise ShapeError("takes width, then at least 2 x y pairs")
     width, knots = numbers[0], _pairs(numbers[1:], 2)
@@ -165,7 +164,7 @@ def dashes(numbers: Sequence[float], options: Mapping[str, float]) -> list[Ring]
 
 
 def curve(numbers: Sequence[float], options: Mapping[str, float]) -> list[Ring]:
-    """A smooth stroke: width, then x y pairs it runs through."""
+    """A smooth stroke: width, then the x y pairs that it passes through."""
     if len(numbers) < 5:
         raise ShapeError("takes width, then at least 2 x y pairs")
     path = _spline(_pairs(numbers[1:], 2), False, 6)

@@ -1,1 +1,1 @@
-"""Training and measuring the small models of the embedded world."""
+"""Trains and measures the small CLIP of the embedded world."""

@@ -1,1 +1,1 @@
-"""What is in a scene, and how one is sampled: the catalog, entities, actions, stories."""
+"""The content of scenes and how they are sampled: catalog, individuals, actions, stories, splits."""
