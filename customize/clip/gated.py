@@ -31,7 +31,7 @@ __all__ = [
     "is_gated",
 ]
 
-EXTENSION = "react-gated"  # the name in a model folder's configuration, see index.encoder.model_extensions
+EXTENSION = "react-gated"  # the name in a model folder's configuration, see index.encoder.loading
 
 GATE = "gated_attn_block"  # the name in REACT's released checkpoints
 _GATED_BLOCKS = 6  # thesis, appendix: the last 6 layers,

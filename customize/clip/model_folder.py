@@ -26,7 +26,7 @@ from customize.clip.gated import EXTENSION, describe_extension, extend_model, ga
 from customize.clip.model_card import model_card
 from customize.clip.strategies import check_strategy, describe_applied
 from customize.clip.towers import image_tower, text_tower
-from index.encoder.clip_encoder import default_device, model_config, open_encoder
+from index.encoder.loading import default_device, model_config, open_encoder
 from index.encoder.model_spec import CONFIG_NAME, ModelSpec, tokenizer_files
 from index.files import atomic_file, write_atomic
 

@@ -1,55 +1,64 @@
-"""REACT's training objective, eq. 2.4-2.6 of the thesis: CLIP's loss, with all pairs of like text as positives.
+"""REACT's training objective, eq. 2.4-2.6 of the thesis: CLIP's loss with all pairs of similar text as positives.
 
     contrast = contrastive_loss(image, text, model.logit_scale.exp(), Targets(0.9, text_ids))
     contrast.loss.backward()
 
-The equations sum over the batch and both directions; this is their mean, CLIP's convention: the sum over 2 |B|.
-Right over several workers: each computes its own rows against everybody's, and averaging the workers' gradients, as
-data parallelism does, gives the gradient of one worker with the whole batch. Knows no models.
+The equations sum over the batch and over both directions. This loss is the mean (the sum over 2 |B|), as CLIP's is.
+
+Several workers of a torch.distributed run share one batch. Each worker gathers the features of all workers and computes
+the loss of its own rows against them. The mean of the workers' gradients is then the gradient of one worker with the
+whole batch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
-from customize.clip.gather import gather_rows, worker_rank
 from index.errors import BadInput
 
-__all__ = ["Contrast", "Targets", "check_gamma", "contrastive_loss", "positives"]
+__all__ = ["Contrast", "Targets", "contrastive_loss", "gather_rows", "positives"]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Which texts of a batch count as right for an image.
+    """Which texts of a batch are positives of an image.
 
     Attributes:
-        gamma: texts whose cosine is at least this count as one: 0.9 for classification (thesis, below eq. 2.6). 1 is
-            UniCL: the same text only. None is CLIP: every pair by itself, even where two texts are equal.
-        text_ids: int64 [b], equal for equal texts and for them only. gamma = 1 goes by these, since the cosine of a
-            rounded unit vector with itself is often below 1. Needed for gamma = 1 only; with a smaller gamma equal
-            texts count as one in any case, if these are given.
+        gamma: texts with at least this cosine are positives of each other's images: 0.9 for classification (thesis,
+            below eq. 2.6). 1 is UniCL: equal texts only. None is CLIP: a pair's own text only, even where two texts
+            are equal.
+        text_ids: int64 [b], the same number for equal texts. gamma = 1 needs them, since the cosine of a rounded unit
+            vector with itself is often below 1. With a smaller gamma they are optional, and make equal texts
+            positives in any case.
+
+    Raises:
+        BadInput: gamma is no cosine above -1, or gamma is 1 without text_ids.
     """
 
     gamma: float | None = None
     text_ids: Tensor | None = None
 
     def __post_init__(self) -> None:
-        check_gamma(self.gamma)
+        if self.gamma is not None and not -1 < self.gamma <= 1:
+            raise BadInput(f"gamma {self.gamma}: must be a cosine, above -1 and at most 1 (the thesis: 0.9)")
         if self.gamma == 1 and self.text_ids is None:
-            raise BadInput("gamma = 1 means the same text: give text_ids")
+            raise BadInput("gamma = 1 means equal texts: give text_ids")
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Scalars, all but the loss without gradient.
+    """The loss with two figures of the batch; all are scalars, and only the loss has a gradient.
 
     Attributes:
-        loss: the mean over this worker's rows and both directions.
+        loss: mean over this worker's rows and both directions.
         accuracy: share of this worker's images whose nearest text in the whole batch is a positive.
-        alike: mean share of the whole batch's texts that are positives of one image; 1 / batch at least.
+        alike: share of the whole batch's texts that are positives of an image, averaged over this worker's images;
+            1 / batch size at least.
     """
 
     loss: Tensor
@@ -57,49 +66,87 @@ class Contrast:
     alike: Tensor
 
 
-def check_gamma(gamma: float | None) -> None:
-    """BadInput unless `gamma` is a cosine above -1 and at most 1, or None."""
-    if gamma is not None and not -1 < gamma <= 1:
-        raise BadInput(f"gamma {gamma}: is a cosine between texts, so it is above -1 and at most 1 (0.9 in the thesis)")
-
-
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Targets) -> Contrast:
-    """The loss of this worker's pairs against the whole batch's.
+    """The loss of this worker's pairs against the whole batch.
 
     Args:
-        image: [b, d], unit rows; u of the equations. b is the same on all workers.
-        text: [b, d], unit rows; v of the equations.
-        scale: what cosines are multiplied with, `logit_scale.exp()`; tau of the equations (which multiplies).
-        targets: which texts count as one.
+        image: [b, d], rows of unit length; u of the equations. b is the same on all workers.
+        text: [b, d], rows of unit length; v of the equations.
+        scale: factor of the cosines, `logit_scale.exp()`; tau of the equations, which multiply with it.
+        targets: which texts are positives.
     """
-    if image.dtype in (torch.float16, torch.bfloat16):  # a softmax over thousands needs more digits
+    if image.dtype in (torch.float16, torch.bfloat16):  # a softmax over thousands of texts needs more digits
         image, text = image.float(), text.float()
     text = text.to(image.dtype)
     all_images, all_texts = gather_rows(image), gather_rows(text)
-    right = positives(text, all_texts, targets)
-    shares = right.to(image.dtype) / right.sum(dim=1, keepdim=True)
+    positive = positives(text, all_texts, targets)
+    shares = positive.to(image.dtype) / positive.sum(dim=1, keepdim=True)
     by_image = scale * image @ all_texts.T
     by_text = scale * text @ all_images.T
-    # Which texts count as one is symmetric, so Q(j) of eq. 2.6 is P(j) of eq. 2.5.
+    # The relation between texts is symmetric, so Q(j) of eq. 2.6 is P(j) of eq. 2.5.
     summed = -(shares * by_image.log_softmax(dim=1)).sum() - (shares * by_text.log_softmax(dim=1)).sum()
     nearest = by_image.detach().argmax(dim=1, keepdim=True)
-    return Contrast(summed / (2 * len(image)), right.gather(1, nearest).float().mean(), right.float().mean())
+    return Contrast(summed / (2 * len(image)), positive.gather(1, nearest).float().mean(), positive.float().mean())
 
 
 @torch.no_grad()
 def positives(text: Tensor, all_texts: Tensor, targets: Targets) -> Tensor:
-    """P(i) of eq. 2.5 for this worker's rows: bool [b, b x workers]; a pair's own text always counts.
+    """P(i) of eq. 2.5 for this worker's rows: bool [b, b x workers]; a pair's own text is always a positive.
 
-    A collective where `targets.text_ids` are given and gamma is not None.
+    With `targets.text_ids` and a gamma, all workers must call this together: the ids are gathered too.
     """
-    rows, first = len(text), worker_rank() * len(text)
-    right = torch.zeros(rows, len(all_texts), dtype=torch.bool, device=text.device)
-    right[:, first : first + rows].fill_diagonal_(True)
+    rows, first = len(text), _rank() * len(text)
+    positive = torch.zeros(rows, len(all_texts), dtype=torch.bool, device=text.device)
+    positive[:, first : first + rows].fill_diagonal_(True)
     if targets.gamma is None:
-        return right
+        return positive
     if targets.gamma < 1:
-        right |= text @ all_texts.T >= targets.gamma
+        positive |= text @ all_texts.T >= targets.gamma
     if targets.text_ids is not None:
         ids = targets.text_ids.to(text.device)
-        right |= ids[:, None] == gather_rows(ids)[None, :]
-    return right
+        positive |= ids[:, None] == gather_rows(ids)[None, :]
+    return positive
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Join the rows of all workers in the order of their ranks: [n, ...] from each gives [workers x n, ...].
+
+    All workers must call this together, with the same n. The gradient of a row is the sum of all workers' gradients
+    of it. Without a process group the rows come back as they are.
+    """
+    if _world_size() == 1:
+        return rows
+    if rows.requires_grad:
+        gathered: Tensor = _GatherRows.apply(rows)
+        return gathered
+    return _all_gather(rows)
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.rows = len(rows)
+        return _all_gather(rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        # Gloo has no reduce-scatter for all dtypes. An all-reduce sends more, but features are small.
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        first = _rank() * ctx.rows
+        return total[first : first + ctx.rows]
+
+
+def _all_gather(rows: Tensor) -> Tensor:
+    rows = rows.detach().contiguous()
+    parts = [torch.empty_like(rows) for _ in range(_world_size())]
+    dist.all_gather(parts, rows)
+    return torch.cat(parts)
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _rank() -> int:
+    return dist.get_rank() if _world_size() > 1 else 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from customize.clip.evaluate.config import PROTOCOLS, EvaluateConfig
 from jobs.options import output_options
 from jobs.summary import Line, only_summary_on_stdout, print_summary
-
-_PROTOCOLS = ("zeroshot", "linear-probe", "finetune", "retrieval", "segmentation", "regions")
 
 
 @click.command
@@ -17,27 +17,46 @@ _PROTOCOLS = ("zeroshot", "linear-probe", "finetune", "retrieval", "segmentation
 @click.option("--task", "tasks", multiple=True, metavar="NAME|FILE", help="A task by name or file; several times.")
 @click.option("--benchmark", metavar="NAME", help="All tasks of a benchmark (elevater: 20 sets).")
 @click.option("--data", metavar="DIR|hf:NAME", help="Where the images are; DIR/TASK where DIR holds several sets.")
-@click.option("--protocol", "protocols", multiple=True, type=click.Choice(_PROTOCOLS), help="[default: the task's]")
-@click.option("--shots", multiple=True, default=["5"], show_default=True, metavar="N|full", help="Images a class.")
-@click.option("--share", "shares", multiple=True, type=float, help="A share of each class's labels instead: 0.01.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many: 0, 1, 2, ...")
+@click.option(
+    "--protocol", "protocols", multiple=True, type=click.Choice(tuple(PROTOCOLS)), help="[default: the task's]"
+)
+@click.option(
+    "--shots",
+    multiple=True,
+    default=[str(shots or "full") for shots in EvaluateConfig.shots],
+    show_default=True,
+    metavar="N|full",
+    help="Training images a class.",
+)
+@click.option(
+    "--share", "shares", multiple=True, type=float, help="Instead of --shots: a share of each class's labels, as 0.01."
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=len(EvaluateConfig.seeds),
+    show_default=True,
+    help="Number of seeds: 0, 1, 2, ...",
+)
 @click.option(
     "--start",
     type=click.Choice(["text", "zero-shot", "random"]),
-    default="text",
+    default=EvaluateConfig.start,
     show_default=True,
-    help="Of the head: from class names as ELEVATER does, as the zero-shot classifier, or random.",
+    help="First weights of the head: class names as in ELEVATER, the zero-shot classifier, or random.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Of the last training run.  [default: 50]")
-@click.option("--quick-search", is_flag=True, help="Nine settings instead of about eighty.")
-@click.option("--lr", type=float, help="Use this learning rate, search nothing.")
-@click.option("--weight-decay", type=float, default=0.0, show_default=True, help="Goes with --lr.")
-@click.option("--allow-empty", is_flag=True, help="Classes without images are fine.")
-@click.option("--self-training", type=click.IntRange(min=1), help="Segmentation: MaskCLIP+'s steps as well.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the final training.  [default: 50]")
+@click.option("--quick-search", is_flag=True, help="Search nine hyper-parameter settings instead of about eighty.")
+@click.option("--lr", type=float, help="Use this learning rate instead of searching one.")
+@click.option("--weight-decay", type=float, help="Weight decay for --lr.  [default: 0]")
+@click.option("--allow-empty", is_flag=True, help="Accept classes without images.")
+@click.option(
+    "--self-training", type=click.IntRange(min=1), metavar="STEPS", help="Segmentation: also measure MaskCLIP+."
+)
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=EvaluateConfig.batch_size, show_default=True)
 @click.option("--device", help="cpu, cuda, ...  [default: the fastest there is]")
-@click.option("--out", metavar="DIR", help="Folder for runs and tables.  [default: evaluation]")
+@click.option("--out", metavar="DIR", default="evaluation", show_default=True, help="Folder for runs and tables.")
 @click.option("--list-tasks", is_flag=True, help="List the task files that come with it and stop.")
 @click.option("--concepts", metavar="FILE", help="Write the tasks' classes as one concept list to retrieve with; stop.")
 @output_options
@@ -48,9 +67,9 @@ def command(
     shots: tuple[str, ...],
     seeds: int,
     lr: float | None,
-    weight_decay: float,
+    weight_decay: float | None,
     precision: str,
-    out: str | None,
+    out: str,
     list_tasks: bool,
     concepts: str | None,
     as_json: bool,
@@ -69,7 +88,7 @@ def command(
             tasks += tuple(task.name for task in benchmark_tasks(benchmark)) if benchmark else ()
             found = [load_task(name) for name in tasks]
         if not list_tasks and concepts is None:
-            summary = _measure(models, tasks, shots, seeds, lr, weight_decay, precision, out or "evaluation", rest)
+            summary = _measure(models, tasks, shots, seeds, lr, weight_decay, precision, out, rest)
     if list_tasks:
         about = {task.name: f"{task.kind}, {task.metric}, {len(task.classes)} classes: {task.title}" for task in found}
         print_summary(about, list(about.items()), as_json=as_json)
@@ -98,14 +117,14 @@ def _measure(
     shots: tuple[str, ...],
     seeds: int,
     lr: float | None,
-    weight_decay: float,
+    weight_decay: float | None,
     precision: Any,
     out: str,
     rest: dict[str, Any],
 ) -> Any:
+    from customize.clip.evaluate.evaluate import evaluate
     from index.encoder.model_spec import ModelSpec
     from index.errors import BadInput
-    from jobs.evaluate_job import EvaluateConfig, run_evaluate
     from jobs.progress import Progress
 
     specs = []
@@ -118,6 +137,8 @@ def _measure(
             else ModelSpec(registered, tag, precision=precision)
         )
         specs.append((name.rstrip("/"), spec))
+    if rest["shares"] and click.get_current_context().get_parameter_source("shots") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--shots and --share contradict each other; give one of them")
     for text in shots:
         if text != "full" and not (text.isdigit() and int(text) > 0):
             raise BadInput(f"--shots {text}: give a number of images a class, or full")
@@ -127,8 +148,9 @@ def _measure(
         out=out,
         shots=tuple(None if text == "full" else int(text) for text in shots),
         seeds=tuple(range(seeds)),
-        settings=(lr, weight_decay) if lr is not None else None,
+        lr=lr,
+        weight_decay=weight_decay,
         **rest,
     )
     with Progress("evaluate", unit="runs") as progress:
-        return run_evaluate(config, progress.reach)
+        return evaluate(config, progress.reach)

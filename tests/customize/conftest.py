@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from index.encoder.model_spec import ModelSpec
-from index.encoder.store_model import remember_model
 from index.store.embedding_store import EmbeddingStore
+from index.store.store_model import remember_model
 from retrieval.export.export import export_selection
 from retrieval.retrieve import retrieve
 

@@ -1,4 +1,5 @@
-"""What a CLIP can do: zero-shot, linear probe, fine-tuning, retrieval, segmentation, regions; any open_clip model.
+"""Measures any open_clip model: zero-shot, linear probe, fine-tuning, retrieval, segmentation, regions.
 
-Knows nothing of stores, selections or how a model was trained.
+`evaluate.evaluate` does a whole evaluation; each protocol has a module of its own. Nothing here imports
+`customize.clip.train`.
 """

@@ -1,8 +1,7 @@
-"""What a CLIP sees where: a vector for each patch in the space of texts (MaskCLIP, arXiv 2112.01071, section 3.2).
+"""Dense features: a vector for each patch of an image, comparable with texts (MaskCLIP, arXiv 2112.01071, section 3.2).
 
-The last attention of the image tower is left out: a patch keeps its own value instead of a mix of all. Everything
-after it stays, and so do gated blocks before it. Open_clip's ViT (with its class token) and ResNets of CLIP's authors.
-Knows no classes.
+The last attention of the image tower is skipped: each patch keeps its own value vector instead of a mix of all patches.
+All other layers run as usual, gated blocks included. Works for open_clip's ViT with a class token and CLIP's ResNets.
 """
 
 from __future__ import annotations
@@ -25,16 +24,21 @@ __all__ = ["DenseFeatures", "dense_features", "dense_side", "square_pixels"]
 
 @dataclass(frozen=True)
 class DenseFeatures:
-    """vectors float32 [b, h, w, d] of unit length, a patch each; keys float32 [b, h x w, k] of unit length."""
+    """Features of the patches of b images, all of unit length.
+
+    Attributes:
+        vectors: float32 [b, h, w, d], comparable with text vectors.
+        keys: float32 [b, h x w, k], the patches' keys in the last attention.
+    """
 
     vectors: torch.Tensor
     keys: torch.Tensor
 
 
 def dense_side(model: EvalModel, side: int | None = None) -> int:
-    """The side of the square that images are scaled to, in pixels: the model's own, or `side`.
+    """The side in pixels of the square that images are scaled to: `side`, or the model's own.
 
-    BadInput when `side` is no multiple of the patch, or the model can take no other side than its own.
+    Raises BadInput when `side` is no multiple of the patch size, or the model only takes its own side.
     """
     visual = model.model.visual
     size = visual.image_size
@@ -50,11 +54,11 @@ def dense_side(model: EvalModel, side: int | None = None) -> int:
 
 
 def square_pixels(model: EvalModel, side: int) -> Callable[[Image.Image], torch.Tensor]:
-    """PIL image -> float32 [3, side, side], the whole image squeezed into a square, normalised as the model wants.
+    """Make a transform: PIL image -> float32 [3, side, side], the whole image scaled to a square and normalised.
 
-    Not the model's own transform, which would cut away what lies outside the middle.
+    The model's own transform would crop the image to its middle.
     """
-    steps: Any = model.preprocess  # open_clip's validation transform, whose last step normalises
+    steps: Any = model.preprocess  # open_clip's validation transform; its last step normalises
     normalize = steps.transforms[-1]
     mean = torch.tensor(normalize.mean).view(3, 1, 1)
     std = torch.tensor(normalize.std).view(3, 1, 1)
@@ -68,9 +72,9 @@ def square_pixels(model: EvalModel, side: int) -> Callable[[Image.Image], torch.
 
 
 def dense_features(model: EvalModel, pixels: torch.Tensor) -> DenseFeatures:
-    """Patch vectors and keys of float32 [b, 3, s, s]; gradients flow where they are wanted.
+    """Features of the patches of pixels float32 [b, 3, side, side]; gradients can flow through them.
 
-    BadInput names an image tower that has no such patches.
+    Raises BadInput for an image tower without such patches.
     """
     visual = model.model.visual
     if _is_vit(visual):
@@ -92,7 +96,7 @@ def dense_features(model: EvalModel, pixels: torch.Tensor) -> DenseFeatures:
     else:
         raise BadInput(
             f"dense features of {type(visual).__name__}: only open_clip's own ViT with a class token and CLIP's "
-            "ResNets have patches in the space of texts"
+            "ResNets have patch vectors that compare with texts"
         )
     return DenseFeatures(functional.normalize(vectors.float(), dim=-1), functional.normalize(keys.float(), dim=-1))
 
@@ -109,7 +113,7 @@ def _is_vit(visual: Any) -> bool:
 
 @contextmanager
 def _own_values(block: Any) -> Iterator[list[torch.Tensor]]:
-    """Within, the block's attention gives every token its own value; the keys are noted."""
+    """While open, the block's attention returns each token's own value; its keys are appended to the yielded list."""
     kept: list[torch.Tensor] = []
     attention = block.attn
 
@@ -119,7 +123,7 @@ def _own_values(block: Any) -> Iterator[list[torch.Tensor]]:
         out: torch.Tensor = attention.out_proj(own)
         return out
 
-    block.attention = values  # hides the class's method until it is deleted
+    block.attention = values  # shadows the class's method
     try:
         yield kept
     finally:
@@ -128,7 +132,7 @@ def _own_values(block: Any) -> Iterator[list[torch.Tensor]]:
 
 @contextmanager
 def _positions(visual: Any, size: torch.Size) -> Iterator[None]:
-    """Within, the positional embedding fits images of another size, interpolated as for fine-tuning at 336 px."""
+    """While open, the positional embedding is interpolated to images of `size`, as for fine-tuning at 336 pixels."""
     own = visual.positional_embedding
     rows, columns = (size[axis] // visual.patch_size[axis] for axis in (0, 1))
     if rows * columns + 1 == len(own):

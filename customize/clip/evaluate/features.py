@@ -1,6 +1,6 @@
-"""What an open_clip model makes of images and texts: float32 features, a batch at a time, decoded ahead in threads.
+"""Encodes images and texts with a model: float32 features, in batches, with images decoded ahead in threads.
 
-Knows no task. Any object with open_clip's `encode_image` and `encode_text` will do, customized or not.
+The model is any object with open_clip's `encode_image` and `encode_text`, customized or not.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EvalModel:
-    """An open_clip model with what belongs to it.
+    """An open_clip model with its preprocessing and its tokenizer.
 
     Attributes:
         model: has `encode_image` [b, 3, h, w] -> [b, d] and `encode_text` [b, context] -> [b, d].
         preprocess: PIL image -> float32 [3, h, w].
-        tokenizer: texts -> int64 [b, context], open_clip's (or `index.encoder.tokens.Tokenizer`).
-        precision: of the arithmetic; features are float32 always.
+        tokenizer: texts -> int64 [b, context], open_clip's (or `index.encoder.texts.Tokenizer`).
+        precision: of the model's arithmetic; features are always float32.
     """
 
     model: Any
@@ -44,13 +44,13 @@ class EvalModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's weights are."""
+        """The device of the model's weights."""
         device: torch.device = next(self.model.parameters()).device
         return device
 
     @property
     def logit_scale(self) -> float:
-        """The model's learned scale of similarities, exp'd: 100 for CLIP after training."""
+        """The learned factor of cosines (exp of the parameter): 100 for CLIP after training."""
         return float(self.model.logit_scale.detach().exp())
 
     def tokens(self, texts: Sequence[str]) -> torch.Tensor:
@@ -67,22 +67,22 @@ class EvalModel:
 
 @dataclass(frozen=True)
 class Features:
-    """float32 [n, d] as the model gives them (not of unit length), with the examples' keys and labels."""
+    """Features float32 [n, d] of images, not normalised, with the examples' keys and labels."""
 
     vectors: Vectors
     keys: tuple[str, ...]
     labels: tuple[tuple[int, ...], ...]
 
-    def take(self, places: npt.NDArray[np.int64]) -> Features:
-        """The examples at `places`, in their order."""
+    def take(self, rows: npt.NDArray[np.int64]) -> Features:
+        """The examples at the positions `rows`, in that order."""
         return Features(
-            self.vectors[places], tuple(self.keys[at] for at in places), tuple(self.labels[at] for at in places)
+            self.vectors[rows], tuple(self.keys[row] for row in rows), tuple(self.labels[row] for row in rows)
         )
 
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Put a model into eval mode and give it back as it was, so that a trainer can measure in between."""
+    """Put a model into eval mode, and back into its own mode at the end, so that a trainer can measure in between."""
     was = model.training
     model.eval()
     try:
@@ -92,7 +92,7 @@ def evaluating(model: Any) -> Iterator[None]:
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """Rows of unit length; a row without direction stays zero."""
+    """Scale the rows of float32 [n, d] to unit length; a row of zeros stays zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     rows: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
     return rows
@@ -101,7 +101,10 @@ def unit(vectors: Vectors) -> Vectors:
 def image_batches(
     model: EvalModel, examples: Iterator[Example], batch_size: int = 64, threads: int = 2
 ) -> Iterator[tuple[list[Example], torch.Tensor]]:
-    """Batches of examples with float32 [b, 3, h, w] on the CPU; the next two are prepared while one is used."""
+    """Batches of examples with their pixels, float32 [b, 3, h, w] on the CPU.
+
+    The next two batches are decoded while the caller works on one.
+    """
 
     def prepared(example: Example) -> torch.Tensor:
         return model.preprocess(example.open())
@@ -116,7 +119,7 @@ def image_batches(
 
 
 def image_features(model: EvalModel, examples: Iterator[Example], batch_size: int = 64, threads: int = 2) -> Features:
-    """Encode all examples, in order. BadInput when there is none."""
+    """Encode the images of all examples, in order. Raises BadInput when there are none."""
     rows: list[Vectors] = []
     keys: list[str] = []
     labels: list[tuple[int, ...]] = []
@@ -131,7 +134,7 @@ def image_features(model: EvalModel, examples: Iterator[Example], batch_size: in
 
 
 def text_features(model: EvalModel, texts: Sequence[str], batch_size: int = 256) -> Vectors:
-    """float32 [n, d] as the model gives them."""
+    """Encode texts: float32 [n, d], not normalised."""
     rows: list[Vectors] = []
     with evaluating(model.model), torch.inference_mode(), model.arithmetic():
         for start in range(0, len(texts), batch_size):

@@ -1,7 +1,8 @@
-"""Fine-tuning: the image tower and a head that starts from the class names learn together on labelled images.
+"""Fine-tuning: the image tower and a linear head learn together on labelled images.
 
-ELEVATER's protocol (arXiv 2204.08790): SGD with one learning rate for all, chosen with the weight decay on a fifth of
-the training images, 50 epochs. The text tower is used once, for the head's start. The model given is left untouched.
+ELEVATER's protocol (arXiv 2204.08790): 50 epochs of SGD with one learning rate for all weights. The learning rate and
+the weight decay are chosen on a fifth of the training images. The text tower runs once, for the first weights of the
+head. The given model is not changed.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ import torch
 
 from customize.clip.evaluate.datasets.dataset import Dataset, Example
 from customize.clip.evaluate.features import EvalModel, Features, Vectors, image_batches
-from customize.clip.evaluate.head import Head, build_head, head_loss
-from customize.clip.evaluate.linear_probe import Adapted, TrainPlan, targets_of
+from customize.clip.evaluate.hyperparameters import search
+from customize.clip.evaluate.linear_probe import Adapted, Head, TrainPlan, build_head, head_loss, targets_of
 from customize.clip.evaluate.metrics import score
-from customize.clip.evaluate.settings_search import search
 from customize.clip.evaluate.shots import draw_shots, split_validation
 from customize.clip.evaluate.zero_shot import check_classes, class_vectors, classify
 from index.errors import BadInput
@@ -38,19 +38,25 @@ def finetune(
     seed: int = 0,
     metric: str = "accuracy",
     plan: TrainPlan | None = None,
-    places: npt.NDArray[np.int64] | None = None,
+    chosen: npt.NDArray[np.int64] | None = None,
     allow_empty: bool = False,
     batch_size: int = 64,
 ) -> Adapted:
-    """Fine-tune a copy of the image tower on `shots` images a class (None: all) and classify `test`.
+    """Fine-tune a copy of the image tower on `shots` images a class (None: all) and classify `test` with it.
 
-    places: positions in `train` to learn from instead of drawn shots, such as `shots.draw_share`'s 1%. Images are
-    decoded again in each epoch; of a dataset in tars the encoded files stay in memory.
+    Images are decoded again in each epoch. The encoded images of a dataset in tars stay in memory.
+
+    Args:
+        chosen: positions in `train` to learn from instead of shots, such as the 1% of `shots.draw_share`.
+
+    Raises:
+        BadInput: no labelled training image, or classes that do not fit the labels.
     """
     plan = plan or TrainPlan()
     examples = list(train)
     labels = [example.labels for example in examples]
-    chosen = draw_shots(labels, shots, seed) if places is None else places
+    if chosen is None:
+        chosen = draw_shots(labels, shots, seed)
     if not len(chosen):
         raise BadInput(f"{train.name}: no image to learn from")
     class_rows = class_vectors(model, test.classes, templates)
@@ -62,8 +68,8 @@ def finetune(
         _train(tower, head, [examples[row] for row in rows], targets[rows], plan, lr, decay, epochs, seed)
         return tower, head
 
-    settings = plan.settings
-    if settings is None:
+    best = plan.fixed
+    if best is None:
         fitted, held = split_validation(chosen, seed)
         kept = [examples[row] for row in held]
 
@@ -71,12 +77,12 @@ def finetune(
             _, found = _scores(*fit(fitted, lr, decay, plan.search_epochs), kept, batch_size)
             return score(metric, found, [example.labels for example in kept]) if np.isfinite(found).all() else -1.0
 
-        settings = search(measure, plan.search)
-    tower, head = fit(chosen, settings.lr, settings.weight_decay, plan.epochs)
+        best = search(measure, plan.search)
+    tower, head = fit(chosen, best.lr, best.weight_decay, plan.epochs)
     measured, scores = _scores(tower, head, list(test), batch_size)
     if not allow_empty:
         check_classes(test, measured)
-    return Adapted(classify(test, measured, scores, metric), shots, seed, len(chosen), settings)
+    return Adapted(classify(test, measured, scores, metric), shots, seed, len(chosen), best)
 
 
 def _train(
@@ -92,25 +98,25 @@ def _train(
 ) -> None:
     model.model.requires_grad_(False)
     model.model.visual.requires_grad_(True)
-    learning = [*model.model.visual.parameters(), *head.parameters()]
-    optimizer = torch.optim.SGD(learning, lr=lr, momentum=plan.momentum, weight_decay=decay)
+    weights = [*model.model.visual.parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(weights, lr=lr, momentum=plan.momentum, weight_decay=decay)
     order = np.random.default_rng(seed)
     model.model.train()
     head.train()
     for _ in range(epochs):
-        places = order.permutation(len(examples))
+        shuffled = order.permutation(len(examples))
         start = 0
-        for chunk, pixels in image_batches(model, iter([examples[place] for place in places]), plan.batch):
-            rows = torch.from_numpy(places[start : start + len(chunk)])
+        for chunk, pixels in image_batches(model, iter([examples[row] for row in shuffled]), plan.batch_size):
+            rows = torch.from_numpy(shuffled[start : start + len(chunk)])
             start += len(chunk)
             if len(chunk) == 1 and len(examples) > 1:
-                continue  # one image has no spread to normalise by
+                continue  # one image has no variance to normalise by
             optimizer.zero_grad()
             with model.arithmetic():
                 features = model.model.encode_image(pixels.to(model.device))
             loss = head_loss(head(features.float()), targets[rows].to(model.device))
             if not torch.isfinite(loss):
-                return  # this learning rate diverges: its scores will not win
+                return  # this learning rate diverges; the search will not choose it
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     model.model.eval()

@@ -1,6 +1,7 @@
-"""The benchmark's metrics: accuracy, mean per class, ROC AUC and 11-point mAP, each of scores and labels, 0 to 1.
+"""Classification metrics, from 0 to 1: accuracy, mean accuracy per class, ROC AUC and 11-point mAP.
 
-ELEVATER (arXiv 2204.08790) names one for each of its 20 sets. Knows no model.
+ELEVATER (arXiv 2204.08790) names one of them for each of its 20 sets. All take scores float32 [n, classes] and the
+labels of each image.
 """
 
 from __future__ import annotations
@@ -19,30 +20,31 @@ Labels = Sequence[tuple[int, ...]]
 
 
 def accuracy(scores: Scores, labels: Labels) -> float:
-    """Share of images whose best class is theirs. scores float32 [n, c]."""
+    """Share of images whose best class is their label."""
     return top_k(scores, labels, 1)
 
 
 def top_k(scores: Scores, labels: Labels, k: int) -> float:
-    """Share of images whose class is among their k best."""
+    """Share of images whose label is among their k best classes."""
     truth = _one_each(labels)
-    # A class is among the k best when fewer than k others score higher; on a tie the lower number goes first.
+    # A class is among the k best when fewer than k others rank before it; of equal scores the lower class goes first.
     own = np.take_along_axis(scores, truth[:, None], 1)
     earlier = (scores == own) & (np.arange(scores.shape[1]) < truth[:, None])
     return float((((scores > own) | earlier).sum(1) < k).mean())
 
 
 def mean_per_class(scores: Scores, labels: Labels) -> float:
-    """Accuracy of each class with images, averaged (balanced accuracy)."""
+    """Balanced accuracy: the mean over classes of each class's accuracy; classes without images are skipped."""
     truth = _one_each(labels)
     right = scores.argmax(1) == truth
     return float(np.mean([right[truth == number].mean() for number in np.unique(truth)]))
 
 
 def roc_auc(scores: Scores, labels: Labels) -> float:
-    """Area under the ROC curve of class 1 against class 0: P(a positive scores above a negative), ties half.
+    """Area under the ROC curve of class 1 against class 0, from scores [n, 2].
 
-    Of two-class scores [n, 2], taken as the probability of class 1.
+    It is the probability that an image of class 1 scores above one of class 0; a tie counts half. BadInput for another
+    number of classes, or images of one class only.
     """
     if scores.shape[1] != 2:
         raise BadInput(f"roc_auc is for two classes, this task has {scores.shape[1]}; choose another metric")
@@ -57,9 +59,9 @@ def roc_auc(scores: Scores, labels: Labels) -> float:
 
 
 def eleven_point_map(scores: Scores, labels: Labels) -> float:
-    """PASCAL VOC 2007's mean average precision: best precision at recall >= 0, 0.1, ... 1, averaged over classes.
+    """PASCAL VOC 2007's mean average precision: the best precision at recall >= 0, 0.1, ... 1, averaged over classes.
 
-    Classes without images are left out of the mean.
+    Images may have several labels. Classes without images are skipped.
     """
     positive = np.zeros(scores.shape, bool)
     for row, several in enumerate(labels):
@@ -73,7 +75,7 @@ def eleven_point_map(scores: Scores, labels: Labels) -> float:
         hits = np.cumsum(positive[order, number])
         precision, recall = hits / np.arange(1, len(hits) + 1), hits / total
         best = np.maximum.accumulate(precision[::-1])[::-1]
-        # Recall grows, so the best precision from the first row on that reaches a level is what counts.
+        # Recall grows along the ranking, so a level's precision is the best one from the first row that reaches it.
         steps = np.searchsorted(recall, np.arange(11) / 10 - 1e-12)
         found.append(best[steps].mean())
     if not found:
@@ -90,7 +92,7 @@ METRICS: dict[str, Callable[[Scores, Labels], float]] = {
 
 
 def score(metric: str, scores: Scores, labels: Labels) -> float:
-    """The named metric; BadInput lists the names."""
+    """The metric of that name; BadInput for an unknown name lists those that exist."""
     if metric not in METRICS:
         raise BadInput(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
     return METRICS[metric](scores, labels)

@@ -1,8 +1,8 @@
-"""Zero-shot region classification: a box's mean patch vector against the class prompts; AP50 as COCO counts it.
+"""Zero-shot region classification: the mean patch vector of a box gets the nearest class; measured as COCO's AP50.
 
-On true boxes the figure is pure classification; on proposals, boxes must be found as well. Figures: thesis table 2.4,
-whose proposals come from a trained RPN, ours from a grid of boxes that needs none. Novel classes are those a detector
-would not have been trained on. Fine-tuning a detector is left out.
+On true boxes only the classification is measured, on proposals also whether a box fits. The thesis's figures are in its
+table 2.4; its proposals come from a trained RPN, ours from a fixed grid of boxes. Novel classes are those that a
+detector would not have been trained on.
 """
 
 from __future__ import annotations
@@ -25,17 +25,23 @@ __all__ = ["Regions", "average_precision", "box_iou", "classify_regions", "grid_
 Boxes = npt.NDArray[np.float32]
 
 IOU = 0.5  # AP50
-MOST = 100  # detections an image, as COCO's evaluation
-SHARPNESS = 100.0  # CLIP's logit scale
+MAX_DETECTIONS = 100  # an image, as in COCO's evaluation
+LOGIT_SCALE = 100.0  # CLIP's
 _RECALLS = np.linspace(0, 1, 101)  # COCO's points of interpolation
-_SIDES = (0.2, 0.35, 0.5, 0.75)  # of grid boxes, as shares of the image's sides
-_RATIOS = (0.5, 1.0, 2.0)  # width over height, an RPN's usual three
-_STEP = 0.5  # of a grid box's own side
+_SIDES = (0.2, 0.35, 0.5, 0.75)  # sizes of grid boxes, as shares of the image's sides
+_RATIOS = (0.5, 1.0, 2.0)  # width over height, the three usual in an RPN
+_STEP = 0.5  # distance of grid boxes, as a share of their own side
 
 
 @dataclass(frozen=True)
 class Regions:
-    """AP50 from 0 to 1, mean over classes with true boxes; None where a group has none. class -> AP50."""
+    """AP50 from 0 to 1, averaged over the classes that have true boxes.
+
+    Attributes:
+        novel, base: over the novel classes and over the others; None where these have no true boxes.
+        per_class: class -> AP50.
+        boxes: number of true boxes.
+    """
 
     dataset: str
     proposals: str
@@ -56,7 +62,15 @@ def classify_regions(
     side: int | None = None,
     batch_size: int = 16,
 ) -> Regions:
-    """Classify true boxes or a grid's, and measure; class_rows float32 [c, d] are `zero_shot.class_vectors`."""
+    """Classify the true boxes of a dataset, or a grid of boxes, and measure AP50.
+
+    Args:
+        class_rows: float32 [c, d], see `zero_shot.class_vectors`.
+        novel: names of the novel classes.
+
+    Raises:
+        BadInput: the dataset has no boxes.
+    """
     from torchvision.ops import batched_nms, roi_align
 
     side = dense_side(model, side)
@@ -79,13 +93,13 @@ def classify_regions(
                 scale = torch.tensor([grid.shape[3] / width, grid.shape[2] / height] * 2, device=grid.device)
                 placed = torch.from_numpy(boxes).to(grid.device) * scale
                 pooled = roi_align(grid[number : number + 1], [placed], output_size=(4, 4), aligned=True).mean((2, 3))
-                scores = (SHARPNESS * torch.nn.functional.normalize(pooled, dim=-1) @ texts.T).softmax(-1)
-                best, place = scores.flatten().topk(min(len(scores.flatten()), 10 * MOST))
+                scores = (LOGIT_SCALE * torch.nn.functional.normalize(pooled, dim=-1) @ texts.T).softmax(-1)
+                best, place = scores.flatten().topk(min(len(scores.flatten()), 10 * MAX_DETECTIONS))
                 row, label = place // len(texts), place % len(texts)
                 kept = torch.arange(len(best), device=best.device)
-                if proposals == "grid":  # true boxes are not each other's copies
+                if proposals == "grid":  # true boxes do not repeat each other
                     kept = batched_nms(torch.from_numpy(boxes).to(grid.device)[row], best, label, IOU)
-                kept = kept[:MOST]
+                kept = kept[:MAX_DETECTIONS]
                 chosen = row[kept].cpu().numpy()
                 found.append((boxes[chosen], label[kept].cpu().numpy(), best[kept].cpu().numpy()))
     count = sum(len(labels) for _, labels in truth)
@@ -111,9 +125,12 @@ def average_precision(
     label: int,
     iou: float = IOU,
 ) -> float | None:
-    """One class's AP at an IoU, interpolated at 101 recalls as COCO does; None when it has no true box.
+    """Average precision of one class, interpolated at 101 recalls as in COCO; None when the class has no true box.
 
-    found: an image's boxes [n, 4], labels [n] and scores [n]; truth: its true boxes and labels.
+    Args:
+        found: of each image its boxes [n, 4], labels [n] and scores [n].
+        truth: of each image its true boxes and their labels.
+        iou: overlap from which a box counts as found.
     """
     total = sum(int((labels == label).sum()) for _, labels in truth)
     if not total:
@@ -141,7 +158,7 @@ def average_precision(
 
 
 def box_iou(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
-    """Intersection over union, float32 [n, m], of boxes x0 y0 x1 y1."""
+    """Intersection over union, float32 [n, m], of boxes [n, 4] and [m, 4], each x0 y0 x1 y1."""
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(-1)
     areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1) for boxes in (a, b)]
@@ -151,7 +168,7 @@ def box_iou(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
 
 
 def grid_boxes(width: int, height: int) -> Boxes:
-    """Boxes of four sizes and three shapes all over an image, float32 [n, 4] in its pixels."""
+    """A grid of boxes of four sizes and three shapes over an image, float32 [n, 4] in pixels."""
     boxes = []
     for share in _SIDES:
         for ratio in _RATIOS:

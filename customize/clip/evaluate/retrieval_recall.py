@@ -1,7 +1,7 @@
 """Image-text retrieval: recall at 1, 5 and 10, from images to texts and from texts to images (thesis table 2.3).
 
-Images may have several captions each (five in COCO and Flickr30K): an image's hit is any of its own captions, a
-caption's hit is its image. Exact search, in blocks. Knows no index.
+An image may have several captions (five in COCO and Flickr30K): an image is right with any of its own captions, a
+caption with its image. All pairs are compared (exact search), in blocks.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from customize.clip.evaluate.datasets.dataset import Dataset, Example
 from customize.clip.evaluate.features import EvalModel, Vectors, image_features, text_features, unit
 from index.errors import BadInput
 
-__all__ = ["AT", "RetrievalRecall", "recall", "retrieval_recall"]
+__all__ = ["RetrievalRecall", "recall", "retrieval_recall"]
 
 AT = (1, 5, 10)
-CAPTIONS = 5  # of COCO's and Flickr30K's protocol: the few images with more keep their first five
-_BLOCK = 1024  # queries at once: 1,024 x 25,000 float32 similarities are 100 MB
+CAPTIONS = 5  # COCO's and Flickr30K's protocol; a few images have more, of which the first five count
+_BLOCK = 1024  # queries at once: 1,024 x 25,000 float32 similarities take 100 MB
 
 
 @dataclass(frozen=True)
 class RetrievalRecall:
-    """Shares from 0 to 1 by k, and how many images and texts there were."""
+    """Recall at each k, as shares from 0 to 1, and how many images and texts were compared."""
 
     dataset: str
     image_to_text: dict[int, float]
@@ -37,10 +37,18 @@ class RetrievalRecall:
 def recall(
     images: Vectors, texts: Vectors, image_of: npt.NDArray[np.int64], at: Sequence[int] = AT
 ) -> tuple[dict[int, float], dict[int, float]]:
-    """Recall image -> text and text -> image, {k: share} each.
+    """Recall from images to texts and from texts to images, as {k: share} each.
 
-    images float32 [n, d] and texts float32 [m, d] of unit length; image_of int64 [m], each text's image. A wrong
-    answer that ties with the right one counts as ranked before it, so that equal vectors score nothing.
+    A wrong answer with the same similarity as the right one ranks before it, so a model that gives equal vectors
+    scores 0.
+
+    Args:
+        images: float32 [n, d], rows of unit length.
+        texts: float32 [m, d], rows of unit length.
+        image_of: int64 [m], the image of each text.
+
+    Raises:
+        BadInput: an image has no text.
     """
     count = len(images)
     best = np.full(count, -np.inf, np.float32)  # similarity of each image's best own text
@@ -52,12 +60,12 @@ def recall(
         np.maximum.at(best, image_of[block], own)
         t2i_rank[block] = (similarity >= own[:, None]).sum(1) - 1
     if np.isneginf(best).any():
-        raise BadInput("an image without captions cannot be found by them; leave it out")
+        raise BadInput("an image without captions cannot be retrieved; leave it out")
     i2t_rank = np.zeros(count, np.int64)
     for start in range(0, len(texts), _BLOCK):
         block = slice(start, start + _BLOCK)
-        strangers = image_of[block][:, None] != np.arange(count)
-        i2t_rank += ((texts[block] @ images.T >= best) & strangers).sum(0)
+        others = image_of[block][:, None] != np.arange(count)
+        i2t_rank += ((texts[block] @ images.T >= best) & others).sum(0)
     return (
         {k: float((i2t_rank < k).mean()) for k in at},
         {k: float((t2i_rank < k).mean()) for k in at},
@@ -67,7 +75,10 @@ def recall(
 def retrieval_recall(
     model: EvalModel, dataset: Dataset, *, captions: int = CAPTIONS, batch_size: int = 64, at: Sequence[int] = AT
 ) -> RetrievalRecall:
-    """Measure a dataset whose images have captions; the first `captions` of each count."""
+    """Measure a dataset whose images have captions; `captions` is how many of each image count.
+
+    Raises BadInput for an image without captions.
+    """
     texts: list[str] = []
     image_of: list[int] = []
 

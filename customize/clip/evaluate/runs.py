@@ -1,4 +1,7 @@
-"""One run: a model, a task, a protocol, shots and a seed in; a result as plain data out. Knows no files of results."""
+"""A run measures one model on one task by one protocol; few-shot protocols also have a number of shots and a seed.
+
+`plan_runs` lists the runs of an evaluation for a task. `Bench.measure` does one run and returns its figures.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from customize.clip.evaluate.config import PROTOCOLS, EvaluateConfig
 from customize.clip.evaluate.datasets.dataset import Dataset
 from customize.clip.evaluate.features import EvalModel, Features, image_features
+from customize.clip.evaluate.finetune import finetune
 from customize.clip.evaluate.linear_probe import Adapted, TrainPlan, linear_probe
-from customize.clip.evaluate.self_training import SelfTraining
+from customize.clip.evaluate.regions import classify_regions
+from customize.clip.evaluate.retrieval_recall import retrieval_recall
+from customize.clip.evaluate.segmentation import Refinement, class_texts, segment
+from customize.clip.evaluate.self_training import SelfTraining, self_train
 from customize.clip.evaluate.shots import draw_share
 from customize.clip.evaluate.task_files import Task, open_split
-from customize.clip.evaluate.zero_shot import Classification, zero_shot
+from customize.clip.evaluate.zero_shot import Classification, class_vectors, zero_shot
 from index.errors import BadInput
 
-__all__ = ["PROTOCOLS", "Bench", "Run", "check_run"]
+__all__ = ["Bench", "Run", "check_run", "plan_runs"]
 
-# Protocol -> the kind of task that it measures.
-PROTOCOLS = {
-    "zeroshot": "classification",
-    "linear-probe": "classification",
-    "finetune": "classification",
-    "retrieval": "retrieval",
-    "segmentation": "segmentation",
-    "regions": "regions",
-}
-_WITH_SHOTS = ("linear-probe", "finetune")
+_FEW_SHOT = ("linear-probe", "finetune")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What to measure. shots None is all images; share, where given, is a share of each class's labels instead."""
+    """What to measure.
+
+    Attributes:
+        shots: training images a class; None: all of them. Only for few-shot protocols.
+        share: instead of shots, the share of each class's labels to train on.
+        seed: of the training set and of training.
+    """
 
     task: str
     protocol: str
@@ -41,45 +46,31 @@ class Run:
 
     @property
     def setting(self) -> str:
-        """The protocol with its shots, as a table's column says it: "finetune 5-shot"."""
-        if self.protocol not in _WITH_SHOTS:
+        """The protocol with its shots, which is the title of a table: "finetune 5-shot"."""
+        if self.protocol not in _FEW_SHOT:
             return self.protocol
         if self.share is not None:
             return f"{self.protocol} {100 * self.share:g}% labels"
         return f"{self.protocol} {'full' if self.shots is None else f'{self.shots}-shot'}"
 
 
-@dataclass
-class Bench:
-    """A model on one task: opens its splits, computes the features of a split once, and measures runs."""
-
-    model: EvalModel
-    task: Task
-    data: str | None = None
-    batch_size: int = 64
-    allow_empty: bool = False
-    plan: TrainPlan = field(default_factory=TrainPlan)
-    self_training: SelfTraining | None = None  # given, segmentation is measured after MaskCLIP+'s as well
-    _features: dict[str, Features] = field(default_factory=dict)
-
-    def split(self, name: str) -> Dataset:
-        """The images of "train", "validation" or "test"."""
-        return open_split(self.task, self.data, name)
-
-    def features(self, name: str) -> Features:
-        """A split's features, computed at the first call."""
-        if name not in self._features:
-            self._features[name] = image_features(self.model, iter(self.split(name)), self.batch_size)
-        return self._features[name]
-
-    def measure(self, run: Run) -> dict[str, Any]:
-        """The run's figures as plain data: `score` (0 to 1), `metric` and `images`, and what the protocol adds."""
-        check_run(self.task, run)
-        return _MEASURES[run.protocol](self, run)
+def plan_runs(config: EvaluateConfig, task: Task) -> list[Run]:
+    """The runs of one model on `task`: each protocol, for few-shot protocols with all shots (or shares) and seeds."""
+    default = next(protocol for protocol, kind in PROTOCOLS.items() if kind == task.kind)
+    sizes: list[tuple[int | None, float | None]] = [(None, share) for share in config.shares]
+    if not sizes:
+        sizes = [(shots, None) for shots in config.shots]
+    runs = []
+    for protocol in config.protocols or (default,):
+        if protocol in _FEW_SHOT:
+            runs += [Run(task.name, protocol, shots, share, seed) for shots, share in sizes for seed in config.seeds]
+        else:
+            runs.append(Run(task.name, protocol))
+    return runs
 
 
 def check_run(task: Task, run: Run) -> None:
-    """BadInput when a protocol does not fit a task."""
+    """Raise BadInput when a protocol does not exist or does not fit the task."""
     if run.protocol not in PROTOCOLS:
         raise BadInput(f"unknown protocol {run.protocol!r}: choose {', '.join(PROTOCOLS)}")
     if PROTOCOLS[run.protocol] != task.kind:
@@ -87,7 +78,46 @@ def check_run(task: Task, run: Run) -> None:
         raise BadInput(f"task {task.name} is about {task.kind}, which {run.protocol} does not measure; use {fitting}")
 
 
-def _classification(found: Classification) -> dict[str, Any]:
+@dataclass
+class Bench:
+    """A model and a task; the features of a split are computed once for all runs.
+
+    Attributes:
+        data: where the task's images are, see `task_files.open_split`.
+        allow_empty: accept classes without images.
+        plan: how few-shot protocols train.
+        self_training: given, segmentation is also measured after MaskCLIP+'s self-training.
+    """
+
+    model: EvalModel
+    task: Task
+    data: str | None = None
+    batch_size: int = 64
+    allow_empty: bool = False
+    plan: TrainPlan = field(default_factory=TrainPlan)
+    self_training: SelfTraining | None = None
+    _features: dict[str, Features] = field(default_factory=dict)
+
+    def split(self, name: str) -> Dataset:
+        """The images of "train", "validation" or "test"."""
+        return open_split(self.task, self.data, name)
+
+    def features(self, name: str) -> Features:
+        """The features of a split, computed at the first call."""
+        if name not in self._features:
+            self._features[name] = image_features(self.model, iter(self.split(name)), self.batch_size)
+        return self._features[name]
+
+    def measure(self, run: Run) -> dict[str, Any]:
+        """The run's figures as plain data.
+
+        Always `score` (0 to 1), `metric` and `images`; `columns`, where a protocol has several figures for the table.
+        """
+        check_run(self.task, run)
+        return _MEASURES[run.protocol](self, run)
+
+
+def _describe_classification(found: Classification) -> dict[str, Any]:
     return {
         "metric": found.metric,
         "score": found.score,
@@ -97,10 +127,10 @@ def _classification(found: Classification) -> dict[str, Any]:
     }
 
 
-def _adapted(found: Adapted) -> dict[str, Any]:
-    settings = found.settings
-    about = {"lr": settings.lr, "weight_decay": settings.weight_decay, "validation": settings.validation}
-    return {**_classification(found.result), "train_images": found.train_images, "settings": about}
+def _describe_adapted(found: Adapted) -> dict[str, Any]:
+    chosen = found.hyperparameters
+    about = {"lr": chosen.lr, "weight_decay": chosen.weight_decay, "validation": chosen.validation}
+    return {**_describe_classification(found.result), "train_images": found.train_images, "settings": about}
 
 
 def _zero_shot(bench: Bench, run: Run) -> dict[str, Any]:
@@ -113,7 +143,7 @@ def _zero_shot(bench: Bench, run: Run) -> dict[str, Any]:
         allow_empty=bench.allow_empty,
         features=bench.features("test"),
     )
-    return _classification(found)
+    return _describe_classification(found)
 
 
 def _linear_probe(bench: Bench, run: Run) -> dict[str, Any]:
@@ -132,16 +162,14 @@ def _linear_probe(bench: Bench, run: Run) -> dict[str, Any]:
         test_features=bench.features("test"),
         allow_empty=bench.allow_empty,
     )
-    return _adapted(found)
+    return _describe_adapted(found)
 
 
 def _finetune(bench: Bench, run: Run) -> dict[str, Any]:
-    from customize.clip.evaluate.finetune import finetune
-
     train = bench.split("train")
-    places = None
+    chosen = None
     if run.share is not None:
-        places = draw_share([example.labels for example in train], run.share, run.seed)
+        chosen = draw_share([example.labels for example in train], run.share, run.seed)
     found = finetune(
         bench.model,
         train,
@@ -151,16 +179,14 @@ def _finetune(bench: Bench, run: Run) -> dict[str, Any]:
         seed=run.seed,
         metric=bench.task.metric,
         plan=bench.plan,
-        places=places,
+        chosen=chosen,
         allow_empty=bench.allow_empty,
         batch_size=bench.batch_size,
     )
-    return _adapted(found)
+    return _describe_adapted(found)
 
 
 def _retrieval(bench: Bench, run: Run) -> dict[str, Any]:
-    from customize.clip.evaluate.retrieval_recall import retrieval_recall
-
     found = retrieval_recall(
         bench.model, bench.split("test"), captions=bench.task.captions, batch_size=bench.batch_size
     )
@@ -176,9 +202,6 @@ def _retrieval(bench: Bench, run: Run) -> dict[str, Any]:
 
 
 def _segmentation(bench: Bench, run: Run) -> dict[str, Any]:
-    from customize.clip.evaluate.segmentation import Refinement, class_texts, segment
-    from customize.clip.evaluate.self_training import self_train
-
     task = bench.task
     texts = class_texts(bench.model, task.classes, task.templates, task.background)
     test, refined = bench.split("test"), Refinement()
@@ -200,14 +223,11 @@ def _segmentation(bench: Bench, run: Run) -> dict[str, Any]:
 
 
 def _regions(bench: Bench, run: Run) -> dict[str, Any]:
-    from customize.clip.evaluate.regions import classify_regions
-    from customize.clip.evaluate.zero_shot import class_vectors
-
     task = bench.task
     columns: dict[str, Any] = {}
-    rows = class_vectors(bench.model, task.classes, task.templates)
+    class_rows = class_vectors(bench.model, task.classes, task.templates)
     for proposals in ("true", "grid"):
-        found = classify_regions(bench.model, bench.split("test"), rows, novel=task.novel, proposals=proposals)
+        found = classify_regions(bench.model, bench.split("test"), class_rows, novel=task.novel, proposals=proposals)
         groups = {"novel": found.novel, "base": found.base, "all": found.all}
         columns |= {f"{proposals} {name}": value for name, value in groups.items() if value is not None}
     return {"metric": "AP50", "score": columns["true all"], "images": found.boxes, "columns": columns}

@@ -1,7 +1,8 @@
-"""Zero-shot segmentation: each patch is the class whose prompts it is nearest to (MaskCLIP, arXiv 2112.01071).
+"""Zero-shot segmentation: each patch gets the class with the nearest text vector (MaskCLIP, arXiv 2112.01071).
 
-Key smoothing lets patches with alike keys vote together; prompt denoising drops classes that no patch of the image is
-sure of. Both as in the paper's section 3.2 and its released thresholds. Figures: thesis table 2.5. Knows no training.
+Two refinements, as in the paper's section 3.2 and with its released thresholds: key smoothing averages the scores of
+patches with similar keys; prompt denoising drops classes of which no patch of the image has a high score. The thesis's
+figures are in its table 2.5.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from retrieval.templates import Templates
 
 __all__ = ["ClassTexts", "Refinement", "Segmentation", "class_texts", "patch_scores", "segment"]
 
-SHARPNESS = 100.0  # of the softmax over cosines, CLIP's logit scale
-DENOISE_BELOW = 0.5  # released config, pd_thresh: a class whose best patch has less is not in the image
-SMOOTH_BELOW = 1.0  # released config, ks_thresh: patches less sure than this are smoothed, so all of them
+LOGIT_SCALE = 100.0  # CLIP's, for the softmax over cosines
+DENOISE_BELOW = 0.5  # released config, pd_thresh: a class is dropped when its best patch has a lower score
+SMOOTH_BELOW = 1.0  # released config, ks_thresh: patches with a lower best score are smoothed, so all of them
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,12 @@ class Refinement:
 
 @dataclass(frozen=True)
 class ClassTexts:
-    """Text vectors float32 [t, d] and the class of each, int64 [t]: a background may be told by several names."""
+    """The text vectors of the classes; a class, such as the background, may have several.
+
+    Attributes:
+        vectors: float32 [t, d], rows of unit length.
+        classes: int64 [t], the class of each vector.
+    """
 
     vectors: Vectors
     classes: npt.NDArray[np.int64]
@@ -46,7 +52,14 @@ class ClassTexts:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """mean_iou over classes that occur (in truth or prediction), 0 to 1, class -> IoU, share of pixels right."""
+    """How well images were segmented; all figures are from 0 to 1.
+
+    Attributes:
+        mean_iou: mean over the classes that occur in a mask or a prediction.
+        per_class: class -> IoU.
+        pixel_accuracy: share of correct pixels.
+        images: how many images were segmented.
+    """
 
     dataset: str
     mean_iou: float
@@ -61,7 +74,7 @@ def class_texts(
     templates: Templates | str | Sequence[str],
     background: Sequence[str] = (),
 ) -> ClassTexts:
-    """Prompt ensembles of all classes; `background` are the names that stand for class 0, if it is one."""
+    """The prompt ensembles of all classes; with `background`, these names replace the name of class 0."""
     if not background:
         return ClassTexts(class_vectors(model, classes, templates), np.arange(len(classes), dtype=np.int64))
     names = [*background, *classes[1:]]
@@ -70,22 +83,22 @@ def class_texts(
 
 
 def patch_scores(found: DenseFeatures, texts: ClassTexts, refinement: Refinement) -> torch.Tensor:
-    """float32 [b, h, w, classes]: how sure each patch is of each class."""
+    """The score of each class for each patch, float32 [b, h, w, classes]."""
     device = found.vectors.device
     batch, rows, columns, _ = found.vectors.shape
     cosines = found.vectors.flatten(1, 2) @ torch.from_numpy(texts.vectors).to(device).T
     owners = torch.from_numpy(texts.classes).to(device)
     count = int(owners.max()) + 1
     logits = cosines.new_full((batch, rows * columns, count), -torch.inf)
-    logits = logits.scatter_reduce(2, owners.expand_as(cosines), SHARPNESS * cosines, "amax")
+    logits = logits.scatter_reduce(2, owners.expand_as(cosines), LOGIT_SCALE * cosines, "amax")
     if refinement.denoising:
         best = logits.softmax(-1).amax(1)  # [b, classes]
-        absent = (best < DENOISE_BELOW) & (best < best.amax(-1, keepdim=True))  # someone must remain
+        absent = (best < DENOISE_BELOW) & (best < best.amax(-1, keepdim=True))  # the best class always remains
         logits = logits.masked_fill(absent[:, None], -torch.inf)
     scores = logits.softmax(-1)
     if refinement.smoothing:
-        voted = (found.keys @ found.keys.transpose(1, 2)) @ scores
-        scores = torch.where(scores.amax(-1, keepdim=True) < SMOOTH_BELOW, voted, scores)
+        smoothed = (found.keys @ found.keys.transpose(1, 2)) @ scores
+        scores = torch.where(scores.amax(-1, keepdim=True) < SMOOTH_BELOW, smoothed, scores)
     return scores.view(batch, rows, columns, count)
 
 
@@ -98,7 +111,10 @@ def segment(
     side: int | None = None,
     batch_size: int = 16,
 ) -> Segmentation:
-    """Segment a dataset's images and compare with their masks, at the masks' own size."""
+    """Segment a dataset's images and compare the result with their masks, at the masks' size.
+
+    Raises BadInput for an image without a mask, and a mask with a class that the dataset does not have.
+    """
     side = dense_side(model, side)
     squared = replace(model, preprocess=square_pixels(model, side))
     count = len(dataset.classes)

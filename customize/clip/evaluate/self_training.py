@@ -1,8 +1,8 @@
-"""MaskCLIP+: a segmenter that learns from MaskCLIP's own answers on unlabelled images (arXiv 2112.01071, section 3.3).
+"""MaskCLIP+: a segmenter learns from MaskCLIP's predictions on unlabelled images (arXiv 2112.01071, section 3.3).
 
-For the first tenth of the steps the labels are the frozen model's, then the learner's own. The paper's learner is a
-DeepLabv2 with ResNet-101; ours is a copy of the image tower, so that it needs no second architecture and its figure
-speaks of the tower alone. Knows no masks.
+The pseudo-labels come from the frozen model for the first tenth of the steps, then from the learner itself. The paper's
+learner is a DeepLabv2 with ResNet-101. Ours is a copy of the image tower, so it needs no second architecture, and its
+figures are not comparable with the paper's.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = ["SelfTraining", "self_train"]
 
 @dataclass(frozen=True)
 class SelfTraining:
-    """How long and how fast. guided: share of the steps with the frozen model's labels (the paper: one tenth)."""
+    """How the learner is trained. guided: share of the steps with the frozen model's labels (the paper: one tenth)."""
 
     steps: int = 200
-    batch: int = 16
+    batch_size: int = 16
     lr: float = 1e-5
     guided: float = 0.1
 
@@ -43,7 +43,10 @@ def self_train(
     *,
     side: int | None = None,
 ) -> EvalModel:
-    """A copy of the model whose image tower has learned from pseudo-labels; no label of `train` is looked at."""
+    """Train a copy of the model's image tower on pseudo-labels of the images of `train`, and return it.
+
+    Labels and masks of `train` are not used. Raises BadInput when there are no images, or the loss is not finite.
+    """
     plan = plan or SelfTraining()
     squared = replace(model, preprocess=square_pixels(model, dense_side(model, side)))
     learner = replace(model, model=copy.deepcopy(model.model))
@@ -59,7 +62,9 @@ def self_train(
         scores = patch_scores(dense_features(learner, pixels), texts, plain)
         loss = functional.nll_loss(scores.clamp_min(1e-12).log().flatten(0, 2), labels.flatten())
         if not torch.isfinite(loss):
-            raise BadInput(f"self-training: the loss is no number after {step} steps; take a lower rate than {plan.lr}")
+            raise BadInput(
+                f"self-training: the loss is not finite after {step} steps; take a lower learning rate than {plan.lr}"
+            )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -70,7 +75,7 @@ def self_train(
 def _endless(model: EvalModel, train: Dataset, plan: SelfTraining) -> Iterator[tuple[list[Example], torch.Tensor]]:
     while True:
         empty = True
-        for batch in image_batches(model, iter(train), plan.batch):
+        for batch in image_batches(model, iter(train), plan.batch_size):
             empty = False
             yield batch
         if empty:

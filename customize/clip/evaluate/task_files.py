@@ -1,15 +1,13 @@
-"""Task files: what a benchmark measures, as YAML: classes, templates, splits, metric, and where these come from.
+"""Task files: YAML files with a task's classes, templates, splits and metric, and where these come from.
 
-    load_task("dtd")                  # one of ours, by name
-    load_task("mine.yaml")            # the user's own, in the same form
+load_task("dtd")                  # a task that comes with clipmine
+load_task("mine.yaml")            # a file of the user, in the same form
 
-    name: shapes                      kind: classification | retrieval | segmentation | regions
-    metric: accuracy                  data: a folder beside the file, or hf:NAME (else --data says it)
-    splits: {train: train, test: test}        folders: names | sorted        columns: {label: fine_label}
-    templates: a set's name or a list         classes: [...]                 class_count: 3
-    novel: [...] (regions)            background: [...] (segmentation)       captions: 5 (retrieval)
-
-Knows no images and no model.
+name: shapes                      kind: classification | retrieval | segmentation | regions
+metric: accuracy                  data: a folder beside the file, or hf:NAME (default: --data)
+splits: {train: train, test: test}        folders: names | sorted        columns: {label: fine_label}
+templates: a set's name or a list         classes: [...]                 class_count: 3
+novel: [...] (regions)            background: [...] (segmentation)       captions: 5 (retrieval)
 """
 
 from __future__ import annotations
@@ -18,17 +16,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import yaml
+
+from customize.clip.evaluate.datasets.dataset import Dataset
+from customize.clip.evaluate.datasets.open import open_dataset
 from index.errors import BadInput
 from index.files import exists, join
-from retrieval.templates import read_text
+from retrieval.templates import load_templates, read_text
 
-if TYPE_CHECKING:
-    from customize.clip.evaluate.datasets.dataset import Dataset
+__all__ = ["Task", "benchmark_tasks", "load_task", "open_split", "task_names", "union_concepts"]
 
-__all__ = ["KINDS", "Task", "benchmark_tasks", "load_task", "open_split", "task_names", "union_concepts"]
-
+# Kind of task -> its metrics, the default first.
 KINDS = {
     "classification": ("accuracy", "mean-per-class", "roc_auc", "11point_mAP"),
     "retrieval": ("recall",),
@@ -44,7 +44,18 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True)
 class Task:
-    """One task file. `classes` is empty for retrieval; `images` are the counts of a split that its source states."""
+    """One task file.
+
+    Attributes:
+        splits: "train", "validation", "test" -> the dataset's own name of the split.
+        classes: in the order of the labels; empty for retrieval.
+        images: split -> number of images, as the task's source states it.
+        folders, columns: see `datasets.open.open_dataset`.
+        novel: classes that a detector would not have been trained on (regions).
+        background: names that stand for class 0 (segmentation).
+        captions: captions of an image that count (retrieval).
+        data: where the images are, where the file says so.
+    """
 
     name: str
     kind: str
@@ -65,12 +76,12 @@ class Task:
 
 
 def task_names() -> list[str]:
-    """The tasks that come with the package."""
+    """Names of the tasks that come with clipmine."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
 def benchmark_tasks(benchmark: str) -> list[Task]:
-    """The tasks of a benchmark ("elevater" is the 20 sets with 1,151 classes); BadInput when there is none."""
+    """The tasks of a benchmark ("elevater": 20 sets with 1,151 classes). Raises BadInput when there are none."""
     found = [task for task in map(load_task, task_names()) if task.benchmark == benchmark]
     if not found:
         raise BadInput(f"no task belongs to a benchmark {benchmark!r}; there is elevater")
@@ -78,7 +89,7 @@ def benchmark_tasks(benchmark: str) -> list[Task]:
 
 
 def load_task(source: str | os.PathLike[str]) -> Task:
-    """A task by its name or its file. BadInput names what is wrong with a file, or the names that there are."""
+    """Load a task by its name or its file. Raises BadInput for an unknown name or a wrong file."""
     text = os.fspath(source)
     path = _FOLDER / f"{text}.yaml"
     if text in task_names():
@@ -89,14 +100,15 @@ def load_task(source: str | os.PathLike[str]) -> Task:
 
 
 def open_split(task: Task, data: str | None, split: str) -> Dataset:
-    """The images of "train", "validation" or "test" of a task.
+    """Open the images of "train", "validation" or "test" of a task.
 
-    data: the dataset's folder (or hf:NAME); DATA/TASK_NAME is preferred when it is there, so that one folder may hold
-        many sets. By default what the task file says.
-    Raises BadInput when no one says where the images are, or the task has no such split.
+    Args:
+        data: the dataset's folder, or hf:NAME. Where DATA/TASK_NAME exists it is opened instead, so that one folder
+            may hold many datasets. By default the task file's `data`.
+
+    Raises:
+        BadInput: the place of the images is not known, the task has no such split, or there are no images.
     """
-    from customize.clip.evaluate.datasets.dataset import open_dataset
-
     if split not in task.splits:
         raise BadInput(f"task {task.name}: has no {split} split, only {', '.join(task.splits)}")
     if data is not None and not data.startswith("hf:") and exists(join(data, task.name)):
@@ -114,15 +126,11 @@ def open_split(task: Task, data: str | None, split: str) -> Dataset:
 
 
 def union_concepts(tasks: Sequence[Task]) -> str:
-    """A concept list (YAML, `retrieval.concepts`) of all the tasks' classes, each in its own tasks' templates.
+    """A concept list (YAML, see `retrieval.concepts`) of the classes of all tasks, each with its task's templates.
 
-    A name that several tasks have is one concept with the templates of all: the thesis retrieves for the 20 sets of
-    ELEVATER together and trains one model.
+    A class that several tasks have is one concept with the templates of all of them. The thesis retrieves for the 20
+    sets of ELEVATER together and trains one model.
     """
-    import yaml
-
-    from retrieval.templates import load_templates
-
     names: dict[str, tuple[str, list[str]]] = {}
     for task in tasks:
         templates = load_templates(task.templates).texts
@@ -136,8 +144,6 @@ def union_concepts(tasks: Sequence[Task]) -> str:
 
 
 def _parse(path: str, beside: str | None) -> Task:
-    import yaml
-
     try:
         about = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
@@ -157,7 +163,7 @@ def _parse(path: str, beside: str | None) -> Task:
     if kind != "retrieval" and not classes:
         raise BadInput(f"{path}: has no classes; {kind} needs their names in the labels' order")
     if about.get("class_count", len(classes)) != len(classes):
-        raise BadInput(f"{path}: says {about['class_count']} classes and lists {len(classes)}; mend one of the two")
+        raise BadInput(f"{path}: says {about['class_count']} classes and lists {len(classes)}; correct one of the two")
     novel = _texts(path, about, "novel")
     if set(novel) - set(classes):
         raise BadInput(f"{path}: novel class {sorted(set(novel) - set(classes))[0]!r} is not in `classes`")
@@ -191,11 +197,11 @@ def _texts(path: str, about: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if any(isinstance(text, bool) for text in found):
         raise BadInput(f"{path}: `{name}` has a name that YAML reads as true or false; put it in quotes")
     texts = tuple(str(text) for text in found)
-    # ImageNet's list has two pairs of one name; its labels are places in the sorted folders, so nothing depends on it.
+    # ImageNet's list has two names twice. They are told apart by the sorted order of the folders.
     unique = name != "classes" or about.get("folders") != "sorted"
     twice = next((text for text in texts if texts.count(text) > 1), None) if len(set(texts)) < len(texts) else None
     if unique and twice is not None:
-        raise BadInput(f"{path}: `{name}` has {twice!r} twice; tell the two apart by their words")
+        raise BadInput(f"{path}: `{name}` has {twice!r} twice; give the two classes different names")
     return texts
 
 

@@ -1,7 +1,7 @@
-"""Zero-shot classification: a class is the mean of its prompts' vectors, an image belongs to the nearest class.
+"""Zero-shot classification: a class is the mean vector of its prompts, and an image gets the nearest class.
 
-As CLIP's authors do it (arXiv 2103.00020, 3.1.4): every prompt is normalised, the prompts of a class are averaged,
-the mean is normalised again. Knows no training.
+As in CLIP (arXiv 2103.00020, 3.1.4), every prompt vector is normalised, the vectors of a class are averaged, and the
+mean is normalised again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ __all__ = ["Classification", "check_classes", "class_vectors", "classify", "zero
 
 @dataclass(frozen=True)
 class Classification:
-    """How well images were classified.
+    """The result of classifying a dataset.
 
     Attributes:
-        dataset, metric, score: what was measured; 0 to 1, higher is better.
-        top5: share of images whose class is among the five best; None for multi-label sets.
-        images: how many.
-        per_class: class -> (images whose best class is theirs, images); classes of one name are counted together.
-        keys, labels, predictions: one an image, in the dataset's order; predictions int64 [n] is the best class.
+        score: of `metric`, 0 to 1; higher is better.
+        top5: share of images whose label is among the five best classes; None for multi-label sets.
+        images: how many images were classified.
+        per_class: class -> (correct images, images); classes of the same name are counted together.
+        keys, labels: of each image, in the dataset's order.
+        predictions: int64 [n], the best class of each image.
     """
 
     dataset: str
@@ -47,11 +48,14 @@ class Classification:
 def class_vectors(
     model: EvalModel, classes: Sequence[str], templates: Templates | str | Sequence[str], batch_size: int = 256
 ) -> Vectors:
-    """float32 [classes, d] of unit length: each class's prompt ensemble."""
+    """The prompt ensemble of each class: float32 [classes, d], rows of unit length.
+
+    templates: a set's name, texts with `{}`, or a file (`retrieval.templates`).
+    """
     if not classes:
-        raise BadInput("no classes to choose from; name them, or give a dataset that knows its own")
+        raise BadInput("no classes to choose from; name them, or give a dataset that has class names")
     texts = load_templates(templates).texts
-    # One class's prompts after the other, so that memory does not grow with classes x templates x context.
+    # All prompts of a class stand together, so that the reshape below finds them.
     rows = text_features(model, [fill(text, name) for name in classes for text in texts], batch_size)
     return unit(unit(rows).reshape(len(classes), len(texts), -1).mean(1))
 
@@ -68,20 +72,21 @@ def zero_shot(
 ) -> Classification:
     """Classify a dataset's images by its class names.
 
-    templates: a set's name, texts with `{}`, or a file (`retrieval.templates`).
-    features: the dataset's, when they are known already.
-    allow_empty: classes without images are a mistake in the data unless this says otherwise.
+    Args:
+        templates: a set's name, texts with `{}`, or a file (`retrieval.templates`).
+        features: the dataset's features, where they were computed before.
+        allow_empty: accept classes without images, which are an error otherwise.
     """
     classes = class_vectors(model, dataset.classes, templates)
     found = features or image_features(model, iter(dataset), batch_size)
     if not allow_empty:
         check_classes(dataset, found)
-    # Softmax as in ELEVATER's toolkit: 11-point mAP compares images with each other, where it makes a difference.
+    # A softmax as in ELEVATER's toolkit. It changes 11-point mAP, which ranks the scores of different images.
     return classify(dataset, found, _softmax(model.logit_scale * (unit(found.vectors) @ classes.T)), metric)
 
 
 def classify(dataset: Dataset, features: Features, scores: Vectors, metric: str) -> Classification:
-    """The result of scores float32 [images, classes]."""
+    """The result of `scores`, float32 [images, classes], one row for each image of `features`."""
     predictions = scores.argmax(1).astype(np.int64)
     per_class = {name: [0, 0] for name in dataset.classes}
     for labels, predicted in zip(features.labels, predictions, strict=True):
@@ -103,12 +108,13 @@ def classify(dataset: Dataset, features: Features, scores: Vectors, metric: str)
 
 
 def check_classes(dataset: Dataset, features: Features) -> None:
-    """BadInput names classes without images and labels without a class."""
+    """Raise BadInput for classes without images, and for labels that are no class of the dataset."""
     seen = {label for labels in features.labels for label in labels}
     beyond = [label for label in seen if not 0 <= label < len(dataset.classes)]
     if beyond:
         raise BadInput(
-            f"{dataset.name}: has label {max(beyond)}, but {len(dataset.classes)} classes; give its own list"
+            f"{dataset.name}: has label {max(beyond)}, but the list has {len(dataset.classes)} classes; give the list "
+            "of this dataset"
         )
     empty = [name for number, name in enumerate(dataset.classes) if number not in seen]
     if empty:

@@ -17,10 +17,10 @@ import torch
 from customize.clip.strategies import clamp_logit_scale
 from customize.clip.train.checkpoint import last_checkpoint, restore_checkpoint, write_checkpoint
 from customize.clip.train.config import CustomizeConfig
-from customize.clip.train.feed import Feed, StepInputs
+from customize.clip.train.loader import Feed, StepInputs
 from customize.clip.train.log import CollapseWatch, StepRecord, TrainLog
+from customize.clip.train.prepare import Run
 from customize.clip.train.schedule import BatchOrder, learning_rate
-from customize.clip.train.setup import Run
 from customize.clip.train.step import TrainStep
 from index.errors import ClipmineError
 from index.files import join, write_atomic

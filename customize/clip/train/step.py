@@ -15,8 +15,8 @@ import torch
 from customize.clip.gated import gate_values
 from customize.clip.objective import Contrast, Targets, contrastive_loss
 from customize.clip.towers import image_tower, text_tower
-from customize.clip.train.feed import StepInputs
-from customize.clip.train.setup import Run
+from customize.clip.train.loader import StepInputs
+from customize.clip.train.prepare import Run
 
 __all__ = ["Measured", "TrainStep"]
 

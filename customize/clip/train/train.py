@@ -26,10 +26,10 @@ import torch
 from customize.clip.model_card import describe_selection
 from customize.clip.model_folder import save_customized
 from customize.clip.train.config import CustomizeConfig
+from customize.clip.train.distributed import join_peers
 from customize.clip.train.log import CollapseWatch, StepRecord, read_log
 from customize.clip.train.loop import Loop
-from customize.clip.train.peers import join_peers
-from customize.clip.train.setup import Run, prepare_run
+from customize.clip.train.prepare import Run, prepare_run
 from index.files import join, read_bytes, write_atomic
 
 __all__ = ["TrainSummary", "train"]
@@ -77,7 +77,7 @@ def train(
     worker alone.
 
     Raises:
-        BadInput, ModelMismatch, OutputExists: see `customize.clip.train.setup.prepare_run`.
+        BadInput, ModelMismatch, OutputExists: see `customize.clip.train.prepare.prepare_run`.
         ClipmineError: the loss is no number any more; the message names the batch's keys and the last good checkpoint.
     """
     peers = join_peers()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from customize.clip.model_folder import LoadedModel, load_base, load_customized, save_customized
 from customize.clip.strategies import apply_strategy
-from index.encoder.clip_encoder import load_encoder
+from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
 from tests.conftest import write_tiny_clip
@@ -133,7 +133,7 @@ def test_the_card_says_what_it_was_trained_on_and_how_to_load_it(gated: tuple[Lo
 
 def test_a_base_by_name_keeps_its_quick_gelu(tmp_path: Path) -> None:
     from customize.clip.model_folder import _describe_base
-    from index.encoder.clip_encoder import model_config
+    from index.encoder.loading import model_config
 
     assert model_config(ModelSpec("ViT-B-32", "openai"))["quick_gelu"] is True
     assert "quick_gelu" not in model_config(ModelSpec("ViT-B-32", "laion2b_s34b_b79k"))

@@ -18,7 +18,7 @@ from customize.clip.strategies import (
     set_training,
 )
 from index.errors import BadInput
-from tests.customize.tiny_models import RESNET, TIMM, VIT, clip, features, images, tokens
+from tests.customize.clip.tiny_models import RESNET, TIMM, VIT, clip, features, images, tokens
 
 GATED = [name for name, strategy in STRATEGIES.items() if strategy.gated]
 # Thesis, table 2.6, as exact sums for open_clip's ViT-B-32; logit_scale, which trains too, is counted where noted.

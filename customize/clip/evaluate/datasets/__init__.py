@@ -1,1 +1,1 @@
-"""Evaluation sets: class folders, webdataset tars, Hugging Face datasets."""
+"""Evaluation sets: class folders, webdataset tars, Hugging Face datasets. `open.open_dataset` opens any of them."""

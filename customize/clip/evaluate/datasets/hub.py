@@ -1,4 +1,4 @@
-"""Hugging Face datasets, by name or from a folder that `save_to_disk` wrote. Needs the package `datasets`."""
+"""Evaluation sets from Hugging Face: by name, or a folder that `save_to_disk` wrote. Needs the package `datasets`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ from typing import Any
 
 from customize.clip.evaluate.datasets.dataset import Dataset, Example, opener
 from index.errors import BadInput, MissingDependency
+from index.files import read_bytes
 
 __all__ = ["open_hub"]
 
-_LABELS = ("label", "labels", "fine_label", "class")  # what the image sets there call it
+_LABELS = ("label", "labels", "fine_label", "class")  # names of the label column in public image sets
 _CAPTIONS = ("captions", "caption", "sentences", "text")
 
 
 def open_hub(name: str, split: str | None, classes: Sequence[str] | None, columns: Mapping[str, str]) -> Dataset:
-    """The dataset `NAME[:CONFIG]` (streamed) or a local folder; `columns` as in `open_dataset`."""
+    """Open the dataset `NAME[:CONFIG]`, which is streamed, or a local folder.
+
+    Args:
+        columns: column names for `image`, `label` and `captions`, where the dataset's own do not tell.
+
+    Raises:
+        MissingDependency: the package `datasets` is not installed.
+        BadInput: no such dataset or split, no image column, or another number of classes than `classes`.
+    """
     try:
         import datasets
     except ImportError as error:
@@ -31,7 +40,7 @@ def open_hub(name: str, split: str | None, classes: Sequence[str] | None, column
     own = tuple(getattr(features.get(label), "names", None) or ())
     if classes is not None and own and len(own) != len(classes):
         raise BadInput(f"hf:{name}: has {len(own)} classes, the list {len(classes)}; use the task of this dataset")
-    # Bytes rather than decoded images: decoding is ours, bounded and in threads.
+    # The encoded bytes, since `opener` bounds the size of an image before decoding it.
     table = table.cast_column(image, datasets.Image(decode=False))
 
     def read() -> Iterator[Example]:
@@ -39,9 +48,9 @@ def open_hub(name: str, split: str | None, classes: Sequence[str] | None, column
             key = f"hf:{name}, row {number}"
             yield Example(
                 key,
-                opener(key, lambda cell=row[image]: _bytes(cell)),  # type: ignore[misc]
-                tuple(_several(row.get(label))) if label else (),
-                tuple(str(text) for text in _several(row.get(captions))) if captions else (),
+                opener(key, lambda cell=row[image]: _image_bytes(cell)),  # type: ignore[misc]
+                tuple(_as_list(row.get(label))) if label else (),
+                tuple(str(text) for text in _as_list(row.get(captions))) if captions else (),
             )
 
     return Dataset(f"hf:{name}", tuple(classes) if classes is not None else own, read)
@@ -63,16 +72,12 @@ def _load(datasets: Any, name: str, split: str | None) -> Any:
     return table[split]
 
 
-def _several(cell: Any) -> list[Any]:
+def _as_list(cell: Any) -> list[Any]:
     if cell is None:
         return []
     return list(cell) if isinstance(cell, (list, tuple)) else [cell]
 
 
-def _bytes(cell: Mapping[str, Any]) -> bytes:
+def _image_bytes(cell: Mapping[str, Any]) -> bytes:
     data = cell.get("bytes")
-    if data is not None:
-        return bytes(data)
-    from index.files import read_bytes
-
-    return read_bytes(str(cell["path"]))
+    return read_bytes(str(cell["path"])) if data is None else bytes(data)

@@ -7,9 +7,8 @@ import torch
 
 from customize.clip.evaluate.datasets.dataset import Example, in_memory
 from customize.clip.evaluate.features import EvalModel, image_features, unit
-from customize.clip.evaluate.head import build_head
-from customize.clip.evaluate.linear_probe import TrainPlan, linear_probe, targets_of
-from customize.clip.evaluate.settings_search import QUICK_SEARCH, Settings
+from customize.clip.evaluate.hyperparameters import QUICK_SEARCH, Hyperparameters
+from customize.clip.evaluate.linear_probe import TrainPlan, build_head, linear_probe, targets_of
 from customize.clip.evaluate.zero_shot import class_vectors, zero_shot
 from tests.customize.clip.evaluate.conftest import CLASSES
 
@@ -36,7 +35,7 @@ def test_a_probe_learns_from_four_images_a_class(scenes_clip: EvalModel, picture
     assert first.result.score > 0.7  # chance is 0.25
     assert first.train_images == 16
     assert np.array_equal(first.result.predictions, again.result.predictions)
-    assert first.settings == again.settings
+    assert first.hyperparameters == again.hyperparameters
 
 
 def test_several_labels_become_a_table_of_zeros_and_ones() -> None:
@@ -44,8 +43,8 @@ def test_several_labels_become_a_table_of_zeros_and_ones() -> None:
     assert targets_of([(0, 2), ()], 3).tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
-def test_given_settings_are_used_without_a_search(tiny: EvalModel, pictures: list[Example]) -> None:
+def test_given_hyperparameters_are_used_without_a_search(tiny: EvalModel, pictures: list[Example]) -> None:
     data = in_memory("scenes", CLASSES, pictures[::4])
-    settings = Settings(0.01, 0.0, 0.0)
-    found = linear_probe(tiny, data, data, TEMPLATES, shots=None, plan=TrainPlan(epochs=1, settings=settings))
-    assert found.settings is settings
+    fixed = Hyperparameters(0.01, 0.0, None)
+    found = linear_probe(tiny, data, data, TEMPLATES, shots=None, plan=TrainPlan(epochs=1, fixed=fixed))
+    assert found.hyperparameters is fixed

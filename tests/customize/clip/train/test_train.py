@@ -27,7 +27,7 @@ from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, ClipmineError, ImagesNotLocal, ModelMismatch, OutputExists
 from index.store.embedding_store import EmbeddingStore
 from tests.conftest import write_tiny_clip
-from tests.customize.runs import STEPS, config, losses, run
+from tests.customize.clip.train.runs import STEPS, config, losses, run
 from tests.index.corpora import write_tar
 from tests.mining.made_sets import write_test_selection
 
@@ -80,7 +80,7 @@ def test_a_run_killed_in_training_goes_on_to_the_same_curve(small_selection: str
     _, whole = run(tmp_path / "whole", small_selection, **choices)
     out = tmp_path / "killed"
     program = (
-        "import sys, time; from pathlib import Path; from tests.customize.runs import config; "
+        "import sys, time; from pathlib import Path; from tests.customize.clip.train.runs import config; "
         "from customize.clip.train.train import train; "
         f"train(config(Path({str(out)!r}), {small_selection!r}, **{choices!r}), on_step=lambda *_: time.sleep(0.02))"
     )

@@ -14,19 +14,19 @@ from customize.clip.model_folder import LoadedModel, load_base
 from customize.clip.strategies import AppliedStrategy, apply_strategy, check_strategy, set_training
 from customize.clip.train.augment import released_transform
 from customize.clip.train.config import CustomizeConfig
+from customize.clip.train.distributed import Peers
 from customize.clip.train.image_inputs import ImageInputs, Pixels, StoreImages
 from customize.clip.train.pairs import Pairs, gather_pairs
-from customize.clip.train.peers import Peers
 from customize.clip.train.prefix_cache import KeptPrefix, build_prefix, can_keep_prefix, prefix_fits
 from customize.clip.train.text_cache import LockedTexts, StoreTexts, compute_texts
-from index.corpus.reader import list_items
-from index.encoder.clip_encoder import default_device
+from index.corpus.sources import list_items
+from index.encoder.loading import default_device
 from index.encoder.model_spec import ModelSpec, check_same_model
-from index.encoder.store_model import store_model
 from index.errors import BadInput, ModelMismatch
 from index.files import hash_json, join, make_folder
 from index.outputs import claim_folder
 from index.store.embedding_store import EmbeddingStore
+from index.store.store_model import store_model
 from retrieval.selection import Selection
 
 __all__ = ["Run", "prepare_run"]

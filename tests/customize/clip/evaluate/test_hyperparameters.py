@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from customize.clip.evaluate.settings_search import DECAYS, FULL_SEARCH, LEARNING_RATES, QUICK_SEARCH, search
+from customize.clip.evaluate.hyperparameters import FULL_SEARCH, LEARNING_RATES, QUICK_SEARCH, WEIGHT_DECAYS, search
 
 
 def test_the_peak_of_a_smooth_landscape_is_found() -> None:
@@ -22,8 +22,8 @@ def test_the_peak_of_a_smooth_landscape_is_found() -> None:
 
 
 def test_the_grid_is_the_toolkits() -> None:
-    assert (len(DECAYS), DECAYS[0], round(DECAYS[-1])) == (97, 1e-6, 1_000_000)
-    assert [round(math.log10(DECAYS[place])) for place in FULL_SEARCH.coarse] == [-6, -4, -2, 0, 2, 4, 6]
+    assert (len(WEIGHT_DECAYS), WEIGHT_DECAYS[0], round(WEIGHT_DECAYS[-1])) == (97, 1e-6, 1_000_000)
+    assert [round(math.log10(WEIGHT_DECAYS[place])) for place in FULL_SEARCH.coarse] == [-6, -4, -2, 0, 2, 4, 6]
 
 
 def test_a_run_without_a_number_never_wins() -> None:

@@ -1,0 +1,168 @@
+"""Measures models on tasks: each finished run is a line of OUT/runs.jsonl, and all runs together become tables.
+
+    summary = evaluate(EvaluateConfig(models=(("mine", spec),), tasks=("dtd",), data="DATA", out="evaluation"))
+
+    OUT/
+      runs.jsonl                          one run a line: what was measured, and its figures
+      results.md, results.csv             the tables
+      results_0.png, ...                  a figure for each table, where matplotlib is installed
+
+After an interruption the same call reads the finished runs from runs.jsonl and measures the missing ones.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from customize.clip.evaluate.config import EvaluateConfig
+from customize.clip.evaluate.features import EvalModel
+from customize.clip.evaluate.hyperparameters import QUICK_SEARCH, Hyperparameters
+from customize.clip.evaluate.linear_probe import TrainPlan
+from customize.clip.evaluate.runs import Bench, Run, check_run, plan_runs
+from customize.clip.evaluate.self_training import SelfTraining
+from customize.clip.evaluate.tables import result_tables, write_tables
+from customize.clip.evaluate.task_files import Task, load_task
+from customize.clip.model_folder import load_base, load_customized
+from index.encoder.model_spec import ModelSpec, model_identity
+
+__all__ = ["EvaluateSummary", "evaluate"]
+
+
+@dataclass(frozen=True)
+class EvaluateSummary:
+    """What was measured.
+
+    Attributes:
+        out: folder of the tables.
+        runs: how many runs the tables hold.
+        reused: how many of them were read from an earlier evaluation.
+        results: a run each, as in runs.jsonl.
+        files: paths of the tables and figures.
+    """
+
+    out: str
+    runs: int
+    reused: int
+    results: list[dict[str, Any]]
+    files: list[str]
+
+
+def evaluate(config: EvaluateConfig, on_progress: Callable[[int, int], None] | None = None) -> EvaluateSummary:
+    """Measure all runs of `config` and write the tables; on_progress(done, total) is called after each run.
+
+    Raises:
+        BadInput: no such task or protocol, a protocol that does not fit a task, or a task whose images are missing.
+    """
+    planned = [(task, plan_runs(config, task)) for task in map(load_task, config.tasks)]
+    for task, runs in planned:
+        for run in runs:
+            check_run(task, run)
+    total = len(config.models) * sum(len(runs) for _, runs in planned)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    finished = _read_runs(out / "runs.jsonl")
+    results: list[dict[str, Any]] = []
+    reused = 0
+    for name, spec in config.models:
+        model: EvalModel | None = None
+        for task, runs in planned:
+            bench: Bench | None = None
+            for run in runs:
+                about = {"model": name, **_describe_run(config, spec, task, run)}
+                earlier = finished.get(_key(about))
+                if earlier is not None:
+                    results.append({**earlier, "model": name})
+                    reused += 1
+                else:
+                    model = model or _load(spec, config.device)
+                    bench = bench or _bench(config, model, task)
+                    results.append({**about, **bench.measure(run)})
+                    with (out / "runs.jsonl").open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(results[-1]) + "\n")
+                if on_progress is not None:
+                    on_progress(len(results), total)
+    files = write_tables(result_tables(results), out, figures=_can_draw())
+    return EvaluateSummary(str(out), len(results), reused, results, [str(path) for path in files])
+
+
+def _describe_run(config: EvaluateConfig, spec: ModelSpec, task: Task, run: Run) -> dict[str, Any]:
+    """What decides a run's figures, as plain JSON values; a run with another description is measured anew."""
+    templates = task.templates if isinstance(task.templates, str) else list(task.templates)
+    fixed = None if config.lr is None else [config.lr, config.weight_decay or 0.0]
+    return {
+        "identity": json.dumps(model_identity(spec), sort_keys=True),
+        "task": task.name,
+        "protocol": run.protocol,
+        "shots": run.shots,
+        "share": run.share,
+        "seed": run.seed,
+        "setting": run.setting,
+        "how": [
+            config.data,
+            config.start,
+            config.epochs,
+            config.quick_search,
+            fixed,
+            config.allow_empty,
+            config.self_training,
+            task.metric,
+            list(task.classes),
+            templates,
+        ],
+    }
+
+
+def _key(result: dict[str, Any]) -> str:
+    names = ("identity", "task", "protocol", "shots", "share", "seed", "how")
+    return json.dumps([result.get(name) for name in names], sort_keys=True)
+
+
+def _read_runs(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            result = json.loads(line)
+        except json.JSONDecodeError:  # the last line of an evaluation that was killed
+            continue
+        found[_key(result)] = result
+    return found
+
+
+def _load(spec: ModelSpec, device: str | None) -> EvalModel:
+    loaded = load_customized(spec.model_dir, device) if spec.model_dir is not None else load_base(spec, device)
+    return EvalModel(loaded.model, loaded.preprocess, loaded.tokenizer, spec.precision)
+
+
+def _bench(config: EvaluateConfig, model: EvalModel, task: Task) -> Bench:
+    return Bench(
+        model,
+        task,
+        config.data,
+        config.batch_size,
+        config.allow_empty,
+        _train_plan(config),
+        SelfTraining(steps=config.self_training) if config.self_training else None,
+    )
+
+
+def _train_plan(config: EvaluateConfig) -> TrainPlan:
+    choices: dict[str, Any] = {"start": config.start}
+    if config.epochs is not None:
+        choices |= {"epochs": config.epochs, "search_epochs": min(TrainPlan.search_epochs, config.epochs)}
+    if config.quick_search:
+        choices["search"] = QUICK_SEARCH
+    if config.lr is not None:
+        choices["fixed"] = Hyperparameters(config.lr, config.weight_decay or 0.0, validation=None)
+    return TrainPlan(**choices)
+
+
+def _can_draw() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None and not os.environ.get("CLIPMINE_NO_FIGURES")

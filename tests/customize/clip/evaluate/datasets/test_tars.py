@@ -1,0 +1,85 @@
+"""Tars hold labels, captions, masks and boxes; a label outside the classes and a tar that is cut off are named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from customize.clip.evaluate.datasets.dataset import Dataset
+from customize.clip.evaluate.datasets.tars import open_tars
+from index.errors import BadInput
+from tests.customize.clip.evaluate.datasets.conftest import COLORS, jpeg
+from tests.index.corpora import encode, write_tar
+
+
+def written(path: Path, *members: tuple[str, bytes], classes: tuple[str, ...] | None = COLORS) -> Dataset:
+    return open_tars("colors", [str(write_tar(path, members))], classes)
+
+
+def test_all_annotations_of_a_sample_are_read(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[0, 1], [255, 2]], np.uint8))
+    about = {"label": "blue", "captions": ["one", "two"], "boxes": [[0, 1, 2, 3]], "box_labels": ["red"]}
+    first, second = written(
+        tmp_path / "0.tar",
+        ("a.jpg", jpeg("red")),
+        ("a.cls", b"0"),
+        ("a.txt", b"a red picture\n"),
+        ("b.jpg", jpeg("blue")),
+        ("b.json", json.dumps(about).encode()),
+        ("b.mask.png", encode(mask, "PNG")),
+    )
+    assert (first.labels, first.captions, first.mask) == ((0,), ("a red picture",), None)
+    assert (second.labels, second.captions, second.box_labels) == ((2,), ("one", "two"), (0,))
+    assert second.boxes.tolist() == [[0, 1, 2, 3]]
+    assert second.mask is not None
+    assert second.mask().tolist() == [[0, 1], [255, 2]]
+    assert second.open().size == (8, 8)
+
+
+def test_without_classes_labels_are_numbers_and_names_are_ignored(tmp_path: Path) -> None:
+    data = written(
+        tmp_path / "0.tar",
+        ("a.jpg", jpeg("red")),
+        ("a.cls", b"7"),
+        ("b.jpg", jpeg("red")),
+        ("b.cls", b"red"),
+        classes=None,
+    )
+    assert [example.labels for example in data] == [(7,), ()]
+
+
+def test_a_label_outside_the_classes_is_named_with_its_sample(tmp_path: Path) -> None:
+    data = written(tmp_path / "0.tar", ("a.jpg", jpeg("red")), ("a.cls", b"7"))
+    with pytest.raises(BadInput, match=r"0\.tar, a: its label '7' is none of the 3 classes"):
+        list(data)
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ([("a.cls", b"0")], "has no image"),
+        ([("a.jpg", jpeg("red")), ("a.json", b"{")], "is not UTF-8 or not JSON"),
+    ],
+)
+def test_a_wrong_sample_is_named(tmp_path: Path, members: list[tuple[str, bytes]], said: str) -> None:
+    with pytest.raises(BadInput, match=rf"0\.tar, a: .*{said}"):
+        list(written(tmp_path / "0.tar", *members))
+
+
+def test_a_mask_in_colour_is_refused(tmp_path: Path) -> None:
+    colored = encode(Image.new("RGB", (2, 2)), "PNG")
+    (example,) = written(tmp_path / "0.tar", ("a.jpg", jpeg("red")), ("a.mask.png", colored))
+    assert example.mask is not None
+    with pytest.raises(BadInput, match="its mask is a RGB image"):
+        example.mask()
+
+
+def test_a_tar_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    data = written(tmp_path / "0.tar", ("a.jpg", jpeg("red")), ("a.cls", b"0"))
+    (tmp_path / "0.tar").write_bytes((tmp_path / "0.tar").read_bytes()[:700])
+    with pytest.raises(BadInput, match="cannot be read to its end"):
+        list(data)

@@ -1,0 +1,49 @@
+"""`clipmine evaluate`: figures as JSON, lists of tasks and concepts, and one line for what does not go together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.cli import run
+from tests.customize.clip.evaluate.conftest import color_tasks
+
+__all__ = ["color_tasks"]
+
+
+def test_figures_are_printed(
+    color_tasks: Path, tiny_clip_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(tiny_clip_dir), "--task", str(color_tasks / "captions.yaml"), "--out", str(tmp_path)]
+    assert run([*arguments, "--json", "--device", "cpu"]) == 0
+    summary = json.loads(capfd.readouterr().out)
+    assert set(summary["results"][0]["columns"]) == {f"{way} R@{k}" for way in ("I2T", "T2I") for k in (1, 5, 10)}
+
+
+def test_the_list_of_tasks_and_the_concepts_of_a_benchmark(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "--list-tasks", "--json"]) == 0
+    assert "imagenet-1k" in json.loads(capfd.readouterr().out)
+    assert run(["evaluate", "--benchmark", "elevater", "--concepts", str(tmp_path / "union.yaml")]) == 0
+    assert "clipmine retrieve STORE --concepts" in capfd.readouterr().out
+    assert (tmp_path / "union.yaml").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "name at least one model and one --task"),
+        (["clip", "--task", "dtd", "--weight-decay", "0.1"], "--weight-decay 0.1: needs --lr"),
+        (["clip", "--task", "dtd", "--lr", "0.1", "--quick-search"], "--quick-search: with --lr 0.1"),
+        (["clip", "--task", "dtd", "--share", "0.1", "--shots", "5"], "--shots and --share contradict each other"),
+        (["clip", "--task", "dtd", "--shots", "five"], "--shots five: give a number of images a class, or full"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(
+    options: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", *options]) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
