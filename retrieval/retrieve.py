@@ -123,7 +123,7 @@ def retrieve(
 def _load(model: ModelSpec | None) -> Encoder | None:
     if model is None:
         return None
-    from index.encoder.clip_encoder import load_encoder
+    from index.encoder.loading import load_encoder
 
     return load_encoder(model)
 

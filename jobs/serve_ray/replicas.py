@@ -47,7 +47,7 @@ class Encoders:
     def __init__(self, store: str, settings: Settings, threads: int, device: str | None) -> None:
         import torch
 
-        from index.encoder.clip_encoder import load_encoder
+        from index.encoder.loading import load_encoder
         from index.store.store_model import store_model
         from retrieval.service.local_backend import LocalBackend
 

@@ -182,7 +182,7 @@ class Retriever:
         """
         with self._loading:
             if self._encoder is None:
-                from index.encoder.clip_encoder import load_encoder
+                from index.encoder.loading import load_encoder
 
                 encoder = load_encoder(store_model(self.store.path))
                 check_same_model(self.store.fingerprint, encoder.fingerprint, f"the store {self.store.path}")

@@ -1,1 +1,1 @@
-"""The retrieval service: an open store behind HTTP. `create_app` in `app.py` makes it, `clipmine serve` runs it."""
+"""The retrieval service: a store behind HTTP. `app.create_app` makes it, `clipmine serve` runs it."""

@@ -1,8 +1,6 @@
 """The service as an ASGI app: routes, limits, errors as one line, metrics.
 
-    app = create_app(LocalBackend(EmbeddingStore.open("STORE")))
-
-Knows which parts there are, and nothing of how they work.
+app = create_app(LocalBackend(EmbeddingStore.open("STORE")))
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ log = logging.getLogger("clipmine.service")
 
 
 def create_app(backend: Backend, settings: Settings | None = None) -> FastAPI:
-    """An app over an open backend; closing the app closes the backend."""
+    """The service's app over an open backend; closing the app closes the backend."""
     settings = settings or Settings()
     metrics = Metrics()
     if hasattr(backend, "observe"):
@@ -58,13 +56,13 @@ def create_app(backend: Backend, settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = Service(backend, settings)
     app.state.metrics = metrics
-    app.state.pages = []  # `wire.PageLink`s of those that add theirs
+    app.state.pages = []  # `schemas.PageLink`s of further pages that are added to the app
     app.include_router(router)
     describe_bodies(app, SearchRequest)
     add_clip_retrieval_routes(app)
     add_page_routes(app)
     _add_errors(app)
-    app.add_middleware(_Counts, metrics=metrics)
+    app.add_middleware(_CountRequests, metrics=metrics)
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins:
         from fastapi.middleware.cors import CORSMiddleware
@@ -79,7 +77,7 @@ def create_app(backend: Backend, settings: Settings | None = None) -> FastAPI:
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Every error is `{"error": "one line"}`; what nobody foresaw is logged whole and told in short."""
+    """Answer every error with `{"error": "one line"}`; details of the service's own faults go to the log only."""
 
     @app.exception_handler(RequestValidationError)
     async def wrong_shape(_: Request, error: RequestValidationError) -> Response:
@@ -119,8 +117,8 @@ def _problem(status: int, error: str, headers: dict[str, str] | None = None) -> 
     return JSONResponse({"error": " ".join(error.split())[:1_000]}, status, headers)
 
 
-class _Counts:
-    """ASGI middleware: counts requests and times them by route, the whole stream included."""
+class _CountRequests:
+    """ASGI middleware: counts requests and their time by route, up to the end of a stream."""
 
     def __init__(self, app: Callable[..., Awaitable[None]], metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics

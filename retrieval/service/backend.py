@@ -1,6 +1,6 @@
-"""What the routes need of whatever answers them: one process (`local.py`) or replicas on a cluster (`jobs.serve_ray.start`).
+"""The interface between the routes and what answers them: one process (`local_backend.py`), or Ray (`jobs.serve_ray`).
 
-Methods are coroutines that may wait in a bounded queue; they raise `Overloaded` when that is full. Knows no HTTP.
+Methods that encode or search are coroutines and may wait in a bounded queue; they raise `Overloaded` when it is full.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Overloaded(ClipmineError):
 
 
 class Unavailable(ClipmineError):
-    """What is needed cannot answer now (a replica is being replaced, memory ran out); try again later."""
+    """A part of the service cannot answer now (a replica is being replaced, memory ran out); try again later."""
 
     def __init__(self, message: str, retry_after: int = 2) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class Unavailable(ClipmineError):
 
 @dataclass(frozen=True)
 class Texts:
-    """vectors float16 [n, d] unit rows; cut: which texts were longer than the context."""
+    """Encoded texts. vectors: float16 [n, d], unit rows; cut: which texts were longer than the model's context."""
 
     vectors: npt.NDArray[np.float16]
     cut: list[bool]
@@ -44,9 +44,9 @@ class Texts:
 
 @dataclass(frozen=True)
 class Found:
-    """scores float32 [q, k] falling, row_ids int64 [q, k]; -inf and -1 where fewer were found.
+    """Results of q queries. scores: float32 [q, k], falling; row_ids: int64 [q, k]; -inf and -1 where fewer were found.
 
-    plan: one line, how and why so. missing: names of the shards that did not answer; their rows are not among these.
+    plan: one line, the method and why. missing: names of the shards that did not answer, whose rows are missing here.
     """
 
     scores: npt.NDArray[np.float32]
@@ -58,11 +58,11 @@ class Found:
 class Backend(Protocol):
     """An open store that encodes, searches and looks up."""
 
-    store: EmbeddingStore  # open where the routes run: metadata, rules and images are read from it
-    name: str
+    store: EmbeddingStore  # open in the routes' process, which reads metadata and images from it and applies rules
+    name: str  # what clients call the store
 
     async def encode_texts(self, texts: Sequence[str]) -> Texts:
-        """Encode texts; equal texts give equal vectors in every batch."""
+        """Encode texts."""
         ...
 
     async def encode_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float16]:
@@ -84,17 +84,17 @@ class Backend(Protocol):
         ...
 
     def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> str:
-        """ "hnsw" or "exact": what the planner chooses for so many queries at once."""
+        """ "hnsw" or "exact": the planner's choice for this number of queries in one search."""
         ...
 
     def indexes(self) -> list[dict[str, Any]]:
-        """Fields of `wire.IndexInfo`, one a modality that can be searched."""
+        """The fields of `schemas.IndexInfo` for each modality that can be searched."""
         ...
 
     async def ready(self) -> str | None:
-        """None when searches will be answered; else one line that says what is missing."""
+        """None when searches will be answered; otherwise one line that says why not."""
         ...
 
     async def close(self) -> None:
-        """Finish what runs, then release all."""
+        """Finish the requests that run, then release threads and files."""
         ...

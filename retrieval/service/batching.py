@@ -1,10 +1,9 @@
-"""Requests that come at the same time are answered together: one call of the encoder or of the index for all.
+"""Batching: requests that arrive at about the same time are answered by one call of the encoder or of the index.
 
-While a call runs in its thread, the next batch gathers; so batches grow with the load and a lone request waits for
-nobody. Only when the batches before held more requests does the next one wait, for a small part of what a call takes:
-the clients that were just answered come back within it, and a call for the first of them alone would delay all others.
-The queue is bounded.
-Knows nothing of what is computed.
+While a call runs in its thread, the next batch collects, so batches grow with the load and a single request is sent at
+once. Only when the last two batches held more requests than are waiting does the next call wait, for a small share of a
+call's duration: clients that were just answered ask again within that time, and a call for the first of them alone
+would delay all the others. The queue is bounded.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from retrieval.service.backend import Overloaded, Unavailable
 
 __all__ = ["Batcher"]
 
-# The longest wait for company, as a share of the longer of the two calls before: what it can cost at most. Without it,
-# 32 clients that send texts fell into batches of 31 and 1 by turns.
+# The longest wait for further requests, as a share of the longer of the last two calls. Without it, the texts of 32
+# clients were answered in alternating batches of 31 and 1.
 WAIT_SHARE = 0.1
 
 Request = TypeVar("Request")
@@ -36,11 +35,11 @@ class _Waiting(Generic[Request, Answer]):
 
 
 class Batcher(Generic[Request, Answer]):
-    """Calls `function(requests) -> answers` in one thread of its own, for all requests that wait.
+    """Calls `function(requests) -> answers` in one thread of its own, with all requests that wait.
 
-    most: the sum of sizes that one call takes (a larger request goes alone). queue: the sum of sizes that may wait.
-    wait_ms: the least wait for company; 0 for none.
-    observe(requests, size): told of every batch. An exception in place of an answer is raised for that request alone.
+    what: a name for messages. most: the largest sum of sizes in one call (a larger request goes alone). queue: the
+    largest sum of sizes that may wait. wait_ms: the shortest wait for further requests; 0: none.
+    observe(requests, size): called for every batch. An answer that is an exception is raised for its request alone.
     """
 
     def __init__(
@@ -62,12 +61,12 @@ class Batcher(Generic[Request, Answer]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=what.replace(" ", "-"))
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._lately: deque[int] = deque([0, 0], maxlen=2)  # requests in the two batches before
-        self._took: deque[float] = deque([0.0, 0.0], maxlen=2)  # seconds, the two calls before
+        self._last_counts: deque[int] = deque([0, 0], maxlen=2)  # requests in the last two batches
+        self._last_seconds: deque[float] = deque([0.0, 0.0], maxlen=2)  # seconds of the last two calls
 
     @property
     def waiting(self) -> int:
-        """The sum of sizes that wait now."""
+        """The sum of the sizes of waiting requests."""
         return self._size
 
     async def submit(self, request: Request, size: int = 1) -> Answer:
@@ -85,7 +84,7 @@ class Batcher(Generic[Request, Answer]):
         return await future
 
     async def close(self) -> None:
-        """Answer what waits, then stop."""
+        """Answer the waiting requests, then stop."""
         self._closed = True
         self._arrived.set()
         if self._task is not None:
@@ -101,11 +100,11 @@ class Batcher(Generic[Request, Answer]):
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            await self._wait_for_company()
+            await self._wait_for_more()
             batch = self._take()
             if not batch:
                 continue
-            self._lately.append(len(batch))
+            self._last_counts.append(len(batch))
             if self._observe is not None:
                 self._observe(len(batch), sum(waiting.size for waiting in batch))
             requests = [waiting.request for waiting in batch]
@@ -116,15 +115,15 @@ class Batcher(Generic[Request, Answer]):
                 )
             except Exception as error:
                 answers = [error] * len(batch)
-            self._took.append(loop.time() - began)
+            self._last_seconds.append(loop.time() - began)
             for waiting, answer in zip(batch, answers, strict=True):
                 _give(waiting.future, answer)
 
-    async def _wait_for_company(self) -> None:
-        """Wait until as many requests are there as were lately, or not much longer than the wait allows."""
+    async def _wait_for_more(self) -> None:
+        """Wait until as many requests are there as in the larger of the last two batches, or until the time is up."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + max(self._wait, WAIT_SHARE * max(self._took))
-        while self._wait and not self._closed and len(self._waiting) < max(self._lately):
+        end = loop.time() + max(self._wait, WAIT_SHARE * max(self._last_seconds))
+        while self._wait and not self._closed and len(self._waiting) < max(self._last_counts):
             left = end - loop.time()
             if left <= 0:
                 return

@@ -1,8 +1,8 @@
-"""JSON bodies read by pydantic straight from their bytes, whatever content type is named, and still documented.
+"""JSON bodies that pydantic reads straight from bytes, whatever the content type, and that OpenAPI still describes.
 
-FastAPI's own way parses a body with the standard library, copies it and validates the copy: for a vector of 512 numbers
-that takes longer than finding its neighbours. Also clip-retrieval's client and front name no content type. Only for
-routes that change nothing, since a page elsewhere could send such a request. Knows no routes.
+FastAPI parses a body with the standard library, copies it and validates the copy: for a vector of 512 numbers that
+takes longer than finding its neighbours. clip-retrieval's client and front send no content type either. Use it only
+for routes that change nothing: without a content type, pages of other origins can send such requests too.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def read_body(model: type[Shape], body: bytes) -> Shape:
 
 
 def wrong_shape(error: ValidationError) -> RequestValidationError:
-    """The error that FastAPI itself would raise, so that it is told the same way."""
+    """The error that FastAPI raises for such a body, so that both are answered in the same way."""
     return RequestValidationError(error.errors(include_url=False, include_input=False))
 
 
 def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """A route's `openapi_extra`: its body is `model`, whose schema `describe_bodies` adds."""
+    """The `openapi_extra` of a route whose body is `model`; `describe_bodies` adds the model's schema."""
     schema = {"$ref": _COMPONENTS.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 

@@ -1,8 +1,8 @@
 """clip-retrieval's own API, 2.45, so that its Python client and its web front work against this service unchanged.
 
-`POST /knn-service`, `POST /metadata`, `GET /indices-list`. Bodies are JSON whatever their content type says, since
-neither of the two names one. What is asked for and cannot be done (the safety model, the aesthetic score, ...) is named
-in a response header, never silently left out; `docs/service.md` lists it. Knows the service's search and look-ups.
+`POST /knn-service`, `POST /metadata`, `GET /indices-list`. Bodies are read as JSON whatever their content type, since
+neither of the two sends one. Options that are not supported (the safety model, the aesthetic score, ...) are named in a
+response header; `docs/service.md` lists them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
@@ -19,9 +19,10 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from index.errors import ClipmineError
+from index.store.embedding_store import Modality
 from retrieval.rules import SAME_IMAGE
 from retrieval.search.duplicates import greedy_duplicates
-from retrieval.service import images as pictures
+from retrieval.service import images as row_images
 from retrieval.service.bodies import describe_bodies, read_body, takes, wrong_shape
 from retrieval.service.metadata_cache import as_row
 from retrieval.service.schemas import Problem, Query, RowId, SearchRequest
@@ -30,23 +31,23 @@ from retrieval.service.search import NoSuchRow, Service
 __all__ = ["NOT_HONOURED", "PARTIAL", "add_clip_retrieval_routes"]
 
 NOT_HONOURED = "X-Clipmine-Not-Honoured"
-PARTIAL = "X-Clipmine-Partial"  # names the shards that did not answer: the answer's form has no place for it
+PARTIAL = "X-Clipmine-Partial"  # names the shards that did not answer, for which clip-retrieval's JSON has no field
 THUMBNAIL_SIDE = 256
 THUMBNAILS = 200  # of one answer: the front asks for 40 at a time, and each is an image to decode
 MOST_IDS = 10_000  # of one /metadata request
 
-# What clip-retrieval's back-end returns of a row by default, without the path of a file on its disk.
+# The columns that clip-retrieval's back-end returns by default, except the path of a file on its disk.
 _COLUMNS = ("url", "caption", "NSFW")
 
 
 class KnnRequest(BaseModel):
-    """clip-retrieval's query: the first of text, image, image_url and embedding_input that is given counts."""
+    """clip-retrieval's query: the first of text, image, image_url and embedding_input that is given is used."""
 
     text: str | None = None
     image: str | None = Field(None, description="an image file in base64")
     image_url: str | None = Field(None, description="refused unless the operator allows fetching")
     embedding_input: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
-    modality: Literal["image", "text"] = "image"
+    modality: Modality = "image"
     num_images: Annotated[int, Field(ge=1)] = Field(40, description="results that come with metadata")
     num_result_ids: Annotated[int, Field(ge=1)] | None = Field(
         None, description="results in all, before near-duplicates go; by default num_images"
@@ -74,7 +75,9 @@ class KnnResult(BaseModel):
     similarity: float
     url: str | None = None
     caption: str | None = None
-    image: str | None = Field(None, description="a JPEG in base64, where the row has no url and its image is here")
+    image: str | None = Field(
+        None, description="a JPEG in base64, where a row has no url and its image is local"
+    )
 
 
 class MetadataOf(BaseModel):
@@ -167,10 +170,10 @@ def _near_duplicates(service: Service, rows: Sequence[int]) -> list[bool]:
 
 
 async def _metadata(service: Service, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """What is said of each row: url and caption, and a thumbnail where it has no url and its image is here."""
+    """By row id: url and caption, and a thumbnail where the row has no url and the store has its image."""
     columns = tuple(name for name in _COLUMNS if name in service.columns)
     fragments = await service.lookup.fragments(rows, columns)
-    # A null stays out: the front shows an image by its url wherever there is that key.
+    # Nulls are left out: the front shows an image by its url wherever the key is present.
     known = {
         row: {name: value for name, value in as_row(fragment).items() if value is not None}
         for row, fragment in fragments.items()
@@ -184,16 +187,16 @@ async def _metadata(service: Service, rows: Sequence[int]) -> dict[int, dict[str
 
 async def _thumbnail(service: Service, row: int) -> str | None:
     try:
-        data = await service.in_decoder(pictures.thumbnail, service.backend.store, row, THUMBNAIL_SIDE)
+        data = await service.in_decoder(row_images.thumbnail, service.backend.store, row, THUMBNAIL_SIDE)
     except (ClipmineError, OSError):
         return None  # a row whose image is lost is still a result
     return base64.b64encode(data).decode("ascii")
 
 
 def not_honoured(asked: KnnRequest, max_k: int) -> list[str]:
-    """Names of what a request asks for and does not get."""
+    """The names of the options that a request sets and that are not honoured."""
     ignored = [name for name in ("use_mclip", "use_safety_model", "use_violence_detector") if getattr(asked, name)]
-    # Its client and its front always send a weight; without a score, or at weight 0, it would change nothing.
+    # Its client and its front always send a weight, which has no effect without a score or at weight 0.
     if asked.aesthetic_score not in (None, "") and asked.aesthetic_weight not in (0, "0"):
         ignored.append("aesthetic_score")
     if asked.num_images > max_k:

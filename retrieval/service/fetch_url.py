@@ -1,7 +1,7 @@
-"""Fetches an image that a query names, where the operator allows it: from public addresses only.
+"""Fetch the image that a query's `image_url` names, where the operator allows it: from public addresses only.
 
-Names are resolved here and every address is checked before a connection is made to that very address, so that neither
-a redirect nor a second DNS answer leads into the private network. Proxies of the environment are not used.
+Host names are resolved here, every address is checked, and the connection goes to the address that was checked, so that
+neither a redirect nor a second DNS answer leads into the private network. Proxies of the environment are not used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ PORTS = (80, 443)
 
 
 async def fetch_image(url: str, max_bytes: int) -> bytes:
-    """The bytes behind an http(s) URL. BadInput: another scheme or port, a private address, too large, not there."""
+    """The bytes at an http(s) URL.
+
+    Raises BadInput for another scheme or port, a private address, more than `max_bytes`, or no such file.
+    """
     try:
         async with asyncio.timeout(SECONDS):
             return await _follow(url, max_bytes)
@@ -71,12 +74,13 @@ def _headers(url: str) -> list[tuple[bytes, bytes]]:
 
 
 def public_addresses(addresses: Iterable[str]) -> list[str]:
-    """The addresses, when all of them are public; BadInput otherwise (one private answer among many is an attack)."""
+    """The addresses, when all of them are public; BadInput otherwise: one private address among public ones may be an
+    attack."""
     found = list(addresses)
     for text in found:
         address = ipaddress.ip_address(text)
         if isinstance(address, ipaddress.IPv6Address):
-            # An IPv4 address in IPv6's clothes (mapped, 6to4, NAT64) is judged by what it leads to.
+            # An IPv6 address that stands for an IPv4 address (mapped, 6to4, NAT64) is judged by the IPv4 address.
             inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
             address = inner if inner is not None else address
         if not address.is_global or address.is_multicast:
@@ -92,7 +96,7 @@ def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 class _PublicOnly(httpcore.AsyncNetworkBackend):
-    """Connects to a host's checked address; TLS still verifies the host's name."""
+    """Connects to the address that was checked; TLS still verifies the host's name."""
 
     def __init__(self) -> None:
         from httpcore._backends.auto import AutoBackend

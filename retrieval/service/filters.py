@@ -1,7 +1,4 @@
-"""Filters on metadata: which of the rows that a search found meet the conditions of a request.
-
-Knows values and comparisons, no stores and no queries.
-"""
+"""Filters on metadata: which of the rows that a search found meet the conditions of a request."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ __all__ = ["filter_columns", "meets"]
 
 
 def filter_columns(filters: Filters) -> tuple[str, ...]:
-    """The columns that the filters look at, each once."""
+    """The metadata columns that the filters need, each once."""
     names = [condition.column for condition in filters.columns]
     if filters.min_side is not None:
         names += ["width", "height"]
@@ -23,7 +20,7 @@ def filter_columns(filters: Filters) -> tuple[str, ...]:
 
 
 def meets(filters: Filters, row: dict[str, Any]) -> bool:
-    """Whether a row (its `filter_columns`) meets every condition. BadInput where values cannot be compared."""
+    """Whether a row, given as its `filter_columns`, meets every condition. BadInput where values cannot be compared."""
     if filters.min_side is not None:
         sides = row["width"], row["height"]
         if None in sides or min(sides) < filters.min_side:
@@ -32,7 +29,7 @@ def meets(filters: Filters, row: dict[str, Any]) -> bool:
 
 
 def check(filters: Filters) -> None:
-    """Refuse conditions that lack their value or have one of the wrong kind, before any search. Raises BadInput."""
+    """Raise BadInput for a condition without its value or with one of the wrong type; called before any search."""
     for place, condition in enumerate(filters.columns):
         where = f"filters.columns[{place}] ({condition.column})"
         wants_list, wants_none = condition.op == "in", condition.op in ("is_null", "not_null")

@@ -1,4 +1,4 @@
-"""A row's image for the web: the original bytes with their type, or a small JPEG. Knows no HTTP."""
+"""A row's image for the web: the original file with its media type, or a small JPEG."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import io
 import logging
 
 from index.corpus.images import ImageRejected, decode_image, image_extension
-from index.store.read_image import read_image
 from index.errors import BadInput, ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
+from index.store.read_image import read_image
 from retrieval.service.backend import Unavailable
 
 __all__ = ["media_type", "original", "thumbnail"]
@@ -27,24 +27,27 @@ def media_type(data: bytes) -> str:
 
 
 def _read(store: EmbeddingStore, row_id: int) -> bytes:
-    """The image's bytes. What is wrong with the corpus is the operator's to know: the log names the file."""
+    """The image file's bytes. Errors of the corpus go to the log with the file's name; the client gets none of it."""
     try:
         return read_image(store, row_id)
     except (BadInput, OSError) as error:
         if isinstance(error, ImagesNotLocal) and not isinstance(error.__cause__, OSError):
-            raise  # the store has no images, or none of this row: for ever so
+            raise  # the store has no images, or none of this row: trying again will not help
         log.error("row %d: %s", row_id, error)
         raise Unavailable(f"the image of row {row_id} cannot be read now", retry_after=30) from error
 
 
 def original(store: EmbeddingStore, row_id: int) -> tuple[bytes, str]:
-    """The file as it lies in the corpus, and its type. ImagesNotLocal where the store has none, else Unavailable."""
+    """The file as it is in the corpus, and its media type.
+
+    Raises ImagesNotLocal where the store has no image of the row, Unavailable where it cannot be read now.
+    """
     data = _read(store, row_id)
     return data, media_type(data)
 
 
 def thumbnail(store: EmbeddingStore, row_id: int, side: int) -> bytes:
-    """A JPEG whose longer side is at most `side` pixels. Raises ImagesNotLocal for a file that can't be decoded."""
+    """A JPEG whose longer side is at most `side` pixels. Raises as `original`, and ImagesNotLocal for a broken file."""
     try:
         image = decode_image(_read(store, row_id))
     except ImageRejected as error:

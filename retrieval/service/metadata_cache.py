@@ -1,7 +1,7 @@
-"""The metadata of results, as JSON that is ready to be sent: looked up in batches, remembered up to a bound.
+"""The metadata of results, as JSON that is ready to be sent: read in batches and cached up to a size in bytes.
 
-A row's metadata never changes while a store is open (forgetting hides it, and forgotten rows are asked for by nobody
-but `GET /rows/{id}`, which checks), so what was looked up once can be sent again. Knows no HTTP.
+A row's metadata does not change while a store is open, so cached JSON can be sent again. Forgotten rows are never
+results, and `GET /rows/{id}` checks for them before it asks here.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from index.store.embedding_store import EmbeddingStore
 
 __all__ = ["RowLookup", "as_row"]
 
-# A fragment's own size and what the dict around it takes, measured with sys.getsizeof: 33 + 120 bytes.
+# Bytes that Python takes for a fragment beside its text: 33 of the object, 120 of the dict (sys.getsizeof).
 _OVERHEAD = 160
 
 
 def as_row(fragment: bytes) -> dict[str, Any]:
-    """A fragment as a dict: the columns that were asked for."""
+    """A fragment as a dict of the columns that were asked for."""
     row: dict[str, Any] = orjson.loads(b"{" + fragment[1:] + b"}")
     return row
 
 
 class RowLookup:
-    """Fragments of JSON objects, `,"key":"k1","caption":"..."` to go behind other fields, by row id and columns."""
+    """Reads metadata as fragments of JSON objects, such as `,"key":"k1","caption":"..."`, to append to other fields."""
 
     def __init__(self, store: EmbeddingStore, cache_bytes: int) -> None:
         self._store = store
@@ -50,6 +50,7 @@ class RowLookup:
         return found
 
     def close(self) -> None:
+        """Stop the threads."""
         self._threads.shutdown()
 
     def _read(self, row_ids: list[int], columns: tuple[str, ...]) -> list[bytes]:
@@ -60,7 +61,7 @@ class RowLookup:
 
     def _remember(self, columns: tuple[str, ...], new: dict[int, bytes]) -> None:
         self._size += sum(map(len, new.values())) + _OVERHEAD * len(new)
-        if self._size > self._limit:  # all go: an order of use would cost at every hit more than it saves
+        if self._size > self._limit:  # all are dropped: keeping an order of use would cost more than it saves
             self._known, self._size = {}, 0
             return
         self._known.setdefault(columns, {}).update(new)

@@ -1,6 +1,6 @@
-"""What the service counts, in Prometheus' form: requests, time by stage, batch sizes, the recall in force.
+"""Prometheus metrics of the service: requests, time by stage, batch sizes, the recall of the indexes.
 
-One registry an app, so that two apps in a process don't share counts. Knows no routes.
+Each app has a registry of its own, so that two apps in a process do not share counts.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Metrics:
             self._ef_search.labels(index["modality"]).set(index["ef_search"] or 0)
 
     def observe_batch(self, stage: str, requests: int, size: int) -> None:
-        """One call of a batch queue."""
+        """Record one call of a batch queue: its stage, and its size in texts, images or vectors."""
         self.batch.labels(stage).observe(size)
 
     @contextmanager
@@ -69,5 +69,5 @@ class Metrics:
             self.stage_seconds.labels(name).observe(time.perf_counter() - started)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,7 +1,7 @@
-"""The page at `/` and its assets, read from the package once. Knows no store; the page asks the other routes.
+"""The page at `/` and its assets, read from the package once. The page gets its data from the other routes.
 
-The page loads nothing from elsewhere, and its policy lets it load nothing from elsewhere: were a caption ever taken for
-markup, no script of it would run and nothing of it would leave. The page itself holds no data and needs no token.
+The page loads nothing from other origins, and its Content-Security-Policy forbids that too: even if a caption were ever
+taken for markup, no script in it would run and no data would leave. The page holds no data, so it needs no token.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PAGE_HEADERS = {
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # kept, but asked for anew: a new version of the service has a new page
+    "Cache-Control": "no-cache",  # cached, but revalidated: a new version of the service has a new page
 }
 
 
@@ -69,7 +69,7 @@ def add_page_routes(app: FastAPI) -> None:
 
 
 class Asset:
-    """A file of the page in memory, with the tag that changes when it does."""
+    """A file of the page in memory, with an ETag of its content."""
 
     def __init__(self, content: bytes, media_type: str, headers: Mapping[str, str] = PAGE_HEADERS) -> None:
         self._content = content

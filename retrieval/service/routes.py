@@ -1,4 +1,4 @@
-"""The service's own routes: search, concepts, rows, images, indexes, health, metrics. Knows no store's inside."""
+"""The service's own routes: search, concepts, rows, images, indexes, health, metrics."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from index.errors import BadInput
+from index.store.embedding_store import Modality
 from retrieval.selection import store_identity
-from retrieval.service import concepts
-from retrieval.service import images as pictures
+from retrieval.service import concept_stream
+from retrieval.service import images as row_images
 from retrieval.service.backend import Overloaded
 from retrieval.service.bodies import read_body, takes
 from retrieval.service.memory import give_back_memory
@@ -22,7 +23,6 @@ from retrieval.service.schemas import (
     COLUMNS,
     ConceptsRequest,
     IndexesResponse,
-    Modality,
     Problem,
     Row,
     SearchOptions,
@@ -34,7 +34,7 @@ from retrieval.service.search import Answer, Service
 __all__ = ["answer_json", "router"]
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "What is asked cannot be done; the line says why."},
+    400: {"model": Problem, "description": "The request cannot be answered; the line says why."},
     401: {"model": Problem, "description": "A bearer token is needed."},
     408: {"model": Problem, "description": "The body did not come in time."},
     413: {"model": Problem, "description": "The body is too large."},
@@ -47,7 +47,7 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descriptio
 router = APIRouter(responses=_PROBLEMS)
 
 
-# Coroutines, though they wait for nothing: FastAPI sends a plain function to a thread, at every request.
+# Coroutines, although they never wait: FastAPI would run plain functions in a thread, at every request.
 async def service_of(request: Request) -> Service:
     """The app's service."""
     service: Service = request.app.state.service
@@ -72,7 +72,7 @@ RowId = Annotated[int, Path(ge=0, lt=1 << 63, description="a row id")]
     summary="The nearest rows to each query",
 )
 async def search(request: Request) -> Response:
-    # The route with the load: nothing of FastAPI's injection, which costs as much as the search itself.
+    # The busiest route does without FastAPI's injection, which takes as long as the search itself.
     service, metrics = await service_of(request), await metrics_of(request)
     asked = read_body(SearchRequest, await request.body())
     with metrics.stage("search"):
@@ -113,16 +113,16 @@ async def search_image(
     responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
 )
 async def retrieve_concepts(request: ConceptsRequest, service: OfService) -> Response:
-    job = await asyncio.to_thread(concepts.prepare, service, request)
+    job = await asyncio.to_thread(concept_stream.prepare, service, request)
     if service.concept_jobs >= service.settings.concept_jobs:
         raise Overloaded("a concept list's turn", retry_after=5)
     return StreamingResponse(_counted(service, job), media_type="application/x-ndjson")
 
 
-async def _counted(service: Service, job: concepts.ConceptJob) -> AsyncIterator[bytes]:
+async def _counted(service: Service, job: concept_stream.ConceptJob) -> AsyncIterator[bytes]:
     service.concept_jobs += 1
     try:
-        async for line in concepts.stream(service, job):
+        async for line in concept_stream.stream(service, job):
             yield line
     finally:
         service.concept_jobs -= 1
@@ -155,11 +155,11 @@ async def image(
 ) -> Response:
     service.check_row(row_id)
     if side is None:
-        data, kind = await service.in_decoder(pictures.original, service.backend.store, row_id)
+        data, kind = await service.in_decoder(row_images.original, service.backend.store, row_id)
     else:
-        data, kind = await service.in_decoder(pictures.thumbnail, service.backend.store, row_id, side), "image/jpeg"
+        data, kind = await service.in_decoder(row_images.thumbnail, service.backend.store, row_id, side), "image/jpeg"
     headers = {
-        # An original may be any bytes: nothing in it may run, and what is no image is saved, not shown.
+        # An original file may hold any bytes: nothing in it may run, and other files than images are saved, not shown.
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Content-Disposition": "inline" if kind.startswith("image/") else "attachment",
         "Cache-Control": "private, max-age=3600",
@@ -210,7 +210,7 @@ async def show_metrics(service: OfService, metrics: OfMetrics) -> Response:
 
 
 def answer_json(answer: Answer, metrics: Metrics) -> bytes:
-    """`wire.SearchResponse` as JSON; the rows' metadata is JSON already."""
+    """A `schemas.SearchResponse` as JSON, written by hand since the rows' metadata is JSON already."""
     if answer.partial:
         metrics.partial.inc()
     results = []

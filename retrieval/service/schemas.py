@@ -1,16 +1,23 @@
-"""What travels over HTTP: requests and responses as typed models, the source of the OpenAPI page.
+"""Requests and responses of the HTTP API as typed models, from which the OpenAPI page is made.
 
-Unknown fields are refused, so that a misspelt filter is an error and not a filter that does nothing. Limits that an
-operator sets (k, batch, bytes) are checked by the routes, not here. Knows no store.
+Requests with unknown fields are refused, so that a misspelt filter is an error and not a filter without effect. Limits
+that an operator sets (k, queries, bytes) are checked in `service.search` and `service.concepts`, not here.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from retrieval.rules import SAME_IMAGE
+from index.store.embedding_store import Modality
+from retrieval.data_frames import frame_of_rows
+from retrieval.query_blocks import Mode
+from retrieval.rules import SAME_IMAGE, CrossConcept, Rules
+from retrieval.search.planner import Method
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "COLUMNS",
@@ -31,14 +38,12 @@ __all__ = [
     "SearchResponse",
 ]
 
-# The metadata that a row brings unless a request names columns.
+# The metadata columns of each result, unless a request names others.
 COLUMNS = ("key", "shard", "caption", "url", "width", "height")
 
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 Cosine = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 RowId = Annotated[int, Field(ge=0, lt=1 << 63)]
-Modality = Literal["image", "text"]
-Method = Literal["hnsw", "exact"]
 Comparison = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "contains", "is_null", "not_null"]
 
 
@@ -59,7 +64,7 @@ class Query(Strict):
     embedding: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
         None, description="a vector of the store's model; scaled to unit length"
     )
-    embedding_b64: str | None = Field(None, description="the same as little-endian float32 bytes in base64")
+    embedding_b64: str | None = Field(None, description="a vector as little-endian float32 bytes in base64")
     row_id: RowId | None = Field(None, description="the image of a row (or its caption, where captions are searched)")
 
     @model_validator(mode="after")
@@ -82,7 +87,7 @@ class ColumnFilter(Strict):
 
 
 class Filters(Strict):
-    """What a result must be. Rows that were forgotten are never results, whatever is asked."""
+    """Conditions on results. Rows that were forgotten are never results."""
 
     min_score: Cosine | None = None
     min_side: Annotated[int, Field(ge=1)] | None = Field(None, description="pixels of the shorter side")
@@ -92,7 +97,7 @@ class Filters(Strict):
 
 
 class SearchOptions(Strict):
-    """What is asked for, whatever the queries are."""
+    """The options of a search, for queries of any kind."""
 
     modality: Modality = Field("image", description="what is searched: images or captions")
     k: Annotated[int, Field(ge=1)] = 10
@@ -113,7 +118,7 @@ class SearchRequest(SearchOptions):
 
 
 class Row(BaseModel):
-    """A result: its row id, its score, the metadata asked for."""
+    """A result: its row id, its score, and the metadata columns, which are attributes too (`row.caption`)."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -122,12 +127,17 @@ class Row(BaseModel):
     near_duplicates: list[int] | None = Field(None, description="row ids, where `mark_duplicates` was asked for")
 
 
+def _fields(row: Row) -> dict[str, Any]:
+    """A result as a dict, without `near_duplicates` where they were not asked for."""
+    return row.model_dump(exclude={"near_duplicates"} if row.near_duplicates is None else None)
+
+
 class QueryResult(BaseModel):
     """One query's answer, best first."""
 
     rows: list[Row]
     text_cut: bool = Field(False, description="the text was longer than the model's context; its end was not read")
-    searched: int = Field(description="how many nearest rows were looked at before the filters")
+    searched: int = Field(description="number of nearest rows that were looked at before the filters")
     complete: bool = Field(description="false when filters left fewer than k and deeper rows were not looked at")
 
 
@@ -135,9 +145,24 @@ class SearchResponse(BaseModel):
     """The answers, in the order of the queries."""
 
     results: list[QueryResult]
-    plan: str = Field(description="how the rows were found, and why so")
+    plan: str = Field(description="how the rows were found, and why in this way")
     partial: bool = Field(False, description="some shards did not answer; `missing` names them")
     missing: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"SearchResponse({len(self.results)} queries, {sum(len(found.rows) for found in self.results)} rows)"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with a line for each result: query (from 0), rank (from 1), row_id, score, metadata columns.
+
+        Raises BadInput when pandas is not installed.
+        """
+        rows = [
+            {"query": query, "rank": rank, **_fields(row)}
+            for query, found in enumerate(self.results)
+            for rank, row in enumerate(found.rows, 1)
+        ]
+        return frame_of_rows(rows, ["query", "rank", "row_id", "score"])
 
 
 class ConceptItem(Strict):
@@ -159,10 +184,15 @@ class RulesItem(Strict):
     min_score_t2i: Cosine | None = None
     min_score_t2t: Cosine | None = None
     min_side: Annotated[int, Field(ge=1)] | None = None
-    cross_concept: Literal["best", "keep-all", "drop"] = "best"
+    cross_concept: CrossConcept = "best"
     exact_duplicates: bool = True
     near_duplicates: Cosine | None = None
     cap: Annotated[int, Field(ge=1)] | None = None
+
+    def to_rules(self) -> Rules:
+        """The rules; the field `cap` is their `per_concept`."""
+        fields = self.model_dump()
+        return Rules(per_concept=fields.pop("cap"), **fields)
 
 
 class ConceptsRequest(Strict):
@@ -172,7 +202,7 @@ class ConceptsRequest(Strict):
     templates: Annotated[list[Name], Field(max_length=1_000)] = Field(
         ["simple"], description="names of template sets, or texts with {}; never files"
     )
-    mode: Literal["t2i", "t2t", "both"] = "both"
+    mode: Mode = "both"
     k: Annotated[int, Field(ge=1)] = 50
     rules: RulesItem = RulesItem()
     columns: Annotated[list[str], Field(max_length=50)] | None = Field(

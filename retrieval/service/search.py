@@ -1,7 +1,7 @@
-"""A search request answered: queries to vectors, nearest rows, filters, near-duplicates, metadata.
+"""Answers a search request: queries to vectors, nearest rows, filters, near-duplicates, metadata.
 
-Filters run on what the search returns; while they leave fewer than k, the search goes deeper, down to
-`Settings.max_depth`. Knows the backend and the wire's models, no HTTP.
+Filters are applied to the rows that a search returns; while they leave fewer than k, the search is repeated with more
+rows, up to `Settings.max_depth`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from retrieval.service.metadata_cache import RowLookup, as_row
 from retrieval.service.schemas import COLUMNS, Query, SearchOptions, SearchRequest
 from retrieval.service.settings import Settings
 
-__all__ = ["Answer", "Answered", "NoSuchRow", "Service", "unit_vector", "vectors_of_base64"]
+__all__ = ["Answer", "Answered", "NoSuchRow", "Service", "check_k", "unit_vector", "vectors_of_base64"]
 
-DEEPER = 4  # times k at first and at each further step
+DEEPER = 4  # with filters, a search asks for this many times k rows, and for this many times more at each further step
 MOST_DUPLICATES = 20  # listed for a result
 
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ class NoSuchRow(BadInput):
 
 @dataclass
 class Answered:
-    """One query's results, best first. fragments: their metadata as JSON, see `rows.RowLookup`."""
+    """One query's results, best first. fragments: their metadata as JSON, see `metadata_cache.RowLookup`."""
 
     row_ids: list[int]
     scores: list[float]
@@ -59,7 +59,7 @@ class Answered:
 
 @dataclass
 class Answer:
-    """All queries' results, in their order; partial: the shards in `missing` did not answer."""
+    """The results of all queries, in order; partial: the shards in `missing` did not answer."""
 
     results: list[Answered]
     plan: str
@@ -72,11 +72,11 @@ class Answer:
 
 @dataclass
 class _Open:
-    """A query whose rows are still being looked for."""
+    """A query during its search; kept: the (row id, score) pairs that meet the filters so far."""
 
     place: int
     vector: Vectors
-    own_row: int | None = None  # a row is not its own result
+    own_row: int | None = None  # the row that the query is; it is not a result
     text_cut: bool = False
     kept: list[tuple[int, float]] = field(default_factory=list)
     searched: int = 0
@@ -84,21 +84,24 @@ class _Open:
 
 
 class Service:
-    """A backend with its limits and look-ups; one for each app."""
+    """A backend with its settings, metadata cache and image threads; one for each app."""
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self.backend, self.settings = backend, settings
         self.lookup = RowLookup(backend.store, settings.cache_bytes)
-        self.concept_jobs = 0  # that run now
+        self.concept_jobs = 0  # running now
         self._decoders = ThreadPoolExecutor(2, thread_name_prefix="picture")
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """The store's metadata columns, a foreign table's own ones too."""
+        """The names of the store's metadata columns, also those of an adopted store's own tables."""
         return tuple(self.backend.store.metadata([0]).column_names) if self.backend.store.rows else COLUMNS
 
     async def search(self, request: SearchRequest) -> Answer:
-        """Answer all queries of a request. BadInput for what is beyond the limits or cannot be; Overloaded."""
+        """Answer all queries of a request.
+
+        Raises BadInput for a request that is beyond the limits or cannot be answered, Overloaded, Unavailable.
+        """
         self._check(request, len(request.queries))
         return await self._answer(await self.vectors(request.queries, request.modality), request)
 
@@ -121,7 +124,7 @@ class Service:
                 raise BadInput(f"no metadata column {name!r}; there are: {', '.join(self.columns)}")
 
     async def in_decoder(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Run what decodes images in a thread of its own, two at a time."""
+        """Run a function that decodes images in one of two threads for that."""
         return await asyncio.get_running_loop().run_in_executor(self._decoders, function, *arguments)
 
     def close(self) -> None:
@@ -235,7 +238,7 @@ class Service:
                 for row, score in zip(row_ids, scores, strict=True)
                 if row >= 0 and score >= floor and row != own
             ])  # fmt: skip
-            # Scores fall, so a row below the floor ends the search; and so does a search that found no more rows.
+            # Scores fall, so the search is complete at a row below the floor, or when it found no more rows.
             query.complete = row_ids[-1] < 0 or scores[-1] < floor or len(row_ids) >= self.backend.store.rows
         columns = filter_columns(filters)
         if columns:
@@ -266,17 +269,23 @@ class Service:
 
 
 def check_limits(request: SearchOptions, queries: int, settings: Settings, rows: int) -> None:
-    """BadInput when a request asks for more than the operator allows."""
+    """Raise BadInput when a request asks for more than the settings allow, or for more rows than the store has."""
     if queries > settings.max_queries:
         raise BadInput(f"{queries} queries: at most {settings.max_queries} a request; send several")
-    if request.k > min(settings.max_k, rows):
-        raise BadInput(f"k is {request.k}: at most {min(settings.max_k, rows)} here")
+    check_k(request.k, settings, rows)
     if request.k * queries > settings.max_results:
         raise BadInput(f"{queries} queries x k {request.k}: more than {settings.max_results} results; send several")
 
 
+def check_k(k: int, settings: Settings, rows: int) -> None:
+    """Raise BadInput when k is more than the settings allow or than the store's rows."""
+    most = min(settings.max_k, rows)
+    if k > most:
+        raise BadInput(f"k is {k}: at most {most} here")
+
+
 def image_of_base64(text: str, most: int, where: str) -> bytes:
-    """The bytes of a base64 image, with or without a data: prefix. BadInput where it is none or too large."""
+    """The bytes of a base64 image, with or without a `data:` prefix; BadInput for other text or over `most` bytes."""
     _, comma, rest = text.partition(",")
     encoded = rest if comma and text.startswith("data:") else text
     if len(encoded) > most * 4 // 3 + 4:
@@ -288,7 +297,7 @@ def image_of_base64(text: str, most: int, where: str) -> bytes:
 
 
 def vectors_of_base64(text: str, dim: int, where: str) -> npt.NDArray[np.float32]:
-    """float32 [n, dim] of little-endian bytes in base64. BadInput where they are none."""
+    """Vectors float32 [n, dim] from little-endian bytes in base64; BadInput for other text or another length."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -299,7 +308,7 @@ def vectors_of_base64(text: str, dim: int, where: str) -> npt.NDArray[np.float32
 
 
 def unit_vector(vector: npt.NDArray[np.float32], dim: int, place: int) -> npt.NDArray[np.float32]:
-    """The vector at unit length. BadInput for another dimension or no direction."""
+    """The vector scaled to unit length; BadInput for another dimension, or a vector that is zero or not finite."""
     if vector.shape != (dim,):
         raise BadInput(f"query {place}: the embedding has {vector.size} numbers, the store's have {dim}")
     with np.errstate(over="ignore"):

@@ -1,6 +1,6 @@
-"""What stands before the routes: bearer tokens, bodies bounded in size and in time, headers that keep browsers safe.
+"""Checks before the routes: bearer tokens, limits on a body's size and time, the header X-Content-Type-Options.
 
-Plain ASGI, so that nothing is buffered and streams stay streams. Knows no routes but the open ones.
+Plain ASGI middleware, so that bodies are not buffered and streams stay streams.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from retrieval.service.settings import Settings
 
 __all__ = ["Guard"]
 
-# A load balancer asks without a token, and the page must load before it can ask its reader for one.
+# Open without a token: load balancers send none, and the page must load before it can ask for one.
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 OPEN_FOLDER = "/page/"
 
@@ -42,7 +42,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refused = self._at_the_door(scope)
+        refused = self._check_head(scope)
         if refused is not None:
             await _answer(send, refused)
             return
@@ -52,7 +52,7 @@ class Guard:
         async def guarded(message: dict[str, Any]) -> None:
             nonlocal started
             if body.refused is not None and not started:
-                return  # what the app says of the body that we broke off
+                return  # the app's answer to a body that was cut off here
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
@@ -66,15 +66,15 @@ class Guard:
         if body.refused is not None and not started:
             await _answer(send, body.refused)
 
-    def _at_the_door(self, scope: Scope) -> _Refusal | None:
-        """What can be said before anything of the body has come."""
+    def _check_head(self, scope: Scope) -> _Refusal | None:
+        """The refusal, if any, that the request's head alone decides: its token and announced length."""
         headers = dict(scope["headers"])
         path = scope["path"]
         opened = path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or scope["method"] == "OPTIONS"
         if self._tokens and not opened:
             scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-            # All are compared, each in constant time, so that the time taken says nothing of the tokens.
-            known = [hmac.compare_digest(token.strip(), mine) for mine in self._tokens]
+            # All are compared, each in constant time, so that the time taken gives no token away.
+            known = [hmac.compare_digest(token.strip(), allowed) for allowed in self._tokens]
             if scheme.lower() != b"bearer" or not any(known):
                 error = "a bearer token is needed: send Authorization: Bearer TOKEN"
                 return _Refusal(401, error, [(b"www-authenticate", b"Bearer")])
@@ -85,7 +85,7 @@ class Guard:
 
 
 class _Body:
-    """A request's body as it comes, until it is too large or too slow: then the app is told that the client left."""
+    """Passes a request's body on to the app. When it is too large or too slow, the app is told that the client left."""
 
     def __init__(self, receive: Any, settings: Settings) -> None:
         self._receive, self._most, self._seconds = receive, settings.max_body_bytes, settings.body_seconds
@@ -96,7 +96,7 @@ class _Body:
 
     async def receive(self) -> dict[str, Any]:
         message: dict[str, Any]
-        if self._whole:  # what still comes is the news that the client has gone
+        if self._whole:  # only http.disconnect can still come
             message = await self._receive()
             return message
         if self.refused is None:

@@ -1,4 +1,4 @@
-"""What an operator decides about a service: who may ask, how much, and how long a request may wait."""
+"""Settings of a service: who may ask, the largest requests, and how long a request may wait."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits and permissions. Everything that a request could make large has a bound here.
+    """Permissions and limits of a service. Raises BadInput for a limit below 1, an empty token, or an origin with *.
 
     name: what `GET /indexes` and clip-retrieval's `indice_name` call the store; its folder's name by default.
-    tokens: bearer tokens, one of which a request must bring; none: open to all.
+    tokens: bearer tokens; a request must bring one of them. Without any, the service is open to all.
     cors_origins: origins whose pages may call the service; none by default.
     allow_urls: whether `image_url` queries are fetched, from public addresses only.
     max_body_bytes, max_queries, max_k, max_results (queries x k), max_concepts, max_prompts: of one request.
-    max_depth: how deep a search goes to fill up what filters drop.
+    max_depth: most rows that a search looks at to replace results that filters dropped.
     max_image_bytes, max_image_pixels: of an image before it is decoded.
     queue: vectors (or texts) that may wait before a request is refused with 429.
-    wait_ms: how long a call may wait for company while others are coming in, or a tenth of the call before.
+    wait_ms: how long a call may wait for further requests, or a tenth of the duration of the last calls if longer.
     body_seconds: how long a client may take to send its body.
+    concept_jobs: concept lists that are answered at the same time.
     cache_bytes: of row metadata kept in memory.
     """
 

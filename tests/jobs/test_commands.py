@@ -21,7 +21,7 @@ from jobs.cli import run
 from retrieval.selection import Selection
 from retrieval.service.settings import Settings
 from tests.index.corpora import encode
-from tests.retrieval.service.conftest import serving
+from tests.serving import serving
 
 Run = Callable[..., list[str]]
 

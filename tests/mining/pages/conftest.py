@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from index.store.embedding_store import EmbeddingStore
 from mining import ImageSets
@@ -19,8 +16,12 @@ from mining.sets.decisions import DecisionsFile
 from retrieval.service.app import create_app
 from retrieval.service.local_backend import LocalBackend
 from retrieval.service.settings import Settings
+from tests.browser import browser, page
 from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import jpeg, make_store, random_unit
+from tests.serving import run_app
+
+__all__ = ["browser", "page"]
 
 MARKUP = "<img src=x onerror=\"document.title='run'\"> a dog"
 CAPTIONS = ["two dogs with a ball", "A Ball and a man (with a dog)", MARKUP, "firemen by a fire hydrant", "a cat", None]
@@ -64,17 +65,7 @@ def serve_pairs(pairs: ImageSets, pairs_store: EmbeddingStore) -> ServePairs:
         store = EmbeddingStore.open(pairs_store.path)
         app = create_app(LocalBackend(store, settings=settings), settings)
         add_pairs(app, Review(pairs, store, DecisionsFile(decisions)))
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=5))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        end = time.monotonic() + 20
-        while not server.started and time.monotonic() < end and thread.is_alive():
-            time.sleep(0.01)
-        assert server.started, "the server did not start"
-        try:
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(10)
+        with run_app(app) as url:
+            yield url
 
     return serving

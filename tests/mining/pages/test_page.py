@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from mining.sets.decisions import read_decisions
 from retrieval.service.settings import Settings
 from tests.mining.pages.conftest import MARKUP, PAIRS, ServePairs
-from tests.retrieval.service.test_page import ARGUMENTS
-
-expect.set_options(timeout=20_000)  # a busy machine is no defect of the page
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium") or "chromium", args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +25,6 @@ def decisions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(serve_pairs: ServePairs, decisions: Path) -> Iterator[str]:
     with serve_pairs(decisions) as url:
         yield f"{url}/page/pairs/"
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page of its own; it fails the test when a script fails or when the policy had to refuse something."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(20_000)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: None if "Failed to load resource" in said.text else complaints.append(said.text))
-    yield page
-    context.close()
-    assert not complaints
 
 
 def open_page(page: Page, url: str) -> None:

@@ -23,9 +23,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from index.store.read_image import read_image
 from index.errors import BadInput, ClipmineError
 from index.store.embedding_store import EmbeddingStore
+from index.store.read_image import read_image
 from retrieval import AsyncClient, Client, Rules, Selection, load_concepts, retrieve
 from retrieval.client.answers import LONGEST_WAIT, Attempts, ConceptReader, seconds
 from retrieval.client.remote import retrieve_remote
@@ -33,7 +33,7 @@ from retrieval.concepts import Concept, ConceptList
 from retrieval.search.retriever import Retriever
 from retrieval.service.schemas import ColumnFilter, Filters, SearchResponse
 from retrieval.service.settings import Settings
-from tests.retrieval.service.conftest import Serve
+from tests.serving import Serve
 
 CONCEPTS = ["red circle", "blue square", "green circle"]
 

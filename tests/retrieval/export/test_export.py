@@ -10,8 +10,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from index.corpus.sources import list_items, read_item
 from index.corpus.samples import Sample
+from index.corpus.sources import list_items, read_item
 from index.errors import BadInput, ImagesNotLocal, OutputExists, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
 from retrieval import Rules, Selection, export_selection, retrieve

@@ -7,7 +7,6 @@ import importlib.util
 import io
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from index.store.read_image import read_image
 from index.store.embedding_store import EmbeddingStore
+from index.store.read_image import read_image
 from retrieval import Rules, retrieve
 from retrieval.search.retriever import Retriever
 from retrieval.service.settings import Settings
-from tests.retrieval.service.conftest import Serve
 from tests.retrieval.stores import forget, make_store, random_unit
+from tests.serving import Serve
 
 HEADER = "X-Clipmine-Not-Honoured"
 OFF = {"use_safety_model": False, "use_violence_detector": False, "aesthetic_score": "", "deduplicate": False}
@@ -43,12 +42,6 @@ def clip_client() -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def url(served_store: EmbeddingStore, serve: Serve) -> Iterator[str]:
-    with serve(served_store) as url:
-        yield url
 
 
 @pytest.fixture

@@ -13,16 +13,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_model import HINT_NAME
 from retrieval.search.retriever import Retriever
 from retrieval.service.clip_retrieval_api import NOT_HONOURED
 from retrieval.service.settings import Settings
-from tests.retrieval.service.conftest import Serve
-from tests.retrieval.service.test_page import ARGUMENTS
 from tests.retrieval.stores import make_store, random_unit
+from tests.serving import Serve
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +47,13 @@ def front() -> Iterator[str]:
 
 
 @pytest.fixture
-def page(front: str) -> Iterator[Page]:
+def page(browser: Browser) -> Iterator[Page]:
     """A page whose only network is this machine."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium") or "chromium", args=ARGUMENTS)
-        page = browser.new_page()
-        page.route(lambda url: not url.startswith("http://127.0.0.1:"), lambda route: route.abort())
-        yield page
-        browser.close()
+    context = browser.new_context()
+    page = context.new_page()
+    page.route(lambda url: not url.startswith("http://127.0.0.1:"), lambda route: route.abort())
+    yield page
+    context.close()
 
 
 def opened(page: Page, front: str, back: str, **query: str) -> Page:

@@ -18,7 +18,7 @@ from schemathesis import GenerationMode
 
 from index.store.embedding_store import EmbeddingStore
 from retrieval.service.settings import Settings
-from tests.retrieval.service.conftest import Serve
+from tests.serving import Serve
 
 CASES = int(os.environ.get("CLIPMINE_FUZZ_CASES", "25"))
 

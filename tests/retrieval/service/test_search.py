@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
-from index.store.read_image import read_image
 from index.store.embedding_store import EmbeddingStore
+from index.store.read_image import read_image
 from retrieval.search.retriever import Retriever
 
 

@@ -23,12 +23,12 @@ from PIL import Image
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from retrieval.service import local
 from retrieval.service.backend import Unavailable
 from retrieval.service.fetch_url import fetch_image, public_addresses
+from retrieval.service.memory import run_in_halves
 from retrieval.service.settings import Settings
-from tests.retrieval.service.conftest import Serve
 from tests.retrieval.stores import forget
+from tests.serving import Serve
 
 TEXT = {"queries": [{"text": "a red circle"}], "k": 2}
 
@@ -297,12 +297,12 @@ class TestFaults:
 
         join = lambda parts: [item for part in parts for item in part]  # noqa: E731
         with caplog.at_level(logging.WARNING):
-            assert local.in_memory(encode, [1, 2, 3, 4, 5], join) == [1, 2, 3, 4, 5]
+            assert run_in_halves(encode, [1, 2, 3, 4, 5], join) == [1, 2, 3, 4, 5]
         assert calls[0] == 5
         assert max(calls[1:]) <= 3
         assert "ran out of memory" in caplog.text
         with pytest.raises(Unavailable, match="memory"):
-            local.in_memory(encode, [7], join)
+            run_in_halves(encode, [7], join)
 
     def test_a_full_queue_is_429_and_what_was_taken_is_answered(
         self, served_store: EmbeddingStore, serve: Serve

@@ -1,12 +1,12 @@
-"""The backend of one process: the encoder, the memory-mapped indexes and the store, each behind a batch queue.
+"""The backend of one process: the encoder and the memory-mapped indexes, each behind a batch queue.
 
-Encoding and searching have a thread each, so that one batch is searched while the next is encoded. Knows no HTTP.
+Encoding texts, encoding images and searching have a thread each, so that one batch is searched while the next is
+encoded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from retrieval.query_blocks import PROMPTS_AT_ONCE
 from retrieval.search.retriever import Retriever
 from retrieval.service.backend import Found, Texts, Unavailable
 from retrieval.service.batching import Batcher
+from retrieval.service.memory import run_in_halves
 from retrieval.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,13 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalBackend", "decode_query_image", "describe_indexes"]
 
-log = logging.getLogger("clipmine.service")
-
 IMAGES_AT_ONCE = 16
-VECTORS_AT_ONCE = 256  # a call of the index
-_MODES: dict[Modality, Any] = {"image": "t2i", "text": "t2t"}
+VECTORS_AT_ONCE = 256  # in one call of the index
 
-Observe = Callable[[str, int, int], None]  # stage, requests, size
+# Called after each batch with the stage's name, its number of requests, and their size in texts, images or vectors.
+Observe = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,16 @@ class _Search:
     exclude: npt.NDArray[np.int64] | None
 
     @property
-    def company(self) -> tuple[Any, ...]:
-        """Searches with the same one may share a call."""
+    def batch_key(self) -> tuple[Any, ...]:
+        """Searches with equal keys are answered by one call."""
         return (self.modality, self.k, self.method, None if self.exclude is None else id(self))
 
 
 class LocalBackend:
-    """A store, its indexes and its encoder in this process. Implements `backend.Backend`."""
+    """A store, its indexes and its encoder in this process. Implements `backend.Backend`.
+
+    encoder: by default the store's own model, loaded when it is first needed. observe: see `Observe`.
+    """
 
     def __init__(
         self,
@@ -114,7 +116,7 @@ class LocalBackend:
         search = _Search(vectors, modality, k, method, exclude)
         if len(vectors) <= VECTORS_AT_ONCE:
             return await self._searches.submit(search, len(vectors))
-        # A long scan must not make single queries wait behind it.
+        # Many vectors may mean a long scan, which single queries must not wait for.
         found = (await asyncio.get_running_loop().run_in_executor(self._bulk, self._search, [search]))[0]
         if isinstance(found, Exception):
             raise found
@@ -149,7 +151,7 @@ class LocalBackend:
     def _encode(self, requests: list[list[str]]) -> list[Texts]:
         texts = [text for request in requests for text in request]
         encoder = self._retriever.encoder
-        vectors, cut = in_memory(lambda some: encoder.encode_queries(some), texts, _join)
+        vectors, cut = run_in_halves(encoder.encode_queries, texts, _join)
         answers, start = [], 0
         for request in requests:
             end = start + len(request)
@@ -159,12 +161,12 @@ class LocalBackend:
 
     def _encode_pixels(self, pictures: list[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.float16]]:
         encoder = self._retriever.encoder
-        return list(in_memory(lambda some: encoder.encode_pixels(np.stack(some)), pictures, np.concatenate))
+        return list(run_in_halves(lambda some: encoder.encode_pixels(np.stack(some)), pictures, np.concatenate))
 
     def _search(self, searches: list[_Search]) -> list[Found | Exception]:
         together: dict[tuple[Any, ...], list[int]] = {}
         for place, search in enumerate(searches):
-            together.setdefault(search.company, []).append(place)
+            together.setdefault(search.batch_key, []).append(place)
         answers: list[Found | Exception] = [Unavailable("not searched")] * len(searches)
         for places in together.values():
             group = [searches[place] for place in places]
@@ -182,11 +184,11 @@ class LocalBackend:
         return answers
 
     def _search_together(self, group: list[_Search]) -> Found:
-        """One call for searches of one `company`: the answers below each other."""
+        """One call for searches with the same `batch_key`; their results follow each other in one array."""
         first = group[0]
         vectors = np.concatenate([search.vectors for search in group])
         found = self._retriever.search(
-            vectors, first.k, mode=_MODES[first.modality], method=first.method, exclude=first.exclude
+            vectors, first.k, modality=first.modality, method=first.method, exclude=first.exclude
         )
         return Found(found.scores, found.row_ids, f"{found.plan.method}: {found.plan.why}")
 
@@ -200,7 +202,7 @@ def decode_query_image(encoder: Encoder, data: bytes, place: int, settings: Sett
 
 
 def describe_indexes(retriever: Retriever) -> list[dict[str, Any]]:
-    """`wire.IndexInfo`'s fields for each modality that a store can search."""
+    """The fields of `schemas.IndexInfo` for each modality that the store can search."""
     modalities: tuple[Modality, ...] = ("image", "text") if retriever.store.has_text else ("image",)
     described = []
     for modality in modalities:
@@ -217,24 +219,6 @@ def describe_indexes(retriever: Retriever) -> list[dict[str, Any]]:
             }
         )
     return described
-
-
-def in_memory(function: Callable[[list[Any]], Any], items: list[Any], join: Callable[[list[Any]], Any]) -> Any:
-    """`function(items)`; where memory runs out, in halves, down to one item, for which Unavailable is raised."""
-    try:
-        return function(items)
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
-        log.warning("the encoder ran out of memory with %d inputs: %s", len(items), str(error).splitlines()[0])
-        if len(items) == 1:
-            raise Unavailable("the encoder has run out of memory; try again later") from error
-    middle = len(items) // 2
-    return join([in_memory(function, items[:middle], join), in_memory(function, items[middle:], join)])
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "memory" in str(error).lower()  # torch has a class for CUDA's only
 
 
 def _join(parts: list[tuple[npt.NDArray[np.float16], list[bool]]]) -> tuple[npt.NDArray[np.float16], list[bool]]:

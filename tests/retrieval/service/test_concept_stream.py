@@ -14,7 +14,7 @@ from index.store.embedding_store import EmbeddingStore
 from retrieval.retrieve import retrieve
 from retrieval.rules import Rules
 from retrieval.service.settings import Settings
-from tests.retrieval.service.conftest import Serve
+from tests.serving import Serve
 
 CONCEPTS = ["red circle", "blue square", "green circle", "purple thing"]
 

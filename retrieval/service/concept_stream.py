@@ -1,8 +1,8 @@
-"""A concept list answered as a stream: the same searches and rules as `clipmine retrieve`, line by line.
+"""Answers a concept list as a stream of JSON lines, with the same searches and rules as `clipmine retrieve`.
 
-Under keep-all every concept is judged alone, so its rows are sent as soon as its block is searched. The other rules
-weigh concepts against each other: then progress is sent while searching, and the rows when all are known. Closing the
-stream stops the work after the call that runs. Knows the backend and the wire's models, no HTTP.
+With cross_concept="keep-all" the rules look at each concept alone, so its rows are sent as soon as its block is
+searched. Otherwise concepts compete for rows: then only progress is sent while searching, and all rows at the end.
+Closing the stream stops the work after the call that is running.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from retrieval.concepts import Concept, ConceptList, concept_list
 from retrieval.query_blocks import PROMPTS_AT_ONCE, QueryBlock, count_hits, cut_blocks, owners, search_depth
 from retrieval.rules import Loss, RuleOutcome, Rules, apply_rules
 from retrieval.search.candidates import MODES, Candidates, merge_hits
+from retrieval.search.retriever import SEARCHED
 from retrieval.service.backend import Backend
 from retrieval.service.schemas import ConceptItem, ConceptsRequest
-from retrieval.service.search import Service, unit_vector, vectors_of_base64
+from retrieval.service.search import Service, check_k, unit_vector, vectors_of_base64
 from retrieval.templates import PLACE, TEMPLATE_SETS, Templates, load_templates
 
 __all__ = ["ConceptJob", "prepare", "stream"]
 
 COLUMNS = ("key", "shard", "caption", "url")
-SEARCHED_AT_ONCE = 256  # vectors of one search in the graph, so that others' queries come between
-_MODALITIES: dict[str, Any] = {"t2i": "image", "t2t": "text"}
+SEARCHED_AT_ONCE = 256  # vectors of one search in the graph; queries of other requests run between two such searches
 _MODE_NAMES = [name.encode() for name in MODES]
 
 
 @dataclass(frozen=True)
 class ConceptJob:
-    """A checked request. prompts: of each concept its texts, or its vectors [n, d]."""
+    """A checked request. prompts: for each concept its texts, or its vectors [n, d]; depth: rows to search a prompt."""
 
     concepts: ConceptList
     prompts: tuple[tuple[str, ...] | npt.NDArray[np.float32], ...]
@@ -54,12 +54,11 @@ class ConceptJob:
 
 
 def prepare(service: Service, request: ConceptsRequest) -> ConceptJob:
-    """Check a request against the store and the limits. BadInput says what cannot be."""
+    """Check a request against the store and the settings; BadInput for one that cannot be answered."""
     store, settings = service.backend.store, service.settings
     if len(request.concepts) > settings.max_concepts:
         raise BadInput(f"{len(request.concepts)} concepts: at most {settings.max_concepts} a request; send several")
-    if request.k > min(settings.max_k, store.rows):
-        raise BadInput(f"k is {request.k}: at most {min(settings.max_k, store.rows)} here")
+    check_k(request.k, settings, store.rows)
     modes = MODES if request.mode == "both" else (request.mode,)
     if "t2t" in modes and not store.has_text:
         raise BadInput("the store has no text embeddings, so no t2t; use the mode t2i")
@@ -142,14 +141,14 @@ async def _lines(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
             number = MODES.index(mode)
             parts.append(merge_hits(concept, prompt, np.concatenate(scores), rows, k=job.k, mode=number))
         if job.rules.cross_concept == "keep-all":
-            outcome = await _judge(service.backend, job, parts)
+            outcome = await _apply_rules(service.backend, job, parts)
             outcomes.append(outcome)
             async for line in _concept_lines(service, job, outcome.kept, hits, block.first, block.last):
                 yield line
         else:
             gathered += parts
     if job.rules.cross_concept != "keep-all":
-        outcome = await _judge(service.backend, job, gathered)
+        outcome = await _apply_rules(service.backend, job, gathered)
         outcomes.append(outcome)
         async for line in _concept_lines(service, job, outcome.kept, hits, 0, count):
             yield line
@@ -161,7 +160,7 @@ async def _lines(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
             "type": "end",
             "hits": total,
             "rows": kept,
-            # What several prompts found again is no row of its own, and no rule's loss.
+            # Hits of a row that several prompts found are merged before the rules: the rest of hits = rows + losses.
             "losses": [{"rule": "several-prompts", "rows": total - kept - lost, "by_concept": {}}, *losses],
             "prompts_cut": cut,
             "plans": plans,
@@ -172,7 +171,10 @@ async def _lines(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
 
 
 async def _vectors(backend: Backend, job: ConceptJob, block: QueryBlock) -> tuple[npt.NDArray[np.floating[Any]], int]:
-    """The vectors of a block's prompts, in order, and how many were cut; in slices, so that others come between."""
+    """The vectors of a block's prompts, in order, and the number of prompts that were cut.
+
+    Encoded in slices, so that texts of other requests are encoded between them.
+    """
     prompts = job.prompts[block.first : block.last]
     texts = [text for own in prompts if isinstance(own, tuple) for text in own]
     encoded = [
@@ -190,8 +192,8 @@ async def _vectors(backend: Backend, job: ConceptJob, block: QueryBlock) -> tupl
 async def _search(
     backend: Backend, vectors: npt.NDArray[np.floating[Any]], mode: str, job: ConceptJob, plans: dict[str, str]
 ) -> AsyncIterator[Any]:
-    """Search a block by the plan for the whole of it; through the graph in slices, by a scan at once."""
-    modality = _MODALITIES[mode]
+    """Search a block by the method planned for all its vectors: through the graph in slices, by a scan at once."""
+    modality = SEARCHED[mode]
     method = backend.plan(modality, len(vectors), job.depth, job.method)
     step = SEARCHED_AT_ONCE if method == "hnsw" else len(vectors)
     for at in range(0, len(vectors), step):
@@ -200,7 +202,7 @@ async def _search(
         yield found
 
 
-async def _judge(backend: Backend, job: ConceptJob, parts: Sequence[Candidates]) -> RuleOutcome:
+async def _apply_rules(backend: Backend, job: ConceptJob, parts: Sequence[Candidates]) -> RuleOutcome:
     candidates = Candidates.concatenate(parts)
     return await asyncio.to_thread(
         apply_rules, candidates, job.rules, backend.store, concepts=len(job.concepts), reserve=0.0
@@ -217,7 +219,7 @@ async def _concept_lines(
         fragments = await service.lookup.fragments(own.row_id.tolist(), job.columns)
         texts = job.prompts[place]
         prompts = [orjson.dumps(text) for text in texts] if isinstance(texts, tuple) else [b"null"] * len(texts)
-        # Formatted by hand: a list of 1,000 concepts has most of a million rows.
+        # Formatted by hand for speed: a list of 1,000 concepts may have a million rows.
         rows = b",".join(
             b'{"row_id":%d,"score":%a,"rank":%d,"mode":"%s","prompt":%s,"both_ways":%s%s}'
             % (row, score, rank, _MODE_NAMES[mode], prompts[prompt], orjson.dumps(both), fragments[row])
@@ -228,11 +230,11 @@ async def _concept_lines(
         )  # fmt: skip
         head = {"type": "concept", "name": concept.name, "id": concept.class_id, "hits": int(hits[place])}
         yield orjson.dumps(head)[:-1] + b',"rows":[' + rows + b"]}\n"
-        await asyncio.sleep(0)  # others' requests come between
+        await asyncio.sleep(0)  # lets other requests run
 
 
 def _losses(several: Sequence[Sequence[Loss]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """What each rule dropped, over all blocks, and of which concepts."""
+    """The rows that each rule dropped, summed over blocks, in all and by concept."""
     found = []
     for same_rule in zip(*several, strict=True):
         by_concept = np.sum([loss.by_concept for loss in same_rule], axis=0)
