@@ -1,26 +1,32 @@
-"""Which CLIP model is meant, and whether two fingerprints are of one model. Plain data; loads nothing heavy.
+"""Which CLIP model is meant: by name, by folder, or by the fingerprint of its weights and preprocessing.
 
-A fingerprint is what `index.encoder.clip_encoder.Encoder.fingerprint` holds: `name`, `pretrained` (for people), and what decides a
-vector: `architecture`, `weights` (hashes), `quick_gelu`, `preprocessing`, `tokenizer`. An adopted store knows less.
+A fingerprint is a plain dictionary. `name` and `pretrained` are for people; `architecture` and `weights` (hashes),
+`quick_gelu`, `preprocessing` and `tokenizer` decide a vector. An adopted store has only what its owner stated.
+
+Loads no model, and imports torch only to hash one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from index.errors import BadInput, ModelMismatch
-from index.files import sha256_file
+from index.files import hash_json, sha256_file
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "CONFIG_NAME",
     "ModelSpec",
     "check_same_model",
+    "describe_model",
     "model_identity",
     "read_model_config",
     "tokenizer_files",
@@ -45,18 +51,37 @@ _READ_AT_LOADING = (
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _DECIDES = ("weights", "architecture", "quick_gelu", "preprocessing", "tokenizer")
 
+# Fields of open_clip's configurations that matter to training, or to how weights and tokenizers are found.
+_DECIDES_NOTHING = frozenset(
+    {
+        "patch_dropout",
+        "timm_model_pretrained",
+        "timm_drop",
+        "timm_drop_path",
+        "hf_model_pretrained",
+        "hf_tokenizer_name",
+        "tokenizer_mode",
+        "tokenizer_kwargs",
+    }
+)
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One of three: `name` + `pretrained` (open_clip's registry), `model_dir` (open_clip's `local-dir:` form with
-    safetensors), or `name` + `random_seed` (seeded random weights: for benchmarks and tests).
+    """A model's name in one of three forms.
+
+    - `name` + `pretrained`: a model and a tag of open_clip's registry.
+    - `model_dir`: a folder with `open_clip_config.json` and safetensors (open_clip's `local-dir:` form).
+    - `name` + `random_seed`: seeded random weights, for benchmarks and tests.
+
+    `precision` is that of the arithmetic; stored vectors are float16 in any case. Raises BadInput for any other mix.
     """
 
     name: str | None = None
     pretrained: str | None = None
     model_dir: str | None = None
     random_seed: int | None = None
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"  # of the arithmetic; what is stored is fp16 always
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "fp16", "bf16"):
@@ -177,3 +202,47 @@ def _files_sha256(files: tuple[tuple[str, int, int], ...]) -> str:
     for path, _, _ in files:  # size and time only say when to hash again
         digest.update(f"{Path(path).name}\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def describe_model(
+    model: torch.nn.Module, model_cfg: Mapping[str, Any], preprocess_cfg: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A fingerprint's `weights`, `architecture`, `quick_gelu` and `preprocessing`, as plain JSON values."""
+    return {
+        "weights": _weights_sha256(model),
+        "architecture": hash_json(_architecture(model_cfg)),
+        "quick_gelu": bool(model_cfg.get("quick_gelu", False)),
+        "preprocessing": _plain(preprocess_cfg),
+    }
+
+
+def _weights_sha256(model: torch.nn.Module) -> str:
+    """Hash of the tensors, so that a model has one hash whatever file it comes in."""
+    import torch
+
+    digest = sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _architecture(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with open_clip's defaults filled in, without what only matters to training or to loading."""
+    from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+
+    plain = {name: value for name, value in model_cfg.items() if name not in ("quick_gelu", "custom_text")}
+    for part, kind in (("vision_cfg", CLIPVisionCfg), ("text_cfg", CLIPTextCfg)):
+        known = {field.name: getattr(kind(), field.name) for field in fields(kind)}
+        filled = known | dict(model_cfg[part])
+        plain[part] = {name: value for name, value in filled.items() if name not in _DECIDES_NOTHING}
+    architecture: dict[str, Any] = _plain(plain)
+    return architecture
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for JSON that reads back equal."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

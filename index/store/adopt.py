@@ -199,7 +199,7 @@ def _fingerprint(root: Path, model: ModelSpec | None, dim: int) -> dict[str, Any
         return {"name": "unknown", "dim": dim}
     import open_clip
 
-    from index.encoder.clip_encoder import check_model, load_encoder
+    from index.encoder.loading import check_model, load_encoder
 
     check_model(model)
     if model.model_dir is not None or model.random_seed is not None:

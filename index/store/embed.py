@@ -69,7 +69,7 @@ def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[Shard
         OutputExists: the folder holds something else, or a store of another configuration (names what differs).
         BadInput: the model cannot be loaded, or the source has changed since its finished items were embedded.
     """
-    from index.encoder.clip_encoder import check_model
+    from index.encoder.loading import check_model
 
     if not items:
         raise BadInput(f"{config.source}: holds no images")

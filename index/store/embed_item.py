@@ -153,7 +153,7 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
     import torch
 
     from index.corpus.decoding import cut_batches, decode_ahead, decode_sample
-    from index.encoder.clip_encoder import load_encoder
+    from index.encoder.loading import load_encoder
 
     encoder = load_encoder(config.model, config.device)
     decode = partial(

@@ -1,19 +1,31 @@
-"""Texts to tokens with open_clip's tokenizers, counting what the context cuts off. Knows no models.
+"""Texts on their way into a CLIP text tower: tokens, whether the context cut a text, and batches of one fixed shape.
 
-open_clip cuts a long text silently; here every text comes with whether it was cut. The tokens are open_clip's own.
+The tokens are open_clip's own. open_clip cuts a long text silently; here every text comes with whether it was cut.
+
+Short texts are encoded without most of their padding. A prompt of 8 tokens in a context of 77 is nine tenths padding,
+and the causal mask keeps padding from reaching the end-of-text token whose feature is taken. Texts are grouped by
+length, rounded up to a multiple of `STEP`.
+
+Every batch of a length has the same number of rows, the last one filled up. A matrix product's last bits depend on its
+shape: in batches of varying size a text's vector would depend on which other texts are encoded with it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-__all__ = ["Tokenizer", "Tokens"]
+from index.files import hash_json
 
+__all__ = ["STEP", "Tokenizer", "Tokens", "can_shorten", "fixed_batches", "short_text_features"]
+
+STEP = 8  # tokens; matrix kernels work in multiples of it
 # open_clip's tokenizer remembers every word it has met; in a web corpus that grows without end.
 _REMEMBERED_WORDS = 200_000
 # Byte-pair merging is quadratic in a word's length. No entry of CLIP's vocabulary is longer than 64 bytes, so 77 tokens
@@ -55,8 +67,6 @@ class Tokenizer:
 
     def describe(self) -> dict[str, Any]:
         """What of it decides the tokens, for a model's fingerprint."""
-        from index.files import hash_json
-
         inner = getattr(self._tokenizer, "tokenizer", None)
         vocabulary = inner.get_vocab() if inner is not None else self._tokenizer.encoder
         clean = getattr(getattr(self._tokenizer, "clean_fn", None), "__name__", None)
@@ -97,3 +107,55 @@ class Tokenizer:
             ids = self._tokenizer(texts, context_length=self.context_length)
         fits = (longer[:, :-1] == ids).all(dim=1) & ~overfull
         return Tokens(ids, (~fits).tolist())
+
+
+def can_shorten(model: Any) -> bool:
+    """Whether tokens after the end mark cannot change a text's feature: open_clip's `CLIP` with a causal text tower."""
+    from open_clip.model import CLIP
+
+    return type(model) is CLIP and model.attn_mask is not None and model.text_pool_type in ("argmax", "eos")
+
+
+def fixed_batches(model: Any, ids: torch.Tensor, rows: int) -> Iterator[tuple[npt.NDArray[np.int64], torch.Tensor]]:
+    """Cut token ids into batches whose shape depends on the texts' own lengths alone.
+
+    Args:
+        model: an open_clip model; where padding can change its features, ids keep their full length.
+        ids: int64 [n, context_length].
+        rows: rows of every batch.
+
+    Yields:
+        `(places, batch)`: which rows of `ids` the first rows of `batch` are, and int64 [rows, length]. The rows beyond
+        `len(places)` repeat the first one; their features are to be dropped.
+    """
+    lengths = _text_lengths(model, ids) if can_shorten(model) else np.full(len(ids), ids.shape[1])
+    for length in np.unique(lengths):
+        of_length = np.flatnonzero(lengths == length)
+        for start in range(0, len(of_length), rows):
+            places = of_length[start : start + rows]
+            filled = np.concatenate([places, np.repeat(places[:1], rows - len(places))])
+            yield places, ids[torch.from_numpy(filled), : int(length)]
+
+
+def _text_lengths(model: Any, ids: torch.Tensor) -> npt.NDArray[np.int64]:
+    """Tokens up to the end mark, rounded up to a multiple of STEP and at most the context: int64 [n]."""
+    ends = ids == model.text_eos_id if model.text_pool_type == "eos" else ids == ids.max(dim=1, keepdim=True).values
+    lengths: npt.NDArray[np.int64] = ends.int().argmax(dim=1).numpy() + 1
+    return np.minimum(-(-lengths // STEP) * STEP, ids.shape[1])
+
+
+def short_text_features(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """`CLIP.encode_text` of ids int64 [n, t] that were cut behind the end mark, t at most the context: [n, d]."""
+    from open_clip.transformer import text_global_pool
+
+    length = ids.shape[1]
+    dtype = model.transformer.get_cast_dtype()
+    hidden = model.token_embedding(ids).to(dtype) + model.positional_embedding[:length].to(dtype)
+    hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[:length, :length]))
+    end = getattr(model, "text_eos_id", None)
+    pooled: torch.Tensor = text_global_pool(hidden, ids, model.text_pool_type, eos_token_id=end)
+    if model.text_projection is None:
+        return pooled
+    linear = isinstance(model.text_projection, torch.nn.Linear)
+    features: torch.Tensor = model.text_projection(pooled) if linear else pooled @ model.text_projection
+    return features
