@@ -1,11 +1,13 @@
-"""From a table of URLs to webdataset tars, through img2dataset; and what it lacks: trying failed rows again later.
+"""Downloading a table of URLs into webdataset tars with img2dataset, and trying failed rows again later.
 
-`download_table` fetches a Parquet or CSV table; killed and run again, it goes on with the shards that are missing. A
-table folder that got more files is fetched on from there. `retry_failed` writes the rows that failed for a passing
-reason (timeouts, 5xx, ...) to new shards after the last one: finished shards stay as they are and keys stay unique.
+`download_table` fetches a Parquet or CSV table. A run that was killed is continued by the next one, which fetches the
+missing shards; of a folder of tables that got more files, it fetches the new ones. `retry_failed`, which img2dataset
+lacks, writes the rows that failed for a temporary reason (timeouts, 5xx, ...) to new shards after the last one:
+finished shards do not change and keys stay unique.
 
-By default images are stored as they came: img2dataset's resizing ignores EXIF rotation. It sets no limit to the size of
-a response. Proxies come from the usual variables (`http_proxy`, `https_proxy`, `no_proxy`), as urllib reads them.
+By default images are stored with the bytes that were served, since img2dataset's resizing ignores EXIF rotation.
+img2dataset does not limit the size of a response. Proxies are those of the environment variables that urllib reads
+(`http_proxy`, `https_proxy`, `no_proxy`).
 """
 
 from __future__ import annotations
@@ -68,19 +70,19 @@ _DISTRIBUTORS = ("multiprocessing", "ray")
 
 @dataclass(frozen=True)
 class DownloadOptions:
-    """How to fetch; none of it decides which rows.
+    """How to fetch; which rows are fetched does not depend on it.
 
-    `image_size` None keeps the bytes as they came; else img2dataset resizes to it by `resize_mode` and stores JPEG.
-    `disallowed_header_directives` are X-Robots-Tag words that an image's owner refuses use by; () ignores them.
+    `image_size` None keeps the bytes that were served; else img2dataset resizes to it by `resize_mode` and stores JPEG.
+    An image is not stored when its X-Robots-Tag header has one of `disallowed_header_directives`; () stores all.
     """
 
     processes: int = 1
-    threads: int = 64  # a process; waiting for servers, not computing
+    threads: int = 64  # of each process; they mostly wait for servers
     timeout: int = 10  # seconds
-    retries: int = 0  # at once, in the same run
+    retries: int = 0  # immediately, in the same run
     image_size: int | None = None
     resize_mode: str = "keep_ratio"
-    distributor: str = "multiprocessing"  # or "ray": the cluster of RAY_ADDRESS, or this machine
+    distributor: str = "multiprocessing"  # or "ray": the cluster at RAY_ADDRESS, or a Ray started on this machine
     user_agent_token: str | None = None
     disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
 
@@ -105,10 +107,15 @@ def download_table(
     shard_size: int = 10_000,
     progress: Progress | None = None,
 ) -> DownloadSummary:
-    """Fetch a table's images into `out/00000.tar`, ...; goes on where an interrupted run stopped.
+    """Fetch a table's images into `out/00000.tar`, ...; continues where an interrupted run stopped.
 
-    `keep_columns` travel into each sample's json, and so to `Sample.extra`, beside `table_row`.
-    Raises BadInput for the table, OutputExists when `out` holds another download, DiskFull.
+    `keep_columns` are copied into each sample's json, and so to `Sample.extra`, beside `table_row`.
+
+    Raises:
+        BadInput: the table cannot be used.
+        OutputExists: `out` holds another download.
+        DiskFull: no space left where `out` is.
+        ClipmineError: img2dataset stopped; the message has its last line.
     """
     options = options or DownloadOptions()
     wanted = TablePlan(url_col, caption_col, tuple(keep_columns), shard_size, options.image_size, options.resize_mode)
@@ -126,10 +133,10 @@ def retry_failed(
     max_attempts: int = 5,
     progress: Progress | None = None,
 ) -> DownloadSummary:
-    """Try the rows again that failed for a reason not in `permanent`, at most `max_attempts` times over all runs.
+    """Fetch the rows again that failed for a reason not in `permanent`, at most `max_attempts` times over all runs.
 
-    Only those rows are fetched, into shards numbered after the last. Where a download or retry was interrupted, that is
-    finished and nothing more is tried in that run.
+    They go into shards numbered after the last one. If a download or a retry was interrupted, this call finishes it and
+    does nothing more. Raises as `download_table`, and BadInput when `out` holds no download.
     """
     options = options or DownloadOptions()
     plan = read_plan(out)
@@ -140,26 +147,26 @@ def retry_failed(
         return summarize(out, permanent, max_attempts)
     rows = retryable_rows(row_states(out), permanent, max_attempts)
     if len(rows):
-        plan = append_part(out, plan, _rows_again(out, plan, rows))
+        plan = append_part(out, plan, _rows_to_retry(out, plan, rows))
         _run(out, plan, options, progress)
     return summarize(out, permanent, max_attempts)
 
 
-def _rows_again(out: str, plan: TablePlan, rows: npt.NDArray[np.int64]) -> pa.Table:
-    """The prepared rows with these numbers, each once, though earlier retries hold some of them as well."""
+def _rows_to_retry(out: str, plan: TablePlan, rows: npt.NDArray[np.int64]) -> pa.Table:
+    """The prepared rows with these numbers, each once: parts of earlier retries hold some of them again."""
     pieces: list[pa.Table] = []
     missing = rows
     for part in range(len(plan.part_rows)):
         numbers = read_part(out, part, [ROW])[ROW].to_numpy()
-        mine = np.isin(numbers, missing)
-        if mine.any():
-            pieces.append(read_part(out, part).filter(pa.array(mine)))
+        found = np.isin(numbers, missing)
+        if found.any():
+            pieces.append(read_part(out, part).filter(pa.array(found)))
             missing = np.setdiff1d(missing, numbers)
     return pa.concat_tables(pieces)
 
 
 def _run(out: str, plan: TablePlan, options: DownloadOptions, progress: Progress | None) -> None:
-    """Let img2dataset make the shards that are missing."""
+    """Run img2dataset for the missing shards."""
     drop_unrecorded_parts(out, plan)
     arguments: dict[str, Any] = {
         "url_list": files.join(out, FOLDER),
@@ -202,7 +209,7 @@ def _run(out: str, plan: TablePlan, options: DownloadOptions, progress: Progress
 
 
 def _watch(arguments: dict[str, Any], log: IO[bytes], out: str, shards: int, progress: Progress | None) -> int:
-    """Run img2dataset to its end in its own process group, reporting finished shards; return its exit status."""
+    """Run img2dataset in its own process group until it ends, reporting finished shards; return its exit status."""
     root = str(Path(__file__).resolve().parents[2])
     environment = {
         **os.environ,
@@ -230,7 +237,7 @@ def _watch(arguments: dict[str, Any], log: IO[bytes], out: str, shards: int, pro
 
 
 def _ray_address() -> dict[str, str]:
-    """Where this process has a Ray cluster, img2dataset's tasks go to the same one."""
+    """The address of the Ray cluster that this process uses, if any: img2dataset's tasks go to the same one."""
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return {}
@@ -238,7 +245,7 @@ def _ray_address() -> dict[str, str]:
 
 
 def _remove_unfinished(out: str) -> None:
-    """Remove tars and tables of shards without their `_stats.json`: cut off in the middle, so not to be read."""
+    """Remove tars and tables of shards without a `_stats.json`: they are incomplete and must not be read."""
     done = {shard_name(number) for number in finished_shards(out)}
     for ending in (".tar", ".parquet"):
         for name in list_names(out, ending):

@@ -1,8 +1,8 @@
 """Runs img2dataset in a process of its own: `python -m index.corpus.img2dataset_process '{"url_list": ...}'`.
 
-img2dataset takes over Ctrl-C, prints to stdout and leaves by `sys.exit(0)`; here it may. When the process that started
-this one dies, its end of our standard input closes, and this process and its workers die too, so that a killed download
-never goes on writing beside the next run.
+img2dataset replaces the handler of Ctrl-C, prints to stdout and ends with `sys.exit(0)`, which is harmless in a process
+of its own. When the process that started this one dies, its end of our standard input closes; then this process and its
+workers die too, so that a killed download never goes on writing beside the next run.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def _die_with_parent() -> None:
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
-def _leave_out_unused_packages() -> None:
-    """Keep packages from loading that img2dataset imports and does not use here: half of its 8 seconds of start.
+def _block_unused_packages() -> None:
+    """Keep img2dataset from loading packages that it imports and does not use here: half of its start of 8 seconds.
 
-    webdataset loads torch for loaders that a writer has no need of, and does without; wandb and ray are for logging and
-    for the Ray distributor, both switched by argument.
+    webdataset loads torch for its loaders, which a writer does not need, and works without it. wandb and Ray are for
+    logging and for the Ray distributor; an argument switches each off.
     """
     sys.modules["torch"] = None  # type: ignore[assignment]  # Python's way to make an import fail
     sys.modules["wandb"] = types.ModuleType("wandb")
@@ -35,7 +35,7 @@ def _leave_out_unused_packages() -> None:
 
 
 class _NoLog:
-    """In place of img2dataset's logger, a third process whose lines nobody reads: the parent counts finished shards."""
+    """Replaces img2dataset's logger, a process whose output is not used: the parent counts finished shards instead."""
 
     def __init__(self, *arguments: object) -> None:
         self.done_shards: set[int] = set()
@@ -45,15 +45,29 @@ class _NoLog:
     def terminate(self) -> None: ...
 
 
+def ray_address() -> str:
+    """The Ray cluster that RAY_ADDRESS names, or "local" for a new one that this process starts.
+
+    Without an address, Ray would join any cluster that it finds on this machine, and wait for minutes for one that has
+    died and left its address behind.
+    """
+    return os.environ.get("RAY_ADDRESS") or "local"
+
+
 def main() -> None:
     """Run `img2dataset.download` with the arguments in argv[1] (JSON)."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    arguments = json.loads(sys.argv[1])
+    if arguments["distributor"] == "ray":
+        import ray
+
+        ray.init(address=ray_address())
     module = importlib.import_module("img2dataset.main")  # the package hides it behind a function of the same name
     module.LoggerProcess = _NoLog  # type: ignore[attr-defined]
-    module.download(**json.loads(sys.argv[1]))
+    module.download(**arguments)
 
 
 if __name__ in ("__main__", "__mp_main__"):  # img2dataset's spawned workers import this module by the second name
-    _leave_out_unused_packages()
+    _block_unused_packages()
 if __name__ == "__main__":
     main()

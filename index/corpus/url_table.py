@@ -188,7 +188,7 @@ def _append_source(out: str, plan: TablePlan, path: str, source: tuple[str, int]
 
 
 def usable_urls(urls: pa.ChunkedArray) -> pa.ChunkedArray:
-    """bool [n]: whether each URL is http(s), without spaces and control characters (urllib refuses them); null: False."""
+    """bool [n]: whether each URL is http(s) and has no spaces or control characters, which urllib refuses; null: False."""
     return pc.fill_null(pc.match_substring_regex(urls, r"(?i)^https?://[^\s\x00-\x1f\x7f]+$"), False)
 
 

@@ -1,6 +1,6 @@
 """The embedding store: the job that writes it, reading it, adopting a foreign one, removing rows.
 
-    from index.store import EmbeddingStore
+from index.store import EmbeddingStore
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["EmbeddingStore"]
 
 
 def __getattr__(name: str) -> object:
-    """Import `EmbeddingStore` when it is first asked for: it loads numpy and pyarrow, which other modules do without."""
+    """Import `EmbeddingStore` at its first use: it loads numpy and pyarrow, which other modules here do without."""
     if name == "EmbeddingStore":
         from index.store.embedding_store import EmbeddingStore
 

@@ -13,7 +13,7 @@ import pytest
 
 from index.corpus.decoding import Batch, Decoded, cut_batches, decode_ahead, decode_sample
 from index.corpus.samples import Reject, Sample
-from index.encoder.clip_encoder import load_encoder
+from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
 from tests.index.corpora import picture
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -219,7 +221,20 @@ def running_on(out: str) -> list[int]:
     return found
 
 
-def test_a_table_that_got_more_files_is_fetched_on_by_ray(tmp_path: Path) -> None:
+@pytest.fixture
+def dead_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The file in which a Ray cluster on this machine leaves its address, with the address of one that has died."""
+    folder = tempfile.mkdtemp(prefix="r")  # not tmp_path: Ray's sockets need a short path
+    (Path(folder) / "ray").mkdir()
+    address = Path(folder) / "ray" / "ray_current_cluster"
+    address.write_text("127.0.0.1:6")
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    yield address
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_table_that_got_more_files_is_continued_by_a_ray_of_its_own(tmp_path: Path, dead_cluster: Path) -> None:
     (tmp_path / "tables").mkdir()
     out, tables = str(tmp_path / "out"), str(tmp_path / "tables")
     options = DownloadOptions(threads=4, timeout=5, image_size=6)
@@ -229,10 +244,10 @@ def test_a_table_that_got_more_files_is_fetched_on_by_ray(tmp_path: Path) -> Non
         assert (first.downloaded, first.failed) == (1, {"not_an_image": 1})
         write_csv(tmp_path / "tables" / "b.csv", [web.url("/ok/2.jpg")])
         before = Counter(web.asked)
-        ray = DownloadOptions(threads=4, timeout=5, image_size=6, distributor="ray")
-        second = download_table(tables, out, ray, shard_size=4)
+        second = download_table(tables, out, replace(options, distributor="ray"), shard_size=4)
         assert (second.rows, second.downloaded, second.shards) == (3, 2, 2)
         assert web.asked_since(before) == {"/ok/2.jpg": 1}
+    assert dead_cluster.read_text() == "127.0.0.1:6", "Ray was started for this download alone"
     samples = [entry for item in list_items(out) for entry in read_item(item) if isinstance(entry, Sample)]
     assert [(sample.width, sample.height) for sample in samples] == [(8, 6), (8, 6)]
     assert [decode_image(sample.image).size for sample in samples] == [(8, 6), (8, 6)]
