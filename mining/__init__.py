@@ -1,4 +1,4 @@
-"""Pair mining over the embedding store: images worth comparing, as sets with their reasons. Knows no training."""
+"""Pair mining over the embedding store: sets of images worth comparing, each with its reasons. Imports no training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageSet", "ImageSets", "Member", "PairSet"]
 
 
-# Imported when they are first named: `clipmine mine --help` needs the strategies' names and no Arrow.
+# Imported when they are first used: `clipmine mine --help` needs the names of the strategies and no Arrow.
 def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(importlib.import_module("mining.sets.image_sets"), name)

@@ -32,7 +32,7 @@ _MODULES = {
 }
 
 
-# Imported when they are first named: whoever writes LLaVA's JSON needs no torch.
+# Imported when they are first used: writing LLaVA's JSON needs no torch.
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(importlib.import_module(f"mining.export.{_MODULES[name]}"), name)

@@ -1,7 +1,7 @@
-"""What a set says to a model in training: turns of question and answer, with the places of its images.
+"""The conversation about a set that a model is trained on: turns of question and answer, and the images' places.
 
-An annotator's answers come from a function of the caller's. Without one the answers are the captions as they stand:
-plain truth as far as the corpus knows it, and no text made up. Knows no file format.
+The caller's function gives the turns, for instance an annotator's. Without one there is a single turn, whose answer is
+the captions unchanged. Shared by `mining.export.llava` and `mining.export.messages`.
 """
 
 from __future__ import annotations
@@ -14,31 +14,32 @@ from mining.sets.image_set import ImageSet
 
 __all__ = ["IMAGE", "Answer", "Turns", "answered_sets", "caption_turns", "turns_of", "with_places"]
 
-# Marks an image's place in LLaVA's conversations.
+# Stands for an image in LLaVA's conversations.
 IMAGE = "<image>"
 
+# (question, answer), again and again.
 Turns = Sequence[tuple[str, str]]
-# The turns of (question, answer) for a set, without the images' places; None leaves the set out.
+# The turns for a set, without the images' places; None to skip the set.
 Answer = Callable[[ImageSet], Turns | None]
 
 _QUESTION = "What does each image show?"
 
 
 def caption_turns(each: ImageSet) -> Turns | None:
-    """One round: what each image shows, answered by the captions; None where a member has no caption."""
+    """One turn: the question what each image shows, and the captions; None where a member has no caption."""
     lines = []
     for place, caption in enumerate(each.captions, 1):
         words = (caption or "").split()
         if not words:
             return None
-        lines.append(f"Image {place}: {' '.join(words)}")  # a line each: a line end inside would begin another image
+        lines.append(f"Image {place}: {' '.join(words)}")  # line ends within a caption go: a line is an image
     return [(_QUESTION, "\n".join(lines))]
 
 
 def answered_sets(
     sets: Iterable[ImageSet], answer: Answer | None, on_skipped: OnSkipped, turns: dict[str, list[tuple[str, str]]]
 ) -> Iterator[ImageSet]:
-    """The sets that have turns, which are put into `turns` by set_id; `on_skipped` hears of the others."""
+    """Yield the sets that have turns and put these into `turns` by set_id; call `on_skipped` with the others."""
     for each in sets:
         found = turns_of(each, answer)
         if found is None:
@@ -49,10 +50,10 @@ def answered_sets(
 
 
 def turns_of(each: ImageSet, answer: Answer | None) -> list[tuple[str, str]] | None:
-    """The turns for a set, with no image's place inside a text; None where it is to be left out.
+    """The turns for a set, or None to skip it. `<image>` within a text becomes `image`.
 
-    Captions come from the web and may hold the marker itself, which a trainer would count as one more image.
-    BadInput where `answer` gives something else than (question, answer) pairs of text.
+    Captions come from the web and may hold that marker, which a trainer would count as one more image. Raises BadInput
+    where `answer` returns anything but (question, answer) pairs of text.
     """
     turns = (answer or caption_turns)(each)
     if not turns:
@@ -63,7 +64,7 @@ def turns_of(each: ImageSet, answer: Answer | None) -> list[tuple[str, str]] | N
 
 
 def with_places(each: ImageSet, question: str) -> str:
-    """`question` below the images, as CaD-VI asks: "Image 1: <image>", a line an image."""
+    """The images, a line "Image 1: <image>" each, and `question` below them, as in CaD-VI."""
     places = "".join(f"Image {place}: {IMAGE}\n" for place in range(1, each.size + 1))
     return places + question
 

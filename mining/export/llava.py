@@ -4,8 +4,8 @@
         {"from": "human", "value": "Image 1: <image>\\nImage 2: <image>\\nWhat does each image show?"},
         {"from": "gpt", "value": "Image 1: a red bus\\nImage 2: a blue bus"}]}
 
-`image` is a list with an `<image>` for each, as LLaVA-NeXT and CaD-VI's training code read it, and names files of the
-image folder (LLaVA's --image_folder). Knows no model.
+`image` lists files of the image folder (LLaVA's --image_folder), one for each `<image>` of the conversation, as the
+training code of LLaVA-NeXT and CaD-VI reads it.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ def to_llava(
     answer: Answer | None = None,
     store: Folder | None = None,
 ) -> SetsExport:
-    """Write the file `out`, a JSON list, or JSON lines where its name ends in .jsonl; it appears whole or not at all.
+    """Write the file `out`: a JSON list, or JSON lines where its name ends in .jsonl. It is moved in place when whole.
 
     Args:
-        images: the folder for the images, each written once as ROW_ID.EXT with its original bytes; one that is there
-            with the same size is kept, so a run that was stopped loses little. By default `images` beside `out`.
-        answer: set -> turns of (question, answer), None to leave it out. By default the captions as they stand.
+        images: the folder for the image files, each written once as ROW_ID.EXT with its original bytes; a file that is
+            there with the same size is kept, so a second run writes only what is missing. By default `images` beside
+            `out`.
+        answer: set -> turns of (question, answer), None to skip it. By default the captions unchanged.
         store: where the store is now, if it was moved.
 
-    Sets without an answer or with an image that can't be read are left out, counted and named. Raises BadInput for
-    another file name, ImagesNotLocal where the store has no images.
+    Sets without an answer or with an image that can't be read are skipped, and counted in the result. Raises BadInput
+    for another file name, ImagesNotLocal where the store has no images.
     """
     target = os.fspath(out)
     if not target.endswith((".json", ".jsonl")):
@@ -60,7 +61,7 @@ def to_llava(
 
 
 def conversations(each: ImageSet, turns: list[tuple[str, str]]) -> list[dict[str, str]]:
-    """LLaVA's turns; the images' places are in the first question."""
+    """LLaVA's `conversations`; the images' places are in the first question."""
     messages = []
     for number, (question, answered) in enumerate(turns):
         messages.append({"from": "human", "value": with_places(each, question) if number == 0 else question})

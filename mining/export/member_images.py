@@ -1,7 +1,4 @@
-"""The images of sets, read from the store's corpus: a set comes with all its images, or is left out with the reason.
-
-Knows the store and the corpus; decodes only for those who ask.
-"""
+"""The images of sets, read from the store's corpus: a set comes with all its images, or is skipped with the reason."""
 
 from __future__ import annotations
 
@@ -30,9 +27,9 @@ _COLUMNS = ["key", "shard", "offset", "size", "sha256"]
 def with_images(
     store: EmbeddingStore, sets: Iterable[ImageSet], on_skipped: OnSkipped
 ) -> Iterator[tuple[ImageSet, list[bytes]]]:
-    """Each set with its members' image files, in order; `on_skipped` hears of the sets that cannot be had whole.
+    """Yield each set with its members' image files, in order; call `on_skipped` where one of them can't be read.
 
-    Raises ImagesNotLocal where the store has no images at all, StoreInvalid where a row is another image.
+    Raises ImagesNotLocal where the store has no images at all, StoreInvalid where a row's key is not the member's.
     """
     corpus_root = _corpus_root(store)
     coming = iter(sets)
@@ -55,7 +52,7 @@ def with_images(
 def decoded_sets(
     store: EmbeddingStore, sets: Iterable[ImageSet], on_skipped: OnSkipped
 ) -> Iterator[tuple[ImageSet, list[Any]]]:
-    """The same with PIL images in RGB; a set with an image that can't be decoded is left out too."""
+    """The same with PIL images in RGB; sets with an image that can't be decoded are skipped too."""
     for each, files in with_images(store, sets, on_skipped):
         try:
             images = decoded(each, files)
@@ -66,7 +63,7 @@ def decoded_sets(
 
 
 def decoded(each: ImageSet, files: Sequence[bytes]) -> list[Any]:
-    """PIL images in RGB. Raises UnreadableMember."""
+    """The files of a set as PIL images in RGB. Raises UnreadableMember."""
     images = []
     for member, file in zip(each.members, files, strict=True):
         try:
@@ -77,7 +74,7 @@ def decoded(each: ImageSet, files: Sequence[bytes]) -> list[Any]:
 
 
 def read_members(store: EmbeddingStore, each: ImageSet) -> list[bytes]:
-    """One set's image files. Raises UnreadableMember (and as `with_images` does)."""
+    """The image files of one set. Raises UnreadableMember, and what `with_images` raises."""
     corpus_root = _corpus_root(store)
     known = _KnownRows(store, corpus_root, each.members)
     files = []
@@ -90,12 +87,10 @@ def read_members(store: EmbeddingStore, each: ImageSet) -> list[bytes]:
 
 
 class UnreadableMember(StoreInvalid):
-    """A set's image cannot be had, where there is no going on without it."""
+    """An image of a set can't be read, in a place where sets can't be skipped."""
 
     def __init__(self, skipped: SkippedSet) -> None:
-        super().__init__(
-            f"{skipped}; put the corpus back, or export what is whole with to_webdataset, which leaves such sets out"
-        )
+        super().__init__(f"{skipped}; put the corpus back, or use to_webdataset or torch_stream, which skip such sets")
         self.skipped = skipped
 
     def __reduce__(self) -> Any:

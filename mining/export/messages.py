@@ -4,7 +4,7 @@
                   {"role": "assistant", "content": [{"type": "text", "text": "..."}]}],
      "images": [PIL.Image, PIL.Image]}
 
-An image's place is an "image" part; the n-th of them shows the n-th of `images`. Knows no model and no trainer.
+An image's place is an "image" part; the n-th of them stands for the n-th of `images`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["messages_of", "to_datasets", "to_messages"]
 
 Folder = str | os.PathLike[str]
-# Sets that one shard of a streaming dataset has: its workers share shards.
+# Sets in a shard of a streaming dataset, whose shards are shared out among workers.
 _SHARD_SETS = 1_000
 
 
@@ -39,9 +39,9 @@ def to_messages(
 ) -> Iterator[dict[str, Any]]:
     """Yield {"messages": [...], "images": [PIL images in RGB]} for each set.
 
-    answer: set -> turns of (question, answer), None to leave it out; by default the captions as they stand. store:
-    where the store is now. Sets without an answer or with an image that can't be read are left out: `on_skipped`
-    hears of each, else the log does. Raises ImagesNotLocal where the store has no images.
+    answer: set -> turns of (question, answer), None to skip it; by default the captions unchanged. store: where the
+    store is now, if it was moved. Sets without an answer or with an image that can't be read are skipped; each is given
+    to `on_skipped`, by default written to the log. Raises ImagesNotLocal where the store has no images.
     """
     for _, messages, images in _chats(sets, answer, store, on_skipped or warn):
         yield {"messages": messages, "images": images}
@@ -50,10 +50,11 @@ def to_messages(
 def to_datasets(
     sets: ImageSets, *, answer: Answer | None = None, store: Folder | None = None, streaming: bool = False
 ) -> datasets.Dataset | datasets.IterableDataset:
-    """A `datasets.Dataset` in datasets' own cache, or an `IterableDataset` in shards, which its workers share.
+    """A `datasets.Dataset` in datasets' own cache, or, streaming, an `IterableDataset` in shards for its workers.
 
     Columns: set_id, strategy, level, image_sim, text_sim, shared_nouns, axis, concept, entity, reasons, row_ids,
-    captions, messages, images. What is left out is as with `to_messages`, told in the log. Raises MissingDependency.
+    captions, messages, images. Skips the sets that `to_messages` skips, with a line in the log each. Raises
+    MissingDependency without the package, and what `to_messages` raises.
     """
     try:
         import datasets
@@ -69,7 +70,7 @@ def to_datasets(
 
 
 def messages_of(each: ImageSet, turns: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Chat messages; the images' places are in the first question, each after its number, as in `mining.export.llava`."""
+    """Chat messages; the images are in the first question, each after its number, as in `mining.export.llava`."""
     messages: list[dict[str, Any]] = []
     for number, (question, answered) in enumerate(turns):
         content: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What a format could not take over from image sets, counted and named. Knows no format."""
+"""The sets that an export skips, counted by reason, and the summary of an export."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["NAMED", "Counted", "OnSkipped", "SetsExport", "SkippedSet", "warn"]
 
-# Sets that a summary names; files of rejects, where there are any, name all.
+# Skipped sets that a summary names. `to_webdataset` lists all of them in rejects.parquet.
 NAMED = 10
 
 log = logging.getLogger("clipmine.mining")
@@ -16,7 +16,7 @@ log = logging.getLogger("clipmine.mining")
 
 @dataclass(frozen=True)
 class SkippedSet:
-    """A set that was left out, and why; row_id is the member it was for, None where it was for the set as a whole."""
+    """A set that was skipped, and why. row_id: the member that was the reason; None where it was the whole set."""
 
     set_id: str
     row_id: int | None
@@ -30,13 +30,13 @@ OnSkipped = Callable[[SkippedSet], None]
 
 
 def warn(skipped: SkippedSet) -> None:
-    """What is done where nobody asks to be told: a line in the log."""
-    log.warning("left out %s", skipped)
+    """Write the skipped set to the log, the default of `on_skipped`."""
+    log.warning("skipped %s", skipped)
 
 
 @dataclass
 class Counted:
-    """Counts by reason while an export runs; call it with each set that is left out."""
+    """Counts skipped sets by reason; call it with each."""
 
     reasons: dict[str, int] = field(default_factory=dict)
     named: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class SetsExport:
-    """Sets: asked = written + sum(skipped.values()); `named` are the first that were left out, with their reasons."""
+    """The sets of an export: asked = written + sum(skipped.values()). named: the first that were skipped, and why."""
 
     out: str
     asked: int

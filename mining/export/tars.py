@@ -1,13 +1,13 @@
 """Image sets as webdataset tars with all their images inside, so that training never touches the corpus.
 
     00000.tar            12_345.0.jpg, 12_345.1.jpg (the original bytes), 12_345.json (docs/image-sets.schema.json)
-    00000_stats.json     written last: sets asked and written, and the sets that were left out, with the reason
-    rejects.parquet      all sets that were left out: set_id, row_id, reason
-    manifest.json        written last of all: counts
+    00000_stats.json     written after the tar: the counts of sets, and the skipped sets with their reasons
+    rejects.parquet      all skipped sets: set_id, row_id, reason
+    manifest.json        written last: counts
 
-webdataset takes a file's name up to its first dot as the sample's key, so the images of a set are one sample with
-"0.jpg", "1.jpg", ... and "json", whose `images` lists those names in order. Tars hold no times, so the same sets give
-the same bytes. Knows no training.
+webdataset takes a file's name up to its first dot as the sample's key, so a set is one sample with "0.jpg", "1.jpg",
+... and "json", whose `images` lists those names in order. Times and owners in the tars are 0, so the same sets give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ def to_webdataset(
     store: Folder | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SetsExport:
-    """Write `sets` to the folder `out`; run again after an interruption it goes on after the last whole shard.
+    """Write `sets` to the folder `out`; after an interruption the same call goes on after the last finished shard.
 
     sets_per_shard: 1,000 pairs of photographs of 100 kB are 200 MB. store: where the store is now, if it was moved.
-    on_progress(done, total): sets. A set with an image that cannot be read is left out, counted and named. Raises
-    BadInput for no sets at all, ImagesNotLocal where no image can be read, OutputExists.
+    on_progress(done, total): called after each shard, in sets. A set with an image that can't be read is skipped, and
+    counted in the result. Raises BadInput where there are no sets, ImagesNotLocal where none has all its images,
+    OutputExists where the folder holds another export.
     """
     target = os.fspath(out)
     if sets_per_shard < 1:
@@ -71,7 +72,7 @@ def to_webdataset(
 
 
 def _write_shard(store: EmbeddingStore, sets: ImageSets, out: str, number: int) -> dict[str, Any]:
-    """Write one shard, or read the stats of one that is there."""
+    """Write one shard and return its stats; those of a finished shard are read."""
     stats_path = join(out, f"{number:05d}_stats.json")
     if exists(stats_path):
         done: dict[str, Any] = json.loads(read_bytes(stats_path))
@@ -80,7 +81,7 @@ def _write_shard(store: EmbeddingStore, sets: ImageSets, out: str, number: int) 
     written = 0
     with (
         atomic_file(join(out, f"{number:05d}.tar")) as partial,
-        # GNU's long names: the id of a story of twenty images has more than the 100 characters of plain tar.
+        # GNU tar, for long names: the id of a set of twenty images has more than the 100 characters of plain tar.
         tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar,
     ):
         for each, files in with_images(store, sets, skipped.append):
@@ -125,7 +126,7 @@ def _summary(out: str, manifest: dict[str, Any]) -> SetsExport:
 
 
 def _job(sets: ImageSets, sets_per_shard: int) -> dict[str, Any]:
-    """What decides the bytes, wherever the sets and their store lie now."""
+    """What decides the bytes of the export; the places of the sets and their store do not."""
     mined = {**sets.manifest, "store": (sets.manifest.get("store") or {}).get("identity")}
     chosen = hashlib.sha256(sets.numbers.astype("<i8").tobytes()).hexdigest()
     return {"sets": mined, "chosen": chosen, "sets_per_shard": sets_per_shard}

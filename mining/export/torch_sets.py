@@ -1,11 +1,11 @@
-"""Image sets as torch datasets, images read from the store's corpus: map-style, and streaming for workers and ranks.
+"""Image sets as torch datasets over the store's images: map-style, and streaming for many workers and ranks.
 
     loader = DataLoader(torch_dataset(pairs, preprocess), batch_size=64, shuffle=True, num_workers=4)
 
 A sample is a dict: `images` float [n, 3, h, w] (a list where the transform gives no tensors of one shape; PIL images
 without a transform), `captions` n texts ("" where there is none), `row_ids` int64 [n], `set_id`, `strategy`, `level`,
 `image_sim` and `text_sim` (nan where unknown). Sets of one size go through torch's own collation; for sets of several
-sizes give the loader `collate_fn=collate_sets`. Knows no model.
+sizes give the loader `collate_fn=collate_sets`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ __all__ = ["StreamedSets", "TorchSets", "Transform", "collate_sets", "torch_data
 
 Folder = str | os.PathLike[str]
 Sample = dict[str, Any]
-# A PIL image in RGB -> what the model takes, such as open_clip's preprocess.
+# PIL image in RGB -> the model's input, such as open_clip's preprocess.
 Transform = Callable[[Any], Any]
 
-# Sets shuffled together while streaming: 32 groups, which the layout keeps decoded, so each is read once an epoch.
+# Sets that are shuffled together while streaming: 32 groups, few enough that each is read once an epoch, as the
+# layout keeps them decoded.
 _WINDOW = 32 * GROUP_SETS
 
 
 class TorchSets(Dataset[Sample]):
-    """Map-style: `len`, and a sample by its place. An image that can't be read is an error that names set and row."""
+    """Map-style dataset. An image that can't be read raises UnreadableMember, which names set and row."""
 
     def __init__(self, sets: ImageSets, transform: Transform | None = None, *, store: Folder | None = None) -> None:
         """store: where the store is now, if it was moved. Raises as `ImageSets.store` does."""
@@ -62,10 +63,10 @@ class TorchSets(Dataset[Sample]):
 
 
 class StreamedSets(IterableDataset[Sample]):
-    """Streaming: every set once an epoch, over all workers of all ranks together; the order by seed and epoch.
+    """Streaming dataset: all workers of all ranks together give every set once an epoch, ordered by seed and epoch.
 
-    A set with an image that can't be read is left out and told (`on_skipped`, else the log). Call `set_epoch` before
-    each epoch for another order, also with persistent workers.
+    A set with an image that can't be read is skipped and given to `on_skipped`, by default written to the log. Call
+    `set_epoch` before each epoch for another order, also with persistent workers.
     """
 
     def __init__(
@@ -80,8 +81,7 @@ class StreamedSets(IterableDataset[Sample]):
         store: Folder | None = None,
         on_skipped: OnSkipped | None = None,
     ) -> None:
-        """seed: of the shuffle; None keeps the sets' own order. equal: the same number of sets for every worker of
-        every rank, as synchronous training needs, by leaving out the few that are over (others in each epoch).
+        """seed: of the shuffle; None keeps the order of the sets. equal: every worker of every rank gets equally many sets, as synchronous training needs; the remainder is dropped, other sets in each epoch.
         rank, world_size: by default torch.distributed's, else those of the environment (RANK, WORLD_SIZE), else one.
         """
         if (rank is None) != (world_size is None) or (rank is not None and not 0 <= rank < (world_size or 0)):
@@ -90,11 +90,11 @@ class StreamedSets(IterableDataset[Sample]):
         self.on_skipped = on_skipped or warn
         self._rank, self._world_size, self._path = rank, world_size, store
         self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # seen by workers that live on
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # persistent workers see a change
         sets.store(store)  # fails here rather than in a worker
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration is, from 0."""
+        """Set the number of the next epoch, from 0."""
         self._epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -106,7 +106,7 @@ class StreamedSets(IterableDataset[Sample]):
             yield _sample(each, images, self.transform)
 
     def _share(self, reader: int, readers: int) -> npt.NDArray[np.int64]:
-        """The set numbers of one reader, in order. All readers compute the same order and take a piece each."""
+        """The set numbers for one of `readers` workers: all compute the same order, and each takes its piece."""
         numbers = self._order()
         if self.equal:
             numbers = numbers[: len(numbers) - len(numbers) % readers]
@@ -149,9 +149,9 @@ def torch_stream(
 
 
 def collate_sets(samples: Sequence[Sample]) -> Sample:
-    """A batch of sets of any sizes: their members one after the other, m in all, and `sizes` int64 [sets].
+    """Collate sets of any sizes: the members of all, m together, and `sizes` int64 [sets].
 
-    images: [m, 3, h, w], or a list of m; captions: m texts; row_ids: int64 [m]; the other fields: one a set.
+    images: [m, 3, h, w], or a list of m; captions: m texts; row_ids: int64 [m]; other fields: one value a set.
     """
     images = [image for sample in samples for image in sample["images"]]
     names = ("set_id", "strategy", "level", "image_sim", "text_sim")

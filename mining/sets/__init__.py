@@ -1,1 +1,1 @@
-"""The ImageSets contract between mining and tuning: reading, writing, splitting, decisions."""
+"""Image sets on disk, the contract between mining and tuning: reading, writing, filtering, splitting, decisions."""

@@ -1,11 +1,10 @@
-"""Decisions of people about sets, a file that grows by a line each; the next mining run leaves out what was rejected.
+"""People's decisions about image sets, in a file with one JSON line a decision; mining skips the rejected sets.
 
     {"rows": [12, 345], "strategy": "similar", "decision": "reject", "time": "2026-11-21T12:00:00+00:00"}
 
-`rows` in any order name the set, whatever strategy found it; of several lines on one set the last holds, so a
-rejection is undone by a "keep". Lines are only ever appended, each on the disk before the call returns. A last line
-that was cut short, as a crash leaves it, is passed over; any other broken line is an error, since a rejection might
-be lost.
+`rows`, in any order, identify the set, whatever strategy found it. Of several lines about one set the last one counts,
+so a "keep" undoes a rejection. Lines are only appended, and each is on the disk before the call returns. A last line
+that is cut short, as a crash leaves it, is skipped; any other broken line is an error, since a rejection might be lost.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ __all__ = ["Decision", "Decisions", "DecisionsFile", "read_decisions"]
 Decision = Literal["reject", "keep"]
 Rows = tuple[int, ...]
 
-_LONGEST_LINE = 1 << 20  # bytes from the end in which the last line must begin: 50,000 row ids
+_LONGEST_LINE = 1 << 20  # bytes from the end that are searched for the start of the last line: 50,000 row ids
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """The last decision on each set, by its sorted row ids. notes: what a reader of a summary should know."""
+    """The last decision on each set, by its sorted row ids. notes: remarks on the file, for the summary of a run."""
 
     last: dict[Rows, Decision] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -43,7 +42,7 @@ class Decisions:
         return frozenset(rows for rows, decision in self.last.items() if decision == "reject")
 
     def of(self, rows: Sequence[int]) -> Decision | None:
-        """The decision on a set, its rows in any order."""
+        """The decision on the set of these rows, in any order; None without one."""
         return self.last.get(tuple(sorted(rows)))
 
 
@@ -51,13 +50,13 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
     """Read a decisions file.
 
     Raises:
-        BadInput: there is none, or a line is broken; the message names file, line and remedy.
+        BadInput: there is no such file, or a line is broken; the message names file, line and remedy.
     """
     name = os.fspath(path)
     if not exists(name):
         raise BadInput(f"{name}: there is no such decisions file; `clipmine serve STORE --pairs PAIRS` writes one")
     lines = read_bytes(name).split(b"\n")
-    cut = lines.pop()  # b"" where the last line is whole
+    unfinished = lines.pop()  # b"" where the last line has its line end
     last: dict[Rows, Decision] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -65,28 +64,25 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
                 rows, decision = _parse(line)
             except (ValueError, TypeError, KeyError) as error:
                 raise BadInput(
-                    f"{name}, line {number}: is no decision ({_what(error)}); delete the line, or mend it so that it "
-                    'reads {"rows": [12, 345], "strategy": "similar", "decision": "reject", "time": "..."}'
+                    f"{name}, line {number}: is not a decision ({_what(error)}); delete the line, or correct it to "
+                    '{"rows": [12, 345], "strategy": "similar", "decision": "reject", "time": "..."}'
                 ) from error
             last[rows] = decision
     notes: tuple[str, ...] = ()
-    if cut.strip():
-        try:  # whole but for its line end, as an editor may leave it
-            rows, decision = _parse(cut)
+    if unfinished.strip():
+        try:  # only its line end is missing, as an editor may leave it
+            rows, decision = _parse(unfinished)
             last[rows] = decision
         except (ValueError, TypeError, KeyError):
-            notes = (f"{name}: its last line was cut short and is passed over",)
+            notes = (f"{name}: its last line was cut short and is skipped",)
     return Decisions(last, notes)
 
 
 class DecisionsFile:
-    """A decisions file that is open for more of them. Safe for threads of one process; a local file."""
+    """A local decisions file that is open for appending. Safe for threads of one process."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Read what is there; a last line that was cut short is ended, so that the next one stands alone.
-
-        Raises BadInput for a remote path or a broken file.
-        """
+        """Read the decisions so far; the file may be missing. Raises BadInput for a remote path or a broken file."""
         self.path: Path = local_path(path)
         self._lock = threading.Lock()
         self._last = read_decisions(self.path).last if self.path.exists() else {}
@@ -111,7 +107,7 @@ class DecisionsFile:
 
 
 def _end_last_line(stream: Any) -> None:
-    """Cut off a half line; give a whole one that lacks its end that end."""
+    """Remove a last line that was cut short; add the line end where only that is missing."""
     tail = min(stream.seek(0, os.SEEK_END), _LONGEST_LINE)
     stream.seek(-tail, os.SEEK_END)
     rest = stream.read().rpartition(b"\n")[2]

@@ -1,4 +1,4 @@
-"""One image set and its members, as plain data and as JSON (docs/image-sets.schema.json). Knows no files."""
+"""One image set and its members, as plain data and as JSON (docs/image-sets.schema.json)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["ImageSet", "Member", "sets_of"]
 
 @dataclass(frozen=True)
 class Member:
-    """One image of a set: `position` in it from 0, its row in the store, and what the store's metadata says of it.
+    """One image of a set: its `position` from 0, its row in the store, and what the store's metadata says about it.
 
-    offset, bytes: where the image's bytes begin in the shard, and how many. sha256: of them. entity: the named
-    individual in the image. scene: the image's truth. None where unknown.
+    offset, bytes: where the image file begins in the shard, and its length. sha256: of the image file, hex. entity: the
+    named individual in the image. scene: the ground truth of a drawn image. None where unknown.
     """
 
     position: int
@@ -40,9 +40,10 @@ class Member:
 class ImageSet:
     """Two or more images that belong together, in order, and why; a pair has two.
 
-    set_id: the row ids with _ between. level: overlap: shared nouns; attribute: axes that differ; others: a band of
-    similarity from 1; random: 0. image_sim, text_sim: cosine, of more than two members the mean over their pairs; None
-    where unknown. axis, concept, entity: None where they do not apply. reasons: sentences that a person can check.
+    set_id: the row ids joined by _. level: the number of shared nouns (overlap), of axes that differ (attribute), 0
+    (random), or a band of similarity from 1 (all others). image_sim, text_sim: cosine similarity, for more than two
+    members the mean over their pairs; None where unknown. axis, concept, entity: None where they do not apply. reasons:
+    sentences that a person can check.
     """
 
     set_id: str
@@ -71,7 +72,7 @@ class ImageSet:
         return tuple(member.caption for member in self.members)
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/image-sets.schema.json has it."""
+        """The set as docs/image-sets.schema.json describes it."""
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "members"}
         own |= {"size": self.size, "shared_nouns": list(self.shared_nouns), "reasons": list(self.reasons)}
         members = [{field.name: getattr(member, field.name) for field in fields(member)} for member in self.members]
@@ -86,7 +87,7 @@ def sets_of(group: Group, places: list[int]) -> Iterator[ImageSet]:
     members = iter(group.members.drop_columns("set_id").take(pa.array(chosen, pa.int64())).to_pylist())
     for row, (first, last) in zip(rows, bounds, strict=True):
         own = tuple(_member(next(members)) for _ in range(first, last))
-        # An id becomes names of files: it is what it should be, or nothing is made of it.
+        # Exports name files after the id, so a tampered one must not get through.
         if row["set_id"] != "_".join(str(member.row_id) for member in own):
             raise BadInput(f"set {row['set_id']!r:.100}: its id does not name its members; mine again elsewhere")
         yield ImageSet(
@@ -109,5 +110,5 @@ def _member(row: dict[str, Any]) -> Member:
 
 
 def _cosine(value: float | None) -> float | None:
-    """Six decimals, more than float32 vectors of float16 parts give; None for what is no number."""
+    """Rounded to six decimals, which is finer than float16 embeddings resolve; None for NaN."""
     return None if value is None or math.isnan(value) else round(value, 6)

@@ -1,11 +1,11 @@
-"""The sets that mining chose, for whoever annotates, trains or exports: `ImageSets`, and `PairSet` for pairs alone.
+"""Image sets as a collection to read, filter and split: `ImageSets`, and `PairSet` where every set is a pair.
 
     pairs = ImageSets.open("pairs").filter(strategy="overlap", min_level=4)
-    sides = pairs.split({"train": 0.9, "test": 0.1}, seed=0)
-    for pair in sides["train"]: print(pair.captions, pair.reasons)
+    splits = pairs.split({"train": 0.9, "test": 0.1}, seed=0)
+    for pair in splits["train"]: print(pair.captions, pair.reasons)
 
-A filtered or split collection is a view: numbers of sets over the same files. Knows how to read and choose; formats
-for tuning stages are in modules of their own, called here by name.
+A filtered or split collection is a view: set numbers over the same files. Formats for training are functions of
+`mining.export`, such as `to_llava(sets, ...)`; this module must not import them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow as pa
 from index.errors import BadInput, StoreInvalid
 from index.files import exists, is_local, join, local_path
 from index.store.embedding_store import EmbeddingStore
-from mining.sets.filter_sets import Wanted, matching
+from mining.sets.filter_sets import Conditions, matching
 from mining.sets.image_set import ImageSet, Member, sets_of
 from mining.sets.layouts import Layout, read_layout
 from mining.sets.split import STRADDLING, split_sets
@@ -41,20 +41,23 @@ _EXPORTS = {
     **{name: name for name in ("to_llava", "to_messages", "to_datasets", "to_webdataset", "torch_stream")},
     "torch": "torch_dataset",
 }
-# Sets that are made at a time: 1 MB or so for pairs.
+# Sets that are built at a time: about 1 MB for pairs.
 _READ_SETS = 512
 
 
 class ImageSets:
     """Image sets on disk, or a view of some of them; open a folder with `ImageSets.open`."""
 
-    def __init__(self, layout: Layout, numbers: Numbers | None = None, wanted: tuple[Wanted, ...] = ()) -> None:
-        """numbers: the sets among which to choose, in order (None: all). wanted: what they must meet."""
-        self._layout, self._among, self._wanted = layout, numbers, wanted
+    def __init__(self, layout: Layout, numbers: Numbers | None = None, conditions: tuple[Conditions, ...] = ()) -> None:
+        """numbers: the sets to choose from, in order (None: all). conditions: what they must meet."""
+        self._layout, self._among, self._conditions = layout, numbers, conditions
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ImageSets:
-        """Open a folder that `clipmine mine` wrote; BadInput when it is none, unfinished, damaged or newer than us."""
+        """Open a folder that `clipmine mine` wrote.
+
+        Raises BadInput when it has no image sets, or is unfinished, damaged or of a newer version.
+        """
         return cls(read_layout(path))
 
     @property
@@ -63,17 +66,17 @@ class ImageSets:
 
     @property
     def manifest(self) -> Mapping[str, Any]:
-        """Of the whole folder, whatever the view: store, seed, configuration, counts of each strategy."""
+        """The manifest of the whole folder, not of the view: store, seed, configuration, counts of each strategy."""
         return self._layout.manifest
 
     @cached_property
     def numbers(self) -> Numbers:
-        """int64 [n]: which of the folder's sets these are, by their place in it; computed when first needed."""
+        """int64 [n]: the numbers of these sets within the folder; computed at the first use."""
         among = np.arange(self._layout.sets, dtype=np.int64) if self._among is None else self._among
-        return matching(self._layout, among, self._wanted) if self._wanted else among
+        return matching(self._layout, among, self._conditions) if self._conditions else among
 
     def __len__(self) -> int:
-        return self._layout.sets if self._among is None and not self._wanted else len(self.numbers)
+        return self._layout.sets if self._among is None and not self._conditions else len(self.numbers)
 
     def __iter__(self) -> Iterator[ImageSet]:
         return self.read(self.numbers)
@@ -96,13 +99,13 @@ class ImageSets:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce__(self) -> Any:
-        return type(self), (self._layout, self.numbers if self._wanted or self._among is not None else None)
+        return type(self), (self._layout, self.numbers if self._conditions or self._among is not None else None)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}: {len(self):,} of {self._layout.sets:,} sets>"
 
     def read(self, numbers: Numbers) -> Iterator[ImageSet]:
-        """Sets by number, in the order given; of those that are near each other in it, a group is decoded once."""
+        """Yield the sets of these numbers, in this order; each group is decoded once a window of 512 sets."""
         for first in range(0, len(numbers), _READ_SETS):
             window = numbers[first : first + _READ_SETS]
             groups = self._layout.groups_of(window)
@@ -115,7 +118,7 @@ class ImageSets:
             yield from (found[place] for place in range(len(window)))
 
     def take(self, numbers: Numbers) -> ImageSets:
-        """The view of these sets, by number, in this order."""
+        """A view of the sets of these numbers, in this order."""
         return type(self)(self._layout, np.asarray(numbers, np.int64))
 
     def filter(
@@ -138,22 +141,23 @@ class ImageSets:
     ) -> ImageSets:
         """The sets that meet every condition, as a view that reads nothing until it is used.
 
-        Several values of one field: any of them; several shared nouns: all of them. A set without a similarity meets
-        no bound on it. decisions: leaves out what was rejected. BadInput for a strategy that no set has.
+        With several values for one field a set must have one of them; with several shared nouns it must have all. A set
+        without a similarity meets no bound on it. decisions: skips the rejected sets. Raises BadInput for a strategy
+        that no set of the folder has.
         """
         known = self.strategies
         for name in [strategy] if isinstance(strategy, str) else strategy or ():
             if name not in known:
                 raise BadInput(f"{self.path}: has no sets of strategy {name!r}; it has {', '.join(known) or 'none'}")
         named = {"axis": axis, "concept": concept, "entity": entity}
-        wanted = Wanted(
+        conditions = Conditions(
             values={"strategy": strategy, "level": level, "size": size, **named},
             least={"level": min_level, "image_sim": min_image_sim, "text_sim": min_text_sim},
             most={"level": max_level, "image_sim": max_image_sim, "text_sim": max_text_sim},
             nouns=(shared_nouns,) if isinstance(shared_nouns, str) else tuple(shared_nouns or ()),
             rejected=decisions.rejected if decisions is not None else frozenset(),
         )
-        return type(self)(self._layout, self._among, (*self._wanted, wanted))
+        return type(self)(self._layout, self._among, (*self._conditions, conditions))
 
     def split(self, shares: Mapping[str, float], seed: int = 0) -> Split:
         """Cut into splits such as {"train": 0.8, "test": 0.2}, no image in two of them, by `mining.sets.split`.
@@ -169,28 +173,28 @@ class ImageSets:
 
     @cached_property
     def strategies(self) -> tuple[str, ...]:
-        """The strategies of the whole folder, in order of name."""
+        """The strategies of the whole folder, sorted by name."""
         found: set[str] = set()
         for part in range(len(self._layout.parts)):
             found.update(self._layout.set_columns(part, ["strategy"])["strategy"].unique().to_pylist())
         return tuple(sorted(found))
 
     def counts(self) -> dict[tuple[str, int], int]:
-        """Sets of each (strategy, level), in order."""
+        """(strategy, level) -> number of sets, sorted."""
         table = self.table(["strategy", "level"]).group_by(["strategy", "level"]).aggregate([([], "count_all")])
         rows = sorted((row["strategy"], row["level"], row["count_all"]) for row in table.to_pylist())
         return {(strategy, level): count for strategy, level, count in rows}
 
     def table(self, columns: Sequence[str]) -> pa.Table:
-        """Some of `mining.sets.layouts.SETS_SCHEMA`'s columns of these sets, in their order; all sets' are read for it."""
+        """Columns of `mining.sets.layouts.SETS_SCHEMA` for these sets, in order; reads the whole folder."""
         parts = range(len(self._layout.parts))
         whole = pa.concat_tables([self._layout.set_columns(part, columns) for part in parts])
-        return whole if self._among is None and not self._wanted else whole.take(pa.array(self.numbers))
+        return whole if self._among is None and not self._conditions else whole.take(pa.array(self.numbers))
 
     def images(self) -> tuple[Numbers, Numbers]:
-        """(image int64 [m], set int64 [m]): each member's image and the place of its set among these.
+        """(image int64 [m], set int64 [m]): the image of each member, and the place of its set in this view.
 
-        An image is known by its smallest row id: rows with equal bytes (sha256), where the store knows them, are one.
+        Rows with equal image files (sha256, where the store knows it) are one image, numbered by its smallest row id.
         """
         parts = range(len(self._layout.parts))
         whole = pa.concat_tables([self._layout.member_columns(part, ["row_id", "sha256"]) for part in parts])
@@ -202,7 +206,7 @@ class ImageSets:
         return images[owners >= 0], owners[owners >= 0]
 
     def store(self, path: str | os.PathLike[str] | None = None) -> EmbeddingStore:
-        """Open the store that was mined, or `path` when it was moved; StoreInvalid when it is another one."""
+        """Open the store that was mined, at `path` where it was moved. Raises StoreInvalid when it is another store."""
         recorded = self.manifest.get("store")
         if not recorded:
             raise BadInput(f"{self.path}: does not say which store it was mined from, so its images cannot be found")
@@ -244,7 +248,7 @@ class Split(Mapping[str, ImageSets]):
 
 def _one_row_an_image(members: pa.Table) -> Numbers:
     rows: Numbers = members["row_id"].to_numpy()
-    # -1 for null: dictionary codes are numbers from 0, so an unknown hash makes nothing one.
+    # -1 for null, as dictionary codes start at 0: rows of unknown hash are never merged.
     codes = members["sha256"].combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy().astype(np.int64)
     known = codes >= 0
     if not known.any():
@@ -259,7 +263,7 @@ class PairSet(ImageSets):
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> PairSet:
-        """The same as ImageSets.open; BadInput when a set has another size (filter(size=2) finds the pairs)."""
+        """As ImageSets.open. Raises BadInput when a set has more than two members (filter(size=2) gives the pairs)."""
         pairs = cls(read_layout(path))
         sizes = pairs.table(["size"])["size"].to_numpy()
         if (sizes != 2).any():

@@ -1,13 +1,13 @@
-"""How image sets lie on disk, by version of the format.
+"""The files of image sets, by version of the format.
 
     PAIRS/
       manifest.json                  written last: its existence means the folder is complete
       sets/sets_0000.parquet         a row a set, SETS_SCHEMA
       members/members_0000.parquet   a row a member, MEMBERS_SCHEMA, the sets in the same order
 
-Part n of `members` holds the members of part n of `sets`, and so do their row groups of `group_sets` sets: one set is
-read by decoding one row group of each. READERS has a function for every version that was ever written; a newer one is
-one clear error. Knows nothing about stores or images.
+Part n of `members` holds the members of the sets in part n of `sets`. Row group g of both files belongs to the same
+`group_sets` sets, so reading one set decodes one row group of each. READERS has a function for every version that was
+ever written; a newer version is an error that says to update.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ VERSION = 1
 
 SETS_SCHEMA = pa.schema(
     [
-        ("set_id", pa.string()),  # the members' row ids in their order, with _ between
+        ("set_id", pa.string()),  # the members' row ids in their order, joined by _
         ("strategy", pa.string()),
         ("level", pa.int32()),
         ("size", pa.int32()),  # members
-        ("image_sim", pa.float32()),  # cosine of the images; of more than two, the mean over their pairs
-        ("text_sim", pa.float32()),  # the same of the captions; null where the store has no text embeddings
+        ("image_sim", pa.float32()),  # cosine of the images; for more than two members the mean over their pairs
+        ("text_sim", pa.float32()),  # the same for the captions; null where the store has no text embeddings
         ("shared_nouns", pa.list_(pa.string())),
-        ("axis", pa.string()),  # null where it does not apply, and so are concept and entity
+        ("axis", pa.string()),  # null where it does not apply; the same holds for concept and entity
         ("concept", pa.string()),
         ("entity", pa.string()),
         ("reasons", pa.list_(pa.string())),  # sentences that a person can check
@@ -55,26 +55,26 @@ MEMBERS_SCHEMA = pa.schema(
         ("row_id", pa.int64()),
         ("key", pa.string()),
         ("shard", pa.string()),
-        ("offset", pa.int64()),  # of the image bytes in the shard, and how many: images are read without the metadata
+        ("offset", pa.int64()),  # where the image file begins in the shard, and its length in bytes
         ("bytes", pa.int64()),
         ("caption", pa.string()),
-        ("sha256", pa.string()),  # of the image bytes, hex; null where the store does not know it
+        ("sha256", pa.string()),  # of the image file, hex; null where the store does not know it
         ("entity", pa.string()),  # the named individual in this image, where the metadata knows one
-        ("scene", pa.string()),  # the image's truth as a JSON object, where the metadata brings one
+        ("scene", pa.string()),  # the ground truth of a drawn image as JSON, where the metadata has it
     ]
 )
-# Sets that one look-up decodes: 1 to 3 ms for pairs with captions, less than decoding their two photographs. The
-# manifest keeps it, so another number here reads what was written with this one.
+# Sets a row group. Decoding one takes 1 to 3 ms for pairs with captions, less than decoding the two photographs of a
+# pair. The manifest records the number, so folders written with another one stay readable.
 GROUP_SETS = 250
-# Groups kept decoded, 0.1 MB each for pairs with captions; a streaming reader's window of shuffling is smaller.
+# Groups kept decoded, 0.1 MB each for pairs with captions. The shuffling window of `torch_stream` is smaller.
 _KEPT_GROUPS = 128
-# Parquet footers kept parsed, which takes 1 ms each: two files a part.
+# Parquet footers kept parsed; parsing one takes 1 ms, and a part has two files.
 _KEPT_FOOTERS = 64
 
 
 @dataclass(frozen=True)
 class Group:
-    """Sets that are decoded together. starts: int64 [sets + 1], where each set's members begin in `members`."""
+    """Sets that are decoded together. starts: int64 [sets + 1], the first row of each set in `members`, and its end."""
 
     sets: pa.Table
     members: pa.Table
@@ -84,14 +84,14 @@ class Group:
 class Layout:
     """The sets of a complete folder by number, 0 .. sets - 1, in the order in which they were written.
 
-    Safe for threads; travels to other processes as its path.
+    Safe for threads. Pickled without its caches.
     """
 
     def __init__(
         self, path: str, manifest: Mapping[str, Any], parts: Sequence[tuple[str, str, int]], group_sets: int
     ) -> None:
-        """parts: (file of sets, file of members, sets), relative to `path`. group_sets: sets of every group but a
-        part's last."""
+        """parts: (file of sets, file of members, number of sets), relative to `path`. group_sets: sets in every row
+        group but the last of a part."""
         self.path, self.manifest, self.parts, self.group_sets = path, manifest, tuple(parts), group_sets
         self.first_sets = np.cumsum([0, *(count for _, _, count in self.parts)])
         self.first_groups = np.cumsum([0, *(-(-count // group_sets) for _, _, count in self.parts)])
@@ -107,7 +107,7 @@ class Layout:
         return int(self.first_sets[-1])
 
     def groups_of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The group that each set number lies in."""
+        """int64 [n]: the group of each set number."""
         parts = np.searchsorted(self.first_sets, numbers, side="right") - 1
         groups: npt.NDArray[np.int64] = self.first_groups[parts] + (numbers - self.first_sets[parts]) // self.group_sets
         return groups
@@ -118,7 +118,7 @@ class Layout:
         return int(self.first_sets[part] + (group - self.first_groups[part]) * self.group_sets)
 
     def group(self, group: int) -> Group:
-        """Read a group, or take it from those that are kept."""
+        """A group's tables, from the cache or from disk. Raises BadInput where a file is damaged."""
         with self._lock:
             found = self._kept.get(group)
             if found is not None:
@@ -146,7 +146,7 @@ class Layout:
         members = self._read(self.parts[part][1], MEMBERS_SCHEMA.names, place, MEMBERS_SCHEMA)
         starts = np.concatenate([[0], np.cumsum(sets["size"].to_numpy(), dtype=np.int64)])
         if starts[-1] != members.num_rows:
-            raise self._damaged(self.parts[part][1], f"has {members.num_rows} members where {starts[-1]} belong")
+            raise self._damaged(self.parts[part][1], f"has {members.num_rows} members instead of {starts[-1]}")
         return Group(sets, members, starts)
 
     def _read(self, name: str, columns: list[str], group: int | None, schema: pa.Schema) -> pa.Table:
@@ -170,7 +170,7 @@ class Layout:
 
 
 def _version_1(path: str, manifest: Mapping[str, Any]) -> Layout:
-    """Version 1, this module's own: parts as [{file, members_file, rows, members}], and group_sets."""
+    """Version 1: `parts` is [{file, members_file, rows, members}], and there is `group_sets`."""
     parts = []
     for part in manifest["parts"]:
         for name, rows in ((part["file"], part["rows"]), (part["members_file"], part["members"])):
@@ -179,13 +179,13 @@ def _version_1(path: str, manifest: Mapping[str, Any]) -> Layout:
     return Layout(path, manifest, parts, int(manifest["group_sets"]))
 
 
-# Every version that was ever written has its reader here, for ever. A new version adds one and raises VERSION; what
-# its predecessors lack is filled in by their readers, so that nobody else knows of versions.
+# One reader for every version that was ever written; none is removed. A new version adds one and raises VERSION. The
+# older readers fill in what their version lacks, so that no other module has to tell versions apart.
 READERS: dict[int, Callable[[str, Mapping[str, Any]], Layout]] = {1: _version_1}
 
 
 def read_layout(path: str | os.PathLike[str]) -> Layout:
-    """Open a folder of image sets; BadInput when there is none, it is unfinished, newer than this code or damaged."""
+    """Open a folder of image sets. Raises BadInput when it has none or is unfinished, damaged or of a newer version."""
     root = os.fspath(path)
     name = join(root, "manifest.json")
     if not exists(name):
@@ -199,7 +199,7 @@ def read_layout(path: str | os.PathLike[str]) -> Layout:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BadInput(f"{name}: is not the manifest of image sets")
     version = manifest.get("version")
-    if type(version) is not int or version not in READERS:  # True is no 1
+    if type(version) is not int or version not in READERS:  # `type`, since True == 1
         newer = isinstance(version, int) and version > VERSION
         remedy = "update clipmine to read it" if newer else "mine again into a new folder"
         raise BadInput(f"{name}: has version {version!r} of the format, this clipmine reads up to {VERSION}; {remedy}")

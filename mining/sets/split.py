@@ -31,7 +31,7 @@ STRADDLING = -1
 
 
 def split_sets(images: Ints, owners: Ints, count: int, shares: Mapping[str, float], seed: int = 0) -> Ints:
-    """int64 [count]: for each set the place of its split in `shares`, or STRADDLING. 4 to 10 s and 1 GB a million pairs.
+    """int64 [count]: for each set the place of its split in `shares`, or STRADDLING; 4 to 10 s, 1 GB a million pairs.
 
     Args:
         images: [m], any number that tells images apart. owners: [m], the set 0 .. count - 1 that each belongs to.
@@ -66,8 +66,8 @@ def _is_sorted(values: Ints) -> bool:
 
 
 def _clusters(members: Ints, starts: Ints, hashes: Hashes, most: int) -> Ints:
-    """int64 [images]: each image's cluster, numbered from 0. Sets join their images, in the order of their hashes,
-    as long as a cluster has at most `most` images; so a component that is no larger stays whole."""
+    """int64 [images]: each image's cluster, numbered from 0. Sets join their images, in the order of the sets' hashes,
+    as long as their cluster has at most `most` images; so a component of at most that size stays whole."""
     parent, size = list(range(len(hashes))), [1] * len(hashes)
 
     def root(image: int) -> int:
@@ -95,7 +95,7 @@ def _place(clusters: Ints, members: Ints, starts: Ints, hashes: Hashes, wanted: 
     of_members = clusters[members]
     whole = np.minimum.reduceat(of_members, starts[:-1]) == np.maximum.reduceat(of_members, starts[:-1])
     inside = np.bincount(of_members[starts[:-1]][whole], minlength=count)
-    # Ties: consecutive members of sets that reach over clusters, both ways, by the cluster they start from.
+    # Ties: consecutive members of a set in different clusters, both ways, sorted by the cluster they start from.
     near = np.flatnonzero(np.diff(of_members) != 0)
     near = near[~np.isin(near + 1, starts)]
     one, other = of_members[near], of_members[near + 1]
@@ -117,7 +117,7 @@ def _place(clusters: Ints, members: Ints, starts: Ints, hashes: Hashes, wanted: 
 
 
 def _of_sets(members: Ints, starts: Ints, hashes: Hashes) -> Hashes:
-    """A hash of each set, from its images in whatever order."""
+    """A hash of each set that does not depend on the order of its images."""
     if len(starts) < 2:
         return np.zeros(0, np.uint64)
     return mix64(np.add.reduceat(hashes[members], starts[:-1]))

@@ -1,8 +1,8 @@
-"""Write image sets, the format of `mining.sets.layouts`: part files, then the manifest.
+"""Write image sets in the format of `mining.sets.layouts`: part files first, the manifest last.
 
     write_image_sets("pairs", sets, members_table(store, sets), {"store": describe_store(store, "pairs"), "seed": 0})
 
-The same sets give the same bytes. Knows no strategy.
+The same sets give the same bytes.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from mining.sets.layouts import FORMAT, GROUP_SETS, MEMBERS_SCHEMA, SETS_SCHEMA,
 
 __all__ = ["PART_SETS", "ImageSetsWriter", "members_table", "set_ids", "write_image_sets"]
 
-PART_SETS = 200 * GROUP_SETS  # 10 MB or so for pairs with captions
-_METADATA_ROWS = 65_536
+PART_SETS = 200 * GROUP_SETS  # about 10 MB for pairs with captions
+_METADATA_ROWS = 65_536  # rows whose metadata is read at a time
 
 
 def write_image_sets(
     path: str | os.PathLike[str], sets: pa.Table, members: pa.Table, manifest_fields: Mapping[str, Any]
 ) -> ImageSets:
-    """Write all at once; see ImageSetsWriter, which takes them piece by piece.
+    """Write all sets at once; ImageSetsWriter takes them piece by piece.
 
-    sets: SETS_SCHEMA. members: MEMBERS_SCHEMA, the sets in the same order and each set's members by position; columns
-    that may be null may be missing. manifest_fields: JSON data, `store` (retrieval.selection.describe_store) above all.
+    sets: SETS_SCHEMA. members: MEMBERS_SCHEMA, in the order of the sets and of the positions within each. Nullable
+    columns may be missing. manifest_fields: JSON data, with `store` from `describe_store`. Raises BadInput when the
+    members are not those of the sets.
     """
     writer = ImageSetsWriter(path)
     writer.add(sets, members)
@@ -46,7 +47,7 @@ def write_image_sets(
 
 
 class ImageSetsWriter:
-    """Takes sets with their members in pieces of any size; a part is written as soon as it is full."""
+    """Takes sets with their members in pieces of any size and writes a part as soon as it is full."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -55,7 +56,7 @@ class ImageSetsWriter:
         self._members = MEMBERS_SCHEMA.empty_table()
 
     def add(self, sets: pa.Table, members: pa.Table) -> None:
-        """Append sets. BadInput when the members are not those of the sets, in their order."""
+        """Append sets. Raises BadInput when the members are not those of the sets, in their order."""
         sets, members = _with_schema(sets, SETS_SCHEMA), _with_schema(members, MEMBERS_SCHEMA)
         _check_members(sets, members)
         self._sets = pa.concat_tables([self._sets, sets])
@@ -64,7 +65,7 @@ class ImageSetsWriter:
             self._write_part(PART_SETS)
 
     def finish(self, manifest_fields: Mapping[str, Any]) -> ImageSets:
-        """Write what is left and, last of all, the manifest."""
+        """Write the last part and then the manifest; returns the sets, opened."""
         if self._sets.num_rows or not self._parts:
             self._write_part(self._sets.num_rows)
         counts = {name: sum(part[name] for part in self._parts) for name in ("rows", "members")}
@@ -94,16 +95,16 @@ class ImageSetsWriter:
 
 
 def set_ids(rows: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """string [n]: a set's id from its row ids in their order, list<int64> [n]."""
+    """string [n]: the set ids for lists of row ids, list<int64> [n]."""
     lists = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
     words = pa.ListArray.from_arrays(_offsets(lists), lists.flatten().cast(pa.string()))
     return pc.binary_join(words, "_")
 
 
 def members_table(store: EmbeddingStore, sets: pa.Table) -> pa.Table:
-    """MEMBERS_SCHEMA of `sets` (SETS_SCHEMA): what the store's metadata says of the rows that their ids name.
+    """The members of `sets` (SETS_SCHEMA) as MEMBERS_SCHEMA, from the store's metadata of the rows in their ids.
 
-    A member's entity is the set's own where the set has one, else the only named individual of the image's truth.
+    A member's entity is that of its set, or else the only named individual in the image's ground truth.
     """
     words = pc.split_pattern(sets["set_id"], "_").combine_chunks()
     sizes = pc.list_value_length(words).to_numpy().astype(np.int64)
@@ -137,7 +138,7 @@ def _known(store: EmbeddingStore, rows: npt.NDArray[np.int64]) -> pa.Table:
 def _truth(extra: str | None) -> dict[str, Any] | None:
     if not extra or '"truth"' not in extra:
         return None
-    truth = json.loads(extra, parse_constant=lambda name: None).get("truth")  # NaN is no JSON: null
+    truth = json.loads(extra, parse_constant=lambda name: None).get("truth")  # NaN, which JSON lacks, becomes null
     return truth if isinstance(truth, dict) else None
 
 

@@ -33,7 +33,7 @@ def test_messages_have_an_image_part_for_each_image(tmp_path: Path) -> None:
     assert story["images"][0].tobytes() == Image.open(io.BytesIO(jpeg(4))).tobytes()
 
 
-def test_sets_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_skipped_sets_are_given_to_the_caller_or_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = b"\xff\xd8\xffno image"
     store = make_store(tmp_path, random_unit(8), images=[broken, *(jpeg(row) for row in range(1, 8))])
     sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]], store=store)
@@ -44,7 +44,7 @@ def test_sets_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptu
     assert told[1].reason == "forgotten"
     with caplog.at_level(logging.WARNING):
         list(to_messages(sets))
-    assert "left out set 2_3: row 2 is forgotten" in caplog.text
+    assert "skipped set 2_3: row 2 is forgotten" in caplog.text
 
 
 @pytest.fixture

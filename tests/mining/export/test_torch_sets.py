@@ -72,7 +72,7 @@ def test_an_image_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) 
     forget(store, [3])
     dataset = torch_dataset(sets, to_tensor)
     assert dataset[0]["set_id"] == "0_1"
-    with pytest.raises(StoreInvalid, match=r"set 2_3: row 3 is forgotten; put the corpus back, or export"):
+    with pytest.raises(StoreInvalid, match=r"set 2_3: row 3 is forgotten; put the corpus back, or use to_webdataset"):
         dataset[1]
     with pytest.raises(StoreInvalid, match="set 2_3: row 3 is forgotten"):
         list(DataLoader(dataset, batch_size=2, num_workers=1))

@@ -52,18 +52,18 @@ def test_a_file_that_is_there_goes_on(tmp_path: Path) -> None:
 def test_a_broken_line_is_named_with_its_number_and_the_remedy(tmp_path: Path, broken: str, what: str) -> None:
     path = tmp_path / "decisions.jsonl"
     path.write_text(f"{line([1, 2])}\n\n{broken}\n{line([3, 4])}\n", errors="surrogateescape")
-    with pytest.raises(BadInput, match=r"decisions.jsonl, line 3: is no decision") as caught:
+    with pytest.raises(BadInput, match=r"decisions.jsonl, line 3: is not a decision") as caught:
         read_decisions(path)
     assert what in str(caught.value)
-    assert "delete the line, or mend it" in str(caught.value)
+    assert "delete the line, or correct it" in str(caught.value)
 
 
-def test_a_last_line_that_was_cut_short_is_passed_over_and_told(tmp_path: Path) -> None:
+def test_a_last_line_that_was_cut_short_is_skipped_and_noted(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     path.write_text(f"{line([1, 2])}\n{line([3, 4])[:30]}")
     decisions = read_decisions(path)
     assert decisions.rejected == {(1, 2)}
-    assert decisions.notes == (f"{path}: its last line was cut short and is passed over",)
+    assert decisions.notes == (f"{path}: its last line was cut short and is skipped",)
     DecisionsFile(path).add([5, 6], "similar", "reject")
     assert read_decisions(path).rejected == {(1, 2), (5, 6)}
     assert read_decisions(path).notes == ()
