@@ -136,8 +136,8 @@ def variations_section() -> Iterator[str]:
 def story_section() -> Iterator[str]:
     """A story of five scenes."""
     yield "<h2>A story</h2>"
-    for telling in story(5, "gallery-story"):
-        yield _drawn(telling.scene, telling.sentence)
+    for step in story(5, "gallery-story"):
+        yield _drawn(step.scene, step.sentence)
 
 
 def truth_section(scene: Scene) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Actions directed at something: which pose, with a target, is which verb, and how the two are arranged.
+"""Actions directed at a target: the verb of each pose with a target, and how actor and target are arranged.
 
-An action needs no drawing of its own: a running dog behind a ball is chasing it. So the verb is a function of the
-actor's pose, and placement makes it visible. Knows nothing about sentences or random choice.
+An action has no drawing of its own: a running dog behind a ball is chasing it. So the verb is a function of the actor's
+pose, and the arrangement makes the action visible.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Arrangement = Literal["ahead", "touching", "over"]
 
 @dataclasses.dataclass(frozen=True)
 class Action:
-    """A verb for "pose with a target"; `targets` are categories, types, or () for anything."""
+    """The verb of a pose with a target."""
 
     pose: str
     verb: str  # present participle with its preposition: "looking at"
     arrangement: Arrangement
-    follows: bool = False  # the target faces the same way, fleeing
-    targets: tuple[str, ...] = ()
+    follows: bool = False  # whether the target faces the same way, as one that flees
+    targets: tuple[str, ...] = ()  # categories and types that may be the target; (): any
 
 
 _MOVES = ("animal", "person", "people", "creature", "vehicle", "toy", "ball")
@@ -53,7 +53,7 @@ ACTIONS = {
         Action("driving", "following", "ahead", True, ("vehicle", "animal")),
     )
 }
-_LOW_ENOUGH = 0.42  # height over which nothing jumps
+_LOW_ENOUGH = 0.42  # height of the tallest target that can be jumped over
 
 
 def verb_of(thing: SceneObject) -> str | None:
@@ -73,12 +73,12 @@ def possible(pose: str, actor: ObjectType, target: ObjectType) -> bool:
 
 
 def acts(kind: ObjectType) -> bool:
-    """Whether the type does things by itself: a type with more than one pose does."""
+    """Whether objects of the type can act, which are those with more than one pose."""
     return len(kind.poses) > 1
 
 
 def is_activity(pose: str) -> bool:
-    """Whether a pose is something one does ("running"), not a state one is in ("open", "parked")."""
+    """Whether a pose is an activity ("running") and not a state ("open", "parked")."""
     return pose.endswith("ing")
 
 

@@ -1,7 +1,7 @@
-"""What there is in the world: object types in a small tree, and places. Reads and checks catalog/*.json.
+"""The catalog of the world: object types in a small tree, and places. Reads and checks catalog/*.json.
 
-A type's "draw" data is expanded here once (`grammar.expand`), so that a mistake in a catalog file is one clear error.
-Knows nothing about scenes, words or pixels.
+The "draw" data of a type is expanded once, when the catalog is read (`grammar.expand`), so that a mistake in a catalog
+file gives one clear error.
 """
 
 from __future__ import annotations
@@ -38,50 +38,50 @@ Range = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class ObjectType:
-    """A kind of thing: how it is called, where it may be and how it is drawn."""
+    """A type of object: its names, where it may be, and its drawing."""
 
     name: str
     plural: str
     path: tuple[str, ...]  # categories from the root: ("animal", "mammal")
     synonyms: tuple[str, ...]
-    size: float  # height as a fraction of the image's, for an object of size 1
+    size: float  # height of an object of size 1, as a fraction of the image's
     hue: Range
     saturation: Range
     lightness: Range
     support: str
-    places: tuple[str, ...]  # empty: anywhere that has its support
+    places: tuple[str, ...]  # (): every place that has its support
     poses: tuple[str, ...]  # the first is the neutral one
-    part: str  # what part_scale scales; "" if nothing
-    shape_words: bool
-    made_up: bool
+    part: str  # name of the part that part_scale scales; "": none
+    shape_words: bool  # whether texts describe its shape
+    made_up: bool  # whether its name is invented
     aspect: float  # width over height, neutral pose and attributes
     drawing: Drawing
 
 
 @dataclasses.dataclass(frozen=True)
 class Stamp:
-    """A small drawing strewn over a place."""
+    """A small drawing that is scattered over a place."""
 
-    parts: tuple[Part, ...]  # (0, 0) at its foot, about 100 units high
+    parts: tuple[Part, ...]  # (0, 0) is its foot; about 100 units high
     count: Range
     x: Range  # hundredths of the image's width
-    y: Range  # above (hundredths of the image's height) or below the horizon (hundredths of the ground)
-    height: float  # of 100 units, as a fraction of the image's
-    flip: bool  # whether mirroring it is natural
+    y: Range  # above the horizon in hundredths of the image's height, below it in hundredths of the ground's
+    height: float  # of 100 units, as a fraction of the image's height
+    flip: bool  # whether it may be mirrored
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A kind of surroundings; how the drawing data is meant is said in `backgrounds.py`."""
+    """A kind of surroundings; `backgrounds.py` describes its drawing data."""
 
     name: str
     phrase: str  # "in a meadow"
     indoor: bool
     horizon: float  # at eye-level, as a fraction of the image's height from the top
-    surfaces: Mapping[str, Range]  # support: band of y in which things stand, at eye-level
-    sky: tuple[str, str]  # colours at the top and at the horizon; indoors the wall
-    ground: tuple[str, str]  # at the horizon and at the bottom
-    open_sky: bool  # clouds, stars, and the light's own sky
+    surfaces: Mapping[str, Range]  # support: band of y in which objects stand, at eye level
+    sky: tuple[str, str]  # colours at the top and at the horizon; indoors those of the wall
+    ground: tuple[str, str]  # colours at the horizon and at the bottom
+    open_sky: bool  # whether clouds, stars and the light's own sky are drawn
     sun: bool
     grain: int  # strength of the ground's texture, 0..255
     backdrop: tuple[Part, ...]
@@ -90,35 +90,19 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Catalog:
+    """All types and places by name."""
+
     types: Mapping[str, ObjectType]
     places: Mapping[str, Place]
 
-    def ancestors(self, name: str) -> tuple[str, ...]:
-        """Categories a type or category lies in, the nearest first: dog gives ("mammal", "animal")."""
-        if name in self.types:
-            return tuple(category for category in self.types[name].path[::-1] if category != name)
-        for kind in self.types.values():
-            if name in kind.path:
-                return kind.path[: kind.path.index(name)][::-1]
-        raise KeyError(name)
-
-    def descendants(self, category: str) -> tuple[str, ...]:
-        """Names of all types in a category; a type is one of its own ("tree" is a type and a category)."""
-        return tuple(name for name, kind in self.types.items() if category == name or category in kind.path)
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """Every inner node of the tree, in order of first use."""
-        return tuple(dict.fromkeys(category for kind in self.types.values() for category in kind.path))
-
 
 def horizon(place: Place, view: str) -> float:
-    """The horizon's height in the image, from the top, for a view."""
+    """The horizon of a view, as a fraction of the image's height from the top."""
     return place.horizon + VIEWS[view]
 
 
 def surface(place: Place, support: str, view: str) -> Range:
-    """The band of y where things with this support may stand: a view squeezes the ground as it moves the horizon."""
+    """The band of y where objects with this support may stand; a view moves the horizon and scales the ground."""
     before, after = place.horizon, horizon(place, view)
     top, bottom = (
         y + after - before if y < before else after + (y - before) * (1 - after) / (1 - before)
@@ -144,17 +128,17 @@ def _range(color: Mapping[str, Any], key: str, default: Range) -> Range:
 
 
 def _drawn_size(size: float, aspect: float) -> float:
-    """Height that a natural size is drawn at.
+    """The drawn height of a natural size.
 
-    Small things are drawn larger than life, as in picture books, so that 96 pixels show them.
-    Wide things give back some of the height, or a flute would be as long as a ship.
+    Small objects are drawn larger than they are, so that they are visible in 96 pixels. Wide objects are drawn less
+    high, or a flute would be as long as a ship.
     """
     height: float = (0.13 + 0.84 * size) / max(1.0, aspect / 1.4) ** 0.7
     return round(height, 4)
 
 
 def read_type(entry: Mapping[str, Any], plans: Mapping[str, Any]) -> ObjectType:
-    """A checked type. Raises CatalogError or GrammarError."""
+    """The type of a catalog entry, with the body plans by name. Raises CatalogError or GrammarError."""
     _check_keys(entry, TYPE_KEYS, REQUIRED)
     color = entry.get("color", {})
     _check_keys(color, ("hue", "saturation", "lightness"), ())
@@ -214,7 +198,7 @@ def _read_stamp(entry: Mapping[str, Any]) -> Stamp:
 
 
 def read_place(entry: Mapping[str, Any]) -> Place:
-    """A checked place. Raises CatalogError."""
+    """The place of an entry of places.json. Raises CatalogError."""
     _check_keys(entry, PLACE_KEYS, PLACE_REQUIRED)
     for support in entry["surfaces"]:
         if support not in SUPPORTS:
@@ -240,7 +224,7 @@ def read_place(entry: Mapping[str, Any]) -> Place:
 
 
 def read_catalog(paths: Iterable[Path]) -> Catalog:
-    """The types and places of JSON files, the places in one named places.json.
+    """The types and places of JSON files; places are in the file places.json.
 
     Raises CatalogError naming the file and the entry at fault.
     """
@@ -285,5 +269,5 @@ def read_catalog(paths: Iterable[Path]) -> Catalog:
 
 @functools.cache
 def load_catalog() -> Catalog:
-    """The world's own catalog, read once per process."""
+    """The catalog of the package, read once per process."""
     return read_catalog(FOLDER.glob("*.json"))

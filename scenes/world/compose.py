@@ -1,7 +1,6 @@
-"""Arranging a cast in a place: supports, perspective, room for everybody, and actions made visible by placement.
+"""Arranges a cast in a place: supports, perspective, visibility of all objects, and positions that show the actions.
 
-A cast is a list of `Part`s (who, what it does, to whom); the result is a scene's objects. Knows nothing about how the
-cast was chosen.
+A cast is a list of `CastMember`s (a look, a pose, a target); the result is the objects of a scene.
 """
 
 from __future__ import annotations
@@ -12,33 +11,33 @@ import random
 from scenes.world.actions import ACTIONS
 from scenes.world.catalog import ObjectType, Place, horizon, load_catalog, surface
 from scenes.world.geometry import box, perspective, visible_shares
-from scenes.world.scene import Facing, Scene, SceneObject
+from scenes.world.scene import Facing, SceneObject
 from scenes.world.seeded_random import between, pick
 
-SHOWN = 0.62  # least share of every composed object that must be visible
-NEAREST = 0.97  # y of depth 0: the lowest contact point there is
+SHOWN = 0.62  # least visible share of every composed object
+NEAREST = 0.97  # y of depth 0: the lowest contact point
 _TRIES = 14
-_TABLE = (0.15, 0.5)  # depths of a table's near and far edge: it stands nearer than the wall behind it
-_LEAP = 0.09  # how far above the ground a leaping thing of depth 0 is
-_TALLEST = 0.86  # of the image height
+_TABLE = (0.15, 0.5)  # depths of a table's near and far edge; it stands in front of the wall
+_LEAP = 0.09  # height above the ground of a leaping object at depth 0
+_TALLEST = 0.86  # greatest height of an object, as a fraction of the image's
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """A member of the cast: `look` holds the fields that are the individual itself (`entities.LOOK`)."""
+class CastMember:
+    """An object to be placed."""
 
-    look: SceneObject
-    scale: float  # relative to what is usual for the type
+    look: SceneObject  # only the fields of `entities.LOOK` count
+    scale: float  # size relative to the usual one of the type
     pose: str
     target: int | None = None  # position in the cast
     facing: Facing | None = None  # None: any
 
 
 def support_of(kind: ObjectType, place: Place) -> str | None:
-    """The surface of the place that a type stands on there, or None where it has none."""
+    """The surface of the place that a type stands on, or None when it has none."""
     if kind.support in place.surfaces:
         return kind.support
-    # Ground and floor are one thing to whatever stands on its feet; what lies on a table may lie there too.
+    # What stands on the ground may stand on a floor and vice versa; what lies on a table may lie on either.
     for other in {"ground": ("floor",), "floor": ("ground",), "table": ("floor", "ground")}.get(kind.support, ()):
         if other in place.surfaces:
             return other
@@ -51,7 +50,7 @@ def fits(kind: ObjectType, place: Place) -> bool:
 
 
 def depth_at(y: float, place: Place, view: str) -> float:
-    """The depth of a ground contact point: 0 at the nearest, 1 just under the horizon."""
+    """The depth of a ground contact point: 0 for the nearest, 1 just below the horizon."""
     far = horizon(place, view) + 0.05
     return round(min(1.0, max(0.0, (NEAREST - y) / (NEAREST - far))), 3)
 
@@ -65,7 +64,7 @@ def find_spot(
     others: list[SceneObject],
     shown: float = SHOWN,
 ) -> SceneObject | None:
-    """The thing somewhere on its surface where it and all others stay visible, or None when there is no room."""
+    """The object at a random spot of its surface where it and all others are visible, or None when there is no room."""
     kind = load_catalog().types[thing.type]
     support = support_of(kind, place)
     if support is None:
@@ -73,7 +72,7 @@ def find_spot(
     off_ground = support != "air" and thing.pose in kind.drawing.air
     soars = off_ground and thing.pose in ("flying", "gliding") and "air" in place.surfaces
     top, bottom = surface(place, "air" if soars else support, view)
-    # What floats before the horizon (a bird, a fish over a reef) may be at any distance.
+    # What floats above the horizon (a bird, a fish over a reef) may be at any depth.
     high = top < horizon(place, view)
     for _ in range(_TRIES):
         y = top + (bottom - top) * rng.random()
@@ -97,7 +96,7 @@ def find_spot(
 
 
 def accepted(thing: SceneObject, others: list[SceneObject], shown: float = SHOWN) -> bool:
-    """Whether a thing fits into the picture with every object at least `shown` visible and no two at one depth."""
+    """Whether an object fits: not too tall, every object visible by at least `shown`, and no two at the same depth."""
     _, top, _, bottom = box(thing)
     if bottom - top > _TALLEST:
         return False
@@ -106,8 +105,8 @@ def accepted(thing: SceneObject, others: list[SceneObject], shown: float = SHOWN
     return all(share >= shown for share in visible_shares([*others, thing]))
 
 
-def _beside(rng: random.Random, actor: SceneObject, part: Part, arrangement: str) -> SceneObject:
-    """The target of an action, placed where the actor's action reaches it."""
+def _beside(rng: random.Random, actor: SceneObject, part: CastMember, arrangement: str) -> SceneObject:
+    """The target of an action, placed in front of the actor."""
     side = -1 if actor.facing == "left" else 1
     gap = 0.01 if arrangement == "touching" else 0.04 + 0.16 * rng.random()
     depth = round(min(1.0, max(0.0, actor.depth + 0.008 * pick(rng, (-1, 1)))), 3)
@@ -125,12 +124,12 @@ def _beside(rng: random.Random, actor: SceneObject, part: Part, arrangement: str
 
 
 def either_side(rng: random.Random) -> Facing:
-    """Left or right, as likely."""
+    """Left or right with equal probability."""
     return "left" if rng.random() < 0.5 else "right"
 
 
-def _over(rng: random.Random, target: SceneObject, part: Part) -> SceneObject:
-    """The actor of an action that happens above its target."""
+def _over(rng: random.Random, target: SceneObject, part: CastMember) -> SceneObject:
+    """The actor of an action, placed above its target."""
     depth = round(max(0.0, target.depth - 0.008), 3)
     y = box(target)[1] - 0.02 - 0.05 * rng.random()
     return dataclasses.replace(
@@ -150,15 +149,15 @@ def _width(thing: SceneObject) -> float:
 
 
 def ground_of(thing: SceneObject) -> float:
-    """The y of the ground under a thing that may be leaping."""
+    """The y of the ground under an object that may be leaping."""
     leaps = thing.pose in load_catalog().types[thing.type].drawing.air
     return round(thing.y + _LEAP * perspective(thing.depth), 3) if leaps else thing.y
 
 
-def compose(rng: random.Random, place: Place, view: str, cast: list[Part]) -> tuple[SceneObject, ...] | None:
-    """Objects for a cast, in cast order, or None when it could not be arranged.
+def compose(rng: random.Random, place: Place, view: str, cast: list[CastMember]) -> tuple[SceneObject, ...] | None:
+    """The objects of a cast, in cast order, or None when it could not be arranged.
 
-    Only the first member may act on another one, and only on the second. A later member who finds no room is left out.
+    Only the first member may have a target, and only the second. A later member without room is skipped.
     """
     first = cast[0]
     action = ACTIONS.get(first.pose) if first.target is not None else None
@@ -191,7 +190,7 @@ def compose(rng: random.Random, place: Place, view: str, cast: list[Part]) -> tu
 
 
 def draw_conditions(rng: random.Random, place: Place) -> tuple[str, str]:
-    """A light and a view: mostly plain day at eye level."""
+    """A random light and view, mostly day and eye level."""
     roll = rng.random()
     if place.indoor:
         light = "day" if roll < 0.8 else "night"
@@ -199,8 +198,3 @@ def draw_conditions(rng: random.Random, place: Place) -> tuple[str, str]:
         light = "day" if roll < 0.55 else "overcast" if roll < 0.7 else "dusk" if roll < 0.84 else "night"
     roll = rng.random()
     return light, "eye-level" if roll < 0.76 else "high" if roll < 0.88 else "low"
-
-
-def objects_shown(scene: Scene) -> bool:
-    """Whether every object of a scene is at least as visible as composed scenes guarantee."""
-    return all(share >= SHOWN for share in visible_shares(scene.objects))

@@ -1,7 +1,7 @@
-"""What the backgrounds themselves show, so that no text denies it or counts it wrongly.
+"""The types that backgrounds show, so that no text denies or miscounts them.
 
-A forest's background has trees: "two trees in a forest" and "there is no tree" would both be false there, although the
-scene's objects say so. Kept beside the drawing of `catalog/places.json`; knows nothing about single scenes.
+The background of a forest has trees: "two trees in a forest" and "there is no tree" would both be false there, although
+they are true of the scene's objects. This list must follow the drawings in `catalog/places.json`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DECOR: dict[str, tuple[str, ...]] = {
         "table", "desk", "clock", "book", "stack of books", "blackboard", "furniture", "painting", "window", "note",
     ),
 }  # fmt: skip
-# Categories so wide that a background's one member says nothing about the others.
+# Broad categories: one member in a background does not make the others doubtful.
 _BROAD = ("plant", "furniture", "building", "kitchenware", "tool")
 
 

@@ -1,7 +1,4 @@
-"""Looks: what one object of a type looks like, and the named individuals whose looks persist from scene to scene.
-
-Knows nothing about where things stand or how they are drawn.
-"""
+"""Looks of objects, and the named individuals whose looks are the same in every scene."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from scenes.world.catalog import ObjectType, load_catalog
 from scenes.world.scene import SceneObject
 from scenes.world.seeded_random import between, rng_of, seed_of
 
-PER_TYPE = 2  # individuals of each type that gets names
+PER_TYPE = 2  # named individuals a type
 PEOPLE = ("person", "people")
 LIVING = ("animal", *PEOPLE, "creature")
-# The fields of a SceneObject that are the individual itself; all others say what it is doing and where.
+# The fields of a SceneObject that belong to the individual; the others are its action and position.
 LOOK = (
     "type", "entity", "hue", "saturation", "lightness", "roundness", "elongation", "part_scale", "roughness", "gloss",
     "seed",
@@ -42,12 +39,12 @@ Leila Mateo Noor Omar Priya Rafa Sana Tariq Uma Vijay Wen Yusuf Zainab
 
 @dataclasses.dataclass(frozen=True)
 class Entity:
-    """A persistent individual: its name, its type, and all that stays the same wherever it appears."""
+    """A named individual: its type and everything that is the same in every scene."""
 
     name: str
     type: str
-    look: SceneObject  # only the fields of LOOK mean anything
-    scale: float  # its size relative to what is usual for the type
+    look: SceneObject  # only the fields of LOOK count
+    scale: float  # size relative to the usual one of the type
 
 
 def draw_color(rng: random.Random, kind: ObjectType) -> tuple[float, float, float]:
@@ -57,14 +54,14 @@ def draw_color(rng: random.Random, kind: ObjectType) -> tuple[float, float, floa
 
 
 def _extreme(rng: random.Random, share: float) -> float:
-    """An attribute that is neutral at 0.5: near the middle, or with probability `share` at one of its ends."""
+    """An attribute that is neutral at 0.5: near 0.5, or with probability `share` near 0 or 1."""
     if rng.random() < share:
         return between(rng, 0.78, 1.0) if rng.random() < 0.5 else between(rng, 0.0, 0.22)
     return between(rng, 0.35, 0.65)
 
 
 def _surface(rng: random.Random, share: float) -> float:
-    """An attribute that is neutral at 0: low, or with probability `share` clearly there."""
+    """An attribute that is neutral at 0: low, or with probability `share` high."""
     return between(rng, 0.6, 1.0) if rng.random() < share else between(rng, 0.0, 0.25)
 
 
@@ -91,7 +88,7 @@ def draw_look(rng: random.Random, kind: ObjectType, entity: str | None = None) -
 
 
 def draw_scale(rng: random.Random) -> float:
-    """A size relative to what is usual: mostly near 1, at times clearly small or big."""
+    """A size relative to the usual one: mostly near 1, sometimes clearly small or big."""
     roll = rng.random()
     if roll < 0.14:
         return between(rng, 0.68, 0.79)
@@ -99,13 +96,13 @@ def draw_scale(rng: random.Random) -> float:
 
 
 def named(kind: ObjectType) -> bool:
-    """Whether individuals of the type are given names: living things that act."""
+    """Whether the type has named individuals: living types that act."""
     return kind.path[0] in LIVING and acts(kind)
 
 
 @functools.lru_cache(maxsize=1)
 def individuals() -> dict[str, Entity]:
-    """All named individuals by name. A type's individuals depend on the catalog's list of types and nothing else."""
+    """All named individuals by name; they depend only on the catalog's types."""
     taken = {word for kind in load_catalog().types.values() for word in (kind.name, *kind.synonyms)}
     free = sorted(name for name in set(_NAMES) if name.lower() not in taken)
     found: dict[str, Entity] = {}
@@ -115,7 +112,7 @@ def individuals() -> dict[str, Entity]:
             continue
         for number in range(PER_TYPE):
             rng = rng_of("entity", name, number)
-            # More types than names: the name is numbered like a ship's, and stays unique.
+            # Without a free name, the individual is called by its type and a number.
             given = free.pop(seed_of("name", name, number) % len(free)) if free else f"{name.title()} {number + 1}"
             found[given] = Entity(given, name, draw_look(rng, kind, given), draw_scale(rng))
     return found

@@ -1,4 +1,4 @@
-"""What a text states, as tuples a program can check against a scene's truth.
+"""The statements of a text as tuples that can be checked against the truth of a scene.
 
     ("object", i, term)        object i is of a type or category        ("count", term, n)    exactly n of them are seen
     ("color", i, "red")        ("shade", i, "dark")                      ("size", i, "big")
@@ -8,8 +8,8 @@
     ("zone", i, "left")        (one of geometry.RELATIONS, i, j)         ("larger", i, j)
     ("near", i)                ("far", i)                                ("indoors", True)     ("absent", term)
 
-What the background may show is never counted nor absent. Every fact about object i also needs that object to be seen.
-Knows nothing about wording.
+A count or an absence never holds for what the background may show. A fact about object i holds only if the object is
+seen.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def is_a(type_name: str, term: str) -> bool:
 
 
 def confusable(a: str, b: str) -> bool:
-    """Whether two different types could be taken for each other by name, as a ball and a basketball."""
+    """Whether the names of two different types overlap, as those of a ball and a basketball."""
     types = load_catalog().types
     if a == b:
         return False
@@ -54,12 +54,12 @@ def confusable(a: str, b: str) -> bool:
 
 
 def count(scene: Scene, term: str) -> int:
-    """How many seen objects are of a type or category."""
+    """The number of seen objects of a type or category."""
     return sum(is_a(scene.objects[i].type, term) for i in seen(scene))
 
 
 def shape_words_of(thing: SceneObject) -> tuple[str, ...]:
-    """The shape words that an object earns; none for a type whose shape is not worth a word."""
+    """The shape words that describe an object; () for a type whose shape texts never describe."""
     if not load_catalog().types[thing.type].shape_words:
         return ()
     found = words.shape_words(thing.roundness, thing.elongation, footprint(thing.type, thing.pose)[2])
@@ -68,7 +68,7 @@ def shape_words_of(thing: SceneObject) -> tuple[str, ...]:
     return found
 
 
-# Facts about one object alone: kind -> whether the object bears out the stated value.
+# Facts about one object: kind -> whether the value is true of the object.
 _OF_OBJECT: dict[str, Callable[[SceneObject, Any], bool]] = {
     "object": lambda thing, term: is_a(thing.type, term),
     "color": lambda thing, word: words.color_word(thing.hue, thing.saturation, thing.lightness) == word,
@@ -84,7 +84,7 @@ _OF_OBJECT: dict[str, Callable[[SceneObject, Any], bool]] = {
     "near": lambda thing, _: thing.depth < NEAR,
     "far": lambda thing, _: thing.depth > FAR,
 }
-# Facts about the whole scene: kind -> whether the scene bears it out.
+# Facts about the scene: kind -> whether the values are true of it.
 _OF_SCENE: dict[str, Callable[..., bool]] = {
     "place": lambda scene, name: scene.place == name,
     "light": lambda scene, name: scene.light == name,
@@ -98,7 +98,7 @@ _OF_SCENE: dict[str, Callable[..., bool]] = {
 
 
 def fact_holds(scene: Scene, fact: Fact) -> bool:
-    """Whether one fact is true of the scene. Raises ValueError for a kind of fact that does not exist."""
+    """Whether one fact is true of the scene. Raises ValueError for an unknown kind of fact."""
     kind, *values = fact
     if kind in _OF_SCENE:
         return _OF_SCENE[kind](scene, *values)

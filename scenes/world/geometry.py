@@ -1,7 +1,7 @@
-"""Where things are in a picture: boxes, visible shares and spatial relations, from the truth alone.
+"""Boxes, visible shares and spatial relations of objects, calculated from the truth of a scene without drawing it.
 
-Boxes come from the outline of each type's pose, so they are close to the drawn ones, not equal; relations hold only
-with a margin that makes them true of the drawing as well. Knows nothing about words.
+Boxes come from the outlines of a type's pose and are close to the drawn ones, but not equal. Relations need a margin,
+so that they are true of the drawing as well.
 """
 
 from __future__ import annotations
@@ -14,29 +14,25 @@ from scenes.world.scene import Scene, SceneObject
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in fractions of the image
 
-BESIDE = 0.13  # centres farther apart than this are left and right of each other
-SEEN = 0.45  # an object with a smaller visible share is not spoken of
-NEAR, FAR = 0.25, 0.8  # depths that count as the foreground and the background
+BESIDE = 0.13  # least distance of centres for left_of, right_of and next_to
+SEEN = 0.45  # least visible share of an object that texts mention
+NEAR, FAR = 0.25, 0.8  # greatest depth of the foreground, least depth of the background
 RELATIONS = ("left_of", "right_of", "above", "below", "behind", "in_front_of", "next_to")
-OPPOSITE = {
-    "left_of": "right_of", "right_of": "left_of", "above": "below", "below": "above",
-    "behind": "in_front_of", "in_front_of": "behind", "next_to": "next_to",
-}  # fmt: skip
 
 
 def perspective(depth: float) -> float:
-    """How much smaller a thing looks at a depth than at depth 0."""
+    """The size of an object at a depth, relative to its size at depth 0."""
     return 1.0 - 0.5 * depth
 
 
 def relative_size(thing: SceneObject) -> float:
-    """Size over what is usual for the type at that depth: 1 is usual."""
+    """The size of an object relative to the usual one of its type at its depth."""
     return thing.size / perspective(thing.depth)
 
 
 @functools.cache
 def footprint(type_name: str, pose: str) -> tuple[float, float, bool]:
-    """Width and height of a type in a pose, over the height of its neutral pose, and whether it stretches sideways."""
+    """(width, height, whether elongation widens it) of a type in a pose, in heights of its neutral pose."""
     kind = load_catalog().types[type_name]
     _, bottom, _, top = bounds(kind.drawing, kind.poses[0])
     x0, y0, x1, y1 = bounds(kind.drawing, pose if pose in kind.poses else kind.poses[0])
@@ -52,7 +48,7 @@ def _template(type_name: str, pose: str) -> Template:
 
 @functools.cache
 def part_shows(type_name: str, pose: str) -> bool:
-    """Whether the size of a type's feature part can be seen in a pose: growing moves it by more than a pixel of 96."""
+    """Whether the size of a type's feature part is visible in a pose: part_scale moves it by over two pixels of 96."""
     kind, template = load_catalog().types[type_name], _template(type_name, pose)
     reach = float((template.feature * abs(template.points - template.anchors)).max())
     return bool(kind.part) and reach * (PART_SCALE - 1) * kind.size * 96 > 2
@@ -60,7 +56,7 @@ def part_shows(type_name: str, pose: str) -> bool:
 
 @functools.cache
 def bends(type_name: str) -> bool:
-    """Whether a type's outline visibly changes with roundness: by more than a pixel of a 96-pixel picture."""
+    """Whether a type's outline changes visibly with roundness: by more than one pixel of a 96-pixel image."""
     kind = load_catalog().types[type_name]
     template = _template(type_name, kind.poses[0])
     reach = min(float(abs(template.to_angular).max()), float(abs(template.to_round).max()))
@@ -85,7 +81,7 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def visible_shares(things: tuple[SceneObject, ...] | list[SceneObject]) -> list[float]:
-    """Share of each object's box that is inside the image and not behind nearer boxes (a lower bound), in [0, 1]."""
+    """Lower bounds in [0, 1] of the share of each object's box inside the image and not behind nearer boxes."""
     found = [box(thing) for thing in things]
     shares = []
     for thing, b in zip(things, found, strict=True):
@@ -101,12 +97,12 @@ def visible_shares(things: tuple[SceneObject, ...] | list[SceneObject]) -> list[
 
 
 def seen(scene: Scene) -> tuple[int, ...]:
-    """Indices of the objects that can be seen well enough to be spoken of."""
+    """Indices of the objects that are visible enough to be mentioned in a text (SEEN)."""
     return tuple(i for i, share in enumerate(visible_shares(scene.objects)) if share >= SEEN)
 
 
 def zone(thing: SceneObject) -> str:
-    """Which part of the picture the object is in: "left", "middle" or "right"; "" near a border between them."""
+    """The third of the image that the object is in: "left", "middle" or "right"; "" near a border between them."""
     if thing.x < 0.33:
         return "left"
     if thing.x > 0.67:
@@ -115,7 +111,7 @@ def zone(thing: SceneObject) -> str:
 
 
 def relation_holds(scene: Scene, relation: str, i: int, j: int) -> bool:
-    """Whether object i stands in one of RELATIONS to object j, clearly."""
+    """Whether object i clearly stands in one of RELATIONS to object j. Raises ValueError for an unknown relation."""
     a, b = scene.objects[i], scene.objects[j]
     dx, dy, dz = a.x - b.x, a.y - b.y, a.depth - b.depth
     if relation == "left_of":
@@ -143,7 +139,7 @@ def relations(scene: Scene, i: int, j: int) -> list[str]:
 
 
 def larger(scene: Scene, i: int, j: int) -> bool:
-    """Whether object i clearly takes up more of the picture, in height and in area, than object j."""
+    """Whether object i is clearly larger in the image than object j, in height and in area."""
     a, b = box(scene.objects[i]), box(scene.objects[j])
     tall, short = a[3] - a[1], b[3] - b[1]
     return tall > 1.3 * short and tall * (a[2] - a[0]) > 1.3 * short * (b[2] - b[0])

@@ -1,7 +1,7 @@
-"""Scene number n of a split: the same scene in every process and on every machine.
+"""Samples scene number n of a split: the same scene in every process and on every machine.
 
-Types follow the split's frequencies, places suit the types, and scenes with held-out compositions are drawn again
-unless the split is the one that keeps them. No two splits can share a scene: a background's seed carries its split.
+Types are drawn by the split's frequencies and places by the types. A scene with a held-out composition is drawn again,
+except in the split that has them. No two splits can share a scene, since the seed of a background encodes its split.
 Run as: python -m scenes.world.sample corpus 7     (prints the scene's JSON)
 """
 
@@ -17,7 +17,7 @@ from itertools import accumulate
 
 from scenes.world.actions import possible
 from scenes.world.catalog import ObjectType, Place, load_catalog
-from scenes.world.compose import Part, compose, draw_conditions, fits
+from scenes.world.compose import CastMember, compose, draw_conditions, fits
 from scenes.world.entities import draw_color, draw_look, draw_scale, individuals_by_type
 from scenes.world.facts import confusable
 from scenes.world.scene import Background, Scene, to_json
@@ -25,16 +25,16 @@ from scenes.world.seeded_random import between, pick, rng_of
 from scenes.world.splits import SPLITS, STORY_LENGTH, Split, frequencies, held_out
 from scenes.world.story import story
 
-# How many objects a scene is meant to have; a few lose one that finds no room.
+# (cumulative probability, number of objects) of a scene; some scenes get fewer, when an object has no room.
 _COUNTS = ((0.30, 1), (0.68, 2), (0.91, 3), (1.0, 4))
 _GROUP = 0.18  # share of scenes in which the first type appears two, three or four times
-_ACTS = 0.6  # share of possible directed actions that are taken
-_ATTEMPTS = 400  # far more than is ever needed: a held-out scene takes 9 on average
+_ACTS = 0.6  # share of possible directed actions that happen
+_ATTEMPTS = 400  # a scene with a held-out composition takes 9 attempts on average
 
 
 @functools.cache
 def _table(split: str, place: str | None) -> tuple[list[float], list[str]]:
-    """Cumulative frequencies of the types of a split (that fit a place), for drawing by bisection."""
+    """Cumulative frequencies and names of a split's types, or of those that fit a place, for drawing by bisection."""
     catalog = load_catalog()
     shares = {
         name: share
@@ -56,25 +56,25 @@ def _draw_type(rng: random.Random, split: str, place: str | None) -> ObjectType:
     return load_catalog().types[names[min(bisect.bisect(totals, rng.random() * totals[-1]), len(names) - 1)]]
 
 
-def _draw_part(rng: random.Random, kind: ObjectType, rule: Split) -> Part:
+def _draw_part(rng: random.Random, kind: ObjectType, rule: Split) -> CastMember:
     pose = pick(rng, kind.poses) if kind.poses else "standing"
     known = individuals_by_type().get(kind.name)
     if known and rng.random() < rule.entities:
         entity = pick(rng, known)
-        return Part(entity.look, entity.scale, pose)
-    return Part(draw_look(rng, kind), draw_scale(rng), pose)
+        return CastMember(entity.look, entity.scale, pose)
+    return CastMember(draw_look(rng, kind), draw_scale(rng), pose)
 
 
-def _more_of(rng: random.Random, part: Part, kind: ObjectType, alike: bool) -> Part:
-    """Another one of the same type: of about the same look, or of its own colour."""
+def _more_of(rng: random.Random, part: CastMember, kind: ObjectType, alike: bool) -> CastMember:
+    """Another object of the same type and look; unless `alike`, with another colour."""
     look = dataclasses.replace(part.look, seed=rng.getrandbits(24), entity=None)
     if not alike:
         hue, saturation, lightness = draw_color(rng, kind)
         look = dataclasses.replace(look, hue=hue, saturation=saturation, lightness=lightness)
-    return Part(look, round(part.scale * between(rng, 0.96, 1.04), 3), part.pose)
+    return CastMember(look, round(part.scale * between(rng, 0.96, 1.04), 3), part.pose)
 
 
-def _cast(rng: random.Random, rule: Split, place: Place, first: ObjectType) -> list[Part]:
+def _cast(rng: random.Random, rule: Split, place: Place, first: ObjectType) -> list[CastMember]:
     types = load_catalog().types
     cast = [_draw_part(rng, first, rule)]
     roll = rng.random()
@@ -110,17 +110,16 @@ def _attempt(rng: random.Random, rule: Split, scene_id: str) -> Scene | None:
 
 
 def background_of(rng: random.Random, split: str) -> Background:
-    """A background whose seed carries the split in its last digit, so that no two splits can share a scene."""
+    """A random background whose seed has the split's number as its last digit, so that no two splits share a scene."""
     return Background(seed=rng.getrandbits(28) * 10 + list(SPLITS).index(split), tint=between(rng, -1.0, 1.0))
 
 
 def sample(split: str, number: int) -> Scene:
-    """Scene `number` of a split; its id is "<split>/<number>". Raises KeyError for an unknown split."""
+    """Scene `number` of a split, with the id "<split>/<number>". Raises KeyError for an unknown split."""
     rule = SPLITS[split]
-    told = number // STORY_LENGTH
-    if rule.stories and rng_of("story?", split, told).random() < rule.stories:
-        scene = _told(rule, told, number % STORY_LENGTH)
-        return dataclasses.replace(scene, id=f"{split}/{number}")
+    story_number, step = divmod(number, STORY_LENGTH)
+    if rule.stories and rng_of("story?", split, story_number).random() < rule.stories:
+        return dataclasses.replace(_story_scenes(split, story_number)[step], id=f"{split}/{number}")
     rng = rng_of(split, number)
     wants_held_out = rule.held_out and number % 2 == 0
     for _ in range(_ATTEMPTS):
@@ -131,26 +130,22 @@ def sample(split: str, number: int) -> Scene:
 
 
 @functools.lru_cache(maxsize=4)
-def _story_scenes(split: str, told: int) -> tuple[Scene, ...]:
+def _story_scenes(split: str, number: int) -> tuple[Scene, ...]:
     for attempt in range(_ATTEMPTS):
-        scenes = [telling.scene for telling in story(STORY_LENGTH, (split, told, attempt))]
+        scenes = [step.scene for step in story(STORY_LENGTH, (split, number, attempt))]
         if not any(held_out(scene) for scene in scenes) and all(_allowed(scene, split) for scene in scenes):
             return tuple(
                 dataclasses.replace(
-                    scene, story=f"{split}/story-{told}", background=background_of(rng_of(split, told, step), split)
+                    scene, story=f"{split}/story-{number}", background=background_of(rng_of(split, number, step), split)
                 )
                 for step, scene in enumerate(scenes)
             )
-    raise RuntimeError(f"no story {told} for {split} in {_ATTEMPTS} attempts: the catalog leaves no choice")
+    raise RuntimeError(f"no story {number} for {split} in {_ATTEMPTS} attempts: the catalog leaves no choice")
 
 
 def _allowed(scene: Scene, split: str) -> bool:
     shares = frequencies(split)
     return all(shares[thing.type] > 0 for thing in scene.objects)
-
-
-def _told(rule: Split, told: int, step: int) -> Scene:
-    return _story_scenes(rule.name, told)[step]
 
 
 def scenes(split: str, start: int = 0, stop: int | None = None) -> Iterator[Scene]:

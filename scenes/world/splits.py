@@ -1,9 +1,9 @@
-"""The named splits: how many scenes each has, how often each concept occurs in it, and what is held out for the test.
+"""The named splits: their sizes, how often each concept occurs in them, and the compositions held out for the test.
 
-The groups of concepts are the laboratory's conditions. `rare` ones are rare in pretraining and common in the corpus:
-customizing can gain there. `absent` ones are rare in pretraining and never in the corpus or the pool: it cannot.
-`made_up` ones have names that only captions teach. Membership follows from the catalog's names: explicit lists where
-meaning matters, then an order by hash. Knows nothing about layout.
+Concepts are in groups, the conditions of experiments. `rare` concepts are rare in pretraining and common in the corpus,
+so customizing can improve them. `absent` concepts are rare in pretraining and never in the corpus or the pool, so it
+cannot. `made_up` concepts have invented names that only captions teach. The members of a group are the names of a list,
+filled up in the order of a hash.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scenes.world.scene import Scene
 from scenes.world.words import color_word
 
 GROUPS = ("frequent", "medium", "rare", "absent", "made_up")
-RARE, ABSENT, FREQUENT = 20, 8, 36  # types in a group
+RARE, ABSENT, FREQUENT = 20, 8, 36  # types of the group
 _FREQUENT = """
 dog cat man woman boy girl person child car tree chair table ball bird horse cow house boat bicycle bus cup bottle
 apple flower lamp book hat guitar truck train sofa bed plate umbrella duck fish sheep airplane bag shoe
@@ -37,12 +37,12 @@ class Split:
     """A named set of scenes. Scene `number` of it is `sample.sample(name, number)`."""
 
     name: str
-    size: int  # scenes by default; numbers past it are as good, so a split can be made larger
+    size: int  # scenes by default; higher numbers are valid too
     purpose: str
-    shares: dict[str, float]  # of all object draws that go to each special group; the rest is Zipf
-    flat: bool = False  # every group's types equally often, so that rare concepts can be measured
-    held_out: bool = False  # half of its scenes show a held-out composition; other splits never do
-    entities: float = 0.15  # share of objects that are named individuals, where the type has any
+    shares: dict[str, float]  # special group: its share of all drawn objects; other types follow Zipf's law
+    flat: bool = False  # whether frequent and medium types are equally frequent
+    held_out: bool = False  # whether half of the scenes show a held-out composition; other splits show none
+    entities: float = 0.15  # share of named individuals among objects of types that have any
     stories: float = 0.0  # share of scenes that belong to stories
 
 
@@ -72,7 +72,7 @@ def _order(name: str) -> str:
 
 
 def _choose(names: set[str], preferred: list[str], count: int) -> tuple[str, ...]:
-    """`count` of the names: the preferred ones first, then by hash."""
+    """`count` of the names: first the preferred ones, then others in the order of a hash."""
     known = [name for name in preferred if name in names]
     known += sorted(names - set(known), key=_order)
     return tuple(known[: min(count, len(names))])
@@ -84,7 +84,7 @@ def concept_groups() -> dict[str, tuple[str, ...]]:
     types = load_catalog().types
     made_up = tuple(sorted(name for name, kind in types.items() if kind.made_up))
     free = set(types) - set(made_up)
-    # A small catalog keeps its proportions, so that no group starves another.
+    # With fewer than 200 types, all groups shrink in proportion.
     room = min(1.0, len(free) / 200)
     frequent = _choose(free - set(_RARE) - set(_ABSENT), _FREQUENT, round(FREQUENT * room))
     free -= set(frequent)
@@ -103,7 +103,7 @@ def group_of(name: str) -> str:
 
 @functools.cache
 def frequencies(split: str) -> dict[str, float]:
-    """How often each type is drawn in a split: shares that sum to 1. Drawn types then need a place with room."""
+    """The probability that each type is drawn in a split; they sum to 1."""
     rule, groups = SPLITS[split], concept_groups()
     common = groups["frequent"] + groups["medium"]
     weights: dict[str, float] = {}
@@ -124,9 +124,9 @@ def _one_in(divisor: int, *parts: str) -> bool:
 
 
 def held_out_triple(type_name: str, color: str, place: str) -> bool:
-    """Whether a type in a colour at a place is kept for the test: one in 16, of types seen in many colours and places.
+    """Whether a type in a colour at a place is held out for the test: one of 16 triples.
 
-    A type that comes in few colours or places is spared, lest it vanish from training altogether.
+    None is held out of types with few colours or one place, which could otherwise disappear from training.
     """
     kind = load_catalog().types[type_name]
     low, high = kind.hue
@@ -134,12 +134,12 @@ def held_out_triple(type_name: str, color: str, place: str) -> bool:
 
 
 def held_out_pair(a: str, b: str) -> bool:
-    """Whether two types together are kept for the test: one pair in 25."""
+    """Whether two types in one scene are held out for the test: one pair of 25."""
     return a != b and _one_in(25, *sorted((a, b)))
 
 
 def held_out(scene: Scene) -> tuple[tuple[str, ...], ...]:
-    """The held-out compositions a scene shows: (type, colour, place) triples and (type, type) pairs."""
+    """The held-out compositions of a scene: (type, colour, place) triples and (type, type) pairs."""
     found: list[tuple[str, ...]] = []
     things = scene.objects
     for position, thing in enumerate(things):

@@ -1,4 +1,4 @@
-"""Stories: ordered scenes in which the same named individuals recur, with a true sentence for each."""
+"""Stories: ordered scenes with the same named individuals, and a true sentence about each scene."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scenes.world.facts import Fact, confusable
 from scenes.world.geometry import seen
 from scenes.world.scene import Background, Scene
 from scenes.world.seeded_random import pick, rng_of
-from scenes.world.vary import meeting_places, newcomer, other_pose, part_of, with_action
+from scenes.world.vary import cast_member, meeting_places, other_pose, random_member, with_action
 
 _OPENERS = ("One day", "Then", "Later", "After that", "A little later", "In the end")
 _LIGHT = {"day": "in the daylight", "dusk": "at dusk", "night": "at night", "overcast": "under a gray sky"}
@@ -22,45 +22,45 @@ _ATTEMPTS = 80
 
 
 @dataclasses.dataclass(frozen=True)
-class Telling:
-    """One step of a story: the scene, its sentence, and the facts that the sentence states."""
+class StoryStep:
+    """A scene of a story with its sentence and the facts that the sentence states."""
 
     scene: Scene
     sentence: str
     facts: tuple[Fact, ...]
 
 
-def story(n: int, seed: object, story_id: str | None = None) -> tuple[Telling, ...]:
-    """`n` ordered scenes about one to two named individuals who are in every one of them.
+def story(n: int, seed: object, story_id: str | None = None) -> tuple[StoryStep, ...]:
+    """`n` ordered scenes with one or two named individuals, who appear in all of them; ids are "<story>/<step>".
 
-    Ids are "<story>/<step>". Raises ValueError when the catalog has no type whose individuals have names.
+    Raises ValueError when no type of the catalog has named individuals.
     """
     rng = rng_of("story", seed)
     name = story_id or f"story-{rng.getrandbits(32):08x}"
-    everybody = [individuals()[key] for key in sorted(individuals())]
-    if not everybody:
-        raise ValueError("the catalog has no living type with several poses, so nobody has a name")
-    heroes = _heroes(rng, everybody)
-    steps: list[Telling] = []
+    named = [individuals()[key] for key in sorted(individuals())]
+    if not named:
+        raise ValueError("the catalog has no living type with several poses, so there are no named individuals")
+    heroes = _heroes(rng, named)
+    steps: list[StoryStep] = []
     place_before: str | None = None
     for step in range(n):
         scene = _scene(rng, heroes, place_before, f"{name}/{step}", name, step)
         sentence, facts = sentence_of(scene, step, n)
-        steps.append(Telling(scene, sentence, facts))
+        steps.append(StoryStep(scene, sentence, facts))
         place_before = scene.place
     return tuple(steps)
 
 
-def _heroes(rng: random.Random, everybody: list[Entity]) -> list[Entity]:
+def _heroes(rng: random.Random, named: list[Entity]) -> list[Entity]:
     catalog = load_catalog()
-    first = pick(rng, everybody)
+    first = pick(rng, named)
     if rng.random() < 0.3:
         return [first]
-    for _ in range(20):  # somebody who can be met: both types share a place
-        second = pick(rng, everybody)
+    for _ in range(20):  # until both types share all places of the first
+        second = pick(rng, named)
         kinds = [catalog.types[first.type], catalog.types[second.type]]
-        strangers = second.type != first.type and not confusable(first.type, second.type)
-        if strangers and meeting_places(catalog, kinds) == meeting_places(catalog, kinds[:1]):
+        different = second.type != first.type and not confusable(first.type, second.type)
+        if different and meeting_places(catalog, kinds) == meeting_places(catalog, kinds[:1]):
             return [first, second]
     return [first]
 
@@ -71,12 +71,12 @@ def _scene(rng: random.Random, heroes: list[Entity], before: str | None, scene_i
     places = meeting_places(catalog, kinds)
     for _ in range(_ATTEMPTS):
         others = [place for place in places if place.name != before]
-        # A story stays where it is now and then, so that not every step is a new place.
+        # In 30% of the draws the place of the step before may be drawn again.
         place = pick(rng, others if others and rng.random() < 0.7 else places)
         light, view = draw_conditions(rng, place)
-        cast = [part_of(hero, other_pose(rng, kind, None)) for hero, kind in zip(heroes, kinds, strict=True)]
+        cast = [cast_member(hero, other_pose(rng, kind, None)) for hero, kind in zip(heroes, kinds, strict=True)]
         if len(cast) == 1 or rng.random() < 0.3:
-            cast.append(newcomer(rng, catalog, place, {kind.name for kind in kinds}))
+            cast.append(random_member(rng, catalog, place, {kind.name for kind in kinds}))
         objects = compose(rng, place, view, with_action(rng, catalog, cast))
         if objects is None:
             continue
@@ -87,7 +87,7 @@ def _scene(rng: random.Random, heroes: list[Entity], before: str | None, scene_i
 
 
 def sentence_of(scene: Scene, step: int, n: int) -> tuple[str, tuple[Fact, ...]]:
-    """The sentence of a story's scene and the facts it states. The first step says what each individual is."""
+    """The sentence of a story's scene and the facts it states; step 0 also names the type of each individual."""
     catalog = load_catalog()
     visible = seen(scene)
     facts: list[Fact] = []

@@ -1,7 +1,6 @@
-"""Words for continuous values: the thresholds at which a colour, shape, surface or size earns its word.
+"""Words for continuous values: the thresholds of colours, shapes, surfaces and sizes, and small rules of English.
 
-Everything that puts a scene into words reads its thresholds here, so a caption, a question and a comparison can never
-disagree about what is "red" or "big". Knows nothing about sentences or scenes.
+All texts about scenes use these thresholds, so captions, questions and comparisons agree on what is "red" or "big".
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _HUES = (
 COLORS = (
     "red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink", "brown", "black", "white", "gray",
 )  # fmt: skip
-# Other words for the same colour (with the shade they imply); the fact behind them stays the word in COLORS.
+# Other words for (shade, colour); the fact that a text states is still the word of COLORS.
 COLOR_SYNONYMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("dark", "red"): ("crimson", "maroon"),
     ("dark", "blue"): ("navy", "navy blue"),
@@ -38,7 +37,7 @@ COLOR_SYNONYMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("light", "yellow"): ("pale yellow",),
     ("", "yellow"): ("golden",),
 }
-BIG, SMALL = 1.22, 0.82  # size over what is usual for the type at that depth
+BIG, SMALL = 1.22, 0.82  # size relative to the usual one of the type at its depth
 _HIGH, _LOW = 0.75, 0.25  # roundness, elongation and part_scale are neutral at 0.5
 _ROUGH, _GLOSSY = 0.55, 0.55  # roughness and gloss are neutral at 0
 
@@ -58,7 +57,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
-# How one value exceeds another: attribute -> (word for more, word for less).
+# Attribute -> (word for more, word for less).
 COMPARATIVES: dict[str, tuple[str, str]] = {
     "saturation": ("more vivid", "duller"),
     "lightness": ("lighter", "darker"),
@@ -71,7 +70,7 @@ COMPARATIVES: dict[str, tuple[str, str]] = {
 
 
 def chroma(saturation: float, lightness: float) -> float:
-    """How colourful an HSL colour looks: its saturation counts less towards black and white."""
+    """The chroma of an HSL colour in [0, 1]: its saturation, reduced towards black and white."""
     return saturation * (1 - abs(2 * lightness - 1))
 
 
@@ -96,7 +95,7 @@ def color_word(hue: float, saturation: float, lightness: float) -> str:
 
 
 def shade_word(hue: float, saturation: float, lightness: float) -> str:
-    """The words "dark", "light" or "" (neither is worth a word) of a colour given as HSL fractions."""
+    """The word "dark", "light" or "" (neither) for a colour given as HSL fractions."""
     word = color_word(hue, saturation, lightness)
     if word in ("black", "white"):
         return ""
@@ -108,12 +107,12 @@ def shade_word(hue: float, saturation: float, lightness: float) -> str:
 
 
 def size_word(scale: float) -> str:
-    """The word "big", "small" or "" of a size relative to what is usual for the type."""
+    """The word "big", "small" or "" for a size relative to the usual one of the type."""
     return "big" if scale >= BIG else "small" if scale <= SMALL else ""
 
 
 def shape_words(roundness: float, elongation: float, sideways: bool) -> tuple[str, ...]:
-    """The shape words that the two shape attributes earn, at most one each; `sideways`: the way it stretches."""
+    """The words for the two shape attributes, at most one each; sideways: whether elongation widens the type."""
     words = []
     if roundness >= _HIGH or roundness <= _LOW:
         words.append("round" if roundness >= _HIGH else "angular")
@@ -124,17 +123,17 @@ def shape_words(roundness: float, elongation: float, sideways: bool) -> tuple[st
 
 
 def texture_words(roughness: float, gloss: float) -> tuple[str, ...]:
-    """The surface words that roughness and gloss earn, at most one each."""
+    """The words for roughness and gloss, at most one each."""
     return ("rough",) * (roughness >= _ROUGH) + ("glossy",) * (gloss >= _GLOSSY)
 
 
 def part_word(part_scale: float) -> str:
-    """The word "big", "small" or "" of a type's feature part."""
+    """The word "big", "small" or "" for a type's feature part."""
     return "big" if part_scale >= _HIGH else "small" if part_scale <= _LOW else ""
 
 
 def hue_direction(hue: float, shift: float) -> str:
-    """The colour word that a hue moves towards when shifted by a signed amount: "orange"."""
+    """The next colour word in the direction of a signed hue shift: "orange"."""
     here = color_word(hue, 0.8, 0.5)
     step = 0.02 if shift > 0 else -0.02
     there = hue + shift

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from scenes.drawing.render import render
-from scenes.world.geometry import OPPOSITE, RELATIONS, box, overlap, relation_holds, seen, visible_shares, zone
+from scenes.world.geometry import RELATIONS, box, overlap, relation_holds, seen, visible_shares, zone
 from scenes.world.sample import scenes
 from scenes.world.scene import Scene, SceneObject
+
+OPPOSITE = {
+    "left_of": "right_of", "right_of": "left_of", "above": "below", "below": "above",
+    "behind": "in_front_of", "in_front_of": "behind", "next_to": "next_to",
+}  # fmt: skip
 
 
 def _two(**second: float) -> Scene:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections import Counter
@@ -11,7 +12,7 @@ from scenes.world.compose import SHOWN, fits
 from scenes.world.facts import confusable
 from scenes.world.geometry import visible_shares
 from scenes.world.sample import sample, scenes
-from scenes.world.scene import content_hash, from_json, to_json
+from scenes.world.scene import to_json
 from scenes.world.splits import SPLITS, concept_groups, held_out
 
 N = 300
@@ -23,11 +24,6 @@ def test_a_scene_is_the_same_in_another_process() -> None:
         environment = {"PYTHONHASHSEED": "1", "PYTHONPATH": "."}
         printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
         assert printed.strip() == to_json(sample(split, 11))
-
-
-def test_scenes_survive_json() -> None:
-    for scene in scenes("corpus", 0, 50):
-        assert from_json(to_json(scene)) == scene
 
 
 def test_ids_name_the_split_and_the_number() -> None:
@@ -53,7 +49,8 @@ def test_no_two_splits_share_a_scene() -> None:
     seen: dict[str, str] = {}
     for split in SPLITS:
         for scene in scenes(split, 0, N):
-            assert seen.setdefault(content_hash(scene), scene.id) == scene.id
+            content = to_json(dataclasses.replace(scene, id=""))
+            assert seen.setdefault(content, scene.id) == scene.id
     assert len(seen) == N * len(SPLITS)
 
 
