@@ -1,7 +1,6 @@
-"""What the clients get: the service's answers as typed values, its errors as ours, and when to ask again.
+"""Answers of the service as typed values, its errors as ours, and the waits between attempts.
 
-Pure functions and the reader of a concept stream, shared by the blocking and the asynchronous client. Knows no
-connection.
+Pure functions and the reader of a concept stream, which both the blocking and the asynchronous client use.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempts", "ConceptAnswer", "ConceptReader", "ConceptsSummary", "SelectedRow", "parse", "parse_json"]
 
-# Seconds before the second attempt; doubled for each further one, up to the longest. A Retry-After is honoured up to
-# there as well: a client that sleeps for an hour because a header says so is no use to anyone.
+# Seconds before the second attempt, doubled for each further one up to LONGEST_WAIT, which limits Retry-After too:
+# a client should fail rather than sleep for an hour.
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 30.0
 _BUSY = (429, 503)
 _ROW_FIELDS = ("row_id", "score", "rank", "mode", "prompt", "both_ways")
-_SHOWN = 200  # characters of an answer that an error quotes
+_SHOWN = 200  # characters of an answer that an error message quotes
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedRow:
-    """A row that a concept keeps: as in `retrieval.selection`. score: cosine; columns: the metadata asked for."""
+    """A row selected for a concept; fields as in `retrieval.selection`. columns: the metadata that was asked for."""
 
     row_id: int
     score: float
@@ -49,7 +48,7 @@ class SelectedRow:
 
 @dataclass(frozen=True)
 class ConceptAnswer:
-    """One concept's rows after the rules. hits: what its searches returned within k, before them."""
+    """One concept's rows after the rules. hits: results of its searches within k, before the rules."""
 
     name: str
     class_id: str | None
@@ -61,8 +60,8 @@ class ConceptAnswer:
 class ConceptsSummary:
     """The end of a concept stream: hits = rows + the sum of losses.
 
-    losses: rows that each rule dropped, in the rules' order; by_concept: the same, by rule and concept, where the
-    service says so. plans: by mode, how it was searched and why. partial: the shards in `missing` did not answer.
+    losses: rows that each rule removed, in the rules' order; by_concept: the same by rule and concept. plans: by mode,
+    how it was searched and why. partial: the shards in `missing` did not answer.
     """
 
     prompts: int
@@ -78,23 +77,23 @@ class ConceptsSummary:
 
 @dataclass
 class Attempts:
-    """Counts one request's attempts and says how long to wait before the next; raises when there is none."""
+    """Counts the attempts of one request and gives the wait before the next; raises after the last one."""
 
     url: str
     retries: int
     made: int = 0
 
     def unreachable(self, error: Exception) -> float:
-        """No answer came."""
+        """Seconds to wait after a failed connection; ClipmineError when no attempt is left."""
         if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
-            # The service got the request and works on it: asking again would only give it more to do.
+            # The service has the request and is working on it, so sending it again would only add work.
             raise ClipmineError(f"{self.url}: no answer in time; ask for less at once or give a longer timeout")
         reason = str(error) or type(error).__name__
-        told = f"{self.url}: cannot be reached ({reason}); is the service running there?"
-        return self._wait(ClipmineError(told), None)
+        message = f"{self.url}: cannot be reached ({reason}); is the service running there?"
+        return self._wait(ClipmineError(message), None)
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> float:
-        """An answer with an error status came."""
+        """Seconds to wait after an error status; the error itself when it is final or no attempt is left."""
         error = _error(self.url, status, headers, body)
         if status not in _BUSY:
             raise error
@@ -105,12 +104,12 @@ class Attempts:
             raise error
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0**self.made)
         self.made += 1
-        # Jitter, so that clients that were refused together do not come back together.
+        # Random waits, so that clients that were refused at the same time do not return at the same time.
         return min(LONGEST_WAIT, max(seconds(retry_after), wait * random.uniform(0.5, 1.0)))
 
 
 def seconds(retry_after: str | None) -> float:
-    """A Retry-After header, seconds or a date, as seconds from now; 0 without one or where it means nothing."""
+    """A Retry-After header (seconds or a date) as seconds from now; 0 without one or for another text."""
     if not retry_after:
         return 0.0
     if retry_after.strip().isdecimal():
@@ -122,14 +121,16 @@ def seconds(retry_after: str | None) -> float:
 
 
 def _error(url: str, status: int, headers: Mapping[str, str], body: bytes) -> ClipmineError:
-    """The error of an answer: BadInput for what the caller can mend."""
+    """The error of an answer: BadInput where the caller can correct the request, otherwise ClipmineError."""
     said = _said(body)
     if status == 401:
-        return BadInput(f"{url}: {said or 'wants a token'}; give its token (CLIPMINE_TOKEN, or Client(url, token=...))")
+        return BadInput(
+            f"{url}: {said or 'needs a token'}; give its token (CLIPMINE_TOKEN, or Client(url, token=...))"
+        )
     if status in _BUSY:
         return ClipmineError(f"{url}: is busy or not ready ({status}): {said or 'try again later'}")
     if 300 <= status < 400:
-        return BadInput(f"{url}: sends us on to {headers.get('location', 'elsewhere')}; use that address")
+        return BadInput(f"{url}: redirects to {headers.get('location', 'elsewhere')}; use that address")
     kind = BadInput if 400 <= status < 500 else ClipmineError
     return kind(f"{url}: {said or 'no reason given'} ({status})")
 
@@ -144,7 +145,7 @@ def _said(body: bytes) -> str:
 
 
 def parse_json(url: str, body: bytes) -> Any:
-    """An answer's JSON; ClipmineError where it is none, so whatever answered is no Clipmine service."""
+    """An answer's JSON; ClipmineError for other bytes, which do not come from a Clipmine service."""
     try:
         return orjson.loads(body)
     except ValueError as error:
@@ -152,7 +153,7 @@ def parse_json(url: str, body: bytes) -> Any:
 
 
 def parse(url: str, body: bytes, model: type[Model]) -> Model:
-    """An answer as one of the wire models; ClipmineError where it is not of that shape."""
+    """An answer as one of the models in `service.schemas`; ClipmineError for JSON of another shape."""
     from pydantic import ValidationError
 
     try:
@@ -165,10 +166,10 @@ def parse(url: str, body: bytes, model: type[Model]) -> Model:
 
 @dataclass
 class ConceptReader:
-    """Reads the NDJSON of POST /concepts from chunks of bytes, however they are cut.
+    """Reads the NDJSON of POST /concepts from chunks of bytes, which may end anywhere.
 
-    `feed` yields concepts as their lines are complete; `finish` raises unless the end line was there: a stream that was
-    cut is never a short result. on_progress(done, total): queries answered.
+    `feed` yields concepts when their lines are complete; `finish` raises unless the end line was read, so a stream that
+    was cut is never taken for a short result. on_progress(done, total): queries answered.
     """
 
     url: str
@@ -182,14 +183,14 @@ class ConceptReader:
 
     @property
     def summary(self) -> ConceptsSummary:
-        """What the end line said; ClipmineError before it."""
+        """The content of the end line; ClipmineError before it was read."""
         if self._summary is None:
             raise ClipmineError("the summary comes with the last concept: read all concepts first")
         return self._summary
 
     def feed(self, chunk: bytes) -> Iterator[ConceptAnswer]:
-        """The concepts that this chunk completes. ClipmineError for an error line or a line that means nothing."""
-        # Cut at \n alone: captions hold U+2028 and its like, at which str.splitlines would cut as well.
+        """The concepts that this chunk completes. ClipmineError for an error line or a line of unknown shape."""
+        # Split at \n only: str.splitlines would split at U+2028 and the like too, which occur in captions.
         first, *others = chunk.split(b"\n")
         self._rest.append(first)
         for piece in others:
@@ -199,7 +200,7 @@ class ConceptReader:
                 yield from self._line(parse_json(self.url, line))
 
     def finish(self) -> None:
-        """The stream is over."""
+        """Check that the stream is complete; ClipmineError when its end or some concepts are missing."""
         if self._summary is None:
             raise self.cut()
         if self._concepts != self._announced or self._rows != self._summary.rows:
@@ -209,7 +210,7 @@ class ConceptReader:
             )
 
     def cut(self, error: Exception | None = None) -> ClipmineError:
-        """The error of a connection that broke off."""
+        """The error for a connection that broke off."""
         why = f" ({error})" if error is not None and str(error) else ""
         return ClipmineError(
             f"{self.url}: the stream was cut after {self._concepts} of {self._announced} concepts{why}; ask again"

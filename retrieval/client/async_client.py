@@ -6,7 +6,7 @@
             async for concept in stream:
                 print(concept.name, len(concept.rows))
 
-Requests and answers are those of `retrieval.client.client`; what is here awaits them.
+The methods, arguments and errors are those of `retrieval.client.client.Client`.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 import httpx
 
 from retrieval.client.answers import ConceptAnswer, ConceptReader, ConceptsSummary, parse, parse_json
-from retrieval.client.client import Concepts, Connection, Method, OnProgress, TemplateSource
+from retrieval.client.client import Connection, OnProgress
 from retrieval.client.requests import Call, concepts_call, get, row_call, search_call
-from retrieval.query_blocks import Mode
-from retrieval.rules import Rules
-from retrieval.service.schemas import Filters, IndexesResponse, SearchResponse
+from retrieval.service.schemas import IndexesResponse, SearchResponse
 
 if TYPE_CHECKING:
-    from retrieval.client.requests import Query
+    from index.store.embedding_store import Modality
+    from retrieval.client.requests import ConceptOptions, Concepts, SearchOptions, TemplateSource
+    from retrieval.query_blocks import Mode
+    from retrieval.rules import Rules
+    from retrieval.search.queries import Query
+    from retrieval.service.schemas import Filters
 
 __all__ = ["AsyncClient", "AsyncConceptStream"]
 
 
 class AsyncClient(Connection):
-    """`retrieval.client.client.Client` for asyncio: the same methods and errors, awaited. Belongs to one event loop."""
+    """`retrieval.client.client.Client` for asyncio, with the same methods and errors. Use it in one event loop only."""
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 60.0, retries: int = 4) -> None:
         super().__init__(url, token, timeout, retries)
@@ -42,24 +45,12 @@ class AsyncClient(Connection):
         self,
         queries: Iterable[Query],
         k: int = 10,
-        modality: Literal["image", "text"] = "image",
+        modality: Modality = "image",
         filters: Filters | Mapping[str, Any] | None = None,
-        *,
-        columns: Iterable[str] | None = None,
-        method: Method | None = None,
-        mark_duplicates: float | None = None,
+        **options: Unpack[SearchOptions],
     ) -> SearchResponse:
         """See `retrieval.client.client.Client.search`."""
-        call = search_call(
-            queries,
-            k=k,
-            modality=modality,
-            filters=filters,
-            columns=columns,
-            method=method,
-            mark_duplicates=mark_duplicates,
-        )
-        return parse(self.url, await self._ask(call), SearchResponse)
+        return parse(self.url, await self._ask(search_call(queries, k, modality, filters, **options)), SearchResponse)
 
     def concepts(
         self,
@@ -69,23 +60,12 @@ class AsyncClient(Connection):
         k: int = 50,
         rules: Rules | Mapping[str, Any] | None = None,
         *,
-        columns: Iterable[str] | None = None,
-        reserve: float | None = None,
-        method: Method | None = None,
         on_progress: OnProgress | None = None,
+        **options: Unpack[ConceptOptions],
     ) -> AsyncConceptStream:
         """See `retrieval.client.client.Client.concepts`."""
-        call = concepts_call(
-            concepts,
-            templates=templates,
-            mode=mode,
-            k=k,
-            rules=rules,
-            columns=columns,
-            reserve=reserve,
-            method=method,
-        )
         reader = ConceptReader(self.url, on_progress)
+        call = concepts_call(concepts, templates, mode, k, rules, **options)
         return AsyncConceptStream(self._read(call, reader), reader)
 
     async def row(self, row_id: int, columns: Iterable[str] | None = None) -> dict[str, Any]:
@@ -159,7 +139,7 @@ class AsyncConceptStream(AsyncIterator[ConceptAnswer]):
 
     @property
     def summary(self) -> ConceptsSummary:
-        """Hits, losses and plans, once all concepts were read; ClipmineError before."""
+        """Hits, losses and plans, when all concepts were read; ClipmineError before that."""
         return self._reader.summary
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""Clients of the retrieval service.
+"""The retrieval service's blocking client, and what it shares with the asynchronous one.
 
     with Client("http://host:8000") as client:
         found = client.search(["a photo of a dog", Path("dog.jpg"), 17], k=5)
@@ -8,48 +8,43 @@
                 print(concept.name, len(concept.rows))
         stream.summary.losses
 
-`client_async.AsyncClient` is the same with `await` and `async for`. Both build requests and read answers by the same
-functions (`client_requests`, `client_answers`); what is here is the connection.
+`retrieval.client.async_client.AsyncClient` is the same for asyncio. Both build requests and read answers with the same
+functions (`requests.py`, `answers.py`).
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 import httpx
-import numpy as np
-import numpy.typing as npt
 
 from index.errors import BadInput
 from retrieval.client.answers import Attempts, ConceptAnswer, ConceptReader, ConceptsSummary, parse, parse_json
 from retrieval.client.requests import Call, concepts_call, get, row_call, search_call, service_url, token_headers
-from retrieval.concepts import ConceptList
-from retrieval.query_blocks import Mode
-from retrieval.rules import Rules
-from retrieval.service.schemas import Filters, IndexesResponse, SearchResponse
-from retrieval.templates import Templates
+from retrieval.service.schemas import IndexesResponse, SearchResponse
 
 if TYPE_CHECKING:
-    from retrieval.client.requests import Query
+    from index.store.embedding_store import Modality
+    from retrieval.client.requests import ConceptOptions, Concepts, SearchOptions, TemplateSource
+    from retrieval.query_blocks import Mode
+    from retrieval.rules import Rules
+    from retrieval.search.queries import Query
+    from retrieval.service.schemas import Filters
 
 __all__ = ["Client", "ConceptStream", "Connection"]
 
-Concepts = ConceptList | Iterable[str] | Mapping[str, npt.NDArray[np.floating[Any]]]
-TemplateSource = Templates | str | os.PathLike[str] | Iterable[str]
 OnProgress = Callable[[int, int], None]
-Method = Literal["hnsw", "exact"]
 
-# Between two lines of a concept stream a block of prompts is searched, which takes minutes where a store is large.
+# Seconds between two lines of a concept stream: a block of prompts is searched, which takes minutes in a large store.
 STREAM_SILENCE = 600.0
-CONNECT = 10.0
+CONNECT = 10.0  # seconds to open a connection
 
 
 class Connection:
-    """What both clients are made with, and the requests that they share."""
+    """The service's address and the limits of waiting, for both clients."""
 
     def __init__(self, url: str, token: str | None, timeout: float, retries: int) -> None:
         self.url = service_url(url)
@@ -79,12 +74,12 @@ class Connection:
 class Client(Connection):
     """A connection to a service; threads may share one.
 
-    token: a bearer token, where the service wants one. timeout: seconds without a byte before a request is given up.
-    retries: further attempts after no connection, 429 or 503, with growing waits, or as long as Retry-After says (30 s
-    at most); other errors are raised at once.
+    token: a bearer token, where the service asks for one. timeout: seconds without a byte before a request is given up.
+    retries: further attempts after a failed connection, 429 or 503. The waits grow, or follow Retry-After (30 s at
+    most); other errors are raised at once.
 
-    Every method raises BadInput for what the service refuses (4xx, in its own words) and ClipmineError where it cannot
-    be reached, is busy after the last attempt, or fails.
+    Every method raises BadInput for a request that the service refuses (4xx, with the service's message) and
+    ClipmineError where the service cannot be reached, is busy after the last attempt, or fails.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 60.0, retries: int = 4) -> None:
@@ -95,29 +90,18 @@ class Client(Connection):
         self,
         queries: Iterable[Query],
         k: int = 10,
-        modality: Literal["image", "text"] = "image",
+        modality: Modality = "image",
         filters: Filters | Mapping[str, Any] | None = None,
-        *,
-        columns: Iterable[str] | None = None,
-        method: Method | None = None,
-        mark_duplicates: float | None = None,
+        **options: Unpack[SearchOptions],
     ) -> SearchResponse:
-        """The k nearest rows of each query: of images, or with modality "text" of captions.
+        """The k nearest rows of each query, among images or, with modality "text", among captions.
 
-        queries: texts (str), images (bytes of a file, a Path, a PIL image), vectors [d] or row ids (int), mixed as you
-        like; an array [q, d] is q vectors. filters: fields of `wire.Filters`. columns: metadata of each row, in
-        `row.model_extra`. mark_duplicates: cosine from which results are told to be near-duplicates of each other.
+        queries: texts (str), images (a file's bytes, a Path, a PIL image), vectors [d] or row ids (int), mixed as
+        needed; an array [q, d] is q vectors. filters: fields of `schemas.Filters`. options: columns (metadata of each
+        result), method ("hnsw" or "exact"), mark_duplicates (the cosine from which results are listed as
+        near-duplicates of each other). The result's `to_pandas()` gives a data frame.
         """
-        call = search_call(
-            queries,
-            k=k,
-            modality=modality,
-            filters=filters,
-            columns=columns,
-            method=method,
-            mark_duplicates=mark_duplicates,
-        )
-        return parse(self.url, self._ask(call), SearchResponse)
+        return parse(self.url, self._ask(search_call(queries, k, modality, filters, **options)), SearchResponse)
 
     def concepts(
         self,
@@ -127,28 +111,18 @@ class Client(Connection):
         k: int = 50,
         rules: Rules | Mapping[str, Any] | None = None,
         *,
-        columns: Iterable[str] | None = None,
-        reserve: float | None = None,
-        method: Method | None = None,
         on_progress: OnProgress | None = None,
+        **options: Unpack[ConceptOptions],
     ) -> ConceptStream:
-        """What `clipmine retrieve` selects for a concept list, concept by concept as the service sends them.
+        """The rows that `clipmine retrieve` selects for a concept list, concept by concept as the service sends them.
 
         concepts: a list, names, or query vectors [n, d] by name. templates, mode, k, rules: as in `retrieval.retrieve`,
-        except that no store can be excluded; reserve: how much deeper is searched, as there, though no reserve is sent.
-        on_progress(done, total): queries answered. The request is sent when the first concept is asked for.
+        except that no store can be excluded. on_progress(done, total): queries answered. options: columns, method, and
+        reserve, how much deeper is searched, although the service sends no reserve. The request is sent when the first
+        concept is read.
         """
-        call = concepts_call(
-            concepts,
-            templates=templates,
-            mode=mode,
-            k=k,
-            rules=rules,
-            columns=columns,
-            reserve=reserve,
-            method=method,
-        )
         reader = ConceptReader(self.url, on_progress)
+        call = concepts_call(concepts, templates, mode, k, rules, **options)
         return ConceptStream(self._read(call, reader), reader)
 
     def row(self, row_id: int, columns: Iterable[str] | None = None) -> dict[str, Any]:
@@ -157,15 +131,15 @@ class Client(Connection):
         return row
 
     def image(self, row_id: int, side: int | None = None) -> bytes:
-        """A row's image file as it lies in the corpus, or a JPEG whose longer side is at most `side` pixels."""
+        """A row's image file as it is in the corpus, or a JPEG whose longer side is at most `side` pixels."""
         return self._ask(get(f"/rows/{int(row_id)}/image", side=side))
 
     def indexes(self) -> IndexesResponse:
-        """What is served: rows, model, columns, indexes."""
+        """Describes the served store: rows, model, columns, indexes."""
         return parse(self.url, self._ask(get("/indexes")), IndexesResponse)
 
     def ready(self) -> bool:
-        """Whether the service answers searches now; False where it cannot be reached. Asks once."""
+        """Whether the service answers searches now; False where it cannot be reached. No retries."""
         try:
             return self._http.send(self._request(self._http, get("/readyz"))).is_success
         except httpx.TransportError:
@@ -209,7 +183,7 @@ class Client(Connection):
 
 
 class ConceptStream(Iterator[ConceptAnswer]):
-    """A concept list's answers, one at a time; leaving it early, or `close`, cancels the rest in the service."""
+    """The answers to a concept list, one concept at a time. Closing it early cancels the rest in the service."""
 
     def __init__(self, answers: Generator[ConceptAnswer, None, None], reader: ConceptReader) -> None:
         self._answers, self._reader = answers, reader
@@ -219,7 +193,7 @@ class ConceptStream(Iterator[ConceptAnswer]):
 
     @property
     def summary(self) -> ConceptsSummary:
-        """Hits, losses and plans, once all concepts were read; ClipmineError before."""
+        """Hits, losses and plans, when all concepts were read; ClipmineError before that."""
         return self._reader.summary
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""Retrieval by a service: concepts in, the same selection out as `retrieval.retrieve` writes from the store itself.
+"""Retrieval through a service: concepts in, and the selection out that `retrieval.retrieve` writes from the store.
 
     retrieve_remote("http://host:8000", load_concepts("birds.txt"), mode="both", k=50, out="selection")
 
-The service searches and applies the rules; the answers are written here. It sends no reserve, so that section is empty.
-Nothing is kept of an answer that broke off: run it again, from the start. Knows the client, no HTTP.
+The service searches and applies the rules; its answers are written here. A service sends no reserve, so that section is
+empty. An answer that breaks off is not kept: run it again from the start.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import pyarrow as pa
 from index.errors import BadInput, ClipmineError
 from index.outputs import claim_folder
 from retrieval.client.answers import ConceptAnswer, ConceptsSummary
-from retrieval.client.client import Client, Method
+from retrieval.client.client import Client
 from retrieval.client.requests import rules_item
 from retrieval.concepts import ConceptList
 from retrieval.query_blocks import Mode, RetrieveConfig
 from retrieval.retrieve import as_concepts
 from retrieval.rules import Rules
+from retrieval.search.planner import Method
 from retrieval.selection import PART_ROWS, SELECTION_SCHEMA, Selection, write_selection
 from retrieval.service.schemas import IndexesResponse
 from retrieval.templates import Templates, load_templates
@@ -48,13 +49,15 @@ def retrieve_remote(
 ) -> Selection:
     """Have a service retrieve for a concept list and write the selection to the folder `out`.
 
-    service: its URL, with `token` where it wants one, or an open client. The rest as for `retrieval.retrieve.retrieve`;
-    rules may not name a store to exclude. A complete selection of the same request is opened and returned.
+    service: its URL (with `token` where it asks for one), or an open client. The other arguments are those of
+    `retrieval.retrieve.retrieve`; rules may not name a store to exclude. A complete selection of the same request is
+    opened and returned.
 
     Raises:
-        BadInput: what the service refuses, OutputExists.
-        ClipmineError: the service cannot be reached, its answer broke off, or some of its shards did not answer: a
-            selection without their rows would look like a whole one.
+        BadInput: the service refuses the request.
+        OutputExists: `out` holds something else.
+        ClipmineError: the service cannot be reached, its answer broke off, or some of its shards did not answer (a
+            selection without their rows would look complete).
     """
     if isinstance(service, str):
         with Client(service, token) as client:
@@ -108,7 +111,7 @@ def retrieve_remote(
 
 
 def _describe(url: str, served: IndexesResponse) -> dict[str, Any]:
-    """What the manifest says of a store that only its service can open; see `retrieval.selection.describe_store`."""
+    """The manifest's `store` entry for a store that only the service can open; see `selection.describe_store`."""
     return {
         "path": None,
         "relative": None,

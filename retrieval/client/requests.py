@@ -1,17 +1,15 @@
-"""What the clients ask: texts, images, vectors, row ids and concept lists as requests of the service.
+"""Requests of the clients: searches, concept lists, rows and images as HTTP calls of the service.
 
-Pure functions, shared by the blocking and the asynchronous client. Knows no connection.
+These are pure functions, which both the blocking and the asynchronous client use.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,25 +18,64 @@ import orjson
 from index.errors import BadInput
 from retrieval.concepts import Concept, ConceptList, concept_list
 from retrieval.rules import Rules
+from retrieval.search.queries import image_bytes, list_queries, query_kind
 from retrieval.templates import Templates, load_templates
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from PIL import Image
 
+    from index.store.embedding_store import Modality
+    from retrieval.query_blocks import Mode
+    from retrieval.search.planner import Method
+    from retrieval.search.queries import Query
     from retrieval.service.schemas import Filters
 
-    Query = str | bytes | os.PathLike[str] | Image.Image | npt.NDArray[Any] | int
+    Concepts = ConceptList | Iterable[str] | Mapping[str, npt.NDArray[np.floating[Any]]]
+    TemplateSource = Templates | str | os.PathLike[str] | Iterable[str]
 
-__all__ = ["Call", "concepts_call", "get", "row_call", "search_call", "service_url", "token_headers"]
+__all__ = [
+    "Call",
+    "ConceptOptions",
+    "SearchOptions",
+    "concepts_call",
+    "get",
+    "row_call",
+    "search_call",
+    "service_url",
+    "token_headers",
+]
 
-# Of `Rules`: what the service cannot be asked, since it opens no path that a request names.
+# Fields of `Rules` that are not sent: the service opens no path that a request names.
 _LOCAL_RULES = ("exclude", "exclude_threshold")
+
+
+class SearchOptions(TypedDict, total=False):
+    """Further options of both clients' `search`.
+
+    columns: metadata columns of each result. method: "hnsw" or "exact"; by default whichever the planner expects to be
+    faster. mark_duplicates: the cosine from which results are listed as near-duplicates of each other.
+    """
+
+    columns: Iterable[str] | None
+    method: Method | None
+    mark_duplicates: float | None
+
+
+class ConceptOptions(TypedDict, total=False):
+    """Further options of both clients' `concepts`.
+
+    columns: metadata columns of each row. reserve: how much deeper than k is searched, as a share of k. method: as for
+    a search.
+    """
+
+    columns: Iterable[str] | None
+    reserve: float | None
+    method: Method | None
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request; `body` is JSON. streamed: the answer comes line by line."""
+    """One HTTP request; `body` is JSON. streamed: the answer comes line by line."""
 
     method: str
     path: str
@@ -52,7 +89,10 @@ class Call:
 
 
 def service_url(url: str) -> str:
-    """The URL without a slash at its end; BadInput where it is none, or holds a password that manifests would keep."""
+    """The URL without a slash at its end.
+
+    Raises BadInput for another text, and for a URL with a password, which would be written into manifests.
+    """
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  raises ValueError for a port that is no number
@@ -68,7 +108,7 @@ def service_url(url: str) -> str:
 
 
 def token_headers(token: str | None) -> dict[str, str]:
-    """The header that carries a bearer token; none without one."""
+    """The HTTP header for a bearer token; no header without one. BadInput for a token that no header can carry."""
     if token is None:
         return {}
     if not token or not token.isascii() or not token.isprintable() or " " in token:
@@ -77,7 +117,7 @@ def token_headers(token: str | None) -> dict[str, str]:
 
 
 def get(path: str, **params: Any) -> Call:
-    """A GET; parameters that are None are left out."""
+    """A GET request; parameters that are None are not sent."""
     return Call("GET", path, params={name: str(value) for name, value in params.items() if value is not None})
 
 
@@ -88,62 +128,55 @@ def row_call(row_id: int, columns: Iterable[str] | None) -> Call:
 
 def search_call(
     queries: Iterable[Query],
-    *,
+    k: int,
+    modality: Modality,
     filters: Filters | Mapping[str, Any] | None,
-    columns: Iterable[str] | None,
-    **fields: Any,
+    *,
+    columns: Iterable[str] | None = None,
+    method: Method | None = None,
+    mark_duplicates: float | None = None,
 ) -> Call:
-    """POST /search; fields of `wire.SearchRequest` by name, those that are None left out."""
-    one = isinstance(queries, str | bytes | os.PathLike | int) or not isinstance(queries, Iterable)
-    if one or (isinstance(queries, np.ndarray) and queries.ndim == 0):
-        raise BadInput("queries is a single query: give a list of queries")
-    items = [query_item(query, place) for place, query in enumerate(queries)]
-    if not items:
-        raise BadInput("no queries: give at least one")
-    if filters is not None:
-        fields["filters"] = dict(filters) if isinstance(filters, Mapping) else filters.model_dump(exclude_none=True)
-    body = {"queries": items, **_given(fields, columns)}
-    return Call("POST", "/search", _json(body))
+    """POST /search; arguments as for `Client.search`. Raises BadInput for values that are no queries."""
+    if filters is not None and not isinstance(filters, Mapping):
+        filters = filters.model_dump(exclude_none=True)
+    fields = {
+        "queries": [query_item(query, place) for place, query in enumerate(list_queries(queries))],
+        "k": k,
+        "modality": modality,
+        "filters": filters
+        if filters is None or isinstance(filters, Mapping)
+        else filters.model_dump(exclude_none=True),
+        "columns": None if columns is None else list(columns),
+        "method": method,
+        "mark_duplicates": mark_duplicates,
+    }
+    return Call("POST", "/search", _json(fields))
 
 
 def query_item(query: Any, place: int) -> dict[str, Any]:
-    """One query as `wire.Query` has it.
-
-    A `str` is a text; an image is its file's bytes, a path object or a PIL image; a vector is an array [d]; a row id is
-    an integer.
-    """
-    if isinstance(query, str):
+    """One query as `schemas.Query` has it; `place` is its position, for messages."""
+    kind = query_kind(query, place)
+    if kind == "text":
         return {"text": query}
-    if isinstance(query, bytes):
-        return {"image": _base64(query)}
-    if isinstance(query, os.PathLike):
-        try:
-            return {"image": _base64(Path(query).read_bytes())}
-        except OSError as error:
-            raise BadInput(f"query {place}: {os.fspath(query)}: cannot be read ({error.strerror})") from error
-    if isinstance(query, int | np.integer) and not isinstance(query, bool):
+    if kind == "image":
+        return {"image": _base64(image_bytes(query, place))}
+    if kind == "row":
         return {"row_id": int(query)}
-    if isinstance(query, np.ndarray) and query.ndim == 1 and query.dtype.kind in "fiu":
-        return {"embedding_b64": vectors_base64(query)}
-    if hasattr(query, "save") and hasattr(query, "mode"):  # a PIL image, without importing PIL for its name
-        stream = io.BytesIO()
-        query.save(stream, "PNG")  # without loss, so that the service encodes the same pixels
-        return {"image": _base64(stream.getvalue())}
-    raise BadInput(
-        f"query {place}: is a {type(query).__name__}; give a text, an image (bytes, a Path, a PIL image), "
-        "a vector [d] or a row id"
-    )
+    return {"embedding_b64": vectors_base64(query)}
 
 
 def concepts_call(
-    concepts: ConceptList | Iterable[str] | Mapping[str, npt.NDArray[Any]],
-    *,
-    templates: Templates | str | os.PathLike[str] | Iterable[str],
+    concepts: Concepts,
+    templates: TemplateSource,
+    mode: Mode,
+    k: int,
     rules: Rules | Mapping[str, Any] | None,
-    columns: Iterable[str] | None,
-    **fields: Any,
+    *,
+    columns: Iterable[str] | None = None,
+    reserve: float | None = None,
+    method: Method | None = None,
 ) -> Call:
-    """POST /concepts. Template files are read here: the service gets the texts."""
+    """POST /concepts; arguments as for `Client.concepts`. Template files are read here, and their texts are sent."""
     items: list[Any]
     if isinstance(concepts, str):
         raise BadInput("concepts is one text: give a list of names")
@@ -152,13 +185,17 @@ def concepts_call(
     else:
         checked = concepts if isinstance(concepts, ConceptList) else concept_list(concepts)
         items = [_concept_item(concept, checked.templates) for concept in checked]
-    body = {
+    fields = {
         "concepts": items,
         "templates": list(load_templates(templates).texts),
+        "mode": mode,
+        "k": k,
         "rules": rules_item(rules),
-        **_given(fields, columns),
+        "columns": None if columns is None else list(columns),
+        "reserve": reserve,
+        "method": method,
     }
-    return Call("POST", "/concepts", _json(body), streamed=True)
+    return Call("POST", "/concepts", _json(fields), streamed=True)
 
 
 def rules_item(rules: Rules | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -188,21 +225,18 @@ def _embedded_item(name: str, vectors: npt.NDArray[Any]) -> dict[str, Any]:
 
 
 def vectors_base64(vectors: npt.NDArray[Any]) -> str:
-    """Little-endian float32 in base64, as the service takes vectors."""
+    """Vectors as little-endian float32 in base64, the form that the service reads."""
     return _base64(np.ascontiguousarray(vectors, "<f4").tobytes())
-
-
-def _given(fields: Mapping[str, Any], columns: Iterable[str] | None) -> dict[str, Any]:
-    every = {**fields, "columns": None if columns is None else list(columns)}
-    return {name: value for name, value in every.items() if value is not None}
 
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _json(body: Mapping[str, Any]) -> bytes:
+def _json(fields: Mapping[str, Any]) -> bytes:
+    """The fields that are not None as JSON."""
+    given = {name: value for name, value in fields.items() if value is not None}
     try:
-        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(given, option=orjson.OPT_SERIALIZE_NUMPY)
     except (TypeError, ValueError) as error:  # a lone surrogate in a text, an object among the filters
         raise BadInput(f"the request cannot be written as JSON: {error}") from error

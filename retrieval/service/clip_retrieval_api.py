@@ -75,9 +75,7 @@ class KnnResult(BaseModel):
     similarity: float
     url: str | None = None
     caption: str | None = None
-    image: str | None = Field(
-        None, description="a JPEG in base64, where a row has no url and its image is local"
-    )
+    image: str | None = Field(None, description="a JPEG in base64, where a row has no url and its image is local")
 
 
 class MetadataOf(BaseModel):

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from index.errors import BadInput, ClipmineError
+from index.store.embedding_store import EmbeddingStore
+from retrieval import Client, Rules, Selection, retrieve
+from retrieval.client.remote import retrieve_remote
+from retrieval.concepts import Concept, ConceptList
+from tests.retrieval.client.fake_service import CONCEPTS, END, START, WHOLE, answering, concept_line, lines
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url) as client:
+        yield client
+
+
+class TestRetrieveRemote:
+    def test_it_writes_the_very_selection_that_retrieve_writes(
+        self,
+        url: str,
+        served_store: EmbeddingStore,
+        tmp_path: Path,
+    ) -> None:
+        choices: dict[str, Any] = {"k": 6, "rules": Rules(near_duplicates=0.999)}
+        here = retrieve(served_store, CONCEPTS, out=tmp_path / "here", **choices)
+        there = retrieve_remote(url, CONCEPTS, out=tmp_path / "there", **choices)
+        assert there.table().equals(here.table())
+        name = "rows/rows_0000.parquet"
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+        for field in ("mode", "k", "templates", "rules", "hits", "rows"):
+            assert there.manifest[field] == here.manifest[field]
+        assert there.losses == here.losses
+        assert there.counts == here.counts
+        assert there.manifest["store"]["url"] == url
+        assert there.manifest["store"]["identity"] == here.manifest["store"]["identity"]
+        assert there.reserve_rows == 0
+        assert there.store(served_store.path).rows == served_store.rows
+        with pytest.raises(BadInput, match="name the store's folder"):
+            there.store()
+
+    def test_a_finished_selection_is_not_asked_for_again(self, url: str, tmp_path: Path) -> None:
+        first = retrieve_remote(url, CONCEPTS, out=tmp_path, k=3)
+        written = (tmp_path / "manifest.json").stat().st_mtime_ns
+        assert retrieve_remote(url, CONCEPTS, out=tmp_path, k=3).manifest == first.manifest
+        assert (tmp_path / "manifest.json").stat().st_mtime_ns == written
+
+    def test_concepts_without_rows_are_in_the_manifest(self, url: str, tmp_path: Path) -> None:
+        concepts = ConceptList((Concept("red circle"), Concept("blue", class_id="4")))
+        selection = retrieve_remote(url, concepts, out=tmp_path, k=3, rules=Rules(min_score=1.0))
+        assert selection.counts == {"red circle": 0, "blue": 0}
+        assert selection.manifest["concepts"][1]["class_id"] == "4"
+        assert selection.table().num_rows == 0
+
+    @pytest.mark.parametrize(
+        ("body", "says"),
+        [
+            (WHOLE[:-40], "the stream was cut"),
+            (
+                lines(
+                    START, concept_line("dog"), concept_line("cat"), {**END, "partial": True, "missing": ["image/2"]}
+                ),
+                "image/2 did not answer",
+            ),
+        ],
+        ids=["cut", "partial"],
+    )
+    def test_less_than_all_is_no_selection(self, client: Client, tmp_path: Path, body: bytes, says: str) -> None:
+        served = client.indexes().model_dump_json().encode()
+        with answering((200, {}, served), (200, {}, body)) as (url, asked):
+            with pytest.raises(ClipmineError, match=says):
+                retrieve_remote(url, ["dog", "cat"], out=tmp_path / "out")
+            assert asked == ["GET /indexes", "POST /concepts"]
+        with pytest.raises(BadInput, match="unfinished selection"):
+            Selection.open(tmp_path / "out")
