@@ -1,10 +1,13 @@
 # The names a person uses; .ci/run calls the same ones. Each builds .venv when it is missing or older than the lock.
-PYTHON ?= python3.11
-BIN := .venv/bin
-STAMP := .venv/.installed
+# The newest supported Python that is installed; `make PYTHON=python3.12 test` names another one.
+PYTHON ?= $(shell for version in 3.14 3.13 3.12 3.11; do \
+    if python$$version -c '' 2>/dev/null; then echo python$$version; break; fi; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 
-.PHONY: demo test lint check lock
+.PHONY: demo test lint check lock smoke
 
 demo: $(STAMP)
 	$(BIN)/clipmine demo
@@ -18,11 +21,18 @@ lint: $(STAMP)
 
 check: lint test
 
-# uv installs from a linked cache, so a second .venv costs seconds; without uv on PATH, pip brings it into .venv.
+# Runs every command once on a small corpus: a quick check that a Python version works.
+smoke: $(STAMP)
+	$(BIN)/python -m tests.smoke
+
+# uv installs from a linked cache, so a second environment costs seconds; without uv on PATH, pip brings it into $(VENV).
 # clip-retrieval's client and web front are tested against our service. They need requests alone, while the package's
 # pins (numpy below 2, pyarrow below 16, ...) have no solution together with ours: so it comes without dependencies.
 $(STAMP): requirements.lock pyproject.toml Makefile
-	test -x $(BIN)/python || if test $(UV) = uv; then uv venv --quiet --python 3.11 .venv; else $(PYTHON) -m venv .venv; fi
+	@test -n "$(PYTHON)" || test $(UV) = uv || { \
+	    echo "make: no Python 3.11 to 3.14 found; install one, or uv (which downloads one), or name it: make PYTHON=..." >&2; exit 2; }
+	test -x $(BIN)/python || if test $(UV) = uv; then uv venv --quiet --python "$(or $(PYTHON),>=3.11,<3.15)" $(VENV); \
+	    else $(PYTHON) -m venv $(VENV); fi
 	test $(UV) = uv || test -x $(UV) || $(BIN)/python -m pip install --quiet uv
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
@@ -30,6 +40,6 @@ $(STAMP): requirements.lock pyproject.toml Makefile
 	touch $@
 
 # Names and versions only: where packages come from is the installer's own setting.
-lock:
+lock: $(STAMP)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --extra spark --extra dev \
 	    --no-header --no-annotate --no-emit-index-url pyproject.toml --output-file requirements.lock
