@@ -38,11 +38,10 @@ STRATEGIES = ("none", "locked-image", "locked-text", "full", "gated-text", "lock
 @click.option("--steps", type=int, help="Number of training steps, instead of --epochs.")
 @click.option(
     "--batch-size",
-    "batch",
     cls=RenamedOption,
     former={"--batch": None},
     type=int,
-    default=CustomizeConfig.batch,
+    default=CustomizeConfig.batch_size,
     show_default=True,
     help="Pairs a step, over all workers.",
 )

@@ -29,7 +29,7 @@ ENTITY = "truth.objects.entity"  # the metadata field that names an individual
 CUSTOMIZE: dict[str, Any] = {
     "strategy": "locked-text-gated-image",
     "gated_blocks": 2,
-    "batch": 64,
+    "batch_size": 64,
     "steps": 200,
     "lr": 4e-3,
     "warmup": 15,
@@ -58,8 +58,7 @@ def commands(out: str, scenes: int, executor: str, workers: int | None) -> list[
     embed = f"--model-dir {MODEL} --executor {executor}" + (f" --workers {workers}" if workers else "")
     few = f" --workers {workers}" if workers else ""
     duplicates = f"--near-duplicates {NEAR_DUPLICATES}"
-    options = {"batch": "batch-size"}
-    train = " ".join(f"--{options.get(name, name).replace('_', '-')} {value}" for name, value in CUSTOMIZE.items())
+    train = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in CUSTOMIZE.items())
     return [
         f"python -m scenes.tars --split corpus --count {scenes} --out {place['corpus']} {drawn}",
         f"python -m scenes.tars --split test --count {EXCLUDED} --out {place['test_corpus']} {drawn}",

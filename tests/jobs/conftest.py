@@ -1,10 +1,19 @@
-"""Ray and Spark really start, once each for all tests of the jobs."""
+"""What the tests of the jobs share: one Ray and one Spark for all of them, and ways to run commands."""
 
 from __future__ import annotations
 
+import functools
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from index.store.embedding_store import EmbeddingStore
+from tests.customize.conftest import known_store, small_export, small_selection
+from tests.jobs.running import Fails, Run, fail_here, run_here
+
+__all__ = ["known_store", "small_export", "small_selection"]
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +43,30 @@ def executor(request: pytest.FixtureRequest) -> str:
     if name != "local":
         request.getfixturevalue(f"{name}_up")
     return name
+
+
+@pytest.fixture
+def clipmine(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command that must succeed; returns the lines that it printed on stdout."""
+    return functools.partial(run_here, capfd)
+
+
+@pytest.fixture
+def fails(capfd: pytest.CaptureFixture[str]) -> Fails:
+    """Runs a command that must fail; returns its one line and its exit status."""
+    return functools.partial(fail_here, capfd)
+
+
+@pytest.fixture
+def store(small_store: EmbeddingStore, tmp_path: Path) -> Path:
+    """A copy of the shared store that a test may change; its corpus is the shared one."""
+    copy = tmp_path / "store"
+    shutil.copytree(small_store.path, copy)
+    return copy
+
+
+@pytest.fixture
+def concepts(tmp_path: Path) -> Path:
+    path = tmp_path / "concepts.txt"
+    path.write_text("red circle\nblue square\n")
+    return path

@@ -1,54 +1,61 @@
-"""The embedding job: the same bytes from all executors, and after any interruption."""
+"""The embedding job: the same store from all executors, and after any interruption."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+import numpy as np
 
 from index.encoder.model_spec import ModelSpec
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_model import store_model
 from jobs.embed_job import run_embed
+from jobs.index_job import MODALITIES
 from tests.conftest import write_shapes_tar
 from tests.folders import file_bytes
+from tests.jobs.running import clipmine_command
 
 
 def _config(corpus: Path, out: Path, model_dir: Path) -> EmbedConfig:
     return EmbedConfig(str(corpus), str(out), ModelSpec(model_dir=str(model_dir)), batch_size=8, device="cpu")
 
 
-def test_all_executors_write_the_same_bytes(
+def test_all_executors_write_the_same_store(
     executor: str, small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, small_store: EmbeddingStore
 ) -> None:
-    config = _config(small_corpus, tmp_path / "store", tiny_clip_dir)
-    summary = run_embed(config, executor=executor, workers=2)
-    written = file_bytes(config.out)
-    assert written.pop("model.json")
-    assert "manifest.json" in written
-    # `small_store` was made item by item in the tests' own process.
-    assert written == {name: data for name, data in file_bytes(small_store.path).items() if name != "model.json"}
+    summary = run_embed(_config(small_corpus, tmp_path / "store", tiny_clip_dir), executor=executor, workers=2)
     assert (summary.store.rows, summary.items_skipped, summary.rows_embedded) == (33, 0, 33)
+    written, expected = file_bytes(tmp_path / "store"), file_bytes(small_store.path)
+    assert written.keys() == expected.keys() | {"model.json"}
+    same = [name for name in expected if name.startswith(("metadata/", "rejects/"))]
+    assert len(same) == 4
+    assert [written[name] for name in same] == [expected[name] for name in same]
+    store = EmbeddingStore.open(tmp_path / "store")
+    for modality in MODALITIES["both"]:
+        vectors, made_here = store.gather(modality, np.arange(33)), small_store.gather(modality, np.arange(33))
+        # Within one step of float16: `small_store` was made in this process, which uses another number of threads.
+        np.testing.assert_allclose(vectors.astype(np.float32), made_here.astype(np.float32), rtol=0, atol=1e-3)
 
 
-def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_bytes(
+def test_a_run_that_is_killed_continues_and_ends_with_the_same_bytes(
     small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, small_store: EmbeddingStore
 ) -> None:
     out = tmp_path / "store"
-    command = [sys.executable, "-m", "jobs.cli", "embed", str(small_corpus), "--out", str(out), "--batch-size", "8"]
-    process = subprocess.Popen(
-        [*command, "--model-dir", str(tiny_clip_dir)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    command = clipmine_command("embed", small_corpus, "--out", out, "--batch-size", 8, "--model-dir", tiny_clip_dir)
+    # One worker runs in the command's own process, with as many threads as `small_store` was made with.
+    command += ["--workers", "1", "--device", "cpu"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not (out / "done/0000.json").exists() and time.monotonic() < deadline:
+    while not (out / "done/0000.json").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    summary = run_embed(_config(small_corpus, out, tiny_clip_dir))
+    summary = run_embed(_config(small_corpus, out, tiny_clip_dir), workers=1)
     assert summary.items_skipped >= 1
     assert (out / "manifest.json").read_bytes() == (small_store.path / "manifest.json").read_bytes()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.jobs.test_cli import heed_ctrl_c
+from tests.jobs.running import heed_ctrl_c
 
 SWALLOWED = """
 import os, signal

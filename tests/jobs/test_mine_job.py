@@ -1,4 +1,4 @@
-"""The mining job: the same sets from all executors and after a kill, and what it says of what it cannot do."""
+"""The mining job: the same sets from all executors and after a kill."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import mining.strategies.identity
 import mining.strategies.neighbors.nearest
 from index.errors import BadInput, OutputExists
 from index.store.embedding_store import EmbeddingStore
-from jobs.cli import run
 from jobs.mine_job import list_mining, run_mine
-from mining.sets.image_sets import ImageSets
 from mining.strategies.context import MiningConfig
 from mining.strategies.registry import parse_mix
 from tests.folders import file_bytes
+from tests.jobs.running import clipmine_command
 from tests.mining.worlds import index_both, mining_store
 
 HERO = "truth.objects.entity"
@@ -74,10 +71,8 @@ def test_a_run_that_is_killed_goes_on_and_makes_the_same_sets(
     world: EmbeddingStore, expected: dict[str, bytes], tmp_path: Path, moment: str
 ) -> None:
     out = tmp_path / "pairs"
-    command = [sys.executable, "-m", "jobs.cli", "mine", str(world.path), "--strategy", MIX, "--sets", "100"]
-    process = subprocess.Popen(
-        [*command, "--entity", HERO, "--out", str(out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    command = clipmine_command("mine", world.path, "--strategy", MIX, "--sets", 100, "--entity", HERO, "--out", out)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     reached, deadline = out / "work" / moment, time.monotonic() + 60
     while not reached.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -139,75 +134,3 @@ def test_what_the_user_must_correct_leaves_the_folder_free(world: EmbeddingStore
     with pytest.raises(BadInput, match="no row has a value in who"):
         run_mine(_config(world, tmp_path / "pairs", "random,identity", entity="who"))
     assert len(run_mine(_config(world, tmp_path / "pairs", "random,identity"))) == 100
-
-
-def _mine(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    status = run(["mine", *map(str, arguments)])
-    captured = capfd.readouterr()
-    return status, captured.out, captured.err
-
-
-def test_the_command_says_what_became_of_every_proposal(
-    world: EmbeddingStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "pairs"
-    status, said, _ = _mine(capfd, world.path, "--strategy", "similar:3,random", "--sets", 40, "--out", out)
-    assert status == 0
-    counts = {}
-    for line in said.splitlines():
-        label, _, value = line.partition("  ")
-        if value.strip().replace(",", "").isdigit():
-            counts[label] = int(value.replace(",", ""))
-    assert counts["sets"] == 40
-    for name, quota in (("similar", 30), ("random", 10)):
-        assert counts[f"{name}: made"] == quota
-        lost = sum(count for label, count in counts.items() if label.startswith(f"{name}: - "))
-        assert counts[f"{name}: proposed"] == quota + lost
-    assert said.splitlines()[-1] == f"next: clipmine serve {world.path} --pairs {out}"
-    status, said, _ = _mine(capfd, world.path, "--strategy", "similar:3,random", "--sets", 40, "--out", out, "--json")
-    assert json.loads(said)["sets"] == 40
-
-
-def test_a_quota_that_cannot_be_met_is_said_and_fails_only_when_strict(
-    world: EmbeddingStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    asked = [world.path, "--strategy", "similar", "--sets", 5000, "--max-per-image", 1, "--out", tmp_path / "pairs"]
-    status, said, _ = _mine(capfd, *asked)
-    assert status == 0
-    assert "of 5,000 sets short: only" in said
-    assert "an image in enough sets" in said
-    status, _, error = _mine(capfd, *asked, "--strict")
-    assert status == 2
-    assert len(error.splitlines()) == 1
-    assert "of 5,000 sets short" in error
-    assert len(ImageSets.open(tmp_path / "pairs"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--strategy", "similiar"], "unknown strategy 'similiar': choose from similar, diverse"),
-        (["--strategy", "random", "--sets", "0"], "--sets must be at least 1"),
-        (["--strategy", "random", "--levels", "one"], "whole numbers separated by commas"),
-        (["--strategy", "random", "--decisions", "nowhere.jsonl"], "there is no such decisions file"),
-        (["--strategy", "random", "--selection", "nowhere"], "no selection"),
-        (["--strategy", "identity"], "identity needs --entity FIELD"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_2(
-    world: EmbeddingStore, tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
-    status, _, error = _mine(capfd, world.path, "--out", tmp_path / "pairs", *arguments)
-    assert status == 2
-    assert message in error
-    assert len(error.splitlines()) == 1
-    assert not (tmp_path / "pairs").exists()
-
-
-def test_a_store_with_one_row_is_a_clear_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    store = mining_store(tmp_path, rows=1 + 1)
-    (store.path / "forgotten").mkdir()
-    np.save(store.path / "forgotten/0000.npy", np.array([1]))
-    status, _, error = _mine(capfd, store.path, "--strategy", "similar", "--out", tmp_path / "pairs")
-    assert status == 2
-    assert "has 1 row that may be mined, and a pair needs two" in error

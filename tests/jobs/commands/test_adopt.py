@@ -1,0 +1,42 @@
+"""`clipmine adopt`: a folder of clip-retrieval's becomes a store, and its vectors are the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.store.embedding_store import EmbeddingStore
+from tests.jobs.running import Fails, Run, counts
+
+
+@pytest.fixture
+def foreign(store: Path, tmp_path: Path) -> Path:
+    """The folders that clip-retrieval writes, without a manifest."""
+    for folder in ("img_emb", "text_emb", "metadata"):
+        shutil.copytree(store / folder, tmp_path / "foreign" / folder)
+    return tmp_path / "foreign"
+
+
+def test_it_opens_what_clip_retrieval_wrote(store: Path, foreign: Path, clipmine: Run) -> None:
+    lines = clipmine("adopt", foreign)
+    assert counts(lines)["rows"] == 33
+    assert lines[-1] == f"next: clipmine index {foreign}"
+    adopted, ours = EmbeddingStore.open(foreign), EmbeddingStore.open(store)
+    assert np.array_equal(adopted.gather("image", [5]), ours.gather("image", [5]))
+
+
+def test_a_named_model_is_remembered(foreign: Path, tiny_clip_dir: Path, clipmine: Run) -> None:
+    report = json.loads(clipmine("adopt", foreign, "--model-dir", tiny_clip_dir, "--json")[-1])
+    assert report["rows"] == 33
+    assert (foreign / "model.json").exists()
+
+
+def test_a_folder_without_embeddings_is_one_line(tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "empty").mkdir()
+    line, status = fails("adopt", tmp_path / "empty")
+    assert str(tmp_path / "empty") in line
+    assert status == 2

@@ -1,0 +1,100 @@
+"""`clipmine embed`: a corpus or a table of URLs becomes a store; what cannot be embedded is one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from index.store.embedding_store import EmbeddingStore
+from tests.index.web import serve
+from tests.jobs.running import Fails, Run, counts
+
+
+def test_a_summary_adds_up_and_says_what_comes_next(
+    small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, clipmine: Run
+) -> None:
+    asked = ["embed", small_corpus, "--out", tmp_path / "store", "--model-dir", tiny_clip_dir]
+    lines = clipmine(*asked, "--device", "cpu", "--decode-threads", 1)
+    assert lines[0].split() == ["samples", "read", "33"]
+    assert lines[1].split() == ["rows", "in", "the", "store", "33"]
+    assert lines[-1] == f"next: clipmine index {tmp_path / 'store'}"
+    # The store knows its model, and everything is done.
+    again = json.loads(clipmine("embed", small_corpus, "--out", tmp_path / "store", "--json")[0])
+    assert (again["items_skipped"], again["rows_embedded"], again["store"]["rows"]) == (2, 0, 33)
+
+
+def test_a_table_of_urls_is_downloaded_and_embedded(tmp_path: Path, tiny_clip_dir: Path, clipmine: Run) -> None:
+    with serve() as web, open(tmp_path / "urls.csv", "w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["url", "caption"])
+        table.writerows([[web.url(f"/ok/{number}.jpg"), f"picture {number}"] for number in range(3)])
+        table.writerow([web.url("/missing/3.jpg"), "gone"])
+        stream.flush()
+        lines = clipmine("embed", tmp_path / "urls.csv", "--out", tmp_path / "s", "--model-dir", tiny_clip_dir)
+    assert counts(lines)["rows in the store"] == 3
+    assert (tmp_path / "s-images/00000.tar").exists()
+
+
+def test_options_of_a_table_are_refused_for_a_folder(
+    small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, fails: Fails
+) -> None:
+    asked = ["embed", small_corpus, "--out", tmp_path / "store", "--model-dir", tiny_clip_dir]
+    for option in ("--images", "--url-column", "--caption-column"):
+        line, status = fails(*asked, option, "x")
+        assert f"{option} would have no effect on {small_corpus}" in line
+        assert status == 2
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_corpus_without_images(fails: Fails, tmp_path: Path, tiny_clip_dir: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    line, status = fails("embed", tmp_path / "empty", "--out", tmp_path / "store", "--model-dir", tiny_clip_dir)
+    assert str(tmp_path / "empty") in line
+    assert status == 2
+    assert not (tmp_path / "store/manifest.json").exists()
+    missing = tmp_path / "nowhere"
+    assert fails("embed", missing, "--out", tmp_path / "store", "--model-dir", tiny_clip_dir) == (
+        f"clipmine: error: {missing}: not found",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ([], "which model?"),
+        (["--pretrained", "openai"], "name a --model too"),
+        (["--model", "ViT-B-33", "--pretrained", "x"], "unknown model 'ViT-B-33'"),
+        (["--model", "ViT-B-33", "--pretrained", "x"], "ViT-B-32"),
+        (["--model", "ViT-B-32", "--pretrained", "opnai"], "laion2b_s34b_b79k"),
+    ],
+)
+def test_a_model_that_is_not_known_lists_close_ones(
+    named: list[str], said: str, fails: Fails, small_corpus: Path, tmp_path: Path
+) -> None:
+    line, status = fails("embed", small_corpus, "--out", tmp_path / "store", *named)
+    assert said in line
+    assert status == 2
+
+
+def test_an_output_that_holds_something_else(
+    fails: Fails, small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/letter.txt").write_text("dear")
+    line, status = fails("embed", small_corpus, "--out", tmp_path / "taken", "--model-dir", tiny_clip_dir)
+    assert f"{tmp_path / 'taken'}: is not empty" in line
+    assert status == 2
+    assert [entry.name for entry in (tmp_path / "taken").iterdir()] == ["letter.txt"]
+
+
+def test_a_store_of_another_configuration(
+    fails: Fails, small_store: EmbeddingStore, small_corpus: Path, tiny_clip_dir: Path
+) -> None:
+    asked = ["embed", small_corpus, "--out", small_store.path, "--model-dir", tiny_clip_dir, "--batch-size", "4"]
+    line, status = fails(*asked)
+    assert "batch_size 8, not 4" in line
+    assert status == 2

@@ -1,0 +1,86 @@
+"""`clipmine serve`: what cannot be served is one line and exit 2, and the defaults are those of the settings."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from index.store.embedding_store import EmbeddingStore
+from jobs.commands.serve import command
+from jobs.serve_ray.app import ServeArgs
+from retrieval.service.settings import Settings
+from tests.jobs.running import Fails
+from tests.mining.made_sets import write_sets
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The arguments that the command passes to the service, which does not start."""
+    found: dict[str, Any] = {}
+    monkeypatch.setattr("jobs.serve_job.run_serve", lambda *given, **named: found.update(local=(given, named)))
+    monkeypatch.setattr("jobs.serve_ray.start.run_serve_ray", lambda *given, **named: found.update(ray=(given, named)))
+    return found
+
+
+def test_defaults_are_those_of_the_settings(seen: dict[str, Any]) -> None:
+    command.main(["STORE"], standalone_mode=False)
+    (store, settings), named = seen["local"]
+    assert (store, settings) == ("STORE", Settings())
+    assert named == {"host": "127.0.0.1", "port": 8000, "pairs": None, "decisions": None}
+
+
+@pytest.mark.parametrize("chosen", [["--executor", "ray"], ["--ray"]])
+def test_on_ray_defaults_are_those_of_a_config_file(chosen: list[str], seen: dict[str, Any]) -> None:
+    command.main(["STORE", *chosen], standalone_mode=False)
+    assert "local" not in seen
+    (store, settings), named = seen["ray"]
+    plain = ServeArgs(store="STORE")
+    assert (store, settings) == ("STORE", Settings())
+    for name in ("encoder_replicas", "shard_groups", "shard_replicas"):
+        assert named[name] == getattr(plain, name)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nowhere"], ["--cors", "*"], ["--tokens-file", "nowhere.txt"], ["--queue", "0"]]
+)
+def test_bad_input_is_one_line(arguments: list[str], known_store: EmbeddingStore, fails: Fails) -> None:
+    given = arguments if not arguments[0].startswith("--") else [str(known_store.path), *arguments]
+    assert fails("serve", *given)[1] == 2
+
+
+@pytest.mark.parametrize("chosen", [[], ["--executor", "ray"]])
+def test_a_taken_port_is_one_line(chosen: list[str], known_store: EmbeddingStore, fails: Fails) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line, status = fails("serve", known_store.path, "--port", port, *chosen)
+    assert f"127.0.0.1:{port}: cannot be listened on" in line
+    assert "choose another --port" in line
+    assert status == 2
+
+
+@pytest.mark.parametrize("option", ["--encoder-replicas", "--shard-groups", "--shard-replicas"])
+def test_options_of_ray_are_refused_without_it(option: str, known_store: EmbeddingStore, fails: Fails) -> None:
+    line, status = fails("serve", known_store.path, option, 2)
+    assert f"{option} would have no effect without --executor ray" in line
+    assert status == 2
+
+
+def test_pairs_that_cannot_be_served_are_one_line(known_store: EmbeddingStore, tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "own").mkdir()
+    pairs = write_sets(tmp_path / "own", [[0, 1], [2, 3]], store=known_store).path
+    broken = tmp_path / "decisions.jsonl"
+    broken.write_text("not a decision\n")
+    other = write_sets(tmp_path, [[0, 1]]).path
+    for arguments, message in (
+        (["--pairs", tmp_path / "nowhere"], "no image sets"),
+        (["--pairs", other], "was not mined from"),
+        (["--pairs", pairs, "--decisions", broken], "decisions.jsonl, line 1: "),
+        (["--decisions", broken], "name their folder too"),
+        (["--executor", "ray", "--pairs", pairs], "leave out --executor ray"),
+    ):
+        line, status = fails("serve", known_store.path, "--port", 0, *arguments)
+        assert message in line
+        assert status == 2
