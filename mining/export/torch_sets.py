@@ -81,7 +81,8 @@ class StreamedSets(IterableDataset[Sample]):
         store: Folder | None = None,
         on_skipped: OnSkipped | None = None,
     ) -> None:
-        """seed: of the shuffle; None keeps the order of the sets. equal: every worker of every rank gets equally many sets, as synchronous training needs; the remainder is dropped, other sets in each epoch.
+        """seed: of the shuffle; None keeps the order of the sets. equal: every worker of every rank gets equally many
+        sets, as synchronous training needs; the remainder is dropped, other sets in each epoch.
         rank, world_size: by default torch.distributed's, else those of the environment (RANK, WORLD_SIZE), else one.
         """
         if (rank is None) != (world_size is None) or (rank is not None and not 0 <= rank < (world_size or 0)):

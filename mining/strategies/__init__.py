@@ -1,1 +1,1 @@
-"""The mining strategies, and the neighbour and noun searches that they share."""
+"""The mining strategies: each proposes image sets for one reason. `registry` lists them by name."""

@@ -1,8 +1,9 @@
 """`attribute`: one named axis differs and all else that the captions say agrees (the Subtle-Diff case).
 
-"A brown dog on a beach" and "a white dog on a beach" differ in the color of the dog. An equi-join: captions meet under
-the hash of all their facts but one (`mining.strategies.captions.fact_keys`), and those whose values of that one exclude each other are
-proposed. Every axis gives its part. A caption that omits the axis is no difference, as it has no such key.
+"A brown dog on a beach" and "a white dog on a beach" differ in the color of the dog. This is an equi-join: captions
+with the same key, a hash of all their facts but one (`mining.strategies.captions.fact_keys`), are compared, and those
+whose values of that one fact exclude each other are proposed, equally many for each axis. A caption that does not
+state the axis has no such key, so it is never part of a pair.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["attribute"]
 
 Ints = npt.NDArray[np.int64]
 
-# Captions of other values that each caption of a list meets, in seeded order: lists are never compared all with all.
+# Captions that each caption of a key is compared with: the next ones in a seeded order that alternates values.
 PARTNERS = 8
 _PAIRS = pa.schema(
     [("one", pa.int64()), ("other", pa.int64()), ("axis", pa.int64()), ("agree", pa.int64()), ("owner", pa.string()),
@@ -38,7 +39,7 @@ _PAIRS = pa.schema(
 
 @dataclass(frozen=True)
 class PairItem:
-    """The slots that one task pairs; items: how many files of facts there are; most: pairs of an axis to keep."""
+    """The slots that one task pairs. items: number of files of facts. most: pairs to keep of each axis."""
 
     number: int
     slots: SlotRange
@@ -47,7 +48,7 @@ class PairItem:
 
 
 def attribute(ctx: MiningContext, map_items: MapItems) -> Candidates:
-    """Pairs that differ in one axis; level 1, `axis` names it, the reason says how."""
+    """Pairs that differ in one axis, which `axis` names; level 1."""
     axes = _axes(ctx.config.axes)
     count = minable_rows(ctx, ctx.open_store()).count
     facts = [FactsItem(rows, axes) for rows in row_slices(count)]
@@ -65,7 +66,7 @@ def attribute(ctx: MiningContext, map_items: MapItems) -> Candidates:
     found = _plain(pairs)
     first = np.r_[True, (found[1:, :2] != found[:-1, :2]).any(axis=1)] if len(found) else np.empty(0, np.bool_)
     pairs, found = pairs.filter(pa.array(first)), found[first]
-    # What agrees in more is a finer pair: "all else" of a long caption is much.
+    # Prefer pairs that agree in many facts: "all else agrees" says more of long captions.
     weights = pairs["agree"].to_numpy().astype(np.float64) ** 2
     share = max(1, -(-OVERSAMPLED * ctx.wanted // max(len(np.unique(found[:, 2])), 1)))
     kept = best_per_level(found, share, ctx.config.seed, weights)
@@ -83,7 +84,7 @@ def attribute(ctx: MiningContext, map_items: MapItems) -> Candidates:
 
 
 def pair_task(item: PairItem, ctx: MiningContext) -> int:
-    """Pair the captions of each key that differ in its slot; writes a table, returns how many it compared."""
+    """Pair the captions of each key that differ in its slot. Writes a table; returns the number of comparisons."""
     target = _task_file(ctx, item)
     if exists(target):
         return int(_read(target).schema.metadata[b"compared"])
@@ -95,7 +96,7 @@ def pair_task(item: PairItem, ctx: MiningContext) -> int:
     value = entries["value"].combine_chunks().dictionary_encode()
     codes, names = value.indices.to_numpy().astype(np.int64), value.dictionary.to_pylist()
     group = [name.partition("|")[0] for name in names]
-    # Under each key the values take turns: next to a caption stand others of other values.
+    # The values of each key alternate, so that a caption's next ones have other values.
     rows, keys = entries["row"].to_numpy(), entries["key"].to_numpy()
     by_value = np.lexsort((hash_rows(rows[:, None], ctx.config.seed), codes, keys))
     turn = np.empty(len(keys), np.int64)
@@ -110,8 +111,8 @@ def pair_task(item: PairItem, ctx: MiningContext) -> int:
     apart = np.array([excludes(AXES[each], group[a], group[b]) for each, a, b in kinds.tolist()], np.bool_)
     kept = apart[which.reshape(-1)] if len(kinds) else np.empty(0, np.bool_)
     one, other = one[kept], other[kept]
-    turned = rows[one] > rows[other]
-    one, other = np.where(turned, other, one), np.where(turned, one, other)
+    swapped = rows[one] > rows[other]
+    one, other = np.where(swapped, other, one), np.where(swapped, one, other)
     pairs = np.stack([rows[one], rows[other], axis[one]], axis=1)
     agree = entries["agree"].to_numpy()[order].astype(np.int64)
     best = best_per_level(pairs, item.most, ctx.config.seed, agree[one].astype(np.float64) ** 2)
@@ -134,7 +135,7 @@ def pair_task(item: PairItem, ctx: MiningContext) -> int:
 
 
 def _load(item: PairItem, ctx: MiningContext) -> pa.Table:
-    """The entries of the task's slots with their captions' row, hash, facts and objects."""
+    """The entries of the task's slots, with the row, text hash, number of facts and objects of their captions."""
     pieces = []
     for number in range(item.items):
         begins, captions, entries = open_facts(ctx, number)
@@ -153,7 +154,7 @@ def _load(item: PairItem, ctx: MiningContext) -> pa.Table:
 
 
 def _neighbours(keys: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
-    """Each entry with the next `PARTNERS` ones of its key."""
+    """(one, other): each entry with each of the next `PARTNERS` entries of its key."""
     ones, others = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for step in range(1, PARTNERS + 1):
         one = np.flatnonzero(keys[step:] == keys[:-step]) if step < len(keys) else np.empty(0, np.int64)
@@ -163,7 +164,7 @@ def _neighbours(keys: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
 
 
 def _runs(keys: npt.NDArray[np.uint64], codes: Ints) -> Ints:
-    """A number for each run of equal (key, code)."""
+    """int64 [n]: the number of each entry's run of equal (key, code)."""
     new = (keys[1:] != keys[:-1]) | (codes[1:] != codes[:-1])
     runs: Ints = np.r_[0, np.cumsum(new)].astype(np.int64) if len(keys) else np.empty(0, np.int64)
     return runs
@@ -181,7 +182,7 @@ def _reasons(pairs: pa.Table) -> pa.Array:
     return pa.array(
         [
             f"{AXES[axis]}{_of(owner)}: {_said(one)} / {_said(other)}; all else agrees: "
-            + (said.rpartition(", ")[0] if AXES[axis] == "place" else said)  # the place comes last
+            + (said.rpartition(", ")[0] if AXES[axis] == "place" else said)  # the place is last
             for axis, owner, one, other, said in zip(*rows.values(), strict=True)
         ],
         pa.string(),
@@ -193,7 +194,7 @@ def _said(value: str) -> str:
 
 
 def _of(owner: str) -> str:
-    """ " of the dog", " of the dog and the ball"; a dimension or number in brackets stays."""
+    """For the owner "dog - ball" the phrase " of the dog and the ball"; "" without an owner."""
     return " of " + " and ".join(f"the {each}" for each in owner.split(" - ")) if owner else ""
 
 

@@ -1,7 +1,4 @@
-"""Bands of a measured strength, and thinning to a seeded sample that is as even over them as the supply allows.
-
-Knows arrays; what they measure is the strategies' own.
-"""
+"""Levels as bands of similarity, and seeded samples of proposed sets that are as even over levels as they can be."""
 
 from __future__ import annotations
 
@@ -24,15 +21,15 @@ __all__ = [
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
 
-# Sets proposed for one wanted: caps, near-duplicates and levels of little supply take their part, and the summary says
-# where they took too much.
+# Sets that are proposed for one wanted, as caps, near-duplicates and scarce levels cost some. The summary of a run
+# says where that was not enough.
 OVERSAMPLED = 4
-# Bands of similarity: few enough that a store of some thousand rows fills each.
+# Bands of similarity; a store of a few thousand rows fills each of so few.
 BANDS = 4
 
 
 def even_bands(values: Floats, low: float, high: float, bands: int = BANDS) -> npt.NDArray[np.int32]:
-    """Band 1 .. bands of each value [n] between `low` and `high`, all of one width; 0 outside (`high` itself too)."""
+    """int32 [n]: the band 1 .. bands of each value, bands of equal width over low <= value < high; 0 outside."""
     inside = (values >= low) & (values < high)
     width = (high - low) / bands
     band = np.minimum((np.where(inside, values, low) - low) / max(width, 1e-9), bands - 1).astype(np.int32) + 1
@@ -41,7 +38,7 @@ def even_bands(values: Floats, low: float, high: float, bands: int = BANDS) -> n
 
 
 def equal_bands(values: Floats, below: float, bands: int = BANDS) -> npt.NDArray[np.int32]:
-    """Bands of equally many of the values [n] that are under `below`: 1 the largest, `bands` the smallest; else 0."""
+    """int32 [n]: bands with equally many of the values under `below`, 1 for the largest values; 0 for the others."""
     under = values < below
     edges = np.quantile(values[under], np.arange(1, bands) / bands) if under.any() else np.empty(0)
     found: npt.NDArray[np.int32] = np.where(under, bands - np.searchsorted(edges, values, side="right"), 0)
@@ -49,7 +46,7 @@ def equal_bands(values: Floats, below: float, bands: int = BANDS) -> npt.NDArray
 
 
 def unique_pairs(pairs: RowIds) -> RowIds:
-    """Places of the first of each pair [n, 2], whichever way round it stands; ascending."""
+    """Places, ascending, of the first occurrence of each pair [n, 2]; (a, b) and (b, a) are one pair."""
     ordered = np.sort(pairs, axis=1)
     order = np.lexsort((ordered[:, 1], ordered[:, 0]))
     new = np.ones(len(order), np.bool_)
@@ -59,24 +56,21 @@ def unique_pairs(pairs: RowIds) -> RowIds:
 
 
 def thin(pairs: RowIds, levels: npt.NDArray[np.integer], count: int, seed: int) -> RowIds:
-    """Places of up to `count` of the sets [n, m], evenly over their levels as far as those reach, by seeded chance.
-
-    Ascending places, so that the order of the sets stays.
-    """
+    """Places, ascending, of a seeded sample of up to `count` sets [n, m], as even over levels [n] as possible."""
     if len(pairs) <= count:
         return np.arange(len(pairs), dtype=np.int64)
     order = np.lexsort((hash_rows(pairs, seed), levels))
     rank = rank_in_groups(levels[order])
-    # Each level's first, then each level's second, ...: what a poor level cannot give, the others do.
+    # The first of each level, then the second of each level, ...: other levels make up for a scarce one.
     chosen = order[np.lexsort((levels[order], rank))[:count]]
     places: RowIds = np.sort(chosen).astype(np.int64)
     return places
 
 
 def best_per_level(pairs: RowIds, most: int, seed: int, weights: npt.NDArray[np.float64] | None = None) -> RowIds:
-    """Places of up to `most` pairs of each level (column 2 of int64 [n, 3]), by seeded chance; ascending.
+    """Places, ascending, of a seeded random sample of up to `most` pairs of each level (column 2 of int64 [n, 3]).
 
-    weights: [n] above 0: chances in their proportion (Efraimidis and Spirakis 2006: the smallest -log(u) / w).
+    weights: [n] above 0, to which the chances are proportional (Efraimidis and Spirakis 2006: smallest -log(u) / w).
     """
     if not len(pairs):
         return np.empty(0, np.int64)
@@ -89,7 +83,7 @@ def best_per_level(pairs: RowIds, most: int, seed: int, weights: npt.NDArray[np.
 
 
 def rank_in_groups(groups: npt.NDArray[np.integer]) -> RowIds:
-    """0, 1, 2, ... within each run of equal values."""
+    """int64 [n]: 0, 1, 2, ... within each run of equal values."""
     starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]]) if len(groups) else np.empty(0, np.int64)
     lengths = np.diff(np.r_[starts, len(groups)])
     ranks: RowIds = np.arange(len(groups)) - np.repeat(starts, lengths)

@@ -1,9 +1,9 @@
-"""What one run of mining asks for, and what one strategy gets and gives back: plain data that travels to workers.
+"""The input and output of a strategy: the configuration of a run, the context of one strategy, and its candidates.
 
     strategy(ctx, map_items) -> Candidates
 
-is the signature of them all (`mining.strategies.registry`). A strategy proposes more sets than wanted; `mining.select.assemble` then
-applies the rules that hold for all of them. Knows no strategy, no executor and no output format.
+is the signature of every strategy. A strategy proposes more sets than wanted; `mining.select.assemble` then applies the
+rules that hold for all strategies. All of it is plain data that can be sent to workers.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = [
 
 CANDIDATES_SCHEMA = pa.schema(
     [
-        ("rows", pa.list_(pa.int64())),  # the members; ascending unless the strategy orders them
-        ("level", pa.int32()),  # overlap: shared nouns; attribute: axes that differ; others: band from 1; random: 0
+        ("rows", pa.list_(pa.int64())),  # the members, ascending unless the strategy has an order
+        ("level", pa.int32()),  # as `mining.sets.image_set.ImageSet.level`
         ("shared_nouns", pa.list_(pa.string())),
         ("axis", pa.string()),
         ("concept", pa.string()),
@@ -44,23 +44,26 @@ CANDIDATES_SCHEMA = pa.schema(
     ]
 )
 
-# Cosine from which two images count as one picture: clip-retrieval's own limit for duplicates, and the one that
-# `clipmine retrieve --near-duplicates` names. Another model may need another one.
+# Cosine similarity from which two images count as the same picture: clip-retrieval's limit for duplicates, and the
+# default of `clipmine retrieve --near-duplicates`. Another model may need another value.
 NEAR_DUPLICATES = 0.94
 
 
 @dataclass(frozen=True)
 class MiningConfig:
-    """All that the user asked for.
+    """What the user asked for; the options of `clipmine mine`.
 
-    store, out: folders. strategies: (name, share), shares adding up to 1. sets: how many in all.
-    max_per_image: sets in which one image may appear. near_duplicates: image cosine at and above which two images are
-    one picture. levels: the levels to balance, None for the strategy's own. min_shared_nouns: overlap: at least so
-    many instead of levels (CaD-QA: 8). rare_nouns: overlap: rare nouns weigh more. nouns: lexicon, spacy or nltk.
-    axes: attribute: those wanted, () for all. captions: which text is parsed, the embedded `caption` or `all` of an
-    image's. entity, order: identity: dotted fields in the metadata or in `extra`'s JSON (lists are walked through).
-    set_size: identity: images a set. selection: a Selection folder that restricts the rows and names concepts.
-    decisions: a decisions file to respect. strict: a shortfall is an error.
+    For all strategies. store, out: folders. strategies: (name, share), the shares adding up to 1. sets: how many in
+    all. max_per_image: most sets that may contain the same image. near_duplicates: image cosine from which two images
+    are the same picture. levels: the levels to balance; None for all that a strategy has. selection: a Selection folder
+    that restricts the rows and names concepts. decisions: a decisions file whose rejected sets are skipped. strict:
+    raise an error when sets are missing.
+
+    For overlap and attribute. captions: which text is parsed, the embedded `caption` or `all` captions of an image.
+    nouns: lexicon, spacy or nltk. min_shared_nouns: at least so many shared nouns, instead of levels (CaD-QA: 8).
+    rare_nouns: prefer pairs that share rare nouns. axes: the axes that may differ; () for all.
+
+    For identity. entity, order: dotted fields in the metadata or in the JSON of `extra`. set_size: images a set.
     """
 
     store: str
@@ -100,7 +103,7 @@ class MiningConfig:
 
 @dataclass(frozen=True)
 class MiningContext:
-    """What one strategy gets: the configuration, its own name, the sets wanted of it, and a folder for its files."""
+    """What one strategy gets: the configuration, its name, the number of sets wanted of it, and its working folder."""
 
     config: MiningConfig
     strategy: str
@@ -111,17 +114,17 @@ class MiningContext:
         return EmbeddingStore.open(self.config.store)
 
     def random(self, *purpose: int | str) -> np.random.Generator:
-        """A generator that depends on the seed, the strategy and `purpose` alone, on whatever worker."""
+        """A generator that depends on the seed, the strategy and `purpose` only, so every worker draws the same."""
         return np.random.default_rng(int(hash_json([self.config.seed, self.strategy, *purpose])[:16], 16))
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a strategy proposes.
+    """The sets that a strategy proposes.
 
-    table: CANDIDATES_SCHEMA, in an order that does not depend on the executor. considered: sets (or rows) looked at.
-    dropped: what the strategy itself left out, by reason. notes: what a reader of the summary should know.
-    measured: numbers that it took from the store, such as a floor of similarity, for the manifest.
+    table: CANDIDATES_SCHEMA, in an order that does not depend on the executor. considered: how many sets (or rows) the
+    strategy looked at. dropped: how many of them it dropped, by reason. notes: sentences for the summary. measured:
+    numbers that it measured on the store, such as a similarity floor, for the manifest.
     """
 
     table: pa.Table
@@ -131,15 +134,15 @@ class Candidates:
     measured: dict[str, float] = field(default_factory=dict)
 
 
-# map_items(function, items, label) -> results in the order of the items. Bound to one `MiningContext`: an item's function is
-# called as function(item, ctx). It is importable at module level, pure and idempotent; what it gives back is small,
-# and what is large it writes to `ctx.folder`, whole or not at all, and skips when it is there already.
+# map_items(function, items, label) -> results in the order of the items. Each item is one call function(item, ctx),
+# possibly on another machine: the function is importable at module level, pure and idempotent. It returns little and
+# writes large results to files in `ctx.folder`, atomically; it skips a file that is there already.
 MapItems = Callable[[Callable[[Any, MiningContext], Any], Sequence[Any], str], list[Any]]
 Strategy = Callable[[MiningContext, MapItems], Candidates]
 
 
 def in_process(ctx: MiningContext) -> MapItems:
-    """The plain way to map: one item after the other, here."""
+    """Map the items one after the other in this process."""
 
     def map_items(function: Callable[[Any, MiningContext], Any], items: Sequence[Any], label: str) -> list[Any]:
         return [function(item, ctx) for item in items]
@@ -154,17 +157,19 @@ def candidates_table(
     reasons: Sequence[pa.Array] = (),
     **columns: pa.Array,
 ) -> pa.Table:
-    """CANDIDATES_SCHEMA from arrays, without a loop over the sets.
+    """CANDIDATES_SCHEMA from arrays.
 
     Args:
-        rows: int64 [n, m], the members of sets that are all of one size.
-        level: [n], or one for all.
-        reasons: string arrays [n], a sentence of each a set, in this order.
-        columns: shared_nouns, axis, concept, entity [n]; null where not given.
+        rows: int64 [n, m], the members; all sets have the same size.
+        level: [n], or one level for all.
+        reasons: string arrays [n]; a set's reasons are its sentence of each array, in this order.
+        columns: shared_nouns, axis, concept, entity [n]; a column that is not given is null.
     """
     count, size = rows.shape
     offsets = np.arange(count + 1, dtype=np.int32)
-    joined = np.arange(count * len(reasons)).reshape(len(reasons), count).T.ravel()  # set by set, reason by reason
+    joined = (
+        np.arange(count * len(reasons)).reshape(len(reasons), count).T.ravel()
+    )  # the reasons of set 0, of set 1, ...
     texts = (
         pa.concat_arrays([_plain(each) for each in reasons]).take(pa.array(joined))
         if reasons
@@ -183,7 +188,7 @@ def candidates_table(
 
 
 def sentences(pattern: str, *values: npt.NDArray[Any] | pa.Array) -> pa.Array:
-    """String array [n]: `pattern` with each {} replaced by the values of one array [n]; floats with two decimals."""
+    """String array [n]: `pattern` with its {} filled from the arrays [n], in order; floats with two decimals."""
     return pa.array(
         [pattern.format(*each) for each in zip(*(_shown(value) for value in values), strict=True)], "string"
     )

@@ -1,8 +1,8 @@
-"""`contrast`: the confusable ones, for hard negatives: alike in one way and not in the other.
+"""`contrast`: pairs that are easy to confuse, for hard negatives: alike in one modality and different in the other.
 
-Two kinds, half and half as far as they reach: images that are look-alikes with captions that differ (levels 1 to 4,
-by strength), and close captions with images that differ (levels 5 to 8). Only rows whose caption fits the image take
-part, so that the contrast is not a caption that is wrong.
+There are two kinds, half of the sets each where there are enough: look-alikes whose captions differ (levels 1 to 4, by
+strength), and images that differ under close captions (levels 5 to 8). Only rows whose caption fits the image are used;
+otherwise the contrast would often be a wrong caption.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = ["contrast"]
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# As for `similar` and `diverse`; only a part of the look-alikes has captions that differ.
+# More anchors a set than `similar` has, as only a part of the look-alikes has captions that differ.
 NEIGHBORS = 16
 ANCHORS_A_SET = 8
 LEAST_ANCHORS = 4_000
-# Random pairs whose similarity says what "as different as chance" is.
+# Random pairs, on whose similarity the limits for "different" are based.
 _CHANCE = 4_096
 
 
 def contrast(ctx: MiningContext, map_items: MapItems) -> Candidates:
-    """Pairs alike in images and not in captions, or the reverse; levels 1-4 and 5-8 by strength."""
+    """Pairs with similar images and different captions (levels 1-4, by strength), or the reverse (levels 5-8)."""
     store = ctx.open_store()
     minable = minable_rows(ctx, store)
     anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * ctx.wanted), ctx.random("anchors"))
@@ -60,7 +60,7 @@ def contrast(ctx: MiningContext, map_items: MapItems) -> Candidates:
 def _images_alike(
     ctx: MiningContext, map_items: MapItems, minable: Minable, anchors: RowIds, k: int, chance: RowIds
 ) -> Candidates:
-    """Look-alikes whose captions are no closer than those of most pairs by chance."""
+    """Look-alikes whose captions are no closer than those of most random pairs."""
     store = minable.store
     near = nearest(ctx, map_items, minable, "image", anchors, k)
     window = look_alike_window(near, ctx.config.near_duplicates)
@@ -103,7 +103,7 @@ def _images_alike(
 def _captions_alike(
     ctx: MiningContext, map_items: MapItems, minable: Minable, anchors: RowIds, k: int, chance: RowIds
 ) -> Candidates:
-    """Close captions whose images are no closer than those of most pairs by chance."""
+    """Close captions whose images are no more similar than those of most random pairs."""
     store = minable.store
     close = close_captions(ctx, map_items, minable, anchors, k)
     first = unique_pairs(close.rows)
@@ -131,16 +131,16 @@ def _captions_alike(
     )
 
 
-def _limit(by_chance: Floats, found: Floats) -> float:
-    """The similarity below which the other side differs.
+def _limit(of_random: Floats, found: Floats) -> float:
+    """The similarity below which the other modality counts as different.
 
-    That is the upper decile of pairs by chance; the lower quartile of the pairs found where fewer are below that, and
-    their median at most.
+    It is the upper decile of random pairs, but at least the lower quartile and at most the median of the pairs found,
+    so that a quarter to a half of these remain.
     """
-    by_chance = by_chance[np.isfinite(by_chance)]
-    if not len(found) or not len(by_chance):
+    of_random = of_random[np.isfinite(of_random)]
+    if not len(found) or not len(of_random):
         return 0.0
-    limit = max(float(np.quantile(by_chance, 0.9)), float(np.quantile(found, 0.25)))
+    limit = max(float(np.quantile(of_random, 0.9)), float(np.quantile(found, 0.25)))
     return round(min(limit, float(np.median(found))), 3)
 
 
@@ -153,7 +153,7 @@ def _half(
     note: str,
     measured: dict[str, float],
 ) -> Candidates:
-    """One of the two kinds: half of what the strategy proposes."""
+    """The candidates of one of the two kinds, thinned to half of what the strategy proposes."""
     found = np.flatnonzero(level > 0)
     kept = found[thin(pairs[found], level[found], -(-OVERSAMPLED * ctx.wanted // 2), ctx.config.seed)]
     dropped = dropped | {"more than needed": len(found) - len(kept)}

@@ -1,7 +1,7 @@
 """`diverse`: one concept, different pictures.
 
-With a Selection its concepts say what belongs together; else close captions do, of rows whose caption fits the image.
-The images are far from each other: less alike than half of the pairs of one concept are.
+With a Selection, two images are of one concept when both were retrieved for it; otherwise, when their captions are
+close and both fit their images. The images of a pair are far: less similar than the median pair of one concept.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ __all__ = ["diverse"]
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Neighbours of an anchor's caption, and anchors for one set: half of the rows have a caption that fits, a quarter of
-# those a close one, and half of these pairs are far. On 20,000 drawn scenes an anchor gave an eighth of a set.
+# Neighbours of an anchor's caption, and anchors for each set wanted. Half of the rows have a caption that fits, a
+# quarter of those a close one, and half of these pairs are far; on 20,000 drawn scenes 8 anchors gave a set.
 NEIGHBORS = 16
 ANCHORS_A_SET = 12
 LEAST_ANCHORS = 4_000
 
 
 def diverse(ctx: MiningContext, map_items: MapItems) -> Candidates:
-    """Pairs of one concept whose images differ; level = quarter by difference, 1 the least different."""
+    """Pairs of one concept whose images differ; the level is the quarter by difference, 1 the least different."""
     store = ctx.open_store()
     minable = minable_rows(ctx, store)
     if ctx.config.selection is not None:
@@ -59,7 +59,7 @@ def diverse(ctx: MiningContext, map_items: MapItems) -> Candidates:
 
 
 def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
-    """Pairs within each concept of the selection, as many of each as far as they reach."""
+    """Pairs within each concept of the selection, equally many of each where there are enough."""
     config, store = ctx.config, minable.store
     selection = open_selection(str(config.selection), store)
     table = selection.table(["row_id", "concept"])
@@ -83,10 +83,10 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
     pairs, concept = np.concatenate(drawn), np.concatenate(of)
     image_sim = similarities(store, "image", pairs)
     far, level = np.zeros(len(pairs)), np.zeros(len(pairs), np.int32)
-    for some in np.split(np.arange(len(pairs)), np.flatnonzero(np.diff(concept)) + 1):  # a run is a concept's
+    for some in np.split(np.arange(len(pairs)), np.flatnonzero(np.diff(concept)) + 1):  # one concept's pairs
         far[some], level[some] = _far(image_sim[some])
     places = np.flatnonzero(level > 0)
-    # As even over concepts and levels as the supply allows.
+    # As even over concepts and levels as possible.
     places = places[
         thin(pairs[places], concept[places] * (BANDS + 1) + level[places], OVERSAMPLED * ctx.wanted, config.seed)
     ]
@@ -105,7 +105,7 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
 
 
 def _far(image_sim: Floats) -> tuple[float, npt.NDArray[np.int32]]:
-    """The similarity below which images are far, the median, and the level of each pair [n]: 0 where they are not."""
+    """(the median similarity, below which images are far; the level of each pair [n], 0 where they are not far)."""
     far = round(float(np.median(image_sim)), 3) if len(image_sim) else 0.0
     return far, equal_bands(image_sim, far)
 

@@ -1,8 +1,8 @@
-"""`identity`: one individual in several pictures, where a field of the metadata names it.
+"""`identity`: one individual in several pictures, named by a field of the metadata.
 
-Pairs, or sets of N; with `order` the members stand in the order of that field, each at another place of it: with
-`--entity truth.story --order truth.step --set-size 4` a set is a story. Two maps: each range of rows lists who is in
-it, each bucket of names makes its sets. Knows no other strategy.
+Sets have `set_size` members. With `order` the members are sorted by that field and all have different values of it:
+with `--entity truth.story --order truth.step --set-size 4` a set is a story. The work is two maps: each range of rows
+lists the individuals in it, and each bucket of names makes the sets of its individuals.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ __all__ = ["identity"]
 
 RowIds = npt.NDArray[np.int64]
 
-# Rows whose metadata is read as one item: a few seconds of JSON on a core.
+# Rows whose metadata is read as one item; parsing their JSON takes a few seconds on a core.
 ITEM_ROWS = 100_000
 _READ_ROWS = 10_000
-# Rows that name somebody, a bucket: it is sorted in memory.
+# Rows that name an individual, a bucket; a bucket is sorted in memory.
 BUCKET_ROWS = 5_000_000
-# Times that an individual's rows are shuffled and cut into sets: each row is then in up to so many sets.
-ROUNDS = 8
+# How often the rows of an individual are shuffled and cut into sets; each row is in at most so many sets.
+SHUFFLES = 8
 _SEEN_SCHEMA = pa.schema(
     [
         ("bucket", pa.int32()),
@@ -57,29 +57,29 @@ _SEEN_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class RangeItem:
-    """The rows at positions start .. stop - 1 of those that may be mined."""
+    """The rows at positions start .. stop - 1 of those that may be mined. buckets: how many there are."""
 
     name: str
     start: int
     stop: int
     buckets: int
-    columns: tuple[str, str]  # where the entity is, and where the order is
+    columns: tuple[str, str]  # of the entity, and of the order
 
 
 @dataclass(frozen=True)
 class BucketItem:
-    """The names that fall into one bucket, in the lists of all ranges. keep: the share of the sets that is kept."""
+    """The names of one bucket, in the lists of all ranges. keep: the share of the sets that is kept."""
 
     name: str
     bucket: int
     ranges: tuple[str, ...]
-    rounds: int
+    shuffles: int
     keep: float
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a range of rows holds: rows, those that name somebody, those of them without an order."""
+    """Counts of a range: rows, (row, individual) pairs in them, and those of these pairs without a value of `order`."""
 
     rows: int
     named: int
@@ -87,9 +87,9 @@ class Seen:
 
 
 def identity(ctx: MiningContext, map_items: MapItems) -> Candidates:
-    """Sets of one individual; level = band of image similarity, 1 the most alike, the last the most different context.
+    """Sets of one individual; the level is the band of image similarity, 1 the most similar.
 
-    Raises BadInput without a field, or when no row names anybody in it.
+    Raises BadInput without `entity`, or when no row has a value of it.
     """
     config = ctx.config
     if config.entity is None:
@@ -107,26 +107,26 @@ def identity(ctx: MiningContext, map_items: MapItems) -> Candidates:
     if not named:
         raise BadInput(f"{store.path}: no row has a value in {config.entity}; {fields_there(minable)}")
     wanted = OVERSAMPLED * ctx.wanted
-    a_round = max(1, (named - unordered) // config.set_size)
-    rounds = min(ROUNDS, -(-wanted // a_round))
-    keep = min(1.0, 2 * wanted / (a_round * rounds))
+    a_shuffle = max(1, (named - unordered) // config.set_size)
+    shuffles = min(SHUFFLES, -(-wanted // a_shuffle))
+    keep = min(1.0, 2 * wanted / (a_shuffle * shuffles))
     names = tuple(item.name for item in ranges)
-    items = [BucketItem(f"{bucket:04d}", bucket, names, rounds, keep) for bucket in range(buckets)]
+    items = [BucketItem(f"{bucket:04d}", bucket, names, shuffles, keep) for bucket in range(buckets)]
     alone = sum(map_items(make_sets, items, "mine identity: make sets"))
     table = pa.concat_tables([_read_table(ctx, f"sets_{item.name}.parquet") for item in items]).combine_chunks()
     members = _matrix(table["rows"], config.set_size)
     image_sim, _ = set_similarity(store, "image", members)
     table, levels = _with_levels(table, image_sim, config.near_duplicates)
-    notes = [f"{named:,} times somebody is named in {config.entity}, {alone:,} times too seldom for a set"]
+    notes = [f"{config.entity} names an individual {named:,} times, {alone:,} times one that is too rare for a set"]
     if config.order:
-        notes.append(f"members stand in the order of {config.order}")
+        notes.append(f"members are sorted by {config.order}")
     dropped = {f"no value in {config.order}": unordered} if config.order else {}
     dropped["named too seldom"] = alone
     return Candidates(table, named, dropped, tuple(notes), levels)
 
 
 def list_range(item: RangeItem, ctx: MiningContext) -> Seen:
-    """Write who is in a range of rows, a row group a bucket; returns the counts."""
+    """Write the individuals of a range of rows, a row group a bucket; returns the counts."""
     target = join(ctx.folder, f"seen_{item.name}.parquet")
     minable = minable_rows(ctx, ctx.open_store())
     config = ctx.config
@@ -162,7 +162,7 @@ def list_range(item: RangeItem, ctx: MiningContext) -> Seen:
 
 
 def make_sets(item: BucketItem, ctx: MiningContext) -> int:
-    """Write the sets of a bucket's individuals; returns how many rows name somebody too seldom for a set."""
+    """Write the sets of a bucket's individuals; returns the rows of those with too few rows for a set."""
     target, config = join(ctx.folder, f"sets_{item.name}.parquet"), ctx.config
     pieces = [_SEEN_SCHEMA.empty_table()]
     for name in item.ranges:
@@ -181,7 +181,7 @@ def make_sets(item: BucketItem, ctx: MiningContext) -> int:
         return alone
     place = _order(table)
     made, of = [np.empty((0, config.set_size), np.int64)], [np.empty(0, np.int64)]
-    for turn in range(item.rounds):
+    for turn in range(item.shuffles):
         sets = _cut(entity, rows, enough, config.set_size, config.seed * 1_000 + turn)
         sets = np.take_along_axis(sets, np.argsort(place[sets], axis=1, kind="stable"), axis=1)
         if config.order:
@@ -191,7 +191,7 @@ def make_sets(item: BucketItem, ctx: MiningContext) -> int:
         made.append(rows[sets])
         of.append(entity[sets[:, 0]])
     members, owner = np.concatenate(made), np.concatenate(of)
-    # A name may stand twice in a row's list under two spellings of the field; a set never holds a row twice.
+    # A row may name an individual twice, as text and as a number; a set never contains a row twice.
     ascending = np.sort(members, axis=1)
     _, first = np.unique(ascending, axis=0, return_index=True)
     chosen = np.sort(first)
@@ -213,7 +213,7 @@ def make_sets(item: BucketItem, ctx: MiningContext) -> int:
 
 
 def _cut(entity: RowIds, rows: RowIds, places: RowIds, size: int, seed: int) -> RowIds:
-    """Places int64 [n, size] of sets: each individual's rows, shuffled by the seed and cut into sets of `size`."""
+    """int64 [n, size]: places of the members of sets: the rows of each individual, shuffled and cut into sets."""
     shuffled = places[np.lexsort((hash_rows(rows[places, None], seed), entity[places]))]
     own = entity[shuffled]
     rank = rank_in_groups(own)
@@ -224,7 +224,7 @@ def _cut(entity: RowIds, rows: RowIds, places: RowIds, size: int, seed: int) -> 
 
 
 def _order(table: pa.Table) -> RowIds:
-    """Each row's place in the order of its value: equal values have equal places."""
+    """int64 [n]: the rank of each row's value of `order`; equal values have equal ranks."""
     if not table.num_rows:
         return np.empty(0, np.int64)
     words = table["word"].combine_chunks().fill_null("").to_numpy(zero_copy_only=False).astype(str)
@@ -258,7 +258,7 @@ def _read_table(ctx: MiningContext, name: str) -> pa.Table:
 def _with_levels(
     table: pa.Table, image_sim: npt.NDArray[np.float32], ceiling: float
 ) -> tuple[pa.Table, dict[str, float]]:
-    """Levels by image similarity: bands of equal width from the 1st percentile to the ceiling of near-duplicates."""
+    """Set the levels: bands of equal width of image similarity, from the 1st percentile to near-duplicates."""
     known = image_sim[np.isfinite(image_sim)]
     least = round(float(np.quantile(known, 0.01)), 3) if len(known) else 0.0
     clipped = np.clip(np.nan_to_num(image_sim, nan=least), least, max(least, ceiling) - 1e-6)

@@ -1,7 +1,7 @@
-"""Dotted fields of the metadata: `truth.objects.entity` in `extra`'s JSON, or in a column of that name.
+"""Dotted fields of the metadata, such as `truth.objects.entity`: in a column of that name, or in the JSON of `extra`.
 
-Lists are walked through, so a field may have several values in one row; text that holds JSON is opened. Knows no
-strategy.
+A list on the way contributes all its elements, so a field may have several values in one row. Text that holds JSON is
+parsed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Value = str | int | float
 
 
 def field_column(store: EmbeddingStore, field: str) -> str:
-    """The metadata column that holds `field`: the one of its first word's name, else `extra`.
+    """The metadata column that holds `field`: the one named by its first word, or else `extra`.
 
-    Raises BadInput for an empty field.
+    Raises BadInput for a field with an empty word.
     """
     words = field.split(".")
     if not all(words):
@@ -33,7 +33,7 @@ def field_column(store: EmbeddingStore, field: str) -> str:
 
 
 def row_values(table: pa.Table, column: str, field: str) -> list[list[Value]]:
-    """For each row of `table` the values of `field`, each once, in the order in which they come."""
+    """The distinct values of `field` for each row of `table`, in their order."""
     words = field.split(".")
     if column != "extra" or words[0] == "extra":
         words = words[1:]
@@ -56,7 +56,7 @@ def field_values(value: Any, words: list[str]) -> list[Value]:
 
 
 def fields_there(minable: Minable) -> str:
-    """What a message says of the fields that there are."""
+    """A phrase for an error message that lists the fields of the first rows."""
     rows = minable.rows(0, min(minable.count, 100))
     fields: set[str] = set()
 

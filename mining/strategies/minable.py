@@ -1,6 +1,6 @@
-"""Which rows may be mined, and seeded draws among them without a pass over the store.
+"""The rows that may be mined: all of a store, or those of a Selection, without the forgotten ones.
 
-Rows that were forgotten never come out; a Selection leaves its own rows alone. Knows no strategy.
+Samples are drawn by position, so they take no pass over the store.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ RowIds = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Minable:
-    """Rows that may be mined: all of the store's but the forgotten, or those of a selection (`chosen`, ascending)."""
+    """The rows of `store` that may be mined; chosen: ascending row ids to restrict them to, None for all."""
 
     store: EmbeddingStore
     chosen: RowIds | None = None
 
     @property
     def count(self) -> int:
-        """Rows in all, before forgotten ones are taken away."""
+        """The number of rows, forgotten ones included."""
         return self.store.rows if self.chosen is None else len(self.chosen)
 
     def rows(self, start: int, stop: int) -> RowIds:
-        """Row ids at the positions start .. stop - 1 of `count`, forgotten ones left out."""
+        """The row ids at positions start .. stop - 1 of `count`, without forgotten ones."""
         ids = np.arange(start, stop, dtype=np.int64) if self.chosen is None else self.chosen[start:stop]
         kept: RowIds = ids[~self.store.is_forgotten(ids)]
         return kept
 
     def sample(self, count: int, random: np.random.Generator) -> RowIds:
-        """Up to `count` different rows by chance, ascending. Costs what is drawn, not what the store holds."""
+        """Up to `count` different random rows, ascending; the cost does not depend on the size of the store."""
         drawn = random.choice(self.count, min(count, self.count), replace=False, shuffle=False)
         ids = drawn.astype(np.int64) if self.chosen is None else self.chosen[drawn]
         kept: RowIds = np.sort(ids[~self.store.is_forgotten(ids)])
         return kept
 
     def contains(self, row_ids: RowIds) -> npt.NDArray[np.bool_]:
-        """A mask over `row_ids`, of any shape; ids below 0 are in no store."""
+        """A mask over `row_ids` of any shape: which may be mined. Ids below 0 may not."""
         known = row_ids >= 0 if self.chosen is None else mark_rows(row_ids, self.chosen)
         mask: npt.NDArray[np.bool_] = known & ~self.store.is_forgotten(row_ids)
         return mask
 
 
 def minable_rows(ctx: MiningContext, store: EmbeddingStore) -> Minable:
-    """What `ctx` may draw from. BadInput for a selection of another store, or too few rows for a set."""
+    """The rows that a strategy may use. Raises BadInput for a selection of another store, or fewer than two rows."""
     chosen = None
     if ctx.config.selection is not None:
         selection = open_selection(ctx.config.selection, store)
@@ -68,7 +68,7 @@ def minable_rows(ctx: MiningContext, store: EmbeddingStore) -> Minable:
 
 
 def open_selection(path: str, store: EmbeddingStore) -> Selection:
-    """The selection at `path`; BadInput when it was not retrieved from this store."""
+    """The selection at `path`. Raises BadInput when it was not retrieved from this store."""
     selection = Selection.open(path)
     recorded = selection.manifest["store"]
     if recorded.get("parts") is None or store_identity(store, parts=recorded["parts"]) != recorded["identity"]:
@@ -77,7 +77,7 @@ def open_selection(path: str, store: EmbeddingStore) -> Selection:
 
 
 def mark_rows(row_ids: RowIds, chosen: RowIds) -> npt.NDArray[np.bool_]:
-    """Which of `row_ids`, of any shape, are among `chosen` (ascending)."""
+    """A mask over `row_ids` of any shape: which are in `chosen` (ascending)."""
     if not len(chosen):
         return np.zeros(row_ids.shape, np.bool_)
     places = np.minimum(np.searchsorted(chosen, row_ids), len(chosen) - 1)

@@ -1,8 +1,8 @@
 """`overlap`: captions that share nouns, over levels of overlap (CaD-VI's phase 1) or at least N (CaD-QA: 8).
 
-Levels that many pairs have are drawn from all pairs of a seeded sample of captions (`mining.strategies.captions.noun_sample`); rarer ones
-from a set-similarity join (`mining.strategies.captions.noun_join`), over all captions where the level is so rare that all its pairs are
-wanted, else over a part of them that holds enough. Level = number of shared nouns; the reason names them, rarest first.
+The level is the number of shared nouns. Pairs of common levels are drawn from all pairs of a seeded sample of captions
+(`mining.strategies.captions.noun_sample`). Rarer ones come from a set-similarity join over as many captions as are
+needed to find enough pairs (`mining.strategies.captions.noun_join`). The reason names the shared nouns, rarest first.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ __all__ = ["LEVELS", "overlap"]
 
 Ints = npt.NDArray[np.int64]
 
-# CaD-VI balances its 278K pairs over levels of overlap and does not say which; CaD-QA asks for 8 nouns and more.
+# CaD-VI balances its 278K pairs over levels of overlap but does not list them; CaD-QA asks for 8 nouns and more.
 LEVELS = (1, 2, 3, 4, 5, 6, 7, 8)
-# Pairs looked for, for one that is proposed: thinning by chance needs some to choose from.
+# Pairs to find for each that is proposed, so that sampling has some to choose from.
 FOUND_A_PAIR = 2
-# A join over more than half of the captions is run over all of them, together with the rarer levels.
+# A join that needs more than this part of the captions takes all of them, and rarer levels with it.
 WORTH_A_JOIN = 0.5
 _ALL = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Levels from the sample, and joins: (least, part of the captions, levels taken from it; None: all from least)."""
+    """sampled: levels from the sample. joins: (least nouns, part of the captions, levels to take or None for all)."""
 
     sampled: tuple[int, ...]
     joins: tuple[tuple[int, float, tuple[int, ...] | None], ...]
 
 
 def overlap(ctx: MiningContext, map_items: MapItems) -> Candidates:
-    """Pairs by the nouns that their captions share; see the module."""
+    """Pairs by the number of nouns that their captions share."""
     sets = make_noun_sets(ctx, map_items)
     least = ctx.config.min_shared_nouns
     levels = tuple(sorted(set(ctx.config.levels or LEVELS) - {0})) if least is None else ()
@@ -61,10 +61,10 @@ def overlap(ctx: MiningContext, map_items: MapItems) -> Candidates:
 
 
 def _plan(sample: Sampled, count: int, levels: tuple[int, ...], least: int | None, keep: int) -> _Plan:
-    """Which level comes from where, by how many pairs of the sample have it."""
+    """Choose where the pairs of each level come from, by how many pairs of the sample have it."""
     counts = sample.counts
     whole = sample.whole
-    # How many times more pairs all captions have than the sample.
+    # How many times more pairs there are among all captions than in the sample.
     more = (count / max(sample.captions, 1)) ** 2
     if least is not None:
         above = int(counts[least:].sum())
@@ -86,7 +86,7 @@ def _plan(sample: Sampled, count: int, levels: tuple[int, ...], least: int | Non
 
 
 def _part(seen: int, more: float, keep: int) -> float:
-    """The part of the captions among which about twice `keep` pairs are to be expected; pairs grow with its square."""
+    """The part of the captions that has about twice `keep` pairs; the number of pairs grows with its square."""
     part = math.sqrt(2 * keep / (seen * more)) if seen else 1.0
     return part if part < WORTH_A_JOIN else 1.0
 

@@ -1,7 +1,7 @@
-"""The strategies by name, and a mix of them as the command line writes it: `similar:0.5,attribute:0.5`.
+"""The strategies by name, the mix of them on a command line, and what each needs to run on a store.
 
-Each strategy is a plain function in the module of its name, `strategy(ctx, map_items) -> Candidates`; modules are
-imported when they are called for. Knows no strategy's inside.
+A strategy is a function `strategy(ctx, map_items) -> Candidates` in the module of its name, imported when it is used.
+To add one, write its module, list it in STRATEGIES, and say in `_why_not` what it needs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STRATEGIES = {
 
 
 def get_strategy(name: str) -> Strategy:
-    """The strategy of that name; BadInput lists the valid ones."""
+    """The strategy of that name. Raises BadInput, which lists the valid names."""
     if name not in STRATEGIES:
         raise BadInput(f"unknown strategy {name!r}: choose from {', '.join(STRATEGIES)}")
     module, function, _ = STRATEGIES[name]
@@ -41,9 +41,9 @@ def get_strategy(name: str) -> Strategy:
 
 
 def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
-    """`similar:0.5,attribute:0.5` as ((name, share), ...), shares made to add up to 1; no share given counts as 1.
+    """`similar:0.5,attribute:0.5` as ((name, share), ...), scaled to add up to 1; a strategy without a share has 1.
 
-    Raises BadInput for an unknown strategy, one named twice, or a share that is no number above 0.
+    Raises BadInput for an unknown strategy, one named twice, or a share that is not a number above 0.
     """
     shares: dict[str, float] = {}
     for part in text.split(","):
@@ -63,9 +63,10 @@ def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def check_strategies(config: MiningConfig, store: EmbeddingStore) -> None:
-    """Raises BadInput that names each strategy which cannot run, why, and what to do.
+    """Check, before any work, that all strategies of `config` can run on the store.
 
-    Also for a store or selection with fewer than two rows, and MissingDependency for a package that is not installed.
+    Raises BadInput that names each strategy which cannot, why, and what to do; also for an unknown strategy and for a
+    store or selection with fewer than two rows.
     """
     for name, _ in config.strategies:
         get_strategy(name)

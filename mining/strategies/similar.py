@@ -1,8 +1,8 @@
-"""`similar`: look-alikes, as Scene-Difference's pairs are: neighbours in image space that are not one picture.
+"""`similar`: look-alikes, as the pairs of Scene-Difference: neighbours in image space that are not the same picture.
 
-Floor and ceiling come from the store itself. A pair is at least as alike as the nearest neighbours of three images in
-four are (the floor), and less than near-duplicates are (the ceiling). Between them are four bands of equal width, and
-the sets are drawn evenly over them, so that not all pairs are as different as look-alikes can be.
+The range of similarity is measured on the store. Its floor is the similarity to the nearest other picture that three
+images in four reach; its ceiling is where near-duplicates begin. The range is cut into four bands of equal width and
+the sets are drawn evenly over them: otherwise most pairs would lie near the floor.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from mining.strategies.neighbors.nearest import Nearest, nearest
 
 __all__ = ["Window", "similar"]
 
-# Neighbours an anchor: enough that the lower bands fill; the nearest one alone is often a near-duplicate on the web.
+# Neighbours an anchor, enough to fill the lower bands. On the web the nearest one is often a near-duplicate.
 NEIGHBORS = 16
-# Anchors for one set wanted: two, at up to 16 neighbours, leave plenty after thinning and caps.
+# Anchors for each set wanted: with up to 16 neighbours each, two leave enough after thinning and caps.
 ANCHORS_A_SET = 2
-# Anchors at least: quantiles of a few hundred values shake.
+# Fewest anchors: the quantiles of a few hundred values vary too much.
 LEAST_ANCHORS = 2_000
 
 
 @dataclass(frozen=True)
 class Window:
-    """Image similarity that look-alikes have in this store: floor <= similarity < ceiling."""
+    """The image similarity of look-alikes in this store: floor <= similarity < ceiling."""
 
     floor: float
     ceiling: float
 
 
 def similar(ctx: MiningContext, map_items: MapItems) -> Candidates:
-    """Pairs of look-alikes; level = band of similarity, 1 the least alike."""
+    """Pairs of look-alikes; the level is the band of similarity, 1 the least similar."""
     store = ctx.open_store()
     minable = minable_rows(ctx, store)
     anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * ctx.wanted), ctx.random("anchors"))
@@ -78,10 +78,10 @@ def similar(ctx: MiningContext, map_items: MapItems) -> Candidates:
 
 
 def look_alike_window(near: Nearest, near_duplicates: float) -> Window:
-    """From the neighbours of sampled rows: where look-alikes lie that are not one picture.
+    """The range of similarity of look-alikes, from the neighbours of sampled rows.
 
-    The ceiling is `near_duplicates`, or the 99th percentile of the similarity to the nearest neighbour where a model
-    hardly reaches that. The floor is the lower quartile of the similarity to the nearest one below the ceiling.
+    The ceiling is `near_duplicates`, or the 99th percentile of the similarity to the nearest neighbour where that is
+    lower. The floor is the lower quartile of the similarity to the nearest neighbour below the ceiling.
     """
     first = near.similarity[:, 0]
     first = first[np.isfinite(first)]
@@ -92,5 +92,5 @@ def look_alike_window(near: Nearest, near_duplicates: float) -> Window:
     other = other[np.isfinite(other)]
     if not len(other):
         return Window(ceiling, ceiling)
-    # Rounded, so that the manifest's numbers are those that were used.
+    # Rounded, so that the manifest has exactly the numbers that were used.
     return Window(min(round(float(np.quantile(other, 0.25)), 3), ceiling), ceiling)

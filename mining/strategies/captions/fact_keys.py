@@ -1,8 +1,8 @@
-"""Each caption's facts but one, as keys on disk: captions that meet under a key agree in all but that one slot.
+"""Keys of captions on disk: two captions with the same key agree in all their facts but one.
 
-`write_facts` writes a slice's captions and, for each slot that states an axis, an entry under the hash of all other
-facts and the slot's name. A caption that does not state the slot has no such entry, so omission never counts as a
-difference. Knows no pairs.
+`write_facts` writes the captions of a slice of rows. For each fact that states an axis it writes an entry whose key is
+the hash of the axis, its owner and all other facts. A caption that does not state the axis has no such entry, so an
+omission never counts as a difference.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from mining.text.caption_facts import Facts, facts_of
 __all__ = ["FactsItem", "open_facts", "write_facts", "write_table"]
 
 _MASK = (1 << 64) - 1
-# Slots that belong to another one's statement: what is said of the place goes with the place.
+# Slots that are left out of the key together with another: the attributes of the place go with the place.
 _TOGETHER = {"place": "place said"}
-_SAID = 8  # objects that a reason names
-# Facts of a caption that is taken: no two captions agree in so many, and 10,000 words would make thousands of keys.
+_NAMED = 8  # objects that a reason names
+# Captions with more facts are skipped: no two would agree in so many, and 10,000 words would make thousands of keys.
 MOST_FACTS = 64
 
 
 @dataclass(frozen=True)
 class FactsItem:
-    """A slice of rows, and the axes wanted."""
+    """A slice of rows, and the axes that may differ."""
 
     rows: RowSlice
     axes: tuple[str, ...]
 
 
 def write_facts(item: FactsItem, ctx: MiningContext) -> int:
-    """Write the slice's captions and entries, sorted by slot; returns its count of entries.
+    """Write two tables for a slice and where each slot's entries begin; returns the number of entries.
 
-    captions: (row, caption: a hash of the text, agree: count of facts, said: its objects). entries: (key, caption: its
-    place in the former, axis: its place in AXES, owner, value).
+    captions: (row, caption: a hash of the text, agree: number of facts, said: its objects). entries, sorted by slot:
+    (key, caption: its place in the other table, axis: its place in AXES, owner, value).
     """
     number = item.rows.number
     begins_file = _file(ctx, "begins", number, "npy")
@@ -119,7 +119,7 @@ def _entries(facts: Facts, caption: int, axes: tuple[str, ...]) -> list[tuple[in
 
 def _said(facts: Facts) -> str:
     objects = [owner for axis, owner in facts if axis == "object"]
-    return ", ".join([*objects[:_SAID], *([facts["place", ""].partition("|")[2]] if ("place", "") in facts else [])])
+    return ", ".join([*objects[:_NAMED], *([facts["place", ""].partition("|")[2]] if ("place", "") in facts else [])])
 
 
 @functools.lru_cache(maxsize=1 << 20)
@@ -128,7 +128,7 @@ def _hash(text: str) -> int:
 
 
 def write_table(path: str, table: pa.Table) -> None:
-    """Write an Arrow file that can be memory-mapped, whole or not at all."""
+    """Write an Arrow file that can be memory-mapped, atomically."""
     with atomic_file(path) as partial, pa.OSFile(str(partial), "wb") as sink:  # noqa: SIM117
         with pa.ipc.new_file(sink, table.schema) as stream:
             stream.write_table(table)

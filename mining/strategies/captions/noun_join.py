@@ -1,9 +1,9 @@
 """All pairs of captions that share at least c nouns: a set-similarity join in two maps over items on disk.
 
-`write_keys` lists each item's sets under their keys (`mining.strategies.captions.noun_keys`), cut into slots by the key's hash. Slots are
-then packed into tasks of bounded size, and `join_task` compares the sets of each list. Never all pairs: only sets under
-one key meet. Exact but for lists longer than `LONGEST_LIST` (sampled in groups by seeded hash, the loss is counted)
-and beyond `most_pairs`. Knows positions of `NounSets`; knows no captions and no strategy.
+`write_keys` lists the sets of each item under their keys (`mining.strategies.captions.noun_keys`), sorted by slot.
+Ranges of slots are then packed into tasks of bounded size, and `join_task` compares the sets that have a key in common.
+The result is exact, with two bounds whose losses are counted: a list longer than `LONGEST_LIST` is cut into groups by
+seeded hash, and a task keeps `most_pairs` pairs of each level. Sets are known by their position in `NounSets`.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ __all__ = ["Join", "Joined", "join_nouns"]
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
-# A list of this length or less needs no further noun in its key: comparing 128 x 127 / 2 pairs costs what writing and
-# sorting some hundred more keys does.
+# A list that is expected to be this short needs no further noun in its key: comparing all its pairs costs as much as
+# writing and sorting some hundred more keys.
 LIGHT_LIST = 256
-# Sets of one key that are compared all with all: 8 million pairs, half a second.
+# Sets of one key that are compared all with all: 8 million pairs take half a second.
 LONGEST_LIST = 4_096
-# Pairs compared at a time: 100 MB.
+# Pairs compared at a time; they take 100 MB.
 PAIRS_AT_ONCE = 1 << 20
-# Sets whose keys are made at a time.
+# Sets whose keys are computed at a time.
 SETS_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True)
 class Join:
-    """What to join: sets of at least `least` nouns whose seeded hash is at most `below` (all: 2**64 - 1).
+    """What to join: sets of at least `least` nouns whose seeded hash is at most `below` (2**64 - 1 for all).
 
-    name: of its files. rows: captions expected in it. most_pairs: pairs kept of a task and level, by seeded hash.
+    name: names its files. rows: expected number of captions in it. most_pairs: pairs kept of each task and level, by
+    seeded hash.
     """
 
     name: str
@@ -71,7 +72,8 @@ class ListsItem:
 
 @dataclass(frozen=True)
 class TaskCounts:
-    """What a task met. held: different captions it had in memory. lost: pairs of long lists it did not compare."""
+    """Counts of a task. held: different captions in memory. lost: pairs of long lists that were not compared. surplus:
+    pairs found beyond `most_pairs`."""
 
     held: int
     compared: int
@@ -83,7 +85,8 @@ class TaskCounts:
 
 @dataclass(frozen=True)
 class Joined:
-    """pairs: int64 [n, 3], positions a < b and the nouns they share, each pair once, ascending. Counts of all tasks."""
+    """pairs: int64 [n, 3], positions a < b and the number of shared nouns, each pair once, ascending. The counts are
+    sums over the tasks, largest_task their largest `held`."""
 
     pairs: Ints
     compared: int
@@ -94,7 +97,7 @@ class Joined:
 
 
 def join_nouns(ctx: MiningContext, map_items: MapItems, sets: NounSets, wanted: Join) -> Joined:
-    """Run the join; files under `ctx.folder`/keys, done ones are left as they are."""
+    """Run the join. Its files are in `ctx.folder`/join_NAME; finished ones are kept."""
     keys = [KeysItem(number, wanted) for number in range(sets.items)]
     map_items(write_keys, keys, f"overlap: keys, {wanted.least} nouns")
     tasks, lost = _pack(ctx, sets, keys, wanted)
@@ -102,7 +105,7 @@ def join_nouns(ctx: MiningContext, map_items: MapItems, sets: NounSets, wanted: 
     pieces = [np.load(local_path(_task_file(ctx, task))) for task in tasks]
     pairs = np.concatenate([np.empty((0, 3), np.int64), *pieces])
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    if len(pairs):  # a pair that shares several keys was found in several tasks
+    if len(pairs):  # sets that share several keys are found by several tasks
         pairs = pairs[np.r_[True, (pairs[1:, :2] != pairs[:-1, :2]).any(axis=1)]]
     return Joined(
         pairs,
@@ -115,7 +118,7 @@ def join_nouns(ctx: MiningContext, map_items: MapItems, sets: NounSets, wanted: 
 
 
 def write_keys(item: KeysItem, ctx: MiningContext) -> int:
-    """List an item's sets: keys sorted by slot, the sets' positions, and where each slot begins."""
+    """Write the keys of an item's sets, sorted by slot, the sets' positions, and where each slot begins."""
     last_file = _keys_file(ctx, item.join, "slots", item.number)
     if exists(last_file):
         return item.number
@@ -142,7 +145,7 @@ def write_keys(item: KeysItem, ctx: MiningContext) -> int:
 
 
 def join_task(item: ListsItem, ctx: MiningContext) -> TaskCounts:
-    """Compare the sets of each list; write the pairs int64 [n, 3] and return what was met."""
+    """Compare the sets of each list and write the pairs int64 [n, 3]; returns the counts."""
     target, counts_file = _task_file(ctx, item), _task_file(ctx, item, "counts")
     if exists(counts_file):
         return TaskCounts(*np.load(local_path(counts_file)).tolist())
@@ -166,7 +169,7 @@ def join_task(item: ListsItem, ctx: MiningContext) -> TaskCounts:
         a, b = local[one], local[other]
         compared += len(a)
         apart = np.bitwise_count(bits[a] ^ bits[b]).sum(axis=1, dtype=np.int64)
-        # Sets that share c nouns differ in |x| + |y| - 2c, and their signatures in no more bits than that.
+        # Sets that share c nouns differ in |x| + |y| - 2c nouns, and their signatures in at most as many bits.
         near = apart <= sizes[a] + sizes[b] - 2 * item.join.least
         a, b = a[near], b[near]
         shared = shared_counts(padded, a, b)
@@ -183,7 +186,7 @@ def join_task(item: ListsItem, ctx: MiningContext) -> TaskCounts:
 
 
 def _pack(ctx: MiningContext, sets: NounSets, keys: list[KeysItem], wanted: Join) -> tuple[list[ListsItem], int]:
-    """Slots as tasks of bounded size, and how many pairs the cuts of great slots keep from being compared, at most."""
+    """(tasks of bounded size; at most how many pairs are not compared because large slots were cut)."""
     sizes = np.zeros(1 << SLOT_BITS, np.int64)
     for item in keys:
         sizes += np.diff(np.load(local_path(_keys_file(ctx, wanted, "slots", item.number))))
@@ -210,7 +213,7 @@ def _read_lists(item: ListsItem, ctx: MiningContext, sets: NounSets) -> tuple[Ke
 
 
 def _list_ends(keys: Keys) -> tuple[Ints, int]:
-    """For each entry the end of its list, long lists cut; and the pairs that the cuts lose."""
+    """(int64 [n]: the end of each entry's list, after cutting long lists; the number of pairs that the cuts lose)."""
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.empty(0, np.int64)
     lengths = np.diff(np.r_[starts, len(keys)])
     place = np.arange(len(keys)) - np.repeat(starts, lengths)
@@ -221,7 +224,7 @@ def _list_ends(keys: Keys) -> tuple[Ints, int]:
 
 
 def _pairs(ends: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """Yield (one, other): each entry with all later ones of its list, some million pairs at a time."""
+    """Yield (one, other): each entry with all later ones of its list, about a million pairs at a time."""
     counts = ends - np.arange(len(ends)) - 1
     total = np.cumsum(counts)
     start = 0

@@ -1,7 +1,7 @@
-"""All pairs among a seeded sample of captions, in blocks: what low levels are drawn from, and how frequent levels are.
+"""All pairs among a seeded sample of captions: low levels are drawn from them, and they say how frequent levels are.
 
-Half of all pairs may share one noun, so listing them is quadratic whatever the method; a sample of 8,192 captions has
-33 million pairs, enough of each such level. Counts by a matrix product over the sample's nouns. Knows positions only.
+Half of all pairs may share one noun, so listing those takes quadratic time with any method. A sample of 8,192 captions
+has 33 million pairs, enough of every common level. Shared nouns are counted by a matrix product, block by block.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["SAMPLE", "Sampled", "sample_pairs"]
 
 Ints = npt.NDArray[np.int64]
 
-# Captions in the sample, and a side of a block: 2,048 x 2,048 counts are 16 MB, its nouns as a matrix 20 to 40 MB.
+# Captions in the sample, and of a block: 2,048 x 2,048 counts are 16 MB, the matrix of its nouns 20 to 40 MB.
 SAMPLE = 8_192
 BLOCK = 2_048
-# Levels are counted up to here; a caption has at most 64 nouns.
+# Levels 0 to 64 are counted; a caption has at most 64 nouns.
 LEVELS = 65
 
 
 @dataclass(frozen=True)
 class BlockItem:
-    """Blocks `one` <= `other` of the sample, and how many pairs of a level to keep, by seeded hash."""
+    """Two blocks `one` <= `other` of the sample. keep: random pairs to keep of each level."""
 
     number: int
     one: int
@@ -42,8 +42,8 @@ class BlockItem:
 class Sampled:
     """pairs int64 [n, 3]: position a < b, nouns shared. counts [LEVELS]: pairs of each level in the whole sample.
 
-    captions: different captions in the sample. whole: it is all captions there are. largest_task: captions that a
-    task held.
+    captions: different captions in the sample. whole: whether all captions are in it. largest_task: captions in a
+    task.
     """
 
     pairs: Ints
@@ -54,11 +54,13 @@ class Sampled:
 
 
 def sample_pairs(ctx: MiningContext, map_items: MapItems, sets: NounSets, keep: int) -> Sampled:
-    """Up to `keep` pairs of each level among the sample, by seeded hash."""
+    """Up to `keep` random pairs of each level among a sample of the captions."""
     drawn = ctx.random("captions").choice(sets.count, min(SAMPLE, sets.count), replace=False)
     positions = np.sort(drawn).astype(np.int64)
     captions = sets.take("captions", positions)
-    positions = np.sort(positions[np.unique(captions, return_index=True)[1]])  # a text counts once, on whatever images
+    positions = np.sort(
+        positions[np.unique(captions, return_index=True)[1]]
+    )  # the same text on several images counts once
     save_array(join(ctx.folder, "sample.npy"), positions)
     block = max(1, min(BLOCK, sets.count // (2 * LARGEST_SHARE)))
     blocks = -(-len(positions) // block)
@@ -79,7 +81,7 @@ def sample_pairs(ctx: MiningContext, map_items: MapItems, sets: NounSets, keep: 
 
 
 def count_block(item: BlockItem, ctx: MiningContext) -> Ints:
-    """Count the nouns that each pair of two blocks shares; write `keep` pairs a level, return the levels' counts."""
+    """Count the shared nouns of each pair of two blocks; writes `keep` pairs a level, returns int64 [LEVELS] counts."""
     counts_file = _file(ctx, item, "counts")
     if exists(counts_file):
         counted: Ints = np.load(local_path(counts_file))
@@ -106,7 +108,7 @@ def count_block(item: BlockItem, ctx: MiningContext) -> Ints:
 
 
 def _products(sets: NounSets, one: Ints, other: Ints) -> npt.NDArray[np.int16]:
-    """int16 [one, other]: nouns shared, by a product of 0-1 matrices over the nouns that both blocks have."""
+    """int16 [one, other]: the number of shared nouns, by a product of 0-1 matrices over the nouns of both blocks."""
     offsets_a, ranks_a = sets.ranks(one)
     offsets_b, ranks_b = sets.ranks(other)
     both = np.intersect1d(ranks_a, ranks_b)

@@ -1,8 +1,8 @@
-"""The nouns of all captions as sorted integer sets on disk: the input of the overlap join, written in items.
+"""The nouns of all captions as sorted integer sets on disk, the input of the overlap join, and how many two sets share.
 
-Two passes of a map: `extract_item` writes the nouns of a slice of rows and their counts; with the counts of all,
-`encode_item` writes them as ranks, the rarest noun first. A noun of one caption only can be shared by none and has no
-rank. `NounSets` reads them back by position. Knows no pairs.
+They are written in two maps: `extract_item` writes the nouns of a slice of rows and their counts; once all counts are
+known, `encode_item` writes the nouns as ranks, the rarest noun first. A noun of only one caption can't be shared, so it
+has no rank. `NounSets` reads the sets by position.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ Ints = npt.NDArray[np.int64]
 Ranks = npt.NDArray[np.int32]
 Words = npt.NDArray[np.uint64]
 
-# Rows of an item: seconds of work, some 10 MB of captions.
+# Rows of an item: seconds of work, about 10 MB of captions.
 ITEM_ROWS = 16_384
-# Items at most: a task of the join reads a slice of each. 400 million rows make items of 800,000.
+# Most items, since a task of the join reads a slice of each; 400 million rows make items of 800,000.
 MOST_ITEMS = 512
-# No task may hold more than this part of the captions, however few they are.
+# No task may hold more than an eighth of the captions, however few these are.
 LARGEST_SHARE = 8
-# A set's signature: a bit each for the commonest nouns, one word of hashed bits for all others.
+# The signature of a set: a bit for each of the 192 commonest nouns, and a word of hashed bits for all others.
 EXACT_BITS, SIGNATURE_WORDS = 192, 4
 # Pairs compared noun by noun at a time: 65,536 x 20 x 20 comparisons are 26 MB.
 _PAIRS_AT_ONCE = 1 << 16
@@ -56,7 +56,7 @@ _PAIRS_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True)
 class RowSlice:
-    """Positions start .. stop - 1 of the rows that may be mined; `number` names its files."""
+    """Positions start .. stop - 1 of the rows that may be mined. number: names its files."""
 
     number: int
     start: int
@@ -64,13 +64,13 @@ class RowSlice:
 
 
 def row_slices(count: int) -> list[RowSlice]:
-    """Cut `count` rows into items by their number alone: at most an eighth of them each."""
+    """Cut `count` rows into items of at most an eighth of them; depends on `count` only."""
     size = max(1, min(ITEM_ROWS, count // LARGEST_SHARE), -(-count // MOST_ITEMS))
     return [RowSlice(number, start, min(start + size, count)) for number, start in enumerate(range(0, count, size))]
 
 
 def make_noun_sets(ctx: MiningContext, map_items: MapItems) -> NounSets:
-    """Run both passes and open the result; what is done already is left as it is."""
+    """Run both maps and open the result; finished items are kept."""
     slices = row_slices(minable_rows(ctx, ctx.open_store()).count)
     make_folder(join(ctx.folder, "nouns"))
     map_items(extract_item, slices, "overlap: nouns")
@@ -81,7 +81,7 @@ def make_noun_sets(ctx: MiningContext, map_items: MapItems) -> NounSets:
 
 
 def extract_item(item: RowSlice, ctx: MiningContext) -> int:
-    """Write the nouns of a slice: table (row, caption: a hash of the text, nouns), and how many rows have each noun."""
+    """Write a table (row, caption: a hash of the text, nouns) for a slice, and how many of its rows have each noun."""
     target = _file(ctx.folder, "nouns", item.number, "parquet")
     if exists(target):
         return item.number
@@ -100,7 +100,7 @@ def extract_item(item: RowSlice, ctx: MiningContext) -> int:
 
 
 def encode_item(item: RowSlice, ctx: MiningContext) -> int:
-    """Write a slice's sets as ranks: rows, captions, offsets, ranks, signatures; returns its count of rows."""
+    """Write the sets of a slice as ranks: rows, captions, offsets, ranks, signatures; returns its number of rows."""
     rows_file = _file(ctx.folder, "rows", item.number, "npy")
     if exists(rows_file):
         return len(np.load(local_path(rows_file), mmap_mode="r"))
@@ -119,7 +119,7 @@ def encode_item(item: RowSlice, ctx: MiningContext) -> int:
         "offsets": offsets,
         "ranks": ranks,
         "bits": _signatures(owner, ranks, len(nouns), len(vocabulary)),
-        "rows": table["row"].to_numpy(),  # last: it says that the others are there
+        "rows": table["row"].to_numpy(),  # written last: it marks the item as finished
     }
     for name, array in parts.items():
         save_array(_file(ctx.folder, name, item.number, "npy"), array)
@@ -127,7 +127,7 @@ def encode_item(item: RowSlice, ctx: MiningContext) -> int:
 
 
 class NounSets:
-    """Read the sets of any rows by position, 0 .. count - 1 in the order of the rows; safe to open on any worker."""
+    """Reads the sets of rows by position, 0 .. count - 1 in the order of the rows; can be opened on any worker."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -154,7 +154,7 @@ class NounSets:
         return np.concatenate([self.part(name, item)[places] for item, places in self._by_item(positions)])
 
     def ranks(self, positions: Ints) -> tuple[Ints, Ranks]:
-        """(offsets [n + 1], ranks): the sets at ascending positions, one behind the other."""
+        """(offsets [n + 1], ranks): the sets at ascending positions, one after the other."""
         sizes, pieces = [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
         for item, places in self._by_item(positions):
             offsets = self.part("offsets", item)
@@ -171,7 +171,7 @@ class NounSets:
 
 
 def pad_sets(offsets: Ints, ranks: Ranks) -> Ranks:
-    """int32 [n, longest]: the sets as rows, -1 behind their ends."""
+    """int32 [n, longest]: the sets as rows, padded with -1."""
     sizes = np.diff(offsets)
     width = int(sizes.max()) if len(sizes) else 0
     padded = np.full((len(sizes), width), -1, np.int32)
@@ -180,13 +180,13 @@ def pad_sets(offsets: Ints, ranks: Ranks) -> Ranks:
 
 
 def shared_counts(padded: Ranks, one: Ints, other: Ints) -> Ints:
-    """int64 [n]: nouns that rows one[i] and other[i] of `padded` share."""
+    """int64 [n]: the number of nouns that rows one[i] and other[i] of `padded` share."""
     counts: Ints = shared_mask(padded, one, other).sum(axis=1, dtype=np.int64)
     return counts
 
 
 def shared_mask(padded: Ranks, one: Ints, other: Ints) -> npt.NDArray[np.bool_]:
-    """bool [n, longest]: which nouns of row one[i] row other[i] has too."""
+    """bool [n, longest]: which nouns of row one[i] are in row other[i] too."""
     mask = np.zeros((len(one), padded.shape[1]), np.bool_)
     for start in range(0, len(one), _PAIRS_AT_ONCE):
         a, b = padded[one[start : start + _PAIRS_AT_ONCE]], padded[other[start : start + _PAIRS_AT_ONCE]]
@@ -218,7 +218,7 @@ def _signatures(owner: Ints, ranks: Ranks, count: int, vocabulary: int) -> Words
 
 
 def _write_vocabulary(folder: str, slices: Sequence[RowSlice]) -> None:
-    """Nouns of two captions and more, rarest first, equal ones by the alphabet: the order of all sets."""
+    """Write the nouns of two or more captions, rarest first and then alphabetically: their places are the ranks."""
     target = join(folder, "nouns", "vocabulary.parquet")
     if exists(target):
         return
@@ -238,7 +238,7 @@ def _vocabulary(folder: str) -> pa.Table:
 
 
 def captions_of(table: pa.Table, which: str) -> list[list[str]]:
-    """Each row's texts, from its columns caption and captions: the embedded `caption`, or `all` different ones."""
+    """The texts of each row, from the columns caption and captions: the embedded `caption`, or `all` distinct ones."""
     captions: list[str | None] = table["caption"].to_pylist()
     if which == "caption":
         return [[one] if one else [] for one in captions]
@@ -261,7 +261,7 @@ def _parquet(table: pa.Table) -> bytes:
 
 
 def save_array(path: str, array: npt.NDArray[Any]) -> None:
-    """Write a .npy file, whole or not at all."""
+    """Write a .npy file atomically."""
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     write_atomic(path, stream.getvalue())

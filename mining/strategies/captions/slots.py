@@ -1,7 +1,7 @@
-"""Keys cut into slots, and slots packed into tasks of bounded size: the shuffle of a join whose items are files.
+"""The shuffle of a join on disk: keys fall into slots, and ranges of slots are packed into tasks of bounded size.
 
-Each item writes its entries sorted by slot, the upper bits of their 64-bit keys; a task reads a range of slots of every
-item's file. Ranges depend on the counts alone, never on workers. Knows no captions.
+The slot of a 64-bit key is its upper bits. Each item writes its entries sorted by slot, and a task reads a range of
+slots from the file of every item. The ranges depend on the counts of entries only, not on the number of workers.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["SLOT_BITS", "SlotRange", "first_of_each_caption", "pack_slots", "sor
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
-# 65,536 slots: so many that one holds few keys, since what a task holds is cut to size by whole slots.
+# 65,536 slots, so that each has few keys: a task takes whole slots, and its size is bounded.
 SLOT_BITS = 16
-# Entries of one task: with the nouns of 262,144 captions they take 60 MB.
+# Entries of a task; with the nouns of 262,144 captions they take 60 MB.
 TASK_ENTRIES = 1 << 18
-# Tasks at most, as each reads a slice of every item's file.
+# Most tasks, as each reads a slice of every item's file.
 MOST_TASKS = 4_096
 
 
 @dataclass(frozen=True)
 class SlotRange:
-    """The slots first .. last - 1, of which the entries of `group` of `groups` (by seeded hash) are taken.
+    """The slots first .. last - 1, or one slot of which only `group` of `groups` is taken, by seeded hash.
 
-    lost: how many pairs of the range lie in two groups, at most.
+    lost: at most how many pairs of the slot are in different groups, so that they are not compared.
     """
 
     first: int
@@ -41,7 +41,7 @@ class SlotRange:
     lost: int = 0
 
     def of_group(self, entries: Ints, seed: int) -> npt.NDArray[np.bool_]:
-        """Which of the entries (rows or positions [n]) are in this group."""
+        """bool [n]: which of the entries, rows or positions [n], are in this group."""
         mask: npt.NDArray[np.bool_] = hash_rows(np.asarray(entries)[:, None], seed + 2) % np.uint64(
             self.groups
         ) == np.uint64(self.group)
@@ -49,17 +49,17 @@ class SlotRange:
 
 
 def sort_by_slot(keys: Keys) -> tuple[Ints, npt.NDArray[np.int32]]:
-    """(order, begins): keys[order] are sorted by slot, slot s at begins[s] .. begins[s + 1] - 1."""
+    """(order, begins): keys[order] are sorted by slot; slot s is at begins[s] .. begins[s + 1] - 1."""
     slot = (keys >> np.uint64(64 - SLOT_BITS)).astype(np.int64)
     order = np.argsort(slot, kind="stable").astype(np.int64)
     return order, np.searchsorted(slot[order], np.arange((1 << SLOT_BITS) + 1)).astype(np.int32)
 
 
 def pack_slots(sizes: Ints, captions: int | None = None) -> list[SlotRange]:
-    """Ranges of slots with `sizes` entries, each of bounded size; a slot beyond it is cut in groups by seeded hash.
+    """Pack slots with `sizes` entries into ranges of bounded size; a larger slot is cut into groups by seeded hash.
 
-    captions: of how many in all; where given, no range has entries of more than about a tenth of them, so that groups
-    drawn by hash stay under an eighth.
+    captions: the number of captions; where given, a range has entries of at most about a tenth of them, so that a group
+    drawn by hash stays below an eighth.
     """
     most = max(TASK_ENTRIES, int(sizes.sum()) // MOST_TASKS)
     if captions is not None:
@@ -85,7 +85,7 @@ def pack_slots(sizes: Ints, captions: int | None = None) -> list[SlotRange]:
 
 
 def first_of_each_caption(keys: Keys, captions: Keys) -> npt.NDArray[np.bool_]:
-    """Which entries are the first of their caption under their key: one text on a thousand images counts once."""
+    """bool [n]: which entries are the first with their key and caption, so that a text on many images counts once."""
     order = np.lexsort((np.arange(len(keys)), captions, keys))
     repeated = (keys[order][1:] == keys[order][:-1]) & (captions[order][1:] == captions[order][:-1])
     first = np.ones(len(keys), np.bool_)

@@ -1,9 +1,10 @@
-"""How well captions fit their own images: what tells a caption about the image from one about anything else.
+"""Captions that fit their images, and pairs of rows whose captions fit and are close to each other.
 
-A web caption may say "click to enlarge" or name another thing. Two such captions are close to each other and say
-nothing of their images, so strategies that trust captions look at rows whose caption fits: cosine of image and own
-caption at or above the store's median. On 20,000 drawn scenes, of the pairs with captions at 0.95 to 0.9999 and images
-at 0.4 to 0.6, half had a subject in common over all rows, and nine in ten over such rows. Knows no strategy.
+A web caption may say "click to enlarge" or describe another thing. Two such captions may be close to each other without
+telling anything about the images. Strategies that rely on captions therefore use only rows whose caption fits: the
+cosine of image and caption is at least the store's median. On 20,000 drawn scenes, of the pairs with a caption
+similarity of 0.95 to 0.9999 and an image similarity of 0.4 to 0.6, half had a subject in common; with both captions
+fitting, nine in ten.
 """
 
 from __future__ import annotations
@@ -23,22 +24,24 @@ __all__ = ["ClosePairs", "caption_fit", "close_captions", "fit_floor", "fitting"
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Rows that the median is taken over: its error is then about one percentile.
+# Rows that the median is estimated on; its error is then about one percentile.
 _SAMPLED = 4_096
+# Rows whose vectors are gathered at a time.
 _ROWS = 65_536
-# Captions with the same words: what stands under many different images says little of any.
+# Above this, captions have the same words. A caption of many different images says little about any of them.
 EQUAL_CAPTIONS = 0.9999
-# Quantile of the similarity to the nearest other caption from which captions are close. On 20,000 drawn scenes the
-# pairs of `diverse` had a subject in common in 0.73 of the cases at the median, 0.95 here, and 0.98 at 0.85, where less
-# than half as many were left.
+# Captions are close from this quantile of the similarity to the nearest other caption. On 20,000 drawn scenes 0.95 of
+# the pairs of `diverse` had a subject in common, 0.73 with the median, and 0.98 with the quantile 0.85, which left less
+# than half as many pairs.
 CLOSE = 0.75
 
 
 @dataclass(frozen=True)
 class ClosePairs:
-    """Pairs with close captions that both fit: rows int64 [n, 2], text similarity float32 [n]; floor: the least of it.
+    """Pairs with close captions that both fit their images.
 
-    looked_at: pairs before the rules; dropped: what they left out. how: a sentence.
+    rows: int64 [n, 2]. text_sim: float32 [n]. floor: the least similarity of close captions. looked_at: pairs before
+    filtering. dropped: pairs that were filtered out, by reason. how: a sentence that says how pairs were found.
     """
 
     rows: RowIds
@@ -60,7 +63,7 @@ def caption_fit(store: EmbeddingStore, rows: RowIds) -> Floats:
 
 
 def fit_floor(minable: Minable, random: np.random.Generator) -> float:
-    """The median of `caption_fit` over sampled rows, rounded so that the manifest's number is the one used."""
+    """The median of `caption_fit` over sampled rows, rounded so that the manifest has exactly this number."""
     rows = minable.sample(_SAMPLED, random)
     return round(float(np.median(caption_fit(minable.store, rows))), 3) if len(rows) else 0.0
 
@@ -72,9 +75,9 @@ def fitting(store: EmbeddingStore, pairs: RowIds, floor: float) -> npt.NDArray[n
 
 
 def close_captions(ctx: MiningContext, map_items: MapItems, minable: Minable, anchors: RowIds, k: int) -> ClosePairs:
-    """Pairs of rows with close captions: at least as close as the nearest caption of one row in four is.
+    """Pairs of rows with close captions: among the k nearest, at the upper quartile of the similarity to the nearest.
 
-    anchors: int64 [a]; those whose caption does not fit are passed over.
+    anchors: int64 [a]; those whose caption does not fit are skipped.
     """
     store = minable.store
     floor = fit_floor(minable, ctx.random("caption fit"))

@@ -1,11 +1,12 @@
 """The k nearest rows of sampled anchors, in image or caption space, over the shards of an index or by an exact scan.
 
-    near = nearest(mine, map_items, minable, "image", anchors, k=16)
+    near = nearest(ctx, map_items, minable, "image", anchors, k=16)
     near.ids [a, k], near.similarity [a, k]
 
-Two maps: every shard answers for every chunk of anchors (a graph, or a block of rows where the store has no index),
-then each chunk's answers are merged. An image that looks for its like is an easier query than the texts that an index's
-recall contract is measured with, so a small sample says which efSearch is enough here. Knows no strategy.
+The work is two maps: each shard (a graph, or a range of rows where the store has no index) is searched for each chunk
+of anchors, then the answers for each chunk are merged. A search from an image's own node is easier than the text
+queries that the recall contract of an index is measured with, so the smallest sufficient efSearch is measured on a
+sample.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ __all__ = ["Nearest", "nearest"]
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Anchors a chunk: 8,192 searches of a graph of millions of rows take some ten seconds on a core, so a killed run loses
-# little, and 8,192 x 32 answers are 3 MB.
+# Anchors a chunk: 8,192 searches of a graph of millions of rows take about ten seconds on a core, so a killed run
+# loses little, and 8,192 x 32 answers are 3 MB.
 CHUNK_ANCHORS = 8_192
-# Rows of one exact item: 2 million x 512 fp16 are 2 GB read once for a chunk of anchors.
+# Rows of an item of the exact scan: 2 million x 512 fp16 are 2 GB, read once for each chunk of anchors.
 SCAN_ROWS = 2_000_000
-# Chunks merged as one item.
+# Chunks that are merged as one item.
 MERGED_CHUNKS = 8
-# efSearch is the least of these, and of k, that finds ENOUGH of what the contract's finds, for TRIED of the anchors. A
-# walk that begins at the anchor's own node needs little: on 200,000 x 512 vectors as CLIP's lie (contract: 192), 11
-# found 0.969 of the true 10 nearest and 24 found 0.978, at half the speed.
+# efSearch is the least of these, and of k, that finds ENOUGH of what the contract's efSearch finds for TRIED of the
+# anchors. A search from the anchor's own node needs little: on 200,000 x 512 vectors distributed as CLIP's (contract:
+# 192), 11 found 0.969 of the true 10 nearest, and 24 found 0.978 at half the speed.
 EF_SEARCH = (12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256)
 ENOUGH = 0.96
 TRIED = 256
@@ -53,8 +54,8 @@ _BLOCK_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Nearest:
-    """anchors int64 [a]; their neighbours' ids int64 [a, k], -1 where there are fewer, and similarity float32 [a, k],
-    falling, -inf where there are fewer. how: a sentence that says by which way they were found."""
+    """The neighbours of anchors int64 [a]: ids int64 [a, k] by falling similarity float32 [a, k], -1 and -inf where
+    there are fewer than k. how: a sentence that says how they were found."""
 
     anchors: RowIds
     ids: RowIds
@@ -65,16 +66,16 @@ class Nearest:
 def nearest(
     ctx: MiningContext, map_items: MapItems, minable: Minable, modality: Modality, anchors: RowIds, k: int
 ) -> Nearest:
-    """The k rows nearest to each of `anchors`, itself left out, among the rows that may be mined.
+    """The k rows nearest to each of `anchors`, without the anchor itself, among the rows that may be mined.
 
-    A graph is used where the store has an index of the modality and no selection narrows the rows; else every row is
-    compared. StoreInvalid, with what to run, when there is an index that no longer fits the store.
+    The index of the modality is used where the store has one and there is no selection; otherwise every row is
+    compared. Raises StoreInvalid, with the command to run, when the index no longer fits the store.
     """
     store = minable.store
     index = _index(store, modality) if minable.chosen is None else None
     shards: list[tuple[int | None, int, int, int]]
     if index is not None:
-        ef_search, finds = _enough(ctx, index, anchors, k)
+        ef_search, finds = _sufficient_ef_search(ctx, index, anchors, k)
         manifest = read_index_manifest(index_folder(store, modality))
         shards = [(each.number, ef_search, 0, 0) for each in (manifest.shards if manifest else ()) if each.indexed]
         count = f"{len(shards)} shard{'s' * (len(shards) != 1)}"
@@ -123,14 +124,14 @@ def nearest(
 
 
 def _index(store: EmbeddingStore, modality: Modality) -> HnswIndex | None:
-    """The store's index; None where it has none. StoreInvalid when it does not fit the store."""
+    """The store's index, or None. Raises StoreInvalid when it does not fit the store."""
     if modality == "text" and not store.has_text:
         raise BadInput(f"{store.path}: has no text embeddings; embed with captions, or leave this strategy out")
     return open_index(store, modality) if has_index(store, modality) else None
 
 
-def _enough(ctx: MiningContext, index: HnswIndex, anchors: RowIds, k: int) -> tuple[int, str]:
-    """The least efSearch that finds enough for these anchors, and a sentence's end that says how much."""
+def _sufficient_ef_search(ctx: MiningContext, index: HnswIndex, anchors: RowIds, k: int) -> tuple[int, str]:
+    """The least efSearch that is sufficient for these anchors, and the end of a sentence on how much it finds."""
     most = max(index.ef_search, 2 * k)
     if not len(anchors):
         return most, "is the index's own"
@@ -140,7 +141,7 @@ def _enough(ctx: MiningContext, index: HnswIndex, anchors: RowIds, k: int) -> tu
         if not k <= ef_search < most:
             continue
         scores, _ = index.search_rows(tried, k, ef_search)
-        # By score, not by row: any of several rows as near as the last one is as good.
+        # By score, not by row id: of several rows at the same distance any is right.
         share = float((scores >= known[:, None] - 1e-6).mean())
         if share >= ENOUGH:
             return ef_search, f"finds {share:.3f} of what {most} finds for {len(tried)} of the rows"
@@ -149,7 +150,7 @@ def _enough(ctx: MiningContext, index: HnswIndex, anchors: RowIds, k: int) -> tu
 
 @dataclass(frozen=True)
 class NearItem:
-    """One shard (of a graph, or rows start .. stop - 1 of what may be mined) for the anchors first .. last - 1."""
+    """Search a shard, of the index or positions start .. stop - 1 of the rows, for anchors first .. last - 1."""
 
     name: str
     modality: Modality
@@ -164,7 +165,7 @@ class NearItem:
 
 @dataclass(frozen=True)
 class MergeItem:
-    """The answers of all shards for one chunk of anchors."""
+    """Merge the answers of all shards for one chunk of anchors."""
 
     name: str
     modality: Modality
@@ -177,14 +178,14 @@ class MergeItem:
 
 @dataclass(frozen=True)
 class MergeGroup:
-    """Chunks that are merged as one item: each takes well under a second."""
+    """Chunks that are merged as one item, as each takes well under a second."""
 
     name: str
     chunks: tuple[MergeItem, ...]
 
 
 def search_item(item: NearItem, ctx: MiningContext) -> int:
-    """Answer a chunk of anchors from one shard; returns how many."""
+    """Search one shard for a chunk of anchors and write the answers; returns the number of anchors."""
     target = f"near_{item.name}.npz"
     if exists(join(ctx.folder, target)):
         return item.last - item.first
@@ -202,12 +203,12 @@ def search_item(item: NearItem, ctx: MiningContext) -> int:
 
 
 def merge_group(group: MergeGroup, ctx: MiningContext) -> int:
-    """Merge each chunk of the group; returns for how many anchors."""
+    """Merge each chunk of the group; returns the number of anchors."""
     return sum(_merge(item, ctx) for item in group.chunks)
 
 
 def _merge(item: MergeItem, ctx: MiningContext) -> int:
-    """The k best of all shards' answers, without the anchor itself; returns for how many anchors."""
+    """Write the k best of all shards' answers, without the anchor itself; returns the number of anchors."""
     target = f"merged_{item.name}.npz"
     if exists(join(ctx.folder, target)):
         return item.last - item.first
@@ -221,11 +222,11 @@ def _merge(item: MergeItem, ctx: MiningContext) -> int:
     best = np.argsort(-scores, axis=1, kind="stable")[:, : item.k]
     ids = np.take_along_axis(ids, best, axis=1)
     exact = np.take_along_axis(scores, best, axis=1)
-    if item.scanned:  # a matrix product's last bits depend on its batch
+    if item.scanned:  # the last bits of a matrix product depend on the batch
         known = ids >= 0
         pairs = np.stack([np.broadcast_to(anchors[:, None], ids.shape)[known], ids[known]], axis=1)
         exact[known] = similarities(store, item.modality, pairs)
-    # Falling similarity, of equal ones the smaller row first.
+    # By falling similarity; of equal ones the smaller row first.
     order = np.lexsort((ids, -exact), axis=1)
     ids, exact = np.take_along_axis(ids, order, axis=1), np.take_along_axis(exact, order, axis=1)
     missing = item.k - ids.shape[1]
@@ -238,9 +239,9 @@ def _merge(item: MergeItem, ctx: MiningContext) -> int:
 
 @lru_cache(maxsize=1)
 def _opened(store: str, modality: Modality, shard: int, stamp: str) -> HnswIndex:
-    """One shard's graph, kept from item to item of a worker: opening checks it against the store, which takes a while.
+    """The graph of one shard, kept open between items, since opening one checks it against the store.
 
-    stamp: what changes when the index is built again.
+    stamp: a string that changes when the index is built again.
     """
     return open_index(EmbeddingStore.open(store), modality, shards=[shard])
 
@@ -261,7 +262,7 @@ def _scan(minable: Minable, item: NearItem, queries: Floats) -> tuple[Floats, Ro
             (start, store.gather(item.modality, chosen[start : min(start + _BLOCK_ROWS, item.stop)]))
             for start in starts
         )
-    # A few more than asked, so that rows too near to rank the last one can trade places with it.
+    # A few more than k, as rows too close in score to rank in fp32 may change places when they are recomputed.
     keep = min(item.k + 1 + 16, item.stop - item.start)
     scores, ids = exact_top_k(blocks, queries, keep)
     if chosen is not None:

@@ -1,6 +1,6 @@
-"""How alike the members of proposed sets are: the mean and the largest cosine over a set's pairs, and equal bytes.
+"""Cosine similarity of pairs of rows and of sets of rows, and sets with two equal image files.
 
-Vectors are gathered block by block, so memory does not grow with the number of sets. Knows no strategy.
+Vectors are gathered block by block, so memory does not grow with the number of sets.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ Floats = npt.NDArray[np.float32]
 _PAIRS = 32_768
 # Members whose vectors are held at once: 128 MB of fp32 at 512 dimensions.
 _MEMBERS = 65_536
-# Below this cosine two images with the same bytes cannot be: fp16 rounding of one vector costs less than 0.001.
-_SURELY_OTHER = 0.999
+# Two equal images have at least this cosine: rounding a unit vector to fp16 changes it by less than 0.001.
+_EQUAL_IMAGES = 0.999
 
 
 def similarities(store: EmbeddingStore, modality: Modality, pairs: RowIds) -> Floats:
-    """float32 [n]: the cosine of each pair [n, 2] of rows, to the bit the same wherever and however it is asked."""
+    """float32 [n]: the cosine of each pair [n, 2] of rows. A pair's value does not depend on the other pairs."""
     found = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), _PAIRS):
         some = pairs[start : start + _PAIRS]
         rows, back = np.unique(some, return_inverse=True)
         vectors = store.gather(modality, rows).astype(np.float32)
         left, right = np.asarray(back).reshape(some.shape).T
-        # Each sum runs over one row alone, so batch and threads do not matter.
+        # einsum sums each pair on its own, unlike a matrix product, whose last bits depend on the batch.
         found[start : start + _PAIRS] = np.einsum("ij,ij->i", vectors[left], vectors[right])
     return found
 
 
 def set_similarity(store: EmbeddingStore, modality: Modality, members: RowIds) -> tuple[Floats, Floats]:
-    """Mean and largest cosine over each set's pairs, float32 [n] each; NaN where a member has no vector.
+    """Mean and largest cosine over the pairs of each set, float32 [n] each; NaN where a member has no vector.
 
-    members: int64 [n, m], -1 past a set's size.
+    members: int64 [n, m], -1 after the last member of a smaller set.
     """
     mean, largest = np.full(len(members), np.nan, np.float32), np.full(len(members), np.nan, np.float32)
     step = max(1, _MEMBERS // members.shape[1])
@@ -67,9 +67,12 @@ def set_similarity(store: EmbeddingStore, modality: Modality, members: RowIds) -
 
 
 def same_bytes(store: EmbeddingStore, members: RowIds, largest: Floats) -> npt.NDArray[np.bool_]:
-    """bool [n]: which sets have two members with the same SHA-256. Only those as alike as that takes are looked at."""
+    """bool [n]: which sets have two members with the same SHA-256.
+
+    members: int64 [n, m]. largest: the largest cosine of each set; the metadata of sets below 0.999 is not read.
+    """
     same = np.zeros(len(members), np.bool_)
-    places = np.flatnonzero(largest >= _SURELY_OTHER)
+    places = np.flatnonzero(largest >= _EQUAL_IMAGES)
     if not len(places):
         return same
     rows, back = np.unique(np.maximum(members[places], 0), return_inverse=True)
