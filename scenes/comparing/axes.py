@@ -1,6 +1,6 @@
-"""The axes along which two scenes can differ: their names, how large a step can be seen, and what they belong to.
+"""The axes along which two scenes can differ: their names, their thresholds, and the attributes that they belong to.
 
-Shared by `edit.py`, which makes one difference, and `compare.py`, which finds them all.
+`edit.py` makes a difference along one axis, and `compare.py` finds all differences.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from scenes.world.words import chroma
 
 # CaD-VI's six axes (its section 3.1).
 CAD_AXES = ("object types", "attributes", "counts", "actions", "locations", "relative positions")
-# Subtle-Diff's three attributes (its table I) and what varies each of them here.
+# Axis -> the attribute of Subtle-Diff (its table I) that it varies.
 SUBTLE = {
     "hue": "color", "saturation": "color", "lightness": "color",
     "roundness": "shape", "elongation": "shape", "part_scale": "shape", "size": "shape",
@@ -18,16 +18,16 @@ SUBTLE = {
 LOCAL_AXES = ("type", *SUBTLE, "count", "pose", "position")  # change nothing outside the objects concerned
 GLOBAL_AXES = ("place", "light", "view")  # change the background, and with it every pixel
 AXES = LOCAL_AXES + GLOBAL_AXES
-# The smallest difference that is named, in the attribute's own unit (size: relative; position: image widths or depth).
+# The smallest difference that is reported, in units of the attribute (size: relative; position: image widths or depth).
 THRESHOLDS = {
     "hue": 0.04, "saturation": 0.1, "lightness": 0.06, "roundness": 0.12, "elongation": 0.1, "part_scale": 0.12,
     "size": 0.08, "roughness": 0.15, "gloss": 0.15, "position": 0.06,
 }  # fmt: skip
-COLORED = 0.18  # chroma from which a hue can be seen
+COLORED = 0.18  # chroma from which a hue is visible
 
 
 def hue_shows(saturation: float, lightness: float) -> bool:
-    """Whether a colour is colourful enough for its hue to be seen."""
+    """Whether the hue of a colour is visible."""
     return chroma(saturation, lightness) >= COLORED
 
 

@@ -1,4 +1,4 @@
-"""What two matched scenes have in common, axis by axis, as sentences with their facts. Half of `compare.py`."""
+"""States what two matched scenes have in common, axis by axis; `compare.py` adds the differences."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from scenes.world.geometry import relations, relative_size
 from scenes.world.scene import Scene, SceneObject
 
 Statement = tuple[str, str, Facts, Facts]  # CaD axis, text, facts about the first scene, facts about the second
-_RELATION_WORDS = {
-    "left_of": "to the left of", "above": "above", "behind": "behind", "next_to": "next to",
+RELATION_WORDS = {
+    "left_of": "to the left of", "right_of": "to the right of", "above": "above", "below": "below", "behind": "behind",
+    "in_front_of": "in front of", "next_to": "next to",
 }  # fmt: skip
-_LIGHTS = {"day": "by day", "dusk": "at dusk", "night": "at night", "overcast": "under an overcast sky"}
+LIGHT_PHRASES = {"day": "by day", "dusk": "at dusk", "night": "at night", "overcast": "under an overcast sky"}
+_STATED_RELATIONS = ("left_of", "above", "behind", "next_to")  # the others would repeat them from the other side
 
 
 def doing_text(scene: Scene, i: int) -> str:
-    """What an object is doing, its target named: "chasing the ball"."""
+    """The action of an object with its target: "chasing the ball"."""
     thing = scene.objects[i]
     verb = verb_of(thing)
     if verb is None or thing.target is None:
@@ -38,7 +40,7 @@ def facts_of_doing(scene: Scene, i: int) -> Facts:
 
 
 def described(thing: SceneObject) -> dict[str, str]:
-    """The words that an object earns: kind of fact -> word."""
+    """The words that describe an object: kind of fact -> word."""
     said = {"color": words.color_word(thing.hue, thing.saturation, thing.lightness)}
     if size := words.size_word(relative_size(thing)):
         said["size"] = size
@@ -50,7 +52,7 @@ def described(thing: SceneObject) -> dict[str, str]:
 
 
 def common_statements(a: Scene, b: Scene, matches: tuple[tuple[int, int], ...]) -> Iterator[Statement]:
-    """Everything that holds in both scenes, given which objects correspond."""
+    """Everything that is true of both scenes, given the pairs of matching objects."""
     same = [(i, j) for i, j in matches if a.objects[i].type == b.objects[j].type]
     yield from _types_and_counts(a, b, same)
     for i, j in same:
@@ -104,7 +106,12 @@ def _locations(a: Scene, b: Scene) -> Iterator[Statement]:
             fact: Facts = (("indoors", indoors),)
             yield "locations", f"Both images were taken {'indoors' if indoors else 'outdoors'}.", fact, fact
     if a.light == b.light:
-        yield "locations", f"Both images were taken {_LIGHTS[a.light]}.", (("light", a.light),), (("light", b.light),)
+        yield (
+            "locations",
+            f"Both images were taken {LIGHT_PHRASES[a.light]}.",
+            (("light", a.light),),
+            (("light", b.light),),
+        )
 
 
 def _relations(a: Scene, b: Scene, same: list[tuple[int, int]]) -> Iterator[Statement]:
@@ -114,6 +121,6 @@ def _relations(a: Scene, b: Scene, same: list[tuple[int, int]]) -> Iterator[Stat
                 continue
             held = relations(b, j, m)
             for name in relations(a, i, k):
-                if name in held and name in _RELATION_WORDS:
-                    text = f"the {a.objects[i].type} is {_RELATION_WORDS[name]} the {a.objects[k].type} in both images"
+                if name in held and name in _STATED_RELATIONS:
+                    text = f"the {a.objects[i].type} is {RELATION_WORDS[name]} the {a.objects[k].type} in both images"
                     yield "relative positions", words.sentence(text), ((name, i, k),), ((name, j, m),)

@@ -1,8 +1,8 @@
-"""What two scenes truly have in common and how they truly differ, with signed amounts for continuous attributes.
+"""Compares two scenes: their true commonalities and differences, with signed amounts for continuous attributes.
 
-Objects are matched first: by individual, then by type and likeness, then by spot (an object that became another one).
-Differences are along CaD's six axes, each naming which of `axes.AXES` changed. Backgrounds are disregarded, as
-Subtle-Diff's annotators were told to. Knows nothing about pixels.
+Objects are matched first: by individual, then by type and similarity, then by position (an object whose type changed).
+Differences are along CaD's six axes, and each names the one of `axes.AXES` that changed. Backgrounds are ignored, as
+the annotators of Subtle-Diff were instructed.
 Run as: python -m scenes.comparing.compare corpus/7 corpus/8
 """
 
@@ -13,7 +13,13 @@ import math
 import sys
 
 from scenes.comparing.axes import CAD_AXES, SUBTLE, THRESHOLDS, hue_shift, hue_shows
-from scenes.comparing.commonalities import common_statements, doing_text, facts_of_doing
+from scenes.comparing.commonalities import (
+    LIGHT_PHRASES,
+    RELATION_WORDS,
+    common_statements,
+    doing_text,
+    facts_of_doing,
+)
 from scenes.world import words
 from scenes.world.catalog import load_catalog
 from scenes.world.decor import shown_by_background
@@ -22,7 +28,7 @@ from scenes.world.geometry import bends, part_shows, relations, relative_size
 from scenes.world.scene import Scene, SceneObject
 
 Match = tuple[int, int]
-_SPOT = 0.03  # two objects this close to each other are at the same spot
+_SPOT = 0.03  # objects closer than this in x and y are at the same position
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +39,9 @@ class Difference:
     change: str  # one of axes.AXES
     text: str
     amount: float | None = None
-    a: int | None = None  # the object concerned, in each scene
+    a: int | None = None  # index of the object in each scene
     b: int | None = None
-    facts_a: Facts = ()  # what the text says of each scene, where it is a matter of words
+    facts_a: Facts = ()  # facts that the text states about each scene; amounts are no facts
     facts_b: Facts = ()
 
     @property
@@ -46,7 +52,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Commonality:
-    """One thing that is true of both scenes."""
+    """One statement that is true of both scenes."""
 
     axis: str  # one of CAD_AXES
     text: str
@@ -108,7 +114,7 @@ def match(a: Scene, b: Scene) -> tuple[Match, ...]:
 
 
 def _unlikeness(one: SceneObject, other: SceneObject) -> float:
-    """0 for an object left as it was; y is left out, because it moves with the view."""
+    """The difference of two objects, 0 for equal ones; without y, which depends on the view."""
     gap = abs(one.x - other.x) + abs(one.depth - other.depth) + abs(hue_shift(one.hue, other.hue))
     gap += sum(abs(float(getattr(one, name) - getattr(other, name))) for name in SUBTLE if name != "hue")
     return gap + 0.1 * (one.pose != other.pose) + 0.05 * (one.facing != other.facing)
@@ -166,7 +172,6 @@ def _counted(name: str, n: int) -> str:
     return words.indefinite(name) if n == 1 else f"{words.NUMBERS[n]} {load_catalog().types[name].plural}"
 
 
-_LIGHTS = {"day": "by day", "dusk": "at dusk", "night": "at night", "overcast": "under an overcast sky"}
 _VIEWS = {"eye-level": "at eye level", "low": "from a low angle", "high": "from above"}
 
 
@@ -174,7 +179,7 @@ def _scene_differences(a: Scene, b: Scene) -> list[Difference]:
     places = load_catalog().places
     rows = (
         ("place", a.place, b.place, "is set", {name: place.phrase for name, place in places.items()}),
-        ("light", a.light, b.light, "was taken", _LIGHTS),
+        ("light", a.light, b.light, "was taken", LIGHT_PHRASES),
         ("view", a.view, b.view, "was taken", _VIEWS),
     )
     return [
@@ -239,7 +244,6 @@ def _attribute_text(one: SceneObject, other: SceneObject, change: str, shift: fl
 def _actions(a: Scene, b: Scene, i: int, j: int, matched: dict[int, int]) -> list[Difference]:
     one, other = a.objects[i], b.objects[j]
     same_target = one.target == other.target if one.target is None else matched.get(one.target) == other.target
-    # Facing is part of what an actor does; a thing that does nothing faces nowhere in particular.
     if one.pose == other.pose and same_target:
         return []
     text = words.sentence(f"{_name(one)} is {doing_text(a, i)} in the first image and {doing_text(b, j)} in the second")
@@ -258,10 +262,10 @@ def _positions(a: Scene, b: Scene, i: int, j: int, matches: tuple[Match, ...]) -
         before, after = relations(a, i, k), relations(b, j, m)
         gone, new = [r for r in before if r not in after], [r for r in after if r not in before]
         if gone and new:
-            company = _name(a.objects[k]) if a.objects[k].type != one.type else f"another {one.type}"
+            partner = _name(a.objects[k]) if a.objects[k].type != one.type else f"another {one.type}"
             text = (
-                f"{_name(one)} is {_RELATION_WORDS[gone[0]]} {company} in the first image "
-                f"and {_RELATION_WORDS[new[0]]} it in the second."
+                f"{_name(one)} is {RELATION_WORDS[gone[0]]} {partner} in the first image "
+                f"and {RELATION_WORDS[new[0]]} it in the second."
             )
             facts: tuple[Facts, Facts] = ((gone[0], i, k),), ((new[0], j, m),)
             return [Difference("relative positions", "position", words.sentence(text), round(dx, 4), i, j, *facts)]
@@ -275,11 +279,6 @@ def _positions(a: Scene, b: Scene, i: int, j: int, matches: tuple[Match, ...]) -
     text = words.sentence(f"{_name(one)} is {where} in the second image")
     return [Difference(axis, "position", text, round(dx, 4), i, j)]
 
-
-_RELATION_WORDS = {
-    "left_of": "to the left of", "right_of": "to the right of", "above": "above", "below": "below", "behind": "behind",
-    "in_front_of": "in front of", "next_to": "next to",
-}  # fmt: skip
 
 if __name__ == "__main__":
     from scenes.world.sample import sample

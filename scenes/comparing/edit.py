@@ -28,12 +28,12 @@ _USUAL_STEP = (0.25, 0.55)
 
 
 def edit(scene: Scene, axis: str, amount: float | None = None, seed: object = 0, jitter: float = 0.0) -> Scene:
-    """The scene with one thing changed along one of `axes.AXES`.
+    """The scene with one change along one of `axes.AXES`.
 
-    `amount` is signed: an attribute's shift (hue: turns of the colour circle; size: relative), the move in image
-    widths, +1 or -1 object; None draws one. The other axes take no amount. `jitter` > 0 also changes the background's
-    decor and, by up to that much, its tint. Raises ValueError for an unknown axis, and where the scene allows no such
-    edit.
+    amount: the signed shift of an attribute (hue: turns of the colour circle; size: relative) or of the position (image
+        widths), or +1 or -1 object; None: a random one. Other axes ignore it.
+    jitter: if positive, the decor of the background changes too, and its tint by up to this amount.
+    Raises ValueError for an unknown axis, and when the scene allows no such edit.
     """
     if axis not in AXES:
         raise ValueError(f"unknown axis {axis!r}; known: {', '.join(AXES)}")
@@ -72,15 +72,15 @@ def editable(scene: Scene, seed: object = 0) -> tuple[str, ...]:
 
 
 def _replaced(scene: Scene, i: int, thing: SceneObject) -> tuple[SceneObject, ...] | None:
-    """The objects with one exchanged, or None if that would hide any."""
+    """The objects with object i replaced, or None if that would hide any."""
     objects = (*scene.objects[:i], thing, *scene.objects[i + 1 :])
-    # What was hidden before may stay so; what could be seen must still be.
+    # Objects that were visible must stay visible; hidden ones may stay hidden.
     shares = zip(visible_shares(objects), visible_shares(scene.objects), strict=True)
     return objects if all(now >= min(SHOWN, before) for now, before in shares) else None
 
 
 def _steps(rng: random.Random, axis: str, amount: float | None) -> Iterator[float]:
-    """Amounts to try: the one asked for, or drawn ones of either sign."""
+    """Amounts to try: the given one, or random ones of both signs."""
     if amount is not None:
         yield amount
         return
@@ -108,7 +108,7 @@ def _attribute(rng: random.Random, scene: Scene, axis: str, amount: float | None
 
 
 def _varies(thing: SceneObject, kind: ObjectType, axis: str) -> bool:
-    """Whether an attribute of an object can be seen to change."""
+    """Whether a change of an object's attribute is visible."""
     if axis == "roundness":
         return bends(kind.name)
     if axis == "elongation":
@@ -121,7 +121,7 @@ def _varies(thing: SceneObject, kind: ObjectType, axis: str) -> bool:
 
 
 def _shifted(thing: SceneObject, axis: str, step: float) -> SceneObject | None:
-    """The object with an attribute shifted, or None where too little of the shift is possible."""
+    """The object with an attribute shifted, or None when too little of the shift is possible."""
     if axis == "hue":
         value = round((thing.hue + step) % 1.0, 3)
         return dataclasses.replace(thing, hue=value, entity=None) if abs(step) >= THRESHOLDS["hue"] else None
@@ -131,18 +131,18 @@ def _shifted(thing: SceneObject, axis: str, step: float) -> SceneObject | None:
             return None
         return dataclasses.replace(thing, size=round(thing.size * factor, 3))
     before = getattr(thing, axis)
-    # Lightness stops short of black and white, where no colour is left.
+    # Lightness stays away from black and white, which have no hue.
     low, high = (0.14, 0.88) if axis == "lightness" else (0.0, 1.0)
     value = round(min(high, max(low, before + step)), 3)
     if abs(value - before) < max(THRESHOLDS[axis], 0.6 * abs(step)) or (value > before) != (step > 0):
         return None
     if axis == "saturation" and hue_shows(thing.saturation, thing.lightness) != hue_shows(value, thing.lightness):
-        return None  # hue would appear or vanish with it
+        return None  # the hue would become visible or invisible
     return dataclasses.replace(thing, **{axis: value}, entity=None)
 
 
 def _type(rng: random.Random, scene: Scene, amount: float | None) -> tuple[SceneObject, ...] | None:
-    """Another type of the same support, pose and about the same height; the nearest relatives come first."""
+    """An object of another type with the same support and pose and a similar height; near categories come first."""
     catalog = load_catalog()
     place = catalog.places[scene.place]
     here = {thing.type for thing in scene.objects}
@@ -172,7 +172,7 @@ def _type(rng: random.Random, scene: Scene, amount: float | None) -> tuple[Scene
 
 
 def _keeps_actions(scene: Scene, i: int, kind: ObjectType, catalog: Catalog) -> bool:
-    """Whether all directed actions stay possible when object i becomes of another type."""
+    """Whether all directed actions stay possible when object i gets another type."""
     thing = scene.objects[i]
     if thing.target is not None and not possible(thing.pose, kind, catalog.types[scene.objects[thing.target].type]):
         return False
@@ -191,7 +191,7 @@ def _count(rng: random.Random, scene: Scene, amount: float | None) -> tuple[Scen
 
 
 def _one_more(rng: random.Random, scene: Scene) -> tuple[SceneObject, ...] | None:
-    """The objects and one more like one of them."""
+    """The objects and a copy of one of them."""
     place = load_catalog().places[scene.place]
     for i in shuffled(rng, range(len(scene.objects))):
         thing = scene.objects[i]
@@ -206,7 +206,7 @@ def _one_more(rng: random.Random, scene: Scene) -> tuple[SceneObject, ...] | Non
 
 
 def _one_less(rng: random.Random, scene: Scene) -> tuple[SceneObject, ...] | None:
-    """The objects without one of several alike, who neither acts on another nor is acted on."""
+    """The objects without one of several of a type, one that is neither actor nor target."""
     targets = {thing.target for thing in scene.objects}
     spare = [
         i
@@ -226,7 +226,7 @@ def _one_less(rng: random.Random, scene: Scene) -> tuple[SceneObject, ...] | Non
 
 
 def _pose(rng: random.Random, scene: Scene, amount: float | None) -> tuple[SceneObject, ...] | None:
-    """Another pose; a target is kept where the new pose can have it. Nobody takes off or lands."""
+    """Another pose, also on the ground or also off it; a target is kept if the new pose can have it."""
     types = load_catalog().types
     for i in shuffled(rng, range(len(scene.objects))):
         thing, kind = scene.objects[i], types[scene.objects[i].type]
@@ -246,7 +246,7 @@ def _pose(rng: random.Random, scene: Scene, amount: float | None) -> tuple[Scene
 
 
 def _position(rng: random.Random, scene: Scene, amount: float | None) -> tuple[SceneObject, ...] | None:
-    """One object moved sideways. Who acts on another, or is acted on, stays on its side of the other."""
+    """One object moved sideways; an actor and its target keep their sides of each other."""
     for i in shuffled(rng, range(len(scene.objects))):
         thing = scene.objects[i]
         actors = [k for k, other in enumerate(scene.objects) if other.target == i]
@@ -276,7 +276,7 @@ _OBJECT_EDITS: dict[str, Callable[[random.Random, Scene, float | None], tuple[Sc
 
 
 def _surroundings(rng: random.Random, scene: Scene, axis: str) -> tuple[dict[str, str], tuple[SceneObject, ...]] | None:
-    """Another place, light or view; contact points follow the surfaces they are on."""
+    """Another place, light or view; contact points move with their surfaces."""
     catalog = load_catalog()
     here = catalog.places[scene.place]
     if axis == "light":
@@ -294,7 +294,7 @@ def _surroundings(rng: random.Random, scene: Scene, axis: str) -> tuple[dict[str
         if name != scene.place and all(fits(catalog.types[thing.type], place) for thing in scene.objects)
     ]
     for place in shuffled(rng, others):
-        # An overcast sky or a dusk has no meaning indoors.
+        # Places indoors have no overcast light and no dusk.
         if place.indoor and scene.light not in ("day", "night"):
             continue
         objects = _moved(scene, place, scene.view)
@@ -304,7 +304,7 @@ def _surroundings(rng: random.Random, scene: Scene, axis: str) -> tuple[dict[str
 
 
 def _moved(scene: Scene, place: Place, view: str) -> tuple[SceneObject, ...] | None:
-    """The objects at the same relative height of their surfaces in another place or view; None if that hides any."""
+    """The objects at the same relative position of their surfaces in another place or view; None if one gets hidden."""
     catalog = load_catalog()
     before = catalog.places[scene.place]
     moved = []

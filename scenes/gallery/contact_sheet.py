@@ -1,4 +1,4 @@
-"""Contact sheets: every type of a catalog file in a labelled grid, to see what isn't recognizable.
+"""Contact sheets: draws the types of a catalog file in a labelled grid, to check that they are recognizable.
 
 Run as: python -m scenes.gallery.contact_sheet OUT.png [animals.json | dog cat ...] [--poses] [--extremes] [--cell 128]
 """
@@ -22,7 +22,7 @@ PAPER = (222, 228, 224)
 
 
 def draw_alone(kind: ObjectType, size: int, pose: str = "", **attributes: float | int | str) -> Image:
-    """[size, size, 3] RGB: one object filling a plain sheet."""
+    """One object that fills a plain image [size, size, 3] RGB; `attributes` override fields of the object."""
     settings: dict[str, float | int | str] = {
         "hue": (kind.hue[0] + kind.hue[1]) / 2,
         "saturation": (kind.saturation[0] + kind.saturation[1]) / 2 + 0.1,
@@ -45,7 +45,7 @@ def draw_alone(kind: ObjectType, size: int, pose: str = "", **attributes: float 
 
 
 def sheet(cells: Sequence[tuple[str, Image]], columns: int, path: str) -> None:
-    """Writes labelled pictures in a grid."""
+    """Write (label, image) cells as a grid of `columns` to `path`."""
     size = cells[0][1].shape[0]
     rows = -(-len(cells) // columns)
     page = Pictures.new("RGB", (columns * size, rows * (size + 14)), PAPER)
@@ -58,7 +58,7 @@ def sheet(cells: Sequence[tuple[str, Image]], columns: int, path: str) -> None:
 
 
 def _chosen(names: Sequence[str]) -> list[ObjectType]:
-    """The types named, of the files named: only those are read, so another file's mistake doesn't matter."""
+    """The named types. With file names, only those files are read, so that mistakes in others do not matter."""
     files = [FOLDER / name for name in names if name.endswith(".json")]
     types = (read_catalog([FOLDER / "plans.json", *files]) if files else load_catalog()).types
     wanted = [name for name in names if not name.endswith(".json")]
@@ -66,9 +66,10 @@ def _chosen(names: Sequence[str]) -> list[ObjectType]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line with these arguments, or with the process's."""
     parser = argparse.ArgumentParser(description="Draws types in a labelled grid.")
-    parser.add_argument("out")
-    parser.add_argument("names", nargs="*", help="catalog files and/or types of them; none: all")
+    parser.add_argument("out", help="the PNG file to write")
+    parser.add_argument("names", nargs="*", help="catalog files and types of them (default: all types)")
     parser.add_argument("--poses", action="store_true", help="every pose of every type")
     parser.add_argument("--extremes", action="store_true", help="every attribute at 0 and 1")
     parser.add_argument("--cell", type=int, default=128, help="pixels a cell")

@@ -1,7 +1,7 @@
-"""One page that shows the whole world: types, attributes, places, edits, variations, a story, a scene with its truth.
+"""A page that shows the world: types, attributes, places, edits, variations, a story, a scene with its truth.
 
 Run as: python -m scenes.gallery.page [--out gallery.html]
-The page is a single HTML file with its pictures inside.
+The page is one HTML file that contains its images.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from scenes.world.scene import ATTRIBUTES, Background, Scene, to_json
 from scenes.world.story import story
 from scenes.world.vary import vary
 
-SIZE = 192  # of scenes
-SWEPT = ("dog", "car", "teapot")  # types that every attribute is swept on
+SIZE = 192  # pixels of a scene's side
+SWEPT = ("dog", "car", "teapot")  # types that show the attributes
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 TINTS = ((230, 60, 60), (60, 130, 240), (60, 190, 90), (240, 190, 40), (170, 90, 220), (40, 200, 210))
 STYLE = """
@@ -49,7 +49,7 @@ td,th{padding:2px 12px 2px 0;vertical-align:top;text-align:left}
 
 
 def figure(picture: Image, label: str = "") -> str:
-    """An HTML figure with the picture inside as PNG."""
+    """An HTML figure that contains the image as PNG."""
     buffer = io.BytesIO()
     Pictures.fromarray(picture).save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
@@ -75,7 +75,7 @@ def types_section() -> Iterator[str]:
 
 
 def attributes_section() -> Iterator[str]:
-    """Every attribute from end to end."""
+    """Every attribute from 0 to 1."""
     types = load_catalog().types
     yield "<h2>Attributes, swept from 0 to 1</h2>"
     for name in ATTRIBUTES:
@@ -89,7 +89,7 @@ def attributes_section() -> Iterator[str]:
 
 
 def poses_section() -> Iterator[str]:
-    """Types with several poses, in each of them."""
+    """Types with four poses or more, in each pose."""
     yield "<h2>Poses</h2>"
     for kind in load_catalog().types.values():
         if len(kind.poses) >= 4:
@@ -109,8 +109,8 @@ def places_section() -> Iterator[str]:
 
 
 def edits_section() -> Iterator[str]:
-    """Every axis of `edit` on a scene that allows it, with what `compare` says."""
-    yield "<h2>Edits: one thing changed, all else identical</h2><table>"
+    """Every axis of `edit` on a scene that allows it, with the differences that `compare` finds."""
+    yield "<h2>Edits: one change each</h2><table>"
     for start, axis in enumerate(AXES):
         for number in range(31 * start, 31 * start + 400):  # another scene for each
             before = sample("corpus", number)
@@ -124,7 +124,7 @@ def edits_section() -> Iterator[str]:
 
 
 def variations_section() -> Iterator[str]:
-    """One individual in other poses, lights, views, places and company."""
+    """One individual in other poses, lights, views, places and with other companions."""
     hero = story(1, "gallery")[0].scene.objects[0]
     name = html.escape(f"{hero.entity} the {hero.type}")
     yield f"<h2>One individual under <code>vary</code>: {name}</h2>"
@@ -141,7 +141,7 @@ def story_section() -> Iterator[str]:
 
 
 def truth_section(scene: Scene) -> Iterator[str]:
-    """One scene with its mask, boxes, texts and truth."""
+    """A scene with its mask, boxes, texts and truth."""
     picture = render(scene, 2 * SIZE)
     mask = np.full((*picture.mask.shape, 3), 245, np.uint8)
     boxed = Pictures.fromarray(picture.image)
@@ -164,7 +164,7 @@ def truth_section(scene: Scene) -> Iterator[str]:
 
 
 def busiest(numbers: Iterable[int]) -> Scene:
-    """Of the corpus' scenes with these numbers, the one with the most types, all of them well visible."""
+    """The scene with the most types among these numbers of the corpus; of equal ones that with the most visible."""
     candidates = [sample("corpus", number) for number in numbers]
     return max(
         candidates,
@@ -176,7 +176,7 @@ def busiest(numbers: Iterable[int]) -> Scene:
 
 
 def page() -> str:
-    """The whole gallery as HTML."""
+    """The gallery as HTML."""
     sections = (
         types_section(), attributes_section(), poses_section(), places_section(), edits_section(),
         variations_section(), story_section(), truth_section(busiest(range(60))),
@@ -193,8 +193,9 @@ def page() -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Writes one page that shows the whole world.")
-    parser.add_argument("--out", type=Path, default=Path("gallery.html"))
+    """Run the command line with these arguments, or with the process's."""
+    parser = argparse.ArgumentParser(description="Write a page that shows the embedded world.")
+    parser.add_argument("--out", type=Path, default=Path("gallery.html"), help="the HTML file to write")
     options = parser.parse_args(arguments)
     partial = options.out.with_name(options.out.name + ".partial")
     partial.write_text(page(), encoding="utf-8")

@@ -1,10 +1,10 @@
-"""Questions about a scene with true answers, short and as full sentences. Knows nothing about captions."""
+"""Asks questions about a scene, with true answers as short texts and as full sentences."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from scenes.language.phrases import Speaker, features, place, relation, speaker
+from scenes.language.phrases import TextContext, features, place, relation, text_context
 from scenes.world import words
 from scenes.world.actions import acts, is_activity, verb_of
 from scenes.world.catalog import load_catalog
@@ -19,31 +19,31 @@ KINDS = ("existence", "count", "color", "place", "action", "relation", "size", "
 
 
 class Question(NamedTuple):
-    """A question with its answer (short or a sentence), kind (of KINDS), the answer as a sentence, and facts."""
+    """A question with its answer."""
 
     question: str
-    answer: str
-    kind: str
-    sentence: str
-    facts: Facts
+    answer: str  # short, or the sentence
+    kind: str  # one of KINDS
+    sentence: str  # the answer as a sentence
+    facts: Facts  # facts that the sentence states
 
 
 def questions(scene: Scene, seed: object = 0) -> list[Question]:
-    """All questions that the scene answers clearly, in random order; half of the answers are full sentences."""
-    who = speaker(scene, "questions", seed)
+    """All questions with a clear answer, in random order; about half of the answers are sentences."""
+    ctx = text_context(scene, "questions", seed)
     found = [
-        *_existence(who),
-        *_count(who),
-        *_place(who),
-        *_color(who),
-        *_material(who),
-        *_action(who),
-        *_relation(who),
+        *_existence(ctx),
+        *_count(ctx),
+        *_place(ctx),
+        *_color(ctx),
+        *_material(ctx),
+        *_action(ctx),
+        *_relation(ctx),
     ]
-    found += _size(who)
+    found += _size(ctx)
     said = []
-    for text, short, kind, sentence, facts in shuffled(who.rng, found):
-        answer = words.sentence(sentence) if who.rng.random() < 0.5 else short
+    for text, short, kind, sentence, facts in shuffled(ctx.rng, found):
+        answer = words.sentence(sentence) if ctx.rng.random() < 0.5 else short
         said.append(Question(text, answer, kind, words.sentence(sentence), tuple(facts)))
     return said
 
@@ -51,25 +51,25 @@ def questions(scene: Scene, seed: object = 0) -> list[Question]:
 _Draft = tuple[str, str, str, str, list[Fact]]  # question, short answer, kind, sentence, facts
 
 
-def _existence(who: Speaker) -> list[_Draft]:
+def _existence(ctx: TextContext) -> list[_Draft]:
     types = load_catalog().types
     found: list[_Draft] = []
-    for unit in who.units[:2]:
-        name = who.kinds[unit[0]].name
+    for unit in ctx.units[:2]:
+        name = ctx.kinds[unit[0]].name
         thing = words.indefinite(name)
         facts: list[Fact] = [("object", unit[0], name)]
         found.append((f"Is there {thing} in the picture?", "yes", "existence", f"yes, there is {thing}", facts))
-    present = {name for kind in who.kinds for name in (kind.name, *kind.path, *kind.synonyms)}
-    # "boat" is not asked about beside a sailboat: whether one is there would be debatable.
+    present = {name for kind in ctx.kinds for name in (kind.name, *kind.path, *kind.synonyms)}
+    # Not "boat" in a scene with a sailboat: the answer would be debatable.
     absent = [
         name
         for name in sorted(types)
         if not present & {name, *types[name].synonyms}
-        and not shown_by_background(who.scene.place, name)
+        and not shown_by_background(ctx.scene.place, name)
         and not any(name in here or here in name for here in present)
     ]
     if absent:
-        name = pick(who.rng, absent)
+        name = pick(ctx.rng, absent)
         thing = words.indefinite(name)
         found.append(
             (f"Is there {thing} in the picture?", "no", "existence", f"no, there is no {name}", [("absent", name)])
@@ -77,14 +77,14 @@ def _existence(who: Speaker) -> list[_Draft]:
     return found
 
 
-def _count(who: Speaker) -> list[_Draft]:
-    # A hidden one would make the answer debatable.
-    if len(who.seen) < len(who.scene.objects):
+def _count(ctx: TextContext) -> list[_Draft]:
+    # A hidden object would make the answer debatable.
+    if len(ctx.seen) < len(ctx.scene.objects):
         return []
     found: list[_Draft] = []
-    for unit in who.units:
-        kind, n = who.kinds[unit[0]], len(unit)
-        if shown_by_background(who.scene.place, kind.name):
+    for unit in ctx.units:
+        kind, n = ctx.kinds[unit[0]], len(unit)
+        if shown_by_background(ctx.scene.place, kind.name):
             continue
         number = words.NUMBERS[n]
         sentence = f"there {'is' if n == 1 else 'are'} {number} {kind.name if n == 1 else kind.plural}"
@@ -92,22 +92,22 @@ def _count(who: Speaker) -> list[_Draft]:
     return found
 
 
-def _place(who: Speaker) -> list[_Draft]:
-    where, facts = place(who)
+def _place(ctx: TextContext) -> list[_Draft]:
+    where, facts = place(ctx)
     found: list[_Draft] = [("Where is this?", where, "place", f"this is {where}", facts)]
-    indoor = load_catalog().places[who.scene.place].indoor
+    indoor = load_catalog().places[ctx.scene.place].indoor
     answer = "indoors" if indoor else "outdoors"
     found.append(("Is this indoors or outdoors?", answer, "place", f"this was taken {answer}", [("indoors", indoor)]))
     return found
 
 
-def _color(who: Speaker) -> list[_Draft]:
+def _color(ctx: TextContext) -> list[_Draft]:
     found: list[_Draft] = []
-    for unit in who.units:
-        color = features(who, unit).get("color")
+    for unit in ctx.units:
+        color = features(ctx, unit).get("color")
         if color is None:
             continue
-        kind, many = who.kinds[unit[0]], len(unit) > 1
+        kind, many = ctx.kinds[unit[0]], len(unit) > 1
         name, verb = (kind.plural, "are") if many else (kind.name, "is")
         question, sentence = f"What color {verb} the {name}?", f"the {name} {verb} {color[0]}"
         if kind.path[0] in PEOPLE:
@@ -116,31 +116,31 @@ def _color(who: Speaker) -> list[_Draft]:
     return found
 
 
-def _material(who: Speaker) -> list[_Draft]:
+def _material(ctx: TextContext) -> list[_Draft]:
     found: list[_Draft] = []
-    for unit in who.units:
-        if len(unit) > 1 or (texture := features(who, unit).get("texture")) is None:
+    for unit in ctx.units:
+        if len(unit) > 1 or (texture := features(ctx, unit).get("texture")) is None:
             continue
-        name, i = who.kinds[unit[0]].name, unit[0]
+        name, i = ctx.kinds[unit[0]].name, unit[0]
         sentence = f"the surface of the {name} is {texture[0]}"
         facts: list[Fact] = [("texture", i, texture[0])]
         found.append((f"What is the surface of the {name} like?", texture[0], "material", sentence, facts))
     return found
 
 
-def _action(who: Speaker) -> list[_Draft]:
+def _action(ctx: TextContext) -> list[_Draft]:
     found: list[_Draft] = []
     facts: list[Fact]
-    for unit in who.units:
-        i, kind = unit[0], who.kinds[unit[0]]
-        thing = who.scene.objects[i]
+    for unit in ctx.units:
+        i, kind = unit[0], ctx.kinds[unit[0]]
+        thing = ctx.scene.objects[i]
         if len(unit) > 1 or not acts(kind) or not is_activity(thing.pose):
             continue
         verb, target = verb_of(thing), thing.target
-        if verb is not None and target is not None and target in who.seen and len(who.unit_of(target)) == 1:
-            doing, facts = f"{verb} the {who.kinds[target].name}", [("action", i, verb, target)]
+        if verb is not None and target is not None and target in ctx.seen and len(ctx.unit_of(target)) == 1:
+            doing, facts = f"{verb} the {ctx.kinds[target].name}", [("action", i, verb, target)]
             asked = f"What is the {kind.name} {verb}?"
-            found.append((asked, f"the {who.kinds[target].name}", "action", f"the {kind.name} is {doing}", list(facts)))
+            found.append((asked, f"the {ctx.kinds[target].name}", "action", f"the {kind.name} is {doing}", list(facts)))
         else:
             doing, facts = thing.pose, [("pose", i, thing.pose)]
         question = f"What is the {kind.name} doing?"
@@ -148,19 +148,19 @@ def _action(who: Speaker) -> list[_Draft]:
     return found
 
 
-def _pairs(who: Speaker) -> list[tuple[int, int]]:
-    """Pairs of objects that "the dog" and "the ball" name without doubt."""
-    alone = [unit[0] for unit in who.units if len(unit) == 1]
-    return [(i, j) for i in alone for j in alone if i != j and not is_a(who.kinds[i].name, who.kinds[j].name)]
+def _pairs(ctx: TextContext) -> list[tuple[int, int]]:
+    """Pairs of objects that nouns such as "the dog" and "the ball" identify."""
+    alone = [unit[0] for unit in ctx.units if len(unit) == 1]
+    return [(i, j) for i in alone for j in alone if i != j and not is_a(ctx.kinds[i].name, ctx.kinds[j].name)]
 
 
-def _relation(who: Speaker) -> list[_Draft]:
+def _relation(ctx: TextContext) -> list[_Draft]:
     found: list[_Draft] = []
-    for i, j in shuffled(who.rng, _pairs(who))[:2]:
-        between = relation(who, i, j)
+    for i, j in shuffled(ctx.rng, _pairs(ctx))[:2]:
+        between = relation(ctx, i, j)
         if between is None:
             continue
-        a, b = who.kinds[i].name, who.kinds[j].name
+        a, b = ctx.kinds[i].name, ctx.kinds[j].name
         short = f"{between[0]} the {b}"
         found.append(
             (f"Where is the {a} relative to the {b}?", short, "relation", f"the {a} is {short}", list(between[1]))
@@ -168,12 +168,12 @@ def _relation(who: Speaker) -> list[_Draft]:
     return found
 
 
-def _size(who: Speaker) -> list[_Draft]:
+def _size(ctx: TextContext) -> list[_Draft]:
     found: list[_Draft] = []
-    for i, j in _pairs(who):
-        if larger(who.scene, i, j):
-            a, b = who.kinds[i].name, who.kinds[j].name
-            first, second = (a, b) if who.rng.random() < 0.5 else (b, a)
+    for i, j in _pairs(ctx):
+        if larger(ctx.scene, i, j):
+            a, b = ctx.kinds[i].name, ctx.kinds[j].name
+            first, second = (a, b) if ctx.rng.random() < 0.5 else (b, a)
             sentence = f"the {a} looks larger than the {b}"
             question = f"Which looks larger, the {first} or the {second}?"
             found.append((question, f"the {a}", "size", sentence, [("larger", i, j)]))

@@ -1,8 +1,8 @@
-"""Measures the scenes' CLIP on test scenes and writes its model card: numbers, curve, failures as pictures.
+"""Measures the scenes' CLIP on test scenes and writes its model card: figures, loss curve, images of failures.
 
     python -m scenes.training.model_card scenes/models/clip
 
-The model is loaded by plain open_clip (`local-dir:`), as any user would. Writes README.md, card.json and card/*.png.
+Plain open_clip loads the model (`local-dir:`), as a user would. Writes README.md, card.json and card/*.png.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BATCH = 128
 
 
 class Model:
-    """Unit vectors from a local-dir model, by plain open_clip."""
+    """A local-dir model loaded by plain open_clip; gives unit vectors."""
 
     def __init__(self, folder: Path) -> None:
         self.clip, _, self.preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
@@ -47,7 +47,7 @@ class Model:
 
     @torch.inference_mode()
     def images(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> Vectors:
-        """float32 [n, d] of uint8 [96, 96, 3] pictures."""
+        """Unit vectors float32 [n, d] of n images uint8 [96, 96, 3]."""
         rows = []
         for first in range(0, len(pictures), BATCH):
             batch = [self.preprocess(Image.fromarray(picture)) for picture in pictures[first : first + BATCH]]
@@ -56,7 +56,7 @@ class Model:
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> Vectors:
-        """float32 [n, d]."""
+        """Unit vectors float32 [n, d] of n texts."""
         rows = []
         for first in range(0, len(texts), BATCH):
             tokens = self.tokenizer(list(texts[first : first + BATCH]))
@@ -65,13 +65,13 @@ class Model:
 
 
 def recall_at(similarity: Vectors, at: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-    """R@k of a square similarity matrix whose matches lie on the diagonal (rows are queries)."""
+    """R@k of a similarity matrix [n, n] with queries as rows and matches on the diagonal."""
     rank = (similarity > np.diagonal(similarity)[:, None]).sum(1)
     return {f"R@{k}": round(float((rank < k).mean()), 4) for k in at}
 
 
 def wilson(hits: int, total: int) -> tuple[float, float]:
-    """95% Wilson score interval of a proportion."""
+    """The 95% Wilson score interval of a proportion."""
     if total == 0:
         return 0.0, 1.0
     z, p = 1.96, hits / total
@@ -81,7 +81,7 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
 
 
 def zero_shot(model: Model, count: int) -> tuple[dict[str, Any], list[tuple[str, str, npt.NDArray[np.uint8]]]]:
-    """Accuracy among all types by concept group with intervals, and the failures (truth, answer, picture)."""
+    """Accuracy among all types by concept group, with intervals, and the failures (truth, answer, image)."""
     names = list(load_catalog().types)
     prompts = model.texts([t.format(indefinite(name)) for name in names for t in TEMPLATES])
     classes = prompts.reshape(len(names), len(TEMPLATES), -1).mean(1)
@@ -108,7 +108,7 @@ def zero_shot(model: Model, count: int) -> tuple[dict[str, Any], list[tuple[str,
 
 
 def retrieval(model: Model, count: int) -> tuple[dict[str, Any], list[tuple[str, npt.NDArray[np.uint8], Any]]]:
-    """R@k both ways among test scenes, for each scene's fullest clean caption and its dense one; T2I failures."""
+    """R@k both ways among `count` test scenes, with the longest clean and the dense captions; and T2I failures."""
     scenes = [sample("test", number) for number in range(count)]
     pictures = [render(scene, 96).image for scene in scenes]
     said = [captions(scene) for scene in scenes]
@@ -126,7 +126,7 @@ def retrieval(model: Model, count: int) -> tuple[dict[str, Any], list[tuple[str,
 
 
 def _sheet(cells: Sequence[tuple[str, Sequence[npt.NDArray[np.uint8]]]], columns: int, path: Path) -> None:
-    """Pictures with a caption under each, in a grid."""
+    """Write images with a caption under each, in a grid."""
     wide = 100 * len(cells[0][1]) if cells else 100
     rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (columns * (wide + 8), rows * 140), "white")
@@ -195,8 +195,8 @@ def write_card(folder: Path, scenes: int = RETRIEVAL_SCENES, count: int = PER_TY
     alt, clean, dense, phrase, name = TEXT_SHARES
     card = f"""# The scenes' CLIP
 
-A small CLIP trained from nothing on the `pretrain` split of the embedded world (drawn scenes, English captions). It is
-a laboratory animal: it knows this world and nothing of photographs.
+A small CLIP trained from random weights on the `pretrain` split of the embedded world (drawn scenes, English captions).
+It is for experiments: it has learned drawn scenes only, and its results on photographs are random.
 
 - Vision: ViT, 96 x 96 pixels, patches of 12 (8 x 8 grid), 8 blocks of width 160. Text: 4 blocks of width 160, context
   64, byte-level BPE of 2,048 tokens. Embedding dimension 512. {about["parameters"]:,} parameters, fp16 safetensors.
@@ -205,29 +205,29 @@ a laboratory animal: it knows this world and nothing of photographs.
   in {about["minutes"]:.0f} minutes on {about["hardware"]}{note}.
 - Texts: {alt:.0%} alt text (partly wrong, as on the web), {clean:.0%} clean captions, {dense:.0%} dense ones,
   {phrase:.0%} one object's phrase, {name:.0%} an object's bare name, which matches every picture that shows the type.
-- Beside the pictures' contrastive loss, one of objects: the mean of the patches that an object covers against its
-  phrase or name (weight {REGION_WEIGHT}). Half of the patches are looked at in the first four fifths of the training.
-- Made again by `python -m scenes.training.train_clip --data FOLDER`; this card by `python -m scenes.training.model_card
-  scenes/models/clip`. Figures below: `card.json`.
+- The loss is the contrastive loss of images and texts, and one of objects (weight {REGION_WEIGHT}), which matches the mean
+  feature of an object's patches with its phrase or name. The first four fifths of the training use half of the patches.
+- Trained by `python -m scenes.training.train_clip --data FOLDER`; this card is written by `python -m
+  scenes.training.model_card scenes/models/clip`. The figures below are also in `card.json`.
 
 ![loss](card/curve.png)
 
 ## Retrieval among {found["scenes"]:,} test scenes
 
-Half of the test scenes show compositions held out of training. "clean" is a scene's longest clean caption.
+Half of the test scenes show compositions that were held out of training. "clean" is a scene's longest clean caption.
 
-| caption | way | R@1 | R@5 | R@10 |
+| caption | direction | R@1 | R@5 | R@10 |
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-Failures of T2I (the caption, its scene, the scene that was ranked first):
+Failures of T2I (a caption, its scene, the scene ranked first):
 
 ![T2I failures](card/t2i_failures.png)
 
 ## Zero-shot accuracy among {groups["all"]["types"]} types
 
-One object in its surroundings, {count} pictures a type. `rare` and `absent` types occur about ten times each in
-pretraining; `made_up` names are taught by captions alone.
+Images of one object in its surroundings, {count} a type. `rare` and `absent` types occur about ten times each in
+pretraining; `made_up` names are learned from captions only.
 
 {_table(groups)}
 
@@ -239,7 +239,12 @@ Failures (truth -> answer):
     return figures
 
 
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line with these arguments, or with the process's."""
+    parser = argparse.ArgumentParser(description="Measure the scenes' CLIP and write its model card.")
+    parser.add_argument("folder", type=Path, help="the model's folder, scenes/models/clip")
+    print(json.dumps(write_card(parser.parse_args(arguments).folder), indent=2))
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    print(json.dumps(write_card(parser.parse_args().folder), indent=2))
+    main()

@@ -1,9 +1,9 @@
-"""What the scenes' CLIP is trained to do: match pictures with texts, and objects inside them with phrases.
+"""The training objective of the scenes' CLIP: images are matched with texts, and objects in them with phrases.
 
-Both are CLIP's symmetric contrastive loss with UniCL's targets (arXiv 2204.03610): a text may have several matches.
-A caption matches its picture and equal captions' pictures; a bare name ("a photo of a dog") matches every picture of
-the batch that shows the type. For an object, the mean of the patch features it covers is matched with its phrase or
-name (as RegionCLIP does, arXiv 2112.09106), so that patch features carry meaning and small objects are learned.
+Both losses are CLIP's symmetric contrastive loss with UniCL's targets (arXiv 2204.03610), where a text may have several
+matches. A caption matches its image and those of equal captions; a bare name ("a photo of a dog") matches every
+image of the batch that shows the type. For an object, the mean feature of the patches that it covers is matched with its
+phrase or name, as in RegionCLIP (arXiv 2112.09106), so that patch features are meaningful and small objects are learned.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
 
-TEXT_BOUNDS = (12, 26)  # tokens: half of the captions are shorter than the first; dense ones take 40 to 64
-REGION_WEIGHT = 0.5  # of the objects' loss beside the pictures'; not compared with others
+TEXT_BOUNDS = (12, 26)  # tokens; half of the captions are shorter than the first bound, dense ones have 40 to 64
+REGION_WEIGHT = 0.5  # weight of the objects' loss; other values were not tried
 Trunk = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """b pictures with a text each, and r objects inside them with a text each."""
+    """b images with a text each, and r objects in them with a text each."""
 
     pixels: torch.Tensor  # float32 [b, 3, size, size], normalized
     tokens: torch.Tensor  # int64 [b, longest]
-    named: torch.Tensor  # int64 [b]: the type that a text names and says nothing else of; -1: it is a caption
-    shown: torch.Tensor  # int64 [b, regions]: the types that a picture shows; -1: no more of them
-    region_image: torch.Tensor  # int64 [r]: the picture an object is in
-    region_patches: torch.Tensor  # bool [r, patches]: the patches it covers
+    named: torch.Tensor  # int64 [b]: the type of a text that is a bare name; -1: the text is a caption
+    shown: torch.Tensor  # int64 [b, regions]: the types that an image shows, then -1
+    region_image: torch.Tensor  # int64 [r]: the image of an object
+    region_patches: torch.Tensor  # bool [r, patches]: the patches that an object covers
     region_tokens: torch.Tensor  # int64 [r, longest]
     region_named: torch.Tensor  # int64 [r], as `named`
     region_type: torch.Tensor  # int64 [r]
@@ -38,10 +38,10 @@ class Batch:
 def encode_image(
     model: CLIP, pixels: torch.Tensor, kept: torch.Tensor | None, trunk: Trunk
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of the picture [b, d] and of its patches [b, t, d], as `CLIP.encode_image` projects them.
+    """Features of the images [b, d] and of their patches [b, t, d], projected as by `CLIP.encode_image`.
 
-    `kept`: int64 [b, t], the patches that are looked at; None: all. `trunk` is the visual transformer, perhaps
-    compiled.
+    kept: int64 [b, t], the patches that are used; None: all.
+    trunk: the visual transformer, possibly compiled.
     """
     visual = model.visual
     x = visual.conv1(pixels).flatten(2).transpose(1, 2)
@@ -57,7 +57,7 @@ def encode_image(
 def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
     """Text features [n, d] as `CLIP.encode_text` gives them, for tokens cut to the batch's longest text.
 
-    Positions after end-of-text cannot be seen through the causal mask, so leaving them out changes nothing.
+    The causal mask hides positions after end-of-text, so cutting them changes nothing.
     """
     length = tokens.shape[1]
     hidden = model.token_embedding(tokens) + model.positional_embedding[:length]
@@ -68,7 +68,7 @@ def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def encode_mixed(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
-    """`encode_text` with texts of like length together, so that a few dense captions don't pad all others."""
+    """`encode_text` in groups of similar length, so that a few dense captions do not pad all others."""
     lengths = (tokens != 0).sum(1)
     kind = torch.bucketize(lengths, torch.tensor(TEXT_BOUNDS, device=tokens.device))
     features = tokens.new_zeros((len(tokens), model.text_projection.shape[1]), dtype=torch.float32)
@@ -80,7 +80,7 @@ def encode_mixed(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def keep_patches(batch: Batch, patches: int, count: int) -> torch.Tensor:
-    """int64 [b, count]: random patches of each picture, those of its objects twice as likely to be among them."""
+    """int64 [b, count]: random patches of each image; patches of its objects are kept more often."""
     covered = torch.zeros((len(batch.pixels), patches), device=batch.pixels.device)
     covered.index_add_(0, batch.region_image, batch.region_patches.float())
     scores = torch.rand_like(covered) + 0.5 * (covered > 0)
@@ -111,7 +111,7 @@ def equal_texts(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def contrastive_loss(model: CLIP, batch: Batch, keep: int | None, trunk: Trunk) -> tuple[torch.Tensor, torch.Tensor]:
-    """The pictures' loss and the objects' (unweighted). keep: patches looked at in each picture; None: all."""
+    """The loss of the images and that of the objects (unweighted). keep: patches used of each image; None: all."""
     patches = batch.region_patches.shape[1]
     kept = None if keep is None else keep_patches(batch, patches, keep)
     with torch.autocast(batch.pixels.device.type, dtype=torch.bfloat16):

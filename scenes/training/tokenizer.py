@@ -1,7 +1,7 @@
-"""The small byte-level BPE of the scenes' CLIP: encodes any text, needs no download.
+"""The byte-level BPE tokenizer of the scenes' CLIP, which encodes any text and needs no download.
 
-Saved as a Hugging Face tokenizer folder, which open_clip reads through `hf_tokenizer_name`. End-of-text has the
-highest id, because open_clip's text tower pools at the position of the highest id ("argmax").
+It is saved as a Hugging Face tokenizer folder, which open_clip reads through `hf_tokenizer_name`. End-of-text has the
+highest id, since open_clip's text tower pools at the position of the highest id ("argmax").
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 VOCABULARY = 2048
-CONTEXT_LENGTH = 64  # dense captions take about 50 tokens
+CONTEXT_LENGTH = 64  # dense captions have about 50 tokens
 PAD, START, END = "<pad>", "<start_of_text>", "<end_of_text>"
 
 
@@ -52,7 +52,7 @@ def train_tokenizer(texts: Iterable[str], folder: Path) -> None:
 
 
 class Tokens:
-    """Token ids without transformers: `encode` gives the same ids as open_clip's tokenizer for the folder."""
+    """Token ids by the `tokenizers` package alone, the same as those of open_clip's tokenizer for the folder."""
 
     def __init__(self, folder: Path, context_length: int = CONTEXT_LENGTH) -> None:
         from tokenizers import Tokenizer
@@ -64,5 +64,5 @@ class Tokens:
         self.size = self._tokenizer.get_vocab_size()
 
     def encode(self, texts: list[str]) -> npt.NDArray[np.uint16]:
-        """uint16 [len(texts), context_length], padded with 0; a longer text keeps its end-of-text mark."""
+        """uint16 [len(texts), context_length], padded with 0; a longer text is cut but keeps its end-of-text token."""
         return np.array([encoding.ids for encoding in self._tokenizer.encode_batch(texts)], dtype=np.uint16)

@@ -1,13 +1,13 @@
-"""Trains the scenes' CLIP from nothing and writes it as an open_clip local-dir model.
+"""Trains the scenes' CLIP from random weights and writes it as an open_clip local-dir model.
 
     python -m scenes.training.train_clip --data FOLDER --out scenes/models/clip --minutes 60
 
-`FOLDER` is filled by `train_data.prepare` when it is empty. A killed run goes on from its last checkpoint. On a CPU,
-one process a core with gradients averaged is faster than one process with many threads, since the tensors are small:
+`FOLDER` is filled by `train_data.prepare` when it is empty. A killed run continues from its last checkpoint. On a CPU,
+one process a core with averaged gradients is faster than one process with many threads, since the tensors are small:
 
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m scenes.training.train_clip --data FOLDER
 
-The evaluation is `model_card.py`'s.
+`model_card.py` evaluates the model.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from scenes.training.train_data import REGION_CONTEXT, prepare
 from scenes.world.catalog import load_catalog
 from scenes.world.words import indefinite
 
+MODEL_FOLDER = Path(__file__).parent.parent / "models" / "clip"
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # open_clip's constants.OPENAI_DATASET_MEAN and _STD
 STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -55,15 +56,15 @@ MODEL: dict[str, Any] = {
         "tokenizer_kwargs": {"clean": "whitespace"},
     },
 }
-# Share of training texts by kind: alt text, one of five clean ones, dense, one object's phrase, one object's bare name.
+# Shares of the training texts: alt text, clean captions, dense ones, one object's phrase, one object's bare name.
 TEXT_SHARES = (0.2, 0.45, 0.1, 0.05, 0.2)
-NAME_SHARE = 0.5  # of the objects' texts that are bare names; the others are phrases
-# {a}: the name with its article; {n}: the bare name, as prompt templates put it, so that "a apple" is read too.
+NAME_SHARE = 0.5  # share of bare names among the objects' texts; the others are phrases
+# {a}: the name with its article; {n}: the bare name, so that "a photo of a apple" is learned as a prompt too.
 NAME_TEMPLATES = (
     "{n}", "{a}", "a photo of {a}", "a photo of a {n}.", "a picture of {a}", "an image of {a}.", "there is {a}", "{n}."
 )  # fmt: skip
-LOOKED_AT = 32  # patches of 64 until the last fifth, which sees all: FLIP (arXiv 2212.00794), more images in the time
-BATCH = 128  # a process; chosen for more steps in the time there was, not compared with others
+KEPT_PATCHES = 32  # of 64, as in FLIP (arXiv 2212.00794), for more images in the time; all in the last fifth
+BATCH = 128  # per process; chosen for more steps in the time, other sizes were not tried
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.1
 WARMUP = 150
@@ -71,7 +72,7 @@ CHECKPOINT_EVERY = 250
 
 
 def name_tokens(folder: Path) -> torch.Tensor:
-    """int64 [types, templates, tokens]: every type's name in every one of NAME_TEMPLATES, by the type's place."""
+    """int64 [types, templates, tokens]: the name of every type in all NAME_TEMPLATES, in the catalog's order."""
     names = list(load_catalog().types)
     texts = [template.format(a=indefinite(name), n=name) for name in names for template in NAME_TEMPLATES]
     tokens = Tokens(folder, REGION_CONTEXT).encode(texts).astype(np.int64)
@@ -79,12 +80,12 @@ def name_tokens(folder: Path) -> torch.Tensor:
 
 
 def fitted(tokens: torch.Tensor) -> torch.Tensor:
-    """Tokens [n, context] cut to the longest text."""
+    """Tokens [n, context] cut to the length of the longest text."""
     return tokens[:, : int((tokens != 0).sum(1).max())]
 
 
 class Batches:
-    """Random batches from the prepared arrays: the batch of a step depends on the step alone, so a run can resume."""
+    """Random batches from the prepared arrays; a batch depends only on its step, so that a run can resume."""
 
     def __init__(self, data: Path, batch: int, seed: int) -> None:
         self.images, self.tokens, self.region_tokens, self.types, self.patches = (
@@ -95,15 +96,15 @@ class Batches:
         self.batch, self.seed = batch, seed
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:
-        """The scenes of a step, sorted; an epoch sees each once."""
+        """The scene numbers of a step, sorted; an epoch has each scene once."""
         epoch, position = divmod(step, len(self.images) // self.batch)
         order = np.random.default_rng((self.seed, 1 << 20, epoch)).permutation(len(self.images))
         return np.sort(order[position * self.batch : (position + 1) * self.batch])
 
     def pixels(self, rows: npt.NDArray[np.int64], random: np.random.Generator) -> torch.Tensor:
-        """Normalized pixels float32 [batch, 3, 96, 96] with mild jitter of light.
+        """Normalized pixels float32 [batch, 3, 96, 96] with small changes of brightness.
 
-        No flips (captions say left and right), no crops (they count objects), no shifts (patches are named).
+        Without flips (captions say left and right), crops (they count objects) and shifts (patches have objects).
         """
         gain = random.uniform(0.9, 1.1, (len(rows), 1, 1, 1)).astype(np.float32)
         pixels = torch.from_numpy(np.ascontiguousarray(self.images[rows].transpose(0, 3, 1, 2))).float()
@@ -111,7 +112,7 @@ class Batches:
         return pixels.mul_(scale).sub_((torch.tensor(MEAN) / torch.tensor(STD)).view(1, 3, 1, 1))
 
     def __call__(self, step: int, device: str) -> Batch:
-        """The batch of a step, with two objects a picture on average."""
+        """The batch of a step, with at most two objects an image on average."""
         random = np.random.default_rng((self.seed, step))
         rows = self.rows(step)
         types = self.types[rows].astype(np.int64)
@@ -144,7 +145,7 @@ class Batches:
     def _with_names(
         self, tokens: torch.Tensor, named: npt.NDArray[np.int64], random: np.random.Generator
     ) -> torch.Tensor:
-        """The tokens, with a bare name where `named` gives a type."""
+        """The tokens, replaced by those of a bare name where `named` is a type."""
         rows = np.flatnonzero(named >= 0)
         names = self.names[named[rows], random.integers(0, len(NAME_TEMPLATES), len(rows))]
         tokens[rows] = F.pad(names, (0, tokens.shape[1] - names.shape[1]))
@@ -152,7 +153,7 @@ class Batches:
 
 
 def export(model: CLIP, data: Path, out: Path, log: list[dict[str, Any]], about: dict[str, Any]) -> None:
-    """Write the open_clip local-dir folder: configuration, fp16 safetensors, tokenizer, training log."""
+    """Write the model as an open_clip local-dir folder: configuration, fp16 weights, tokenizer, training log."""
     out.mkdir(parents=True, exist_ok=True)
     preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
     config = {"model_cfg": MODEL, "preprocess_cfg": preprocess}
@@ -166,7 +167,7 @@ def export(model: CLIP, data: Path, out: Path, log: list[dict[str, Any]], about:
 
 
 def average_gradients(model: CLIP) -> None:
-    """Replace every gradient by its mean over the processes, in one exchange."""
+    """Replace every gradient by its mean over the processes, in one all-reduce."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
@@ -178,7 +179,10 @@ def average_gradients(model: CLIP) -> None:
 
 
 def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH, seed: int = 0) -> CLIP:
-    """Train for `steps` steps, or until `minutes` are over (the cosine then ends early), and export the model."""
+    """Train for `steps` steps or `minutes`, whichever ends first, and export the model.
+
+    The cosine schedule follows the larger share of the two, so that it always ends at zero.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rank, workers = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if workers > 1:
@@ -200,13 +204,13 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
         step, seconds, log = state["step"], state["seconds"], json.loads(state["log"])
     # On CPU the fused attention's backward pass is slower than plain matrix products at 65 tokens.
     attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
-    torch.manual_seed(seed + 1000 * step + rank)  # of the patches that are dropped
+    torch.manual_seed(seed + 1000 * step + rank)  # decides which patches are kept
     bar = tqdm(total=1.0, desc="training", bar_format="{l_bar}{bar}| {postfix}", disable=rank > 0)
     started = time.monotonic() - seconds
     with attention:
         while True:
             seconds = time.monotonic() - started
-            if workers > 1:  # all processes go by the first one's clock
+            if workers > 1:  # all processes use the time of the first one
                 clock = torch.tensor([seconds])
                 dist.broadcast(clock, 0)
                 seconds = clock.item()
@@ -217,7 +221,7 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
             for group in optimizer.param_groups:
                 group["lr"] = rate
             batch_of_step = batches(step * workers + rank, device)
-            pictures, objects = contrastive_loss(model, batch_of_step, LOOKED_AT if done < 0.8 else None, trunk)
+            pictures, objects = contrastive_loss(model, batch_of_step, KEPT_PATCHES if done < 0.8 else None, trunk)
             loss = pictures + REGION_WEIGHT * objects
             if not torch.isfinite(loss):
                 raise SystemExit(f"step {step}: the loss is {loss.item()}; the last checkpoint is {checkpoint}")
@@ -256,13 +260,18 @@ def train(data: Path, out: Path, minutes: float, steps: int, batch: int = BATCH,
     return model.eval()
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="prepared arrays and checkpoints")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "models" / "clip")
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--steps", type=int, default=6_000)
-    parser.add_argument("--scenes", type=int, default=100_000)
-    args = parser.parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line with these arguments, or with the process's."""
+    parser = argparse.ArgumentParser(description="Train the scenes' CLIP from random weights and export it.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared arrays and the checkpoint")
+    parser.add_argument("--out", type=Path, default=MODEL_FOLDER, help="folder of the exported model")
+    parser.add_argument("--minutes", type=float, default=60.0, help="longest training (default: 60)")
+    parser.add_argument("--steps", type=int, default=6_000, help="most steps (default: 6,000)")
+    parser.add_argument("--scenes", type=int, default=100_000, help="scenes to prepare (default: 100,000)")
+    args = parser.parse_args(arguments)
     prepare(args.data, count=args.scenes)
     train(args.data, args.out, args.minutes, args.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,9 @@
-"""Renders the pretraining split once into flat arrays, so that training never waits for drawing.
+"""Renders the pretraining split into flat arrays before training, which then does not wait for drawing.
 
 FOLDER/images.npy      uint8 [n, 96, 96, 3]   memory-mapped
 FOLDER/tokens.npy      uint16 [n, captions, context]
-FOLDER/region_tokens.npy  uint16 [n, regions, region context]: a phrase about each of the first objects that show
-FOLDER/region_types.npy   int16 [n, regions]: the object's type, by its place in the catalog; -1: no such object
+FOLDER/region_tokens.npy  uint16 [n, regions, region context]: a phrase about each of the first visible objects
+FOLDER/region_types.npy   int16 [n, regions]: the number of the object's type in the catalog; -1: no object
 FOLDER/region_patches.npy uint8 [n, regions, 8]: the patches of the 8 x 8 grid that the object covers, as packed bits
 FOLDER/tokenizer/      the byte-level BPE, learned from the first 20,000 scenes' captions
 Run as: python -m scenes.training.train_data --out FOLDER
@@ -30,19 +30,19 @@ from scenes.world.catalog import load_catalog
 from scenes.world.sample import sample
 
 IMAGE_SIZE = 96
-CAPTIONS = 8  # alt text, five clean captions, the dense one, the phrase of one object that can be seen
+CAPTIONS = 8  # alt text, five clean captions, the dense one, the phrase of one visible object
 REGIONS = 4  # objects of a scene with a phrase and patches of their own
 REGION_CONTEXT = 24  # tokens; phrases are short
 GRID = 8  # patches a side
-COVERED = 0.2  # share of a patch's pixels from which it belongs to an object; the fullest patch always does
+COVERED = 0.2  # share of a patch's pixels from which it belongs to an object; its fullest patch always does
 CHUNK = 500  # scenes a task
 TOKENIZER_SCENES = 20_000
 
 
 def scene_texts(split: str, number: int) -> tuple[list[str], list[int]]:
-    """A scene's texts and its objects that have a phrase.
+    """A scene's texts, and the indices of its objects that have a phrase.
 
-    The texts, in a fixed order: alt, five clean, dense, one region, then `REGIONS` phrases ("" where there is none).
+    The texts in order: alt, five clean, dense, one region, then `REGIONS` phrases ("" if there are fewer objects).
     """
     scene = sample(split, number)
     said = captions(scene)
@@ -54,7 +54,7 @@ def scene_texts(split: str, number: int) -> tuple[list[str], list[int]]:
 
 
 def covered_patches(mask: npt.NDArray[np.uint8], index: int) -> npt.NDArray[np.bool_]:
-    """bool [GRID * GRID]: which patches an object covers; none when no pixel of it shows."""
+    """bool [GRID * GRID]: the patches that object `index` covers in a mask [s, s]; all False if none."""
     side = mask.shape[0] // GRID
     share = (mask == index + 1).reshape(GRID, side, GRID, side).mean(axis=(1, 3)).ravel()
     covered: npt.NDArray[np.bool_] = (share > 0) & ((share >= COVERED) | (share == share.max()))
@@ -98,9 +98,9 @@ def _array(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], fill: int |
 
 
 def prepare(out: Path, split: str = "pretrain", count: int = 100_000, workers: int = 2) -> None:
-    """Write the arrays for scenes 0..count of `split`; a folder made with the same numbers is left as it is.
+    """Write the arrays for scenes 0..count of `split`, unless the folder has them already.
 
-    Takes 27,648 bytes of disk a scene for the images.
+    The images take 27,648 bytes of disk a scene.
     """
     made = {"split": split, "count": count, "size": IMAGE_SIZE, "regions": REGIONS}
     done = out / "done.json"
@@ -132,10 +132,15 @@ def prepare(out: Path, split: str = "pretrain", count: int = 100_000, workers: i
     done.write_text(json.dumps(made))
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line with these arguments, or with the process's."""
+    parser = argparse.ArgumentParser(description="Render the pretraining split into flat arrays.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the arrays and the tokenizer")
+    parser.add_argument("--count", type=int, default=100_000, help="scenes (default: 100,000)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    args = parser.parse_args(arguments)
     prepare(args.out, count=args.count, workers=args.workers)
+
+
+if __name__ == "__main__":
+    main()
