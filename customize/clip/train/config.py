@@ -1,29 +1,33 @@
-"""What decides a customized model: the data, the strategy, the recipe. Checked when it is made; loads nothing heavy.
+"""The configuration of a training run: data, strategy and hyper-parameters, checked when it is made. Imports no torch.
 
-The defaults are those of the REACT authors' released trainer (microsoft/react), as far as they do not depend on the
-size of the data. Knows no models and no training.
+The defaults are those of the REACT authors' released trainer (microsoft/react), except those that depend on the size of
+the data.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from index.encoder.model_spec import ModelSpec, model_identity
 from index.errors import BadInput
 
-__all__ = ["CustomizeConfig", "default_lr"]
+__all__ = ["CustomizeConfig"]
 
 Augment = Literal["released", "none"]
 Precision = Literal["auto", "fp32", "bf16"]
 
-GATED_LR = 5e-4  # the released trainer's, for gated blocks, which start from nothing
-DIRECT_LR = 5e-5  # the released trainer's for locked-text, which moves weights that are good already
+GATED_LR = 5e-4  # the released trainer's for gated blocks, whose weights are new
+DIRECT_LR = 5e-5  # the released trainer's for locked-text, which changes pre-trained weights
 RELEASED_WARMUP = 5_000  # steps; the released trainer's
-WARMUP_SHARE = 0.1  # of all steps, where the run is too short for the released warm-up; not compared with others
+WARMUP_SHARE = 0.1  # share of all steps, for runs too short for the released warm-up; our choice, not compared
 
-# What changes where and how fast a run goes, and not where it leads.
+# Options that change how fast a run is and where its files are, but not the trained weights.
 _NOT_IDENTITY = ("out", "device", "loaders", "save_every", "cache_prefix", "grad_checkpoint")
+# Names in identities and on model cards that differ from the fields': files that exist have them.
+_WRITTEN = {"batch_size": "batch"}
+# Fields that may be given as 32 or 32.0.
+_NUMBERS = ("epochs", "lr", "eps", "weight_decay", "grad_clip", "gamma", "ema")
 
 
 @dataclass(frozen=True)
@@ -31,26 +35,36 @@ class CustomizeConfig:
     """A run of `customize.clip.train.train.train`.
 
     Attributes:
-        out: the model's folder; also holds the run's log and checkpoints.
-        selection: a selection's folder; `store` says where its store is, if not where it was.
-        tars: instead of a selection, tars or a folder of image-text pairs (an export, or any webdataset).
-        model: the model to start from; by default the one that the selection's store was made with.
-        strategy: a row of the thesis's table 2.6, see `customize.clip.strategies.STRATEGIES`.
-        gated_blocks: gated blocks a gated tower gets, before its last blocks; None: the strategy's own number.
-        epochs: passes over the pairs (released: 32); `steps`, where given, decides instead.
-        batch: pairs a step, over all workers and accumulated parts (released: 4,096).
-        accumulate: parts that a worker's share of the batch is computed in; the gradient is that of the whole.
-        lr: of the peak; None: 5e-4 for gated strategies, 5e-5 for others.
+        out: folder of the model, the log and the checkpoints.
+        store: the selection's store; None: where the selection says it is.
+        selection: folder of a selection.
+        tars: instead of a selection, tars or a folder of tars of image-text pairs (an export, or any webdataset).
+        model: the model to start from; None: the model of the selection's store.
+        strategy: which weights are trained, see `customize.clip.strategies.STRATEGIES`.
+        gated_blocks: how many of a tower's last blocks get a gated block; None: 6, see
+            `customize.clip.gated.default_gated_blocks`.
+        epochs: passes over the pairs (released: 32).
+        steps: number of steps; given, epochs are ignored.
+        batch_size: pairs a step, over all workers (released: 4,096).
+        accumulate: number of parts that a worker computes its share in; the gradient is that of the whole batch.
+        lr: peak learning rate; None: 5e-4 for gated strategies, 5e-5 for others.
+        betas, eps, weight_decay: of AdamW.
         warmup: steps; None: 5,000, or a tenth of all steps where that is less.
-        gamma: cosine of two texts from which they count as one (thesis: 0.9 for classification); None: plain CLIP.
+        grad_clip: largest norm of the gradient; None: no limit.
+        gamma: cosine from which two texts count as the same text (thesis: 0.9 for classification); None: CLIP's loss.
         augment: "released" (see `customize.clip.train.augment`) or "none", the model's own validation transform.
-        precision: of the arithmetic; weights stay fp32. "auto": bf16 on CUDA, else fp32.
-        ema: decay of an exponential moving average of the trained weights, which is then what is saved.
-        loaders: processes that decode images, a worker; None: by the cores.
-        cache_prefix: keep what the frozen blocks below the first trained one make of an image (needs augment
-            "none"); None: where that is possible and takes at most half of the free disk.
+        precision: of the model's arithmetic; weights stay fp32. "auto": bf16 on CUDA, else fp32.
+        grad_checkpoint: compute activations again in the backward pass, which saves memory.
+        ema: decay of an exponential moving average of the trained weights, which is then saved instead of them.
+        seed: of new weights, the order of the pairs and augmentation.
+        loaders: processes a worker that decode images; None: chosen by the number of cores.
+        cache_prefix: cache the output of the frozen blocks below the first trained one (needs augment "none"); None:
+            where this is possible, saves time and takes at most half of the free disk.
         save_every: steps between checkpoints.
-        device: "cpu", "cuda", ...; None: the fastest that is there.
+        device: "cpu", "cuda", ...; None: the fastest that this machine has.
+
+    Raises:
+        BadInput: a value outside its range, or options that contradict each other.
     """
 
     out: str
@@ -62,7 +76,7 @@ class CustomizeConfig:
     gated_blocks: int | None = None
     epochs: float = 32
     steps: int | None = None
-    batch: int = 256
+    batch_size: int = 256
     accumulate: int = 1
     lr: float | None = None
     betas: tuple[float, float] = (0.9, 0.98)
@@ -80,15 +94,16 @@ class CustomizeConfig:
     cache_prefix: bool | None = None
     save_every: int = 500
     device: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)  # goes onto the model card; decides nothing
 
     def __post_init__(self) -> None:
         if (self.selection is None) == (self.tars is None):
             raise BadInput("customize on what? give either a selection or tars (--tars), one of the two")
-        if self.batch < 2:
-            raise BadInput(f"--batch-size {self.batch}: a contrastive loss compares the pairs of a batch; use 2 at least")
-        if self.accumulate < 1 or self.batch % self.accumulate:
-            raise BadInput(f"--accumulate {self.accumulate}: must divide the batch of {self.batch}")
+        if self.batch_size < 2:
+            raise BadInput(
+                f"--batch-size {self.batch_size}: a contrastive loss compares the pairs of a batch; use 2 at least"
+            )
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise BadInput(f"--accumulate {self.accumulate}: must divide the batch of {self.batch_size}")
         for name, value, least in (("epochs", self.epochs, 0.0), ("lr", self.lr, 0.0), ("eps", self.eps, 0.0)):
             if value is not None and not value > least:
                 raise BadInput(f"--{name} {value}: must be above 0")
@@ -98,42 +113,46 @@ class CustomizeConfig:
         if self.warmup is not None and self.warmup < 0:
             raise BadInput(f"--warmup {self.warmup}: must be 0 or more")
         if self.gamma is not None and not -1 < self.gamma <= 1:
-            raise BadInput(f"--gamma {self.gamma}: is a cosine above -1 and at most 1 (the thesis: 0.9)")
+            raise BadInput(f"--gamma {self.gamma}: must be a cosine, above -1 and at most 1 (the thesis: 0.9)")
         if self.ema is not None and not 0 < self.ema < 1:
-            raise BadInput(f"--ema {self.ema}: is a decay between 0 and 1, such as 0.999")
+            raise BadInput(f"--ema {self.ema}: must be a decay between 0 and 1, such as 0.999")
         if self.augment not in ("released", "none"):
             raise BadInput(f"--augment {self.augment}: choose released or none")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise BadInput(f"--precision {self.precision}: choose auto, fp32 or bf16")
         if self.cache_prefix and self.augment != "none":
-            raise BadInput("--cache-prefix: what augmentation changes cannot be cached; use --augment none with it")
+            raise BadInput("--cache-prefix: augmented images cannot be cached; add --augment none")
 
     def identity(self, model: ModelSpec, data: str) -> dict[str, Any]:
-        """All that decides the trained weights, as plain JSON; `data` is the hash of the pairs."""
-        plain = {name: value for name, value in asdict(self).items() if name not in _NOT_IDENTITY}
-        for place in ("store", "selection", "tars", "extra", "model"):
-            del plain[place]
-        return {**plain, "betas": list(self.betas), "model": model_identity(model), "data": data}
+        """All that decides the trained weights, as plain JSON values; `data` is the hash of the pairs."""
+        choices = self.choices()
+        for name in (*_NOT_IDENTITY, "store", "selection", "tars", "model"):
+            del choices[name]
+        for name in _NUMBERS:  # 32 and 32.0 are one choice; the command always gives floats
+            choices[name] = None if choices[name] is None else float(choices[name])
+        return {**choices, "betas": list(self.betas), "model": model_identity(model), "data": data}
+
+    def choices(self) -> dict[str, Any]:
+        """All fields, by the names that identities and model cards have."""
+        return {_WRITTEN.get(name, name): value for name, value in asdict(self).items()}
 
     def total_steps(self, pairs: int) -> int:
-        """Steps of the run over `pairs` pairs; an epoch leaves out what does not fill a batch.
+        """Number of steps over `pairs` pairs; an epoch skips the pairs that do not fill a batch.
 
-        Raises BadInput when there are fewer pairs than one batch takes.
+        Raises BadInput when there are fewer pairs than a batch has.
         """
-        if pairs < self.batch:
+        if pairs < self.batch_size:
             raise BadInput(
-                f"--batch-size {self.batch}: is more than the {pairs} pairs there are; use {max(2, pairs)} at most"
+                f"--batch-size {self.batch_size}: is more than the {pairs} pairs there are; use {max(2, pairs)} at most"
             )
-        return self.steps or max(1, round(self.epochs * (pairs // self.batch)))
+        return self.steps or max(1, round(self.epochs * (pairs // self.batch_size)))
 
     def warmup_steps(self, total: int) -> int:
-        """Steps over which the learning rate rises."""
+        """Number of steps, of `total`, over which the learning rate rises."""
         return self.warmup if self.warmup is not None else min(RELEASED_WARMUP, int(WARMUP_SHARE * total))
 
     def peak_lr(self) -> float:
-        return self.lr if self.lr is not None else default_lr(self.strategy)
-
-
-def default_lr(strategy: str) -> float:
-    """The released trainer's learning rate for a strategy's kind."""
-    return GATED_LR if "gated" in strategy else DIRECT_LR
+        """The highest learning rate: `lr`, or the released trainer's for this kind of strategy."""
+        if self.lr is not None:
+            return self.lr
+        return GATED_LR if "gated" in self.strategy else DIRECT_LR

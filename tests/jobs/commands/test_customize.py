@@ -12,6 +12,7 @@ import pytest
 
 from customize.clip.strategies import STRATEGIES
 from customize.clip.train.config import CustomizeConfig
+from index.encoder.model_spec import ModelSpec
 from index.store.embedding_store import EmbeddingStore
 from jobs.cli import run
 from jobs.commands.customize import STRATEGIES as OFFERED
@@ -54,7 +55,11 @@ def configured(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> CustomizeCon
 
 def test_defaults_are_those_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = CustomizeConfig(out="model", store="STORE", selection="SELECTION")
-    assert dataclasses.asdict(configured(monkeypatch)) == dataclasses.asdict(plain)
+    given = configured(monkeypatch)
+    assert dataclasses.asdict(given) == dataclasses.asdict(plain)
+    # Also to the letter: a run of the command continues one that a configuration file or Python code began.
+    model = ModelSpec("ViT-B-32", "openai")
+    assert json.dumps(given.identity(model, "data")) == json.dumps(plain.identity(model, "data"))
 
 
 def test_the_former_name_of_batch_size_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
