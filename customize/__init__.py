@@ -1,1 +1,1 @@
-"""REACT: tuning CLIP on what was retrieved. Built after the road that feeds it (index, retrieval)."""
+"""Customizing models on retrieved data: `clip` trains and measures CLIP. Imports `index` and `retrieval` only."""

@@ -85,7 +85,7 @@ def our_steps(work: Path, batch: int) -> dict[str, Steps]:
     from safetensors.torch import save_file
 
     from customize.clip.train.config import CustomizeConfig
-    from customize.clip.train.distributed import Peers
+    from customize.clip.train.distributed import Worker
     from customize.clip.train.loader import StepInputs
     from customize.clip.train.loop import Loop
     from customize.clip.train.prepare import prepare_run
@@ -100,18 +100,18 @@ def our_steps(work: Path, batch: int) -> dict[str, Steps]:
             model=ModelSpec(name=MODEL, random_seed=0),
             steps=1_000_000,
             warmup=1,
-            batch=batch,
+            batch_size=batch,
             gamma=None,  # the peer's ClipLoss
             augment=augment,
             cache_prefix=augment == "none",
             device="cpu",
         )
-        run = prepare_run(config, Peers())
+        run = prepare_run(config, Worker())
         assert run is not None
         loops[augment] = Loop(run), TrainStep(run)
 
     def in_memory(loop: Loop, step: TrainStep) -> tuple[Steps, StepInputs]:
-        with loop.feed().steps(0, 1) as inputs:
+        with loop.loader().steps(0, 1) as inputs:
             kept = next(iter(inputs))
 
         def steps(count: int) -> float:
@@ -126,7 +126,7 @@ def our_steps(work: Path, batch: int) -> dict[str, Steps]:
     state = {name: tensor.contiguous() for name, tensor in run.loaded.model.state_dict().items()}
     save_file({**state, "inputs.pixels": drawn[1].images, "inputs.tokens": tokens}, work / "step.safetensors")
 
-    stream = loop.feed().steps(0, 1_000_000)
+    stream = loop.loader().steps(0, 1_000_000)
     opened: list[Iterator[StepInputs]] = []
 
     def tars(count: int) -> float:

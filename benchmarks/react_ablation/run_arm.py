@@ -82,7 +82,7 @@ def config_of(arm: Arm, plan: Plan, out: Path, store: str, tars: str) -> Customi
         strategy=arm.strategy,
         gated_blocks=plan.gated_blocks if gated else None,
         steps=plan.steps,
-        batch=plan.batch,
+        batch_size=plan.batch,
         lr=arm.lr or (plan.lr_gated if gated else plan.lr),
         warmup=plan.steps // 10,
         gamma=arm.gamma,

@@ -1,1 +1,1 @@
-"""REACT: gated blocks, tuning strategies, the objective, and model folders."""
+"""REACT (arXiv 2301.07094): gated blocks, training strategies, the objective, model folders; `train/`, `evaluate/`."""

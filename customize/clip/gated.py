@@ -1,9 +1,8 @@
 """Gated blocks (thesis 2.3.2, figure 2.3 d): new blocks before the last blocks of a pre-trained transformer.
 
-A gated block is a pre-norm self-attention and a perceptron, each added through tanh(alpha) with alpha = 0 at the start,
-so that the model answers as before until it is trained. It becomes the child `gated_attn_block` of the block that
-follows it, so every original weight keeps its name, and checkpoints of REACT's authors have the same names.
-Knows no strategies and no files.
+A gated block is a pre-norm self-attention and an MLP, each added with a factor tanh(alpha). alpha is 0 at the start, so
+the model's outputs do not change until it is trained. A gated block is the child `gated_attn_block` of the block that
+follows it, so all original weights keep their names, as in the checkpoints of REACT's authors.
 """
 
 from __future__ import annotations
@@ -34,16 +33,18 @@ __all__ = [
 EXTENSION = "react-gated"  # the name in a model folder's configuration, see index.encoder.loading
 
 GATE = "gated_attn_block"  # the name in REACT's released checkpoints
-_GATED_BLOCKS = 6  # thesis, appendix: the last 6 layers,
-_GATED_BLOCKS_DEEP = 12  # and the last 12 of bigG,
-_DEEP = 48  # which has 48; open_clip's deepest others have 40 (ViT-g) and 56 (ViT-e, never published)
+_GATED_BLOCKS = 6  # thesis, appendix: before the last 6 layers,
+_GATED_BLOCKS_BIGG = 12  # and before the last 12 of bigG
+_BIGG_DEPTH = 48  # of open_clip's other models ViT-g has 40 layers and ViT-e, which was never published, 56
 
 
 class GatedBlock(nn.Module):
-    """x + tanh(alpha_attn) attention(norm(x)), then x + tanh(alpha_dense) perceptron(norm(x))."""
+    """x + tanh(alpha_attn) attention(norm(x)), then x + tanh(alpha_dense) MLP(norm(x)).
+
+    A new block has random weights in the shape of the tower's blocks, and both alphas are 0 (closed gates).
+    """
 
     def __init__(self, tower: Tower) -> None:
-        """Fresh weights in the shape of the tower's own blocks, both gates closed."""
         super().__init__()
         self.ln_1 = _fresh_norm(tower.norm)
         self.attn = nn.MultiheadAttention(tower.width, tower.heads, batch_first=tower.batch_first)
@@ -56,7 +57,7 @@ class GatedBlock(nn.Module):
         self.alpha_dense = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        """Hidden states in, hidden states of the same shape out."""
+        """Hidden states to hidden states of the same shape."""
         normed = self.ln_1(x)
         mask = None if attn_mask is None else attn_mask.to(normed.dtype)
         attended = self.attn(normed, normed, normed, need_weights=False, attn_mask=mask)[0]
@@ -66,16 +67,16 @@ class GatedBlock(nn.Module):
 
 
 def default_gated_blocks(tower: Tower) -> int:
-    """How many blocks get a gated one before them unless told: the last 6, 12 of bigG, or all where there are fewer."""
+    """The default number of gated blocks: 6, for bigG 12, and at most one for each block of the tower."""
     depth = len(tower.blocks)
-    return min(depth, _GATED_BLOCKS_DEEP if depth == _DEEP else _GATED_BLOCKS)
+    return min(depth, _GATED_BLOCKS_BIGG if depth == _BIGG_DEPTH else _GATED_BLOCKS)
 
 
 def insert_gates(tower: Tower, positions: Sequence[int], seed: int = 0) -> None:
-    """Put a gated block before each block at `positions` (0 is the first); `seed` decides its weights.
+    """Insert a gated block before each block at `positions` (0 is the first); `seed` decides the new weights.
 
     Raises:
-        BadInput: a position that the tower does not have, or that has its gated block already.
+        BadInput: a position outside the tower, or one that has a gated block already.
     """
     depth = len(tower.blocks)
     for position in positions:
@@ -88,41 +89,41 @@ def insert_gates(tower: Tower, positions: Sequence[int], seed: int = 0) -> None:
         for position in positions:
             block = tower.blocks[position]
             like = next(block.parameters())
-            # Drawn on the CPU, so that the weights do not depend on the device; an outline of a model draws none.
+            # Weights are drawn on the CPU, so that they do not depend on the device. On the meta device none are drawn.
             with torch.device("meta" if like.is_meta else "cpu"):
                 gate = GatedBlock(tower)
-            # Its mode is its place's too: in evaluation attention takes another kernel, with other last bits.
+            # It takes the block's mode: in eval mode attention uses another kernel, which rounds differently.
             block.add_module(GATE, gate.to(like.device, like.dtype).train(block.training))
-            # A hook, not a wrapper: the block keeps its class, so open_clip's own code still knows it.
+            # A hook and not a wrapper, so that the block keeps its class, which open_clip's code looks at.
             block.register_forward_pre_hook(_through_gate, with_kwargs=True)
 
 
 def gated_positions(tower: Tower) -> tuple[int, ...]:
-    """Which blocks have a gated one before them."""
+    """The positions of the blocks that have a gated block before them."""
     return tuple(position for position, block in enumerate(tower.blocks) if hasattr(block, GATE))
 
 
 def gate_values(tower: Tower) -> list[tuple[float, float]]:
-    """(tanh(alpha_attn), tanh(alpha_dense)) of every gated block, first to last: 0 is closed, 1 wide open."""
+    """(tanh(alpha_attn), tanh(alpha_dense)) of each gated block, first to last: 0 is closed, 1 is open."""
     gates = [getattr(tower.blocks[position], GATE) for position in gated_positions(tower)]
     return [(float(gate.alpha_attn.detach().tanh()), float(gate.alpha_dense.detach().tanh())) for gate in gates]
 
 
 def is_gated(model: nn.Module) -> bool:
-    """Whether a model has gated blocks anywhere."""
+    """Whether a model has gated blocks in any tower."""
     return any(name.split(".")[-1] == GATE for name, _ in model.named_modules())
 
 
 def describe_extension(image_gates: Sequence[int], text_gates: Sequence[int]) -> dict[str, Any]:
-    """What a model folder's configuration says of its gated blocks, for `extend_model`."""
+    """The entry of a model folder's configuration from which `extend_model` inserts the gated blocks."""
     return {"name": EXTENSION, "image_gates": list(image_gates), "text_gates": list(text_gates)}
 
 
 def extend_model(model: nn.Module, extension: Mapping[str, Any]) -> None:
-    """Put gated blocks where `extension` of a model folder says; their weights come with the folder's.
+    """Insert the gated blocks that a model folder's `extension` describes; their weights are loaded later.
 
     Raises:
-        BadInput: positions that the model does not have.
+        BadInput: positions that are no block numbers of the model.
     """
     for tower, where in ((image_tower, "image_gates"), (text_tower, "text_gates")):
         positions = extension.get(where, [])
@@ -135,7 +136,7 @@ def extend_model(model: nn.Module, extension: Mapping[str, Any]) -> None:
 def _through_gate(
     block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What a block is called with, its hidden states gone through the gated block first."""
+    """Pass the hidden states that a block is called with through its gated block first."""
     # open_clip calls block(x, attn_mask=mask), and under gradient checkpointing block(x, None, None, mask).
     mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
     gate: Any = getattr(block, GATE)

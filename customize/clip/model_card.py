@@ -1,4 +1,4 @@
-"""The model card of a customized model: what it is, what it was trained on, how to load it. Knows no tensors."""
+"""The model card (README.md) of a customized model: what it is, what it was trained on, and how to load it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retrieval.selection import Selection
 
 __all__ = ["describe_selection", "model_card"]
 
-_TOP_CONCEPTS = 50  # a card is for people; customize.json has all of them
+_TOP_CONCEPTS = 50  # concepts that a card lists; customize.json has all of them
 
 _FRONT = """---
 library_name: open_clip
@@ -28,10 +28,10 @@ model, _, preprocess = open_clip.create_model_and_transforms("local-dir:FOLDER")
 tokenizer = open_clip.get_tokenizer("local-dir:FOLDER")
 ```
 
-From the Hugging Face Hub, once it is there: `hf-hub:OWNER/NAME` instead of `local-dir:FOLDER`.
+After an upload to the Hugging Face Hub: `hf-hub:OWNER/NAME` instead of `local-dir:FOLDER`.
 """
 
-_GATED = """Plain open_clip knows no gated blocks and refuses these weights. With clipmine installed:
+_GATED = """Plain open_clip has no gated blocks and refuses these weights. With clipmine installed:
 
 ```python
 from customize.clip.model_folder import load_customized
@@ -40,14 +40,14 @@ loaded = load_customized("FOLDER")
 loaded.model, loaded.preprocess, loaded.tokenizer  # as from open_clip.create_model_and_transforms
 ```
 
-Every command of clipmine that takes `--model-dir` takes this folder.
+All commands of clipmine with `--model-dir` take this folder.
 """
 
 
 def describe_selection(selection: Selection) -> dict[str, Any]:
-    """What a card says of the data: the selection's counts, its rules with their losses, and the store's identity.
+    """The `data` of a model card: a selection's counts and rules, the rows that each rule removed, and the store.
 
-    Without the paths of this machine; plain JSON values.
+    Plain JSON values, without paths of this machine.
     """
     manifest = selection.manifest
     store = {name: manifest["store"].get(name) for name in ("rows", "identity", "model")}
@@ -69,7 +69,7 @@ def describe_selection(selection: Selection) -> dict[str, Any]:
 
 
 def model_card(about: Mapping[str, Any]) -> str:
-    """The README.md of a model folder, from the values of its customize.json."""
+    """The text of README.md, from the values of customize.json."""
     base, card = about["base"], about["card"]
     called = base.get("model_dir") or " ".join([str(base["name"]), f"({base.get('pretrained') or 'random weights'})"])
     gated = bool(about["image_gates"] or about["text_gates"])
@@ -77,17 +77,17 @@ def model_card(about: Mapping[str, Any]) -> str:
         _FRONT,
         f"# {called}, customized\n",
         f"CLIP tuned by REACT (arXiv 2301.07094), strategy **{about['strategy']}**, from {called}. "
-        "The base model's licence and the data's apply.\n",
+        "The licences of the base model and of the data apply.\n",
         "## Loading\n",
         _GATED if gated else _PLAIN,
-        "## What trained\n",
+        "## Trained weights\n",
         _table(("weights", "parameters"), [(name, f"{count:,}") for name, count in about["trainable"].items()]),
         f"Temperature (`logit_scale`, exponentiated): {about['logit_scale']:.2f}.",
     ]
     for tower, values in about["gates"].items():
         first = about[f"{tower}_gates"]
         rows = [(block, f"{a:+.4f}", f"{d:+.4f}") for block, (a, d) in zip(first, values, strict=True)]
-        parts += [f"\nGates of the {tower} tower:\n", _table(("before block", "attention", "perceptron"), rows)]
+        parts += [f"\nGates of the {tower} tower:\n", _table(("before block", "attention", "MLP"), rows)]
     if "data" in card:
         parts += ["\n## Data\n", _data(card["data"])]
     for part in ("training", "results"):
@@ -97,7 +97,7 @@ def model_card(about: Mapping[str, Any]) -> str:
 
 
 def _data(data: Mapping[str, Any]) -> str:
-    """The selection that `describe_selection` describes, or any other plain values."""
+    """The section on the data: what `describe_selection` returned, or any other plain values."""
     if "rows_by_concept" not in data:
         return _values(data)
     store = data["store"]
@@ -107,11 +107,11 @@ def _data(data: Mapping[str, Any]) -> str:
         f"{store['rows']:,} rows.\n",
         f"- Store: identity `{store['identity']}`, embedded with {model.get('name', 'unknown')}"
         f"{', weights `' + str(model['weights']) + '`' if 'weights' in model else ''}.",
-        f"- Search: {data['mode']}, {data['k']} a prompt, templates {data['templates'].get('name', 'of its own')}: "
+        f"- Search: {data['mode']}, {data['k']} a prompt, templates {data['templates'].get('name', 'given as texts')}: "
         f"{data['hits']:,} hits.",
         f"- Rules: `{json.dumps(data['rules'], sort_keys=True)}`.",
         "",
-        _table(("rule", "rows it dropped"), [(rule, f"{rows:,}") for rule, rows in data["losses"].items()]),
+        _table(("rule", "rows removed"), [(rule, f"{rows:,}") for rule, rows in data["losses"].items()]),
     ]
     counts = sorted(data["rows_by_concept"].items(), key=lambda entry: -entry[1])
     lines.append(_table(("concept", "pairs"), [(name, f"{rows:,}") for name, rows in counts[:_TOP_CONCEPTS]]))
@@ -121,7 +121,7 @@ def _data(data: Mapping[str, Any]) -> str:
 
 
 def _values(values: Any) -> str:
-    """Plain values as a list of lines."""
+    """Plain values as a Markdown list."""
     if not isinstance(values, Mapping):
         return f"{values}\n"
     return "\n".join(f"- {name}: {_inline(value)}" for name, value in values.items()) + "\n"

@@ -1,14 +1,14 @@
-"""Customized models on disk: open_clip's `local-dir:` form, which is a Hugging Face folder too.
+"""Loads models and saves customized ones as folders in open_clip's `local-dir:` form, which the Hugging Face Hub takes.
 
     OUT/
-      open_clip_config.json        architecture and preprocessing; for gated models also where their gated blocks are
-      open_clip_model.safetensors  all weights, the frozen ones too
+      open_clip_config.json        architecture and preprocessing, and the positions of gated blocks
+      open_clip_model.safetensors  all weights, frozen ones included
       tokenizer.json, ...          where the base model's folder has them
-      customize.json               base, strategy, trained parameters, gates, and the card as data
+      customize.json               base model, strategy, trained parameters, gates, and the values of the card
       README.md                    the model card
 
-Without gated blocks plain open_clip loads it (`local-dir:OUT`, or `hf-hub:` once uploaded). With them
-`load_customized` does, and all commands of clipmine that take `--model-dir`. Knows no training.
+Plain open_clip loads a folder without gated blocks (`local-dir:OUT`, or `hf-hub:` after an upload). A folder with gated
+blocks is loaded by `load_customized` and by all commands of clipmine that take `--model-dir`.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ _FORMAT = "clipmine-customized"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """An open_clip model with what goes before it.
+    """An open_clip model with its preprocessing and its tokenizer.
 
     Attributes:
-        model: open_clip's `CLIP` or `CustomTextCLIP`, float32, in eval mode, of the caller's own.
+        model: open_clip's `CLIP` or `CustomTextCLIP`, float32, in eval mode; each call loads a new copy.
         preprocess: PIL image -> float32 [3, height, width], open_clip's validation transform.
-        tokenizer: open_clip's own: list of texts -> int64 [n, context_length].
-        fingerprint: what decides the vectors, to compare with a store's (`index.encoder.model_spec.check_same_model`).
+        tokenizer: open_clip's: list of texts -> int64 [n, context_length].
+        fingerprint: identity of architecture, weights and preprocessing, to compare with a store's
+            (`index.encoder.model_spec.check_same_model`).
     """
 
     model: Any
@@ -55,10 +56,10 @@ class LoadedModel:
 
 
 def load_base(spec: ModelSpec, device: str | None = None) -> LoadedModel:
-    """Load the model that is to be customized; a copy of the caller's own, all of whose parameters train.
+    """Load the model to customize; all its parameters need gradients.
 
     Raises:
-        BadInput: no such model, tag or folder, or weights that do not fit.
+        BadInput: no such model, tag or folder, or weights that do not fit the architecture.
         ClipmineError: the weights could not be downloaded.
     """
     loaded = _load(spec, device)
@@ -67,10 +68,10 @@ def load_base(spec: ModelSpec, device: str | None = None) -> LoadedModel:
 
 
 def load_customized(folder: str | Path, device: str | None = None) -> LoadedModel:
-    """Load any model folder: a customized one, gated or not, or a plain one. Nothing of it trains.
+    """Load any model folder, customized or not, with or without gated blocks; no parameter needs gradients.
 
     Raises:
-        BadInput: no model folder, or weights that do not fit it.
+        BadInput: not a model folder, or weights that do not fit the architecture.
     """
     return _load(ModelSpec(model_dir=str(folder)), device)
 
@@ -78,19 +79,22 @@ def load_customized(folder: str | Path, device: str | None = None) -> LoadedMode
 def save_customized(
     model: Any, folder: str | Path, base: ModelSpec, strategy: str, card: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a customized model to a local folder; what is there of an earlier save is replaced.
+    """Write a customized model to a local folder, over the files of an earlier save.
 
     Args:
         model: the open_clip model after `apply_strategy` and training, not wrapped for data parallelism.
-        base: what it was loaded from.
-        strategy: what was applied to it.
+        base: the model that it was loaded from.
+        strategy: the strategy that was applied.
         card: plain values for the model card: `data` (see `model_card.describe_selection`), `training`, `results`.
     """
     out, chosen = Path(folder), check_strategy(strategy)
     applied = describe_applied(model, chosen)
     model_cfg = model_config(base)
     if "timm_model_pretrained" in model_cfg["vision_cfg"]:
-        model_cfg["vision_cfg"] = {**model_cfg["vision_cfg"], "timm_model_pretrained": False}  # ours come with it
+        model_cfg["vision_cfg"] = {
+            **model_cfg["vision_cfg"],
+            "timm_model_pretrained": False,
+        }  # the folder has all weights
     config: dict[str, Any] = {"model_cfg": model_cfg, "preprocess_cfg": _preprocess_cfg(model)}
     gates: dict[str, list[tuple[float, float]]] = {}
     if applied.image_gates or applied.text_gates:
@@ -121,7 +125,7 @@ def save_customized(
     _save_weights(model, out / _WEIGHTS_NAME)
     write_atomic(out / CUSTOMIZE_NAME, json.dumps(about, indent=2, sort_keys=True) + "\n")
     write_atomic(out / "README.md", model_card(about))
-    write_atomic(out / CONFIG_NAME, json.dumps(config, indent=2) + "\n")  # last: without it no model is there
+    write_atomic(out / CONFIG_NAME, json.dumps(config, indent=2) + "\n")  # last, since a folder without it is no model
 
 
 def _load(spec: ModelSpec, device: str | None) -> LoadedModel:
@@ -132,7 +136,7 @@ def _load(spec: ModelSpec, device: str | None) -> LoadedModel:
 def _save_weights(model: Any, path: Path) -> None:
     from safetensors.torch import save_file
 
-    # Copies, since tensors that share memory can't be saved: none of open_clip's do on purpose.
+    # Copies, since safetensors refuses tensors that share memory. open_clip's models share none on purpose.
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     with atomic_file(path) as partial:
         save_file(weights, str(partial), metadata={"format": "pt"})
@@ -144,7 +148,7 @@ def _preprocess_cfg(model: Any) -> dict[str, Any]:
 
 
 def _describe_base(base: ModelSpec) -> dict[str, Any]:
-    """Without the path of a folder: it says nothing elsewhere, and may say too much."""
+    """The base model; of a folder only the name, since its path means nothing on another machine."""
     if base.model_dir is not None:
         return {"model_dir": Path(base.model_dir).name}
     named = {"name": base.name, "pretrained": base.pretrained, "random_seed": base.random_seed}

@@ -1,10 +1,10 @@
-"""The tuning strategies of the thesis's table 2.6: which weights of a CLIP model train.
+"""The training strategies of the thesis's table 2.6: which weights of a CLIP model are trained.
 
     applied = apply_strategy(model, "locked-text-gated-image")
     applied.trainable                                    # {"gated_image": 42527244, "logit_scale": 1}
 
-The temperature `logit_scale` trains in every strategy but none, as in REACT's released trainer; most rows of the table
-leave it out. A locked text tower has its `text_projection` locked too. Knows no data and no optimizer.
+The temperature `logit_scale` is trained in every strategy except `none`, as in REACT's released trainer; most rows of
+the table do not count it. In a locked text tower `text_projection` is locked too.
 """
 
 from __future__ import annotations
@@ -40,37 +40,42 @@ _MAX_LOGIT_SCALE = math.log(100)  # CLIP (arXiv 2103.00020), 2.5
 
 @dataclass(frozen=True)
 class Strategy:
-    """One row of table 2.6."""
+    """One row of table 2.6.
+
+    Attributes:
+        gates_image, gates_text: insert gated blocks into this tower and train them.
+        image, text: train the whole tower, its projection included.
+        around_blocks: train all weights except the original blocks: embeddings, outer norms, projections.
+    """
 
     name: str
-    sentence: str
     gates_image: bool = False
     gates_text: bool = False
-    image: bool = False  # the whole image tower trains
-    text: bool = False  # the whole text tower trains, its projection included
-    around_blocks: bool = False  # all but the original blocks trains: embeddings, outer norms, projections
+    image: bool = False
+    text: bool = False
+    around_blocks: bool = False
 
     @property
     def gated(self) -> bool:
-        """Whether the model grows."""
+        """Whether the strategy inserts gated blocks."""
         return self.gates_image or self.gates_text
 
     @property
     def locks_text(self) -> bool:
-        """Whether text embeddings never change, so that a store's can stand for the text tower."""
+        """Whether text embeddings do not change in training, so that a store's can replace the text tower."""
         return not (self.text or self.gates_text)
 
     @property
     def locks_image(self) -> bool:
-        """Whether image embeddings never change: without augmentation a store's can stand for the image tower."""
+        """Whether image embeddings do not change in training, so that a store's can replace the image tower."""
         return not (self.image or self.gates_image or self.around_blocks)
 
     def trains(self, name: str) -> bool:
-        """Whether the parameter `name` of an open_clip model, gated blocks included, trains."""
+        """Whether the strategy trains the parameter `name` of an open_clip model, with or without gated blocks."""
         group = parameter_group(name)
         if group == "logit_scale":
             return self.name != "none"
-        if group == "gated_image":  # new ones, or those that a customized model brought: part of its tower
+        if group == "gated_image":  # new blocks, or those of a customized model, which are part of its tower
             return self.gates_image or self.image
         if group == "gated_text":
             return self.gates_text or self.text
@@ -85,23 +90,13 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
         strategy.name: strategy
         for strategy in (
-            Strategy("none", "nothing trains: the model as it is"),
-            Strategy("locked-image", "the text tower trains, the image tower is locked (LiT)", text=True),
-            Strategy("locked-text", "the image tower trains, the text tower is locked", image=True),
-            Strategy("full", "both towers train", image=True, text=True),
-            Strategy("gated-text", "new gated blocks in the text tower train, all else is locked", gates_text=True),
-            Strategy(
-                "locked-text-gated-image",
-                "new gated blocks in the image tower train, all else is locked",
-                gates_image=True,
-            ),
-            Strategy(
-                "gated-both",
-                "new gated blocks in both towers train, with all but the original blocks",
-                gates_image=True,
-                gates_text=True,
-                around_blocks=True,
-            ),
+            Strategy("none"),
+            Strategy("locked-image", text=True),  # LiT (arXiv 2111.07991)
+            Strategy("locked-text", image=True),
+            Strategy("full", image=True, text=True),
+            Strategy("gated-text", gates_text=True),
+            Strategy("locked-text-gated-image", gates_image=True),
+            Strategy("gated-both", gates_image=True, gates_text=True, around_blocks=True),
         )
     }
 )
@@ -109,14 +104,14 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
 
 @dataclass(frozen=True)
 class AppliedStrategy:
-    """What `apply_strategy` made of a model.
+    """A model after `apply_strategy`.
 
     Attributes:
-        image_gates: positions of the image tower's blocks with a gated one before them (0 is the first), new or not.
-        text_gates: the text tower's.
-        trainable: parameters that train, by group; see `trainable_parameters`.
-        frozen_image_blocks: blocks from the first on whose output cannot change in training. With no augmentation
-            their activations can be kept; 0 where the tower trains from its first weights on.
+        image_gates: positions of the image tower's blocks with a gated block before them (0 is the first), new or not.
+        text_gates: the same in the text tower.
+        trainable: number of trained parameters by group, see `trainable_parameters`.
+        frozen_image_blocks: number of the image tower's first blocks whose output does not change in training, so that
+            it can be cached; 0 where weights below the first block are trained.
     """
 
     strategy: Strategy
@@ -127,7 +122,7 @@ class AppliedStrategy:
 
 
 def check_strategy(strategy: str) -> Strategy:
-    """The strategy called so; BadInput lists them all when there is none."""
+    """The strategy of that name; BadInput for an unknown name lists all strategies."""
     try:
         return STRATEGIES[strategy]
     except KeyError:
@@ -137,19 +132,18 @@ def check_strategy(strategy: str) -> Strategy:
 def apply_strategy(
     model: nn.Module, strategy: str, *, gated_blocks: int | None = None, seed: int = 0
 ) -> AppliedStrategy:
-    """Insert the strategy's gated blocks into an open_clip model, in place, and set what trains.
+    """Insert the strategy's gated blocks into an open_clip model, in place, and set which parameters need gradients.
 
     Args:
-        model: a `CLIP`, `CustomTextCLIP` or `CoCa` of open_clip; also one with gated blocks, for a strategy that adds
-            none: there they are part of their towers.
+        model: a `CLIP`, `CustomTextCLIP` or `CoCa` of open_clip. It may have gated blocks when the strategy adds none:
+            they are then part of their towers.
         strategy: a name of `STRATEGIES`.
-        gated_blocks: how many blocks, counted from the last, get a gated block before them; unless told 6, and 12 of
-            bigG (the thesis's), and all of them in a tower of fewer.
-        seed: decides the gated blocks' initial weights, which the step-0 model does not depend on.
+        gated_blocks: how many of the last blocks get a gated block; None: `gated.default_gated_blocks`.
+        seed: decides the new weights. The outputs do not depend on them until the gates open.
 
     Raises:
-        BadInput: unknown strategy, a model whose architecture can't take it, one with gated blocks already that would
-            get more, or more gated blocks asked for than there are blocks.
+        BadInput: unknown strategy, one that does not fit the model's architecture, one that adds gated blocks to a
+            model that has some, or more gated blocks than the tower has blocks.
     """
     chosen = check_strategy(strategy)
     towers = [
@@ -161,8 +155,8 @@ def apply_strategy(
             "from, or choose a strategy without new blocks (locked-image, locked-text, full)"
         )
     if gated_blocks is not None and not chosen.gated:
-        raise BadInput(f"strategy {strategy} has no gated blocks; leave their number out")
-    placed = [(tower, _last(tower, gated_blocks)) for tower in towers]  # refused before anything changes
+        raise BadInput(f"strategy {strategy} has no gated blocks; leave out --gated-blocks")
+    placed = [(tower, _last(tower, gated_blocks)) for tower in towers]  # raises before anything changes
     for offset, (tower, positions) in enumerate(placed):
         insert_gates(tower, positions, seed + offset)
     for name, parameter in model.named_parameters():
@@ -171,7 +165,7 @@ def apply_strategy(
 
 
 def describe_applied(model: nn.Module, strategy: Strategy) -> AppliedStrategy:
-    """What a model looks like after `apply_strategy`, read from the model itself."""
+    """Describe a model to which `strategy` was applied, by looking at its modules and parameters."""
     groups = {parameter_group(name) for name, _ in model.named_parameters()}
     image = gated_positions(image_tower(model)) if "gated_image" in groups else ()
     text = gated_positions(text_tower(model)) if "gated_text" in groups else ()
@@ -179,17 +173,16 @@ def describe_applied(model: nn.Module, strategy: Strategy) -> AppliedStrategy:
         frozen = 0
     elif strategy.gates_image:
         frozen = image[0]
-    else:  # the image tower as a whole
+    else:  # the whole image tower is locked
         frozen = len(image_tower(model).blocks) if _has_blocks(model) else 0
     return AppliedStrategy(strategy, image, text, trainable_parameters(model), frozen)
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, int]:
-    """Parameters that train by group, groups in which none trains left out.
+    """Number of trained parameters by group, without groups that are not trained.
 
-    Groups: `visual` and `text` (the original towers, projections included), `gated_image` and `gated_text` (the new
-    blocks), `logit_scale`. Their sum is what the optimizer sees; table 2.6 counts `logit_scale` only in its rows of
-    the full model and of gated both.
+    The groups are those of `parameter_group`. Table 2.6 counts `logit_scale` only in its rows of the full model and of
+    gated both.
     """
     counts: dict[str, int] = {}
     for name, parameter in model.named_parameters():
@@ -200,9 +193,11 @@ def trainable_parameters(model: nn.Module) -> dict[str, int]:
 
 
 def parameter_group(name: str) -> str:
-    """`visual`, `text`, `gated_image`, `gated_text`, `logit_scale`, or `unused`: what the contrastive loss can't reach.
+    """The group of a parameter: `visual` or `text` (the original towers with their projections), `gated_image` or
+    `gated_text` (gated blocks), `logit_scale`, or `unused`.
 
-    `unused` are the bias of sigmoid losses, which no softmax feels, and CoCa's caption decoder.
+    `unused` parameters have no gradient from the contrastive loss: the bias of sigmoid losses and CoCa's caption
+    decoder.
     """
     if name == "logit_scale":
         return "logit_scale"
@@ -214,10 +209,10 @@ def parameter_group(name: str) -> str:
 
 
 def set_training(model: nn.Module, strategy: Strategy) -> None:
-    """Training mode for what trains as a whole, evaluation mode for what is locked.
+    """Put towers that are trained as a whole, and trained gated blocks, into train mode, and the rest into eval mode.
 
-    In place of `model.train()`: batch norm's running statistics in a locked ResNet would move, and patches would be
-    dropped before frozen blocks whose activations are kept.
+    Use it in place of `model.train()`, which would change the running statistics of batch norms in a locked ResNet and
+    drop patches before frozen blocks whose output is cached.
     """
     towers: Any = model
     model.train(strategy.text)
@@ -228,7 +223,7 @@ def set_training(model: nn.Module, strategy: Strategy) -> None:
 
 
 def clamp_logit_scale(model: nn.Module) -> None:
-    """Keep the temperature in [1, 100], which is `logit_scale` in [0, ln 100]; call after every optimizer step."""
+    """Clamp `logit_scale` to [0, ln 100], a factor of 1 to 100; call it after each optimizer step."""
     clip: Any = model
     with torch.no_grad():
         clip.logit_scale.clamp_(0, _MAX_LOGIT_SCALE)

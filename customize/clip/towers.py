@@ -1,7 +1,7 @@
-"""Where the transformer blocks of an open_clip model lie: its image tower's and its text tower's.
+"""Finds the transformer blocks of an open_clip model's image tower and text tower.
 
-open_clip keeps them in different places: `CLIP` and `CustomTextCLIP`, its own vision transformer and timm's. Knows no
-strategies.
+open_clip's model classes keep them in different places: `CLIP` and `CustomTextCLIP`, its own vision transformer and
+timm's.
 """
 
 from __future__ import annotations
@@ -18,22 +18,30 @@ __all__ = ["Tower", "image_tower", "is_image_parameter", "text_tower"]
 
 @dataclass(frozen=True)
 class Tower:
-    """The blocks of one tower, first to last, and the shape of one."""
+    """The blocks of one tower, first to last, and the shape of a block.
 
-    blocks: Any  # an indexable container of modules, each taking hidden states [batch, tokens, width] first
+    Attributes:
+        blocks: an indexable container of modules; their first argument are hidden states.
+        width: of the hidden states.
+        norm: the first norm of a block; new blocks get norms of the same class and epsilon.
+        activation: between the two layers of a block's MLP.
+        batch_first: hidden states are [batch, tokens, width], otherwise [tokens, batch, width].
+    """
+
+    blocks: Any
     width: int
     heads: int
     mlp_width: int
-    norm: nn.LayerNorm  # a block's first one, whose kind and epsilon new layers take over
-    activation: nn.Module  # between the two layers of a block's perceptron
-    batch_first: bool  # hidden states are [batch, tokens, width], else [tokens, batch, width]
+    norm: nn.LayerNorm
+    activation: nn.Module
+    batch_first: bool
 
 
 def image_tower(model: nn.Module) -> Tower:
-    """The image tower's blocks.
+    """The blocks of the image tower.
 
     Raises:
-        BadInput: the tower is no transformer (a ResNet, a ConvNeXt).
+        BadInput: the tower is not a transformer (a ResNet, a ConvNeXt).
     """
     visual: Any = model.visual
     if hasattr(visual, "transformer") and hasattr(visual.transformer, "resblocks"):
@@ -58,7 +66,7 @@ def image_tower(model: nn.Module) -> Tower:
 
 
 def text_tower(model: nn.Module) -> Tower:
-    """The text tower's blocks.
+    """The blocks of the text tower.
 
     Raises:
         BadInput: the tower is not open_clip's own transformer.
@@ -69,13 +77,13 @@ def text_tower(model: nn.Module) -> Tower:
         return _open_clip_tower(transformer)
     kind = type(text).__name__
     raise BadInput(
-        f"the text tower is a {kind}, not open_clip's own transformer, so that no gated blocks go into it: "
+        f"the text tower is a {kind}, not open_clip's own transformer, so it cannot get gated blocks: "
         "choose locked-text-gated-image, locked-image, locked-text or full"
     )
 
 
 def is_image_parameter(name: str) -> bool:
-    """Whether a parameter's `name` in the model says that it is of the image tower."""
+    """Whether the parameter `name` of an open_clip model belongs to the image tower."""
     return name.startswith("visual.")
 
 

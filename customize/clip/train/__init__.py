@@ -1,1 +1,4 @@
-"""Training a customized CLIP, from its configuration to its model folder."""
+"""Trains a customized CLIP: `train.train` takes a configuration and writes a model folder.
+
+Nothing here imports `customize.clip.evaluate`.
+"""

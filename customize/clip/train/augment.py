@@ -1,8 +1,8 @@
-"""Pixels of a training image: the augmentation of REACT's released recipe, or the model's own validation transform.
+"""Image augmentation of REACT's released trainer.
 
-The recipe is timm's, which open_clip depends on: crop 0.08 to 1 of the area, flip 0.5, colour jitter 0.4, RandAugment
-rand-m9-mstd0.5-inc1, erasing 0.25. As in timm itself, RandAugment takes the jitter's place. Flips and crops make
-captions wrong that say "left", "right" or a number. Knows images, not where they come from.
+It is timm's: crops of 0.08 to 1 of the area, flips 0.5, colour jitter 0.4, RandAugment rand-m9-mstd0.5-inc1, random
+erasing 0.25. In timm RandAugment replaces the colour jitter. Flips and crops make captions wrong that say "left",
+"right" or a number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-__all__ = ["RELEASED", "released_transform", "seed_sample"]
+__all__ = ["released_transform", "seed_sample"]
 
 # The arguments of timm.data.create_transform that the released trainer uses (microsoft/react).
 RELEASED: dict[str, Any] = {
@@ -30,9 +30,11 @@ RELEASED: dict[str, Any] = {
 
 
 def released_transform(preprocess_cfg: dict[str, Any]) -> Callable[[Image.Image], torch.Tensor]:
-    """PIL image -> float32 [3, height, width]; `preprocess_cfg` is the visual tower's own (size, mean, std).
+    """Make the transform: PIL image -> float32 [3, height, width], normalised.
 
-    It draws from the global generators of Python, numpy and torch: call `seed_sample` before each image.
+    The transform draws from the global generators of Python, numpy and torch: call `seed_sample` before each image.
+
+    preprocess_cfg: `size`, `mean` and `std` of the image tower.
     """
     from timm.data.transforms_factory import create_transform
 
@@ -45,19 +47,19 @@ def released_transform(preprocess_cfg: dict[str, Any]) -> Callable[[Image.Image]
         for operation in getattr(step, "ops", ()):
             if operation.name.startswith("Posterize"):
                 operation.aug_fn = _posterize
-    drawn: Callable[[Image.Image], torch.Tensor] = transform
-    return drawn
+    typed: Callable[[Image.Image], torch.Tensor] = transform
+    return typed
 
 
 def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Also to no bits, a black image: the strongest magnitude asks for that, and newer Pillows refuse it."""
+    """Posterize to `bits`. The strongest magnitude asks for 0 bits, a black image, which newer Pillows refuse."""
     if bits < 1:
         return Image.new(image.mode, image.size)
     return ImageOps.posterize(image, bits) if bits < 8 else image
 
 
 def seed_sample(seed: int, epoch: int, row: int) -> None:
-    """Seed every generator for one image, so that its augmentation does not depend on who decodes it or when."""
+    """Seed the global generators for one image, so that any process augments it in the same way at any time."""
     number = int(np.random.SeedSequence((seed, epoch, row)).generate_state(1)[0])
     random.seed(number)
     np.random.seed(number)

@@ -1,10 +1,10 @@
-"""Checkpoints of a run: what has changed since the base model, in one safetensors file a checkpoint.
+"""Checkpoints of a run: one safetensors file each, of which the last two are kept.
 
     OUT/checkpoints/00000500.safetensors    trained weights, their averages, AdamW's moments; in its header the run's
                                             identity and step
 
-Frozen weights are the base model's and are not written. Everything random follows from the step, so nothing else is
-needed to go on as if nothing had happened. The last two are kept. Knows no data.
+Frozen weights are those of the base model and are not written. Batches and augmentation follow from the step, so a run
+that resumes from a checkpoint needs nothing else.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from index.files import atomic_file, join, local_path, make_folder, remove_parti
 
 __all__ = ["Checkpoint", "last_checkpoint", "restore_checkpoint", "write_checkpoint"]
 
-KEPT = 2
+KEPT = 2  # checkpoints
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk."""
+    """A checkpoint on disk, written after `step` steps."""
 
     path: str
     step: int
 
 
 def last_checkpoint(folder: str) -> Checkpoint | None:
-    """The latest checkpoint in `folder`, None where there is none."""
+    """The latest checkpoint in `folder`; None when there is none."""
     files = sorted(local_path(folder).glob("*.safetensors"))
     return Checkpoint(str(files[-1]), int(files[-1].stem)) if files else None
 
@@ -48,7 +48,15 @@ def write_checkpoint(
     averages: Mapping[str, torch.Tensor],
     watch: Mapping[str, float],
 ) -> Checkpoint | None:
-    """Write the state after `step` steps, drop older ones; None, and nothing written, when it is not finite."""
+    """Write the state after `step` steps and delete older checkpoints, except the one before.
+
+    Returns None and writes nothing when a value is not finite.
+
+    Args:
+        identity: hash of all that decides the trained weights, see `CustomizeConfig.identity`.
+        averages: exponential moving averages by name; empty without them.
+        watch: state of the `CollapseWatch`.
+    """
     from safetensors.torch import save_file
 
     tensors: dict[str, torch.Tensor] = {}
@@ -83,11 +91,11 @@ def restore_checkpoint(
     optimizer: torch.optim.Optimizer,
     averages: Mapping[str, torch.Tensor],
 ) -> dict[str, Any]:
-    """Load a checkpoint into the model, the optimizer and the averages; return the state of the collapse watch.
+    """Load a checkpoint into the weights, the optimizer and the averages; returns the state of the `CollapseWatch`.
 
     Raises:
-        BadInput: it is of another run.
-        ClipmineError: it is damaged.
+        BadInput: the checkpoint is one of another run.
+        ClipmineError: the file is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -97,7 +105,7 @@ def restore_checkpoint(
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  no mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise ClipmineError(
-            f"{checkpoint.path}: is damaged ({error}); delete it to go on from the one before"
+            f"{checkpoint.path}: is damaged ({error}); delete it to resume from the one before"
         ) from error
     expected = {f"weight.{name}" for name in trained}
     found = {name for name in tensors if name.startswith("weight.")}

@@ -1,7 +1,7 @@
-"""The workers of one run, as torch.distributed has them: Ray Train starts them, alone there is just one.
+"""The workers of a run, joined by torch.distributed (Ray Train starts them); without a process group there is one.
 
-Each takes its share of every batch, and gradients are averaged, so that N workers take one worker's step. Knows no
-model and no loss.
+Each worker computes its share of every batch, and gradients are averaged over the workers. N workers so take the steps
+that one worker takes.
 """
 
 from __future__ import annotations
@@ -16,64 +16,65 @@ import torch.distributed as dist
 
 from index.errors import BadInput
 
-__all__ = ["Peers", "join_peers"]
+__all__ = ["Worker", "this_worker"]
 
 
 @dataclass(frozen=True)
-class Peers:
-    """This worker's number and how many there are."""
+class Worker:
+    """One worker: its rank, from 0, and the number of workers. `barrier`, `any_of` and `average` are collectives:
+    all workers must call them together."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this worker writes the files and says what happens."""
+        """Whether this worker writes the run's files and reports its progress."""
         return self.rank == 0
 
     def share(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """This worker's rows of a batch; worker after worker they are the batch in its order."""
-        size = len(rows) // self.count
+        """This worker's consecutive part of a batch's rows."""
+        size = len(rows) // self.world_size
         return rows[self.rank * size : (self.rank + 1) * size]
 
-    def check_batch(self, batch: int, accumulate: int) -> None:
-        """BadInput when a batch cannot be shared out evenly."""
-        if batch % (self.count * accumulate):
+    def check_batch(self, batch_size: int, accumulate: int) -> None:
+        """Raise BadInput when a batch cannot be shared evenly."""
+        if batch_size % (self.world_size * accumulate):
             raise BadInput(
-                f"--batch-size {batch}: cannot be shared evenly among {self.count} workers in {accumulate} parts each; "
-                f"choose a multiple of {self.count * accumulate}"
+                f"--batch-size {batch_size}: cannot be shared evenly among {self.world_size} workers in {accumulate} "
+                f"parts each; choose a multiple of {self.world_size * accumulate}"
             )
 
-    def wait(self) -> None:
-        """Until all workers are here."""
-        if self.count > 1:
+    def barrier(self) -> None:
+        """Wait until all workers call this."""
+        if self.world_size > 1:
             dist.barrier()
 
-    def any(self, value: bool) -> bool:
-        """Whether it is true for any worker; the same answer for all."""
-        if self.count == 1:
+    def any_of(self, value: bool) -> bool:
+        """Whether `value` is true on any worker."""
+        if self.world_size == 1:
             return value
-        votes: list[bool] = [False] * self.count
+        votes: list[bool] = [False] * self.world_size
         dist.all_gather_object(votes, value)
         return any(votes)
 
     def average(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace each tensor by its mean over the workers, in one exchange a dtype."""
-        if self.count == 1:
+        """Replace each tensor by its mean over the workers, in one all-reduce for each dtype."""
+        if self.world_size == 1:
             return
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             own = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.flatten() for tensor in own])
             dist.all_reduce(flat)
-            flat /= self.count
-            place = 0
+            flat /= self.world_size
+            start = 0
             for tensor in own:
-                tensor.copy_(flat[place : place + tensor.numel()].view_as(tensor))
-                place += tensor.numel()
+                tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
+                start += tensor.numel()
 
 
-def join_peers() -> Peers:
-    """The workers of this process's group; alone where there is none."""
+def this_worker() -> Worker:
+    """This process's place in its process group; a single worker where there is no group."""
     if dist.is_available() and dist.is_initialized():
-        return Peers(dist.get_rank(), dist.get_world_size())
-    return Peers()
+        return Worker(dist.get_rank(), dist.get_world_size())
+    return Worker()

@@ -1,8 +1,9 @@
-"""What goes into the image tower at each step: pixels, kept activations of its frozen blocks, or finished features.
+"""The input of the image tower at each step: pixels, cached activations of its frozen blocks, or image embeddings.
 
-A tower that is locked as a whole gives an image the same vector at every step: with augmentation off, the store's image
-embeddings stand for it. A tower whose first blocks are locked is entered behind them (`customize.clip.train.prefix_cache`).
-Each kind has the same two halves: `load`, which runs ahead of the step, and `features`, which is the step's own work.
+Without augmentation, a tower that is locked as a whole gives an image the same vector at every step, so the store's
+image embeddings replace it; a tower whose first blocks are frozen starts from their cached output
+(`customize.clip.train.prefix_cache`). Each kind of input has two methods: `load` reads one image ahead of the step, and
+`features` computes the features of a batch within the step.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -21,30 +21,37 @@ from index.corpus.images import ImageRejected, decode_image
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 
-__all__ = ["ImageInputs", "Pixels", "StoreImages", "decode_row"]
+__all__ = ["ImageInputs", "Pixels", "StoreImages", "Transform", "decode_row"]
 
-Rows = npt.NDArray[np.int64]
 Transform = Callable[[Image.Image], torch.Tensor]
 
-# An image that cannot be decoded gives its place to the next pair. So many in a row are no accident.
+# An image that cannot be decoded is replaced by the next pair's. After so many in a row the data must be wrong.
 MOST_BROKEN = 16
 
 
 class ImageInputs(Protocol):
-    """`kind` says in a few words what is loaded; `decodes` whether loading costs enough to be worth processes."""
+    """A kind of input.
+
+    Attributes:
+        kind: what is loaded, in a few words for the summary.
+        decodes: whether loading decodes images, which is worth processes of its own.
+    """
 
     kind: str
     decodes: bool
 
     def load(self, row: int, epoch: int) -> tuple[int, torch.Tensor]:
-        """The row that was used (another one, where an image is broken), and its input."""
+        """The row that was used (another one where the image cannot be decoded), and its input."""
 
     def features(self, model: Any, inputs: torch.Tensor) -> torch.Tensor:
-        """Image features [n, d], not normalized, of stacked inputs."""
+        """Image features [n, d], not normalised, of stacked inputs."""
 
 
 class Pixels:
-    """Decoded and transformed images, float32 [3, height, width]; `seed` is None where the transform draws nothing."""
+    """Decoded and transformed images, float32 [3, height, width].
+
+    seed: of the transform's augmentation; None where the transform is not random.
+    """
 
     kind = "pixels"
     decodes = True
@@ -53,7 +60,7 @@ class Pixels:
         self._pairs, self._transform, self._seed = pairs, transform, seed
 
     @property
-    def draws(self) -> bool:
+    def random(self) -> bool:
         """Whether the transform draws from the global random generators, so that it must not run in threads."""
         return self._seed is not None
 
@@ -69,7 +76,7 @@ class Pixels:
 
 
 class StoreImages:
-    """The store's image embeddings, for a tower that is locked as a whole."""
+    """The store's image embeddings, float32 [d], for a tower that is locked as a whole."""
 
     kind = "the store's image embeddings"
     decodes = False
@@ -87,7 +94,10 @@ class StoreImages:
 
 
 def decode_row(pairs: Pairs, row: int) -> tuple[int, Image.Image]:
-    """The image of `row`, or of the next row whose image can be decoded; BadInput when many in a row cannot."""
+    """The first row from `row` on whose image can be decoded, and that image.
+
+    Raises BadInput when many images in a row cannot be decoded.
+    """
     for tried in range(MOST_BROKEN):
         used = (row + tried) % len(pairs)
         try:

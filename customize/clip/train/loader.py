@@ -1,6 +1,6 @@
-"""Brings each step's inputs ahead of the step: in processes where images are decoded and drawn on, else in threads.
+"""Loads each step's inputs ahead of the step: in processes where images are decoded and augmented, else in threads.
 
-What comes out depends on the step alone, never on who loaded it. Knows no model.
+The inputs of a step follow from the step alone, whichever process or thread loads them.
 """
 
 from __future__ import annotations
@@ -17,54 +17,61 @@ import torch
 from customize.clip.train.image_inputs import ImageInputs, Pixels
 from index.read_ahead import read_ahead
 
-__all__ = ["Feed", "StepInputs"]
+__all__ = ["StepInputs", "StepLoader"]
 
 Rows = npt.NDArray[np.int64]
 Loaded = list[tuple[int, torch.Tensor]]
 
-AHEAD = 2  # steps that wait ready, or that each loading process prepares (torch's own default)
+AHEAD = 2  # steps that are loaded ahead, by each process where there are several (torch's own default)
 THREADS = 4
 
 
 @dataclass(frozen=True)
 class StepInputs:
-    """One worker's share of a step, on the CPU."""
+    """One worker's share of a step, on the CPU.
 
-    step: int  # from 0
-    rows: Rows  # int64 [n], as they were used
-    images: torch.Tensor  # [n, ...]
-    tokens: torch.Tensor | None  # int64 [n, context], where the text tower runs
+    Attributes:
+        step: number of the step, from 0.
+        rows: int64 [n], the pairs; another pair's row where an image could not be decoded.
+        images: [n, ...], see `customize.clip.train.image_inputs`.
+        tokens: int64 [n, context]; None where the text tower is locked.
+    """
+
+    step: int
+    rows: Rows
+    images: torch.Tensor
+    tokens: torch.Tensor | None
 
 
 @dataclass(frozen=True)
-class Feed:
-    """How a run's inputs are loaded.
+class StepLoader:
+    """Loads the steps of a run.
 
     Attributes:
         rows_of: step -> this worker's rows, int64 [n].
-        tokenize: rows -> tokens int64 [n, context]; None where texts are locked.
-        loaders: processes; 0 loads in threads of this one.
-        pin: put tensors where a GPU reads them fast.
+        tokenize: rows -> tokens int64 [n, context]; None where the text tower is locked.
+        processes: how many processes decode images; 0: threads of this process do.
+        pin: put tensors into pinned memory, from which a GPU reads faster.
     """
 
     images: ImageInputs
     rows_of: Callable[[int], Rows]
     steps_per_epoch: int
     tokenize: Callable[[Rows], torch.Tensor] | None = None
-    loaders: int = 0
+    processes: int = 0
     pin: bool = False
 
     @contextmanager
     def steps(self, first: int, last: int) -> Iterator[Iterator[StepInputs]]:
         """Open the stream of the steps first .. last - 1."""
         steps = range(first, last)
-        if self.loaders and self.images.decodes:
+        if self.processes and self.images.decodes:
             yield self._from_processes(steps)
-        elif isinstance(self.images, Pixels) and self.images.draws:
-            # Its random generators are the process's own: nothing else may draw from them while it does.
+        elif isinstance(self.images, Pixels) and self.images.random:
+            # Augmentation draws from the generators of the whole process, so no thread may draw at the same time.
             yield (self._stack(step, [self._load(item) for item in self._items(step)]) for step in steps)
         else:
-            with ThreadPoolExecutor(THREADS, thread_name_prefix="feed") as threads:
+            with ThreadPoolExecutor(THREADS, thread_name_prefix="load") as threads:
                 loads = (self._stack(step, list(threads.map(self._load, self._items(step)))) for step in steps)
                 with closing(read_ahead(loads, AHEAD)) as ready:
                     yield ready
@@ -84,7 +91,7 @@ class Feed:
         loader = torch.utils.data.DataLoader(
             _Samples(self),
             batch_sampler=_StepItems(self, steps),
-            num_workers=self.loaders,
+            num_workers=self.processes,
             prefetch_factor=AHEAD,
             collate_fn=self._collate,
             pin_memory=self.pin,
@@ -99,20 +106,20 @@ class Feed:
 
 
 class _Samples(torch.utils.data.Dataset[tuple[int, torch.Tensor]]):
-    """A dataset whose index is (row, epoch)."""
+    """A dataset that is indexed by (row, epoch)."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, loader: StepLoader) -> None:
+        self._loader = loader
 
     def __getitem__(self, index: tuple[int, int]) -> tuple[int, torch.Tensor]:
-        return self._feed._load(index)
+        return self._loader._load(index)
 
 
 class _StepItems(torch.utils.data.Sampler[list[tuple[int, int]]]):
-    """A batch a step."""
+    """The indices of each step's batch."""
 
-    def __init__(self, feed: Feed, steps: range) -> None:
-        self._feed, self._steps = feed, steps
+    def __init__(self, loader: StepLoader, steps: range) -> None:
+        self._loader, self._steps = loader, steps
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return map(self._feed._items, self._steps)
+        return map(self._loader._items, self._steps)

@@ -1,7 +1,4 @@
-"""The training loop: from the last checkpoint to the last step, with its log, its checkpoints and its stop.
-
-Knows a prepared run; what became of it is `customize.clip.train.train`'s to say.
-"""
+"""The training loop of a prepared run: from its last checkpoint to its last step, with its log and checkpoints."""
 
 from __future__ import annotations
 
@@ -16,9 +13,10 @@ import torch
 
 from customize.clip.strategies import clamp_logit_scale
 from customize.clip.train.checkpoint import last_checkpoint, restore_checkpoint, write_checkpoint
+from customize.clip.train.collapse import CollapseWatch
 from customize.clip.train.config import CustomizeConfig
-from customize.clip.train.loader import Feed, StepInputs
-from customize.clip.train.log import CollapseWatch, StepRecord, TrainLog
+from customize.clip.train.loader import StepInputs, StepLoader
+from customize.clip.train.log import StepRecord, TrainLog
 from customize.clip.train.prepare import Run
 from customize.clip.train.schedule import BatchOrder, learning_rate
 from customize.clip.train.step import TrainStep
@@ -27,14 +25,14 @@ from index.files import join, write_atomic
 
 __all__ = ["STEPS_NAME", "Loop"]
 
-STEPS_NAME = "work/steps.json"  # how many steps the run takes in all, for whoever follows its log
+STEPS_NAME = "work/steps.json"  # the run's total number of steps, for programs that follow its log
 
-# Processes that decode images, a worker, unless told: a ViT-B-32 on a fast GPU is kept busy by about so many.
+# Default number of processes a worker that decode images: about so many keep a ViT-B-32 on a fast GPU busy.
 MOST_LOADERS = 8
 
 
 class Loop:
-    """The state that changes from step to step; it begins at the run's last checkpoint."""
+    """The state of training: weights, optimizer, averages and step, restored from the run's last checkpoint."""
 
     def __init__(
         self,
@@ -47,9 +45,9 @@ class Loop:
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = _optimizer(config, self.trained) if self.trained else None
         self.averages = {name: p.detach().clone() for name, p in self.trained.items()} if config.ema else {}
-        self.watch = CollapseWatch(config.batch)
+        self.watch = CollapseWatch(config.batch_size)
         self.folder = join(config.out, "checkpoints")
-        self.total = run.total_steps if self.trained else 0  # strategy none has nothing to do
+        self.total = run.total_steps if self.trained else 0  # strategy none trains nothing
         self.warmup = config.warmup_steps(self.total)
         self.step = 0
         self.rate = 0.0
@@ -60,21 +58,25 @@ class Loop:
             self.step = self.saved.step
 
     def run(self) -> None:
-        """From the last checkpoint to the last step."""
+        """Train to the last step and write the last checkpoint.
+
+        Raises:
+            ClipmineError: the loss is not finite; the message names the batch's keys and the last good checkpoint.
+        """
         run, config = self.prepared, self.prepared.config
         if self.optimizer is None:
             return
         step = TrainStep(run)
-        if run.peers.first:
+        if run.worker.first:
             write_atomic(join(config.out, STEPS_NAME), json.dumps({"steps": self.total}))
         log = (
             TrainLog(join(config.out, "log.jsonl"), join(config.out, "tensorboard"), self.step)
-            if run.peers.first
+            if run.worker.first
             else None
         )
         started, first = time.monotonic(), self.step
         try:
-            with self.feed().steps(self.step, self.total) as inputs:
+            with self.loader().steps(self.step, self.total) as inputs:
                 for batch in inputs:
                     record = self.take(step, batch)
                     if log is not None:
@@ -86,17 +88,17 @@ class Loop:
         finally:
             if log is not None:
                 log.close()
-        self.rate = (self.step - first) * config.batch / max(time.monotonic() - started, 1e-9)
+        self.rate = (self.step - first) * config.batch_size / max(time.monotonic() - started, 1e-9)
         self._checkpoint()
 
-    def feed(self) -> Feed:
-        """What brings this worker its share of every step."""
+    def loader(self) -> StepLoader:
+        """The loader of this worker's share of every step."""
         run, config = self.prepared, self.prepared.config
-        order = BatchOrder(run.pairs.shard_of, config.batch, config.seed)
+        order = BatchOrder(run.pairs.shard_of, config.batch_size, config.seed)
         cuda = run.device.startswith("cuda")
-        return Feed(
+        return StepLoader(
             run.images,
-            lambda step: run.peers.share(order.rows(step)),
+            lambda step: run.worker.share(order.rows(step)),
             order.steps_per_epoch,
             self._tokenize if run.texts is None else None,
             _loaders(config, run, cuda),
@@ -104,9 +106,9 @@ class Loop:
         )
 
     def take(self, step: TrainStep, batch: StepInputs) -> StepRecord:
-        """One step: gradients, the optimizer, the temperature's bounds, the average.
+        """Take one optimizer step, keep the temperature in its bounds, and update the averages.
 
-        Raises ClipmineError when the loss is no number.
+        Raises ClipmineError when the loss is not finite.
         """
         run, config = self.prepared, self.prepared.config
         assert self.optimizer is not None
@@ -118,7 +120,7 @@ class Loop:
         if not math.isfinite(measured.loss):
             self._stop(batch)
         gradients = [p.grad for p in self.trained.values() if p.grad is not None]
-        run.peers.average(gradients)
+        run.worker.average(gradients)
         if config.grad_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.trained.values(), config.grad_clip)
         self.optimizer.step()
@@ -135,19 +137,19 @@ class Loop:
         return record
 
     def _stop(self, batch: StepInputs) -> None:
-        """The loss is no number: say which batch, and where the last good weights are."""
+        """Raise the error for a loss that is not finite."""
         keys = self.prepared.pairs.keys(batch.rows)
         some = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
         kept = f"the last good checkpoint is {self.saved.path}" if self.saved else "there is no checkpoint before it"
         raise ClipmineError(
-            f"step {self.step + 1}: the loss is no number any more, at the batch with keys {some}; {kept}; lower "
+            f"step {self.step + 1}: the loss is not finite, at the batch with keys {some}; {kept}; lower "
             "--lr, or leave these pairs out, and train into another --out"
         )
 
     def _checkpoint(self) -> None:
         run = self.prepared
         is_new = self.saved is None or self.saved.step < self.step
-        if not run.peers.first or self.optimizer is None or not is_new:
+        if not run.worker.first or self.optimizer is None or not is_new:
             return
         written = write_checkpoint(
             self.folder, self.step, run.identity, self.trained, self.optimizer, self.averages, self.watch.state()
@@ -159,7 +161,7 @@ class Loop:
 
 
 def _optimizer(config: CustomizeConfig, trained: Mapping[str, torch.nn.Parameter]) -> torch.optim.AdamW:
-    """As the released trainer: gains, biases, gates and the temperature do not decay."""
+    """AdamW; as in the released trainer gains, biases, gates and the temperature have no weight decay."""
     decay = [p for p in trained.values() if p.ndim >= 2]
     plain = [p for p in trained.values() if p.ndim < 2]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -177,5 +179,5 @@ def _loaders(config: CustomizeConfig, run: Run, cuda: bool) -> int:
         return config.loaders
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cuda:
-        return max(1, min(MOST_LOADERS, cores // max(1, run.peers.count)))
-    return 1 if config.augment == "released" else 0  # on a CPU every core that decodes is missing in the step
+        return max(1, min(MOST_LOADERS, cores // max(1, run.worker.world_size)))
+    return 1 if config.augment == "released" else 0  # on a CPU decoding takes cores from the step

@@ -1,9 +1,10 @@
-"""The pairs of a run: where each image lies and what its text is, one row a pair, in a file that workers map.
+"""The image-text pairs of a run: one row a pair, with the place of its image and its caption, in a memory-mapped file.
 
     OUT/work/pairs.arrow    row_id, key, shard, offset, size, sha256, caption, text
 
-`text` numbers the distinct captions, so texts are compared by number and never by float. Images stay where they are:
-a row is read by one ranged read. Written once, so ten million pairs cost no memory. Knows no models.
+`text` numbers the distinct captions, so that equal texts are found by number, not by comparing vectors. Images stay in
+their shards; an image is read by one ranged read. The file is written once and mapped by all processes, so ten million
+pairs take no memory.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SCHEMA = pa.schema(
     [
         ("row_id", pa.int64()),  # in the store; null where there is none
         ("key", pa.string()),
-        ("shard", pa.int32()),  # into the names in the schema's metadata
+        ("shard", pa.int32()),  # position in the list of shard names, which is in the schema's metadata
         ("offset", pa.int64()),
         ("size", pa.int64()),
         ("sha256", pa.string()),
@@ -46,17 +47,22 @@ _CHUNK = 65_536
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs on disk, memory-mapped; `root` is the folder or URL that shards are relative to."""
+    """Pairs in a memory-mapped file.
+
+    Attributes:
+        root: the folder or URL that shard names are relative to.
+        skipped: reason -> number of pairs that could not be used.
+    """
 
     path: str
     table: pa.Table
     root: str
     shards: tuple[str, ...]
-    left_out: Mapping[str, int]  # by reason
+    skipped: Mapping[str, int]
 
     @classmethod
     def open(cls, path: str) -> Pairs:
-        """Open what `gather_pairs` wrote."""
+        """Open a file that `gather_pairs` wrote."""
         table = pa.ipc.open_file(pa.memory_map(str(local_path(path)))).read_all()
         about = json.loads(table.schema.metadata[b"pairs"])
         return cls(path, table, about["root"], tuple(about["shards"]), about["left_out"])
@@ -66,39 +72,41 @@ class Pairs:
 
     @cached_property
     def shard_of(self) -> npt.NDArray[np.int32]:
-        """int32 [n], the shard's number of each row."""
+        """int32 [n], the number of each row's shard."""
         numbers: npt.NDArray[np.int32] = self.table["shard"].to_numpy()
         return numbers
 
     @cached_property
     def text_of(self) -> npt.NDArray[np.int32]:
-        """int32 [n], the number of each row's caption among the distinct ones, in order of first appearance."""
+        """int32 [n], the number of each row's caption among the distinct captions, in order of first appearance."""
         numbers: npt.NDArray[np.int32] = self.table["text"].to_numpy()
         return numbers
 
     @cached_property
     def row_ids(self) -> npt.NDArray[np.int64] | None:
-        """int64 [n], rows in the store; None when any pair has none."""
+        """int64 [n], the row ids in the store; None when a pair has none."""
         column = self.table["row_id"]
         return None if column.null_count else column.to_numpy()
 
     def keys(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> list[str]:
+        """The keys of `rows`, in their order."""
         keys: list[str] = self.table["key"].take(pa.array(rows)).to_pylist()
         return keys
 
     def captions(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> list[str]:
+        """The captions of `rows`, in their order."""
         captions: list[str] = self.table["caption"].take(pa.array(rows)).to_pylist()
         return captions
 
     def distinct_captions(self) -> list[str]:
-        """Each caption once, by its number."""
+        """Each caption once, in the order of the numbers in `text_of`."""
         first = np.unique(self.text_of, return_index=True)[1]
         return self.captions(first)
 
     def image(self, row: int) -> bytes:
-        """The encoded bytes of a row's image.
+        """The encoded image of a row.
 
-        Raises ImagesNotLocal when its file is gone, StoreInvalid when it no longer holds these bytes.
+        Raises ImagesNotLocal when its shard is gone, StoreInvalid when the shard no longer holds this image.
         """
         place = self.table.slice(row, 1).select(["shard", "offset", "size", "sha256", "key"]).to_pylist()[0]
         path = join_inside(self.root, self.shards[place["shard"]])
@@ -114,11 +122,12 @@ class Pairs:
 
 
 def gather_pairs(path: str, *, selection: Selection | None, store: EmbeddingStore | None, tars: str | None) -> Pairs:
-    """Write the pairs of a selection (with its `store`), or of `tars`, to `path`, unless they are there already.
+    """Write the pairs of a selection (with its `store`), or of `tars`, to `path` where it does not exist; open them.
 
     Raises:
-        BadInput: no pairs at all, or all captions are equal, so that nothing can be told apart.
+        BadInput: no pairs, or only one distinct caption.
         ImagesNotLocal: the store has embeddings and no images.
+        StoreInvalid: the store does not have the rows of the selection.
     """
     if not exists(path):
         if selection is not None:
@@ -127,26 +136,28 @@ def gather_pairs(path: str, *, selection: Selection | None, store: EmbeddingStor
                 raise BadInput(
                     f"{selection.path}: selected no rows, so there is nothing to learn from; loosen its rules"
                 )
-            root, shards, tables, left_out = _of_selection(selection, store)
+            root, shards, tables, skipped = _of_selection(selection, store)
             where = selection.path
         else:
-            root, shards, tables, left_out = _of_tars(str(tars))
+            root, shards, tables, skipped = _of_tars(str(tars))
             where = str(tars)
-        _write(path, where, root, shards, tables, left_out)
+        _write(path, where, root, shards, tables, skipped)
     return Pairs.open(path)
 
 
-Rows = tuple[str, dict[str, int], Iterator[pa.Table], dict[str, int]]
+# The root, the shards' numbers by name, tables of pairs, and the numbers of skipped pairs by reason. The shards and the
+# skipped pairs are complete when all tables have been read.
+Found = tuple[str, dict[str, int], Iterator[pa.Table], dict[str, int]]
 
 
-def _of_selection(selection: Selection, store: EmbeddingStore) -> Rows:
+def _of_selection(selection: Selection, store: EmbeddingStore) -> Found:
     if store.corpus_root is None:
         raise ImagesNotLocal(
             f"{selection.path}: its store has embeddings and no images; download what was selected with `clipmine "
             "fetch`, export it, and customize on those tars (--tars)"
         )
     shards: dict[str, int] = {}
-    left_out: dict[str, int] = {}
+    skipped: dict[str, int] = {}
     ids = distinct_rows(selection.table(["row_id", "key", "concept", "rank"]))
 
     def tables() -> Iterator[pa.Table]:
@@ -159,7 +170,7 @@ def _of_selection(selection: Selection, store: EmbeddingStore) -> Rows:
             placeless = len(row_ids) - int(pc.sum(known).as_py() or 0) - gone
             for reason, count in (("forgotten", gone), ("image not local", placeless)):
                 if count:
-                    left_out[reason] = left_out.get(reason, 0) + count
+                    skipped[reason] = skipped.get(reason, 0) + count
             same = pc.fill_null(pc.equal(own["key"], asked["key"]), True)
             if not pc.all(same).as_py():
                 wrong = own["key"].filter(pc.invert(same))[0].as_py()
@@ -168,13 +179,13 @@ def _of_selection(selection: Selection, store: EmbeddingStore) -> Rows:
             numbers = [shards.setdefault(name, len(shards)) for name in own["shard"].to_pylist()]
             yield own.set_column(own.schema.get_field_index("shard"), "shard", pa.array(numbers, pa.int32()))
 
-    return store.corpus_root, shards, tables(), left_out
+    return store.corpus_root, shards, tables(), skipped
 
 
-def _of_tars(tars: str) -> Rows:
+def _of_tars(tars: str) -> Found:
     items = list_items(tars)
     shards: dict[str, int] = {}
-    left_out: dict[str, int] = {}
+    skipped: dict[str, int] = {}
 
     def tables() -> Iterator[pa.Table]:
         for item in items:
@@ -183,10 +194,10 @@ def _of_tars(tars: str) -> Rows:
                 if isinstance(sample, Sample):
                     rows.append(_row(sample, shards.setdefault(sample.shard, len(shards))))
                 else:
-                    left_out[sample.reason] = left_out.get(sample.reason, 0) + 1
+                    skipped[sample.reason] = skipped.get(sample.reason, 0) + 1
             yield pa.Table.from_pylist(rows, SCHEMA.remove(SCHEMA.get_field_index("text")))
 
-    return items[0].root, shards, tables(), left_out
+    return items[0].root, shards, tables(), skipped
 
 
 def _row(sample: Sample, shard: int) -> dict[str, Any]:
@@ -204,12 +215,12 @@ def _row(sample: Sample, shard: int) -> dict[str, Any]:
 
 
 def _write(
-    path: str, where: str, root: str, shards: dict[str, int], tables: Iterator[pa.Table], left_out: dict[str, int]
+    path: str, where: str, root: str, shards: dict[str, int], tables: Iterator[pa.Table], skipped: dict[str, int]
 ) -> None:
     names = [name for name in SCHEMA.names if name != "text"]
     parts = [table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names])) for table in tables]
     table = pa.concat_tables(parts).combine_chunks()
-    lost = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+    lost = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
     if not table.num_rows:
         raise BadInput(f"{where}: has no image-text pairs to learn from" + (f" ({lost})" if lost else ""))
     texts = pc.dictionary_encode(table["caption"]).combine_chunks()
@@ -219,7 +230,7 @@ def _write(
             "can be told from another by its text; select from captions that differ"
         )
     table = table.append_column("text", texts.indices.cast(pa.int32()))
-    about = {"root": root, "shards": list(shards), "left_out": left_out}
+    about = {"root": root, "shards": list(shards), "left_out": skipped}
     table = table.replace_schema_metadata({"pairs": json.dumps(about)})
     with atomic_file(path) as partial, pa.ipc.new_file(str(partial), table.schema) as writer:
         writer.write_table(table)

@@ -1,13 +1,13 @@
-"""Activations of the frozen blocks below the first trained one, computed once an image and kept on disk.
+"""A cache on disk of the frozen prefix: the output of the frozen blocks below the first trained one, for each image.
 
-With augmentation off an image goes through the same frozen blocks with the same result at every epoch. Kept are the
-hidden states [tokens, width] in float16, rounded alike whether a step reads them in the first epoch or the last:
+Without augmentation the frozen blocks give an image the same output in every epoch. The cache holds these hidden states
+in float16:
 
     OUT/work/prefix_00000.npy     float16 [up to 4096 pairs, tokens, width]
-    OUT/work/prefix_00000.json    written last: which rows another pair's image stands for, their own being broken
+    OUT/work/prefix_00000.json    written last; rows whose image could not be decoded, and the rows used instead
 
-Each part is a unit of work, so workers share them and a killed run goes on. Only for open_clip's own vision
-transformer. Knows no text and no loss.
+Workers compute different parts, and a run that was killed computes the missing parts only. Works for open_clip's own
+vision transformer.
 """
 
 from __future__ import annotations
@@ -22,42 +22,39 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from customize.clip.train.distributed import Worker
 from customize.clip.train.image_inputs import Transform, decode_row
 from customize.clip.train.pairs import Pairs
 from index.files import atomic_file, exists, join, local_path, read_bytes, write_atomic
 
-__all__ = ["KeptPrefix", "build_prefix", "can_keep_prefix", "prefix_bytes", "prefix_fits"]
+__all__ = ["CachedPrefix", "build_prefix", "can_cache_prefix", "prefix_fits"]
 
-PART = 4096  # pairs a file: 0.3 GB for ViT-B-32, which a GPU makes in seconds, so a kill costs little
-BATCH = 64  # images through the blocks at once; fixed, so that the bytes do not depend on the run's batch
-FREE_SHARE = 0.5  # of the free disk that the cache may take unless it was asked for
+PART = 4096  # pairs a file: 0.3 GB for ViT-B-32, computed by a GPU in seconds, so a kill loses little
+BATCH = 64  # images that are encoded at once
+FREE_SHARE = 0.5  # share of the free disk that the cache may take when it was not asked for
 READERS = 4
 
 
-def can_keep_prefix(model: Any, frozen_blocks: int) -> bool:
-    """Whether the image tower is open_clip's own transformer, with frozen blocks that can be skipped."""
+def can_cache_prefix(model: Any, frozen_blocks: int) -> bool:
+    """Whether the image tower is open_clip's own transformer and has frozen blocks below the first trained one."""
     visual = model.visual
     return frozen_blocks > 0 and hasattr(visual, "_embeds") and hasattr(visual, "_pool")
 
 
-def prefix_bytes(model: Any, pairs: int) -> int:
-    """What the cache of so many pairs takes on disk."""
-    tokens, width = model.visual.positional_embedding.shape
-    return 2 * pairs * int(tokens) * int(width)
-
-
 def prefix_fits(model: Any, pairs: int, folder: str) -> bool:
-    """Whether the cache takes at most FREE_SHARE of the free disk."""
-    return prefix_bytes(model, pairs) <= FREE_SHARE * shutil.disk_usage(local_path(folder)).free
+    """Whether the cache of `pairs` pairs takes at most half of the free disk of `folder`."""
+    tokens, width = model.visual.positional_embedding.shape
+    size = 2 * pairs * int(tokens) * int(width)  # float16
+    return size <= FREE_SHARE * shutil.disk_usage(local_path(folder)).free
 
 
-class KeptPrefix:
-    """Kept activations as image inputs (see `customize.clip.train.image_inputs`): float16 [tokens, width] a pair."""
+class CachedPrefix:
+    """The cache as image inputs (see `customize.clip.train.image_inputs`): float16 [tokens, width] a pair."""
 
     decodes = False
 
     def __init__(self, pairs: Pairs, folder: str, frozen_blocks: int) -> None:
-        self.kind = f"kept activations of the first {frozen_blocks} blocks"
+        self.kind = f"cached activations of the first {frozen_blocks} blocks"
         self._frozen = frozen_blocks
         parts = range(-(-len(pairs) // PART))
         self._parts = [
@@ -73,7 +70,7 @@ class KeptPrefix:
         return self._replaced.get(row, row), states
 
     def features(self, model: Any, inputs: torch.Tensor) -> torch.Tensor:
-        """The rest of `encode_image`: [n, d]."""
+        """The rest of `encode_image`, from the first trained block on: [n, d]."""
         visual = model.visual
         hidden = _through(visual.transformer, inputs.float(), slice(self._frozen, None))
         pooled: torch.Tensor = visual._pool(hidden)[0]
@@ -87,14 +84,14 @@ def build_prefix(
     frozen_blocks: int,
     folder: str,
     device: str,
-    share: tuple[int, int] = (0, 1),
+    worker: Worker,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Compute the missing parts of the cache in `folder`.
+    """Compute this worker's missing parts of the cache in `folder`.
 
-    share: (number of this worker, how many there are); on_progress(done, total): pairs of this worker's parts.
+    on_progress(done, total) counts the pairs of this worker's parts.
     """
-    parts = range(share[0], -(-len(pairs) // PART), share[1])
+    parts = range(worker.rank, -(-len(pairs) // PART), worker.world_size)
     rows = [range(part * PART, min((part + 1) * PART, len(pairs))) for part in parts]
     total, done = sum(map(len, rows)), 0
     with ThreadPoolExecutor(READERS, thread_name_prefix="prefix") as readers:
@@ -112,33 +109,33 @@ def build_prefix(
                 continue
             replaced: dict[str, int] = {}
             with atomic_file(_file(folder, part, "npy")) as partial:
-                kept = None
+                cache = None
                 ahead = submit(own[:BATCH])
                 for first in range(0, len(own), BATCH):
                     loaded = [future.result() for future in ahead]
                     ahead = submit(own[first + BATCH : first + 2 * BATCH])
                     states = _prefix(model, torch.stack([tensor for _, tensor in loaded]).to(device), frozen_blocks)
-                    if kept is None:
-                        kept = _create(partial, (len(own), *states.shape[1:]))
-                    kept[first : first + len(loaded)] = states
+                    if cache is None:
+                        cache = _create(partial, (len(own), *states.shape[1:]))
+                    cache[first : first + len(loaded)] = states
                     replaced |= {
                         str(row): used for row, (used, _) in zip(own[first:], loaded, strict=False) if used != row
                     }
                     if on_progress is not None:
                         on_progress(done + first + len(loaded), total)
-                del kept  # flushes the map
+                del cache  # flushes the memory map
             write_atomic(_file(folder, part, "json"), json.dumps({"replaced": replaced}))
             done += len(own)
 
 
 def _create(path: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
-    kept: npt.NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-    return kept
+    cache: npt.NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    return cache
 
 
 @torch.inference_mode()
 def _prefix(model: Any, images: torch.Tensor, frozen_blocks: int) -> npt.NDArray[np.float16]:
-    """Hidden states [n, tokens, width] in front of block `frozen_blocks`, of float32 [n, 3, height, width]."""
+    """Hidden states [n, tokens, width] before block `frozen_blocks`, of images float32 [n, 3, height, width]."""
     visual = model.visual
     hidden = _through(visual.transformer, visual._embeds(images), slice(0, frozen_blocks))
     states: npt.NDArray[np.float16] = hidden.half().cpu().numpy()
@@ -146,7 +143,7 @@ def _prefix(model: Any, images: torch.Tensor, frozen_blocks: int) -> npt.NDArray
 
 
 def _through(transformer: Any, hidden: torch.Tensor, blocks: slice) -> torch.Tensor:
-    """As `open_clip.transformer.Transformer.forward`, for some of its blocks."""
+    """Run some of the transformer's blocks, as `open_clip.transformer.Transformer.forward` runs all of them."""
     if not transformer.batch_first:
         hidden = hidden.transpose(0, 1).contiguous()
     for block in transformer.resblocks[blocks]:

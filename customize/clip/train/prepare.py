@@ -1,23 +1,23 @@
-"""From a configuration to everything that a run trains with: checked data, the model, and where inputs come from.
+"""Prepares a run: opens and checks the data, loads the model, applies the strategy, and chooses what steps read.
 
-Knows the parts and how they fit; the loop is `customize.clip.train.train`'s.
+`customize.clip.train.loop` trains the prepared run.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from customize.clip.model_folder import LoadedModel, load_base
 from customize.clip.strategies import AppliedStrategy, apply_strategy, check_strategy, set_training
 from customize.clip.train.augment import released_transform
 from customize.clip.train.config import CustomizeConfig
-from customize.clip.train.distributed import Peers
+from customize.clip.train.distributed import Worker
 from customize.clip.train.image_inputs import ImageInputs, Pixels, StoreImages
 from customize.clip.train.pairs import Pairs, gather_pairs
-from customize.clip.train.prefix_cache import KeptPrefix, build_prefix, can_keep_prefix, prefix_fits
+from customize.clip.train.prefix_cache import CachedPrefix, build_prefix, can_cache_prefix, prefix_fits
 from customize.clip.train.text_cache import LockedTexts, StoreTexts, compute_texts
 from index.corpus.sources import list_items
 from index.encoder.loading import default_device
@@ -31,40 +31,48 @@ from retrieval.selection import Selection
 
 __all__ = ["Run", "prepare_run"]
 
-# A kept prefix costs a pass over the images: it pays from the second epoch on.
-WORTH_KEEPING = 2
+# The cache of the frozen prefix costs one pass over the images, so it saves time from the second epoch on.
+WORTH_CACHING = 2
 OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run, ready to train. `finished`: it was done before, so the model is not loaded again."""
+    """A prepared run.
+
+    Attributes:
+        spec: the model that training starts from.
+        identity: hash of all that decides the trained weights.
+        loaded: the model after the strategy was applied, on `device`.
+        texts: where the embeddings of a locked text tower come from; None: the text tower runs.
+        selection, store: None for tars; the store also where the tars do not name its rows.
+    """
 
     config: CustomizeConfig
-    peers: Peers
+    worker: Worker
     spec: ModelSpec
     device: str
-    identity: str  # of all that decides the trained weights
+    identity: str
     pairs: Pairs
     total_steps: int
     loaded: LoadedModel
     applied: AppliedStrategy
     images: ImageInputs
-    texts: LockedTexts | None  # None: the text tower runs
+    texts: LockedTexts | None
     selection: Selection | None
     store: EmbeddingStore | None
 
 
-def prepare_run(config: CustomizeConfig, peers: Peers, on_progress: OnProgress | None = None) -> Run | None:
-    """Check, load and prepare; None when this very run was completed before.
+def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress | None = None) -> Run | None:
+    """Prepare a run on this worker; None when the same run was completed before.
 
     Raises:
-        BadInput: what the user gave cannot be used (an empty selection, a strategy that the model can't take, ...).
-        ModelMismatch: the selection's store was made with another model than the one to customize.
+        BadInput: data, model or strategy cannot be used (an empty selection, a strategy not for this model, ...).
+        ModelMismatch: the selection's store was made with another model.
         OutputExists: `config.out` holds another run.
     """
     check_strategy(config.strategy)
-    peers.check_batch(config.batch, config.accumulate)
+    worker.check_batch(config.batch_size, config.accumulate)
     selection = Selection.open(config.selection) if config.selection is not None else None
     store = _open_store(config, selection)
     spec = _base(config, store)
@@ -76,25 +84,37 @@ def prepare_run(config: CustomizeConfig, peers: Peers, on_progress: OnProgress |
     identity = config.identity(spec, _data_hash(config, selection))
     work = join(config.out, "work")
     finished = False
-    if peers.first:
+    if worker.first:
         finished = claim_folder(config.out, "run.json", identity)
         if not finished:
             make_folder(work)
             gather_pairs(join(work, "pairs.arrow"), selection=selection, store=store, tars=config.tars)
-    peers.wait()
-    if peers.any(finished):
+    worker.barrier()
+    if worker.any_of(finished):
         return None
     pairs = Pairs.open(join(work, "pairs.arrow"))
     if store is not None and pairs.row_ids is None:
-        store = None  # these tars do not say which rows of it they are
+        store = None  # these tars do not name their rows in it
     total = config.total_steps(len(pairs))
     set_training(loaded.model, applied.strategy)
     if config.grad_checkpoint:
         loaded.model.set_grad_checkpointing(True)
-    parts = _Parts(config, peers, device, work, pairs, store, loaded, applied)
+    parts = _Parts(config, worker, device, work, pairs, store, loaded, applied)
     texts, images = _texts(parts), _images(parts, total, on_progress)
     return Run(
-        config, peers, spec, device, hash_json(identity), pairs, total, loaded, applied, images, texts, selection, store
+        config,
+        worker,
+        spec,
+        device,
+        hash_json(identity),
+        pairs,
+        total,
+        loaded,
+        applied,
+        images,
+        texts,
+        selection,
+        store,
     )
 
 
@@ -116,7 +136,7 @@ def _base(config: CustomizeConfig, store: EmbeddingStore | None) -> ModelSpec:
 
 
 def _check_model(selection: Selection, loaded: LoadedModel) -> None:
-    """What was retrieved with one model can train another, but not with the store's embeddings."""
+    """Refuse another model than the store's, since the store's embeddings would not be those of that model."""
     try:
         check_same_model(selection.manifest["store"]["model"], loaded.fingerprint, f"the store of {selection.path}")
     except ModelMismatch as error:
@@ -126,7 +146,7 @@ def _check_model(selection: Selection, loaded: LoadedModel) -> None:
 
 
 def _data_hash(config: CustomizeConfig, selection: Selection | None) -> str:
-    """What was selected, wherever it lies now; of tars their names and sizes."""
+    """Hash of the data, wherever it lies: what was selected, or the names and sizes of the tars."""
     if selection is not None:
         return hash_json({**selection.manifest, "store": selection.manifest["store"]["identity"]})
     return hash_json([item.signature for item in list_items(str(config.tars))])
@@ -134,10 +154,10 @@ def _data_hash(config: CustomizeConfig, selection: Selection | None) -> str:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What inputs are made of; `store` is None where its rows are not known."""
+    """What the inputs of a run are chosen from; `store` is None where the pairs' rows in it are not known."""
 
     config: CustomizeConfig
-    peers: Peers
+    worker: Worker
     device: str
     work: str
     pairs: Pairs
@@ -153,41 +173,39 @@ def _texts(parts: _Parts) -> LockedTexts | None:
     if store is not None and store.has_text and _is_of(store, loaded):
         return StoreTexts(pairs, store)
     path = join(parts.work, "texts.npy")
-    if parts.peers.first:
+    if parts.worker.first:
         compute_texts(pairs, loaded.model, loaded.tokenizer, path, parts.device)
-    parts.peers.wait()
+    parts.worker.barrier()
     return compute_texts(pairs, loaded.model, loaded.tokenizer, path, parts.device)
 
 
 def _images(parts: _Parts, total_steps: int, on_progress: OnProgress | None) -> ImageInputs:
-    config, peers, pairs, store, loaded = parts.config, parts.peers, parts.pairs, parts.store, parts.loaded
+    config, worker, pairs, store, loaded = parts.config, parts.worker, parts.pairs, parts.store, parts.loaded
     if config.augment == "released":
         return Pixels(pairs, released_transform(_preprocess_cfg(loaded)), config.seed)
     strategy, frozen = parts.applied.strategy, parts.applied.frozen_image_blocks
     if strategy.locks_image and store is not None and _is_of(store, loaded):
         return StoreImages(pairs, store)
-    keep = config.cache_prefix
-    possible = can_keep_prefix(loaded.model, frozen)
-    if keep and not possible:
+    cache = config.cache_prefix
+    possible = can_cache_prefix(loaded.model, frozen)
+    if cache and not possible:
         raise BadInput(
-            f"--cache-prefix: with strategy {strategy.name} this model has no frozen blocks before the first trained "
-            "one that open_clip's own vision transformer could skip; leave it out"
+            f"--cache-prefix: with strategy {strategy.name} this model has no frozen blocks of open_clip's own vision "
+            "transformer below the first trained one; leave it out"
         )
-    if keep is None:
-        pays = total_steps * config.batch >= WORTH_KEEPING * len(pairs)
-        keep = possible and pays and peers.any(prefix_fits(loaded.model, len(pairs), parts.work))
-    if not keep:
+    if cache is None:
+        pays = total_steps * config.batch_size >= WORTH_CACHING * len(pairs)
+        cache = possible and pays and worker.any_of(prefix_fits(loaded.model, len(pairs), parts.work))
+    if not cache:
         return Pixels(pairs, loaded.preprocess, None)
-    show = None if on_progress is None else lambda done, of: on_progress("keep activations", done, of)
-    build_prefix(
-        pairs, loaded.model, loaded.preprocess, frozen, parts.work, parts.device, (peers.rank, peers.count), show
-    )
-    peers.wait()
-    return KeptPrefix(pairs, parts.work, frozen)
+    show = None if on_progress is None else lambda done, of: on_progress("cache activations", done, of)
+    build_prefix(pairs, loaded.model, loaded.preprocess, frozen, parts.work, parts.device, worker, show)
+    worker.barrier()
+    return CachedPrefix(pairs, parts.work, frozen)
 
 
 def _is_of(store: EmbeddingStore, loaded: LoadedModel) -> bool:
-    """Whether the store's embeddings are this model's."""
+    """Whether the store was embedded with this model."""
     try:
         check_same_model(store.fingerprint, loaded.fingerprint, os.fspath(store.path))
     except ModelMismatch:
@@ -196,8 +214,6 @@ def _is_of(store: EmbeddingStore, loaded: LoadedModel) -> bool:
 
 
 def _preprocess_cfg(loaded: LoadedModel) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from open_clip.transform import PreprocessCfg
 
     return asdict(PreprocessCfg(**loaded.model.visual.preprocess_cfg))

@@ -1,8 +1,8 @@
-"""One step's arithmetic: features of this worker's share, the loss over the whole batch, gradients of this share.
+"""The forward and backward pass of one step: this worker's share of the batch, with the loss over the whole batch.
 
-A share computed in parts gives the gradient of the whole batch, not of its parts: features are first computed without
-a graph, the loss gives each feature's gradient, and each part is then computed again with it (GradCache, arXiv
-2101.06983). That costs one more forward pass and memory for one part. Knows no optimizer and no files.
+A share that is computed in parts still gives the gradient of the whole batch (GradCache, arXiv 2101.06983): all
+features are computed without a graph, the loss gives the gradient of each feature, and each part is computed again to
+pass its gradients on. This takes the memory of one part, and one more forward pass.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Measured", "TrainStep"]
 
 
 class Measured(NamedTuple):
-    """Of the whole batch, see `customize.clip.objective.Contrast`."""
+    """Figures of the whole batch, see `customize.clip.objective.Contrast`."""
 
     loss: float
     accuracy: float
@@ -30,7 +30,7 @@ class Measured(NamedTuple):
 
 
 class TrainStep:
-    """Call it with a step's inputs: gradients are in the parameters then, what was measured comes back."""
+    """Called with a step's inputs, it adds their gradients to the parameters and returns the figures of the batch."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -61,14 +61,14 @@ class TrainStep:
             contrast.loss.backward()  # type: ignore[no-untyped-call]
         else:
             contrast = self._in_parts(images, tokens, locked, targets)
-        # The share's loss is a mean over its rows, and all shares are alike: the batch's is the workers' mean.
+        # All shares have the same size, so the mean of the workers' means is the mean over the batch.
         measured = torch.stack([contrast.loss.detach(), contrast.accuracy, contrast.alike])
-        self._run.peers.average([measured])
+        self._run.worker.average([measured])
         return Measured(*measured.tolist())
 
     @torch.no_grad()
     def gates(self) -> dict[str, float]:
-        """How far the gates are open, by tower: the mean of |tanh(alpha)|."""
+        """How far the gates are open: the mean |tanh(alpha)| by tower."""
         means = {}
         for name, tower in self._gated.items():
             values = [abs(value) for pair in gate_values(tower) for value in pair]
@@ -93,7 +93,7 @@ class TrainStep:
             assert whole.grad is not None
             for part, gradient in zip(parts, whole.grad.chunk(self._parts), strict=True):
                 again = encode(part)
-                if again.requires_grad:  # a tower that is locked as a whole has nothing to learn
+                if again.requires_grad:  # not of a tower that is locked as a whole
                     again.backward(gradient)  # type: ignore[no-untyped-call]
         return contrast
 

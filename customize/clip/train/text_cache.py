@@ -1,8 +1,7 @@
-"""Text embeddings of a run whose text tower is locked: read from the store, so that the tower never runs in training.
+"""Text embeddings for runs with a locked text tower, so that the tower does not run in training.
 
-A locked text tower gives a caption the same vector at every step. The store has it already, in float16 (a cosine of
-two texts is off by at most about 1e-3). Pairs without a store (tars alone) are embedded once, each distinct caption
-once, before the first step. Knows no images.
+A locked text tower gives a caption the same vector at every step. The store has these vectors in float16 (the cosine of
+two texts is off by about 1e-3 at most). Without a store each distinct caption is embedded once before the first step.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ Rows = npt.NDArray[np.int64]
 
 
 class LockedTexts(Protocol):
-    """Where a locked text tower's embeddings come from; `source` says it in a few words."""
+    """The embeddings of a locked text tower; `source` says for the summary where they come from."""
 
     source: str
 
     def vectors(self, rows: Rows) -> torch.Tensor:
-        """Unit vectors float32 [n, d] of the pairs' captions."""
+        """The embeddings of the captions of `rows`: float32 [n, d], rows of unit length."""
 
 
 class StoreTexts:
-    """The store's own text embeddings."""
+    """Text embeddings of the store."""
 
     def __init__(self, pairs: Pairs, store: EmbeddingStore) -> None:
         assert pairs.row_ids is not None
@@ -44,7 +43,7 @@ class StoreTexts:
 
 
 class ComputedTexts:
-    """Embeddings of the distinct captions, computed once: float16 [texts, d], memory-mapped."""
+    """Embeddings of the distinct captions in a memory-mapped file, float16 [texts, d]."""
 
     def __init__(self, pairs: Pairs, path: str) -> None:
         self.source = "one pass of the text tower"
@@ -55,14 +54,16 @@ class ComputedTexts:
         return _unit(self._vectors[self._text_of[rows]])
 
 
-def compute_texts(pairs: Pairs, model: Any, tokenizer: Any, path: str, device: str, batch: int = 256) -> ComputedTexts:
-    """Embed every distinct caption into `path` (.npy float16), unless it is there already."""
+def compute_texts(
+    pairs: Pairs, model: Any, tokenizer: Any, path: str, device: str, batch_size: int = 256
+) -> ComputedTexts:
+    """Embed each distinct caption into `path` (.npy, float16) where it does not exist; open it."""
     if not exists(path):
         captions = pairs.distinct_captions()
         rows = []
         with torch.inference_mode():
-            for first in range(0, len(captions), batch):
-                tokens = tokenizer(captions[first : first + batch]).to(device)
+            for first in range(0, len(captions), batch_size):
+                tokens = tokenizer(captions[first : first + batch_size]).to(device)
                 rows.append(model.encode_text(tokens, normalize=True).float().cpu().numpy().astype(np.float16))
         with atomic_file(path) as partial, partial.open("wb") as stream:
             np.save(stream, np.concatenate(rows), allow_pickle=False)
@@ -70,5 +71,5 @@ def compute_texts(pairs: Pairs, model: Any, tokenizer: Any, path: str, device: s
 
 
 def _unit(vectors: npt.NDArray[Any]) -> torch.Tensor:
-    """float16 rows to float32 ones of unit length again."""
+    """float16 rows to float32 rows of unit length."""
     return torch.nn.functional.normalize(torch.from_numpy(np.asarray(vectors, dtype=np.float32)), dim=-1)

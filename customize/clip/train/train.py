@@ -1,4 +1,4 @@
-"""Trains a customized model, from wherever it was stopped to its model folder.
+"""Trains a customized model and writes its model folder; a run that was stopped resumes from its last checkpoint.
 
     summary = train(CustomizeConfig(out="model", selection="selection"))
 
@@ -6,11 +6,11 @@
       open_clip_config.json, open_clip_model.safetensors, ...   the model, see customize.clip.model_folder
       log.jsonl                                                 one line a step
       tensorboard/                                              event files, where a writer is installed
-      checkpoints/, work/                                       to go on after a kill; may be deleted at the end
-      run.json, manifest.json                                   the claim, and the summary, written last
+      checkpoints/, work/                                       for resuming; may be deleted at the end
+      run.json, manifest.json                                   the run's identity, and the summary, written last
 
-Every batch follows from the seed and the step, so a run that was killed goes on to the same curve. In a process group
-of torch.distributed each worker takes its share of every batch. Knows no command and no Ray.
+Every batch follows from the seed and the step, so a run that was killed and resumed has the losses of an uninterrupted
+one, up to rounding. In a process group of torch.distributed each worker takes its share of every batch.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ import torch
 
 from customize.clip.model_card import describe_selection
 from customize.clip.model_folder import save_customized
+from customize.clip.train.collapse import CollapseWatch
 from customize.clip.train.config import CustomizeConfig
-from customize.clip.train.distributed import join_peers
-from customize.clip.train.log import CollapseWatch, StepRecord, read_log
+from customize.clip.train.distributed import this_worker
+from customize.clip.train.log import StepRecord, read_log
 from customize.clip.train.loop import Loop
 from customize.clip.train.prepare import Run, prepare_run
 from index.files import join, read_bytes, write_atomic
@@ -37,10 +38,17 @@ __all__ = ["TrainSummary", "train"]
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What a run did. Losses are means of the first and last tenth of the steps.
+    """What a run did.
 
-    `images` and `texts` say where the towers' inputs came from, so what was not computed; `pairs_per_second` is of
-    the steps alone, in this run's last stretch.
+    Attributes:
+        left_out: reason -> number of pairs that could not be used.
+        trainable: trained parameters by group, see `customize.clip.strategies.trainable_parameters`.
+        batch: pairs a step.
+        first_loss, last_loss: means over the first and the last tenth of the steps; None without steps.
+        accuracy: mean over the last tenth of the steps.
+        images, texts: where the inputs of the towers came from.
+        seconds: duration of the last call that trained, with preparation.
+        pairs_per_second: of the steps alone, since the last resume.
     """
 
     out: str
@@ -71,32 +79,31 @@ def train(
     on_warning: Callable[[str], None] | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> TrainSummary:
-    """Train as `config` says; run again after an interruption it goes on, when done it only reads the summary.
+    """Train as `config` says. A run that was stopped resumes; of a finished run only the summary is read.
 
-    on_step(record, steps in all), on_warning(one line) and on_progress(label, done, total) are called by the first
-    worker alone.
+    Only the first worker calls on_step(record, total steps), on_warning(line) and on_progress(label, done, total).
 
     Raises:
         BadInput, ModelMismatch, OutputExists: see `customize.clip.train.prepare.prepare_run`.
-        ClipmineError: the loss is no number any more; the message names the batch's keys and the last good checkpoint.
+        ClipmineError: the loss is not finite; the message names the batch's keys and the last good checkpoint.
     """
-    peers = join_peers()
-    if not peers.first:
+    worker = this_worker()
+    if not worker.first:
         on_step = on_warning = on_progress = None
     started = time.monotonic()
-    run = prepare_run(config, peers, on_progress)
+    run = prepare_run(config, worker, on_progress)
     if run is None:
         return _read_summary(config.out)
     loop = Loop(run, on_step, on_warning)
     loop.run()
-    if peers.first:
+    if worker.first:
         _save(loop, round(time.monotonic() - started, 1))
-    peers.wait()
+    worker.barrier()
     return _read_summary(config.out)
 
 
 def _save(loop: Loop, seconds: float) -> None:
-    """Write the model and, last of all, the summary."""
+    """Write the model folder and then the summary, which marks the run as finished."""
     run, config, model = loop.prepared, loop.prepared.config, loop.prepared.loaded.model
     with torch.no_grad():
         for name, average in loop.averages.items():
@@ -108,11 +115,11 @@ def _save(loop: Loop, seconds: float) -> None:
         strategy=config.strategy,
         pairs=len(run.pairs),
         texts_distinct=int(run.pairs.text_of.max()) + 1,
-        left_out=run.pairs.left_out,
+        left_out=run.pairs.skipped,
         trainable=run.applied.trainable,
         steps=loop.total,
-        batch=config.batch,
-        workers=run.peers.count,
+        batch=config.batch_size,
+        workers=run.worker.world_size,
         first_loss=sum(row.loss for row in log[:tenth]) / tenth if log else None,
         last_loss=sum(row.loss for row in log[-tenth:]) / tenth if log else None,
         accuracy=sum(row.accuracy for row in log[-tenth:]) / tenth if log else None,
@@ -138,13 +145,13 @@ def _warnings(run: Run, watch: CollapseWatch) -> tuple[str, ...]:
             warnings.append(f"{len(without)} of {len(run.selection.concepts)} concepts have no images: {named}")
     if watch.warned:
         warnings.append(
-            "the contrastive accuracy fell to half of its best or to chance, or texts became one, on the way"
+            "during training the contrastive accuracy fell to half of its best or to chance, or most texts became one"
         )
     return tuple(warnings)
 
 
 def _card(run: Run, summary: TrainSummary) -> dict[str, Any]:
-    training = {name: value for name, value in asdict(run.config).items() if name not in _NOT_ON_CARD}
+    training = {name: value for name, value in run.config.choices().items() if name not in _NOT_ON_CARD}
     training |= {
         "lr": run.config.peak_lr(),
         "steps": summary.steps,
@@ -157,8 +164,8 @@ def _card(run: Run, summary: TrainSummary) -> dict[str, Any]:
     return card
 
 
-# Places say nothing elsewhere, and may say too much.
-_NOT_ON_CARD = ("out", "store", "selection", "tars", "model", "device", "loaders", "save_every", "extra")
+# Paths and options of one machine mean nothing on another, and may be private.
+_NOT_ON_CARD = ("out", "store", "selection", "tars", "model", "device", "loaders", "save_every")
 
 
 def _read_summary(out: str) -> TrainSummary:

@@ -17,7 +17,7 @@ def config(out: Path, selection: str | None = None, **choices: Any) -> Customize
     """Six steps of eight pairs on the CPU, a learning rate that shows, nothing drawn at random in the images."""
     asked: dict[str, Any] = {
         "steps": STEPS,
-        "batch": BATCH,
+        "batch_size": BATCH,
         "lr": 1e-3,
         "warmup": 1,
         "augment": "none",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from customize.clip.train.log import CollapseWatch, StepRecord
+from customize.clip.train.collapse import CollapseWatch
+from customize.clip.train.log import StepRecord
 
 
 def warnings(watch: CollapseWatch, accuracies: list[float], alike: list[float] | None = None) -> list[str]:

@@ -153,7 +153,7 @@ def test_exported_tars_name_their_rows_so_the_store_serves_their_texts(
 def test_kept_activations_give_the_loss_of_the_whole_tower(small_selection: str, tmp_path: Path) -> None:
     summary, kept = run(tmp_path / "kept", small_selection, gated_blocks=1, cache_prefix=True)
     plain_summary, plain = run(tmp_path / "plain", small_selection, gated_blocks=1, cache_prefix=False)
-    assert summary.images == "kept activations of the first 1 blocks"
+    assert summary.images == "cached activations of the first 1 blocks"
     assert plain_summary.images == "pixels"
     np.testing.assert_allclose(losses(kept), losses(plain), atol=2e-3)  # kept in float16
 
@@ -216,7 +216,7 @@ def test_captions_all_equal(known_store: EmbeddingStore, tmp_path: Path) -> None
     assert len(same) > 1
     selection = _with_keys(known_store, tmp_path / "selection", same)
     with pytest.raises(BadInput, match="captions are equal"):
-        train(config(tmp_path / "model", selection, batch=2))
+        train(config(tmp_path / "model", selection, batch_size=2))
 
 
 def _with_keys(store: EmbeddingStore, folder: Path, rows: list[int]) -> str:
@@ -225,12 +225,12 @@ def _with_keys(store: EmbeddingStore, folder: Path, rows: list[int]) -> str:
 
 def test_a_batch_of_one(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="--batch-size 1: a contrastive loss compares the pairs of a batch"):
-        config(tmp_path, "selection", batch=1)
+        config(tmp_path, "selection", batch_size=1)
 
 
 def test_a_batch_larger_than_the_data(small_selection: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="--batch-size 64: is more than the 33 pairs there are"):
-        train(config(tmp_path / "model", small_selection, batch=64))
+        train(config(tmp_path / "model", small_selection, batch_size=64))
 
 
 def test_a_loss_that_is_no_number_stops_names_the_keys_and_keeps_the_last_good_checkpoint(
@@ -238,7 +238,7 @@ def test_a_loss_that_is_no_number_stops_names_the_keys_and_keeps_the_last_good_c
 ) -> None:
     out = tmp_path / "model"
     with pytest.raises(
-        ClipmineError, match=r"step \d+: the loss is no number any more, at the batch with keys 0000"
+        ClipmineError, match=r"step \d+: the loss is not finite, at the batch with keys 0000"
     ) as caught:
         run(out, small_selection, strategy="locked-text", lr=1e38, save_every=1, warmup=0)
     checkpoint = last_checkpoint(str(out / "checkpoints"))
@@ -303,7 +303,7 @@ def test_an_image_that_cannot_be_decoded_gives_its_place_to_the_next(tiny_clip_d
         image = b"\xff\xd8\xff broken" if number == 2 else picture((40 * number, 10, 200))
         members += [(f"{number}.png", image), (f"{number}.txt", f"color {number}".encode())]
     write_tar(tmp_path / "00000.tar", members)
-    choices = {"tars": str(tmp_path / "00000.tar"), "model": ModelSpec(model_dir=str(tiny_clip_dir)), "batch": 6}
+    choices = {"tars": str(tmp_path / "00000.tar"), "model": ModelSpec(model_dir=str(tiny_clip_dir)), "batch_size": 6}
     _, log = run(tmp_path / "model", None, **choices)
     assert all(np.isfinite(losses(log)))
 
