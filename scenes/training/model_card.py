@@ -205,8 +205,9 @@ It is for experiments: it has learned drawn scenes only, and its results on phot
   in {about["minutes"]:.0f} minutes on {about["hardware"]}{note}.
 - Texts: {alt:.0%} alt text (partly wrong, as on the web), {clean:.0%} clean captions, {dense:.0%} dense ones,
   {phrase:.0%} one object's phrase, {name:.0%} an object's bare name, which matches every picture that shows the type.
-- The loss is the contrastive loss of images and texts, and one of objects (weight {REGION_WEIGHT}), which matches the mean
-  feature of an object's patches with its phrase or name. The first four fifths of the training use half of the patches.
+- The loss is the contrastive loss of images and texts, and one of objects (weight {REGION_WEIGHT}) that matches the
+  mean feature of an object's patches with its phrase or name. The first four fifths of the training use half of the
+  patches.
 - Trained by `python -m scenes.training.train_clip --data FOLDER`; this card is written by `python -m
   scenes.training.model_card scenes/models/clip`. The figures below are also in `card.json`.
 

@@ -1,9 +1,10 @@
 """The training objective of the scenes' CLIP: images are matched with texts, and objects in them with phrases.
 
-Both losses are CLIP's symmetric contrastive loss with UniCL's targets (arXiv 2204.03610), where a text may have several
-matches. A caption matches its image and those of equal captions; a bare name ("a photo of a dog") matches every
-image of the batch that shows the type. For an object, the mean feature of the patches that it covers is matched with its
-phrase or name, as in RegionCLIP (arXiv 2112.09106), so that patch features are meaningful and small objects are learned.
+Both losses are CLIP's symmetric contrastive loss with UniCL's targets (arXiv 2204.03610), where a text may have
+several matches. A caption matches its image and those of equal captions; a bare name ("a photo of a dog") matches every
+image of the batch that shows the type. For an object, the mean feature of the patches that it covers is matched with
+its phrase or name, as in RegionCLIP (arXiv 2112.09106), so that patch features are meaningful and small objects are
+learned.
 """
 
 from __future__ import annotations
