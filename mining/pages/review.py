@@ -1,7 +1,4 @@
-"""Image sets as a person goes through them: a page at a time, filtered, with the decisions that were made.
-
-Knows the sets, the store they were mined from and the decisions file; knows no HTTP.
-"""
+"""Image sets for a person to review: a page at a time, filtered, each with the decision about it. Without HTTP."""
 
 from __future__ import annotations
 
@@ -23,20 +20,23 @@ from retrieval.selection import store_identity
 
 __all__ = ["NoSuchSet", "PairsQuery", "Review"]
 
-# Sets that one request looks at while it searches texts: about a second. The answer says where to go on.
+# Sets whose text one request searches, which takes about a second. The answer says where the next one goes on.
 _LOOKED_AT = 10_000
 
 Numbers = npt.NDArray[np.int64]
 
 
 class NoSuchSet(BadInput):
-    """There is no set of that id, or one of its rows was forgotten."""
+    """There is no set with that id, or one of its rows was forgotten."""
 
 
 @dataclass(frozen=True)
 class PairsQuery:
-    """Which sets are wanted; None for all. text: found in any case in a caption, a shared noun, the concept or entity.
-    decision: reject, keep, or undecided. cursor: where to go on, as an answer said it."""
+    """The filters of a page of sets; None for no filter.
+
+    text: searched without regard to case in captions, shared nouns, the concept and the entity. decision: reject, keep
+    or undecided. cursor: the `next` of the page before. limit: sets a page.
+    """
 
     strategy: str | None = None
     level: int | None = None
@@ -46,7 +46,7 @@ class PairsQuery:
     limit: int = 20
 
     def met_by(self, each: ImageSet, decision: Decision | None) -> bool:
-        """Whether a set meets what columns do not tell."""
+        """Whether a set meets `decision` and `text`."""
         if self.decision is not None and (decision or "undecided") != self.decision:
             return False
         wanted = (self.text or "").casefold()
@@ -55,20 +55,20 @@ class PairsQuery:
 
 
 class Review:
-    """Open sets with their decisions. Safe for threads."""
+    """Image sets with the decisions about them. Safe for threads."""
 
     def __init__(self, sets: ImageSets, store: EmbeddingStore, decisions: DecisionsFile) -> None:
-        """store: the one that is served, which must be the one that was mined, since its images are shown."""
+        """store: the store that is served, whose images are shown. Raises StoreInvalid when it is not the mined one."""
         recorded = sets.manifest.get("store") or {}
         if store_identity(store, parts=recorded.get("parts")) != recorded.get("identity"):
             raise StoreInvalid(
-                f"{sets.path}: was not mined from {store.path}, so its images would be others; serve the store "
+                f"{sets.path}: was not mined from {store.path}, which has other images; serve the store "
                 f"{recorded.get('path')}, or mine this one"
             )
         self.sets, self.store, self.decisions = sets, store, decisions
 
     def page(self, query: PairsQuery) -> dict[str, Any]:
-        """Fields of `routes.PairsResponse`."""
+        """The fields of `routes.PairsResponse`."""
         numbers = self._matching(query)
         rest = numbers[np.searchsorted(numbers, query.cursor) :][:_LOOKED_AT]
         found: list[dict[str, Any]] = []
@@ -97,7 +97,7 @@ class Review:
 
     @cached_property
     def counts(self) -> list[dict[str, Any]]:
-        """Sets of each strategy and level."""
+        """How many sets each strategy has at each level."""
         return [
             {"strategy": strategy, "level": level, "sets": count}
             for (strategy, level), count in self.sets.counts().items()
@@ -109,7 +109,7 @@ class Review:
 
     @cached_property
     def _set_ids(self) -> pa.ChunkedArray:
-        return self.sets.table(["set_id"])["set_id"]  # 20 bytes a set; a hundred million are searched in a second
+        return self.sets.table(["set_id"])["set_id"]  # 20 bytes a set; searching a hundred million takes a second
 
     def _matching(self, query: PairsQuery) -> Numbers:
         good = np.ones(len(self.sets), np.bool_)

@@ -1,9 +1,9 @@
-"""The routes of image sets, and the page that asks them, beside the routes of `retrieval.service`.
+"""HTTP routes of image sets, and the page that shows them, added to the app of `retrieval.service`.
 
     app = create_app(backend, settings)
     add_pairs(app, Review(ImageSets.open("pairs"), store, DecisionsFile("pairs/decisions.jsonl")))
 
-The service's guard stands before these too: they need its token, the page itself does not. Knows no set's inside.
+The service's guard applies to these routes too: they need its token, while the page itself does not.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from retrieval.service.schemas import PageLink, Problem
 
 __all__ = ["PAGE", "add_pairs", "pairs_router"]
 
-# Below /page/, which the guard leaves open: the page must load before it can ask its reader for a token.
+# Below /page/, which needs no token: the page must load before it can ask for one.
 PAGE = "/page/pairs/"
 _NAMES = ("main.js", "pair.js", "words.js", "pairs.css")
-# The page's addresses are relative to the service's root, so that it works behind a proxy's path too.
+# The page's URLs are relative to the service's root, so that it also works behind a proxy's path.
 _HEADERS = {
     **PAGE_HEADERS,
     "Content-Security-Policy": PAGE_HEADERS["Content-Security-Policy"].replace("base-uri 'none'", "base-uri 'self'"),
 }
 
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such set."}}
-SetId = Annotated[str, Path(pattern=r"^\d+(_\d+)*$", max_length=2_000, description="row ids with _ between")]
+SetId = Annotated[str, Path(pattern=r"^\d+(_\d+)*$", max_length=2_000, description="row ids joined by _")]
 
 
 class Count(BaseModel):
@@ -47,14 +47,14 @@ class PairsResponse(BaseModel):
     """A page of sets."""
 
     sets: list[dict[str, Any]] = Field(description="as docs/image-sets.schema.json has them, with `decision`")
-    next: int | None = Field(description="the cursor of what follows; null at the end")
-    matching: int = Field(description="sets of the strategy and level, whatever their text and decision")
-    looked_at: int = Field(description="sets of which the text was looked at for this page")
-    counts: list[Count] = Field(description="of all sets there are")
+    next: int | None = Field(description="the cursor of the next page; null at the end")
+    matching: int = Field(description="sets of the strategy and level, before the filters on text and decision")
+    looked_at: int = Field(description="sets whose text was searched for this page")
+    counts: list[Count] = Field(description="of all sets, without filters")
 
 
 class DecisionRequest(BaseModel):
-    """What a person decided about a set; `keep` takes a rejection back."""
+    """A person's decision about a set; `keep` undoes a rejection."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -71,7 +71,7 @@ def pairs_router(review: Review) -> APIRouter:
         level: Annotated[int | None, Query(ge=0, lt=1 << 31)] = None,
         text: Annotated[str | None, Query(max_length=200, description="in a caption, noun, concept or entity")] = None,
         decision: Literal["reject", "keep", "undecided"] | None = None,
-        cursor: Annotated[int, Query(ge=0, lt=1 << 62, description="`next` of the page before")] = 0,
+        cursor: Annotated[int, Query(ge=0, lt=1 << 62, description="`next` of the previous page")] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 20,
     ) -> Response:
         query = PairsQuery(strategy, level, text, decision, cursor, limit)
@@ -84,7 +84,7 @@ def pairs_router(review: Review) -> APIRouter:
         except NoSuchSet as error:
             return JSONResponse({"error": str(error)}, 404)
 
-    @router.post("/pairs/{set_id}/decision", responses=_MISSING, summary="Reject a set, or take that back")
+    @router.post("/pairs/{set_id}/decision", responses=_MISSING, summary="Reject a set, or undo that")
     async def decide(set_id: SetId, body: DecisionRequest) -> Response:
         try:
             await asyncio.to_thread(review.decide, set_id, body.decision)

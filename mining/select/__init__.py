@@ -1,1 +1,1 @@
-"""Which of the proposed sets are made: the rules that proposals meet."""
+"""The filters that proposed sets go through, and the choice of the sets that are made."""

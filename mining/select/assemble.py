@@ -1,9 +1,9 @@
-"""From what the strategies propose to the image sets: the rules that hold for all of them, their losses counted.
+"""Make the image sets of a run from the proposals of all strategies, by filters that report what each removed.
 
-Left out are, in this order: sets with a row that was forgotten or that was rejected by a person, sets whose images are
-one picture, levels that were not asked for, the same set again (in any order of its members, from any strategy), and
-sets with an image that is in enough sets already. What is left is drawn evenly over levels. For every strategy
-proposed = made + the sum of its dropped + spare. Knows no strategy's inside.
+The filters remove, in this order: sets with a forgotten row, sets that a person rejected, sets with a member that has
+no image vector or with two members that are the same picture, sets of levels that were not asked for, repeats of a set
+(in any order of its members, from any strategy), and sets with an image that is in `max_per_image` sets already. The
+sets to make are drawn evenly over levels from the others. For every strategy proposed = made + sum of dropped + spare.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["StrategySummary", "assemble"]
 RowIds = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-# Reasons as the summary has them, in the order in which they are looked at.
+# Reasons as in the summary, in the order of the filters.
 FORGOTTEN = "forgotten rows"
 REJECTED = "rejected by a decision"
 NEAR = "near-duplicates"
@@ -41,16 +41,16 @@ OTHER_LEVEL = "levels not asked for"
 REPEATED = "the same set again"
 CAPPED = "an image in enough sets"
 REASONS = (FORGOTTEN, REJECTED, NO_VECTOR, NEAR, OTHER_LEVEL, REPEATED, CAPPED)
-# Sets written at once: their captions and truths are a few hundred MB at most.
+# Sets that are written at a time: their captions and metadata take a few hundred MB at most.
 _WRITTEN = 50_000
 
 
 @dataclass(frozen=True)
 class StrategySummary:
-    """What became of one strategy's proposals: proposed = made + sum(dropped.values()) + spare.
+    """The counts of one strategy: proposed = made + sum(dropped.values()) + spare.
 
-    wanted: its quota. considered, left_out: what the strategy looked at, and left out itself, by reason. levels: sets
-    made by level; supply: proposed by level. notes: sentences; measured: numbers it took from the store.
+    wanted: its quota. considered: how many sets or rows the strategy looked at. left_out: how many of them it did not
+    propose, by reason. levels: level -> sets made. supply: level -> sets proposed. notes, measured: as in Candidates.
     """
 
     strategy: str
@@ -72,21 +72,21 @@ class StrategySummary:
         return self.wanted - self.made
 
     def shortfall(self) -> str | None:
-        """How many sets are missing, and why, in one sentence; None where none is."""
+        """A sentence that says how many sets are missing and why; None where none is."""
         if not self.short:
             return None
         found = f"only {self.proposed:,} proposed"
         if why := _listed(self.dropped):
             found += f", of which {why}"
         if self.proposed < self.wanted and (why := _listed(self.left_out)):
-            found += f"; of {self.considered:,} looked at it left out {why}"
+            found += f"; of {self.considered:,} considered it left out {why}"
         return f"{self.strategy}: {self.short:,} of {self.wanted:,} sets short: {found}"
 
 
 def assemble(
     config: MiningConfig, proposed: Sequence[tuple[MiningContext, Candidates]], decisions: Decisions | None = None
 ) -> ImageSets:
-    """Apply the rules to what was proposed and write the image sets to `config.out`; the manifest comes last."""
+    """Filter what was proposed and write the image sets to `config.out`, the manifest last."""
     decisions = decisions or Decisions()
     store = EmbeddingStore.open(config.store)
     tables = [candidates.table for _, candidates in proposed]
@@ -125,13 +125,13 @@ def assemble(
 
 
 def _listed(counts: dict[str, int]) -> str:
-    """Counts by reason as a sentence has them, the most first."""
+    """Counts by reason as a phrase, the largest first."""
     most_first = sorted(counts.items(), key=lambda entry: -entry[1])
     return ", ".join(f"{count:,} {reason}" for reason, count in most_first if count)
 
 
 def padded(rows: pa.ChunkedArray) -> RowIds:
-    """Lists of row ids as int64 [n, m], -1 past each list's end; m is the longest list's length, at least 2."""
+    """Lists of row ids as int64 [n, m], padded with -1; m is the length of the longest list, at least 2."""
     lists = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
     sizes = np.diff(lists.offsets.to_numpy()) if len(lists) else np.empty(0, np.int64)
     members = np.full((len(lists), max(2, int(sizes.max(initial=0)))), -1, np.int64)
@@ -144,7 +144,7 @@ def _with_forgotten(members: RowIds, store: EmbeddingStore) -> Mask:
 
 
 def _rejected(identity: RowIds, rejected: frozenset[tuple[int, ...]]) -> Mask:
-    """Which sets (sorted members [n, m]) a person rejected: found by hash, then compared."""
+    """bool [n]: which sets (sorted members [n, m]) a person rejected; candidates are found by hash, then compared."""
     mask = np.zeros(len(identity), np.bool_)
     if not rejected:
         return mask
@@ -198,7 +198,7 @@ def _summary(
 
 
 def _by_level(levels: RowIds) -> dict[str, int]:
-    """How many sets there are at each level."""
+    """level -> number of sets."""
     found, counts = np.unique(levels, return_counts=True)
     return {str(level): int(count) for level, count in zip(found, counts, strict=True)}
 

@@ -1,7 +1,6 @@
-"""Which of the proposed sets are made: an order by seeded chance, even over strategies and levels, caps, quotas.
+"""Choose the sets to make: in a seeded random order that is even over strategies and levels, within caps and quotas.
 
-All of it is arithmetic over arrays: a million proposals take seconds. Knows arrays; knows no store, no file and no
-strategy.
+All of it is arithmetic over arrays; a million proposals take seconds.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Proposals:
-    """Proposed sets as arrays: members int64 [n, m] (-1 past a set's size), strategy and level int [n]."""
+    """Proposed sets as arrays: members int64 [n, m], padded with -1, strategy int [n] and level int [n]."""
 
     def __init__(self, members: RowIds, strategy: RowIds, level: RowIds, seed: int) -> None:
         self.members, self.strategy, self.level = members, strategy, level
-        # A set is what its members are: in whatever order and direction, it is the same one.
+        # Sets with the same members in another order are the same set.
         self.identity: RowIds = np.sort(members, axis=1)
         self.priority = hash_rows(self.identity, seed)
 
@@ -34,25 +33,25 @@ class Proposals:
 
 
 def balanced_order(sets: Proposals, places: RowIds, wanted: Sequence[int]) -> RowIds:
-    """`places` in the order in which they are taken: any beginning is even over strategies (by quota) and levels.
+    """`places` in the order in which sets are made: every prefix is even over strategies (by quota) and levels.
 
-    Within a strategy and level the order is that of the seeded hash of a set's members; arrival plays no part.
+    Within a strategy and level the order is that of the seeded hash of the members, not that of the proposals.
     """
     strategy, level = sets.strategy[places], sets.level[places]
-    columns = sets.identity[places].T[::-1]  # the last resort of two equal hashes
+    columns = sets.identity[places].T[::-1]  # breaks ties of two equal hashes
     order = np.lexsort((*columns, sets.priority[places], level, strategy))
     cell = strategy[order] * (1 << 32) + level[order]
     turn = rank_in_groups(cell)
-    # Each level's first, each level's second, ... within its strategy,
+    # The first of each level, the second of each level, ... within each strategy,
     order = order[np.lexsort((level[order], turn, strategy[order]))]
-    # then strategies side by side, each as far along its own quota.
+    # then the strategies interleaved, each at the same part of its quota.
     along = rank_in_groups(strategy[order]) / np.maximum(np.asarray(wanted, np.float64), 1)[strategy[order]]
     ordered: RowIds = places[order[np.lexsort((strategy[order], along))]]
     return ordered
 
 
 def first_of_each(identity: RowIds) -> Mask:
-    """bool [n]: which sets (sorted members [n, m], in order) are not repeats of an earlier one."""
+    """bool [n]: which sets (sorted members [n, m]) do not repeat an earlier one."""
     order = np.lexsort((np.arange(len(identity)), *identity.T))
     same = (identity[order[1:]] == identity[order[:-1]]).all(axis=1)
     first = np.ones(len(identity), np.bool_)
@@ -61,11 +60,11 @@ def first_of_each(identity: RowIds) -> Mask:
 
 
 def within_cap(members: RowIds, cap: int, taken: RowIds | None = None) -> Mask:
-    """bool [n]: the sets (members [n, m], in order) that one gets by taking each whose rows are in < `cap` before it.
+    """bool [n]: the sets (members [n, m]) that a loop takes which takes each set whose rows are all in < `cap` sets.
 
-    taken: members [t, m] of sets that were taken already. The same as a loop over the sets, in rounds: a set is taken
-    for sure when its rows would stay under the cap were all undecided sets before it taken too; it is out for sure when
-    sets taken for sure have used up a row of it.
+    taken: members [t, m] of sets that were taken before. Computed in passes over the undecided sets. A set is accepted
+    when its rows stay under the cap even if all undecided sets before it are taken; it is refused when accepted sets
+    have used up one of its rows.
     """
     before = np.empty((0, members.shape[1]), np.int64) if taken is None else taken
     _, number = np.unique(np.concatenate([before, members]), return_inverse=True)
@@ -77,7 +76,7 @@ def within_cap(members: RowIds, cap: int, taken: RowIds | None = None) -> Mask:
     undecided = np.arange(len(members))
     while len(undecided):
         rows, real = number[undecided], there[undecided]
-        # How many undecided sets before it hold the same row: sets are in order, so a stable sort by row counts them.
+        # How many undecided sets before it have the same row; a stable sort by row keeps the sets in order.
         flat = np.where(real, rows, -1).ravel()
         order = np.argsort(flat, kind="stable")
         waiting = np.empty(len(flat), np.int64)
@@ -92,11 +91,11 @@ def within_cap(members: RowIds, cap: int, taken: RowIds | None = None) -> Mask:
 
 
 def choose(sets: Proposals, alive: Mask, wanted: Sequence[int], cap: int) -> tuple[RowIds, RowIds, RowIds]:
-    """Which of the sets where `alive` are made.
+    """Choose the sets to make among those where `alive`; wanted: the quota of each strategy.
 
     Returns:
-        Places of the sets made, in balanced order; of those that repeat another set; of those the cap left out. All
-        others that are alive are spare.
+        The places of the sets to make, in balanced order; of those that repeat another set; and of those that the cap
+        refused. All other sets that are alive are spare.
     """
     order = balanced_order(sets, np.flatnonzero(alive), wanted)
     first = first_of_each(sets.identity[order])
@@ -104,7 +103,7 @@ def choose(sets: Proposals, alive: Mask, wanted: Sequence[int], cap: int) -> tup
     fits = within_cap(sets.members[order], cap)
     blocked = order[~fits]
     made = _up_to_quota(sets, order[fits], wanted)
-    # Spare sets that were counted may have blocked others: whoever is short may try again beside those made alone.
+    # The cap also counted sets that turned out to be spare. A strategy that is short tries again beside those made.
     short = np.asarray(wanted) - np.bincount(sets.strategy[made], minlength=len(wanted))
     again = blocked[short[sets.strategy[blocked]] > 0]
     if len(again):
@@ -116,7 +115,7 @@ def choose(sets: Proposals, alive: Mask, wanted: Sequence[int], cap: int) -> tup
 
 
 def _up_to_quota(sets: Proposals, places: RowIds, wanted: Sequence[int]) -> RowIds:
-    """The first of `places` in balanced order, up to each strategy's quota."""
+    """The first of `places` in balanced order, up to the quota of each strategy."""
     order = balanced_order(sets, places, wanted)
     by_strategy = np.argsort(sets.strategy[order], kind="stable")
     rank = np.empty(len(order), np.int64)

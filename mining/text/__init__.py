@@ -1,1 +1,1 @@
-"""What captions say: their nouns, and their facts along named axes."""
+"""Reading captions: their nouns, and the facts that they state."""

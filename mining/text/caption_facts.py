@@ -1,12 +1,12 @@
-"""What a caption states, as slots with a value each: ("color", "dog") is "brown", ("action", "dog") is "run".
+"""The facts that a caption states, as slots with values: ("color", "dog") is "brown", ("action", "dog") is "run".
 
     facts_of("A tan dog runs on the beach")
     # {("object", "dog"): "dog", ("count", "dog"): "1|a", ("color", "dog"): "brown|tan", ("action", "dog"): "run|run",
     #  ("place", ""): "beach|beach", ...}
 
-Everything with a meaning lands in some slot, known or not, so that "the rest agrees" can be taken at its word: two
-captions agree when their slots and values do. A value is its group, by which it is compared, and the words said, behind
-a bar where it has one. Knows grammar by `mining.text.tagging` and words by `mining.text.axes`.
+Every word with a meaning contributes to some slot, if only "other", so that two captions with equal slots and values
+really state the same. A value is the group by which it is compared, followed by | and the words of the caption where
+these may differ. `mining.text.tagging` tags the words, and `mining.text.axes` says what they state.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _PLACE_PREPOSITIONS = frozenset(["in", "on", "at"])
 
 @dataclass
 class _Reader:
-    """The state of reading one caption from left to right."""
+    """The state of reading a caption from left to right."""
 
     facts: Facts = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
     count: str = ""
-    definite: bool = False  # behind "the"
+    definite: bool = False  # after "the"
     adjectives: list[str] = field(default_factory=list)
     modifiers: list[str] = field(default_factory=list)
     preposition: str = ""
     subject: str = ""  # the first noun of the clause
-    last: str = ""  # the noun before
-    verb: bool = False  # whether a verb stands between the subject and here
+    last: str = ""  # the previous noun
+    verb: bool = False  # whether there is a verb between the subject and here
     verbs: dict[str, int] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
 
     def add(self, axis: str, owner: str, value: str) -> None:
-        """A slot stated twice with two values keeps both, so that it agrees with its like only."""
+        """Set a slot. One that is stated with two values keeps both, and agrees only with a slot of the same two."""
         before = self.facts.get((axis, owner))
         if before is None:
             self.facts[axis, owner] = value
@@ -55,18 +55,19 @@ class _Reader:
             self.facts[axis, owner] = "|".join(" and ".join(sorted(set(both))) for both in parts)
 
     def name(self, noun: str) -> str:
-        """A second man in the caption is another one."""
+        """A name for a noun: "man", and "man 2" for a second man in the caption."""
         self.names[noun] = self.names.get(noun, 0) + 1
         return noun if self.names[noun] == 1 else f"{noun} {self.names[noun]}"
 
     def noun(self, word: Word, head: str) -> None:
+        """Read a noun with what was said before it. word: the last word of the name `head`."""
         many = word.text in PLURALS or (word.plural and word.lemma != word.text)
         count = self.count or ("many|more than one" if many else "1|one")
         if count.startswith("many") and not many:
             count = "1|one"  # "some water"
         place = PLACES.get(head)
         if place and self.preposition in _PLACE_PREPOSITIONS and ("place", "") not in self.facts:
-            # Where the scene is: one slot, with all that is said of the place.
+            # Where the scene is: one slot, and one for all attributes of the place.
             said = " ".join(sorted({*self.adjectives, *self.modifiers}))
             self.add("place", "", f"{place}|{head}")
             self.facts["place said", ""] = f"{count.partition('|')[0]} {said} {SAME_PLACES.get(head, head)}"
@@ -74,7 +75,7 @@ class _Reader:
             return
         again = self.definite and head in self.names
         owner = head if again else self.name(head)
-        if not again:  # "the tree", named before, is that tree
+        if not again:  # "the tree" after "a tree" is the same tree
             self.add("object", owner, head)
             self.add("count", owner, count)
         for adjective in self.adjectives:
@@ -103,19 +104,20 @@ class _Reader:
             self.add(known[0], f"{owner} ({known[1]})", f"{known[2]}|{word}")
 
     def color_alone(self, color: str) -> None:
-        """ "a girl in red": the colour of what she wears."""
+        """Read "a girl in red": the colour of her clothes."""
         if self.last:
             self.add("color", f"{self.last}'s clothes", f"{ADJECTIVE_AXES[color][2]}|{color}")
         self._begin()
 
     def act(self, word: Word) -> None:
+        """Read a verb: an action of the subject, or of the previous noun."""
         owner = self.subject or self.last
         verb = word.verb or word.lemma
         self.verb = True
         if not owner:
             self.others.append(verb)
             return
-        self.leave()
+        self.end_phrase()
         number = self.verbs[owner] = self.verbs.get(owner, 0) + 1
         self.add("action", owner if number == 1 else f"{owner} ({number})", f"{ACTIONS.get(verb, f'?{verb}')}|{verb}")
 
@@ -124,21 +126,22 @@ class _Reader:
         self.definite = False
 
     def ignore(self) -> None:
-        """A phrase about the picture itself."""
+        """Skip a phrase about the picture itself."""
         self._begin()
 
-    def leave(self) -> None:
-        """A phrase ends without its noun ("jumps around", "a wet one"): what it said must agree like all else."""
+    def end_phrase(self) -> None:
+        """End a phrase without a noun ("jumps around", "a wet one"); its words must agree like all else."""
         self.others += [*self.adjectives, *([self.preposition] if self.preposition else [])]
         self._begin()
 
     def clause(self) -> None:
-        self.leave()
+        """Begin a new clause, with its own subject."""
+        self.end_phrase()
         self.subject, self.last, self.verb = "", "", False
 
 
 def facts_of(caption: str | None) -> Facts:
-    """The facts that a caption states; {} where it names no object. Slots as `Facts` says."""
+    """The facts that a caption states, {} where it names no object."""
     tagged = tag_caption(caption)
     reader = _Reader()
     at = 0
@@ -147,14 +150,14 @@ def facts_of(caption: str | None) -> Facts:
         if not step:
             step = _word(reader, tagged, at)
         at += step
-    reader.leave()
+    reader.end_phrase()
     if reader.others:
         reader.facts["other", ""] = " ".join(sorted(reader.others))
     return reader.facts if any(axis == "object" for axis, _ in reader.facts) else {}
 
 
 def _phrase(reader: _Reader, tagged: Tagged, at: int) -> int:
-    """Words taken by a phrase that begins here, 0 if none does."""
+    """Read a phrase of `PHRASES` that begins here; returns its number of words, 0 where none begins."""
     for length in range(min(_LONGEST_PHRASE, len(tagged) - at), 0, -1):
         found = PHRASES.get(tuple(word.text for _, word in tagged[at : at + length]))
         if found is None:
@@ -174,6 +177,7 @@ def _phrase(reader: _Reader, tagged: Tagged, at: int) -> int:
 
 
 def _word(reader: _Reader, tagged: Tagged, at: int) -> int:
+    """Read the word, or the compound, that begins here; returns its number of words."""
     tag, word = tagged[at]
     following = tagged[at + 1][0] if at + 1 < len(tagged) else "."
     if tag == "N" or word.text in COMPOUND_FIRST:
@@ -193,7 +197,7 @@ def _word(reader: _Reader, tagged: Tagged, at: int) -> int:
             return 1
         reader.adjectives.append(word.text)
     elif tag in "PT":
-        reader.leave()
+        reader.end_phrase()
         reader.preposition = word.text
     elif tag == "V" or tag == "G":
         reader.act(word)
@@ -207,17 +211,17 @@ def _word(reader: _Reader, tagged: Tagged, at: int) -> int:
 
 
 def _conjunction(reader: _Reader, word: Word, tagged: Tagged, at: int) -> None:
-    """ "a red and white ball" goes on; "a man and a dog" and "while a dog" begin anew, with their own subject."""
+    """Read a conjunction: "a red and white ball" goes on, "a man and a dog" and "while a dog" begin a new clause."""
     if reader.adjectives:
         return
     follows = tagged[at + 1][0] if at + 1 < len(tagged) else "."
     if follows in "VG":
-        return  # the same subject does another thing
+        return  # another action of the same subject
     reader.clause()
 
 
 def _noun(reader: _Reader, tagged: Tagged, at: int) -> int:
-    """Read a run of nouns as one thing; the number of words taken."""
+    """Read a run of nouns as one object; returns its number of words."""
     end = at
     while end < len(tagged) and tagged[end][0] == "N":
         end += 1
@@ -236,7 +240,7 @@ def _noun(reader: _Reader, tagged: Tagged, at: int) -> int:
             if end < len(tagged) and tagged[end][1].text == "of":
                 return end - at + 1
         reader.others.append(head.lemma)
-        reader.leave()
+        reader.end_phrase()
         return end - at
     before = [word.text for word in run[:-1]]
     materials = [word for word in before if word in ADJECTIVE_AXES]

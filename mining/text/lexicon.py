@@ -1,7 +1,7 @@
-"""What an English word can be, by itself: its class in captions, and its lemma as a noun.
+"""The lexicon: the word class of a single English word in captions, and its lemma as a noun.
 
-lemminflect's bundled lexicon says which readings a word has; `mining.text.word_lists` says which one captions mean.
-Knows no neighbours of a word: `mining.text.tagging` reads those.
+lemminflect's bundled lexicon gives the readings of a word; `mining.text.word_lists` says which one captions mean.
+Context is not looked at here: `mining.text.tagging` resolves words with two readings by the words around them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[a-z][a-z'&/-]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word by itself.
+    """A word without its context.
 
     kind: S "a", D another determiner or a number, P preposition, T "to", C conjunction, R adverb, W relative,
     U pronoun, X auxiliary, J adjective, N noun, V verb form (seen, parked), G -ing form; of two readings: A noun
@@ -45,7 +45,7 @@ _CLOSED = (
 
 
 def look_up(text: str) -> Word:
-    """The word of lower-case `text`; kinds O and F are never nouns. Not cached here: `mining.text.tagging` keeps a table."""
+    """Look up a lower-case word. Those of kinds O and F are never nouns. `mining.text.tagging` caches the results."""
     if text == "to":
         return Word(text, "T", text)
     for kind, members in _CLOSED:
@@ -71,7 +71,7 @@ def look_up(text: str) -> Word:
 
 
 def _readings(text: str) -> dict[str, str]:
-    """Part of speech -> lemma; of what the lexicon lacks, the last part of a compound decides."""
+    """Part of speech -> lemma. A compound that the lexicon lacks is read as its last part."""
     from lemminflect import getAllLemmas
 
     if text in words.NOUNS or " " in text:
@@ -83,7 +83,7 @@ def _readings(text: str) -> dict[str, str]:
     if text in words.LEMMAS:
         found["NOUN"] = words.LEMMAS[text]
     elif "NOUN" in found and text in getAllLemmas(text)["NOUN"] and not _is_s_form(text, found):
-        found["NOUN"] = text  # "jeans", "scissors": where the word itself is a lemma, it is the one
+        found["NOUN"] = text  # "jeans", "scissors": the word is itself a lemma
     if found:
         return found
     return _closed_compound(text)

@@ -1,8 +1,8 @@
-"""Which words of a caption are nouns, adjectives, verbs: a small grammar of captions over the bundled lexicon.
+"""A part-of-speech tagger for captions: a small grammar over the bundled lexicon.
 
-Captions are noun phrases tied by verbs and prepositions ("a man in a red shirt is playing guitar"), so most words that
-could be both noun and verb are told apart by what stands before them: behind "a" or an adjective comes a noun, behind
-a noun that can act, in the right form, a verb. Reads one sentence after the other; knows no counting and no store.
+Captions are noun phrases joined by verbs and prepositions ("a man in a red shirt is playing guitar"). Most words that
+could be a noun or a verb are therefore resolved by the words before them: "a" or an adjective is followed by a noun,
+and a noun that can act is followed by a verb that agrees with it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mining.text.word_lists import MODALS, NUMBERS
 
 __all__ = ["CAPTION_CHARACTERS", "Tagged", "tag_caption"]
 
-# Longer captions are cut here: 10,000 words of alt text are no description, and a task's memory is bounded by it.
+# Longer captions are cut: 10,000 words of alt text are no description, and the limit bounds the memory of a task.
 # Localized Narratives' longest has some 250 words.
 CAPTION_CHARACTERS = 4_000
 
-# (tag, word): tags are N noun, J adjective, V verb, else the word's kind; "." ends a phrase.
+# (tag, word): N noun, J adjective, V verb, "." the end of a phrase, or else the word's kind.
 Tagged = list[tuple[str, Word]]
 
 _MARKUP = re.compile(
@@ -31,7 +31,7 @@ _TOKEN = re.compile(r"[^\W\d_]+(?:['’&/-][^\W\d_]+)*|\d+|[.,;:!?()\"|]+|\n")
 _OPEN = frozenset("SDJ")
 _NOUNISH = frozenset("NAKQI")
 _TABLE: dict[str, Word] = {}
-# Every word that captions use fits; alt text in all languages would not, and starts the table anew.
+# Room for every word that captions use. Alt text of all languages would fill it, and it is cleared then.
 _TABLE_WORDS = 500_000
 _STOP = Word(".", ".", ".")
 _POSSESSIVE = Word("'s", "D", "'s")
@@ -39,7 +39,7 @@ _CAN = Word("can", "N", "can")
 
 
 def words_of(caption: str) -> list[Word]:
-    """The words of a caption, looked up; markup, addresses and hashes are gone, and punctuation is one mark."""
+    """The words of a caption without markup, URLs and file names; every punctuation mark is the word "."."""
     text = caption[:CAPTION_CHARACTERS]
     if "<" in text or "&" in text or "." in text or "@" in text:
         text = _MARKUP.sub(" ", text)
@@ -72,7 +72,7 @@ def _new_word(token: str) -> Word:
 
 
 def tag_caption(caption: str | None) -> Tagged:
-    """Tag a caption's words; nothing where it is empty or its function words are another language's."""
+    """Tag the words of a caption; [] for an empty one, or one whose function words are of another language."""
     if not caption:
         return []
     words = words_of(caption)
@@ -152,7 +152,7 @@ def _resolve(
     joined: bool,
     following: str,
 ) -> str:
-    """The tag of a word with two readings: N, V or J ("c": the can that one drinks from)."""
+    """The tag of a word with several readings: N, V, J or X, or "c" for the noun "can"."""
     kind = word.kind
     if kind == "X":
         return "c" if word.text == "can" and opened in ("S", "D") and before in _OPEN else "X"
@@ -196,7 +196,7 @@ def _resolve(
 
 
 def _behind_noun(word: Word, opened: str, noun: Word, actor: Word | None, joined: bool, following: str) -> str:
-    """A word with a verb reading right behind a noun: its verb, or the head of a compound."""
+    """The tag of a word with a verb reading that follows a noun: its verb, or the head of a compound."""
     kind = word.kind
     s_form = word.plural and word.text.endswith("s")
     fits = s_form != (noun.plural or joined)  # "a dog runs", "two dogs run"
