@@ -9,8 +9,9 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 
 .PHONY: demo test lint check lock smoke
 
+# `make demo DEMO="--scenes 2000"` is a quicker one.
 demo: $(STAMP)
-	$(BIN)/clipmine demo
+	$(BIN)/clipmine demo $(DEMO)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -1,0 +1,91 @@
+"""Clipmine in Python: embed and index a corpus, retrieve, customize, mine.
+
+    import clipmine
+    store = clipmine.embed("photos/", "store", model="ViT-B-32", pretrained="openai")
+    clipmine.index("store")
+    selection = clipmine.retrieve("store", ["goldfish", "bald eagle"], out="selection")
+    selection.to_pandas()
+
+Names are imported when they are first used, so `import clipmine` takes as long as `clipmine --help`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from customize.clip.model_folder import load_customized
+    from index.encoder.model_spec import ModelSpec
+    from index.errors import ClipmineError
+    from index.store.adopt import adopt_store
+    from index.store.embedding_store import EmbeddingStore
+    from jobs.api import customize, embed, evaluate, index, mine
+    from mining.sets.image_sets import ImageSets
+    from retrieval.client.async_client import AsyncClient
+    from retrieval.client.client import Client
+    from retrieval.concepts import load_concepts
+    from retrieval.export.export import export_selection
+    from retrieval.export.fetch import fetch_selection
+    from retrieval.retrieve import retrieve
+    from retrieval.rules import Rules
+    from retrieval.search.retriever import Retriever
+    from retrieval.selection import Selection
+
+_PLACES = {
+    "AsyncClient": "retrieval.client.async_client",
+    "Client": "retrieval.client.client",
+    "ClipmineError": "index.errors",
+    "EmbeddingStore": "index.store.embedding_store",
+    "ImageSets": "mining.sets.image_sets",
+    "ModelSpec": "index.encoder.model_spec",
+    "Retriever": "retrieval.search.retriever",
+    "Rules": "retrieval.rules",
+    "Selection": "retrieval.selection",
+    "adopt_store": "index.store.adopt",
+    "customize": "jobs.api",
+    "embed": "jobs.api",
+    "evaluate": "jobs.api",
+    "export_selection": "retrieval.export.export",
+    "fetch_selection": "retrieval.export.fetch",
+    "index": "jobs.api",
+    "load_concepts": "retrieval.concepts",
+    "load_customized": "customize.clip.model_folder",
+    "mine": "jobs.api",
+    "retrieve": "retrieval.retrieve",
+}
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClipmineError",
+    "EmbeddingStore",
+    "ImageSets",
+    "ModelSpec",
+    "Retriever",
+    "Rules",
+    "Selection",
+    "adopt_store",
+    "customize",
+    "embed",
+    "evaluate",
+    "export_selection",
+    "fetch_selection",
+    "index",
+    "load_concepts",
+    "load_customized",
+    "mine",
+    "retrieve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'clipmine' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = value  # the next access is an ordinary one
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,209 @@
+"""The jobs as Python functions with plain arguments; the module `clipmine` re-exports them.
+
+Each does what the command of its name does, shows its progress on stderr, and can be interrupted and called again.
+Options are those of the command, with underscores; an unknown one is a BadInput that lists the known ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from index.encoder.model_spec import ModelSpec
+from index.errors import BadInput
+
+if TYPE_CHECKING:
+    from customize.clip.evaluate.evaluate import EvaluateSummary
+    from customize.clip.train.train import TrainSummary
+    from index.graph.build import IndexSummary
+    from index.store import EmbeddingStore
+    from mining import ImageSets
+
+__all__ = ["customize", "embed", "evaluate", "index", "mine"]
+
+Path = str | os.PathLike[str]
+C = TypeVar("C")
+
+
+def embed(
+    source: Path,
+    out: Path,
+    *,
+    model: str | ModelSpec | None = None,
+    pretrained: str | None = None,
+    model_dir: Path | None = None,
+    executor: str = "local",
+    workers: int | None = None,
+    **options: Any,
+) -> EmbeddingStore:
+    """Embed a corpus into the store `out` and open it.
+
+    Args:
+        source: tars (a folder, a pattern), a folder of images, or a table of URLs, which is downloaded first into the
+            folder OUT-images.
+        out: folder of the store. One that exists is continued, with its own model.
+        model, pretrained: open_clip's name and tag, such as "ViT-B-32" and "openai".
+        model_dir: instead, a folder with open_clip_config.json and safetensors.
+        executor: "local", "ray" or "spark". workers: items that run at once.
+        options: other fields of `index.store.embed_item.EmbedConfig`: batch_size, shard_size, caption_pattern, ...
+
+    Raises:
+        BadInput: no model, an empty source, an unknown option; and what `jobs.embed_job.run_embed` raises.
+    """
+    from index.store import EmbeddingStore
+    from index.store.embed_item import EmbedConfig
+    from index.store.store_model import known_model
+    from jobs.download_job import download_corpus, is_table
+    from jobs.embed_job import run_embed
+
+    source, out = os.fspath(source), os.fspath(out)
+    spec = _model(model, pretrained, model_dir) or known_model(out)
+    if spec is None:
+        raise BadInput('which model? name one: model="ViT-B-32", pretrained="openai"; or model_dir="DIR"')
+    if is_table(source):
+        source = download_corpus(source, f"{out.rstrip('/')}-images", shard_size=options.get("shard_size", 10_000))
+    config = _config(EmbedConfig, options, source=source, out=out, model=spec)
+    run_embed(config, executor=executor, workers=workers)
+    return EmbeddingStore.open(out)
+
+
+def index(
+    store: Path,
+    modality: str = "both",
+    *,
+    memory: str | int = "16GB",
+    executor: str = "local",
+    workers: int | None = None,
+    **options: Any,
+) -> list[IndexSummary]:
+    """Build the store's HNSW indexes and measure their recall; one summary for each modality.
+
+    Args:
+        store: folder of a store.
+        modality: "image", "text" or "both".
+        memory: memory of the machine, such as "64GB" or a number of bytes; sets the shard size.
+        options: other fields of `index.graph.build.IndexConfig`: recall, M, ef_construction, queries, seed.
+
+    Raises:
+        BadInput: an unknown modality or option; and what `jobs.index_job.run_index` raises.
+    """
+    from index.graph.build import IndexConfig
+    from index.graph.capacity import parse_bytes
+    from jobs.index_job import run_index
+
+    size = memory if isinstance(memory, int) else parse_bytes(memory)
+    config = _config(IndexConfig, options, store=os.fspath(store), memory=size)
+    return run_index(config, modality, executor=executor, workers=workers)
+
+
+def customize(
+    store: Path | None = None,
+    selection: Path | None = None,
+    *,
+    out: Path,
+    tars: Path | None = None,
+    model: str | ModelSpec | None = None,
+    pretrained: str | None = None,
+    model_dir: Path | None = None,
+    executor: str = "local",
+    workers: int | None = None,
+    **options: Any,
+) -> TrainSummary:
+    """Customize CLIP on a selection's pairs, or on `tars`; the model is written to the folder `out`.
+
+    Args:
+        store, selection: folders; or `tars`, a folder of webdataset tars, instead of both.
+        model, pretrained, model_dir: the model to start from; by default the store's.
+        executor: "local" or "ray" (Ray Train). workers: of Ray Train.
+        options: other fields of `customize.clip.train.config.CustomizeConfig`: strategy, epochs, batch_size, lr, ...
+
+    Raises:
+        BadInput: contradicting or unknown options; and what `jobs.customize_job.run_customize` raises.
+    """
+    from customize.clip.train.config import CustomizeConfig
+    from jobs.customize_job import run_customize
+
+    paths = {"store": store, "selection": selection, "tars": tars, "out": out}
+    places = {name: None if path is None else os.fspath(path) for name, path in paths.items()}
+    config = _config(CustomizeConfig, options, model=_model(model, pretrained, model_dir), **places)
+    return run_customize(config, executor=executor, workers=workers)
+
+
+def evaluate(
+    models: Path | ModelSpec | Mapping[str, Path | ModelSpec],
+    tasks: str | Iterable[str],
+    *,
+    out: Path = "evaluation",
+    **options: Any,
+) -> EvaluateSummary:
+    """Measure models on tasks; runs that are in `out` already are not measured again.
+
+    Args:
+        models: a model folder, a ModelSpec, or several as {name in the table: folder or ModelSpec}.
+        tasks: names of task files that come with clipmine, or paths of task files.
+        options: other fields of `customize.clip.evaluate.config.EvaluateConfig`: data, protocols, shots, seeds, ...
+
+    Raises:
+        BadInput: what `customize.clip.evaluate.evaluate.evaluate` raises, or an unknown option.
+    """
+    from customize.clip.evaluate.config import EvaluateConfig
+    from customize.clip.evaluate.evaluate import evaluate as measure
+    from jobs.progress import Progress
+
+    named = models if isinstance(models, Mapping) else {str(models): models}
+    specs = tuple(
+        (name, model if isinstance(model, ModelSpec) else ModelSpec(model_dir=os.fspath(model)))
+        for name, model in named.items()
+    )
+    wanted = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    config = _config(EvaluateConfig, options, models=specs, tasks=wanted, out=os.fspath(out))
+    with Progress("evaluate", unit="runs") as progress:
+        return measure(config, on_progress=progress.reach)
+
+
+def mine(
+    store: Path,
+    strategy: str,
+    out: Path,
+    *,
+    executor: str = "local",
+    workers: int | None = None,
+    **options: Any,
+) -> ImageSets:
+    """Mine image sets from a store into the folder `out` and open them.
+
+    Args:
+        store: folder of a store.
+        strategy: a strategy's name, or a mix such as "similar:0.5,overlap:0.5".
+        options: other fields of `mining.strategies.context.MiningConfig`: sets, seed, max_per_image, selection, ...
+
+    Raises:
+        BadInput: an unknown strategy or option; and what `jobs.mine_job.run_mine` raises.
+    """
+    from jobs.mine_job import run_mine
+    from mining.strategies.context import MiningConfig
+    from mining.strategies.registry import parse_mix
+
+    mix = parse_mix(strategy)
+    config = _config(MiningConfig, options, store=os.fspath(store), out=os.fspath(out), strategies=mix)
+    return run_mine(config, executor=executor, workers=workers)
+
+
+def _model(model: str | ModelSpec | None, pretrained: str | None, model_dir: Path | None) -> ModelSpec | None:
+    """The model that the arguments name; None when they name none."""
+    if isinstance(model, ModelSpec):
+        return model
+    if model is None and pretrained is None and model_dir is None:
+        return None
+    return ModelSpec(model, pretrained, None if model_dir is None else os.fspath(model_dir))
+
+
+def _config(kind: type[C], options: Mapping[str, Any], **given: Any) -> C:
+    """A configuration of the dataclass `kind`; BadInput when one of the options is not a field of it."""
+    known = [field.name for field in fields(kind) if field.name not in given]  # type: ignore[arg-type]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise BadInput(f"unknown option {', '.join(unknown)}: choose from {', '.join(known)}")
+    return kind(**given, **options)
