@@ -1,4 +1,4 @@
-"""The served store and the server, for the tests of the service and of its clients."""
+"""The served store, the server, an HTTP client and a browser, for the tests of the service and of its clients."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from index.encoder.model_spec import ModelSpec
@@ -13,7 +14,10 @@ from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_model import remember_model
 from jobs.index_job import run_index
+from tests.browser import browser, page
 from tests.serving import Serve, serving
+
+__all__ = ["browser", "page"]
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +43,10 @@ def url(served_store: EmbeddingStore, serve: Serve) -> Iterator[str]:
     """The URL of the served store with the default settings."""
     with serve(served_store) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[httpx.Client]:
+    """An HTTP client of `url`."""
+    with httpx.Client(base_url=url, timeout=20) as client:
+        yield client
