@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 import numpy as np
@@ -101,11 +100,10 @@ def test_no_image_is_in_more_sets_than_the_cap() -> None:
     assert len(blocked)
 
 
-def test_a_million_proposals_take_seconds() -> None:
+def test_quotas_are_filled_from_many_proposals_that_share_images() -> None:
     rng = np.random.default_rng(0)
-    members = np.sort(rng.integers(0, 400_000, (1_000_000, 2)), axis=1)
-    sets = Proposals(members, rng.integers(0, 3, 1_000_000), rng.integers(1, 6, 1_000_000), 0)
-    started = time.process_time()
-    made, _, _ = choose(sets, members[:, 0] != members[:, 1], [80_000] * 3, 10)
-    assert len(made) == 240_000
-    assert time.process_time() - started < 20  # 3 s on an idle core
+    members = np.sort(rng.integers(0, 40_000, (100_000, 2)), axis=1)
+    sets = Proposals(members, rng.integers(0, 3, 100_000), rng.integers(1, 6, 100_000), 0)
+    made, _, _ = choose(sets, members[:, 0] != members[:, 1], [8_000] * 3, 10)
+    assert np.bincount(sets.strategy[made]).tolist() == [8_000] * 3
+    assert np.bincount(members[made].ravel()).max() <= 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mining.text.axes import AXES, excludes
+from mining.text.axes import AXES
 from mining.text.caption_facts import facts_of
 
 
@@ -76,17 +76,6 @@ def test_a_second_dog_is_another_one_and_the_dog_is_the_same() -> None:
 @pytest.mark.parametrize("caption", [None, "", "photo", "一只狗", "ein roter Hund auf dem Tisch", "running red"])
 def test_a_caption_without_objects_states_nothing(caption: str | None) -> None:
     assert facts_of(caption) == {}
-
-
-def test_only_values_that_cannot_both_be_true_differ() -> None:
-    assert excludes("color", "red", "blue")
-    assert not excludes("color", "black", "black and white")
-    assert excludes("count", "1", "many")
-    assert not excludes("count", "3", "many")
-    assert excludes("position", "on", "under")
-    assert not excludes("position", "next-to", "behind")
-    assert not excludes("action", "?smile", "run")
-    assert not excludes("light", "day", "overcast")
 
 
 def groups(caption: str) -> dict[tuple[str, str], str]:

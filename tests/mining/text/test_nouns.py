@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 
 import pytest
 
@@ -97,9 +96,7 @@ def test_empty_captions_and_other_languages_have_no_nouns(caption: str | None) -
 
 def test_a_caption_of_ten_thousand_words_is_cut_and_its_nouns_bounded() -> None:
     words = " and ".join(f"a wug{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}" for n in range(10_000))
-    started = time.monotonic()
     found = nouns(words)
-    assert time.monotonic() - started < 2
     assert 1 < len(found) <= CAPTION_NOUNS
     assert sum(len(word.text) for _, word in tag_caption(words)) <= CAPTION_CHARACTERS
 

@@ -12,7 +12,6 @@ import pytest
 
 from mining.strategies.captions import noun_join
 from mining.strategies.captions.noun_join import Join, Joined, join_nouns
-from mining.strategies.captions.noun_keys import path_keys
 from mining.strategies.captions.noun_sets import NounSets, make_noun_sets
 from mining.strategies.context import MiningContext, in_process
 from tests.mining.worlds import WORDS, captions_context, skewed_captions
@@ -72,20 +71,6 @@ def test_what_long_lists_lose_is_counted(skewed: MiningContext, monkeypatch: pyt
     joined = run(skewed, 3, "short_lists")
     assert joined.lost > 0
     assert 0 < len(joined.pairs) < len(brute_force(skewed_captions(ROWS), 3))
-
-
-def test_both_sets_of_a_pair_are_listed_under_a_common_key() -> None:
-    rng = np.random.default_rng(1)
-    sets = [np.flatnonzero(rng.random(60) < np.linspace(0.02, 0.4, 60)) for _ in range(300)]
-    offsets = np.cumsum([0, *map(len, sets)])
-    keys, owners = path_keys(offsets, np.concatenate(sets).astype(np.int32), np.linspace(0.02, 0.4, 60), 5, 300, 4)
-    under: dict[int, set[int]] = {}
-    for key, owner in zip(keys.tolist(), owners.tolist(), strict=True):
-        under.setdefault(owner, set()).add(key)
-    there = np.array([np.isin(np.arange(60), each) for each in sets], np.int64)
-    pairs = np.argwhere(np.triu(there @ there.T, 1) >= 5)
-    assert len(pairs) > 1_000
-    assert all(under[one] & under[other] for one, other in pairs.tolist())
 
 
 def test_the_order_of_work_changes_nothing_and_a_killed_join_goes_on(tmp_path: Path, skewed: MiningContext) -> None:
