@@ -5,8 +5,8 @@
     fire engine               |     - fire engine
                               |     - {name: crane, id: 134, aliases: [crane bird], templates: ["a {}, a bird."]}
 
-Knows no store and no model. Every error names the file and the line. Names keep their case; two names that differ
-only in case or spaces are one concept written twice, and an error.
+Every error names the file and the line. Names keep their case; two names that differ only in case or spaces are
+refused as one concept given twice.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from retrieval.templates import (
     load_templates,
     numbered_lines,
     read_text,
+    shown_path,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _LIST_KEYS = ("templates", "concepts")
 
 @dataclass(frozen=True)
 class Concept:
-    """One concept: its name, what else it is called, its own templates (None: the list's), its class id in the task."""
+    """One concept. aliases: further names; templates: its own ones (None: the list's); class_id: its id in the task."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -49,14 +50,14 @@ class Concept:
     class_id: str | None = None
 
     def prompts(self, templates: tuple[str, ...]) -> tuple[str, ...]:
-        """Its queries: name and aliases in its own templates, else in `templates`; each text once, in order."""
+        """The concept's queries: name and aliases in its own templates or in `templates`; each text once, in order."""
         texts = self.templates or templates
         return tuple(dict.fromkeys(fill(text, name) for name in (self.name, *self.aliases) for text in texts))
 
 
 @dataclass(frozen=True)
 class ConceptList:
-    """Concepts in the order given (an index into it is the class label) and the list's own templates, if any."""
+    """Concepts in order (a concept's index is its class label), and the list's own templates, if any."""
 
     concepts: tuple[Concept, ...]
     templates: tuple[str, ...] | None = None
@@ -69,10 +70,11 @@ class ConceptList:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The concepts' names, in order."""
         return tuple(concept.name for concept in self.concepts)
 
     def prompts(self, templates: Templates) -> tuple[tuple[str, ...], ...]:
-        """Eq. 2.1 of the REACT chapter: for each concept its queries; `templates` where the list has none."""
+        """The queries of each concept, eq. 2.1 of the REACT chapter; `templates` are used where the list has none."""
         return tuple(concept.prompts(self.templates or templates.texts) for concept in self.concepts)
 
 
@@ -83,7 +85,7 @@ class _Entry:
 
 
 def concept_list(concepts: Iterable[str | Concept]) -> ConceptList:
-    """A list from plain names, or concepts with what belongs to them; BadInput as for a file."""
+    """A concept list from names or `Concept`s; raises BadInput as `load_concepts` does."""
     entries = []
     for concept in concepts:
         whole = Concept(concept) if isinstance(concept, str) else concept
@@ -94,22 +96,23 @@ def concept_list(concepts: Iterable[str | Concept]) -> ConceptList:
 
 
 def load_concepts(path: str | os.PathLike[str]) -> ConceptList:
-    """Read a `.yaml`/`.yml` file, or else a text file with one name a line.
+    """Read a `.yaml` or `.yml` file, or any other as a text file with one name a line; `-` is standard input.
 
-    In a text file `#` starts a comment line and empty lines are skipped. Raises BadInput, with file and line: missing
-    file, not UTF-8, no concept at all, a concept of only spaces, a name given twice, a template without `{}`, a key
-    that means nothing.
+    In a text file `#` starts a comment line and empty lines are skipped. Raises BadInput, with file and line, for a
+    missing file, text that is not UTF-8, no concept at all, a concept of only spaces, a name given twice, a template
+    without `{}`, an unknown key.
     """
     name = os.fspath(path)
     if Path(name).suffix.lower() in (".yaml", ".yml"):
         return _from_yaml(name, read_text(name))
     entries = []
+    where = shown_path(name)
     for number, line in numbered_lines(name):
         if line and not line.strip():
-            raise BadInput(f"{name}, line {number}: a concept of only spaces; write a name or leave the line empty")
+            raise BadInput(f"{where}, line {number}: a concept of only spaces; write a name or leave the line empty")
         if line and not line.lstrip().startswith("#"):
             entries.append(_Entry(number, Concept(_clean(line))))
-    return _checked(name, entries, None)
+    return _checked(where, entries, None)
 
 
 def _clean(name: str) -> str:
@@ -130,7 +133,7 @@ def _checked(where: str, entries: list[_Entry], templates: tuple[str, ...] | Non
             earlier = seen.setdefault(spelling.casefold(), entry)
             if earlier is not entry:
                 first = f" (line {earlier.line})" if earlier.line else ""
-                raise BadInput(f"{at}: {spelling!r} is there already{first}; give each concept once, by its own name")
+                raise BadInput(f"{at}: {spelling!r} is given twice{first}; give each concept once, by its own name")
     return ConceptList(tuple(entry.concept for entry in entries), templates)
 
 
@@ -142,7 +145,7 @@ def _from_yaml(path: str, text: str) -> ConceptList:
     import yaml
 
     try:
-        # Nodes, not values: they know their lines, and `no`, `on` or `12` stay the words that the file says.
+        # Nodes have line numbers, and in them `no`, `on` and `12` stay texts.
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

@@ -1,8 +1,7 @@
-"""Prompt templates: open_clip's own sets by name, or the user's, as text with `{}` where the concept goes.
+"""Prompt templates: open_clip's sets by name, or the user's own, as text with `{}` in the concept's place.
 
-Knows no concepts and no model. Filling replaces the two characters `{}` and nothing else: a template is data, so
-`str.format`, which reaches attributes of its arguments, is never run on it. An article ("a", "an", "the") is the
-template's own business.
+Filling a template replaces the two characters `{}` only. `str.format` is not used, since it gives a template access to
+attributes of its arguments. Articles ("a", "an", "the") are written in the template and are not changed.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import functools
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ _OPEN_CLIP_NAMES = {"openai_imagenet": "OPENAI_IMAGENET_TEMPLATES", "simple": "S
 
 @dataclass(frozen=True)
 class Templates:
-    """A named tuple of templates; `name` is the set's, the file's, or "inline"."""
+    """Templates and where they are from: `name` is the name of a set or a file, or "inline"."""
 
     name: str
     texts: tuple[str, ...]
@@ -47,7 +47,7 @@ def fill(template: str, concept: str) -> str:
 
 
 def check_template(text: str, where: str) -> str:
-    """`text` itself; BadInput that starts with `where` when it has no place for the concept."""
+    """`text` itself; BadInput, starting with `where`, when it has no `{}`."""
     if PLACE not in text:
         raise BadInput(
             f"{where}: the template {text!r} has no {PLACE} where the concept goes (and is no set's name: "
@@ -57,10 +57,12 @@ def check_template(text: str, where: str) -> str:
 
 
 def load_templates(source: Templates | str | os.PathLike[str] | Iterable[str]) -> Templates:
-    """Templates from a set's name, a text file (one a line, `#` comments), one template, or several of these.
+    """Templates from a set's name, a text file, one template, or several of these.
 
-    The sets are `openai_imagenet` (80 templates, from CLIP's ImageNet evaluation), `simple` (the 7 that its authors
-    found best) and `name` (the bare concept). BadInput names the valid sets when nothing fits.
+    A file has one template a line; `#` starts a comment line, and `-` is standard input.
+
+    The sets are `openai_imagenet` (80 templates, from CLIP's ImageNet evaluation), `simple` (the 7 that CLIP's authors
+    found best) and `name` (the concept alone). Raises BadInput for anything else, and for a template without `{}`.
     """
     if isinstance(source, Templates):
         return source
@@ -78,7 +80,7 @@ def _from_one(text: str) -> Templates:
         return Templates(text, _named_set(text))
     if PLACE in text:
         return Templates("inline", (text,))
-    if exists(text):
+    if text == "-" or exists(text):
         return _from_file(text)
     raise BadInput(
         f"templates {text!r}: unknown. Give one of {', '.join(TEMPLATE_SETS)}, a text file with one template a line, "
@@ -92,24 +94,25 @@ def _from_file(path: str) -> Templates:
         template = line.strip()
         if not template or template.startswith("#"):
             continue
-        texts.append(check_template(template, f"{path}, line {number}"))
-    return Templates(Path(path).name, tuple(dict.fromkeys(texts)))
+        texts.append(check_template(template, f"{shown_path(path)}, line {number}"))
+    return Templates(Path(shown_path(path)).name, tuple(dict.fromkeys(texts)))
 
 
 def numbered_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
-    """`(line number from 1, line without its end)` of a UTF-8 text file, byte-order mark and CRLF allowed.
+    """`(line number from 1, line without its end)` of a UTF-8 text file, with or without byte-order mark and CRLF.
 
-    BadInput when the file is missing, is a folder, or is not UTF-8 (with the line of the first bad byte).
+    `-` is standard input. Raises BadInput when the file is missing, is a folder, or is not UTF-8 (with the line of the
+    first bad byte).
     """
-    # Not str.splitlines: it also cuts at characters that no editor counts as a line's end.
+    # str.splitlines also splits at characters that no editor takes for the end of a line.
     return list(enumerate(_LINE_END.split(read_text(path)), start=1))
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """A UTF-8 file's text without its byte-order mark; BadInput as in `numbered_lines`."""
+    """The text of a UTF-8 file, or of standard input for `-`, without byte-order mark; raises as `numbered_lines`."""
     name = os.fspath(path)
     try:
-        data = read_bytes(name)
+        data = sys.stdin.buffer.read() if name == "-" else read_bytes(name)
     except FileNotFoundError as error:
         raise BadInput(f"{name}: no such file") from error
     except (IsADirectoryError, PermissionError) as error:
@@ -118,7 +121,12 @@ def read_text(path: str | os.PathLike[str]) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise BadInput(f"{name}, line {line}: not UTF-8 text; save the file as UTF-8") from error
+        raise BadInput(f"{shown_path(name)}, line {line}: not UTF-8 text; save the file as UTF-8") from error
+
+
+def shown_path(path: str) -> str:
+    """A list's path for messages."""
+    return "standard input" if path == "-" else path
 
 
 @functools.cache
@@ -131,7 +139,7 @@ def _named_set(name: str) -> tuple[str, ...]:
 
 
 def _open_clip_metadata() -> Any:
-    """open_clip's `zero_shot_metadata` loaded by itself: importing the package would import torch for 90 strings."""
+    """open_clip's module `zero_shot_metadata`, loaded alone: importing the package would import torch."""
     package = importlib.util.find_spec("open_clip")
     if package is None or not package.submodule_search_locations:
         raise BadInput("open_clip is not installed, whose template sets were asked for: pip install open_clip_torch")

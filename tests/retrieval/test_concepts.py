@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ def test_a_text_file_gives_one_concept_a_line(tmp_path: Path) -> None:
         ("a.txt", "", r"a\.txt: no concept in it"),
         ("a.txt", "# only this\n\n", r"a\.txt: no concept in it"),
         ("a.txt", "dog\n   \ncat\n", r"a\.txt, line 2: a concept of only spaces"),
-        ("a.txt", "dog\ncat\n Dog\n", r"a\.txt, line 3: 'Dog' is there already \(line 1\)"),
-        ("a.txt", "red  fox\nRed Fox\n", r"a\.txt, line 2: 'Red Fox' is there already \(line 1\)"),
+        ("a.txt", "dog\ncat\n Dog\n", r"a\.txt, line 3: 'Dog' is given twice \(line 1\)"),
+        ("a.txt", "red  fox\nRed Fox\n", r"a\.txt, line 2: 'Red Fox' is given twice \(line 1\)"),
         ("a.txt", b"dog\ncaf\xe9\n", r"a\.txt, line 2: not UTF-8"),
         ("a.txt", b"dog\nca\x00t\n", r"a\.txt, line 2: .*control character"),
         ("a.yaml", "", r"a\.yaml: no concept in it"),
@@ -40,7 +41,7 @@ def test_a_text_file_gives_one_concept_a_line(tmp_path: Path) -> None:
         ("a.yaml", "concept: [dog]\n", r"a\.yaml, line 1: unknown key 'concept'"),
         ("a.yaml", "templates: [simple]\n", r"a\.yaml, line 1: has no key 'concepts'"),
         ("a.yaml", "- name: dog\n  nmae: cat\n", r"a\.yaml, line 2: unknown key 'nmae'"),
-        ("a.yaml", "- dog\n- {name: cat, aliases: [DOG]}\n", r"a\.yaml, line 2: 'DOG' is there already \(line 1\)"),
+        ("a.yaml", "- dog\n- {name: cat, aliases: [DOG]}\n", r"a\.yaml, line 2: 'DOG' is given twice \(line 1\)"),
         ("a.yaml", "- id: 3\n", r"a\.yaml, line 1: this concept has no 'name'"),
         ("a.yaml", "- dog\n- [a, b]\n", r"a\.yaml, line 2: a concept is a name"),
         ("a.yaml", "- {name: dog, templates: [a {}]}\n", r"a\.yaml, line 1: "),
@@ -97,7 +98,7 @@ def test_a_plain_yaml_list_is_enough(tmp_path: Path) -> None:
 
 def test_names_from_python_follow_the_same_rules() -> None:
     assert concept_list(["dog", " red  fox"]).names == ("dog", "red fox")
-    with pytest.raises(BadInput, match="'Dog' is there already"):
+    with pytest.raises(BadInput, match="'Dog' is given twice"):
         concept_list(["dog", "Dog"])
     with pytest.raises(BadInput, match="no concept"):
         concept_list([])
@@ -108,3 +109,17 @@ def test_names_from_python_follow_the_same_rules() -> None:
 def test_a_concepts_prompts_hold_each_text_once() -> None:
     concept = Concept("dog", ("dog",))
     assert concept.prompts(("a {}", "a {}", "{}")) == ("a dog", "dog")
+
+
+def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    def type_in(content: bytes) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    type_in(b"# pets\ndog\n\ncat\n")
+    assert load_concepts("-").names == ("dog", "cat")
+    type_in(b"dog\nDog\n")
+    with pytest.raises(BadInput, match=r"standard input, line 2: 'Dog' is given twice \(line 1\)"):
+        load_concepts("-")
+    type_in(b"# of one kind\na photo of a {}.\n")
+    templates = load_templates("-")
+    assert (templates.name, templates.texts) == ("standard input", ("a photo of a {}.",))

@@ -95,7 +95,7 @@ def test_options_that_contradict_each_other_are_one_line(
     ("text", "said"),
     [
         ("", ": no concept in it; write one name a line"),
-        ("dog\ncat\nDog\n", ", line 3: 'Dog' is there already (line 1); give each concept once, by its own name"),
+        ("dog\ncat\nDog\n", ", line 3: 'Dog' is given twice (line 1); give each concept once, by its own name"),
         ("dog\n   \ncat\n", ", line 2: "),
     ],
     ids=["empty", "duplicate", "spaces"],

@@ -49,8 +49,10 @@ class TestSearch:
         found = client.search(["a red circle", data, tmp_path / "shape.jpg", picture, vector, 5], k=4)
         by_text, by_bytes, by_path, by_picture, by_vector, by_row = ids(found)
         assert by_text == Retriever(served_store).search(["a red circle"], 4).row_ids[0].tolist()
-        assert by_bytes == by_path == by_picture == by_vector
-        assert by_vector[0] == 5
+        assert by_bytes[0] == by_path[0] == by_picture[0] == by_vector[0] == 5
+        # The store's row was encoded in another batch, which may change the last bits of its float16 vector.
+        scores = [[row.score for row in result.rows] for result in found.results]
+        assert np.abs(np.array(scores[1:4]) - np.array(scores[4])).max() < 2e-3
         assert by_row[:3] == by_vector[1:]  # a row is not its own result
         assert found.plan
         assert not found.partial
@@ -121,9 +123,12 @@ class TestConcepts:
         stream = client.concepts(CONCEPTS, k=9, rules=rules, on_progress=lambda done, total: seen.append((done, total)))
         answers = list(stream)
         assert [answer.name for answer in answers] == CONCEPTS
-        rows = [(row.row_id, row.score, row.rank, row.prompt) for answer in answers for row in answer.rows]
-        table = selection.table(["row_id", "score", "rank", "prompt"]).to_pylist()
-        assert rows == [tuple(row.values()) for row in table]
+        rows = [(row.row_id, row.rank, row.prompt) for answer in answers for row in answer.rows]
+        table = selection.table(["row_id", "rank", "prompt", "score"])
+        assert rows == [(row["row_id"], row["rank"], row["prompt"]) for row in table.to_pylist()]
+        scores = [row.score for answer in answers for row in answer.rows]
+        # The service has its own copy of the model, whose place in memory may change the last bits of a score.
+        assert np.abs(np.array(scores) - table["score"].to_numpy()).max() < 1e-3
         assert answers[0].rows[0].columns["caption"] == selection.table(["caption"])["caption"][0].as_py()
         assert stream.summary.losses == selection.losses
         assert stream.summary.hits == selection.hits == stream.summary.rows + sum(stream.summary.losses.values())

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from index.corpus.samples import Sample
+from index.corpus.sources import list_items, read_item
+from index.errors import ImagesNotLocal, StoreInvalid
+from index.store.embedding_store import EmbeddingStore
+from retrieval import Rules, Selection, export_selection
+from tests.retrieval.export.conftest import members, select
+from tests.retrieval.stores import forget, jpeg, make_store, random_unit
+
+
+def test_the_tars_hold_the_original_bytes_captions_and_all_that_is_known(
+    selection: Selection, store: EmbeddingStore, tmp_path: Path
+) -> None:
+    summary = export_selection(selection, tmp_path / "out")
+    assert summary.asked == summary.exported == selection.rows
+    assert summary.left_out == {}
+    files = members(tmp_path / "out")
+    by_row = {row["row_id"]: row for row in selection}
+    keys = sorted({name.split(".")[0] for name in files})
+    assert keys == [f"00000{place:04d}" for place in range(len(by_row))]
+    for key in keys:
+        fields = json.loads(files[f"{key}.json"])
+        row = by_row[fields["row_id"]]
+        assert files[f"{key}.jpg"] == jpeg(fields["row_id"])
+        assert fields["sha256"] == hashlib.sha256(files[f"{key}.jpg"]).hexdigest()
+        assert files[f"{key}.txt"].decode() == fields["caption"] == row["caption"]
+        assert fields["key"] == key
+        assert fields["source_key"] == row["key"]
+        assert fields["source_shard"] == "00000.tar"
+        assert fields["truth"] == fields["row_id"]
+        assert (fields["width"], fields["height"], fields["status"]) == (24, 16, "success")
+        for name in ("url", "concept", "prompt", "mode", "rank"):
+            assert fields[name] == row[name]
+        assert fields["score"] == pytest.approx(row["score"])
+        assert fields["concepts"] == [row["concept"]]
+
+
+def test_side_cars_are_those_of_img2dataset(selection: Selection, tmp_path: Path) -> None:
+    export_selection(selection, tmp_path / "out", samples_per_shard=10)
+    stats = json.loads((tmp_path / "out/00000_stats.json").read_text())
+    assert stats["count"] == stats["successes"] == 10
+    assert (stats["failed_to_download"], stats["failed_to_resize"]) == (0, 0)
+    assert stats["status_dict"] == {"success": 10}
+    table = pq.read_table(tmp_path / "out/00001.parquet")
+    assert table.num_rows == selection.rows - 10
+    assert {"url", "caption", "key", "status", "error_message", "width", "height", "sha256"} <= set(table.column_names)
+
+
+def test_our_own_corpus_reader_reads_an_export(selection: Selection, tmp_path: Path) -> None:
+    export_selection(selection, tmp_path / "out", samples_per_shard=10)
+    samples = [sample for item in list_items(str(tmp_path / "out")) for sample in read_item(item)]
+    assert len(samples) == selection.rows
+    for sample in samples:
+        assert isinstance(sample, Sample)
+        assert sample.caption == f"caption {json.loads(sample.extra)['row_id']}"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves the tar open
+def test_webdataset_reads_an_export(selection: Selection, tmp_path: Path) -> None:
+    import webdataset
+
+    export_selection(selection, tmp_path / "out")
+    dataset = webdataset.WebDataset(str(tmp_path / "out/00000.tar"), shardshuffle=False).decode("pil")
+    samples = list(dataset.to_tuple("jpg;png;webp", "txt", "json"))
+    assert len(samples) == selection.rows
+    assert all(image.size == (24, 16) for image, _, _ in samples)
+
+
+def test_the_same_selection_gives_the_same_bytes_after_a_stop_too(selection: Selection, tmp_path: Path) -> None:
+    export_selection(selection, tmp_path / "whole", samples_per_shard=4)
+
+    def stop(done: int, total: int) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_selection(selection, tmp_path / "out", samples_per_shard=4, on_progress=stop)
+    first = (tmp_path / "out/00000.tar").stat().st_mtime_ns
+    assert not (tmp_path / "out/manifest.json").exists()
+    export_selection(selection, tmp_path / "out", samples_per_shard=4)
+    assert (tmp_path / "out/00000.tar").stat().st_mtime_ns == first
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_row_of_several_concepts_is_exported_once_with_all_of_them(store: EmbeddingStore, tmp_path: Path) -> None:
+    selection = select(store, tmp_path / "all", k=30, rules=Rules(cross_concept="keep-all"))
+    ids = selection.table(["row_id"])["row_id"].to_pylist()
+    assert len(set(ids)) < len(ids)
+    summary = export_selection(selection, tmp_path / "out")
+    assert summary.exported == len(set(ids))
+    table = pq.read_table(tmp_path / "out/00000.parquet")
+    assert table["row_id"].to_pylist() == sorted(set(ids))
+    rows = list(selection)
+    for entry in table.to_pylist():
+        own = sorted((row["rank"], row["concept"]) for row in rows if row["row_id"] == entry["row_id"])
+        assert entry["rank"] == own[0][0]
+        assert sorted(entry["concepts"]) == sorted(concept for _, concept in own)
+        assert entry["concept"] == entry["concepts"][0]
+
+
+def test_images_that_cannot_be_had_are_counted_and_named(
+    selection: Selection, store: EmbeddingStore, tmp_path: Path
+) -> None:
+    ids = sorted(selection.table(["row_id"])["row_id"].to_pylist())
+    forget(store, [ids[0]])
+    place = store.metadata([ids[1]], ["offset"])["offset"][0].as_py()
+    tar = tmp_path / "corpus/00000.tar"
+    with tar.open("r+b") as stream:
+        stream.seek(place + 50)
+        stream.write(b"xxxx")
+    summary = export_selection(selection, tmp_path / "out")
+    assert summary.left_out == {"changed": 1, "forgotten": 1}
+    assert summary.asked == summary.exported + 2
+    assert any(f"row {ids[1]} (k{ids[1]:04d} in 00000.tar): changed" in name for name in summary.named)
+    forgotten = pq.read_table(tmp_path / "out/00000.parquet").to_pylist()[0]
+    assert forgotten["row_id"] == ids[0]
+    assert forgotten["caption"] is forgotten["url"] is forgotten["source_key"] is None
+
+
+def test_a_corpus_that_is_gone_is_an_error(selection: Selection, tmp_path: Path) -> None:
+    (tmp_path / "corpus/00000.tar").unlink()
+    with pytest.raises(ImagesNotLocal, match=r"none of its \d+ images could be read .*missing"):
+        export_selection(selection, tmp_path / "out")
+
+
+def test_another_store_of_the_same_shape_is_noticed_by_its_keys(selection: Selection, tmp_path: Path) -> None:
+    other = make_store(tmp_path / "other", random_unit(40), key=[f"x{number}" for number in range(40)])
+    with pytest.raises(StoreInvalid, match="this is another store"):
+        export_selection(selection, tmp_path / "out", store=other.path)
