@@ -1,1 +1,1 @@
-"""From a corpus to embeddings and HNSW indexes: reading, encoding, the store. Knows no concepts, pairs or HTTP."""
+"""From a corpus to embeddings and HNSW indexes. Nothing here imports retrieval, customize, mining or jobs."""

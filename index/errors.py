@@ -1,4 +1,4 @@
-"""Every error a user can meet. A message says what was wrong, where, and what to do next.
+"""The errors that a user can see. A message says what was wrong, where, and what to do next.
 
 ClipmineError                 exit status 1
 +-- BadInput                  exit status 2: bad usage or bad input
@@ -7,20 +7,20 @@ ClipmineError                 exit status 1
 |   +-- StoreInvalid          a store's files are missing or disagree
 |   +-- ModelMismatch         a store or index was made with another model
 |   +-- ImagesNotLocal        the store has no image bytes (adopted embeddings)
-+-- DiskFull                  no space left where we write
++-- DiskFull                  no space left on the disk that is written to
 """
 
 from __future__ import annotations
 
 
 class ClipmineError(Exception):
-    """Base of all errors raised on purpose; the command prints its one line and exits with `exit_code`."""
+    """Base of our errors; the command prints the message as one line and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class BadInput(ClipmineError):
-    """What the user gave cannot be used."""
+    """An argument or an input of the user cannot be used."""
 
     exit_code = 2
 
@@ -34,7 +34,7 @@ class MissingDependency(BadInput):
 
 
 class OutputExists(BadInput):
-    """The output exists already and is not a resumable run of the same job."""
+    """The output exists already and is not an unfinished run of the same job."""
 
 
 class StoreInvalid(BadInput):
@@ -46,8 +46,8 @@ class ModelMismatch(BadInput):
 
 
 class ImagesNotLocal(BadInput):
-    """The store has no image bytes: its embeddings were adopted and its images are elsewhere."""
+    """The store cannot give image bytes: its embeddings were adopted, or its corpus is gone."""
 
 
 class DiskFull(ClipmineError):
-    """No space left on the device that we write to."""
+    """No space left on the disk that is written to."""

@@ -1,7 +1,7 @@
-"""Reading and writing through fsspec: any path here may be local or a URL (s3://, gs://, hdfs://, memory://).
+"""Reading and writing files through fsspec: a path may be local or a URL (s3://, gs://, hdfs://, memory://).
 
-Knows no file formats. What must be memory-mapped is local, and its readers open it without this module.
-Written files appear whole or not at all: a local file is renamed into place, an object store's put is atomic.
+A written file appears whole or not at all: a local file is renamed into place, and an object store's put is atomic.
+Files that are memory-mapped must be local; `local_path` checks that.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def join(root: str | os.PathLike[str], *parts: str) -> str:
 
 
 def join_inside(root: str | os.PathLike[str], relative: str) -> str:
-    """`join(root, relative)`, after making sure that `relative` names something below `root`.
+    """`join(root, relative)`, after checking that `relative` stays below `root`.
 
-    For names that come from data (a store's `shard` column): BadInput when one is absolute or climbs out with `..`.
+    For names that come from data, such as a store's `shard` column: BadInput when one is absolute or has `..` in it.
     """
     parts = relative.replace("\\", "/").split("/")
     if not relative or relative.startswith(("/", "\\")) or ".." in parts or "://" in relative or "::" in relative:
@@ -98,7 +98,7 @@ def open_file(path: str | os.PathLike[str], mode: str = "rb", buffering: int = -
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
-    """Whether a file or folder is there."""
+    """Whether the file or folder exists."""
     if is_local(path):
         return local_path(path).exists()
     file_system, inside = resolve(path)
@@ -106,7 +106,7 @@ def exists(path: str | os.PathLike[str]) -> bool:
 
 
 def file_size(path: str | os.PathLike[str]) -> int:
-    """Size in bytes; FileNotFoundError when it is not there."""
+    """Size in bytes; FileNotFoundError when the file does not exist."""
     if is_local(path):
         return local_path(path).stat().st_size
     file_system, inside = resolve(path)
@@ -123,7 +123,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def remove(path: str | os.PathLike[str]) -> None:
-    """Remove one file; no error when it is gone already."""
+    """Remove one file; no error when it does not exist."""
     if is_local(path):
         local_path(path).unlink(missing_ok=True)
         return
@@ -140,7 +140,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def read_bytes_range(path: str | os.PathLike[str], offset: int, size: int) -> bytes:
-    """`size` bytes from `offset`, in one ranged read; shorter when the file ends before."""
+    """`size` bytes from `offset`, in one ranged read; fewer when the file ends before."""
     if size <= 0:
         return b""
     if is_local(path):
@@ -166,10 +166,11 @@ def hash_json(value: object) -> str:
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a local path to write to; when the block ends well, the file stands at `path`, whole.
+    """Yield a local path to write to; when the block ends without an error, the whole file is at `path`.
 
-    Local: a hidden name in the same folder, then a rename. Remote: a temporary file, then one upload. On an error
-    nothing is left at `path`. The name carries process and thread, so two writers of one file never mix.
+    A local file is written under a hidden name in the same folder and renamed; a remote one is written to a temporary
+    file and uploaded. After an error, `path` is as it was before. The hidden name holds process and thread, so that two
+    writers of one file never mix.
     """
     if is_local(path):
         target = local_path(path)
@@ -192,14 +193,14 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
-    """Write `data` (text as UTF-8) so that `path` holds all of it or is as it was before."""
+    """Write `data` (text as UTF-8): afterwards `path` holds all of it or, after an error, is as it was before."""
     payload = data.encode() if isinstance(data, str) else data
     with atomic_file(path) as partial:
         partial.write_bytes(payload)
 
 
 def remove_partial(folder: str | os.PathLike[str]) -> None:
-    """Remove what killed writers left of `atomic_file` directly in a local folder; call when no writer is running."""
+    """Remove the partial files of killed writers directly in a local folder; call it while no writer is running."""
     if is_local(folder) and local_path(folder).is_dir():
         for leftover in local_path(folder).glob(f".*{_PARTIAL}"):
             leftover.unlink(missing_ok=True)
@@ -207,10 +208,10 @@ def remove_partial(folder: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def disk_full(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn "no space left" into DiskFull, with where it happened.
+    """Turn "no space left" errors into DiskFull, which names `path`.
 
-    numpy's short writes raise OSError with no errno, and faiss raises RuntimeError: for those the text or the
-    free space of the disk decides.
+    numpy raises OSError without an errno for a short write, and faiss raises RuntimeError; these count when their text
+    says so, or when the disk has no space left.
     """
     try:
         yield

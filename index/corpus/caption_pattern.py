@@ -1,9 +1,9 @@
 """Captions from file names: `{id}_{caption}` reads "black swan" from `n02007558_black_swan.jpg`.
 
-A pattern is literal text and fields in braces. A field takes the text up to the first occurrence of the literal after
-it, the last field all that is left, and none may be empty; underscores in the caption become spaces. A pattern with `/`
-looks at as many folders as it names (`{caption}/{id}`: one folder a class). No regular expressions, so matching takes
-time linear in the name.
+A pattern is literal text with fields in braces. A field takes the text up to the first occurrence of the literal after
+it, the last field takes the rest, and no field may be empty; underscores in the caption become spaces. A pattern with
+`/` is matched against as many folders as it names (`{caption}/{id}`: one folder for each class). Patterns are not
+regular expressions, so matching takes time linear in the name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CaptionPattern:
     fields: tuple[str, ...]
 
     def match(self, key: str) -> dict[str, str] | None:
-        """The fields' text in `key` (a path without its extension), or None where it does not follow the pattern."""
+        """The text of each field in `key` (a path without its extension), or None when it does not match."""
         depth = sum(literal.count("/") for literal in self.literals)
         rest = "/".join(key.split("/")[-depth - 1 :])
         if not rest.startswith(self.literals[0]):
@@ -51,7 +51,7 @@ class CaptionPattern:
 
 
 def parse_caption_pattern(pattern: str) -> CaptionPattern:
-    """Parse a pattern; BadInput when it has no `{caption}`, repeats a field or sets two fields side by side."""
+    """Parse a pattern; BadInput when it has no `{caption}`, names a field twice or has no text between two fields."""
     pieces = re.split(r"\{([a-z_][a-z0-9_]*)\}", pattern)
     literals, fields = tuple(pieces[::2]), tuple(pieces[1::2])
     if any(brace in literal for literal in literals for brace in "{}"):
@@ -59,7 +59,7 @@ def parse_caption_pattern(pattern: str) -> CaptionPattern:
     if fields.count("caption") != 1:
         raise BadInput(f"caption pattern {pattern!r}: needs the field {{caption}} exactly once; {_EXAMPLE}")
     if len(set(fields)) != len(fields):
-        raise BadInput(f"caption pattern {pattern!r}: a field is there twice; {_EXAMPLE}")
+        raise BadInput(f"caption pattern {pattern!r}: a field is named twice; {_EXAMPLE}")
     if any(not literal for literal in literals[1:-1]):
-        raise BadInput(f"caption pattern {pattern!r}: two fields touch; set text between them; {_EXAMPLE}")
+        raise BadInput(f"caption pattern {pattern!r}: two fields touch; put text between them; {_EXAMPLE}")
     return CaptionPattern(literals, fields)

@@ -1,7 +1,8 @@
-"""Prepare batches ahead of the encoder: threads turn bytes into pixels and captions into tokens, in order, bounded.
+"""Batches for the encoder, prepared ahead of it: threads decode images to pixels, then captions are tokenized.
 
-Pillow releases the GIL while it decodes and scales, so this runs while the encoder computes. Captions are tokenized a
-batch at a time: Hugging Face's tokenizers cost as much for one text as for ten. Knows no stores.
+The order of the samples is kept and the memory is bounded. Pillow releases the GIL while it decodes and scales, so this
+runs while the encoder computes. Captions are tokenized a batch at a time, since Hugging Face's tokenizers take as long
+for one text as for ten.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from index.read_ahead import read_ahead
 
 __all__ = ["Batch", "Decoded", "cut_batches", "decode_ahead", "decode_sample"]
 
-# Encoded bytes that wait for a decoder at once; one image may be 64 MB, so counting images alone bounds nothing.
+# Encoded bytes that may wait for a decoder. One image may have 64 MB, so a limit on the number of images is not enough.
 _WAITING_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A sample's pixels uint8 [h, w, 3], and its metadata `row` by METADATA_SCHEMA, but for what tokenizing tells."""
+    """A sample's pixels, uint8 [h, w, 3], and its metadata `row` by METADATA_SCHEMA without `text_tokens_cut`."""
 
     row: dict[str, Any]
     pixels: npt.NDArray[np.uint8]
@@ -38,7 +39,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What goes through the encoder at once: rows, pixels uint8 [n, h, w, 3], tokens int64 [n, context]."""
+    """Samples that are encoded together: metadata rows, pixels uint8 [n, h, w, 3], tokens int64 [n, context]."""
 
     rows: list[dict[str, Any]]
     pixels: npt.NDArray[np.uint8]
@@ -71,7 +72,13 @@ def _batch(decoded: list[Decoded], encoder: Encoder) -> Batch:
 def decode_sample(
     sample: Sample, encoder: Encoder, caption_index: int, max_bytes: int, max_pixels: int
 ) -> Decoded | Reject:
-    """Decode and scale one sample; a Reject of stage "decode" when its image or caption cannot be used."""
+    """Decode and scale one sample; a Reject of stage "decode" when its image or caption cannot be used.
+
+    Args:
+        encoder: gives the size that the image is scaled to.
+        caption_index: which of the sample's captions is embedded; 0 is `sample.caption`.
+        max_bytes, max_pixels: larger images are rejected.
+    """
     if caption_index == 0:
         caption = sample.caption
     elif caption_index < len(sample.captions):
@@ -101,9 +108,9 @@ def decode_sample(
 def decode_ahead(
     samples: Iterator[Sample | Reject], decode: Callable[[Sample], Decoded | Reject], threads: int, ahead: int
 ) -> Iterator[Decoded | Reject]:
-    """Yield `decode(sample)` for each sample in order, with up to `ahead` of them decoding or decoded beforehand.
+    """Yield `decode(sample)` for each sample in order, while `threads` threads decode up to `ahead` samples beforehand.
 
-    Rejects pass through in their place. What `samples` or `decode` raises is raised here. Closing the generator ends
+    Rejects keep their place in the order. What `samples` or `decode` raises is raised here. Closing the generator ends
     the threads.
     """
     budget = _Budget(_WAITING_BYTES)
@@ -131,7 +138,7 @@ def decode_ahead(
 
 
 class _Budget:
-    """A number of bytes to take from and give back; one taker always gets through, however much it wants."""
+    """A number of bytes for samples that wait for decoding. A sample larger than all of it waits until it is unused."""
 
     def __init__(self, size: int) -> None:
         self._size = size

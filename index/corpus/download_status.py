@@ -1,7 +1,7 @@
-"""What became of each row of a downloaded URL table, from the files that img2dataset leaves beside its tars.
+"""The outcome of each row of a downloaded URL table, read from the files that img2dataset writes beside its tars.
 
-A row may have been tried in several shards: first in the table's own, later in those of retries. It is downloaded when
-any of them has it, else it failed for the last one's reason. Fetches nothing.
+A row may have been tried in several shards: first in one of the table's own shards, later in those of retries. It
+counts as downloaded when any of these has it, else it failed for the reason of its last try. Nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ __all__ = [
     "summarize",
 ]
 
-# Trying these again cannot help: the page is gone or refused (HTTP's 4xx, save 408 Timeout, 425 Too Early and 429 Too
-# Many Requests), its owner said no, or what came whole is no image.
+# Trying these again cannot help: the page is gone or refused (HTTP's 4xx, except 408 Timeout, 425 Too Early and 429 Too
+# Many Requests), its owner does not allow this use, or what was received completely is no image.
 PERMANENT = frozenset(
     {f"http_{code}" for code in range(400, 500) if code not in (408, 425, 429)}
     | {"disallowed", "not_an_image", "unwanted_size", "bad_url", "not_http"}
@@ -53,7 +53,7 @@ _REASONS = (
 
 
 def failure_reason(status: str | None, message: str | None) -> str:
-    """A short word for img2dataset's status and error message of a row: `http_404`, `timeout`, `not_an_image`, ..."""
+    """The reason behind img2dataset's status and error message of a row: `http_404`, `timeout`, `not_an_image`, ..."""
     text = message or ""
     if status == "failed_to_resize":
         return "unwanted_size" if re.search(r"too (small|large)", text) else "not_an_image"
@@ -67,7 +67,7 @@ def failure_reason(status: str | None, message: str | None) -> str:
 
 @dataclass(frozen=True)
 class RowStates:
-    """For each row of the table: `reasons[state[row]]`, where 0 is not_tried and 1 downloaded; and its attempts."""
+    """The outcome of row r after `attempts[r]` tries is `reasons[state[r]]`: not_tried, downloaded or why it failed."""
 
     reasons: tuple[str, ...]
     state: npt.NDArray[np.int16]  # [rows]
@@ -81,11 +81,11 @@ class RowStates:
 
 @dataclass(frozen=True)
 class DownloadSummary:
-    """Counts that add up: rows = downloaded + sum(failed.values())."""
+    """Counts of a table's rows: rows = downloaded + sum(failed.values())."""
 
     rows: int
     downloaded: int
-    failed: dict[str, int]  # by reason; not_tried are rows of unfinished shards
+    failed: dict[str, int]  # by reason; "not_tried" counts the rows of unfinished shards
     shards: int
     unfinished_shards: int
     retryable: int  # failed rows that `retry_failed` would try again
@@ -102,13 +102,13 @@ def shard_name(number: int) -> str:
 
 
 def row_states(out: str) -> RowStates:
-    """Join the statuses of all finished shards, over the parts that they were made from.
+    """Join the statuses of all finished shards with the rows of the table's parts.
 
-    A row of a finished shard without any status is `lost`: img2dataset failed while it wrote the sample.
+    A row of a finished shard that has no status is `lost`: img2dataset failed while it wrote the sample.
     """
     plan, done = read_plan(out), set(finished_shards(out))
     codes = {"not_tried": _NOT_TRIED, "downloaded": _DOWNLOADED, "not_http": 2, "lost": 3}
-    # Whatever no part has was refused before img2dataset.
+    # Rows that are in no part have no http(s) URL.
     state = np.full(plan.rows, codes["not_http"], dtype=np.int16)
     attempts = np.zeros(plan.rows, dtype=np.uint8)
     shard = 0
@@ -139,7 +139,7 @@ def _read_shard(out: str, number: int, columns: list[str]) -> pa.Table:
 
 
 def downloaded_rows(out: str) -> Iterator[pa.Table]:
-    """Tables of the rows that arrived: ROW, key, shard (the tar's name) and the kept columns. A row comes once."""
+    """Tables of the downloaded rows: ROW, key, shard (the tar's name) and the kept columns. Each row comes once."""
     kept = list(read_plan(out).keep_columns)
     seen: set[int] = set()
     for number in finished_shards(out):
@@ -154,7 +154,7 @@ def downloaded_rows(out: str) -> Iterator[pa.Table]:
 def summarize(
     out: str, permanent: frozenset[str] = PERMANENT, max_attempts: int = 5, states: RowStates | None = None
 ) -> DownloadSummary:
-    """Count a download folder's rows by what became of them."""
+    """Count a download folder's rows by their outcome."""
     plan, found = read_plan(out), states or row_states(out)
     counts = dict(zip(found.reasons, np.bincount(found.state, minlength=len(found.reasons)).tolist(), strict=True))
     done = finished_shards(out)
@@ -170,8 +170,8 @@ def summarize(
 
 
 def retryable_rows(states: RowStates, permanent: frozenset[str], max_attempts: int) -> npt.NDArray[np.int64]:
-    """Sorted rows that failed for a passing reason and were tried less than `max_attempts` times."""
-    passing = set(states.reasons) - permanent - {"downloaded", "not_tried"}
-    rows = states.rows_for(passing)
-    tried = states.attempts[rows]  # none: refused before img2dataset, so there is nothing to try again
+    """Sorted rows that failed for a reason not in `permanent` and were tried less than `max_attempts` times."""
+    temporary = set(states.reasons) - permanent - {"downloaded", "not_tried"}
+    rows = states.rows_for(temporary)
+    tried = states.attempts[rows]  # 0 where the row has no http(s) URL, so that it cannot be fetched
     return rows[(tried > 0) & (tried < max_attempts)]

@@ -1,8 +1,8 @@
-"""A folder of images: listing it (recursively, sorted) and reading its images with their side-cars.
+"""A folder of images as a corpus: listing it (recursively, sorted) and reading its images with their side-car files.
 
-A sample's key is its path without the extension, its shard the file itself. Knows no tars. Hidden files and macOS's
-companions (`._x`, `__MACOSX`) are no part of a corpus. Text files without an image are none either: folders hold
-READMEs and label lists. Links may point around inside the folder, never out of it, and linked folders are not entered.
+A sample's key is its path without the extension, its shard is the image file itself. Hidden files and macOS's companion
+files (`._x`, `__MACOSX`) are ignored, and so are text files without an image, such as READMEs and label lists. Links
+to files inside the folder are followed, links out of it are rejected, and linked folders are not entered.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TABLES = (".parquet", ".csv", ".tsv")
 
 @dataclass
 class Listing:
-    """What a folder holds: path relative to it -> size in bytes. `images` includes side-cars and linked folders."""
+    """The files of a folder by kind: path relative to the folder -> size in bytes, or only the paths."""
 
     tars: dict[str, int] = field(default_factory=dict)
     compressed: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Listing:
     linked_folders: list[str] = field(default_factory=list)
 
     def add(self, path: str, size: int) -> None:
-        """Sort one file in by its name."""
+        """Add one file to the kind that its name tells."""
         suffix = path.rpartition(".")[2].lower()
         if suffix == "tar":
             self.tars[path] = size
@@ -99,14 +99,14 @@ def _is_unicode(path: str) -> bool:
 def _size(entry: os.DirEntry[str]) -> int:
     try:
         return entry.stat().st_size
-    except OSError:  # a link to nothing; reading it gives the reason
+    except OSError:  # a link to a missing file; reading it gives the reason of the reject
         return 0
 
 
 def cut_folder(
     root: str, listing: Listing, shard_size: int, caption_pattern: str | None, allow_empty_caption: bool
 ) -> list[ShardItem]:
-    """Cut a folder's images into items of `shard_size`; images of one key stay together with their side-cars."""
+    """Cut a folder's images into items of `shard_size` keys; all images of a key and its side-cars are in one item."""
     groups: dict[str, list[str]] = {}
     for path in [*listing.images, *listing.linked_folders]:
         groups.setdefault(_key(path), []).append(path)
@@ -130,7 +130,7 @@ def _key(path: str) -> str:
 
 
 def read_folder_item(item: ShardItem, pattern: CaptionPattern | None, max_bytes: int) -> Iterator[Sample | Reject]:
-    """Read an item's images in order. One that went away since it was listed is a reject, not an error."""
+    """Read an item's images in order. An image that is gone since the folder was listed is a reject, not an error."""
     groups: dict[str, list[tuple[str, int]]] = {}
     for path, size in zip(item.paths, item.sizes, strict=True):
         groups.setdefault(_key(path), []).append((path, size))
@@ -173,7 +173,7 @@ def _read_one(
 
 
 def broken_link(root: str, path: str) -> str | None:
-    """Why `root/path` must not be read: it is a link to a folder, or one out of `root`. None where it may."""
+    """Why `root/path` must not be read: "linked_folder" or "link_leaves_folder"; None when it may be read."""
     if not files.is_local(root):
         return None
     full = files.local_path(files.join(root, path))

@@ -1,7 +1,7 @@
-"""Bytes to pixels: an image is decoded right, as 8-bit RGB, or rejected with a reason. Knows no corpora or models.
+"""Decoding images: encoded bytes become an upright 8-bit RGB image, or are rejected with a reason.
 
-Only raster formats of the web are opened, by their content and never by a file's name, so no image can start a
-PostScript interpreter or fetch anything. Size is read from the header before a pixel is decoded.
+Only raster formats of the web are opened, recognised by their content and never by the file's name, so no image can
+start a PostScript interpreter or fetch anything. The size is read from the header before any pixel is decoded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 MAX_IMAGE_BYTES = 64 << 20  # the largest photographs of today's cameras stay under it
-MAX_IMAGE_PIXELS = (1 << 30) // 4 // 3  # 89 megapixels: Pillow's own line, a quarter GiB of RGB
+MAX_IMAGE_PIXELS = (1 << 30) // 4 // 3  # 89 megapixels: Pillow's own limit, a quarter GiB of RGB
 # Preprocessing scales the short side to 224 or more: at 100:1 that makes 15 MB of RGB, at 50,000:1 it would be 7 GB.
 MAX_ASPECT_RATIO = 100
 
@@ -42,8 +42,8 @@ DECODE_REASONS = frozenset(
         "too_many_pixels",
         "too_elongated",  # beyond MAX_ASPECT_RATIO
         "unknown_format",  # not a raster format of the web: text, HTML, SVG, PostScript, ...
-        "unsupported_mode",  # 32-bit integers, floats and CIE Lab have no one right way to 8-bit RGB
-        "broken_image",  # the format is known, its data is damaged or cut off
+        "unsupported_mode",  # 32-bit integers, floats and CIE Lab: their conversion to 8-bit RGB is ambiguous
+        "broken_image",  # the format is known, the data is damaged or truncated
     }
 )
 
@@ -68,12 +68,12 @@ _TRANSPOSE = {
 }
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF 6.0; photometric 0 is "white is zero"
 
-# Pillow warns of odd metadata once an image; in a corpus of millions such lines drown the log.
+# Pillow warns about odd metadata for each image; with millions of images the log would hold little else.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class ImageRejected(ValueError):
-    """The image is left out; `reason` is one of DECODE_REASONS."""
+    """The image cannot be used; `reason` is one of DECODE_REASONS."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -83,8 +83,8 @@ class ImageRejected(ValueError):
 def decode_image(data: bytes, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
     """Decode to an upright 8-bit RGB image; ImageRejected otherwise.
 
-    Animations give their first frame, EXIF rotation is applied, transparency is laid on white, 16-bit samples are
-    scaled (65535 -> 255), CMYK JPEGs are taken as inverted, as Adobe and every browser does.
+    Of an animation the first frame is taken. EXIF rotation is applied, transparent images are put on white, 16-bit
+    samples are scaled (65535 -> 255), and CMYK JPEGs are read as inverted, as Adobe and all browsers read them.
     """
     if not data:
         raise ImageRejected("empty_image")
@@ -105,7 +105,7 @@ def decode_image(data: bytes, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int 
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageRejected("too_many_pixels") from error
-    except Exception as error:  # damaged files raise anything at all from inside a codec
+    except Exception as error:  # a codec may raise any exception for a damaged file
         raise ImageRejected("broken_image") from error
 
 
@@ -125,7 +125,7 @@ def image_extension(data: bytes) -> str | None:
 
 
 def _open(data: bytes) -> Image.Image:
-    """Read the header. Unlike Image.open it does not warn at a fixed size: our limit is the caller's."""
+    """Read the header. Unlike Image.open this does not warn at a fixed size: the caller sets the limit."""
     known = False
     for name in _FORMATS:
         factory, accepts = Image.OPEN[name]
@@ -135,7 +135,7 @@ def _open(data: bytes) -> Image.Image:
         try:
             return factory(io.BytesIO(data), "")
         except (SyntaxError, IndexError, TypeError, struct.error):
-            continue  # the plugins' way to say "not mine after all"
+            continue  # the plugin found that the file has another format
     raise ImageRejected("broken_image" if known else "unknown_format")
 
 
@@ -152,7 +152,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scale gray samples of 12 or 16 bits to 8; Pillow's own `convert("L")` clips them at 255."""
+    """Scale gray samples of 12 or 16 bits to 8 bits; Pillow's `convert("L")` would clip them at 255."""
     tags = getattr(image, "tag_v2", {})  # TIFF only
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
     top = (1 << bits) - 1
@@ -164,6 +164,6 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image, rgb: Image.Image) -> Image.Image:
     try:
         turn = _TRANSPOSE.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF says nothing of the pixels, which are fine
+    except Exception:  # the EXIF data is damaged, the pixels are decoded already
         turn = None
     return rgb if turn is None else rgb.transpose(turn)

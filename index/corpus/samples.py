@@ -1,5 +1,6 @@
-"""What reading a corpus gives: samples, rejects and the work items that produce them; and how side-car text becomes
-a caption. Knows no tars, folders or image formats.
+"""What reading a corpus gives: samples and rejects, the work items that produce them, and captions from side-car files.
+
+The readers of tars and folders both make their samples here.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ __all__ = [
     "make_sample",
 ]
 
-# What counts as an image by its name; the content decides how it is decoded. Formats that no decoder here opens are
-# listed too, so that their files are rejected with a reason and not passed over in silence.
+# Suffixes of image files; the content decides how a file is decoded. Formats that cannot be decoded (HEIC, JPEG 2000,
+# SVG) are listed too, so that their files are rejected with a reason instead of being ignored.
 IMAGE_SUFFIXES = frozenset(
     {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jp2", "svg"}
 )
@@ -33,31 +34,31 @@ MAX_SIDECAR_BYTES = 4 << 20  # img2dataset's json with a long EXIF is some KB
 
 READ_REASONS = frozenset(
     {
-        "empty_caption",  # the caption is there and holds only white space
+        "empty_caption",  # the caption holds only white space
         "missing_caption",  # neither .txt nor a caption in .json
         "pattern_mismatch",  # the file's name does not follow the caption pattern
         "missing_image",  # side-cars without an image
         "second_image",  # a sample has several images; the first is kept
         "duplicate_key",  # the shard has a sample of this key already
-        "broken_sidecar",  # the .json is no JSON object
+        "broken_sidecar",  # the .json is not a JSON object
         "too_many_bytes",  # image or side-car over its limit
-        "truncated_tar",  # the tar ends in mid-air; samples before the cut are read
+        "truncated_tar",  # the tar ends in the middle of a member; samples before that are read
         "damaged_tar",  # a header's checksum is wrong; samples before it are read
         "not_a_tar",
-        "compressed_tar",  # no random access, so no image could be read back
+        "compressed_tar",  # without random access, no image could be read back
         "link_leaves_folder",
         "linked_folder",  # folders behind links are not entered
-        "unreadable",  # gone or not permitted since it was listed
+        "unreadable",  # gone since it was listed, or not permitted
     }
 )
 
-# Fields of img2dataset's json that the metadata holds as columns of their own. Its `sha256` is that of the
-# download before any resizing, so it stays among the others.
+# Fields of img2dataset's json that have metadata columns of their own. Its `sha256` is the hash of the download before
+# any resizing, so it stays in `extra`.
 _OWN_COLUMNS = frozenset({"key", "caption", "captions", "url", "width", "height"})
 
 
 class SidecarBroken(ValueError):
-    """A .json side-car is no JSON object."""
+    """A .json side-car is not a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Sample:
     caption: str
     captions: tuple[str, ...]  # never empty; (caption,) where the side-car has no list
     url: str | None
-    width: int | None  # as the side-car says; None where it does not
+    width: int | None  # from the side-car; None where it has none
     height: int | None
     sha256: str  # of `image`, hex
     extra: str  # JSON object of the side-car's other fields
@@ -80,17 +81,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One sample (or the rest of a shard, with an empty key) that was left out, and why."""
+    """One sample that was not used (or the rest of a shard, with an empty key), and the reason."""
 
     key: str
     shard: str
-    stage: str  # "read" or "decode"
+    stage: str  # "read", "decode" or "embed"
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ShardItem:
-    """One unit of work: a tar, or a run of a folder's files. Plain data: `dataclasses.asdict` gives JSON."""
+    """One work item: a tar, or some of a folder's files. Plain data: `dataclasses.asdict` gives JSON."""
 
     number: int
     root: str  # the corpus root: absolute path or URL
@@ -102,13 +103,13 @@ class ShardItem:
 
     @property
     def signature(self) -> str:
-        """Hex SHA-256 of all that decides what reading gives, by names and sizes: it changes when the source does."""
+        """Hex SHA-256 of the files' names and sizes and the options of reading: it changes when the source changes."""
         plain = [self.kind, self.paths, self.sizes, self.caption_pattern, self.allow_empty_caption]
         return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
 def clean_text(text: bytes | str) -> str:
-    """`text` as valid Unicode without NULs or line ends at its end; all else is kept."""
+    """`text` as valid Unicode, without NULs and without line ends at the end; everything else is kept."""
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     return raw.decode("utf-8", "replace").replace("\0", "").rstrip("\r\n")
 
@@ -125,8 +126,8 @@ def make_sample(
 ) -> Sample | Reject:
     """Join an image with the bytes of its `.txt` and `.json` side-cars.
 
-    The caption is, in this order: what `pattern` finds in the key, the text, the json's `caption`, the first of its
-    `captions`. Its other fields, and the pattern's other fields, go to `extra`.
+    The caption is the first that exists of: what `pattern` finds in the key, the text, the json's `caption`, the first
+    of its `captions`. The json's other fields and the pattern's other fields go to `extra`.
     """
     try:
         fields = _parse_sidecar(sidecar)
@@ -169,7 +170,7 @@ def _parse_sidecar(data: bytes | None) -> dict[str, Any]:
     if data is None or not data.strip():
         return {}
     try:
-        # NaN is no JSON, yet Python writes it (img2dataset does for empty table cells).
+        # NaN is not valid JSON, but Python writes it (img2dataset does for empty table cells).
         fields = json.loads(data, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise SidecarBroken from error

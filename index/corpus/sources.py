@@ -33,7 +33,7 @@ def list_items(
     caption_pattern: str | None = None,
     allow_empty_caption: bool = False,
 ) -> list[ShardItem]:
-    """Cut `source` into numbered items, in sorted order, the same at each call.
+    """Cut `source` into numbered items, in sorted order and the same at each call.
 
     Args:
         source: folder, .tar file, glob or brace pattern; path or URL.
@@ -65,10 +65,13 @@ def list_items(
 
 
 def read_item(item: ShardItem, max_bytes: int = MAX_IMAGE_BYTES) -> Iterator[Sample | Reject]:
-    """Stream an item's samples in the source's order, one at a time in memory.
+    """Stream an item's samples in the source's order, with one sample in memory at a time.
 
-    Images above `max_bytes` are rejected unread. BadInput when a tar is gone or has another size than when it was
-    listed; I/O errors pass through, so that a lost network never looks like a short corpus.
+    Images above `max_bytes` are rejected unread. I/O errors are raised, never turned into rejects, so that a lost
+    network does not make a corpus look shorter.
+
+    Raises:
+        BadInput: a tar is gone, or has another size than when it was listed.
     """
     pattern = parse_caption_pattern(item.caption_pattern) if item.caption_pattern is not None else None
     if item.kind == "tar":
@@ -134,7 +137,7 @@ def _refuse_non_tar(path: str) -> None:
 def _expand(pattern: str) -> tuple[str, dict[str, int]]:
     """`(root, {path relative to it: size})` of a glob or brace pattern."""
     root = pattern[: min(pattern.index(mark) for mark in "{*?[" if mark in pattern)].rpartition("/")[0]
-    # URLs of one file differ in spelling between file systems, so names are compared below the root.
+    # File systems spell the URL of one file differently, so names are compared below the root only.
     start = len(_inside(root).rstrip("/"))
     names: set[str] = set()
     for name in _expand_braces(pattern):
@@ -159,7 +162,7 @@ def _inside(path: str) -> str:
 
 
 def _expand_braces(pattern: str) -> list[str]:
-    """Bash's `{a,b}` and `{008..012}` (leading zeros set the width), without nesting."""
+    """Expand `{a,b}` and `{008..012}` as Bash does (leading zeros set the width), without nesting."""
     literals = re.split(r"\{([^{}]*)\}", pattern)
     example = "write it like 'tars/{00000..00010}.tar' or '{train,val}/*.tar'"
     if any(brace in literal for literal in literals[::2] for brace in "{}"):

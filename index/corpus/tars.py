@@ -27,12 +27,12 @@ _BUFFER = 1 << 20
 _BLOCK = 512
 _CHECKSUM = slice(148, 156)
 _REGULAR = frozenset(b"0\x007")
-_MAX_HEADER_TEXT = 1 << 20  # a pax header or long name above 1 MiB is no name
+_MAX_HEADER_TEXT = 1 << 20  # a longer pax header or file name is taken as damage
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # gz bz2 xz zst lz4
 
 
 class TarBroken(Exception):
-    """The rest of a tar cannot be read; `reason` is one of index.corpus.samples.READ_REASONS."""
+    """The rest of a tar cannot be read; `reason` is one of `index.corpus.samples.READ_REASONS`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class TarBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file in a tar: its bytes are `tar[offset:offset + size]`. `data` is None where it was not wanted."""
+    """A regular file in a tar: its bytes are `tar[offset:offset + size]`. `data` is None when it was not wanted."""
 
     name: str
     offset: int
@@ -51,14 +51,14 @@ class Member:
 
 @dataclass
 class _Group:
-    """The members of one key so far."""
+    """The members of one key that have been read."""
 
     key: str
     members: dict[str, Member] = field(default_factory=dict)
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """`(key, lower-case suffix)` as webdataset splits it; None for names without either and for `__meta__` members."""
+    """`(key, lower-case suffix)` as webdataset splits it; None for names without either and `__meta__` members."""
     folder, slash, base = name.rpartition("/")
     stem, dot, suffix = base.partition(".")
     if not stem or not dot or (name.startswith("__") and name.endswith("__")):
@@ -67,7 +67,13 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def read_tar_item(item: ShardItem, pattern: CaptionPattern | None, max_bytes: int) -> Iterator[Sample | Reject]:
-    """Stream a tar's samples; what follows a break (cut or damage) is one reject with the pending key."""
+    """Stream a tar's samples in order.
+
+    Where the tar is truncated or damaged, the rest is one reject with the key of the sample that was being read.
+
+    Raises:
+        BadInput: the tar is gone, or has another size than when it was listed.
+    """
     shard = item.paths[0]
     path = files.join(item.root, shard)
     try:
@@ -145,8 +151,9 @@ def _close_group(
 def iter_members(stream: IO[bytes], wanted: Callable[[str, int], bool]) -> Iterator[Member]:
     """Yield the regular files in order; `wanted(name, size)` decides whether a member's bytes are read.
 
-    Raises TarBroken when the stream is no tar, is compressed, ends in mid-air (the end mark of two zero blocks is
-    missing too), or has a damaged header; members before that point have been yielded.
+    Raises:
+        TarBroken: the stream is not a tar, is compressed, is truncated (also when only the end mark of two zero blocks
+            is missing), or has a damaged header. The members before that point have been yielded.
     """
     position = 0
     long_name: str | None = None
@@ -201,7 +208,7 @@ def _read_exactly(stream: IO[bytes], size: int, at_start: bool = False) -> bytes
 
 
 def _skip_exactly(stream: IO[bytes], size: int) -> None:
-    """Skip a member's bytes, making sure that they are there."""
+    """Skip a member's bytes; TarBroken when the stream ends before."""
     if size:
         stream.seek(size - 1, 1)
         _read_exactly(stream, 1)
@@ -237,14 +244,14 @@ def _number(field: bytes) -> int:
 
 def _name(header: bytes) -> str:
     name = header[:100].split(b"\0", 1)[0]
-    if header[257:263] == b"ustar\0":  # POSIX; GNU's magic has spaces and other things in place of the prefix
+    if header[257:263] == b"ustar\0":  # POSIX; GNU tars have another magic and other fields in place of the prefix
         prefix = header[345:500].split(b"\0", 1)[0]
         name = prefix + b"/" + name if prefix else name
     return name.decode("utf-8", "replace")
 
 
 def _parse_pax(text: bytes) -> dict[str, bytes]:
-    """Records "length key=value\\n" (POSIX pax); TarBroken where they do not add up."""
+    """Records "length key=value\\n" (POSIX pax); TarBroken when a length does not fit its record."""
     fields: dict[str, bytes] = {}
     start = 0
     while start < len(text) and text[start]:

@@ -1,12 +1,11 @@
-"""A user's table of URLs (Parquet, CSV, TSV; a file or a folder of them) made ready for img2dataset.
+"""A user's table of URLs (Parquet, CSV, TSV; a file or a folder of them), prepared as input for img2dataset.
 
-    OUT/_table/part-00000.parquet   table_row, url, caption, kept columns; of the table, or of a retry
-    OUT/_table/plan.json            written after the parts: which there are, and from what
+    OUT/_table/part-00000.parquet   table_row, url, caption, kept columns: rows of the table, or of a retry
+    OUT/_table/plan.json            written after the parts: their row counts, and the files and settings behind them
 
-img2dataset numbers its shards through the parts in their order, each part starting a new shard, so appending a part
-(a table that grew, a retry) never changes an earlier shard. `table_row` is the row's position in the table, by which
-everything is joined later. Only http and https URLs pass: urllib, which img2dataset uses, would open file:// as well.
-Knows nothing of what becomes of the rows.
+img2dataset numbers its shards over the parts in order and starts a new shard with each part, so appending a part (for a
+table that grew, or a retry) never changes an earlier shard. `table_row` is the row's position in the table; later joins
+use it. Only http and https URLs are passed on, since urllib, which img2dataset uses, would open file:// as well.
 """
 
 from __future__ import annotations
@@ -50,7 +49,10 @@ _BATCH = 65_536
 
 @dataclass(frozen=True)
 class TablePlan:
-    """What was prepared. Two runs with equal settings continue each other, also when the table got more files."""
+    """The settings of a download and what was prepared for it.
+
+    A run with the same settings continues it, also when the table got more files.
+    """
 
     url_col: str
     caption_col: str | None
@@ -64,14 +66,16 @@ class TablePlan:
 
     @property
     def shards(self) -> int:
-        """How many shards the parts make."""
+        """Number of shards that the parts are cut into."""
         return sum(-(-rows // self.shard_size) for rows in self.part_rows)
 
 
 def prepare_table(table: str, out: str, wanted: TablePlan) -> TablePlan:
-    """Write the table's rows to `out/_table/`; what an earlier run with the same settings wrote stays.
+    """Write the table's rows to `out/_table/`; the parts that an earlier run with the same settings wrote are kept.
 
-    Raises BadInput for a table that cannot be used, OutputExists when `out` holds another download.
+    Raises:
+        BadInput: the table cannot be used.
+        OutputExists: `out` holds another download, or tars that no download of ours wrote.
     """
     clash = sorted(_RESERVED.intersection(wanted.keep_columns))
     if clash:
@@ -99,7 +103,7 @@ def prepare_table(table: str, out: str, wanted: TablePlan) -> TablePlan:
 
 
 def append_part(out: str, plan: TablePlan, table: pa.Table) -> TablePlan:
-    """Add one part with rows to try again and record it."""
+    """Add one part, with rows to try again, and record it in the plan."""
     plan = _append(out, plan, table)
     _write_plan(out, plan)
     return plan
@@ -124,7 +128,7 @@ def read_part(out: str, number: int, columns: list[str] | None = None) -> pa.Tab
 
 
 def list_names(folder: str, ending: str) -> list[str]:
-    """Sorted names of the files directly in a local or remote folder that end so; none where there is no folder."""
+    """Sorted names of the files directly in a local or remote folder that end with `ending`; [] for a missing one."""
     if files.is_local(folder):
         path = files.local_path(folder)
         return sorted(entry.name for entry in path.iterdir() if entry.name.endswith(ending)) if path.is_dir() else []
@@ -188,7 +192,7 @@ def _append_source(out: str, plan: TablePlan, path: str, source: tuple[str, int]
 
 
 def usable_urls(urls: pa.ChunkedArray) -> pa.ChunkedArray:
-    """bool [n]: whether each URL is http(s) and has no spaces or control characters, which urllib refuses; null: False."""
+    """bool [n]: whether each URL is http(s) without spaces and control characters, as urllib needs it; null: False."""
     return pc.fill_null(pc.match_substring_regex(urls, r"(?i)^https?://[^\s\x00-\x1f\x7f]+$"), False)
 
 

@@ -1,4 +1,4 @@
-"""The index job's work items: a shard of rows in, an HNSW graph out; then the recall contract and `index.json`.
+"""The index job: an item builds the HNSW graph of one shard of rows; then recall is measured and `index.json` written.
 
     config = IndexConfig("STORE", "image")
     for item in plan_index_items(config):
@@ -6,8 +6,8 @@
             build_index_item(item, config)
     finish_index(config)
 
-Killed anywhere and run again, it goes on where it was and writes the same bytes. A store that has grown keeps its full
-shards. Knows no executors.
+A run that was killed at any point and started again continues and writes the same bytes. When a store has grown, its
+full shards are kept. The items are run by the caller.
 """
 
 from __future__ import annotations
@@ -53,11 +53,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """All that decides an index.
+    """What decides an index.
 
-    memory: bytes of a machine: a shard's build stays within them, and vectors are stored in fp16 where the whole index
-    fits, else in SQ8. recall: the recall@10 that efSearch is chosen for. queries, seed: the sample that recall is
-    measured on. shard_rows, codec: override what memory decides.
+    Attributes:
+        memory: bytes that building one shard may take; vectors are stored in fp16 if the whole index fits, else in SQ8.
+        recall: the recall@10 that efSearch is chosen for.
+        queries, seed: number and seed of the queries that recall is measured with.
+        shard_rows, codec: set these directly instead of by memory.
     """
 
     store: str
@@ -96,7 +98,7 @@ class IndexItem:
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What became of an item: rows seen, rows in the graph, bytes of its file."""
+    """One built shard: its rows, the rows that can be found, and the bytes of its graph."""
 
     number: int
     rows: int
@@ -106,7 +108,7 @@ class ShardSummary:
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """A finished index: rows = indexed + skipped (zero, forgotten or non-finite rows)."""
+    """A finished index: rows = indexed + skipped (rows that are zero, forgotten or not finite)."""
 
     store: str
     modality: Modality
@@ -123,7 +125,7 @@ def plan_index_items(config: IndexConfig) -> list[IndexItem]:
     """Cut the store's rows into shards.
 
     Raises:
-        BadInput: text asked of a store without text embeddings, or too little memory.
+        BadInput: the modality is text and the store has no text embeddings, or the memory is too small.
         StoreInvalid: no complete store, or one without rows.
     """
     store = EmbeddingStore.open(config.store)
@@ -146,13 +148,13 @@ def plan_index_items(config: IndexConfig) -> list[IndexItem]:
 
 
 def is_index_item_done(item: IndexItem, config: IndexConfig) -> bool:
-    """Whether this very shard is built: its marker is there, its files are whole in size."""
+    """Whether this very shard is built: it has its marker, and its files exist with the right size."""
     folder = index_folder(EmbeddingStore.open(config.store), config.modality)
     return _done(item, folder) is not None
 
 
 def build_index_item(item: IndexItem, config: IndexConfig) -> ShardSummary:
-    """Build one shard: graph, skipped positions, then the marker. Does nothing when it is built already."""
+    """Build one shard: graph, skipped positions, copies, then the marker. Does nothing when it is built already."""
     store = EmbeddingStore.open(config.store)
     folder = index_folder(store, config.modality)
     record = _done(item, folder)
@@ -162,7 +164,7 @@ def build_index_item(item: IndexItem, config: IndexConfig) -> ShardSummary:
 
 
 def finish_index(config: IndexConfig, on_progress: Callable[[int, int], None] | None = None) -> IndexSummary:
-    """Measure the recall contract over all shards and write index.json; on_progress(done, total) counts measurements.
+    """Measure recall over all shards and write index.json; `on_progress(done, total)` is called for each measurement.
 
     Raises:
         StoreInvalid: a shard has not been built.
@@ -179,9 +181,9 @@ def finish_index(config: IndexConfig, on_progress: Callable[[int, int], None] | 
         raise StoreInvalid(f"{store.path}: every {config.modality} vector is zero, so there is nothing to index")
     spec = _spec(config, store)
     index = HnswIndex(store, config.modality, spec, records)
-    known = _read_known(folder)
-    if known is not None and _same(known, config, store, spec, records):
-        contract = known.recall
+    earlier = _read_earlier(folder)
+    if earlier is not None and _same(earlier, config, store, spec, records):
+        contract = earlier.recall
     else:
         contract = measure_recall(
             index, recall=config.recall, queries=config.queries, seed=config.seed, on_progress=on_progress
@@ -263,7 +265,7 @@ def _build(item: IndexItem, config: IndexConfig, store: EmbeddingStore, folder: 
 def _nodes(
     store: EmbeddingStore, modality: Modality, first: int, last: int
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """For the rows first .. last - 1: which have a direction, and the position that stands for each one's vector."""
+    """Of rows first .. last - 1: whether each has a direction, bool [n], and the position of its node, int64 [n]."""
     usable, hashes = [], []
     for _, vectors in store.blocks(modality, ADD_ROWS, first, last):
         usable.append(usable_rows(np.asarray(vectors, np.float32)))
@@ -272,21 +274,21 @@ def _nodes(
     return whole, find_copies(np.concatenate(hashes), whole)
 
 
-def _read_known(folder: Path) -> IndexManifest | None:
+def _read_earlier(folder: Path) -> IndexManifest | None:
     try:
         return read_index_manifest(folder)
     except StoreInvalid:
-        return None  # it is about to be written anew
+        return None  # it is written again below
 
 
 def _same(
-    known: IndexManifest, config: IndexConfig, store: EmbeddingStore, spec: HnswSpec, records: list[ShardRecord]
+    earlier: IndexManifest, config: IndexConfig, store: EmbeddingStore, spec: HnswSpec, records: list[ShardRecord]
 ) -> bool:
-    contract = known.recall
+    contract = earlier.recall
     return (
-        known.shards == tuple(records)
-        and known.spec == spec
-        and known.rows == store.rows
+        earlier.shards == tuple(records)
+        and earlier.spec == spec
+        and earlier.rows == store.rows
         and (contract.asked, contract.queries_asked, contract.seed) == (config.recall, config.queries, config.seed)
     )
 
@@ -317,7 +319,7 @@ def _write(
 
 
 def _remove_others(folder: Path, records: list[ShardRecord]) -> None:
-    """Files of an earlier build with more shards, and what killed writers left."""
+    """Remove the files of an earlier build with more shards, and partial files of killed writers."""
     wanted = {name for record in records for name in (record.file, record.skipped_file, record.copies_file)}
     wanted |= {f"shard_{record.number:04d}.json" for record in records}
     for path in folder.glob("shard_*"):

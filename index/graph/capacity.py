@@ -1,6 +1,6 @@
-"""What an index costs before it is built: bytes, shards, memory, hours, disk.
+"""The cost of an index, computed before it is built: bytes, shards, memory, hours, disk.
 
-Pure arithmetic on rows and dimensions; reads no store. The sizes are faiss's own layout, the rates are measured.
+Everything follows from the numbers of rows and dimensions. Sizes are those of faiss's file layout; rates are measured.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = [
 ]
 
 Codec = Literal["fp32", "fp16", "sq8"]
-# Bytes a component. fp32 is listed for comparison only: fp16 has its recall at half the memory (docs/architecture.md).
+# Bytes of a component. fp32 is for comparison only: fp16 has the same recall at half the memory (docs/architecture.md).
 CODECS: dict[Codec, int] = {"fp32": 4, "fp16": 2, "sq8": 1}
 
 # Rows that one core adds in a second to a graph of M 32, efConstruction 100, 512 dimensions, when 100,000 rows are in
-# it (AVX-512, faiss 1.15: 3,536 measured; 4,200 at 20,000 rows). A step from a node to the next costs the same in any
-# graph, the number of steps grows with the logarithm of the rows.
+# it (AVX-512, faiss 1.15: 3,536 measured; 4,200 at 20,000 rows). A step from one node to the next takes the same time
+# in any graph; the number of steps grows with the logarithm of the rows.
 _BUILD_ROWS_PER_CORE = 3_500.0
 _BUILD_MEASURED_AT = 100_000
 _BUILD_MEASURED_DIM = 512
-# faiss's growing arrays hold their old and their new copy while they move.
+# When faiss's arrays grow, the old and the new copy exist at the same time.
 _BUILD_PEAK = 2.0
-# A shard is the most that a killed build does over: 10 M rows are about an hour and a half of one core.
+# A killed build repeats one shard at most: 10 M rows take one core about an hour and a half.
 MAX_SHARD_ROWS = 10_000_000
 MIN_SHARD_ROWS = 1_000
 
@@ -47,18 +47,18 @@ _BYTE_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {"KI": 
 
 @dataclass(frozen=True)
 class CapacityPlan:
-    """Costs of one modality's index, unless said otherwise; all sizes in bytes.
+    """The cost of one modality's index, if not said otherwise; sizes are in bytes.
 
     Attributes:
         codec: how the index stores vectors.
         sizes: bytes of the whole index for each codec, fp32 included for comparison.
         shards: files that the index is built in, each of at most `shard_rows` rows.
-        build_memory: peak of building one shard.
-        serve_memory: what search touches when all of it is hot; the files are memory-mapped.
+        build_memory: peak memory of building one shard.
+        serve_memory: memory that search uses when all of the memory-mapped index is in it.
         fits: whether `serve_memory` is within the memory asked for.
         store_bytes: embeddings of both modalities, fp16, without metadata.
         disk_bytes: store and two indexes.
-        build_core_hours: of one modality, on one core.
+        build_core_hours: time to build one modality on one core.
     """
 
     rows: int
@@ -79,7 +79,7 @@ class CapacityPlan:
 
     @property
     def build_hours(self) -> float:
-        """Of one modality on `cores` cores, each busy all the time."""
+        """Time to build one modality on `cores` cores that are busy all the time."""
         return self.build_core_hours / self.cores
 
     def table(self) -> str:
@@ -108,21 +108,22 @@ class CapacityPlan:
 
 
 def row_bytes(dim: int, codec: Codec, M: int = 32) -> int:
-    """Bytes of one row in a faiss HNSW: its vector, 2 M links of four bytes on level 0, M on each higher level, level
-    and offset: 1,296 for 512 components in fp16, as the file of 20,000 such rows has."""
+    """Bytes of one row in a faiss HNSW file: vector, 2 M links of four bytes on level 0, M on each higher level, level
+    number and offset. That gives 1,296 for 512 components in fp16, as measured on a file of 20,000 such rows."""
     # A level has 1/M of the rows of the one under it, so the higher levels hold about 1/(M - 1) x M links a row.
     upper = 4 * M / (M - 1)
     return round(dim * CODECS[codec] + 4 * 2 * M + upper + 4 + 8)
 
 
 def choose_codec(rows: int, dim: int, memory: int, M: int = 32) -> Codec:
-    """fp16 where the whole index fits into `memory` bytes, else SQ8, whose answers are ranked again in fp16."""
+    """fp16 if the whole index fits into `memory` bytes, else SQ8, whose results are re-ranked by the fp16 vectors."""
     return "fp16" if rows * row_bytes(dim, "fp16", M) <= memory else "sq8"
 
 
 def choose_shard_rows(dim: int, codec: Codec, memory: int, M: int = 32) -> int:
-    """Rows of a shard that can be built within `memory` bytes. Independent of how many rows there are, so that a
-    store that grows keeps its full shards.
+    """Rows of a shard that can be built within `memory` bytes.
+
+    They do not depend on the number of rows in all, so that a store that grows keeps its full shards.
 
     Raises:
         BadInput: not even `MIN_SHARD_ROWS` rows fit.
@@ -135,7 +136,7 @@ def choose_shard_rows(dim: int, codec: Codec, memory: int, M: int = 32) -> int:
 
 
 def plan_capacity(rows: int, dim: int, memory: int, M: int = 32, cores: int = 1) -> CapacityPlan:
-    """What indexes over `rows` vectors of `dim` components cost on a machine with `memory` bytes and `cores` cores.
+    """The cost of indexes over `rows` vectors of `dim` components on a machine with `memory` bytes and `cores` cores.
 
     Raises:
         BadInput: a number below 1, M outside 4..128, or memory too small for any shard.
@@ -193,7 +194,7 @@ def _parse(text: str, units: dict[str, int], wanted: str) -> int:
 
 
 def show_bytes(size: int) -> str:
-    """1,500,000,000 -> "1.5 GB", in powers of ten as disks are sold."""
+    """1,500,000,000 -> "1.5 GB", in powers of ten."""
     value, units = float(size), ["bytes", "kB", "MB", "GB", "TB", "PB"]
     while value >= 1_000 and len(units) > 1:
         value, units = value / 1_000, units[1:]

@@ -1,7 +1,7 @@
 """Exact top-K by inner product: one pass over blocks of vectors, a matrix product a block, on the CPU or a GPU.
 
-Memory: the queries and their K best so far, one block, and one tile of scores, however many rows go by. Arithmetic is
-fp32 (a store's fp16 rows are exact in it). Knows no stores and no files: it takes blocks from whoever has them.
+Memory does not grow with the number of rows: it holds the queries with their K best so far, a few blocks and one tile
+of scores. Arithmetic is fp32, in which a store's fp16 rows are exact.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Block = tuple[int, npt.NDArray[np.floating[Any]]]
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
 
-# A tile of scores is TILE_QUERIES x TILE_ROWS floats: 64 MB on a CPU, where larger ones were no faster, 1 GB on a GPU.
-# The sizes are fixed, not derived from the machine's memory, so that the same machine always rounds the same way.
+# Queries x rows of a tile of scores: 64 MB of floats on a CPU, where larger tiles were no faster, and 1 GB on a GPU.
+# The sizes do not depend on the machine's memory, so that one kind of machine always rounds in the same way.
 _TILES = {"cpu": (1_024, 16_384), "cuda": (4_096, 65_536)}
-# Blocks read ahead of the arithmetic, so that a disk and a processor work at the same time.
+# Blocks read ahead, so that the disk and the processor work at the same time.
 _READ_AHEAD = 2
 
 
 def best_device() -> str:
-    """ "cuda" where a GPU is there, else "cpu"."""
+    """ "cuda" if there is a GPU, else "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -49,16 +49,16 @@ def exact_top_k(
     """The k largest inner products of each query with the rows that `blocks` yields.
 
     Args:
-        blocks: `(first row id, vectors [n, d])` in ascending order of rows; each is read once, one ahead.
+        blocks: `(first row id, vectors [n, d])` in ascending order of rows; each is read once.
         queries: [q, d], any float dtype.
         k: how many to keep for each query.
-        excluded: sorted row ids to leave out. Zero rows and rows that are not finite are left out always.
+        excluded: sorted row ids to skip. Rows that are zero or not finite are always skipped.
         device: "cpu" or a torch device; the result does not depend on how many queries are asked together, except for
             the last bits of the scores.
 
     Returns:
-        scores float32 [q, k] falling, and row ids int64 [q, k]; of equal scores the smaller row id comes first. Where
-        fewer than k rows are there, the rest is -inf and -1.
+        scores float32 [q, k] in descending order, and row ids int64 [q, k]; of equal scores the smaller row id comes
+        first. If there are fewer than k rows, the rest is -inf and -1.
     """
     import torch
 
@@ -92,9 +92,9 @@ def exact_top_k(
 class _Best:
     """The best rows so far of one tile of queries.
 
-    Candidates that pass a query's threshold (its k-th score) wait until some query has as many of them as kept ones;
-    then each query's are sorted together. Rows arrive in ascending order, so a strict comparison, and the position as
-    the lesser half of the sort key, put equal scores in the order of their ids.
+    Candidates above a query's threshold (its k-th score) are collected until some query has k of them; then the
+    candidates of all queries are sorted together with the kept rows. Rows come in ascending order, so a strict
+    comparison, and the position as the lower half of the sort key, order equal scores by row id.
     """
 
     def __init__(self, queries: torch.Tensor, k: int) -> None:
@@ -115,7 +115,7 @@ class _Best:
             products[:, dropped] = -torch.inf
         threshold = self.scores[:, -1]
         if not self.filled and self.k < len(tile):
-            # k rows of this tile are at least as good as its k-th best: nothing under that can stay.
+            # k rows of this tile are at least as good as its k-th best, so that rows below it cannot stay.
             kth = torch.topk(products, self.k, dim=1).values[:, -1]
             threshold = torch.maximum(threshold, kth.nextafter(torch.full_like(kth, -torch.inf)))
         query, column = (products > threshold[:, None]).nonzero(as_tuple=True)
@@ -157,13 +157,13 @@ class _Best:
 
 
 def _best_first(scores: torch.Tensor) -> torch.Tensor:
-    """Columns [q, n] of each row in falling order of score; of equal scores, the first column first."""
+    """Columns [q, n] of each row in descending order of score; of equal scores, the first column first."""
     import torch
 
-    # A float's bits, their lower 31 flipped where it is negative, are ordered as the floats are; the column fills the
-    # lower half of the key. Sorting such keys beats a stable sort with indices many times over in numpy.
+    # The bits of a float, with the lower 31 flipped if it is negative, have the order of the floats; the column is the
+    # lower half of the key. Sorting such keys is many times faster than a stable sort with indices in numpy.
     bits = scores.view(torch.int32)
-    falling = ~(bits ^ ((bits >> 31) & 0x7FFFFFFF))
-    keys = (falling.to(torch.int64) << 32) | torch.arange(scores.shape[1], device=scores.device)
+    descending = ~(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+    keys = (descending.to(torch.int64) << 32) | torch.arange(scores.shape[1], device=scores.device)
     ordered = keys.sort(dim=1).values if keys.is_cuda else torch.from_numpy(np.sort(keys.numpy(), axis=1))
     return ordered & 0xFFFFFFFF

@@ -1,8 +1,8 @@
-"""One HNSW graph as faiss has it: built from blocks of vectors, written to a file, memory-mapped, searched.
+"""One HNSW graph in faiss: built from blocks of vectors, written to a file, memory-mapped, searched.
 
-Malkov and Yashunin, https://arxiv.org/abs/1603.09320. Inner product on unit vectors. The same blocks give the same
-bytes on one machine, whatever the number of threads (see `_threads_for_building`). Knows no stores:
-a node's number is its position among the rows that were added.
+Malkov and Yashunin, https://arxiv.org/abs/1603.09320. Scores are inner products of unit vectors. On one machine, the
+same blocks give the same bytes with any number of threads (see `_threads_for_building`). A node's number is its
+position among the rows that were added.
 """
 
 from __future__ import annotations
@@ -34,21 +34,24 @@ __all__ = [
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-# Rows added at once: part of what decides the graph, so it is fixed and recorded. Small against a shard (128 MB of
-# fp32 at 512 dimensions), large enough that threads have enough to do between two of faiss's barriers.
+# Rows added at once. The graph depends on it, so it is fixed and recorded. It is small beside a shard (128 MB of fp32
+# at 512 dimensions) and large enough to keep the threads busy between two of faiss's barriers.
 ADD_ROWS = 65_536
-# Rows that SQ8 learns its ranges from: the extremes of each component are stable well before that.
+# Rows that SQ8 learns its ranges from; the extremes of each component are stable with fewer.
 TRAIN_ROWS = 65_536
 
 
 @dataclass(frozen=True)
 class HnswSpec:
-    """What decides a graph beside its rows.
+    """The parameters of a graph.
 
-    codec: "fp16" stores vectors as the store does: recall of fp32 at half the memory, and faster (measured, 100k x
-    512, efSearch 64: recall@10 .945 for both, 5,680 against 2,849 queries/s). "sq8" has a byte a component.
-    M: links a node, twice as many on level 0. ef_construction: candidates considered for them; 100 with M 32 reached
-    recall@10 .98 at efSearch 128 on text->image queries.
+    Attributes:
+        codec: how vectors are stored. "fp16", as in the store, has the recall of fp32 at half the memory and is faster
+            (measured on 100k x 512 at efSearch 64: recall@10 .945 for both, 5,680 against 2,849 queries/s). "sq8"
+            stores a component in one byte.
+        M: links of a node; twice as many on level 0.
+        ef_construction: candidates considered for links; 100 with M 32 reached recall@10 .98 at efSearch 128 on
+            text->image queries.
     """
 
     codec: Literal["fp16", "sq8"] = "fp16"
@@ -65,17 +68,17 @@ class HnswSpec:
 
 
 def usable_rows(vectors: Floats) -> npt.NDArray[np.bool_]:
-    """Which rows [n] of fp32 vectors [n, d] have a direction: zero rows (forgotten) and non-finite ones have none."""
+    """bool [n]: which of the fp32 vectors [n, d] have a direction, so are neither zero (forgotten) nor non-finite."""
     lengths = np.einsum("ij,ij->i", vectors, vectors)
     usable: npt.NDArray[np.bool_] = (lengths > 0) & np.isfinite(lengths)
     return usable
 
 
 def build_graph(blocks: Iterable[npt.NDArray[Any]], sample: npt.NDArray[Any], spec: HnswSpec) -> Any:
-    """A faiss index of the usable rows of `blocks`, in their order.
+    """Build a faiss index of the usable rows of `blocks`, in their order.
 
     Args:
-        blocks: vectors [n, d], any float dtype. Their sizes enter the graph, see `ADD_ROWS`.
+        blocks: vectors [n, d], any float dtype. The graph depends on their sizes, see `ADD_ROWS`.
         sample: vectors [m, d] that SQ8 learns its ranges from; unused for fp16.
     """
     import faiss
@@ -97,10 +100,11 @@ def build_graph(blocks: Iterable[npt.NDArray[Any]], sample: npt.NDArray[Any], sp
 
 @contextmanager
 def _threads_for_building() -> Iterator[None]:
-    """As many threads as allowed where faiss inserts in a fixed order, else one.
+    """Let faiss use all threads if it can insert in a fixed order, else one.
 
-    faiss 1.15.1 links batches against a frozen graph and merges in a fixed order: 1, 2 and 5 threads gave the same
-    bytes. Where it is a global switch, it is on meanwhile. Before that, threads raced and every run gave another graph.
+    faiss 1.15.1 links batches against a frozen graph and merges them in a fixed order: 1, 2 and 5 threads gave the same
+    bytes. Where this is a global switch of faiss, it is on inside the block. In earlier versions the order depended on
+    the threads, and every run gave another graph.
     """
     import faiss
 
@@ -119,14 +123,14 @@ def _threads_for_building() -> Iterator[None]:
 
 
 def write_graph(graph: Any, path: Path) -> None:
-    """Write the index to `path` as it is; the caller sees to atomicity."""
+    """Write the index to `path`; making the write atomic is up to the caller."""
     import faiss
 
     faiss.write_index(graph, str(path))
 
 
 def open_graph(path: Path) -> Any:
-    """Memory-map an index file, read-only: pages come in as searches touch them and are shared among processes.
+    """Memory-map an index file, read-only: pages are loaded when searches use them, and processes share them.
 
     Raises:
         StoreInvalid: not a readable HNSW file.
@@ -143,15 +147,15 @@ def open_graph(path: Path) -> Any:
 
 
 def search_graph(graph: Any, queries: Floats, k: int, ef_search: int, keep: Any | None = None) -> tuple[Floats, Ids]:
-    """The k nearest nodes: scores float32 [q, k] falling, numbers int64 [q, k], -1 where the graph gave fewer.
+    """The k nearest nodes: scores float32 [q, k] in descending order and node numbers int64 [q, k], -1 where missing.
 
     Args:
-        queries: contiguous float32 [q, d], d as the graph has it: nothing here checks.
-        ef_search: candidates kept while walking; at least k, or the last of the k are chance finds.
-        keep: a faiss IDSelector: other nodes are walked through and not returned.
+        queries: contiguous float32 [q, d] with the graph's d; neither is checked here.
+        ef_search: candidates kept while walking; give at least k, or the last of the k are poor.
+        keep: a faiss IDSelector; other nodes are walked through but not returned.
     """
     parameters = _parameters(ef_search) if keep is None else _parameters_with(ef_search, keep)
-    # What faiss's own `search` does, without its conversions: a tenth of what a single query takes.
+    # As faiss's own `search`, but without its conversions, which take a tenth of a single query's time.
     scores, numbers = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
     pointer = _swig_pointers()
     graph.search_c(len(queries), pointer(queries), k, pointer(scores), pointer(numbers), parameters)
@@ -159,13 +163,13 @@ def search_graph(graph: Any, queries: Floats, k: int, ef_search: int, keep: Any 
 
 
 def search_graph_from(graph: Any, queries: Floats, starts: Ids, k: int, ef_search: int) -> tuple[Floats, Ids]:
-    """As `search_graph`, but a walk begins at the query's own node instead of descending to it, and does not return it.
+    """As `search_graph`, but each walk starts at the query's own node, and that node is not returned.
 
     Args:
-        starts: int64 [q], the node of each query's row.
+        starts: int64 [q], the node that holds each query's vector.
     """
     nearest = np.ascontiguousarray(starts, np.int32)
-    # faiss walks towards the least, so it has inner products negated; a unit row's with itself is 1.
+    # faiss minimises, so it negates inner products; that of a unit vector with itself is 1.
     distances = np.full(len(queries), -1.0, np.float32)
     scores, numbers = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
     pointer = _swig_pointers()
@@ -177,8 +181,8 @@ def search_graph_from(graph: Any, queries: Floats, starts: Ids, k: int, ef_searc
         pointer(distances),
         pointer(scores),
         pointer(numbers),
-        1,  # a start a query
-        1,  # and so one walk
+        1,  # starts of a query
+        1,  # so there is one walk
         _parameters(max(ef_search, k)),
     )
     return scores, numbers
@@ -186,7 +190,7 @@ def search_graph_from(graph: Any, queries: Floats, starts: Ids, k: int, ef_searc
 
 def falls_short(ids: Ids) -> bool:
     """Whether any row of ids [q, k] ends in -1, so that fewer than k were found."""
-    if len(ids) == 1:  # one call instead of three, for single queries
+    if len(ids) == 1:  # for single queries, one call instead of three
         return bool(ids.item(-1) < 0)
     return bool((ids[:, -1] < 0).any())
 
@@ -200,7 +204,7 @@ def _swig_pointers() -> Any:
 
 @lru_cache(maxsize=256)
 def _parameters(ef_search: int) -> Any:
-    """Per-call parameters, so that searches never change the index; faiss only reads them, so calls can share them."""
+    """Parameters of a call, so that searches do not change the index; calls share them, since faiss only reads."""
     import faiss
 
     return faiss.SearchParametersHNSW(efSearch=ef_search)

@@ -1,9 +1,11 @@
-"""`index.json`, an index's table of contents, and the records of its shards. Written last: its existence means that the
-index is complete. Holds no times and no hosts, so equal work gives equal bytes. Reads and writes JSON only.
+"""The manifest of an index, `index.json`, and the records of its shards.
+
+`index.json` is written last, so its existence means that the index is complete. It holds no times and no hosts, so
+equal work gives equal bytes.
 
     STORE/index/image/index.json
     STORE/index/image/shard_0000.faiss          an HNSW graph
-    STORE/index/image/shard_0000.skipped.npy    positions in the shard without a node (zero rows, copies), ascending
+    STORE/index/image/shard_0000.skipped.npy    int64: positions without a node (zero rows, copies), ascending
     STORE/index/image/shard_0000.copies.npy     int64 [m, 2], ascending: a node, and a position with the same vector
     STORE/index/image/shard_0000.json           the shard's marker, written after all of them
 """
@@ -23,7 +25,6 @@ from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_manifest import Part
 
 __all__ = [
-    "INDEX_NAME",
     "CurvePoint",
     "IndexManifest",
     "RecallContract",
@@ -36,17 +37,20 @@ __all__ = [
     "write_marker",
 ]
 
-FORMAT_VERSION = 2
-INDEX_NAME = "index.json"
+_FORMAT_VERSION = 2
+_INDEX_NAME = "index.json"
 
 
 @dataclass(frozen=True)
 class ShardRecord:
     """One shard: rows first_row .. first_row + rows - 1 of the store.
 
-    indexed: rows that can be found; copies: those of them that share another row's node. source: hash of the store's
-    parts that the rows are in. build: hash of all that decides the shard's bytes; a marker with another hash is of
-    another build. size, sha256: of the graph's file.
+    Attributes:
+        indexed: rows that can be found.
+        copies: those of the indexed rows that share the node of another row.
+        size, sha256: of the graph's file.
+        source: hash of what the store's manifest says about the rows' parts.
+        build: hash of all that decides the shard's bytes; a marker with another hash belongs to another build.
     """
 
     number: int
@@ -77,7 +81,7 @@ class ShardRecord:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Recall at one efSearch. Searches walk with max(efSearch, k), so `recall_at_100` is the same for all up to 100."""
+    """Recall at one efSearch. Searches use max(efSearch, k), so `recall_at_100` is the same for all up to 100."""
 
     ef_search: int
     recall_at_10: float
@@ -86,12 +90,18 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class RecallContract:
-    """How near the index comes to exact search, measured on this very index.
+    """How close this index comes to exact search, as measured on it.
 
-    asked: recall@10 asked for. ef_search: the least measured value that reaches it, or the best one when `met` is
-    false; searches use it. query_modality: "text" (captions), or "image" for a store without text embeddings, whose
-    figures say nothing about text queries. queries: how many were measured of the queries_asked; seed: of the sample.
-    neighbours: rows that count at 10 and 100, fewer in a smaller store.
+    Attributes:
+        asked: recall@10 asked for.
+        met: whether a measured efSearch reaches it.
+        ef_search: the least measured value that reaches it, or the best one when `met` is false; searches use it.
+        query_modality: "text" (captions), or "image" for a store without text embeddings, whose figures do not tell
+            the recall of text queries.
+        queries: number of queries measured, of the `queries_asked`.
+        seed: of the sample of queries.
+        neighbours: rows that count at 10 and at 100; fewer in a smaller store.
+        curve: recall at each measured efSearch.
     """
 
     asked: float
@@ -110,7 +120,7 @@ class RecallContract:
         return next(point.recall_at_10 for point in self.curve if point.ef_search == self.ef_search)
 
     def sentence(self) -> str:
-        """One line for people, which says when the contract is not met or not about text."""
+        """The contract as one line, which says when it is not met or not measured with text."""
         reached = f"recall@10 {self.recall_at_10:.3f} at efSearch {self.ef_search}"
         on = f"{self.queries:,} captions" if self.query_modality == "text" else f"{self.queries:,} images as queries"
         line = f"{reached} on {on} against exact search (asked {self.asked:g})"
@@ -148,11 +158,11 @@ def index_folder(store: EmbeddingStore, modality: Modality) -> Path:
 
 
 def source_hash(store: EmbeddingStore, modality: Modality, first_row: int, rows: int) -> str:
-    """Hash of what the store says about the vectors of a run of rows: parts, counts, sizes and checksums."""
-    return hash_json([_source(part, modality) for part in parts_of(store, first_row, rows)])
+    """Hash of what the manifest says about the vectors of some rows: their parts, counts, sizes and checksums."""
+    return hash_json([_source(part, modality) for part in _parts_of(store, first_row, rows)])
 
 
-def parts_of(store: EmbeddingStore, first_row: int, rows: int) -> list[Part]:
+def _parts_of(store: EmbeddingStore, first_row: int, rows: int) -> list[Part]:
     """The parts that hold any of the rows first_row .. first_row + rows - 1."""
     last = first_row + rows
     return [part for part in store.parts if part.first_row < last and part.first_row + part.rows > first_row]
@@ -163,12 +173,12 @@ def _source(part: Part, modality: Modality) -> list[object]:
 
 
 def write_marker(folder: Path, record: ShardRecord) -> None:
-    """Say that a shard is done."""
+    """Write a shard's marker, after its files."""
     write_atomic(_marker(folder, record.number), json.dumps(asdict(record), indent=1) + "\n")
 
 
 def read_marker(folder: Path, number: int) -> ShardRecord | None:
-    """A finished shard's record; None when it is not finished."""
+    """The record in a shard's marker; None when the shard is not finished."""
     try:
         return ShardRecord(**json.loads(_marker(folder, number).read_bytes()))
     except FileNotFoundError:
@@ -183,8 +193,8 @@ def _marker(folder: Path, number: int) -> Path:
 
 def write_index_manifest(folder: Path, manifest: IndexManifest) -> None:
     """Write index.json, whole or not at all."""
-    plain = {"format": "clipmine-index", "version": FORMAT_VERSION, **asdict(manifest)}
-    write_atomic(folder / INDEX_NAME, json.dumps(plain, indent=1) + "\n")
+    plain = {"format": "clipmine-index", "version": _FORMAT_VERSION, **asdict(manifest)}
+    write_atomic(folder / _INDEX_NAME, json.dumps(plain, indent=1) + "\n")
 
 
 def read_index_manifest(folder: Path) -> IndexManifest | None:
@@ -193,10 +203,10 @@ def read_index_manifest(folder: Path) -> IndexManifest | None:
     Raises:
         StoreInvalid: damaged, or of another version.
     """
-    path = folder / INDEX_NAME
+    path = folder / _INDEX_NAME
     try:
         plain = json.loads(path.read_bytes())
-        if plain.pop("format") != "clipmine-index" or plain.pop("version") != FORMAT_VERSION:
+        if plain.pop("format") != "clipmine-index" or plain.pop("version") != _FORMAT_VERSION:
             raise StoreInvalid(f"{path}: is of another version of this program; run `clipmine index` again")
         spec = HnswSpec(**plain.pop("spec"))
         shards = tuple(ShardRecord(**shard) for shard in plain.pop("shards"))

@@ -1,4 +1,4 @@
-"""What a store holds, read from its manifests alone."""
+"""What a store and its indexes hold, as `clipmine info` shows it; read from the manifests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from index.store.store_model import known_model
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """One modality's index: the rows that it was built over, its files and its recall contract in one line."""
+    """One modality's index: the rows it was built over, its graphs' bytes and its recall contract in one line."""
 
     modality: str
     rows: int
@@ -23,7 +23,7 @@ class IndexInfo:
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """`rows` counts forgotten ones as well; sizes are in bytes."""
+    """A store's content. `rows` includes forgotten ones; sizes are in bytes, that of the store without indexes."""
 
     path: str
     kind: str
@@ -39,7 +39,7 @@ class StoreInfo:
 
 
 def store_info(path: str) -> StoreInfo:
-    """Describe a complete store; StoreInvalid when it is none, or a part or an index is damaged."""
+    """Describe a complete store; StoreInvalid when it is not complete, or a part or an index is damaged."""
     store = EmbeddingStore.open(path)
     modalities: tuple[Modality, ...] = ("image", "text")
     model = known_model(path)
@@ -68,6 +68,6 @@ def _index_info(modality: str, manifest: IndexManifest) -> IndexInfo:
         rows=manifest.rows,
         shards=len(manifest.shards),
         codec=manifest.spec.codec,
-        size=sum(shard.size for shard in manifest.shards),
+        size=manifest.size,
         recall=manifest.recall.sentence(),
     )

@@ -1,14 +1,13 @@
-"""The recall contract: how near an index comes to exact search, as a curve over efSearch.
+"""Measuring the recall contract: how close an index comes to exact search, as a curve over efSearch.
 
-recall@k is the share of the k exact answers that the index returns. The queries are captions, because that is what
-will be asked: text vectors lie apart from the image vectors that an image graph links, and recall measured with image
-queries looks better than what texts get. Knows how to measure, not where the result is kept.
+recall@k is the share of the k exact results that the index returns. The queries are captions, since users search with
+texts: text vectors are apart from the image vectors that an image graph links, and recall measured with image queries
+is higher than the recall of texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,30 +16,28 @@ from index.errors import StoreInvalid
 from index.graph.exact import best_device, exact_top_k
 from index.graph.hnsw import usable_rows
 from index.graph.index_manifest import CurvePoint, RecallContract
+from index.graph.search_index import HnswIndex, drop_own_row
 from index.store.embedding_store import EmbeddingStore, Modality
 
-if TYPE_CHECKING:
-    from index.graph.search_index import HnswIndex
-
-__all__ = ["EF_SEARCH", "drop_own_row", "measure_recall", "recall_at", "sample_queries"]
+__all__ = ["EF_SEARCH", "measure_recall", "recall_at", "sample_queries"]
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
 
-# Half-octave steps where most indexes meet their contract, whole ones beyond, where a step costs the most.
+# Steps of about 1.4 where most indexes meet their contract; of 2 beyond, where a step takes the most time.
 EF_SEARCH = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 KS = (10, 100)
-# Where recall@10 and @100 are both this high, the curve ends: wider walks cost much and find nothing.
+# When recall@10 and @100 are both this high, the curve ends: a larger efSearch takes long and finds no more.
 _SATURATED = 0.999
 _BLOCK_ROWS = 65_536
-# Scores of the same pair differ in the last bits between faiss's sum and torch's.
+# The scores of a pair differ in the last bits between faiss and torch.
 _SAME_SCORE = 2e-6
 
 
 def sample_queries(store: EmbeddingStore, modality: Modality, count: int, seed: int) -> tuple[RowIds, Floats]:
-    """Up to `count` rows by `seed`, ascending, and their vectors [n, d]; rows without a direction are left out."""
+    """Up to `count` rows drawn by `seed`, ascending, with their fp32 vectors [n, d]; never zero or non-finite ones."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    # More than asked, since some may be forgotten; of a small store, all.
+    # More rows than asked for, since some may be forgotten; all rows of a small store.
     drawn = generator.permutation(store.rows) if store.rows <= 4 * count else _draw(generator, store.rows, 2 * count)
     vectors = np.asarray(store.gather(modality, drawn), np.float32)
     usable = np.flatnonzero(usable_rows(vectors))[:count]
@@ -49,7 +46,7 @@ def sample_queries(store: EmbeddingStore, modality: Modality, count: int, seed: 
 
 
 def _draw(generator: np.random.Generator, rows: int, count: int) -> RowIds:
-    """Distinct rows in random order, without a list of all rows (of which there may be 400 M)."""
+    """Distinct rows in random order, without a permutation of all rows (there may be 400 M)."""
     drawn = np.unique(generator.integers(0, rows, 2 * count, dtype=np.int64))
     generator.shuffle(drawn)
     return drawn[:count]
@@ -66,12 +63,14 @@ def measure_recall(
 ) -> RecallContract:
     """Compare the index with an exact scan on `queries` captions and choose efSearch for `recall`.
 
-    A text index is asked with captions that are in it: each query's own row is dropped from both answers. A row whose
-    score ties with the k-th exact one is a hit. Where every efSearch falls short, the contract says so and keeps the
-    least that reaches the best.
+    The queries of a text index are captions that it holds, so each query's own row is dropped from both results. A row
+    whose score ties with the k-th exact one is a hit. If no efSearch reaches `recall`, the contract says so and has the
+    least efSearch of the best recall.
+
+    on_progress(done, total) is called after the exact scan and after each efSearch.
 
     Raises:
-        StoreInvalid: no row to ask with.
+        StoreInvalid: the store has no usable vector to query with.
     """
     store, steps = index.store, len(efs) + 1
     report = on_progress or (lambda done, total: None)
@@ -88,7 +87,7 @@ def measure_recall(
     report(1, steps)
 
     def shares(ef: int, *ks: int) -> list[float]:
-        # A walk depends on efSearch alone: its 10 best are the first of its 100 best.
+        # A walk depends on efSearch only, so its 10 best are the first of its 100 best.
         scores, ids = index.search(vectors, min(ks[-1] + same, store.rows), ef)
         if same:
             scores, _ = drop_own_row(scores, ids, own)
@@ -124,10 +123,10 @@ def measure_recall(
 
 
 def recall_at(truth: Floats, found: Floats, k: int) -> float:
-    """Mean share of the k best exact scores that are reached.
+    """Mean share of the k best exact scores that the found rows reach.
 
     Args:
-        truth: exact scores [q, >= k] falling; -inf where the store has no more rows, which do not count.
+        truth: exact scores [q, >= k] in descending order; -inf, which is not counted, where the store has no more rows.
         found: the scores [q, n] of the distinct rows that were returned; the first k count.
     """
     exact = truth[:, :k]
@@ -138,12 +137,3 @@ def recall_at(truth: Floats, found: Floats, k: int) -> float:
     last = exact[np.arange(len(exact)), np.maximum(wanted, 1) - 1]
     hits = (found[:, :k] >= last[:, None] - _SAME_SCORE) & np.isfinite(found[:, :k])
     return float(np.mean(np.minimum(hits.sum(axis=1), wanted)[asked] / wanted[asked]))
-
-
-def drop_own_row(scores: Floats, ids: RowIds, own: RowIds) -> tuple[Floats, RowIds]:
-    """Remove from each of the answers [q, n] the row `own` [q], or else the last one: [q, n - 1]."""
-    n = ids.shape[1]
-    is_own = ids == own[:, None]
-    place = np.where(is_own.any(axis=1), is_own.argmax(axis=1), n - 1)
-    kept = np.arange(n)[None, :] != place[:, None]
-    return scores[kept].reshape(len(ids), n - 1), ids[kept].reshape(len(ids), n - 1)

@@ -1,10 +1,10 @@
-"""Search a store's index: its HNSW shards, memory-mapped, as one.
+"""Searching a store's index: all its HNSW shards, memory-mapped, as one.
 
     index = open_index(EmbeddingStore.open("STORE"), "image")
     scores, row_ids = index.search(queries, k=10)
 
-efSearch comes from the index's recall contract. Forgotten rows are never returned. Searches share nothing that they
-change, so threads may search at the same time. Knows no concepts, texts or encoders.
+efSearch comes from the index's recall contract. Forgotten rows are never returned. Searches change no shared state, so
+threads may search at the same time.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from index.graph.index_manifest import (
 )
 from index.store.embedding_store import EmbeddingStore, Modality
 
-__all__ = ["HnswIndex", "has_index", "open_index"]
+__all__ = ["HnswIndex", "drop_own_row", "has_index", "open_index"]
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
 
-# SQ8's answers are ranked again by the store's fp16 vectors, this many at least: measured recall@10 at efSearch 64 was
-# .938 without, .946 with the top 50 ranked again, and .945 for fp16 graphs.
+# The results of SQ8 graphs are re-ranked by the store's fp16 vectors, at least this many: at efSearch 64, measured
+# recall@10 was .938 without, .946 with the top 50 re-ranked, and .945 for fp16 graphs.
 RERANKED = 50
 
 
 @dataclass(frozen=True)
 class _Keep:
-    """What may be returned of a shard: a faiss selector of nodes, and the copies left."""
+    """What may be returned of a shard: a faiss selector of nodes, and the remaining copies."""
 
     selector: Any
     copies: Copies
@@ -52,7 +52,7 @@ class _Keep:
 
 @dataclass(frozen=True)
 class _Shard:
-    """An open graph with its rows."""
+    """One open graph and the rows of the store that it holds."""
 
     graph: Any
     first_row: int
@@ -66,18 +66,18 @@ class _Shard:
 
     @cached_property
     def _shift(self) -> RowIds:
-        # Node n stands at position n + the number of skipped positions before it.
+        # Node n is at position n + the number of skipped positions before it.
         return self.skipped - np.arange(len(self.skipped))
 
     def search(self, queries: Floats, k: int, ef_search: int, keep: _Keep | None) -> tuple[Floats, RowIds]:
-        """The k nearest rows of this shard: -inf and -1 where the walk found fewer."""
+        """The k nearest rows of this shard; -inf and -1 where fewer were found."""
         scores, nodes = search_graph(self.graph, queries, k, ef_search, keep.selector if keep is not None else None)
         return self._answers(scores, nodes, keep)
 
     def search_own(self, queries: Floats, own: RowIds, k: int, ef_search: int) -> tuple[Floats, RowIds]:
-        """The k nearest other rows to each of the rows `own` [q] with the vectors `queries`, of this shard.
+        """The k rows of this shard that are nearest to each of the rows `own` [q], whose vectors are `queries`.
 
-        Where a row has a node here that is its alone, the walk begins there.
+        The row itself is not returned. If it has a node in this shard that it does not share, the walk starts there.
         """
         nodes = self._nodes(own)
         scores, rows = np.empty((len(own), k), np.float32), np.empty((len(own), k), np.int64)
@@ -88,11 +88,11 @@ class _Shard:
         away = np.flatnonzero(nodes < 0)
         if len(away):
             found = self.search(np.ascontiguousarray(queries[away]), k + 1, max(ef_search, k + 1), None)
-            scores[away], rows[away] = _without(*found, own[away])
+            scores[away], rows[away] = drop_own_row(*found, own[away])
         return scores, rows
 
     def _nodes(self, rows: RowIds) -> RowIds:
-        """The nodes of rows; -1 where a row is of another shard, has no node, or shares it."""
+        """The nodes of rows; -1 for a row of another shard, without a node, or with a shared one."""
         positions = rows - self.first_row
         nodes = positions - np.searchsorted(self.skipped, positions)
         known = (positions >= 0) & (positions < self.rows) & ~np.isin(positions, self.skipped)
@@ -143,7 +143,7 @@ class _Shard:
 
 
 class HnswIndex:
-    """The shards of one modality's index, open for searching; made by `open_index`."""
+    """The shards of one modality's index, open for searching; `open_index` makes it."""
 
     def __init__(
         self,
@@ -176,17 +176,17 @@ class HnswIndex:
 
     @property
     def graphs(self) -> tuple[Any, ...]:
-        """The faiss indexes of the shards, for whoever wants to call faiss itself; leave them unchanged."""
+        """The faiss indexes of the shards, for direct calls of faiss; do not change them."""
         return tuple(shard.graph for shard in self._shards)
 
     @property
     def shards(self) -> int:
-        """Graphs that every query walks through."""
+        """Number of open shards; every query searches all of them."""
         return len(self._shards)
 
     @property
     def ef_search(self) -> int:
-        """The recall contract's efSearch."""
+        """The recall contract's efSearch; 128 for an index without a contract."""
         return self.recall.ef_search if self.recall else 128
 
     def search(
@@ -197,16 +197,16 @@ class HnswIndex:
         *,
         exclude: RowIds | None = None,
     ) -> tuple[Floats, RowIds]:
-        """The k rows nearest to each query by inner product, as far as the graphs find them.
+        """The k rows with the largest inner products with each query, as far as the graphs find them.
 
         Args:
             queries: [q, d] unit rows, any float dtype.
-            k: rows a query.
-            ef_search: candidates kept while walking a graph; the recall contract's by default, k at least.
-            exclude: row ids not to return, beside the forgotten ones.
+            k: number of rows for each query.
+            ef_search: candidates kept while walking a graph; by default the recall contract's; never below k.
+            exclude: row ids that are not returned, in addition to the forgotten ones.
 
         Returns:
-            scores float32 [q, k] falling, row ids int64 [q, k]; -inf and -1 where fewer were found.
+            scores float32 [q, k] in descending order, row ids int64 [q, k]; -inf and -1 where fewer were found.
 
         Raises:
             BadInput: k or efSearch below 1, or queries of another dimension.
@@ -221,8 +221,8 @@ class HnswIndex:
     def search_unchecked(
         self, wide: Floats, k: int, ef_search: int, exclude: RowIds | None = None
     ) -> tuple[Floats, RowIds]:
-        """`search` for a caller that has checked: contiguous fp32 queries of the index's dimension, k at least 1."""
-        width = max(ef_search, k)  # faiss would give k rows of a poorer walk
+        """As `search`, without its checks: queries must be contiguous fp32 of the index's dimension, k at least 1."""
+        width = max(ef_search, k)  # with a smaller efSearch, the last of k rows would be poor
         keeps = self._keeps(exclude)
         if self.spec.codec == "sq8":
             _, rows = self._merge(wide, max(k, RERANKED), max(width, RERANKED), keeps)
@@ -230,21 +230,21 @@ class HnswIndex:
         return self._merge(wide, k, width, keeps)
 
     def search_rows(self, rows: RowIds, k: int, ef_search: int | None = None) -> tuple[Floats, RowIds]:
-        """The k nearest other rows to each of `rows` [q] by their stored vectors; shapes and errors as of `search`.
+        """The k other rows nearest to each of `rows` [q] by their stored vectors; shapes and errors as of `search`.
 
-        A walk begins at the row's own node (not in a store with forgotten rows, nor with SQ8), which spares the way
-        there: measured on 200,000 x 512 at efSearch 11, 557 comparisons a row in place of about 730.
+        Each walk starts at the row's own node instead of descending to it, except in a store with forgotten rows and
+        with SQ8. Measured on 200,000 x 512 at efSearch 11: 557 comparisons for a row instead of about 730.
         """
         queries = self.store.gather(self.modality, rows).astype(np.float32)
         width = ef_search or self.ef_search
         if self.spec.codec == "sq8" or not self._shards or any(keep is not None for keep in self._keeps(None)):
-            return _without(*self.search(queries, k + 1, width), rows)
+            return drop_own_row(*self.search(queries, k + 1, width), rows)
         found = [shard.search_own(queries, rows, k, max(width, k)) for shard in self._shards]
         return found[0] if len(found) == 1 else _best(found, k)
 
     def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[_Keep | None]) -> tuple[Floats, RowIds]:
         """Search each shard and keep the k best of all."""
-        if not self._shards:  # none of the rows of the shards that were opened can be found
+        if not self._shards:  # the opened shards have no rows that can be found
             return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
         if self._pool is None:
             return self._shards[0].search(queries, k, ef_search, keeps[0])
@@ -252,7 +252,7 @@ class HnswIndex:
         def one(shard: _Shard, keep: _Keep | None) -> tuple[Floats, RowIds]:
             return shard.search(queries, k, ef_search, keep)
 
-        # faiss shares a batch out among threads, a single query it does not: then shards are searched side by side.
+        # faiss divides a batch among threads, but not a single query; for few queries, shards are searched in parallel.
         mapped = self._pool.map if len(queries) < self._threads else map
         found = list(mapped(one, self._shards, keeps))
         return _best(found, k)
@@ -270,7 +270,7 @@ class HnswIndex:
         return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
 
     def _keeps(self, exclude: RowIds | None) -> list[_Keep | None]:
-        """A selector for each shard. The ones for forgotten rows alone are made once for each list of them."""
+        """A selector for each shard, None if all its rows may be returned. Those for forgotten rows only are cached."""
         forgotten = self.store.forgotten
         if exclude is not None and len(exclude):
             unwanted = np.union1d(forgotten, exclude)
@@ -283,21 +283,24 @@ class HnswIndex:
 
 
 def _best(found: Sequence[tuple[Floats, RowIds]], k: int) -> tuple[Floats, RowIds]:
-    """The k best of the shards' answers."""
+    """The k best of the shards' results."""
     scores = np.concatenate([scores for scores, _ in found], axis=1)
     rows = np.concatenate([rows for _, rows in found], axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
 
 
-def _without(scores: Floats, rows: RowIds, own: RowIds) -> tuple[Floats, RowIds]:
-    """Answers [q, k + 1] without each query's own row, cut at k."""
-    own_last = np.argsort(rows == own[:, None], axis=1, kind="stable")[:, :-1]
-    return np.take_along_axis(scores, own_last, axis=1), np.take_along_axis(rows, own_last, axis=1)
+def drop_own_row(scores: Floats, ids: RowIds, own: RowIds) -> tuple[Floats, RowIds]:
+    """Remove from each result [q, n] the row `own` [q], or the last one if it is not there; give [q, n - 1]."""
+    n = ids.shape[1]
+    is_own = ids == own[:, None]
+    place = np.where(is_own.any(axis=1), is_own.argmax(axis=1), n - 1)
+    kept = np.arange(n)[None, :] != place[:, None]
+    return scores[kept].reshape(len(ids), n - 1), ids[kept].reshape(len(ids), n - 1)
 
 
 def has_index(store: EmbeddingStore, modality: Modality) -> bool:
-    """Whether an index is there; `open_index` says whether it is good."""
+    """Whether the store has an index of `modality`; `open_index` checks whether it is valid."""
     return read_index_manifest(index_folder(store, modality)) is not None
 
 
@@ -305,13 +308,13 @@ def open_index(store: EmbeddingStore, modality: Modality, shards: Sequence[int] 
     """Memory-map the store's index of `modality`.
 
     Args:
-        shards: numbers of those to open, all by default; only their rows are found, by the row ids they have in the
-            store. Files of the others may be elsewhere.
+        shards: numbers of the shards to open, all by default. Only rows of these are found, with their row ids in the
+            store. The files of other shards may be missing.
 
     Raises:
         BadInput: the index has no shard of that number.
-        StoreInvalid: there is none, a file is missing or not the one that was indexed, or the store's rows have
-            changed since; the message says which, and what to run.
+        StoreInvalid: there is no index, a file of it is missing or has changed, or the store's rows have changed since;
+            the message says which, and what to run.
     """
     folder = index_folder(store, modality)
     again = f"run `clipmine index {store.path} --modality {modality}`"
@@ -332,7 +335,7 @@ def open_index(store: EmbeddingStore, modality: Modality, shards: Sequence[int] 
             if not (folder / name).exists():
                 raise StoreInvalid(f"{folder / name}: is missing from the {modality} index; {again}")
         if path.stat().st_size != shard.size or read_marker(folder, shard.number) != shard:
-            raise StoreInvalid(f"{path}: is not the shard that index.json lists (a build was broken off?); {again}")
+            raise StoreInvalid(f"{path}: is not the shard that index.json lists (was a build interrupted?); {again}")
     return HnswIndex(store, modality, manifest.spec, opened, manifest.recall)
 
 
@@ -348,7 +351,7 @@ def _check_belongs(store: EmbeddingStore, modality: Modality, manifest: IndexMan
     forgotten = store.forgotten
     for shard in manifest.shards:
         if source_hash(store, modality, shard.first_row, shard.rows) != shard.source:
-            # Compaction zeroes forgotten rows in place; they are never returned, so the rest still holds.
+            # Compaction zeroes forgotten rows in place; these are never returned, so the index stays valid.
             low, high = np.searchsorted(forgotten, [shard.first_row, shard.first_row + shard.rows])
             if low == high:
                 raise StoreInvalid(f"{store.path}: vectors have changed since the {modality} index was built; {again}")

@@ -1,8 +1,8 @@
-"""Open a folder of embeddings that clip-retrieval or LAION wrote: check it, say what is in it, write its manifest.
+"""Adopting a folder of embeddings that clip-retrieval or LAION wrote: check it, report its content, write its manifest.
 
     img_emb/img_emb_0.npy   text_emb/text_emb_0.npy   metadata/metadata_0.parquet     (0 or 0000: parts sort as numbers)
 
-Nothing but `manifest.json` is written. The metadata's columns keep their names; the manifest maps ours to them.
+Only `manifest.json` is written. The metadata's columns keep their names; the manifest maps our names to them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FOLDERS = {
     "text": ("text_emb", re.compile(r"text_emb_(\d+)\.npy")),
     "metadata": ("metadata", re.compile(r"metadata_(\d+)\.parquet")),
 }
-# What clip-retrieval, img2dataset and LAION's tables call our columns; the first name that is there is taken.
+# The names of our columns in the tables of clip-retrieval, img2dataset and LAION; the first one that exists is used.
 _FOREIGN_NAMES = {
     "key": ("key", "image_path", "id"),
     "caption": ("caption", "TEXT", "text"),
@@ -40,7 +40,7 @@ _FOREIGN_NAMES = {
     "width": ("width", "WIDTH"),
     "height": ("height", "HEIGHT"),
 }
-# Rows whose length is measured: enough to tell normalised vectors from others, few enough for a billion rows.
+# The vectors whose length is measured, as parts and rows of each: enough to tell unit vectors from others.
 _SAMPLED_PARTS, _SAMPLED_ROWS = 64, 128
 # float16 keeps a unit vector's length to about 0.0005.
 _UNIT_TOLERANCE = 0.01
@@ -48,7 +48,7 @@ _UNIT_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class AdoptReport:
-    """What `adopt_store` found."""
+    """What `adopt_store` found in the folder."""
 
     path: str
     parts: int
@@ -56,10 +56,10 @@ class AdoptReport:
     dim: int
     dtype: str
     has_text: bool
-    unit_length: bool  # of the sampled rows; readers normalise where not
+    unit_length: bool  # whether the sampled rows have length 1; if not, readers normalise
     sampled_rows: int
     without_direction: int  # sampled rows that are zero or not finite
-    columns: Mapping[str, str]  # our name -> the metadata's own
+    columns: Mapping[str, str]  # our name of a column -> its name in the metadata
     other_columns: tuple[str, ...]
     missing_numbers: tuple[int, ...]  # gaps in the parts' numbering
     model: Mapping[str, Any]
@@ -68,17 +68,17 @@ class AdoptReport:
 def adopt_store(path: str | PathLike[str], model: ModelSpec | None = None, checksums: bool = False) -> AdoptReport:
     """Write the manifest of a foreign store, so that `EmbeddingStore.open` reads it.
 
-    An adopted store that has grown at its end may be adopted again: row ids stay.
+    An adopted store that has grown at its end may be adopted again; row ids do not change.
 
     Args:
         path: a local folder.
-        model: what made the vectors, where one knows; queries with another model are refused then.
+        model: the model that made the vectors, if known; then queries with another model are refused.
         checksums: also read every file to record its SHA-256.
 
     Raises:
         StoreInvalid: counts, dimensions or types of a part's files disagree; the message names the part.
-        OutputExists: the folder is a store already.
-        BadInput: a folder with nothing to adopt, or `model` has another dimension.
+        OutputExists: the folder is a store of ours, or was adopted with other parts.
+        BadInput: there is nothing to adopt, or `model` has another dimension.
     """
     root = local_path(path).absolute()
     if not root.is_dir():
@@ -139,11 +139,11 @@ def _list_parts(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
         match = pattern.fullmatch(path.name)
         if match is None:
             if path.suffix == Path(pattern.pattern).suffix and not path.name.startswith("."):
-                raise StoreInvalid(f"{path}: is not named like {folder.name}_0{path.suffix}, so its place is not known")
+                raise StoreInvalid(f"{path}: is not named like {folder.name}_0{path.suffix}, so its part is unknown")
             continue
         number = int(match[1])
         if number in parts:
-            raise StoreInvalid(f"{path}: part {number} is there twice, as {parts[number].name} too")
+            raise StoreInvalid(f"{path}: part {number} exists twice, also as {parts[number].name}")
         parts[number] = path
     return parts
 
@@ -176,8 +176,8 @@ def _check_part(files: Mapping[str, Path], dim: int, dtype: str) -> int:
     except (pa.ArrowException, OSError) as error:
         raise StoreInvalid(f"{files['metadata']}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     if len(set(counts.values())) > 1:
-        said = ", ".join(f"{files[kind].name} has {count}" for kind, count in counts.items())
-        raise StoreInvalid(f"{files['image']}: the files of this part have different numbers of rows: {said}")
+        listed = ", ".join(f"{files[kind].name} has {count}" for kind, count in counts.items())
+        raise StoreInvalid(f"{files['image']}: the files of this part have different numbers of rows: {listed}")
     return counts["image"]
 
 
@@ -204,7 +204,7 @@ def _fingerprint(root: Path, model: ModelSpec | None, dim: int) -> dict[str, Any
     check_model(model)
     if model.model_dir is not None or model.random_seed is not None:
         fingerprint = load_encoder(model, "cpu").fingerprint
-    else:  # not loaded: its weights would have to be downloaded
+    else:  # not loaded, since its weights might have to be downloaded
         fingerprint = {"name": model.name, "pretrained": model.pretrained}
         fingerprint["dim"] = open_clip.get_model_config(model.name)["embed_dim"]
     if fingerprint["dim"] != dim:
@@ -213,7 +213,7 @@ def _fingerprint(root: Path, model: ModelSpec | None, dim: int) -> dict[str, Any
 
 
 def _check_earlier(root: Path, manifest: Manifest) -> None:
-    """Allow what an earlier manifest already said, and more parts after it; nothing else."""
+    """Refuse a folder whose manifest is not of an adopted store, or lists parts that are not the first ones now."""
     if not (root / MANIFEST_NAME).exists():
         return
     earlier = read_manifest(fspath(root))

@@ -66,8 +66,8 @@ def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[Shard
     """Make the store's folder ready and return the items that are not done yet: none when the store is complete.
 
     Raises:
-        OutputExists: the folder holds something else, or a store of another configuration (names what differs).
-        BadInput: the model cannot be loaded, or the source has changed since its finished items were embedded.
+        OutputExists: the folder holds something else, or a store of another configuration (the message says which).
+        BadInput: the model is unknown, or the source has changed since its finished items were embedded.
     """
     from index.encoder.loading import check_model
 
@@ -156,7 +156,7 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
 
 
 def _count_duplicate_keys(out: str, parts: Sequence[Part]) -> int:
-    """Rows whose key came before. 8-byte hashes: of 400 million keys, 3 GB, two collide with probability 0.4%."""
+    """Rows whose key an earlier row has too. By 8-byte hashes (3 GB for 400 million keys; a collision: 0.4% likely)."""
     hashes = []
     for part in parts:
         with open_file(join(out, part.files["metadata"].path)) as stream:

@@ -54,13 +54,13 @@ class EmbedConfig:
     out: str
     model: ModelSpec
     batch_size: int = 64  # images through the encoder at once, on every executor
-    shard_size: int = 10_000  # images an item, for a folder of images; img2dataset's own number
+    shard_size: int = 10_000  # images of an item, for a folder of images; img2dataset's default
     caption_pattern: str | None = None
     caption_index: int = 0  # which of a sample's captions is embedded
     allow_empty_caption: bool = False
     max_image_bytes: int = MAX_IMAGE_BYTES
     max_image_pixels: int = MAX_IMAGE_PIXELS
-    # What follows changes no byte of the store on one kind of hardware, and stays out of the configuration's hash.
+    # These change no byte of the store on one kind of hardware, so they are not part of the configuration's hash.
     device: str | None = None
     decode_threads: int | None = None
 
@@ -77,7 +77,7 @@ class EmbedConfig:
 
 @dataclass(frozen=True)
 class ItemSummary:
-    """What became of one item: read = rows + rejected."""
+    """The counts of one item: read = rows + the sum of rejected."""
 
     number: int
     read: int
@@ -88,7 +88,7 @@ class ItemSummary:
 
 @dataclass(frozen=True)
 class Marker:
-    """`done/NNNN.json`: written after an item's files, so its existence means that they are whole."""
+    """`done/NNNN.json`: written after an item's files, so its existence means that they are complete."""
 
     signature: str  # of the item's source files, by names and sizes
     config_hash: str
@@ -98,7 +98,7 @@ class Marker:
 
 
 def hashed_config(config: EmbedConfig) -> dict[str, Any]:
-    """What of `config` decides the store's bytes, without where anything lies."""
+    """The fields of `config` that decide the store's bytes; paths are not among them."""
     return {
         "model": model_identity(config.model),
         "batch_size": config.batch_size,
@@ -120,7 +120,7 @@ def _marker_path(out: str, number: int) -> str:
 
 
 def read_marker(out: str, number: int) -> Marker | None:
-    """An item's marker; None when there is none or it cannot be read."""
+    """An item's marker; None when it does not exist or cannot be read."""
     try:
         plain = json.loads(read_bytes(_marker_path(out, number)))
         files = {kind: FileRecord(**record) for kind, record in plain.pop("files").items()}
@@ -130,12 +130,12 @@ def read_marker(out: str, number: int) -> Marker | None:
 
 
 def write_marker(out: str, number: int, marker: Marker) -> None:
-    """Write an item's marker; its files must be there already."""
+    """Write an item's marker; call it after the item's files are written."""
     write_atomic(_marker_path(out, number), json.dumps(asdict(marker), indent=1, sort_keys=True) + "\n")
 
 
 def is_done(item: ShardItem, config: EmbedConfig) -> bool:
-    """Whether the item's marker stands, of the same source and configuration, and its files with their sizes."""
+    """Whether the item was embedded from this source with this configuration, and its files have the recorded sizes."""
     marker = read_marker(config.out, item.number)
     if marker is None or marker.signature != item.signature or marker.config_hash != _config_hash(config):
         return False
@@ -148,7 +148,7 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
 
     Raises:
         BadInput: the source has changed since it was listed, or the model cannot be loaded.
-        DiskFull: nothing half-written stays, and the marker is not written.
+        DiskFull: no space left; no partial file is left behind and the marker is not written.
     """
     import torch
 
@@ -181,7 +181,7 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
         rejected=part.reject_counts(),
         captions_cut=part.captions_cut,
     )
-    remove(_marker_path(config.out, item.number))  # of an earlier run: the files that it speaks of are replaced now
+    remove(_marker_path(config.out, item.number))  # of an earlier run: the files that it lists are replaced now
     files: dict[str, FileRecord] = {}
     for kind, path in part_paths(item.number).items():
         data = part.file_bytes(kind)
@@ -193,7 +193,7 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
 
 
 class _PartRows:
-    """Collects batches in memory: 10,000 rows of 512 are some 25 MB."""
+    """The rows of one item, collected in memory, and the bytes of their files. 10,000 rows of 512 take about 25 MB."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.rejects: list[Reject] = []
@@ -204,7 +204,7 @@ class _PartRows:
 
     @property
     def rows(self) -> int:
-        """Rows so far, without the rejects."""
+        """Rows added, without the rejects."""
         return len(self._metadata)
 
     @property
@@ -217,7 +217,7 @@ class _PartRows:
         return dict(sorted(Counter(reject.reason for reject in self.rejects).items()))
 
     def add(self, batch: Batch) -> None:
-        """Encode a batch; rows for which the model gives no finite vector are rejected as `encoder_nan`."""
+        """Encode a batch; rows whose vectors are not finite are rejected as `encoder_nan`."""
         image = self._encoder.encode_pixels(batch.pixels)
         text = self._encoder.encode_tokens(batch.tokens)
         finite = np.isfinite(np.concatenate([image, text], axis=1)).all(axis=1).tolist()

@@ -3,8 +3,8 @@
     store = EmbeddingStore.open("STORE")
     store.gather("image", [3, 14]), store.metadata([3, 14], ["key", "caption"])
 
-A row id is a part's first row + the position in it, for ever. What `forgotten/` lists is gone at once: `blocks`,
-`gather` and the metadata give a zero vector and nulls for it, before compaction as after. Knows no models, no search.
+A row id is the part's first row + the position in the part, and never changes. Rows listed in `forgotten/` are hidden
+at once: `blocks` and `gather` give a zero vector for them and the metadata nulls, before compaction as after it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RowIds = Sequence[int] | npt.NDArray[np.int64]
 
 # Memory maps kept open. Each holds a file descriptor, of which a process may have 1,024 by default.
 OPEN_MAPS = 256
-# Up to so many parts are checked when the store opens (about 2 ms each), later ones when they are first touched.
+# A store of up to so many parts is checked when it opens (about 2 ms a part), a larger one part by part at first use.
 CHECKED_AT_OPEN = 128
 
 
@@ -47,14 +47,14 @@ class EmbeddingStore:
         self._first_rows = np.array([part.first_row for part in manifest.parts] + [manifest.rows], dtype=np.int64)
         self._maps: OrderedDict[tuple[str, int], Vectors] = OrderedDict()
         self._lock = threading.Lock()
-        self._forgotten_folder = fspath(path / "forgotten")  # a string: every search looks there
+        self._forgotten_folder = fspath(path / "forgotten")  # a string, since every search lists it
         self._forgotten: tuple[list[str], npt.NDArray[np.int64]] = ([], np.empty(0, np.int64))
         self._metadata = MetadataFiles(path, manifest)
         self._lookup = Lookup(path, manifest)
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> EmbeddingStore:
-        """Open a store; many-part stores check a part's counts when it is first touched.
+        """Open a store and check its files; a store of many parts checks each part at its first use.
 
         Raises:
             BadInput: a remote path (embeddings are memory-mapped).
@@ -98,8 +98,8 @@ class EmbeddingStore:
 
     @property
     def forgotten(self) -> npt.NDArray[np.int64]:
-        """Sorted row ids that no road may return; read again whenever `forgotten/` has changed."""
-        # Every search looks here, so as cheaply as can be: no Path made, no exception where nothing is forgotten.
+        """Sorted int64 row ids that must never be returned; read again whenever `forgotten/` has changed."""
+        # Every search reads this, so it is kept cheap: no Path object, and no exception when nothing is forgotten.
         names = listdir(self._forgotten_folder) if access(self._forgotten_folder, F_OK) else []  # noqa: PTH208
         known, rows = self._forgotten
         if names != known:
@@ -110,7 +110,7 @@ class EmbeddingStore:
         return rows
 
     def is_forgotten(self, row_ids: RowIds) -> npt.NDArray[np.bool_]:
-        """A mask [n] over `row_ids`."""
+        """bool [n]: which of `row_ids` are forgotten."""
         ids, forgotten = np.asarray(row_ids, dtype=np.int64), self.forgotten
         if not len(forgotten):
             return np.zeros(ids.shape, dtype=np.bool_)
@@ -119,7 +119,7 @@ class EmbeddingStore:
         return mask
 
     def embeddings(self, modality: Modality, part: int) -> Vectors:
-        """A part's vectors as they lie on disk, memory-mapped [rows, dim]; `blocks` and `gather` heed forgetting."""
+        """A part's vectors [rows, dim] as stored, memory-mapped; forgotten rows are not hidden as in `blocks`."""
         self._require(modality)
         with self._lock:
             vectors = self._maps.get((modality, part))
@@ -144,7 +144,8 @@ class EmbeddingStore:
     ) -> Iterator[tuple[int, Vectors]]:
         """Yield `(first row id, vectors [size, dim])` over rows start .. stop - 1; the last block may be shorter.
 
-        Block boundaries do not depend on the parts; a block within one part is a view of the memory map.
+        Forgotten rows are zero. Block boundaries do not depend on the parts; a block within one part is a view of the
+        memory map.
         """
         stop = self.rows if stop is None else min(stop, self.rows)
         for first in range(start, stop, size):
@@ -162,11 +163,11 @@ class EmbeddingStore:
             yield first, self._as_readers_see(np.arange(first, last), block)
 
     def gather(self, modality: Modality, row_ids: RowIds) -> Vectors:
-        """Vectors [n, dim] of `row_ids`, in their order; BadInput for a row id that the store does not have."""
+        """Vectors [n, dim] of `row_ids` in their order, zero for forgotten rows; BadInput for an unknown row id."""
         ids, parts = self._locate(row_ids)
         vectors = np.empty((len(ids), self.dim), dtype=self.manifest.dtype)
-        for part, mine in _by_part(parts):
-            vectors[mine] = self.embeddings(modality, part)[ids[mine] - self._first_rows[part]]
+        for part, places in _by_part(parts):
+            vectors[places] = self.embeddings(modality, part)[ids[places] - self._first_rows[part]]
         return self._as_readers_see(ids, vectors)
 
     def metadata(self, row_ids: RowIds, columns: Sequence[str] | None = None) -> pa.Table:
@@ -184,10 +185,10 @@ class EmbeddingStore:
             gone = self.is_forgotten(ids)
             return found.take(pa.array(np.arange(len(ids)), mask=gone)) if gone.any() else found
         runs = list(_by_part(parts))
-        tables = [self._metadata.read(part, ids[mine] - self._first_rows[part], columns) for part, mine in runs]
+        tables = [self._metadata.read(part, ids[places] - self._first_rows[part], columns) for part, places in runs]
         table = pa.concat_tables(tables, promote_options="permissive")
         back = np.empty(len(ids), dtype=np.int64)
-        back[np.concatenate([mine for _, mine in runs])] = np.arange(len(ids))
+        back[np.concatenate([places for _, places in runs])] = np.arange(len(ids))
         return table.take(pa.array(back, mask=self.is_forgotten(ids)))
 
     def iter_metadata(
@@ -195,7 +196,7 @@ class EmbeddingStore:
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yield `(first row id, table)` over all rows in order; a table never spans two parts.
 
-        Forgotten rows are null; `include_forgotten`, which gives what is still there of them, is for forgetting itself.
+        Forgotten rows are null, unless `include_forgotten` asks for what the files still hold of them.
         """
         for number, part in enumerate(self.parts):
             row = part.first_row
@@ -207,11 +208,11 @@ class EmbeddingStore:
                 row += table.num_rows
 
     def part_metadata(self, part: int, columns: Sequence[str] | None, batch_rows: int) -> Iterator[pa.Table]:
-        """A part's rows in order as they lie on disk; `metadata` and `iter_metadata` heed forgetting."""
+        """A part's rows in order as stored; unlike `metadata` and `iter_metadata`, this shows forgotten rows."""
         return self._metadata.batches(part, columns, batch_rows)
 
     def part_file(self, part: int, kind: str) -> Path:
-        """Where a part's "image", "text", "metadata" or "rejects" file is."""
+        """Path of a part's "image", "text", "metadata" or "rejects" file."""
         return part_file(self.path, self.parts[part], kind)
 
     def check_part(self, part: int) -> None:
@@ -259,7 +260,7 @@ def _read_forgotten(path: Path) -> npt.NDArray[np.int64]:
 
 
 def _by_part(parts: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-    """Yield `(part, positions of its rows)`, one sort for all, so that thousands of parts cost no more than few."""
+    """Yield `(part, positions of its rows)`; one sort for all, so that thousands of parts take no longer than a few."""
     order = np.argsort(parts, kind="stable").astype(np.int64)
     for run in np.split(order, np.flatnonzero(np.diff(parts[order])) + 1):
         if len(run):
@@ -267,7 +268,7 @@ def _by_part(parts: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np
 
 
 def open_vectors(path: Path) -> Vectors:
-    """Memory-map a .npy file of vectors, read-only; StoreInvalid when it is missing, cut short or no such file."""
+    """Memory-map a .npy file of vectors, read-only; StoreInvalid when it is missing, truncated or not such a file."""
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
@@ -281,7 +282,7 @@ def open_vectors(path: Path) -> Vectors:
 
 
 def verify_checksums(store: EmbeddingStore) -> int:
-    """Read every file of the store and compare its SHA-256; return how many had none to compare with (adopted).
+    """Read every file of the store and compare its SHA-256; return how many have no recorded hash (adopted stores).
 
     Raises:
         StoreInvalid: names the first part and file that differ.

@@ -1,7 +1,7 @@
-"""Remove rows from a store: forgotten at once for every reader, wiped from its files by compaction.
+"""Removing rows from a store: `forget_rows` hides them from every reader at once, `compact_store` overwrites them.
 
-Positions stay: a forgotten row keeps its id, its vector reads as zeros and its metadata as nulls. The images themselves
-are the corpus's, which this does not touch.
+Row ids do not change: a forgotten row keeps its id, its vector reads as zeros and its metadata as nulls. The images are
+in the corpus, which is not changed.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ __all__ = ["CompactReport", "ForgetReport", "compact_store", "forget_rows"]
 
 @dataclass(frozen=True)
 class ForgetReport:
-    """What `forget_rows` did."""
+    """Counts of `forget_rows`."""
 
-    forgotten: int  # rows that were not forgotten before
-    already: int  # rows that were
-    unknown_keys: tuple[str, ...]  # no row has them (or compaction has wiped the rows that had)
+    forgotten: int  # rows forgotten by this call
+    already: int  # rows that had been forgotten before
+    unknown_keys: tuple[str, ...]  # no row has them, or compaction has overwritten the rows that had
 
 
 @dataclass(frozen=True)
 class CompactReport:
-    """What `compact_store` wiped; the counts of rows and the row ids are as before."""
+    """Counts of what `compact_store` overwrote."""
 
     rows: int
     parts: int
@@ -51,7 +51,7 @@ def forget_rows(
 ) -> ForgetReport:
     """Forget the rows with these keys (all rows of a key that several have) and these row ids.
 
-    Readers that are open heed it from their next call.
+    Stores that are open already hide them from their next call on.
 
     Raises:
         BadInput: nothing given, a row id that the store does not have, or keys none of which the store has.
@@ -75,7 +75,7 @@ def forget_rows(
         stream = io.BytesIO()
         np.save(stream, new, allow_pickle=False)
         data = stream.getvalue()
-        # Named by its content: two who forget at once never write one file, and forgetting twice writes it once.
+        # Named by its content: two writers at once never write the same file, and forgetting twice adds no second file.
         write_atomic(fspath(store.path / "forgotten" / f"forgotten_{sha256(data).hexdigest()[:16]}.npy"), data)
     return ForgetReport(len(new), len(asked) - len(new), tuple(unknown))
 
@@ -83,7 +83,8 @@ def forget_rows(
 def compact_store(path: str) -> CompactReport:
     """Overwrite forgotten rows with zeros and nulls in the store's files, in place, part by part.
 
-    Interrupted, it leaves every part whole; run again, it finishes. Old bytes may linger on the disk until reused.
+    When it is interrupted, every part is complete, and the next call finishes the rest. The disk may keep the old bytes
+    until it reuses their place.
     """
     store = EmbeddingStore.open(path)
     forgotten = store.forgotten
@@ -95,7 +96,7 @@ def compact_store(path: str) -> CompactReport:
         forgotten[(forgotten >= part.first_row) & (forgotten < part.first_row + part.rows)] - part.first_row
         for part in parts
     ]
-    # First of all: they hold what is to be wiped.
+    # Removed first, since they hold copies of what is overwritten.
     lookups = remove_lookups(store.path, store.manifest, [number for number, own in enumerate(inside) if len(own)])
     for number, own in enumerate(inside):
         if not len(own):
@@ -122,7 +123,7 @@ def _find_keys(store: EmbeddingStore, keys: Sequence[str]) -> tuple[set[str], np
 
 
 def _wipe(store: EmbeddingStore, number: int, positions: npt.NDArray[np.int64]) -> Part:
-    """Rewrite one part's files and, where we embedded it, its marker; return the part with its new checksums."""
+    """Rewrite one part's files and, in a store that we embedded, its marker; return the part with its new checksums."""
     part = store.parts[number]
     records = dict(part.files)
     for kind in ("image", "text", "metadata"):

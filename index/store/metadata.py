@@ -1,7 +1,4 @@
-"""A store's metadata tables: their columns, how they are written, and how a few thousand rows are read from many parts.
-
-Knows Parquet; knows nothing about embeddings or models.
-"""
+"""A store's metadata in Parquet files: its columns, writing it, and reading single rows from many parts."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ METADATA_SCHEMA = pa.schema(
         ("caption", pa.string()),  # the text that was embedded
         ("captions", pa.list_(pa.string())),
         ("url", pa.string()),
-        ("width", pa.int32()),  # of the whole image as it is looked at (EXIF rotation applied)
+        ("width", pa.int32()),  # of the whole image, with EXIF rotation applied
         ("height", pa.int32()),
         ("sha256", pa.string()),  # of the image bytes, hex
         ("text_tokens_cut", pa.bool_()),  # the caption is longer than the text tower's context
@@ -43,9 +40,9 @@ REJECTS_SCHEMA = pa.schema(
     [("key", pa.string()), ("shard", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
 )
 
-# Rows that one look-up of a single row has to decode. 1,000 keeps a 10,000-row part's footer under 20 kB.
+# Rows that must be decoded to read one row. With 1,000, the footer of a part of 10,000 rows stays under 20 kB.
 ROW_GROUP_ROWS = 1_000
-# Open files kept: a process may have 1,024 by default.
+# Files kept open; a process may have 1,024 open files by default.
 OPEN_FILES = 128
 
 
@@ -70,11 +67,11 @@ def parquet_bytes(table: pa.Table) -> bytes:
 class _Opened:
     file: Any  # pq.ParquetFile
     starts: npt.NDArray[np.int64]  # the first row of each row group, and the end
-    lock: threading.Lock  # a ParquetFile is not made for concurrent reads
+    lock: threading.Lock  # a ParquetFile must not be read by two threads at once
 
 
 class MetadataFiles:
-    """Random access to the rows of many Parquet files, a bounded number of which stay open. Safe for threads."""
+    """The metadata files of a store: random access to their rows, with a limited number of files open. Thread-safe."""
 
     def __init__(self, store: Path, manifest: Manifest) -> None:
         self._store, self._parts = store, manifest.parts
@@ -83,7 +80,7 @@ class MetadataFiles:
         self._lock = threading.Lock()
 
     def read(self, part: int, positions: npt.NDArray[np.int64], columns: Sequence[str] | None) -> pa.Table:
-        """The rows at `positions` (any order, repeats allowed) of a part."""
+        """The rows of a part at `positions` [n] (in any order, repeats allowed), in their order."""
         opened = self._open(part)
         groups = np.searchsorted(opened.starts, positions, side="right") - 1
         wanted, where = np.unique(groups, return_inverse=True)
@@ -111,13 +108,13 @@ class MetadataFiles:
             raise StoreInvalid(f"{path}: gave {rows} rows instead of {expected}")
 
     def column_names(self, part: int) -> list[str]:
-        """Our columns, then the file's others."""
+        """The columns of METADATA_SCHEMA, then the file's other ones."""
         taken = set(self._own_names.values())
         own = [name for name in self._open(part).file.schema_arrow.names if name not in taken]
         return [*METADATA_SCHEMA.names, *(name for name in own if name not in METADATA_SCHEMA.names)]
 
     def check(self, part: int) -> None:
-        """Open a part's file, which compares its count of rows; StoreInvalid when it differs or cannot be read."""
+        """Open a part's file; StoreInvalid when it cannot be read or its number of rows is not the part's."""
         self._open(part)
 
     def _file(self, part: int) -> Path:
@@ -173,7 +170,7 @@ class MetadataFiles:
 
 
 def _cast(array: Any, wanted: Any) -> Any:
-    """A foreign column in our type; values that have none (a width of 12.5, text as a number) become null."""
+    """A foreign column in our type: a width of 12.5 becomes 12, and what cannot be converted, such as "tall", null."""
     try:
         return array.cast(wanted)
     except pa.ArrowException:

@@ -1,8 +1,8 @@
-"""The store's table of contents: `manifest.json`, which is written last, so its existence means the store is complete.
+"""The manifest of a store, `manifest.json`. It is written last, so its existence means that the store is complete.
 
-It fixes the parts, their order, counts and checksums, the model's fingerprint and the corpus root. A row id is a
-part's first row + the position in it. Holds no times, hosts or executors, so equal work gives equal bytes.
-Reads and writes JSON only; it knows nothing about embeddings or Parquet.
+It lists the parts in order with their counts and checksums, the model's fingerprint and the corpus root. A row id is
+the part's first row + the position in the part. The manifest holds no times, hosts or executors, so equal work gives
+equal bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 
-# The folders and names of clip-retrieval, in which LAION published its embeddings; `rejects` is ours.
+# Folders and names of clip-retrieval, in which LAION published its embeddings; `rejects` is added by us.
 _PATHS = {
     "image": "img_emb/img_emb_{}.npy",
     "text": "text_emb/text_emb_{}.npy",
@@ -41,7 +41,7 @@ _PATHS = {
 
 
 def part_paths(number: int) -> dict[str, str]:
-    """The files of a part that we write, relative to the store: four digits at least, as LAION's."""
+    """Paths of a part's files by kind, relative to the store; part numbers have four digits at least, as LAION's."""
     return {kind: pattern.format(f"{number:04d}") for kind, pattern in _PATHS.items()}
 
 
@@ -56,7 +56,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A run of rows with its files. `read` counts the samples that went in: rows + rejected."""
+    """Consecutive rows with their files. `read` counts the samples that were read: rows + rejected ones."""
 
     name: str
     first_row: int
@@ -75,14 +75,14 @@ class Manifest:
     """What `manifest.json` holds.
 
     Attributes:
-        kind: "embedded" by us, or "adopted" from clip-retrieval or LAION.
-        dim: length of a vector.
+        kind: "embedded" (by `clipmine embed`) or "adopted" (from clip-retrieval or LAION).
+        dim: number of components of a vector.
         dtype: "float16" or "float32", little-endian.
-        unit_length: whether rows are unit vectors as stored; readers normalise them where not.
-        model: the encoder's fingerprint (see `index.encoder.model_spec`); `{"name": "unknown"}` where nobody said.
-        corpus_root: where `shard` leads from, or None when the image bytes are elsewhere.
-        columns: for an adopted store, our name of a metadata column -> its own name; empty means the same names.
-        config: what the embedding job was asked for; `config_hash` is its hash.
+        unit_length: whether the stored rows are unit vectors; if not, readers normalise them.
+        model: the encoder's fingerprint (see `index.encoder.model_spec`); `{"name": "unknown"}` if not known.
+        corpus_root: folder or URL that `shard` is relative to; None when the image bytes are elsewhere.
+        columns: of an adopted store, our name of a metadata column -> its own name, where they differ.
+        config: the options that decide the embedding job's result; `config_hash` is its hash.
         totals: read, rows, rejected (by reason), captions_cut, duplicate_keys.
     """
 
@@ -108,13 +108,8 @@ class Manifest:
         """Whether every part has text embeddings."""
         return bool(self.parts) and all("text" in part.files for part in self.parts)
 
-    @property
-    def batch_size(self) -> int | None:
-        """Rows that went through the encoder at once; None where it is not known."""
-        return self.config.get("batch_size")
-
     def to_json(self) -> str:
-        """The file's text: one line a part, so that a store of 40,000 parts stays readable and quick to parse."""
+        """The file's text, with one line for each part, so that 40,000 parts stay readable and quick to parse."""
         head = asdict(self)
         head.pop("parts")
         text = json.dumps({"format": "clipmine-store", "version": FORMAT_VERSION, **head}, indent=1)
@@ -163,7 +158,7 @@ def _why_missing(store: str) -> str:
     if not exists(store):
         return f"{store}: there is no such store"
     if exists(join(store, "embed.json")):
-        return f"{store}: its embedding has not finished; run the same `clipmine embed` again, it goes on where it was"
+        return f"{store}: its embedding has not finished; run the same `clipmine embed` again to continue it"
     if exists(join(store, "img_emb")):
         return f"{store}: has embeddings and no manifest; run `clipmine adopt {store}` first"
     return f"{store}: is not an embedding store (it has no {MANIFEST_NAME})"

@@ -1,7 +1,8 @@
-"""Which model a store was made with, so that nobody has to name it again.
+"""The model that a store was made with, so that a user need not name it again.
 
-The manifest says what the model is (its fingerprint) and nothing of where it lies, since a store's bytes depend on no
-place. `model.json` beside it says how it was named: a hint, checked against the fingerprint by whoever encodes queries.
+The manifest holds the model's fingerprint, but not where the model is, since a store's bytes must not depend on paths.
+`model.json` beside the manifest holds how the user named the model. It is only a hint: when queries are encoded, the
+loaded model is compared with the fingerprint.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ HINT_NAME = "model.json"
 
 
 def remember_model(store: str | PathLike[str], spec: ModelSpec) -> None:
-    """Write STORE/model.json, replacing what it said."""
+    """Write STORE/model.json, replacing an earlier one."""
     write_atomic(join(store, HINT_NAME), json.dumps(asdict(spec), indent=1, sort_keys=True) + "\n")
 
 
 def known_model(store: str | PathLike[str]) -> ModelSpec | None:
-    """The model that `model.json` names, of a store that may be unfinished or not there at all."""
+    """The model that STORE/model.json names; None when there is no such file. BadInput when it is damaged."""
     path = join(store, HINT_NAME)
     if not exists(path):
         return None
@@ -37,10 +38,10 @@ def known_model(store: str | PathLike[str]) -> ModelSpec | None:
 
 
 def store_model(store: str | PathLike[str]) -> ModelSpec:
-    """The model of a complete store: by its hint, else by the name and tag in its manifest.
+    """The model of a complete store, from `model.json`, else from the name and tag in the manifest.
 
     Raises:
-        BadInput: the store does not say, as one that was adopted without a model.
+        BadInput: neither names it, as in a store that was adopted without a model.
         StoreInvalid: there is no complete store.
     """
     known = known_model(store)
@@ -54,7 +55,7 @@ def store_model(store: str | PathLike[str]) -> ModelSpec:
             "Retriever(store, load_encoder(ModelSpec(model_dir=...)))"
         )
     precision = manifest.config.get("model", {}).get("precision", "fp32")
-    seed = str(tag).removeprefix("random-")  # what the fingerprint of random weights says
+    seed = str(tag).removeprefix("random-")  # the tag of random weights is "random-SEED"
     if seed != tag and seed.isdigit():
         return ModelSpec(str(name), random_seed=int(seed), precision=precision)
     return ModelSpec(str(name), str(tag), precision=precision)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -17,8 +18,11 @@ from index.errors import BadInput, DiskFull
 
 
 @pytest.fixture(params=["local", "memory"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "local" else f"memory://test_files/{tmp_path.name}"
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    yield str(tmp_path) if request.param == "local" else f"memory://test_files/{tmp_path.name}"
+    memory = fsspec.filesystem("memory")
+    if memory.exists("/test_files"):
+        memory.rm("/test_files", recursive=True)
 
 
 def test_what_is_written_is_read_back(root: str) -> None:
@@ -113,14 +117,6 @@ def test_a_short_write_on_a_disk_with_room_is_no_full_disk(tmp_path: Path) -> No
 
 
 def test_a_truly_full_disk_is_disk_full() -> None:
-    if not Path("/dev/full").exists():  # a Linux device on which every write finds no space
-        return
+    # A device of Linux on which every write finds no space.
     with pytest.raises(DiskFull), files.disk_full("/dev/full"), open("/dev/full", "wb", buffering=0) as stream:
         stream.write(b"x")
-
-
-def test_memory_files_of_these_tests_are_gone_at_the_end() -> None:
-    memory = fsspec.filesystem("memory")
-    if memory.exists("/test_files"):
-        memory.rm("/test_files", recursive=True)
-    assert not memory.exists("/test_files")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from index.corpus.caption_pattern import parse_caption_pattern
@@ -59,9 +57,8 @@ def test_unclear_patterns_are_one_line_of_bad_input(pattern: str, why: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_matching_long_names_takes_no_time() -> None:
+def test_a_long_name_is_matched_without_backtracking() -> None:
     pattern = parse_caption_pattern("{a}_{b}_{c}_{d}_{e}_{caption}x")
-    start = time.process_time()
+    # A regular expression that backtracks over six fields would not come to an end here.
     assert pattern.match("_" + "a_" * 100_000) is None
     assert pattern.match("a_" * 100_000) is None
-    assert time.process_time() - start < 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from index.graph.build import IndexConfig
-from index.graph.recall import drop_own_row, recall_at, sample_queries
+from index.graph.recall import recall_at, sample_queries
 from index.store.embedding_store import EmbeddingStore
 from tests.index.vectors import Halves, build, clustered, vector_store
 from tests.retrieval.stores import forget
@@ -86,11 +86,3 @@ def test_a_tie_with_the_last_exact_score_is_a_hit() -> None:
 def test_rows_that_the_store_does_not_have_do_not_count() -> None:
     truth = np.array([[0.9, -np.inf], [-np.inf, -np.inf]], np.float32)
     assert recall_at(truth, np.array([[0.9, -np.inf], [-np.inf, -np.inf]], np.float32), 2) == 1
-
-
-def test_the_query_s_own_row_is_dropped_wherever_it_stands() -> None:
-    scores = np.array([[3, 2, 1], [3, 2, 1], [3, 2, 1]], np.float32)
-    ids = np.array([[7, 8, 9], [8, 7, 9], [4, 5, 6]])
-    kept_scores, kept = drop_own_row(scores, ids, np.array([7, 7, 7]))
-    assert kept.tolist() == [[8, 9], [8, 9], [4, 5]]
-    assert kept_scores.tolist() == [[2, 1], [3, 1], [3, 2]]

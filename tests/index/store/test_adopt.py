@@ -120,7 +120,7 @@ def test_dimensions_and_types_that_disagree_are_an_error(tmp_path: Path) -> None
 def test_two_files_of_one_number_and_unknown_names_are_errors(tmp_path: Path) -> None:
     write_foreign(tmp_path, {0: 3})
     write_foreign(tmp_path, {0: 3}, digits=4)
-    with pytest.raises(StoreInvalid, match="part 0 is there twice"):
+    with pytest.raises(StoreInvalid, match="part 0 exists twice"):
         adopt_store(tmp_path)
     write_foreign(tmp_path / "b", {0: 3})
     np.save(tmp_path / "b" / "img_emb" / "part-a.npy", np.zeros((1, 6), np.float16))

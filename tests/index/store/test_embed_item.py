@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from index.encoder.clip_encoder import load_encoder
+from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, DiskFull
 from index.store.embed import finish_store, plan_items, prepare_store

@@ -167,18 +167,13 @@ def test_a_store_of_many_parts_finds_a_broken_one_when_it_is_touched(tmp_path: P
         store.gather("image", [500])
 
 
-def test_forty_thousand_parts_open_within_seconds(tmp_path: Path) -> None:
-    import time
-
+def test_a_store_of_forty_thousand_parts_opens_without_touching_their_files(tmp_path: Path) -> None:
     parts = []
     for number in range(40_000):
         files = {kind: FileRecord(path, 1, "0" * 64) for kind, path in part_paths(number).items()}
         parts.append(Part(f"{number:04d}", number * 10_000, 10_000, 10_000, files))
     write_manifest(str(tmp_path), Manifest("embedded", DIM, "float16", True, {"name": "x"}, None, tuple(parts)))
-    start = time.process_time()
-    store = EmbeddingStore.open(tmp_path)
-    assert store.rows == 400_000_000
-    assert time.process_time() - start < 5
+    assert EmbeddingStore.open(tmp_path).rows == 400_000_000
 
 
 def test_a_store_without_text_says_that_it_cannot_answer_text_against_text(own_store: Path) -> None:

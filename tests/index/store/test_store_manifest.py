@@ -22,7 +22,7 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
     manifest = manifest_of([3, 0, 5])
     write_manifest(str(tmp_path), manifest)
     assert read_manifest(str(tmp_path)) == manifest
-    assert (manifest.rows, manifest.batch_size, manifest.has_text) == (8, 8, True)
+    assert (manifest.rows, manifest.has_text) == (8, True)
 
 
 def test_equal_manifests_have_equal_bytes_and_one_line_a_part(tmp_path: Path) -> None:
