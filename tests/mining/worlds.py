@@ -104,11 +104,13 @@ def captions_context(
     return MiningContext(asked, "overlap", asked.sets, str(folder / "work"))
 
 
-def mining_of(store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any) -> MiningContext:
+def mining_context(
+    store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any
+) -> MiningContext:
     config = MiningConfig(str(store.path), str(folder / "pairs"), ((strategy, 1.0),), sets=wanted, **choices)
     return MiningContext(config, strategy, wanted, str(folder / "work" / strategy))
 
 
 def propose(store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any) -> Candidates:
-    ctx = mining_of(store, folder, strategy, wanted, **choices)
+    ctx = mining_context(store, folder, strategy, wanted, **choices)
     return get_strategy(strategy)(ctx, in_process(ctx))

@@ -11,7 +11,7 @@ from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.minable import Minable, mark_rows, minable_rows
 from tests.mining.made_sets import write_test_selection
-from tests.mining.worlds import mining_of, mining_store
+from tests.mining.worlds import mining_context, mining_store
 from tests.retrieval.stores import forget
 
 
@@ -27,7 +27,7 @@ def test_draws_leave_out_forgotten_rows_and_repeat_with_the_seed(tmp_path: Path)
 
 def test_a_selection_leaves_its_rows_alone(world: EmbeddingStore, tmp_path: Path) -> None:
     selection = write_test_selection(world, tmp_path / "selection", {"a": [5, 3, 9], "b": [3, 200]})
-    minable = minable_rows(mining_of(world, tmp_path, "random", selection=selection), world)
+    minable = minable_rows(mining_context(world, tmp_path, "random", selection=selection), world)
     assert minable.rows(0, 10).tolist() == [3, 5, 9, 200]
     assert set(minable.sample(100, np.random.default_rng(0)).tolist()) == {3, 5, 9, 200}
     assert minable.contains(np.array([[3, 4], [-1, 200]])).tolist() == [[True, False], [False, True]]
@@ -37,7 +37,7 @@ def test_a_selection_of_another_store_is_refused(world: EmbeddingStore, tmp_path
     other = mining_store(tmp_path, rows=12)
     selection = write_test_selection(other, tmp_path / "selection", {"a": [1, 2]})
     with pytest.raises(BadInput, match="was not retrieved from"):
-        minable_rows(mining_of(world, tmp_path, "random", selection=selection), world)
+        minable_rows(mining_context(world, tmp_path, "random", selection=selection), world)
 
 
 @pytest.mark.parametrize(("kept", "said"), [(1, "has 1 row"), (0, "has 0 rows")])
@@ -45,7 +45,7 @@ def test_one_row_makes_no_pair(tmp_path: Path, kept: int, said: str) -> None:
     store = mining_store(tmp_path, rows=6)
     forget(store, range(kept, 6))
     with pytest.raises(BadInput, match=f"{said} that may be mined, and a pair needs two"):
-        minable_rows(mining_of(store, tmp_path, "random"), store)
+        minable_rows(mining_context(store, tmp_path, "random"), store)
 
 
 def test_rows_are_marked_in_any_shape() -> None:

@@ -18,7 +18,7 @@ from mining.strategies.neighbors.nearest import Nearest, nearest
 from mining.strategies.neighbors.similarity import similarities
 from tests.folders import file_times
 from tests.index.vectors import build
-from tests.mining.worlds import mining_of, mining_store
+from tests.mining.worlds import mining_context, mining_store
 from tests.retrieval.stores import forget
 
 ANCHORS = np.arange(0, 240, 7)
@@ -26,7 +26,7 @@ ANCHORS = np.arange(0, 240, 7)
 
 def _near(store: EmbeddingStore, folder: Path, chosen: npt.NDArray[np.int64] | None = None, k: int = 6) -> Nearest:
     # A selection is what makes items look for the chosen rows; its content is in `chosen` here.
-    ctx = mining_of(store, folder, "similar", selection=None if chosen is None else "given")
+    ctx = mining_context(store, folder, "similar", selection=None if chosen is None else "given")
     return nearest(ctx, in_process(ctx), Minable(store, chosen), "image", ANCHORS, k)
 
 
