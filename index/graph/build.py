@@ -22,7 +22,7 @@ import numpy.typing as npt
 from index.errors import BadInput, StoreInvalid
 from index.files import atomic_file, hash_json, remove_partial, sha256_file
 from index.graph.capacity import choose_codec, choose_shard_rows
-from index.graph.copies import find_copies, hash_rows
+from index.graph.copies import find_copies, hash_vectors
 from index.graph.hnsw import ADD_ROWS, TRAIN_ROWS, HnswSpec, build_graph, usable_rows, write_graph
 from index.graph.index_manifest import (
     IndexManifest,
@@ -269,7 +269,7 @@ def _nodes(
     usable, hashes = [], []
     for _, vectors in store.blocks(modality, ADD_ROWS, first, last):
         usable.append(usable_rows(np.asarray(vectors, np.float32)))
-        hashes.append(hash_rows(vectors))
+        hashes.append(hash_vectors(vectors))
     whole = np.concatenate(usable)
     return whole, find_copies(np.concatenate(hashes), whole)
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Copies", "find_copies", "hash_rows"]
+__all__ = ["Copies", "find_copies", "hash_vectors"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
 
-def hash_rows(vectors: npt.NDArray[np.floating[Any]]) -> Hashes:
+def hash_vectors(vectors: npt.NDArray[np.floating[Any]]) -> Hashes:
     """uint64 [n, 2]: 128 bits of each row's bytes.
 
     The probability that any two of a billion different rows have equal hashes is below 1e-10.

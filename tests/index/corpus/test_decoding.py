@@ -85,7 +85,8 @@ def test_a_sample_is_decoded_to_the_encoders_size_with_its_metadata(tiny_clip_di
     sample = replace(sample_of("k", picture(size=(8, 6))), captions=("first", "second"), caption="first")
     decoded = decode_sample(sample, encoder, 1, max_bytes=1 << 20, max_pixels=1 << 20)
     assert isinstance(decoded, Decoded)
-    assert (decoded.pixels.shape, decoded.pixels.dtype) == ((32, 32, 3), np.uint8)
+    assert decoded.pixels.shape == (32, 32, 3)
+    assert decoded.pixels.dtype == np.uint8
     assert (decoded.row["caption"], decoded.row["captions"]) == ("second", ["first", "second"])
     assert (decoded.row["width"], decoded.row["height"]) == (8, 6)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,6 @@ import pytest
 from index.errors import BadInput, StoreInvalid
 from index.store.embedding_store import EmbeddingStore, verify_checksums
 from index.store.metadata import METADATA_SCHEMA, parquet_bytes
-from index.store.read_image import read_image
 from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, write_manifest
 
 DIM = 8
@@ -209,8 +210,11 @@ def test_checksums_find_a_changed_byte(small_store: EmbeddingStore, tmp_path: Pa
         verify_checksums(EmbeddingStore.open(folder))
 
 
-def test_an_images_bytes_are_read_back_from_its_shard(small_store: EmbeddingStore) -> None:
-    import hashlib
-
-    row = small_store.metadata([25], ["sha256"]).to_pylist()[0]
-    assert hashlib.sha256(read_image(small_store, 25)).hexdigest() == row["sha256"]
+def test_the_class_is_imported_from_its_package_when_it_is_needed() -> None:
+    code = "import sys, index.store; light = 'numpy' not in sys.modules; from index.store import EmbeddingStore; "
+    code += "print(light, EmbeddingStore.__module__)"
+    root = Path(__file__).parents[3]
+    found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["True", "index.store.embedding_store"]
+    with pytest.raises(ImportError, match="Store2"):
+        from index.store import Store2  # noqa: F401

@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.graph.build import IndexConfig
 from index.store import lookup
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import compact_store, forget_rows
 from index.store.lookup import LOOKUP_COLUMNS, build_lookup, is_lookup_done, plan_lookups
 from index.store.metadata import MetadataFiles
-from jobs.index_job import run_index
 from tests.retrieval.stores import make_store, random_unit
 
 ROWS = 20
@@ -100,13 +98,3 @@ def test_a_file_of_another_store_is_passed_over(store: EmbeddingStore, tmp_path:
     for file in (store.path / "lookup").iterdir():
         (other.path / "lookup" / file.name).write_bytes(file.read_bytes())
     assert EmbeddingStore.open(other.path).metadata([5], ["key"])["key"].to_pylist() == ["other 5"]
-
-
-def test_the_index_job_writes_them_once(tmp_path: Path) -> None:
-    store = make_store(tmp_path, random_unit(ROWS), parts=3)
-    config = IndexConfig(fspath(store.path), M=4, ef_construction=8, queries=5)
-    run_index(config, "image")
-    file = store.path / "lookup" / "lookup_0000.arrow"
-    written = file.stat().st_mtime_ns
-    run_index(config, "image")
-    assert file.stat().st_mtime_ns == written
