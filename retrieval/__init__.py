@@ -1,4 +1,7 @@
-"""From a concept list to a selection of rows: search, rules, export. Knows no training and no Ray."""
+"""From a concept list to a selection of rows: search, rules, export, and the HTTP service with its clients.
+
+Modules here import neither training code nor Ray.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ __all__ = [
     "retrieve",
 ]
 
-# The clients need httpx and pydantic, which nobody else here does: they are imported when they are first named.
+# The clients import httpx and pydantic, so they are imported only when they are first used.
 _LATER = {"AsyncClient": "retrieval.client.async_client", "Client": "retrieval.client.client"}
 
 

@@ -4,9 +4,9 @@
     from retrieval import load_concepts, retrieve
     retrieve(EmbeddingStore.open("store"), load_concepts("birds.txt"), mode="both", k=50, out="selection")
 
-For each prompt of each concept the K best rows by text->image (T2I, eq. 2.3 of the REACT chapter), text->text (T2T, eq.
-2.2) or both; then the rules. Killed at any moment and run again, it goes on after the last finished block. Knows the
-order of the stages; searching, choosing and writing live in the modules that it calls.
+For each prompt of each concept it takes the K best rows by text->image (T2I, eq. 2.3 of the REACT chapter), text->text
+(T2T, eq. 2.2) or both, and applies the rules. Killed at any moment and run again, it continues after the last finished
+block. The stages are in `query_blocks` (search), `rules` and `selection` (writing).
 """
 
 from __future__ import annotations
@@ -76,14 +76,24 @@ def retrieve(
 ) -> Selection:
     """Retrieve for a concept list and write the selection to the folder `out`.
 
-    store: an open store or its path. concepts: a list, the path of a concept file, or names. mode: t2i, t2t or both. k:
-    rows a prompt. templates: a set's name, a file, or texts with `{}`; a concept file's own templates win. reserve:
-    extra ranks to keep for topping up, as a share of k. model, or encoder where one is loaded already: the store's own
-    by default; another one is refused. method: force the search method instead of letting the planner choose.
-    block_queries: prompts answered at once. on_progress(done, total): queries answered.
+    Args:
+        store: an open store or its path.
+        concepts: a concept list, the path of a concept file, or names.
+        mode: "t2i", "t2t" or "both".
+        k: rows a prompt.
+        templates: a set's name, a file, or texts with `{}`; a concept file's own templates come first.
+        reserve: extra ranks to keep as replacements, as a share of k.
+        model, encoder: the model by name, or loaded already; by default the store's own. Another model is refused.
+        method: "hnsw" or "exact"; by default the planner chooses.
+        block_queries: prompts that are answered at once.
+        on_progress: called as on_progress(done, total) with the number of queries answered.
 
-    A complete selection of the same configuration is opened and returned, an unfinished one is continued. Raises
-    BadInput (k larger than the store, T2T without text embeddings, ...), OutputExists, ModelMismatch.
+    A complete selection of the same configuration is opened and returned; an unfinished one is continued.
+
+    Raises:
+        BadInput: k is larger than the store, T2T on a store without text embeddings, ...
+        OutputExists: `out` holds something else.
+        ModelMismatch: the model is not the store's.
     """
     opened = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
     config = RetrieveConfig(
@@ -129,7 +139,7 @@ def _load(model: ModelSpec | None) -> Encoder | None:
 
 
 def as_concepts(concepts: ConceptList | str | os.PathLike[str] | Iterable[str]) -> ConceptList:
-    """A list, the path of a concept file, or names, as a list."""
+    """A concept list from a list, the path of a concept file, or names."""
     if isinstance(concepts, ConceptList):
         return concepts
     if isinstance(concepts, (str, os.PathLike)):
@@ -138,9 +148,9 @@ def as_concepts(concepts: ConceptList | str | os.PathLike[str] | Iterable[str]) 
 
 
 def prepare_retrieval(config: RetrieveConfig) -> bool:
-    """Check the whole configuration and claim the output folder; True when the selection is there and complete.
+    """Check the configuration and claim the output folder; True when its selection is complete already.
 
-    Raises BadInput for what cannot work, and OutputExists when `out` holds anything but this very job.
+    Raises BadInput for a configuration that cannot work, OutputExists when `out` holds anything but this job.
     """
     store = EmbeddingStore.open(config.store)
     if config.k > store.rows:
@@ -155,7 +165,7 @@ def prepare_retrieval(config: RetrieveConfig) -> bool:
 
 
 def finish_selection(config: RetrieveConfig) -> Selection:
-    """Apply the rules to all blocks' candidates and write the selection, its manifest last."""
+    """Apply the rules to the candidates of all blocks and write the selection, its manifest last."""
     store = EmbeddingStore.open(config.store)
     blocks = plan_blocks(config)
     summaries = [block_summary(block, config) for block in blocks]
@@ -183,13 +193,13 @@ def finish_selection(config: RetrieveConfig) -> Selection:
 
 
 class _LookUp:
-    """The metadata of all chosen rows, read once in the store's own order; tables in the selection's order from it."""
+    """Reads the metadata of all chosen rows once, in row order, and makes tables in the selection's order of it."""
 
     def __init__(self, store: EmbeddingStore, chosen: list[Candidates], config: RetrieveConfig) -> None:
         self._rows = np.unique(np.concatenate([candidates.row_id for candidates in chosen]))
         self._concepts = np.array(config.concepts.names, dtype=object)
         self._prompts = config.concepts.prompts(config.templates)
-        # large_string: 10 million captions are beyond the 2 GiB of a string array.
+        # large_string: 10 million captions are more than the 2 GiB that a string array can hold.
         schema = pa.schema([(name, pa.large_string()) for name in _LOOKED_UP])
         pieces = [
             store.metadata(self._rows[start : start + _METADATA_BLOCK], list(_LOOKED_UP)).cast(schema)
@@ -233,7 +243,7 @@ def _nonzero(counts: npt.NDArray[np.int64], names: tuple[str, ...]) -> dict[str,
 
 
 def _search_json(blocks: list[QueryBlock], summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Prompts, how many of them were cut at the context's end, and the plans, each with the blocks that it served."""
+    """Numbers of prompts and of prompts cut to the model's context, and the plans with their number of blocks."""
     plans: dict[str, dict[str, Any]] = {}
     for summary in summaries:
         for mode, plan in summary["plans"].items():

@@ -1,8 +1,8 @@
-// The address bar holds what is shown, so that a search can be shared and Back works. Knows no service.
+// The address bar holds the search that is shown, so that it can be shared and Back works.
 
 const number = (text) => (text === null || text.trim() === "" || !Number.isFinite(Number(text)) ? null : Number(text));
 
-/** What the address asks for. `q`, `row` and `image` are null but for one at most. */
+/** The search in the address. At most one of `q`, `row` and `image` is not null. */
 export function readAddress() {
   const parts = new URLSearchParams(location.hash.slice(1));
   return {
@@ -17,7 +17,7 @@ export function readAddress() {
   };
 }
 
-/** Put a search into the address, a new step of the history; `hashchange` follows. False where it is there already. */
+/** Put a search into the address as a new step of the history, which fires `hashchange`. False if it is unchanged. */
 export function writeAddress({ q = null, row = null, image = null, k, minScore, minSide, same }) {
   const parts = new URLSearchParams();
   const values = { q, row, image, k, min_score: minScore, min_side: minSide, same };

@@ -1,9 +1,9 @@
-// One result as a list item: picture, caption, score, key, near-duplicates. Knows no search.
+// One result as a list item: picture, caption, score, key, near-duplicates.
 
 import { element } from "./dom.js";
 import { thumbnail } from "./thumbnail.js";
 
-/** A list item for a row; its picture is a button that calls `more(row)`. `extra` goes to its end. */
+/** A list item for a row. Its picture is a button that calls `more(row)`; `extra` is appended. */
 export function card(row, rank, more, ...extra) {
   return element(
     "li",
@@ -26,7 +26,7 @@ export function card(row, rank, more, ...extra) {
   );
 }
 
-/** Write under the cards of a list which of the others show almost the same picture. `same` maps a row id to row ids. */
+/** List under each card the cards with almost the same picture. `same` maps a row id to row ids. */
 export function markDuplicates(list, same) {
   const cards = new Map([...list.querySelectorAll(":scope > .card")].map((item, at) => [Number(item.dataset.row), { item, rank: at + 1 }]));
   let marked = 0;

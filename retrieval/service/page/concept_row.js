@@ -1,4 +1,4 @@
-// One concept of a list: its results, each with a box to untick. Cards are made when the row comes near the screen.
+// One concept of a list: its results, each with a checkbox. Cards are made when the concept scrolls near the screen.
 
 import { card, markDuplicates } from "./card.js";
 import { count, element } from "./dom.js";
@@ -7,7 +7,7 @@ import { askJson } from "./service.js";
 import { say, sayError } from "./status.js";
 
 const FIRST = 12; // shown before "Show all"
-const AT_ONCE = 64; // queries a request, when near-duplicates are looked for
+const AT_ONCE = 64; // queries of one request when near-duplicates are searched
 
 const fillers = new WeakMap();
 const near = new IntersectionObserver(
@@ -21,7 +21,7 @@ const near = new IntersectionObserver(
   { rootMargin: "1000px" },
 );
 
-/** A section for a concept; `changed()` is called when something is ticked or unticked. */
+/** A section for a concept; `changed()` is called when a checkbox changes. */
 export function conceptRow(concept, number, changed) {
   const title = `concept-${number}`;
   const list = element("ol", { class: "grid small", "aria-labelledby": title });
@@ -79,7 +79,7 @@ function box(name, shown, tick) {
   return element("label", { class: "keep" }, input, element("span", { "aria-hidden": "true" }, shown));
 }
 
-/** Ask for each row's nearest rows, and mark those that are in this concept too. */
+/** Search each row's nearest rows, and mark those that belong to this concept too. */
 async function findSame(concept, list, button, fillAll) {
   button.disabled = true;
   const here = new Set(concept.rows.map((row) => row.row_id));

@@ -1,4 +1,4 @@
-// The concept list view: names in, a row of results for each as it arrives, what is kept of them out.
+// The concept list view: names in, a row of results for each concept as it arrives, downloads of what is kept.
 
 import { conceptRow } from "./concept_row.js";
 import { byId, count } from "./dom.js";
@@ -10,7 +10,7 @@ let concepts = [];
 let running = null;
 let rows = Infinity;
 
-/** What can be searched, from GET /indexes. */
+/** Set up the view for what can be searched, from GET /indexes. */
 export function setConceptStore(info) {
   rows = info.rows;
   byId("concept-min-side").closest(".field").hidden = !["width", "height"].every((name) => info.columns.includes(name));
@@ -124,7 +124,7 @@ function showSelected() {
 function showEnd(end) {
   const losses = (end.losses ?? []).filter((loss) => loss.rows > 0).map((loss) => `${loss.rule} ${loss.rows.toLocaleString("en")}`);
   const plans = Object.entries(end.plans ?? {}).map(([mode, plan]) => `${mode} by ${plan}`);
-  byId("losses").textContent = [losses.length ? `Left out by the rules: ${losses.join(", ")}.` : "", plans.length ? `Searched: ${plans.join(", ")}.` : ""].join(" ").trim();
+  byId("losses").textContent = [losses.length ? `Removed by the rules: ${losses.join(", ")}.` : "", plans.length ? `Searched: ${plans.join(", ")}.` : ""].join(" ").trim();
   const line = `Done: ${count(end.rows, "result")} for ${count(concepts.length, "concept")}, out of ${count(end.hits, "hit")}.`;
   if (end.partial) sayProblem(`The answer is partial: no answer from ${(end.missing ?? []).join(", ") || "some shards"}. ${line}`);
   else say(line);

@@ -1,9 +1,9 @@
-// Makes elements. Text is only ever set as text and never as markup: captions come from the web.
+// Makes elements. Text is set as text and never as markup, since captions come from the web.
 
 /** The element with this id; every id is in index.html. */
 export const byId = (id) => document.getElementById(id);
 
-/** An element with attributes; `onclick` and the like are listeners, null and false are left out. */
+/** An element with attributes; `onclick` and the like are listeners; attributes that are null or false are not set. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {

@@ -1,4 +1,4 @@
-// Starts the page: what is served, which view the address asks for.
+// Starts the page: describes the store, and shows the view that the address names.
 
 import { readAddress } from "./address.js";
 import { setConceptStore, startConcepts } from "./concepts.js";
@@ -22,7 +22,7 @@ function show(event) {
   stopSearch();
   document.title = "Concept list · Clipmine";
   const before = new URL(event?.oldURL ?? location.href).hash;
-  if (!before.startsWith("#concepts")) byId("to-search").href = before || "#"; // back to the search one came from
+  if (!before.startsWith("#concepts")) byId("to-search").href = before || "#"; // back to the last search
 }
 
 async function start() {

@@ -1,9 +1,9 @@
-// Images from the file picker, the clipboard, or dropped on the page. Knows nothing of what is done with them.
+// Images from the file picker, from the clipboard, or dropped on the page.
 
 import { byId } from "./dom.js";
 import { sayProblem } from "./status.js";
 
-/** Call `take(file)` for every image given. `wanted()` says whether pasted and dropped ones are welcome now. */
+/** Call `take(file)` for every image. `wanted()` says whether pasted and dropped images are accepted now. */
 export function onPicture(take, wanted) {
   const picker = byId("picture");
   picker.addEventListener("change", () => {
@@ -18,7 +18,7 @@ export function onPicture(take, wanted) {
     takeImage(file, take);
   });
   const veil = byId("drop");
-  let inside = 0; // enter and leave come for every element on the way
+  let inside = 0; // dragenter and dragleave fire for every element on the way
   const carriesFiles = (event) => wanted() && event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => {
     if (!carriesFiles(event)) return;

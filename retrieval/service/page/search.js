@@ -1,4 +1,4 @@
-// The search view: words, an image or a row in; pictures and captions side by side out.
+// The search view: words, an image or a row as the query; pictures and captions side by side as results.
 
 import { readAddress, writeAddress } from "./address.js";
 import { card, markDuplicates } from "./card.js";
@@ -8,7 +8,7 @@ import { askJson, Problem } from "./service.js";
 import { say, sayError, sayProblem } from "./status.js";
 import { thumbnail } from "./thumbnail.js";
 
-// From this cosine pictures count as the same one, unless the form says otherwise: SAME_IMAGE of retrieval.rules.
+// The cosine from which pictures count as the same by default: SAME_IMAGE of retrieval.rules.
 const SAME_IMAGE = 0.94;
 
 const WAYS = {
@@ -18,13 +18,13 @@ const WAYS = {
 };
 const NOUNS = { image: ["picture"], text: ["caption"] };
 
-const images = []; // files searched by in this visit; the address holds their number
+const images = []; // image files that were searched by since the page was loaded; the address holds their index
 let modalities = ["image"];
 let rows = Infinity;
 let running = new AbortController();
-let toResults = false; // whether focus goes to the results, because the button that had it goes away
+let toResults = false; // move the focus to the results, since the button that had it is removed
 
-/** What can be searched and how many rows there are, from GET /indexes. */
+/** Set up the view for the modalities and the number of rows, from GET /indexes. */
 export function setStore(info) {
   rows = info.rows;
   modalities = ["image", "text"].filter((name) => info.indexes.some((index) => index.modality === name));
@@ -40,7 +40,7 @@ export function startSearch() {
     event.preventDefault();
     const words = byId("words").value.trim();
     const { row, image } = readAddress();
-    // Other filters for the same picture: Search without words asks again.
+    // Without words, the button repeats the search by the same picture, perhaps with other filters.
     if (words) go({ q: words });
     else if (row !== null || image !== null) go({ row, image });
     else sayProblem("Write what to search for, or give an image.");
@@ -62,27 +62,27 @@ export function searchByRow(row) {
 /** The cosine from which pictures count as the same one. */
 export const sameFrom = () => Number(byId("same").value);
 
-/** Stop what is being searched. */
+/** Cancel the running search. */
 export function stopSearch() {
   running.abort();
 }
 
-/** Show what the address asks for. */
+/** Show the search in the address. */
 export async function showSearch() {
-  const wish = readAddress();
-  if (wish.k !== null) byId("k").value = wish.k;
-  byId("same").value = wish.same ?? SAME_IMAGE;
-  byId("min-score").value = wish.minScore ?? "";
-  byId("min-side").value = wish.minSide ?? "";
-  byId("words").value = wish.q ?? "";
+  const asked = readAddress();
+  if (asked.k !== null) byId("k").value = asked.k;
+  byId("same").value = asked.same ?? SAME_IMAGE;
+  byId("min-score").value = asked.minScore ?? "";
+  byId("min-side").value = asked.minSide ?? "";
+  byId("words").value = asked.q ?? "";
   running.abort();
   running = new AbortController();
   const { signal } = running;
-  const kind = ["q", "row", "image"].find((name) => wish[name] !== null);
+  const kind = ["q", "row", "image"].find((name) => asked[name] !== null);
   byId("welcome").hidden = Boolean(kind);
   byId("results").hidden = !kind;
   byId("query").hidden = true;
-  document.title = wish.q ? `${wish.q} · Clipmine` : "Clipmine";
+  document.title = asked.q ? `${asked.q} · Clipmine` : "Clipmine";
   if (!kind) {
     say("");
     return;
@@ -95,8 +95,8 @@ export async function showSearch() {
   say("Searching …");
   for (const name of modalities) byId(`by-${name}`).setAttribute("aria-busy", "true");
   try {
-    const query = await asQuery(wish, kind, signal);
-    const found = await Promise.allSettled(modalities.map((name) => ask(query, name, wish, signal)));
+    const query = await asQuery(asked, kind, signal);
+    const found = await Promise.allSettled(modalities.map((name) => ask(query, name, asked, signal)));
     if (signal.aborted) return;
     showFound(found, kind);
   } catch (error) {
@@ -111,19 +111,19 @@ export async function showSearch() {
 function go(query) {
   const given = (id) => (byId(id).value === "" ? null : Number(byId(id).value));
   if (!byId("search-form").reportValidity()) return;
-  const wish = { ...query, k: Number(byId("k").value), minScore: given("min-score"), minSide: given("min-side") };
+  const asked = { ...query, k: Number(byId("k").value), minScore: given("min-score"), minSide: given("min-side") };
   const same = Number(byId("same").value);
-  if (same !== SAME_IMAGE) wish.same = same; // the usual one makes the address no longer
-  if (!writeAddress(wish)) showSearch();
+  if (same !== SAME_IMAGE) asked.same = same; // the default is not written into the address
+  if (!writeAddress(asked)) showSearch();
 }
 
-async function asQuery(wish, kind, signal) {
-  if (kind === "q") return { text: wish.q };
+async function asQuery(asked, kind, signal) {
+  if (kind === "q") return { text: asked.q };
   if (kind === "row") {
-    showQuery(await askJson(`rows/${wish.row}`, { signal }));
-    return { row_id: wish.row };
+    showQuery(await askJson(`rows/${asked.row}`, { signal }));
+    return { row_id: asked.row };
   }
-  const file = images[wish.image];
+  const file = images[asked.image];
   if (!file) throw new Problem("That image was not kept; choose it again.");
   const picture = element("img", { alt: `the image searched by: ${file.name}` });
   picture.src = URL.createObjectURL(file);
@@ -133,13 +133,13 @@ async function asQuery(wish, kind, signal) {
   return { image: await inBase64(file) };
 }
 
-function ask(query, modality, wish, signal) {
+function ask(query, modality, asked, signal) {
   const filters = {};
-  if (wish.minScore !== null) filters.min_score = wish.minScore;
-  if (wish.minSide !== null) filters.min_side = wish.minSide;
+  if (asked.minScore !== null) filters.min_score = asked.minScore;
+  if (asked.minSide !== null) filters.min_side = asked.minSide;
   if (query.row_id !== undefined) filters.exclude = [query.row_id];
-  const k = Math.min(wish.k ?? Number(byId("k").value), rows);
-  const json = { queries: [query], modality, k, filters, mark_duplicates: wish.same ?? SAME_IMAGE };
+  const k = Math.min(asked.k ?? Number(byId("k").value), rows);
+  const json = { queries: [query], modality, k, filters, mark_duplicates: asked.same ?? SAME_IMAGE };
   return askJson("search", { json, signal });
 }
 
@@ -162,7 +162,7 @@ function showFound(found, kind) {
     showColumn(section, value, result, other, modality);
     said.push(count(result.rows.length, ...NOUNS[modality]));
     if (value.partial) wrong.add(`The answer is partial: no answer from ${value.missing.join(", ") || "some shards"}.`);
-    if (result.text_cut) wrong.add("The text is longer than the model reads; its end was left out.");
+    if (result.text_cut) wrong.add("The text is longer than the model reads; its end was not read.");
   });
   const line = said.length ? `Found ${said.join(" and ")}.` : "";
   if (wrong.size) sayProblem([...wrong, line].filter(Boolean).join(" "));

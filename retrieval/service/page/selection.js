@@ -1,7 +1,7 @@
-// What a concept list found and which of it is kept; as CSV and as JSON lines. Knows no service and no element.
+// The results of a concept list that are kept, as CSV and as JSON lines.
 
 const COLUMNS = ["concept", "concept_id", "row_id", "rank", "score", "mode", "prompt", "both_ways", "key", "shard", "caption", "url"];
-// What spreadsheets take for the start of a formula, also in its wide forms; they may skip spaces before it.
+// Characters that spreadsheets take for the start of a formula, also full-width and after spaces.
 const FORMULA = /^[\s]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/;
 
 /** Concepts in the order they came. A concept: {name, id, rows, kept: bool, dropped: Set of row ids}. */
@@ -12,7 +12,7 @@ export const toCsv = (rows) => [COLUMNS, ...rows.map((row) => COLUMNS.map((name)
 
 export const toJsonLines = (rows) => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
 
-/** Offer text as a file to keep. */
+/** Download text as a file. */
 export function save(text, name, type) {
   const url = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
   const link = document.createElement("a");

@@ -1,4 +1,4 @@
-// Requests to the service: the token, waiting and trying again when it is busy, errors as one line. Knows no view.
+// Requests to the service: adds the token, tries again when the service is busy, turns errors into one line.
 
 import { say } from "./status.js";
 import { newToken, token } from "./token.js";
@@ -6,12 +6,12 @@ import { newToken, token } from "./token.js";
 const TRIES = 3;
 const LONGEST_WAIT = 20; // seconds
 
-/** What went wrong, as a line to show. */
+/** An error whose message is shown to the user. */
 export class Problem extends Error {
   name = "Problem";
 }
 
-/** The response to a request, once it is a good one. `json` is sent as the body; paths are relative to the page. */
+/** The response to a request; throws a Problem for an error status. `json` becomes the body; paths are relative. */
 export async function ask(path, { json, signal, quiet = false } = {}) {
   for (let tried = 1; ; ) {
     const sent = token();
@@ -30,7 +30,7 @@ export async function ask(path, { json, signal, quiet = false } = {}) {
   }
 }
 
-/** The same, read as JSON. */
+/** The response's JSON. */
 export async function askJson(path, options) {
   const response = await ask(path, options);
   try {
@@ -87,7 +87,7 @@ async function errorLine(response) {
     const said = error ?? detail;
     if (typeof said === "string" && said) return said;
   } catch {
-    // Not ours: a proxy's page, say.
+    // Not from the service: a proxy's error page, for example.
   }
   return `The service answered ${response.status} ${response.statusText}`.trim();
 }

@@ -1,4 +1,4 @@
-// The one line that says what happens, read out by screen readers. Knows no service.
+// The status line, which screen readers read out.
 
 import { byId } from "./dom.js";
 
@@ -14,7 +14,7 @@ export function sayProblem(text) {
   line.textContent = text;
 }
 
-/** An error of any kind in one line; nothing for what was cancelled on purpose. */
+/** Show an error of any kind in one line; cancelled requests are not shown. */
 export function sayError(error) {
   if (error.name === "AbortError") return;
   if (error.name !== "Problem") console.error(error);

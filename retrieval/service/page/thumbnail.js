@@ -1,4 +1,4 @@
-// A row's picture, small; a tile with its caption where the picture cannot be shown. Knows no search.
+// A row's picture as a thumbnail, or a tile with its caption where there is no picture.
 
 import { element } from "./dom.js";
 import { ask } from "./service.js";
@@ -8,15 +8,15 @@ const SIDE = 256;
 
 let imagesHere = true;
 
-/** Whether the service has images at all; without, none is asked for. */
+/** Whether the service has images; without any, none is requested. */
 export function setImages(here) {
   imagesHere = here;
 }
 
-/** What is read aloud for a picture. */
+/** The text alternative of a picture. */
 export const describe = (row) => row.caption || `picture ${row.key ?? row.row_id}, without a caption`;
 
-/** A tile that loads the row's picture, its longer side of `side` pixels, when it comes near the screen. */
+/** A tile that loads the row's picture, at most `side` pixels on its longer side, when it scrolls near the screen. */
 export function thumbnail(row, side = SIDE) {
   const tile = element("span", { class: "thumb" });
   if (!imagesHere) {
@@ -27,11 +27,11 @@ export function thumbnail(row, side = SIDE) {
   const picture = element("img", { alt: describe(row), loading: "lazy", decoding: "async" });
   tile.append(picture);
   if (token()) {
-    // An <img> sends no token: the bytes are fetched, once the tile is near.
+    // An <img> sends no token, so the bytes are fetched when the tile is near the screen.
     waiting.set(tile, () => fetchInto(tile, picture, source, row));
     near.observe(tile);
   } else {
-    // A busy service is asked again by fetchInto, which knows how long to wait.
+    // fetchInto tries a busy service again after the time that it names.
     picture.addEventListener("error", () => fetchInto(tile, picture, source, row), { once: true });
     picture.src = source;
   }

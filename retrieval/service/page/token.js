@@ -1,10 +1,10 @@
-// The bearer token, where the service asks for one: asked for once, kept in this tab. Knows no request.
+// The bearer token, for a service that needs one: entered once and kept in this tab.
 
 import { byId } from "./dom.js";
 import { say, sayProblem } from "./status.js";
 
 const KEPT = "clipmine-token";
-// What a header can carry: visible ASCII.
+// An HTTP header can carry visible ASCII only.
 const FITS = /^[\x21-\x7e]+$/;
 
 let kept = "";
@@ -13,12 +13,12 @@ let asked = null;
 try {
   kept = sessionStorage.getItem(KEPT) ?? "";
 } catch {
-  // Storage may be forbidden; then the token lives as long as the page.
+  // Storage may be forbidden; then the token is kept until the page is closed.
 }
 
 export const token = () => kept;
 
-/** A token other than `refused`, from the field; those who ask at the same time share one answer. */
+/** A token other than `refused`, from the form; callers at the same time share one answer. */
 export function newToken(refused) {
   if (kept !== refused) return Promise.resolve(kept);
   asked ??= fromField(refused).finally(() => {
