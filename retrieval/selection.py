@@ -116,6 +116,11 @@ class Selection:
         """Rows that each rule removed, in the order in which the rules ran; hits = rows + the sum of these."""
         return {loss["rule"]: int(loss["rows"]) for loss in self.manifest["losses"]}
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The manifest with the store's identity in place of its path: equal wherever selection and store are."""
+        return {**self.manifest, "store": self.manifest["store"]["identity"]}
+
     def tables(self, columns: Sequence[str] | None = None, *, section: Section = "rows") -> Iterator[pa.Table]:
         """Yield the parts in order, each a table with SELECTION_SCHEMA's columns or those asked for."""
         for part in self.manifest[section]["parts"]:

@@ -16,8 +16,10 @@ import httpx
 import orjson
 
 from index.errors import BadInput, ClipmineError
+from retrieval.data_frames import frame_of_rows
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pydantic import BaseModel
 
     Model = TypeVar("Model", bound=BaseModel)
@@ -46,7 +48,7 @@ class SelectedRow:
     columns: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConceptAnswer:
     """One concept's rows after the rules. hits: results of its searches within k, before the rules."""
 
@@ -54,6 +56,17 @@ class ConceptAnswer:
     class_id: str | None
     hits: int
     rows: tuple[SelectedRow, ...]
+
+    def __repr__(self) -> str:
+        return f"ConceptAnswer({self.name!r}, {len(self.rows)} rows)"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with a line for each row: row_id, score, rank, mode, prompt, both_ways, metadata columns.
+
+        Raises BadInput when pandas is not installed.
+        """
+        rows = [{**row.columns, **{name: getattr(row, name) for name in _ROW_FIELDS}} for row in self.rows]
+        return frame_of_rows(rows, _ROW_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -124,9 +137,7 @@ def _error(url: str, status: int, headers: Mapping[str, str], body: bytes) -> Cl
     """The error of an answer: BadInput where the caller can correct the request, otherwise ClipmineError."""
     said = _said(body)
     if status == 401:
-        return BadInput(
-            f"{url}: {said or 'needs a token'}; give its token (CLIPMINE_TOKEN, or Client(url, token=...))"
-        )
+        return BadInput(f"{url}: {said or 'needs a token'}; give its token (CLIPMINE_TOKEN, or Client(url, token=...))")
     if status in _BUSY:
         return ClipmineError(f"{url}: is busy or not ready ({status}): {said or 'try again later'}")
     if 300 <= status < 400:

@@ -56,6 +56,9 @@ class Connection:
         self._timeout = timeout
         self._connection: dict[str, Any] = {"headers": token_headers(token)}
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
     def _attempts(self) -> Attempts:
         return Attempts(self.url, self._retries)
 

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -80,7 +80,7 @@ def export_selection(
 
 def prepare_export(config: ExportConfig) -> bool:
     """Claim the output folder; True when this export is complete. Raises OutputExists."""
-    job = {"selection": _identity(Selection.open(config.selection)), "samples_per_shard": config.samples_per_shard}
+    job = {"selection": Selection.open(config.selection).identity, "samples_per_shard": config.samples_per_shard}
     return claim_folder(config.out, "export.json", {**job, "format": "webdataset"})
 
 
@@ -121,7 +121,7 @@ def _export_urls(selection: Selection, out: str, format: Format) -> ExportSummar
     table = url_table(selection)
     if not table.num_rows:
         raise BadInput(f"{selection.path}: none of its rows has a URL; export the images themselves instead")
-    if claim_folder(out, "export.json", {"selection": _identity(selection), "format": format}):
+    if claim_folder(out, "export.json", {"selection": selection.identity, "format": format}):
         return _read_summary(out)
     with atomic_file(join(out, f"urls.{'parquet' if format == 'urls' else 'csv'}")) as partial:
         if format == "urls":
@@ -130,11 +130,6 @@ def _export_urls(selection: Selection, out: str, format: Format) -> ExportSummar
             pa_csv.write_csv(table.drop_columns("concepts"), partial)
     missing = asked - table.num_rows
     return _write_summary(ExportSummary(out, asked, table.num_rows, {"no url": missing} if missing else {}, []))
-
-
-def _identity(selection: Selection) -> dict[str, Any]:
-    """The selection's manifest with the store's identity in place of its path, so that both may move."""
-    return {**selection.manifest, "store": selection.manifest["store"]["identity"]}
 
 
 def _name_failures(out: str, number: int) -> list[str]:

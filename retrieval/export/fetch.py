@@ -80,8 +80,8 @@ def fetch_selection(
     if not _with_url(_rows(opened, "rows")).any():
         raise BadInput(f"{opened.path}: none of its rows has a URL, so nothing can be fetched; use `clipmine export`")
     target = os.fspath(out)
-    identity = {"selection": {**opened.manifest, "store": opened.manifest["store"]["identity"]}}
-    finished = claim_folder(target, "fetch.json", {**identity, "samples_per_shard": samples_per_shard})
+    job = {"selection": opened.identity, "samples_per_shard": samples_per_shard}
+    finished = claim_folder(target, "fetch.json", job)
     if finished and not _read_summary(target).short:
         return _read_summary(target)
     fetch = _Fetch(opened, target, options or DownloadOptions(), samples_per_shard, on_progress)

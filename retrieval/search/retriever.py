@@ -98,6 +98,9 @@ class Retriever:
         self._loading = threading.Lock()
         self._planned = lru_cache(maxsize=1_024)(self._plan_anew)
 
+    def __repr__(self) -> str:
+        return f"Retriever({str(self.store.path)!r}, {self._rows} rows)"
+
     def search(
         self,
         queries: Iterable[Query],

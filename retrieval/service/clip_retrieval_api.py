@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -91,13 +92,13 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         status: {"model": Problem} for status in (400, 401, 404, 413, 422, 429, 503)
     }
 
-    @app.post(
+    post = functools.partial(app.post, responses=refused, tags=["clip-retrieval"])
+
+    @post(
         "/knn-service",
         response_model=list[KnnResult],
-        responses=refused,
         openapi_extra=takes(KnnRequest),
         summary="clip-retrieval's search",
-        tags=["clip-retrieval"],
     )
     async def knn_service(request: Request) -> Response:
         service: Service = request.app.state.service
@@ -111,13 +112,11 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         headers = {NOT_HONOURED: ", ".join(ignored), PARTIAL: ", ".join(missing)}
         return _json(results, {name: value for name, value in headers.items() if value})
 
-    @app.post(
+    @post(
         "/metadata",
         response_model=list[MetadataOf],
-        responses=refused,
         openapi_extra=takes(MetadataRequest),
         summary="clip-retrieval's metadata of rows",
-        tags=["clip-retrieval"],
     )
     async def metadata(request: Request) -> Response:
         service: Service = request.app.state.service

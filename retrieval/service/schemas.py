@@ -140,6 +140,9 @@ class QueryResult(BaseModel):
     searched: int = Field(description="number of nearest rows that were looked at before the filters")
     complete: bool = Field(description="false when filters left fewer than k and deeper rows were not looked at")
 
+    def __repr__(self) -> str:
+        return f"QueryResult({len(self.rows)} rows)"
+
 
 class SearchResponse(BaseModel):
     """The answers, in the order of the queries."""

@@ -88,6 +88,9 @@ class TestStream:
         reader.finish()
         assert [answer.name for answer in answers] == ["dog", "cat"]
         assert answers[1].rows[0].columns == {"caption": "a line\u2028and another\x85"}
+        assert repr(answers[1]) == "ConceptAnswer('cat', 1 rows)"
+        (row,) = answers[1].to_pandas().to_dict("records")
+        assert (row["row_id"], row["prompt"], row["caption"]) == (3, "cat", "a line\u2028and another\x85")
         assert reader.summary.plans == {"t2i": "exact: few"}
 
     @pytest.mark.parametrize("body", [b"", lines(START), lines(START, concept_line("dog")), WHOLE[:-40]])

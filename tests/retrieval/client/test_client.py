@@ -89,6 +89,8 @@ class TestSearch:
         assert frame["caption"].tolist() == captions
         assert "near_duplicates" in client.search([4], k=3, mark_duplicates=0.9).to_pandas()
         assert repr(found) == "SearchResponse(2 queries, 6 rows)"
+        assert repr(found.results) == "[QueryResult(3 rows), QueryResult(3 rows)]"
+        assert repr(client) == f"Client({client.url!r})"
 
 
 class TestRows:

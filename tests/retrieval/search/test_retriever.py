@@ -124,6 +124,7 @@ def test_results_are_a_data_frame_with_key_and_caption(tmp_path: Path) -> None:
     assert frame["caption"].tolist() == [f"caption {row}" for row in frame["row_id"]]
     assert list(found.to_pandas(["url"]).columns) == ["query", "rank", "row_id", "score", "url"]
     assert repr(found) == "SearchResult(2 queries, k 6, exact)"
+    assert repr(Retriever(store)) == f"Retriever({str(store.path)!r}, 6 rows)"
 
 
 def test_another_model_than_the_store_s_is_refused(small_store: EmbeddingStore, tmp_path: Path) -> None:
