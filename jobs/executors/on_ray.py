@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import socket
 import warnings
 from collections import Counter
 from collections.abc import Generator
@@ -22,6 +23,8 @@ from jobs.executors.work import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, attempt,
 
 # Ray Data runs a block as a task. Beyond this many blocks its bookkeeping is slow, so several items share a block.
 MOST_BLOCKS = 10_000
+
+ANSWER_SECONDS = 10.0  # how long the cluster at RAY_ADDRESS may take to accept a connection
 
 
 def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
@@ -81,6 +84,7 @@ def start_ray(object_store_memory: int | None = None) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     address = os.environ.get("RAY_ADDRESS")
     if address:
+        _check_answers(address)
         # Send our packages: the cluster's nodes may not have them.
         folders = [next(iter(importlib.import_module(name).__path__)) for name in ROOT_PACKAGES]
         try:
@@ -102,6 +106,17 @@ def start_ray(object_store_memory: int | None = None) -> None:
             ray.shutdown()
             line = str(error).strip().partition("\n")[0]
             raise ClipmineError(f"Ray did not start here ({line}); run again, or use --executor local") from error
+
+
+def _check_answers(address: str) -> None:
+    """BadInput when nothing listens at HOST:PORT or ray://HOST:PORT; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():  # "auto" and "local", which Ray resolves, or what Ray refuses by itself
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there ({error})") from error
 
 
 def _quiet_context() -> Any:

@@ -16,7 +16,7 @@ from jobs.serve_ray.groups import Group
 from jobs.serve_ray.replicas import Answer, Refusal
 from retrieval.service.backend import Overloaded
 
-__all__ = ["Asked", "first_line"]
+__all__ = ["GroupClient", "first_line"]
 
 log = logging.getLogger("ray.serve")
 
@@ -25,7 +25,7 @@ SEEK_SECONDS = 1.0
 PING_SECONDS = 5.0
 
 
-class Asked:
+class GroupClient:
     """A group of shards behind its handle. replicas: how many it should have."""
 
     def __init__(self, group: Group, handle: DeploymentHandle[Any], replicas: int) -> None:

@@ -20,7 +20,7 @@ from ray.serve.handle import DeploymentHandle
 
 from index.errors import BadInput, ClipmineError
 from index.store.embedding_store import EmbeddingStore, Modality
-from jobs.serve_ray.ask import Asked, first_line
+from jobs.serve_ray.ask import GroupClient, first_line
 from jobs.serve_ray.gather import Gathering
 from jobs.serve_ray.groups import (
     Group,
@@ -72,7 +72,7 @@ class RayBackend:
         self.store = store
         self.name = name or store.path.name
         self.observe: Callable[[str, int, int], None] | None = None
-        self._groups = [Asked(group, handle, replicas) for group, handle in zip(groups, shards, strict=True)]
+        self._groups = [GroupClient(group, handle, replicas) for group, handle in zip(groups, shards, strict=True)]
         self._encoders = encoders
         self._indexes, self._described = read_indexes(store), describe_indexes(store)
         self._cores, self._device, self._seconds = cores, device, seconds

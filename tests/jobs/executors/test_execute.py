@@ -69,11 +69,6 @@ def test_no_items_need_no_executor(executor: str) -> None:
     assert execute(executor, square, [], Trouble(), label="square") == []
 
 
-def test_one_local_worker_runs_in_this_process() -> None:
-    results = execute("local", square, ITEMS, Trouble(), workers=1, label="square")
-    assert {result.process for result in results} == {os.getpid()}
-
-
 def test_an_unknown_executor_lists_the_known() -> None:
     with pytest.raises(BadInput, match="unknown executor 'dask': choose one of local, ray, spark"):
         execute("dask", square, ITEMS, Trouble(), label="square")

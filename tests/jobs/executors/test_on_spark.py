@@ -1,0 +1,77 @@
+"""The Spark executor: finding Java, and the settings of a Spark that is started here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from index.errors import MissingDependency
+from jobs.executors.on_spark import _configuration, check_java, open_spark
+
+
+def fake_java(folder: Path, version: str) -> Path:
+    """A JAVA_HOME whose Java says that it is of this version."""
+    java = folder / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    java.chmod(0o755)
+    return folder
+
+
+def test_no_java_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))
+    with pytest.raises(MissingDependency, match=r"Java 17 or newer.*apt-get install openjdk-17") as caught:
+        check_java()
+    assert caught.value.exit_code == 2
+    monkeypatch.delenv("JAVA_HOME")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingDependency, match="needs java, which is not installed"):
+        check_java()
+
+
+@pytest.mark.parametrize("version", ["1.8.0_392", "11.0.2"])
+def test_an_old_java_is_refused(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "java", version)))
+    with pytest.raises(MissingDependency, match="is too old"):
+        check_java()
+
+
+@pytest.mark.parametrize("version", ["17.0.1", "21", "25-ea"])
+def test_a_java_that_spark_runs_on_is_accepted(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "java", version)))
+    check_java()
+
+
+def test_workers_and_threads_shape_a_spark_that_is_started_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_SUBMIT_ARGS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("jobs.executors.on_spark.usable_cores", lambda: 8)
+    conf = _configuration(workers=2, threads=3)
+    assert conf.get("spark.master") == "local[6,3]"
+    assert conf.get("spark.task.cpus") == "3"
+    assert conf.get("spark.executorEnv.OMP_NUM_THREADS") == "3"
+
+
+def test_a_submitted_job_keeps_its_master() -> None:
+    # In a process of its own: here the tests' Spark has set its master for all configurations.
+    program = (
+        "from jobs.executors.on_spark import _configuration as made; print(made(2, 1).get('spark.master', 'none'))"
+    )
+    submitted = {**os.environ, "PYSPARK_SUBMIT_ARGS": "--master spark://elsewhere:7077 pyspark-shell"}
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_")}
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, env=submitted).stdout == "none\n"
+    assert subprocess.run(command, capture_output=True, text=True, check=True, env=alone).stdout.startswith("local[")
+
+
+def test_an_open_session_is_used_and_stays_open(spark_up: None) -> None:
+    with open_spark(workers=5, threads=5) as context:
+        number = context.parallelize(range(4)).sum()
+    assert number == 6
+    with open_spark(workers=1, threads=1) as again:
+        assert again is context
+    assert os.environ["PYSPARK_PYTHON"]

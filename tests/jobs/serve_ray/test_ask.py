@@ -1,0 +1,135 @@
+"""Asking a group of shards: deadlines, second tries, and groups that are down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError
+
+from jobs.serve_ray.ask import GroupClient, first_line
+from jobs.serve_ray.groups import Group, Part
+from jobs.serve_ray.replicas import Refusal
+from retrieval.service.backend import Overloaded
+
+ANSWER = (np.ones((1, 2), np.float32), np.zeros((1, 2), np.int64))
+GROUP = Group(0, {"image": Part(0, 5)})
+
+
+class Method:
+    """A deployment handle's method: each call does what the next of `turns` says, the last one for ever."""
+
+    def __init__(self, *turns: Callable[[], Awaitable[Any]]) -> None:
+        self.turns, self.calls = list(turns), 0
+
+    def remote(self, *question: Any) -> Awaitable[Any]:
+        self.calls += 1
+        turn = self.turns[min(self.calls, len(self.turns)) - 1]
+        return turn()
+
+
+class Handle:
+    """A handle whose replicas answer pings as long as `up` is true."""
+
+    def __init__(self, search: Method, up: bool = True) -> None:
+        self.search, self.up = search, up
+        self.ping = Method(self._ping)
+
+    async def _ping(self) -> int:
+        if not self.up:
+            raise RayError("dead")
+        return 1
+
+
+async def answers() -> Any:
+    return ANSWER
+
+
+async def hangs() -> Any:
+    await asyncio.sleep(3600)
+
+
+async def dies() -> Any:
+    raise RayError("the actor died")
+
+
+async def is_full() -> Any:
+    raise BackPressureError(num_queued_requests=1, max_queued_requests=1)
+
+
+async def refuses() -> Any:
+    return Refusal("ValueError", "cannot search")
+
+
+def ask(handle: Any, replicas: int = 1, seconds: float = 5.0, times: int = 1) -> list[Any]:
+    """The group's answers to `times` questions, each with so many seconds."""
+
+    async def run() -> list[Any]:
+        group = GroupClient(GROUP, handle, replicas)
+        found = [await group.ask(("question",), time.monotonic() + seconds) for _ in range(times)]
+        group.close()
+        return found
+
+    return asyncio.run(run())
+
+
+def test_an_answer_in_time_is_returned() -> None:
+    handle = Handle(Method(answers))
+    assert ask(handle) == [ANSWER]
+    assert handle.search.calls == 1
+
+
+@pytest.mark.parametrize("first", [dies, refuses], ids=["died", "refused"])
+def test_a_lost_request_is_tried_once_more(first: Callable[[], Awaitable[Any]]) -> None:
+    handle = Handle(Method(first, answers))
+    assert ask(handle) == [ANSWER]
+    assert handle.search.calls == 2
+
+
+def test_two_failures_are_no_answer() -> None:
+    handle = Handle(Method(dies))
+    assert ask(handle) == [None]
+    assert handle.search.calls == 2
+
+
+def test_a_slow_replica_leaves_time_for_another_one() -> None:
+    handle = Handle(Method(hangs, answers))
+    assert ask(handle, replicas=2, seconds=0.4) == [ANSWER]
+
+
+def test_a_single_replica_that_is_too_slow_is_not_asked_again_until_it_answers_a_ping() -> None:
+    handle = Handle(Method(hangs, answers), up=False)
+    assert ask(handle, seconds=0.1, times=3) == [None, None, None]
+    assert handle.search.calls == 1  # skipped while it is down
+
+    async def recovers() -> Any:
+        again = Handle(Method(hangs, answers))
+        group = GroupClient(GROUP, again, 1)
+        assert await group.ask(("question",), time.monotonic() + 0.1) is None
+        found = await group.ask(("question",), time.monotonic() + 30)
+        group.close()
+        return found
+
+    assert asyncio.run(recovers()) == ANSWER
+
+
+def test_a_full_queue_is_said_and_not_tried_again() -> None:
+    handle = Handle(Method(is_full))
+    with pytest.raises(Overloaded):
+        ask(handle)
+    assert handle.search.calls == 1
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_ping_tells_whether_the_group_answers(up: bool) -> None:
+    assert asyncio.run(GroupClient(GROUP, Handle(Method(answers), up=up), 1).ping()) is up
+
+
+def test_the_first_line_of_an_error_or_its_class() -> None:
+    assert first_line(ValueError("one\ntwo")) == "one"
+    assert first_line(ValueError()) == "ValueError"
