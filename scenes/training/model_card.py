@@ -128,7 +128,7 @@ def retrieval(model: Model, count: int) -> tuple[dict[str, Any], list[tuple[str,
 def _sheet(cells: Sequence[tuple[str, Sequence[npt.NDArray[np.uint8]]]], columns: int, path: Path) -> None:
     """Write images with a caption under each, in a grid."""
     wide = 100 * len(cells[0][1]) if cells else 100
-    rows = -(-len(cells) // columns)
+    rows = max(1, -(-len(cells) // columns))  # a blank row without failures
     sheet = Image.new("RGB", (columns * (wide + 8), rows * 140), "white")
     draw = ImageDraw.Draw(sheet)
     for position, (text, pictures) in enumerate(cells):

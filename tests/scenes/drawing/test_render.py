@@ -7,15 +7,16 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scenes.drawing.paint import halve
 from scenes.drawing.render import Rendered, render
 from scenes.world.catalog import LIGHTS, VIEWS, load_catalog
 from scenes.world.scene import ATTRIBUTES, Background, Scene, SceneObject
+
+ROOT = Path(__file__).parents[3]
 
 
 def _thing(name: str, x: float, y: float, **fields: float | int | str) -> SceneObject:
@@ -55,15 +56,9 @@ def test_another_process_draws_the_same_bytes() -> None:
         "print(_digest(render(_scene(light='dusk', view='low'), 96)))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
-    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    command = [sys.executable, "-c", program]
+    other = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, cwd=ROOT)
     assert other.stdout.strip() == _digest(render(_scene(light="dusk", view="low"), 96))
-
-
-def test_halving_is_the_rounded_integer_mean_of_four_pixels() -> None:
-    picture = (np.arange(40 * 52 * 4) * 7919 % 251).astype(np.uint8).reshape(40, 52, 4)
-    wide = picture.astype(np.int32)
-    mean = (wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2] + 2) >> 2
-    np.testing.assert_array_equal(halve(picture), mean)
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
@@ -77,8 +72,7 @@ def test_changing_an_attribute_changes_pixels_within_its_extent_only(name: str) 
         differs = (first.image != second.image).any(axis=2)
         touched = first.extents[index] | second.extents[index]
         assert not (differs & ~touched).any()
-        if name != "part_scale" or before.objects[index].type != "horse":
-            assert differs.any(), f"{name} of {changed.type} shows nothing"
+        assert differs.any(), f"{name} of {changed.type} shows nothing"
 
 
 def test_moving_turning_or_removing_an_object_leaves_the_rest_identical() -> None:
@@ -183,12 +177,3 @@ def test_every_type_is_drawn_whole() -> None:
         thing = SceneObject(type=kind.name, x=0.5, y=0.95, size=size, pose=kind.poses[-1])
         picture = render(Scene(id="t", place="meadow", objects=(thing,)), 40)
         assert picture.visible[0] > 0.5, f"{kind.name} {thing.pose} is hardly there"
-
-
-def test_ten_thousand_images_a_minute_on_one_core() -> None:
-    scenes = [dataclasses.replace(_scene(), background=Background(seed=seed)) for seed in range(60)]
-    render(scenes[0])
-    start = time.process_time()
-    for scene in scenes:
-        render(scene)
-    assert (time.process_time() - start) / len(scenes) < 0.006

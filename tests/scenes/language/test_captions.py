@@ -7,6 +7,7 @@ from scenes.drawing.render import render
 from scenes.language.alt_text import RATES
 from scenes.language.captions import CLEAN, Captions, captions
 from scenes.world.catalog import load_catalog
+from scenes.world.decor import shown_by_background
 from scenes.world.facts import fact_holds
 from scenes.world.sample import sample, scenes
 from scenes.world.scene import Scene
@@ -111,3 +112,15 @@ def test_words_are_rich() -> None:
         word for _, said in TEXTS for text in _clean(said) for word in re.findall(r"[a-z]+", text.lower())
     )
     assert len(vocabulary) > 350
+
+
+def test_captions_do_not_count_what_the_background_has_as_well() -> None:
+    told = 0
+    for scene in scenes("pretrain", 0, 1500):
+        names = [thing.type for thing in scene.objects]
+        if not any(names.count(name) > 1 and shown_by_background(scene.place, name) for name in names):
+            continue
+        told += 1
+        said = captions(scene)
+        assert all(fact_holds(scene, fact) for facts in (*said.clean_facts, said.dense_facts) for fact in facts)
+    assert told > 0

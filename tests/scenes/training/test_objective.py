@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 from open_clip.model import CLIP
@@ -19,7 +18,6 @@ from scenes.training.objective import (
     matching_loss,
     pool_regions,
 )
-from scenes.training.train_data import covered_patches
 
 TEXT = {"context_length": 16, "vocab_size": 50, "width": 32, "heads": 2, "layers": 2}
 VISION = {"image_size": 32, "patch_size": 8, "layers": 2, "width": 32, "head_width": 16}
@@ -108,12 +106,3 @@ def test_the_losses_have_gradients_for_both_towers_and_take_any_batch(model: CLI
     different, _ = contrastive_loss(model, none, None, model.visual.transformer)
     named, _ = contrastive_loss(model, batch, None, model.visual.transformer)
     assert different != named  # picture 1 shows type 4, which text 0 names
-
-
-def test_the_fullest_patch_of_a_small_object_is_always_its_own() -> None:
-    mask = np.zeros((96, 96), np.uint8)
-    mask[14:16, 13:16] = 1
-    mask[48:72, 48:96] = 2
-    assert np.flatnonzero(covered_patches(mask, 0)).tolist() == [9]
-    assert covered_patches(mask, 1).sum() == 2 * 4
-    assert not covered_patches(mask, 2).any()

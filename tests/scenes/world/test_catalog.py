@@ -1,4 +1,4 @@
-"""The catalog's files, their checks, and the drawing grammar they are written in."""
+"""The catalog's files and their checks."""
 
 from __future__ import annotations
 
@@ -8,24 +8,7 @@ from typing import Any
 
 import pytest
 
-from scenes.shapes.expressions import GrammarError, calculate
-from scenes.shapes.grammar import expand
-from scenes.shapes.posing import bounds, build_template
 from scenes.world.catalog import CatalogError, horizon, load_catalog, read_catalog, surface
-
-PLANS = {
-    "post": {
-        "params": {"w": 10, "cap": "red", "knob": "none"},
-        "let": {"half": "w/2"},
-        "groups": {"top": "0 40"},
-        "parts": [
-            "box main -half 0 half 40 id=pole",
-            "oval cap 0 45 5 5 g=top id=ball",
-            "oval gold 0 52 2 2 if=knob:big",
-        ],
-        "poses": {"leaning": {"all": -20}, "nodding": {"top": [0, 10, 0]}},
-    }
-}
 
 
 def _type(**changes: Any) -> dict[str, Any]:
@@ -116,34 +99,3 @@ def test_a_missing_key_a_taken_name_and_broken_json_are_told(tmp_path: Path) -> 
         _read(tmp_path, [_type(), _type()])
     with pytest.raises(CatalogError, match=r"things\.json: not JSON"):
         _read(tmp_path, "[")
-
-
-def test_expressions_know_numbers_names_and_four_operations() -> None:
-    assert calculate("-a*2+(b-1)/4", {"a": 3.0, "b": 5.0}) == -5.0
-    for bad in ("2**3", "a.b", "(1", "1 2", "", "1/0", "__import__"):
-        with pytest.raises(GrammarError):
-            calculate(bad, {"a": 1.0})
-
-
-def test_a_type_fills_in_its_plan_and_adds_lines_at_a_place() -> None:
-    draw = {"plan": "post", "set": "w=20 cap=blue", "parts": ["oval black 0 20 2 2 under=ball"]}
-    drawing = expand(draw, PLANS)
-    assert [part.color for part in drawing.parts] == ["main", "black", "blue"]
-    assert drawing.parts[0].numbers == (-10, 0, 10, 40)
-    assert len(expand({"plan": "post", "set": "knob=big", "drop": ["pole"]}, PLANS).parts) == 2
-    with pytest.raises(GrammarError, match="has no parameter 'height'"):
-        expand({"plan": "post", "set": "height=3"}, PLANS)
-
-
-def test_a_pose_turns_groups_about_their_pivots() -> None:
-    drawing = expand({"plan": "post"}, PLANS)
-    assert bounds(drawing, "standing") == pytest.approx((-5, 0, 5, 50), abs=0.1)
-    assert bounds(drawing, "nodding")[2] == pytest.approx(15, abs=0.1)
-    assert bounds(drawing, "leaning")[2] > 15
-
-
-def test_parts_are_mirrored_repeated_and_turned() -> None:
-    parts = ["box main 10 0 20 10 mir=0", "box main 0 0 2 2 rep=3,10,0", "box main 0 30 2 32 around=4,0,0"]
-    drawing = expand({"parts": parts}, {})
-    assert bounds(drawing, "") == pytest.approx((-32, -32, 32, 32), abs=0.1)
-    assert len(build_template(drawing, "", "").pieces) == 2 + 3 + 4

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -15,15 +17,16 @@ from scenes.world.sample import sample, scenes
 from scenes.world.scene import to_json
 from scenes.world.splits import SPLITS, concept_groups, held_out
 
+ROOT = Path(__file__).parents[3]
 N = 300
 
 
 def test_a_scene_is_the_same_in_another_process() -> None:
     for split in ("corpus", "test"):
         command = [sys.executable, "-m", "scenes.world.sample", split, "11"]
-        environment = {"PYTHONHASHSEED": "1", "PYTHONPATH": "."}
-        printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-        assert printed.strip() == to_json(sample(split, 11))
+        environment = {**os.environ, "PYTHONHASHSEED": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
+        assert done.stdout.strip() == to_json(sample(split, 11))
 
 
 def test_ids_name_the_split_and_the_number() -> None:
