@@ -101,7 +101,7 @@ def compact_store(path: str) -> CompactReport:
     for number, own in enumerate(inside):
         if not len(own):
             continue
-        parts[number] = _wipe(store, number, own)
+        parts[number] = _overwrite(store, number, own)
         rows += len(own)
         touched += 1
     if touched:
@@ -122,7 +122,7 @@ def _find_keys(store: EmbeddingStore, keys: Sequence[str]) -> tuple[set[str], np
     return found, np.concatenate(rows)
 
 
-def _wipe(store: EmbeddingStore, number: int, positions: npt.NDArray[np.int64]) -> Part:
+def _overwrite(store: EmbeddingStore, number: int, positions: npt.NDArray[np.int64]) -> Part:
     """Rewrite one part's files and, in a store that we embedded, its marker; return the part with its new checksums."""
     part = store.parts[number]
     records = dict(part.files)

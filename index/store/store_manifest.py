@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,7 +110,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The file's text, with one line for each part, so that 40,000 parts stay readable and quick to parse."""
-        head = asdict(self)
+        head = asdict(replace(self, parts=()))  # asdict would copy every part
         head.pop("parts")
         text = json.dumps({"format": "clipmine-store", "version": FORMAT_VERSION, **head}, indent=1)
         lines = ",\n".join("  " + json.dumps(_part_json(part)) for part in self.parts)
