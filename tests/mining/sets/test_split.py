@@ -3,11 +3,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from index.errors import BadInput
 from mining import ImageSets
 from mining.sets.image_sets import Split
+from mining.sets.split import STRADDLING, split_sets
 from tests.mining.made_sets import many_pairs, write_sets
 from tests.retrieval.stores import make_store, random_unit
 
@@ -18,7 +20,7 @@ def images_of(sets: ImageSets) -> set[str | None]:
     return {member.sha256 for each in sets for member in each.members}
 
 
-def assert_no_image_is_on_two_sides(split: Split) -> None:
+def assert_no_image_is_in_two_splits(split: Split) -> None:
     seen = [images_of(sets) for sets in split.values()]
     assert sum(len(images) for images in seen) == len(set().union(*seen))
 
@@ -26,7 +28,7 @@ def assert_no_image_is_on_two_sides(split: Split) -> None:
 def test_pairs_that_share_nothing_are_cut_by_the_shares(tmp_path: Path) -> None:
     split = write_sets(tmp_path, [[2 * at, 2 * at + 1] for at in range(100)], images=200).split(SHARES)
     assert split.counts() == {"train": 80, "val": 10, "test": 10, "straddling": 0}
-    assert_no_image_is_on_two_sides(split)
+    assert_no_image_is_in_two_splits(split)
     assert list(split) == ["train", "val", "test"]
     assert repr(split) == "Split(train: 80, val: 10, test: 10, straddling: 0)"
 
@@ -37,20 +39,17 @@ def test_a_giant_component_is_cut_and_what_straddles_is_counted(tmp_path: Path) 
     split = sets.split(SHARES)
     counts = split.counts()
     assert sum(counts.values()) == 1_200
-    assert_no_image_is_on_two_sides(split)
+    assert_no_image_is_in_two_splits(split)
     assert 0 < counts["straddling"] < 600
     assert counts["train"] > 400
     assert min(counts["val"], counts["test"]) > 10
-    sides = {row: name for name, side in split.items() for each in side for row in each.rows}
-    for each in split.straddling:
-        assert len({sides.get(row, "none") for row in each.rows} - {"none"}) != 1 or None in map(sides.get, each.rows)
 
 
 def test_a_chain_is_cut_where_few_pairs_are_lost(tmp_path: Path) -> None:
     split = write_sets(tmp_path, [[at, at + 1] for at in range(399)], images=400).split({"train": 0.9, "test": 0.1})
     counts = split.counts()
-    assert_no_image_is_on_two_sides(split)
-    assert counts["straddling"] <= 16  # a cluster is 10 images, a test side of 40 has four: two ends each, at most
+    assert_no_image_is_in_two_splits(split)
+    assert counts["straddling"] <= 16  # a cluster is 10 images, a test split of 40 has four: two ends each, at most
     assert 25 <= counts["test"] <= 50
 
 
@@ -58,7 +57,7 @@ def test_sets_of_more_than_two_stay_whole(tmp_path: Path) -> None:
     stories = [[5 * at + place for place in range(5)] for at in range(20)]
     split = write_sets(tmp_path, stories, images=100).split({"train": 0.5, "test": 0.5})
     assert split.counts() == {"train": 10, "test": 10, "straddling": 0}
-    assert all(each.size == 5 for side in split.values() for each in side)
+    assert all(each.size == 5 for part in split.values() for each in part)
 
 
 def test_equal_bytes_under_two_row_ids_are_one_image(tmp_path: Path) -> None:
@@ -67,7 +66,7 @@ def test_equal_bytes_under_two_row_ids_are_one_image(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(80), sha256=hashes)
     sets = write_sets(tmp_path, [[2 * at + 1, 2 * at + 2] for at in range(39)], store=store)
     split = sets.split({"train": 0.5, "test": 0.5})
-    assert_no_image_is_on_two_sides(split)
+    assert_no_image_is_in_two_splits(split)
     assert split.counts()["straddling"] > 0
 
 
@@ -77,21 +76,41 @@ def test_unknown_hashes_make_nothing_one(tmp_path: Path) -> None:
     assert sets.split({"a": 0.5, "b": 0.5}).counts() == {"a": 5, "b": 5, "straddling": 0}
 
 
-def test_the_same_seed_gives_the_same_sides_in_whatever_order_the_sets_come(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_splits_in_whatever_order_the_sets_come(tmp_path: Path) -> None:
     sets = write_sets(tmp_path, many_pairs(300, 300), images=300)
-    sides = [
-        {name: {each.set_id for each in side} for name, side in view.split(SHARES, seed).items()}
+    splits = [
+        {name: {each.set_id for each in part} for name, part in view.split(SHARES, seed).items()}
         for view, seed in ((sets, 1), (sets, 1), (sets[::-1], 1), (sets, 2))
     ]
-    assert sides[0] == sides[1] == sides[2]
-    assert sides[0] != sides[3]
+    assert splits[0] == splits[1] == splits[2]
+    assert splits[0] != splits[3]
 
 
 def test_a_split_of_a_view_holds_its_sets_alone(tmp_path: Path) -> None:
     sets = write_sets(tmp_path, [[2 * at, 2 * at + 1] for at in range(40)], images=80, level=[0, 1] * 20)
     split = sets.filter(level=1).split({"train": 0.5, "test": 0.5})
     assert split.counts() == {"train": 10, "test": 10, "straddling": 0}
-    assert {each.level for side in split.values() for each in side} == {1}
+    assert {each.level for part in split.values() for each in part} == {1}
+
+
+def test_a_set_straddles_exactly_when_its_images_are_in_different_splits() -> None:
+    """400 images in 1,200 pairs at random: sets tie all images together, so some straddle."""
+    pairs = np.array(many_pairs(400, 1_200))
+    found = split_sets(pairs.ravel(), np.repeat(np.arange(1_200), 2), 1_200, SHARES)
+    split_of = np.full(400, -9)
+    for place in range(len(SHARES)):
+        images = np.unique(pairs[found == place])
+        assert (split_of[images] == -9).all()
+        split_of[images] = place
+    straddling = split_of[pairs[found == STRADDLING]]
+    known = (straddling >= 0).all(axis=1)
+    assert known.sum() > 20
+    assert (straddling[known, 0] != straddling[known, 1]).all()
+
+
+def test_no_sets_are_in_no_split() -> None:
+    nothing = np.empty(0, np.int64)
+    assert split_sets(nothing, nothing, 0, SHARES).tolist() == []
 
 
 @pytest.mark.parametrize("shares", [{}, {"train": 1.1}, {"a": 0.5}, {"a": 1.0, "b": 0.0}, {"straddling": 1.0}])

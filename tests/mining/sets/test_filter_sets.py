@@ -1,0 +1,77 @@
+"""Conditions on whole parts: values, bounds, shared nouns and rejections, over several part files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mining.sets import write_sets as module
+from mining.sets.filter_sets import Conditions, matching
+from mining.sets.layouts import Layout, read_layout
+from tests.mining.made_sets import write_sets
+
+ROWS = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10, 11]]
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """Six pairs in three parts."""
+    monkeypatch.setattr(module, "PART_SETS", 2)
+    sets = write_sets(
+        tmp_path,
+        ROWS,
+        level=[1, 2, 3, 1, 2, 3],
+        image_sim=[0.1, None, 0.3, 0.4, 0.5, float("nan")],
+        shared_nouns=[["dog"], ["dog", "cat"], [], ["cat"], ["cat", "dog", "cup"], ["cup"]],
+        axis=["color", None, "color", "size", None, None],
+    )
+    layout = read_layout(sets.path)
+    assert len(layout.parts) == 3
+    return layout
+
+
+def found(layout: Layout, *conditions: Conditions, among: list[int] | None = None) -> list[int]:
+    numbers = np.arange(layout.sets) if among is None else np.array(among)
+    return matching(layout, numbers, conditions).tolist()
+
+
+def asked(values: Any = None, least: Any = None, most: Any = None, **others: Any) -> Conditions:
+    return Conditions(values or {}, least or {}, most or {}, **others)
+
+
+def test_no_condition_keeps_all_and_reads_no_column(layout: Layout) -> None:
+    assert asked(values={"axis": None}).columns == set()
+    assert found(layout, asked(values={"axis": None})) == list(range(6))
+
+
+def test_a_value_or_one_of_several_must_be_there(layout: Layout) -> None:
+    assert found(layout, asked(values={"axis": "color"})) == [0, 2]
+    assert found(layout, asked(values={"axis": ["color", "size"], "level": [1, 3]})) == [0, 2, 3]
+    assert found(layout, asked(values={"level": []})) == []
+
+
+def test_bounds_are_inclusive_and_null_or_nan_meets_none(layout: Layout) -> None:
+    assert found(layout, asked(least={"image_sim": 0.3})) == [2, 3, 4]
+    assert found(layout, asked(most={"image_sim": 0.4}, least={"level": 2})) == [2]
+    assert found(layout, asked(most={"image_sim": 1.0})) == [0, 2, 3, 4]
+
+
+def test_all_nouns_must_be_shared(layout: Layout) -> None:
+    assert found(layout, asked(nouns=("dog",))) == [0, 1, 4]
+    assert found(layout, asked(nouns=("dog", "cat"))) == [1, 4]
+    assert found(layout, asked(nouns=("unicorn",))) == []
+
+
+def test_rejected_sets_are_known_by_all_their_rows(layout: Layout) -> None:
+    rejected = frozenset({(0, 1), (2, 4), (10, 11), (0, 1, 2)})
+    assert found(layout, asked(rejected=rejected)) == [1, 2, 3, 4]
+
+
+def test_several_filters_hold_together_and_the_order_asked_for_stays(layout: Layout) -> None:
+    both = (asked(nouns=("cat",)), asked(least={"level": 2}))
+    assert found(layout, *both) == [1, 4]
+    assert found(layout, *both, among=[5, 4, 3, 1, 4]) == [4, 1, 4]
+    assert both[0].columns | both[1].columns == {"shared_nouns", "level"}
