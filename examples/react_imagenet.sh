@@ -1,12 +1,12 @@
 #!/bin/sh
-# The thesis's ImageNet recipe, end to end: LAION-400M's embeddings and ImageNet in, a customized ViT-B-32 and its
-# zero-shot accuracy out. Every stage goes on where it was stopped, so run it again after any interruption.
+# The thesis's ImageNet recipe: from the embeddings of LAION-400M and from ImageNet to a customized ViT-B-32 and its
+# zero-shot accuracy. Every stage continues where it was stopped, so run the script again after an interruption.
 #
 #     sh examples/react_imagenet.sh LAION_DIR IMAGENET_DIR OUT [BATCH]
 #
 # LAION_DIR:    img_emb/, text_emb/ and metadata/ of LAION-400M (ViT-B/32), as LAION published them
-# IMAGENET_DIR: ImageNet-1K; its val/ has one folder a class
-# BATCH:        pairs a step over all GPUs (thesis: 4096)
+# IMAGENET_DIR: ImageNet-1K; val/ has one folder for each class
+# BATCH:        pairs of a step on all GPUs together (thesis: 4096)
 set -eu
 laion=$1 imagenet=$2 out=$3 batch=${4:-4096}
 mkdir -p "$out"

@@ -11,6 +11,7 @@ import pytest
 
 from scenes.training.model_card import Model, main, recall_at, wilson, write_card
 from scenes.training.train_clip import MODEL_FOLDER
+from scenes.world.catalog import Catalog, load_catalog
 from scenes.world.splits import GROUPS
 
 
@@ -35,13 +36,11 @@ def test_vectors_have_unit_length_and_a_text_is_nearest_to_its_own_picture() -> 
 
 
 def test_a_card_has_figures_tables_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import scenes.training.model_card as module
-
     folder = tmp_path / "model"
     shutil.copytree(MODEL_FOLDER, folder, ignore=shutil.ignore_patterns("card*", "README.md"))
-    few = module.load_catalog()
-    names = sorted(few.types)[:6]
-    monkeypatch.setattr(module, "load_catalog", lambda: type(few)({n: few.types[n] for n in names}, few.places))
+    whole = load_catalog()
+    few = Catalog({name: whole.types[name] for name in sorted(whole.types)[:6]}, whole.places)
+    monkeypatch.setattr("scenes.training.model_card.load_catalog", lambda: few)
     figures = write_card(folder, scenes=12, count=1)
     assert figures == json.loads((folder / "card.json").read_text())
     assert figures["retrieval"]["scenes"] == 12

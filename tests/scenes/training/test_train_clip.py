@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from scenes.training import train_clip
+from scenes.training.objective import Batch
 from scenes.training.train_clip import MODEL_FOLDER, NAME_TEMPLATES, Batches, main, name_tokens
 from scenes.training.train_data import prepare
 from scenes.world.catalog import load_catalog
@@ -43,10 +44,11 @@ def test_a_batch_has_the_shapes_that_the_objective_takes(data: Path) -> None:
     assert (batch.region_type == batch.shown[batch.region_image].gather(1, _positions(batch)[:, None])[:, 0]).all()
 
 
-def _positions(batch: train_clip.Batch) -> torch.Tensor:
+def _positions(batch: Batch) -> torch.Tensor:
     """The position of each object's type among the types that its image shows."""
     same = batch.shown[batch.region_image] == batch.region_type[:, None]
-    return same.int().argmax(dim=1)
+    positions: torch.Tensor = same.int().argmax(dim=1)
+    return positions
 
 
 def test_names_are_encoded_in_every_template(data: Path) -> None:
