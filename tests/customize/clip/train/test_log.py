@@ -1,47 +1,50 @@
-"""The watch over a run: it warns once, of what really happened, and not of noise."""
+"""The log keeps one line a step, drops lines that a killed run left behind, and writes TensorBoard files."""
 
 from __future__ import annotations
 
-import random
+from pathlib import Path
 
-from customize.clip.train.collapse import CollapseWatch
-from customize.clip.train.log import StepRecord
+from customize.clip.train.log import StepRecord, TrainLog, read_log
 
-
-def warnings(watch: CollapseWatch, accuracies: list[float], alike: list[float] | None = None) -> list[str]:
-    alike = alike or [1 / 64] * len(accuracies)
-    records = [
-        StepRecord(step, 1.0, accuracy, 1e-3, 20.0, alike=share)
-        for step, (accuracy, share) in enumerate(zip(accuracies, alike, strict=True), start=1)
-    ]
-    return [line for record in records if (line := watch.see(record)) is not None]
+STEPS = [StepRecord(step, 2.0 / step, 0.5, 1e-3, 14.0, {"image": 0.1 * step}, 0.25) for step in (1, 2, 3)]
 
 
-def test_noise_is_no_collapse() -> None:
-    chance = random.Random(0)
-    assert warnings(CollapseWatch(64), [0.5 + chance.uniform(-0.2, 0.2) for _ in range(500)]) == []
+def write(folder: Path, records: list[StepRecord], resumed: int = 0) -> None:
+    log = TrainLog(str(folder / "log.jsonl"), str(folder / "board"), resumed)
+    for record in records:
+        log.write(record)
+    log.close()
 
 
-def test_an_accuracy_that_falls_is_told_once() -> None:
-    (line,) = warnings(CollapseWatch(64), [0.6] * 50 + [0.1] * 200)
-    assert "the contrastive accuracy is 0." in line
-    assert "best 0.600, chance 0.016" in line
+def test_steps_come_back_as_they_were_written(tmp_path: Path) -> None:
+    write(tmp_path, STEPS)
+    assert read_log(str(tmp_path / "log.jsonl")) == STEPS
 
 
-def test_chance_from_the_start_is_told() -> None:
-    (line,) = warnings(CollapseWatch(64), [1 / 64] * 60)
-    assert line.startswith("step 20: ")
+def test_a_resumed_run_drops_the_steps_after_its_checkpoint(tmp_path: Path) -> None:
+    write(tmp_path, STEPS)
+    again = StepRecord(2, 9.0, 0.5, 1e-3, 14.0)
+    write(tmp_path, [again], resumed=1)
+    assert read_log(str(tmp_path / "log.jsonl")) == [STEPS[0], again]
 
 
-def test_texts_that_flow_together_are_told_though_the_accuracy_rises() -> None:
-    rising = [0.6 + step / 500 for step in range(100)]
-    (line,) = warnings(CollapseWatch(64), rising, [step / 100 for step in range(100)])
-    assert "of a batch's texts count as one text" in line
-    assert "--gamma 1" in line
+def test_a_line_that_was_cut_off_is_skipped(tmp_path: Path) -> None:
+    write(tmp_path, STEPS[:1])
+    path = tmp_path / "log.jsonl"
+    path.write_text(path.read_text() + '{"step": 2, "lo')
+    assert read_log(str(path)) == STEPS[:1]
 
 
-def test_what_was_told_before_a_restart_is_not_told_again() -> None:
-    before, after = CollapseWatch(64), CollapseWatch(64)
-    assert len(warnings(before, [0.6] * 50 + [0.1] * 100)) == 1
-    after.restore(before.state())
-    assert warnings(after, [0.1] * 100) == []
+def test_a_log_of_before_alike_texts_were_measured_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1, "loss": 2.0, "accuracy": 0.5, "lr": 0.1, "logit_scale": 14.0, "gates": {}}\n')
+    assert read_log(str(path)) == [StepRecord(1, 2.0, 0.5, 0.1, 14.0)]
+
+
+def test_tensorboard_files_are_written(tmp_path: Path) -> None:
+    """A writer is always installed with the development packages: ray[train] needs tensorboardX."""
+    write(tmp_path, STEPS)
+    (events,) = (tmp_path / "board").glob("events*")
+    data = events.read_bytes()
+    for tag in (b"train/loss", b"train/alike", b"gates/image"):
+        assert tag in data

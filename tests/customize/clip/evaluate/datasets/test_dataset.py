@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from customize.clip.evaluate.datasets.dataset import Dataset, Example, in_memory, opener
@@ -10,13 +12,13 @@ from tests.customize.clip.evaluate.datasets.conftest import jpeg
 
 
 def test_a_dataset_is_read_again_at_each_iteration() -> None:
-    readings = []
+    readings: list[int] = []
 
-    def read() -> object:
+    def read() -> Iterator[Example]:
         readings.append(len(readings))
         return iter([Example("one", opener("one", lambda: jpeg("red")))])
 
-    data = Dataset("colors", ("red",), read)  # type: ignore[arg-type]
+    data = Dataset("colors", ("red",), read)
     assert [example.key for example in data] == ["one"]
     assert [example.key for example in data] == ["one"]
     assert readings == [0, 1]

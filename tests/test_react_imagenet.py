@@ -1,4 +1,4 @@
-"""The ImageNet recipe: each of its commands is one that the command line takes, and the defaults are the thesis's."""
+"""The ImageNet recipe: its commands are the full pipeline, and the command line takes all their options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-RECIPE = Path(__file__).parents[2] / "examples" / "react_imagenet.sh"
+RECIPE = Path(__file__).parents[1] / "examples" / "react_imagenet.sh"
 
 
 def _commands() -> list[list[str]]:
@@ -19,7 +19,7 @@ def _commands() -> list[list[str]]:
     return [shlex.split(line.replace("$batch", "4096"))[1:] for line in lines]
 
 
-def test_it_takes_the_whole_road() -> None:
+def test_it_runs_the_full_pipeline() -> None:
     names = [command[0] for command in _commands()]
     assert names == ["adopt", "index", "evaluate", "retrieve", "fetch", "customize", "evaluate"]
 

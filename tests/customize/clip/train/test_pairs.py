@@ -1,0 +1,93 @@
+"""Pairs of a selection and of tars: keys, captions, the place of each image, and what was skipped."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from customize.clip.train.pairs import Pairs, gather_pairs
+from index.errors import BadInput, ImagesNotLocal, StoreInvalid
+from index.store.embedding_store import EmbeddingStore
+from index.store.read_image import read_image
+from retrieval.selection import Selection
+from tests.index.corpora import picture, write_tar
+from tests.mining.made_sets import write_test_selection
+
+
+def test_a_selections_pairs_are_the_stores_rows(pairs: Pairs, known_store: EmbeddingStore) -> None:
+    assert pairs.row_ids is not None
+    assert sorted(pairs.row_ids.tolist()) == list(range(33))
+    own = known_store.metadata(pairs.row_ids, ["key", "caption"])
+    assert pairs.keys(range(33)) == own["key"].to_pylist()
+    assert pairs.captions(np.arange(33)) == own["caption"].to_pylist()
+    assert pairs.skipped == {}
+    for row in (0, 17):
+        assert pairs.image(row) == read_image(known_store, int(pairs.row_ids[row]))
+
+
+def test_equal_captions_have_one_number(pairs: Pairs) -> None:
+    captions = pairs.captions(range(len(pairs)))
+    distinct = pairs.distinct_captions()
+    assert len(distinct) == len(set(captions)) < 33
+    assert [distinct[number] for number in pairs.text_of] == captions
+    assert len(set(pairs.shard_of.tolist())) == len(pairs.shards) == 2
+
+
+def test_exported_tars_name_their_rows_and_keys(small_export: str, pairs: Pairs, tmp_path: Path) -> None:
+    exported = gather_pairs(str(tmp_path / "pairs.arrow"), selection=None, store=None, tars=small_export)
+    assert exported.row_ids is not None
+    assert pairs.row_ids is not None
+    rows = {int(row_id): row for row, row_id in enumerate(pairs.row_ids)}
+    order = [rows[int(row_id)] for row_id in exported.row_ids]
+    assert exported.keys(range(33)) == pairs.keys(order)
+    assert exported.image(3) == pairs.image(order[3])
+
+
+def test_tars_without_a_store_have_no_rows_and_count_what_they_skip(tmp_path: Path) -> None:
+    members = [("a.png", picture()), ("a.txt", b"red"), ("b.png", picture()), ("b.txt", b"blue"), ("c.png", picture())]
+    write_tar(tmp_path / "0.tar", members)
+    pairs = gather_pairs(str(tmp_path / "pairs.arrow"), selection=None, store=None, tars=str(tmp_path / "0.tar"))
+    assert pairs.keys([0, 1]) == ["a", "b"]
+    assert pairs.row_ids is None
+    assert sum(pairs.skipped.values()) == 1  # c has no caption
+    assert hashlib.sha256(pairs.image(1)).digest() == hashlib.sha256(picture()).digest()
+
+
+def test_an_existing_file_is_opened_and_not_written_again(pairs: Pairs) -> None:
+    again = gather_pairs(pairs.path, selection=None, store=None, tars="no such folder")
+    assert again.keys(range(33)) == pairs.keys(range(33))
+
+
+def test_an_image_that_changed_or_is_gone_is_named(small_export: str, tmp_path: Path) -> None:
+    shutil.copytree(small_export, tmp_path / "tars")
+    pairs = gather_pairs(str(tmp_path / "pairs.arrow"), selection=None, store=None, tars=str(tmp_path / "tars"))
+    tar = tmp_path / "tars" / pairs.shards[pairs.shard_of[0]]
+    data = bytearray(tar.read_bytes())
+    start = data.find(pairs.image(0))
+    data[start + 20] ^= 255
+    tar.write_bytes(data)
+    with pytest.raises(StoreInvalid, match="no longer holds the image of"):
+        pairs.image(0)
+    tar.unlink()
+    with pytest.raises(ImagesNotLocal, match="is gone; put the corpus back"):
+        pairs.image(0)
+
+
+def gather(store: EmbeddingStore, folder: Path, rows: list[int]) -> Pairs:
+    selection = Selection.open(write_test_selection(store, folder / "selection", {"shape": rows}))
+    return gather_pairs(str(folder / "pairs.arrow"), selection=selection, store=store, tars=None)
+
+
+def test_nothing_to_learn_from_is_refused(known_store: EmbeddingStore, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="selected no rows, so there is nothing to learn from"):
+        gather(known_store, tmp_path / "empty", [])
+    captions = known_store.metadata(range(known_store.rows), ["caption"])["caption"].to_pylist()
+    same = [row for row, caption in enumerate(captions) if caption == captions[0]]
+    assert len(same) > 1
+    with pytest.raises(BadInput, match=f"all {len(same)} captions are equal"):
+        gather(known_store, tmp_path / "same", same)
+    assert not (tmp_path / "same" / "pairs.arrow").exists()

@@ -1,0 +1,96 @@
+"""What a run is prepared from: the inputs that are chosen for it, and bad input in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from customize.clip.train.distributed import Worker
+from customize.clip.train.prepare import Run, prepare_run
+from customize.clip.train.train import train
+from index.encoder.model_spec import ModelSpec
+from index.errors import BadInput, ModelMismatch, OutputExists
+from index.store.embedding_store import EmbeddingStore
+from tests.conftest import write_tiny_clip
+from tests.customize.clip.train.runs import config
+
+Prepare = Callable[..., Run]
+
+
+@pytest.mark.parametrize(
+    ("choices", "images", "texts"),
+    [
+        ({"strategy": "locked-image"}, "the store's image embeddings", None),
+        ({"strategy": "locked-image", "augment": "released"}, "pixels", None),
+        ({"strategy": "locked-text"}, "pixels", "the store"),
+        ({"strategy": "full"}, "pixels", None),
+        ({"gated_blocks": 1, "cache_prefix": True}, "cached activations of the first 1 blocks", "the store"),
+        ({"gated_blocks": 1, "cache_prefix": False}, "pixels", "the store"),
+        ({"gated_blocks": 1, "steps": 20}, "cached activations of the first 1 blocks", "the store"),  # 4.8 epochs
+        ({"gated_blocks": 1, "steps": 4}, "pixels", "the store"),  # one epoch: the cache would not pay
+    ],
+)
+def test_inputs_are_chosen_by_what_is_frozen(
+    choices: dict[str, Any], images: str, texts: str | None, prepare: Prepare
+) -> None:
+    run = prepare(**choices)
+    assert run.images.kind == images
+    assert (run.texts.source if run.texts is not None else None) == texts
+
+
+def test_tars_without_a_store_have_their_texts_computed(
+    small_export: str, tiny_clip_dir: Path, known_store: EmbeddingStore, tmp_path: Path
+) -> None:
+    model = ModelSpec(model_dir=str(tiny_clip_dir))
+    alone = prepare_run(config(tmp_path / "alone", tars=small_export, model=model), Worker())
+    assert alone is not None
+    assert (alone.store, alone.selection) == (None, None)
+    assert alone.texts is not None
+    assert alone.texts.source == "one pass of the text tower"
+    named = prepare_run(config(tmp_path / "named", tars=small_export, store=str(known_store.path)), Worker())
+    assert named is not None
+    assert named.texts is not None
+    assert named.texts.source == "the store"
+
+
+def test_a_finished_run_is_not_prepared_again(small_selection: str, tmp_path: Path) -> None:
+    asked = config(tmp_path / "model", small_selection, steps=1)
+    train(asked)
+    assert prepare_run(asked, Worker()) is None
+
+
+def test_the_cache_needs_frozen_blocks(prepare: Prepare) -> None:
+    with pytest.raises(BadInput, match="--cache-prefix: with strategy full this model has no frozen blocks"):
+        prepare(strategy="full", cache_prefix=True)
+
+
+def test_a_selection_from_a_store_of_another_model(prepare: Prepare, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = write_tiny_clip(tmp_path / "other", seed=1)
+    with pytest.raises(ModelMismatch, match=r"was made with .* not with .*; or export the selection"):
+        prepare(model=ModelSpec(model_dir=str(other)))
+
+
+def test_another_run_in_the_same_folder(prepare: Prepare) -> None:
+    prepare(lr=1e-3)
+    with pytest.raises(OutputExists, match="another configuration \\(other lr\\)"):
+        prepare(lr=2e-3)
+
+
+def test_more_pairs_asked_for_than_there_are_and_batches_that_cannot_be_shared(
+    prepare: Prepare, small_selection: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match="--batch-size 64: is more than the 33 pairs there are"):
+        prepare(batch_size=64)
+    with pytest.raises(BadInput, match="--batch-size 9: cannot be shared evenly among 2 workers"):
+        prepare_run(config(tmp_path / "two", small_selection, batch_size=9), Worker(0, 2))
+
+
+def test_an_unknown_strategy_and_an_unknown_model(prepare: Prepare, small_export: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="unknown strategy 'frozen': choose none, locked-image"):
+        prepare(strategy="frozen")
+    with pytest.raises(BadInput, match="customize which model"):
+        prepare_run(config(tmp_path / "model", tars=small_export), Worker())
