@@ -26,7 +26,7 @@ def running(store: EmbeddingStore, replicas: int, seconds: float) -> Iterator[tu
         port = free.getsockname()[1]
     tool = str(Path(sys.executable).parent / "clipmine")
     options = ["--host", "127.0.0.1", "--port", str(port), "--shard-groups", str(GROUPS)]
-    command = [tool, "serve", str(store.path), "--ray", *options, "--shard-replicas", str(replicas)]
+    command = [tool, "serve", str(store.path), "--executor", "ray", *options, "--shard-replicas", str(replicas)]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     service = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, start_new_session=True)
     url = f"http://127.0.0.1:{port}"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scenes.comparing.axes import AXES, GLOBAL_AXES, LOCAL_AXES, SUBTLE, THRESHOLDS, hue_shift, hue_shows
+from scenes.comparing.axes import AXES, COLORED, GLOBAL_AXES, LOCAL_AXES, SUBTLE, THRESHOLDS, hue_shift, hue_shows
 from scenes.world.scene import ATTRIBUTES, Scene
 
 
@@ -26,3 +26,8 @@ def test_a_hue_shows_in_colorful_colors_only() -> None:
     assert hue_shows(0.8, 0.5)
     assert not hue_shows(0.05, 0.5)
     assert not hue_shows(0.8, 0.97)
+
+
+def test_chroma_decides_whether_a_hue_shows() -> None:
+    assert hue_shows(COLORED, 0.5)
+    assert not hue_shows(COLORED - 0.01, 0.5)

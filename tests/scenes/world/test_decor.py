@@ -25,3 +25,9 @@ def test_a_type_is_shown_by_its_synonyms_and_narrow_categories_only() -> None:
     assert shown_by_background("street", "street lamp")
     assert not shown_by_background("kitchen", "sofa")  # furniture is shown there, but no sofa
     assert not shown_by_background("meadow", "nothing of the catalog")
+
+
+def test_every_name_is_lower_case_and_stands_once_in_its_place() -> None:
+    for names in DECOR.values():
+        assert len(set(names)) == len(names)
+        assert all(name == name.lower() for name in names)
