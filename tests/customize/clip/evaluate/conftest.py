@@ -1,4 +1,4 @@
-"""Shared by the tests of evaluation: the tiny CLIP, the scenes' CLIP, pictures of known classes, two small tasks."""
+"""Shared by the tests of evaluation: two small CLIPs, pictures of known classes, class folders, and two small tasks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tests.index.corpora import encode, write_tar
 
 SCENES = Path(__file__).parents[4] / "scenes"
 CLASSES = ("dog", "guitar", "apple", "castle")
+COLORS = ("red", "dark green", "blue")
 
 
 def eval_model(folder: Path) -> EvalModel:
@@ -102,3 +103,19 @@ def texts_of(model: EvalModel) -> ClassTexts:
         found = dense_features(model, square_pixels(model, dense_side(model))(image)[None])
     rows = found.vectors[0].mean(0)
     return ClassTexts(torch.stack([rows[0], rows[-1]]).numpy(), np.array([0, 1]))
+
+
+def jpeg(color: str) -> bytes:
+    """A picture of 8 x 8 pixels."""
+    return encode(Image.new("RGB", (8, 8), color.replace(" ", "")), "JPEG")
+
+
+@pytest.fixture
+def class_folders(tmp_path: Path) -> Path:
+    """FOLDER/test/COLOR/0.jpg and 1.jpg, with `_` for the blank of "dark green"."""
+    for color in COLORS:
+        folder = tmp_path / "set" / "test" / color.replace(" ", "_")
+        folder.mkdir(parents=True)
+        for number in range(2):
+            (folder / f"{number}.jpg").write_bytes(jpeg(color))
+    return tmp_path / "set"

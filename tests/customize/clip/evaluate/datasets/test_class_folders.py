@@ -9,7 +9,7 @@ import pytest
 from customize.clip.evaluate.datasets.class_folders import FolderOrder, open_class_folders
 from customize.clip.evaluate.datasets.dataset import Dataset
 from index.errors import BadInput
-from tests.customize.clip.evaluate.datasets.conftest import COLORS
+from tests.customize.clip.evaluate.conftest import COLORS
 
 
 def opened(folder: Path, classes: tuple[str, ...] | None, folders: FolderOrder = "names") -> Dataset:

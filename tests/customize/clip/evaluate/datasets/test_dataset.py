@@ -8,7 +8,7 @@ import pytest
 
 from customize.clip.evaluate.datasets.dataset import Dataset, Example, in_memory, opener
 from index.errors import BadInput
-from tests.customize.clip.evaluate.datasets.conftest import jpeg
+from tests.customize.clip.evaluate.conftest import jpeg
 
 
 def test_a_dataset_is_read_again_at_each_iteration() -> None:

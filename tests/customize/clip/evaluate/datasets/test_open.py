@@ -8,7 +8,7 @@ import pytest
 
 from customize.clip.evaluate.datasets.open import open_dataset
 from index.errors import BadInput
-from tests.customize.clip.evaluate.datasets.conftest import COLORS, jpeg
+from tests.customize.clip.evaluate.conftest import COLORS, jpeg
 from tests.index.corpora import write_tar
 
 

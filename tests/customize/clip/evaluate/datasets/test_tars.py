@@ -12,7 +12,7 @@ from PIL import Image
 from customize.clip.evaluate.datasets.dataset import Dataset
 from customize.clip.evaluate.datasets.tars import open_tars
 from index.errors import BadInput
-from tests.customize.clip.evaluate.datasets.conftest import COLORS, jpeg
+from tests.customize.clip.evaluate.conftest import COLORS, jpeg
 from tests.index.corpora import encode, write_tar
 
 
