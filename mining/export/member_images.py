@@ -29,8 +29,8 @@ def with_images(
 ) -> Iterator[tuple[ImageSet, list[bytes]]]:
     """Yield each set with its members' image files, in order; call `on_skipped` where one of them can't be read.
 
-    Raises ImagesNotLocal where the store has no images at all, StoreInvalid where a member's key is
-    not that of its row.
+    Raises ImagesNotLocal where the store has no images at all, StoreInvalid where a member's key is not that of its
+    row.
     """
     corpus_root = _corpus_root(store)
     coming = iter(sets)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mining.export.torch_sets import StreamedSets, collate_sets
 from tests.mining.made_sets import many_pairs, write_sets
 from tests.retrieval.stores import forget, make_store, random_unit
 
+ROOT = Path(__file__).parents[3]
 COUNT = 45
 
 
@@ -153,3 +155,20 @@ def test_bad_input_is_named_before_any_worker_starts(tmp_path: Path, pairs: Imag
     store = make_store(tmp_path, random_unit(4), local=False)
     with pytest.raises(ImagesNotLocal):
         torch_dataset(write_sets(tmp_path, [[0, 1]], store=store), to_tensor)[0]
+
+
+def test_the_training_script_of_the_readme_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "README.md").read_text().partition("\n## Mine pairs\n")[2].partition("\n## ")[0]
+    (script,) = [block for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL) if "DataLoader" in block]
+    assert len([line for line in script.splitlines() if line.strip()]) == 10  # as the sentence before it says
+    write_sets(tmp_path, many_pairs(12, 8), images=12)
+    (tmp_path / "scenes").symlink_to(ROOT / "scenes")
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names: dict[str, object] = {}
+    exec(compile(script, "README.md", "exec"), names)
+    loss, batch = names["loss"], names["batch"]
+    assert isinstance(loss, torch.Tensor)
+    assert torch.isfinite(loss)
+    assert isinstance(batch, dict)
+    assert batch["images"].shape[1:3] == (2, 3)

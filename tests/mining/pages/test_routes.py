@@ -8,16 +8,13 @@ import httpx
 import jsonschema
 import pytest
 
-from index.errors import StoreInvalid
 from index.store.embedding_store import EmbeddingStore
-from mining import ImageSets
 from mining.pages import review
-from mining.pages.review import Review
-from mining.sets.decisions import DecisionsFile, read_decisions
+from mining.sets.decisions import read_decisions
 from retrieval.service.settings import Settings
+from tests.fuzzing import fuzz
 from tests.mining.pages.conftest import PAIRS, ServePairs
 from tests.mining.sets.test_image_sets import SCHEMA
-from tests.retrieval.stores import make_store, random_unit
 
 
 @pytest.fixture
@@ -159,13 +156,18 @@ def test_forgotten_rows_are_in_no_answer_from_that_moment(
         folder.rmdir()
 
 
-def test_sets_of_another_store_are_not_served(pairs: ImageSets, tmp_path: Path) -> None:
-    other = make_store(tmp_path, random_unit(3))
-    with pytest.raises(StoreInvalid, match="was not mined from"):
-        Review(pairs, other, DecisionsFile(tmp_path / "decisions.jsonl"))
-
-
 def test_the_routes_document_themselves(client: httpx.Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/pairs", "/pairs/{set_id}", "/pairs/{set_id}/decision"} <= set(paths)
     assert "/page/pairs/" not in paths
+
+
+@pytest.mark.filterwarnings("ignore")  # of the requests that schemathesis makes up, not of ours
+def test_no_request_breaks_the_routes_or_the_decisions(serve_pairs: ServePairs, tmp_path: Path) -> None:
+    decisions = tmp_path / "decisions.jsonl"
+    decisions.touch()
+    with serve_pairs(decisions) as url:
+        asked = fuzz(url, "^/pairs")
+    assert asked[200] > 5
+    assert asked[404] > 5
+    read_decisions(decisions)

@@ -35,7 +35,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 def found(layout: Layout, *conditions: Conditions, among: list[int] | None = None) -> list[int]:
     numbers = np.arange(layout.sets) if among is None else np.array(among)
-    return matching(layout, numbers, conditions).tolist()
+    return [int(number) for number in matching(layout, numbers, conditions)]
 
 
 def asked(values: Any = None, least: Any = None, most: Any = None, **others: Any) -> Conditions:

@@ -31,7 +31,7 @@ def close(world: EmbeddingStore, folder: Path) -> ClosePairs:
 def test_the_fit_is_the_cosine_of_image_and_caption(world: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ROWS", 50)
     rows = np.array([5, 3, 200, 7, 7] * 30)
-    image, text = (world.gather(each, rows).astype(np.float64) for each in ("image", "text"))  # type: ignore[arg-type]
+    image, text = (world.gather(each, rows).astype(np.float64) for each in ("image", "text"))
     np.testing.assert_allclose(caption_fit(world, rows), (image * text).sum(axis=1), atol=1e-5)
 
 
