@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from index.store.embedding_store import EmbeddingStore
 from retrieval.service.settings import Settings
+from tests.fuzzing import CASES, TIMEOUT, fuzz
 from tests.retrieval.stores import make_store, random_unit
 from tests.serving import Serve
 
@@ -70,10 +72,16 @@ def test_a_graceful_stop_finishes_what_is_running(served_store: EmbeddingStore, 
         thread = threading.Thread(target=lambda: answers.append(httpx.post(f"{url}/search", json=body, timeout=30)))
         thread.start()
         count = 'clipmine_batch_size_count{stage="encode_texts"} 1.0'
-        while (
-            count not in httpx.get(f"{url}/metrics").text
-        ):  # then it is being encoded; leaving the block stops the server
-            time.sleep(0.01)
+        while count not in httpx.get(f"{url}/metrics").text:  # until it is being encoded
+            time.sleep(0.01)  # then leaving the block stops the server
     thread.join()
     assert [answer.status_code for answer in answers] == [200]
     assert len(answers[0].json()["results"]) == 512
+
+
+@pytest.mark.timeout(TIMEOUT)
+@pytest.mark.filterwarnings("ignore")  # of the requests that schemathesis makes up, not of ours
+def test_no_request_breaks_the_service(served_store: EmbeddingStore, serve: Serve) -> None:
+    with serve(served_store, Settings(body_seconds=5)) as url:
+        answered = fuzz(url)
+    assert answered[200] >= min(CASES, 200)  # and not only refusals
