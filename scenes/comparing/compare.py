@@ -104,7 +104,7 @@ def match(a: Scene, b: Scene) -> tuple[Match, ...]:
             if one.entity is not None and one.entity == other.entity and one.type == other.type:
                 candidates.append((0, 0.0, i, j))
             elif one.type == other.type:
-                candidates.append((1, _unlikeness(one, other), i, j))
+                candidates.append((1, _difference(one, other), i, j))
             elif abs(one.x - other.x) < _SPOT and abs(one.y - other.y) < _SPOT:
                 candidates.append((2, abs(one.x - other.x), i, j))
     for _, _, i, j in sorted(candidates):
@@ -113,7 +113,7 @@ def match(a: Scene, b: Scene) -> tuple[Match, ...]:
     return tuple(sorted(found.items()))
 
 
-def _unlikeness(one: SceneObject, other: SceneObject) -> float:
+def _difference(one: SceneObject, other: SceneObject) -> float:
     """The difference of two objects, 0 for equal ones; without y, which depends on the view."""
     gap = abs(one.x - other.x) + abs(one.depth - other.depth) + abs(hue_shift(one.hue, other.hue))
     gap += sum(abs(float(getattr(one, name) - getattr(other, name))) for name in SUBTLE if name != "hue")
