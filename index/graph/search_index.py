@@ -258,13 +258,17 @@ class HnswIndex:
         return _best(found, k)
 
     def _rank_again(self, queries: Floats, rows: RowIds, k: int) -> tuple[Floats, RowIds]:
-        """The k best of the rows [q, n] by the store's own vectors."""
+        """The k best of the rows [q, n] by the store's own vectors.
+
+        Summed in float64 and rounded once, so that a score does not depend on how many queries are asked at once.
+        """
         scores = np.empty(rows.shape, np.float32)
         step = max(1, 65_536 // rows.shape[1])
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
-            vectors = self.store.gather(self.modality, np.maximum(some, 0).reshape(-1)).astype(np.float32)
-            products = np.matmul(vectors.reshape(*some.shape, -1), queries[start : start + step, :, None])[:, :, 0]
+            vectors = self.store.gather(self.modality, np.maximum(some, 0).reshape(-1)).astype(np.float64)
+            wide = queries[start : start + step, :, None].astype(np.float64)
+            products = np.matmul(vectors.reshape(*some.shape, -1), wide)[:, :, 0]
             scores[start : start + step] = np.where(some < 0, -np.inf, products)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)

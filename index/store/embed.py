@@ -156,7 +156,11 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
 
 
 def _count_duplicate_keys(out: str, parts: Sequence[Part]) -> int:
-    """Rows whose key an earlier row has too. By 8-byte hashes (3 GB for 400 million keys; a collision: 0.4% likely)."""
+    """Rows whose key an earlier row has too.
+
+    Keys are compared by 8-byte hashes: 3 GB for 400 million keys, among which two differing keys share a hash with a
+    probability of 0.4%.
+    """
     hashes = []
     for part in parts:
         with open_file(join(out, part.files["metadata"].path)) as stream:

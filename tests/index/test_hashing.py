@@ -8,7 +8,7 @@ from index.hashing import GOLDEN_GAMMA, finalize64, hash_rows, mix64
 
 
 def test_the_numbers_are_those_of_the_reference_generator() -> None:
-    """The first three outputs of java.util.SplittableRandom's generator from state 0, as its paper's code gives them."""
+    """The first three outputs of java.util.SplittableRandom from state 0, as the code in its paper gives them."""
     states = np.arange(3, dtype=np.uint64) * GOLDEN_GAMMA
     assert [f"{value:016x}" for value in mix64(states).tolist()] == [
         "e220a8397b1dcdaf",

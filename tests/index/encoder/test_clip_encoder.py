@@ -22,7 +22,7 @@ def test_vectors_are_open_clips_own_normalised_and_cast(encoder: Encoder, tiny_c
         image = model.eval().encode_image(torch.stack([preprocess(image) for image in images]))
         text = model.encode_text(tokenizer(TEXTS))
     expected = [(features / features.norm(dim=-1, keepdim=True)).numpy() for features in (image, text)]
-    # Within float16 rounding, not to the bit: the two models lie at other addresses in memory, and on some CPUs the last
+    # Within float16 rounding, not to the bit: the two models have other addresses in memory, and on some CPUs the last
     # bits of a matrix product depend on the alignment.
     np.testing.assert_allclose(encoder.encode_images(images), expected[0], rtol=0, atol=1e-3)
     np.testing.assert_allclose(encoder.encode_texts(TEXTS), expected[1], rtol=0, atol=1e-3)

@@ -1,3 +1,5 @@
+"""An index is built by shards, continues after a stop with the same bytes, and keeps full shards when a store grows."""
+
 from __future__ import annotations
 
 import json

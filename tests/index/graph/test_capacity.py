@@ -1,3 +1,5 @@
+"""Costs are those of faiss's files, and sizes are read and shown in people's units."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows with the same vector share a node: nothing is lost, and crowds of copies hide nobody."""
+"""Rows with the same vector share a node: every row is still found, and many copies do not hide other rows."""
 
 from __future__ import annotations
 

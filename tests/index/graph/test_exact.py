@@ -1,3 +1,5 @@
+"""The exact scan finds what sorting all scores finds, in tiles and blocks of any size."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""A graph has the same bytes with any number of threads, and the same answers from a file as from memory."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Recall is measured against exact search, and efSearch is chosen to meet what was asked for."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The shards of an index answer as one, without forgotten rows; an index that does not fit its store is refused."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""What the tests of the store share: configurations of a small embedding job, and a folder's files."""
+"""Configurations of a small embedding job, for the tests of the store."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""A folder of clip-retrieval is checked, reported and opened under our names, or refused with the part at fault."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Vectors and metadata are read by row id across parts, and files that disagree are named."""
+
 from __future__ import annotations
 
 import shutil

@@ -1,3 +1,5 @@
+"""Forgotten rows are hidden from every reader at once, and compaction overwrites their bytes."""
+
 from __future__ import annotations
 
 import shutil

@@ -1,3 +1,5 @@
+"""A manifest reads back as it was written, and a missing or damaged one says why and what to do."""
+
 from __future__ import annotations
 
 import json
