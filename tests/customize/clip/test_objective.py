@@ -30,12 +30,12 @@ def by_the_book(image: Tensor, text: Tensor, tau: float, right: Tensor) -> float
     total = 0.0
     count = len(image)
     for i in range(count):
-        mine = [k for k in range(count) if right[i, k]]
+        own = [k for k in range(count) if right[i, k]]
         below_image = sum(float(torch.exp(tau * image[i] @ text[j])) for j in range(count))
         below_text = sum(float(torch.exp(tau * image[j] @ text[i])) for j in range(count))
-        for k in mine:
-            total -= float(torch.log(torch.exp(tau * image[i] @ text[k]) / below_image)) / len(mine)
-            total -= float(torch.log(torch.exp(tau * image[k] @ text[i]) / below_text)) / len(mine)
+        for k in own:
+            total -= float(torch.log(torch.exp(tau * image[i] @ text[k]) / below_image)) / len(own)
+            total -= float(torch.log(torch.exp(tau * image[k] @ text[i]) / below_text)) / len(own)
     return total
 
 
@@ -47,7 +47,7 @@ def test_it_is_the_printed_sum_over_twice_the_batch() -> None:
         assert float(loss) == pytest.approx(expected, rel=1e-10)
 
 
-def test_one_to_one_it_is_clips_loss() -> None:
+def test_without_alike_texts_it_is_clips_loss() -> None:
     image, text = rows(0), rows(1)
     logits = 10 * image @ text.T
     labels = torch.arange(len(image))
@@ -69,7 +69,7 @@ def test_with_gamma_1_it_is_unicls_loss() -> None:
     torch.testing.assert_close(contrastive_loss(image, text, scale, Targets(1.0, TEXT_IDS)).loss, unicl)
 
 
-def test_gamma_1_goes_by_identity_since_a_rounded_vector_with_itself_is_often_below_1() -> None:
+def test_gamma_1_compares_ids_since_the_cosine_of_a_rounded_vector_with_itself_is_often_below_1() -> None:
     text = rows(3, 4000, 512, torch.float32)
     assert ((text * text).sum(1) < 1).float().mean() > 0.2
     ids = torch.arange(4000)
@@ -78,12 +78,12 @@ def test_gamma_1_goes_by_identity_since_a_rounded_vector_with_itself_is_often_be
         Targets(1.0)
 
 
-def test_a_pairs_own_text_always_counts_and_like_texts_count_both_ways() -> None:
+def test_a_pairs_own_text_is_always_a_positive_and_positives_are_symmetric() -> None:
     text = texts_with_doubles()
     right = positives(text, text, Targets(0.9))
     assert torch.equal(right, right.T)
     assert torch.equal(right, (TEXT_IDS[:, None] == TEXT_IDS[None, :]) | (text @ text.T >= 0.9))
-    half = (text * 0.5).float()  # shorter than unit length: not even like themselves
+    half = (text * 0.5).float()  # shorter than unit length: below gamma even with themselves
     assert torch.equal(positives(half, half, Targets(0.9)), torch.eye(8, dtype=torch.bool))
 
 

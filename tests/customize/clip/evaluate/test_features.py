@@ -1,4 +1,4 @@
-"""Features do not depend on the batch, and the model is given back as it was."""
+"""Features do not depend on the batch beyond rounding, and the model keeps its mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from customize.clip.evaluate.features import EvalModel, image_features, text_fea
 from index.errors import BadInput
 
 
-def test_batches_change_nothing(tiny: EvalModel, pictures: list[Example]) -> None:
+def test_the_batch_size_changes_features_by_rounding_only(tiny: EvalModel, pictures: list[Example]) -> None:
     one = image_features(tiny, iter(pictures[:5]), batch_size=1)
     all_at_once = image_features(tiny, iter(pictures[:5]), batch_size=5)
     assert one.vectors.dtype == np.float32

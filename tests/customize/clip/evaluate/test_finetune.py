@@ -22,7 +22,7 @@ def test_training_fits_and_leaves_the_model_alone(tiny: EvalModel, pictures: lis
     before = {name: weight.clone() for name, weight in tiny.model.state_dict().items()}
     plan = TrainPlan(epochs=60, batch_size=8, start="text", fixed=Hyperparameters(0.05, 0.0, 0.0))
     found = finetune(tiny, data, data, TEMPLATES, shots=None, plan=plan)
-    assert found.result.score >= 0.75  # eight images, nearly by heart
+    assert found.result.score >= 0.75  # the eight images that it was trained on
     assert all(torch.equal(weight, before[name]) for name, weight in tiny.model.state_dict().items())
 
 

@@ -26,7 +26,7 @@ def test_the_grid_is_the_toolkits() -> None:
     assert [round(math.log10(WEIGHT_DECAYS[place])) for place in FULL_SEARCH.coarse] == [-6, -4, -2, 0, 2, 4, 6]
 
 
-def test_a_run_without_a_number_never_wins() -> None:
+def test_a_run_that_diverged_never_wins() -> None:
     best = search(lambda lr, decay: math.nan if lr > 1e-2 else 0.1, QUICK_SEARCH)
     assert best.lr == 1e-3
     assert best.validation == 0.1

@@ -41,7 +41,7 @@ def test_eleven_point_map_interpolates_precision() -> None:
     assert eleven_point_map(scores, labels) == pytest.approx(((6 + 5 * 2 / 3) / 11 + 1) / 2)
 
 
-def test_an_unknown_metric_is_answered_with_the_list() -> None:
+def test_an_unknown_metric_lists_those_there_are() -> None:
     with pytest.raises(BadInput, match="choose one of accuracy, mean-per-class"):
         score("f1", SCORES, LABELS)
 

@@ -1,4 +1,4 @@
-"""Zero-shot classification of scenes by a CLIP that knows them."""
+"""Zero-shot classification of scenes by the CLIP that was trained on scenes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_class_vectors_are_open_clips(scenes_clip: EvalModel) -> None:
     theirs = open_clip.build_zero_shot_classifier(
         scenes_clip.model, lambda texts: scenes_clip.tokens(texts), CLASSES, TEMPLATES
     )
-    # open_clip averages prompts of unit length too; equal but for the order of sums.
+    # open_clip averages normalised prompts too; equal to rounding.
     np.testing.assert_allclose(ours, theirs.T.numpy(), atol=1e-5)
 
 
-def test_the_model_tells_the_scenes_apart(scenes_clip: EvalModel, pictures: list[Example]) -> None:
+def test_scenes_are_classified_far_above_chance(scenes_clip: EvalModel, pictures: list[Example]) -> None:
     found = zero_shot(scenes_clip, in_memory("scenes", CLASSES, pictures), TEMPLATES)
     assert found.score > 0.6  # chance is 0.25
     assert found.images == 32

@@ -38,10 +38,10 @@ def test_it_starts_at_the_last_checkpoint(prepare: Prepare, tmp_path: Path) -> N
     resumed.run()
     for record, same in zip(read_log(log), expected, strict=True):
         assert record.step == same.step
-        assert record.loss == pytest.approx(same.loss, abs=1e-6)  # to rounding
+        assert record.loss == pytest.approx(same.loss, abs=1e-5)  # to rounding
     for name, weight in resumed.trained.items():
-        torch.testing.assert_close(weight, whole.trained[name], rtol=0, atol=1e-6)
-        torch.testing.assert_close(resumed.averages[name], whole.averages[name], rtol=0, atol=1e-6)
+        torch.testing.assert_close(weight, whole.trained[name], rtol=0, atol=1e-5)
+        torch.testing.assert_close(resumed.averages[name], whole.averages[name], rtol=0, atol=1e-5)
 
 
 def test_the_average_follows_the_weights_with_its_decay(prepare: Prepare) -> None:

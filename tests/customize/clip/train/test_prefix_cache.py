@@ -64,12 +64,13 @@ def test_workers_compute_different_parts_and_only_missing_ones(
     assert np.load(tmp_path / "prefix_00002.npy").shape == (10, 17, 32)
 
 
-def test_a_row_whose_image_is_broken_stands_for_the_row_that_was_used(tiny_model: LoadedModel, tmp_path: Path) -> None:
+def test_a_row_with_a_broken_image_has_the_next_rows_activations(tiny_model: LoadedModel, tmp_path: Path) -> None:
     pairs = broken_pairs(tmp_path, {2}, 6)
     build(pairs, tiny_model, tmp_path, Worker())
     cached = CachedPrefix(pairs, str(tmp_path), 1)
     assert [cached.load(row, 0)[0] for row in range(6)] == [0, 1, 3, 3, 4, 5]
-    assert torch.equal(cached.load(2, 0)[1], cached.load(3, 0)[1])
+    # The same image at another place of the batch: equal to the rounding of float16.
+    torch.testing.assert_close(cached.load(2, 0)[1], cached.load(3, 0)[1], atol=1e-2, rtol=0)
 
 
 def test_only_frozen_blocks_of_open_clips_transformer_can_be_cached() -> None:

@@ -90,10 +90,10 @@ def test_a_run_killed_in_training_resumes_to_the_same_losses(small_selection: st
     assert 4 <= checkpoint.step <= reached < 30
     _, resumed = run(out, small_selection, **choices)
     assert [record.step for record in resumed] == list(range(1, 31))
-    # To rounding: threads may sum in another order.
-    np.testing.assert_allclose(losses(resumed), losses(whole), rtol=0, atol=1e-6)
+    # To rounding: memory may be aligned, and sums split among threads, in another way.
+    np.testing.assert_allclose(losses(resumed), losses(whole), rtol=0, atol=1e-5)
     for name, tensor in load_file(tmp_path / "whole" / WEIGHTS).items():
-        torch.testing.assert_close(load_file(out / WEIGHTS)[name], tensor, rtol=0, atol=1e-6)
+        torch.testing.assert_close(load_file(out / WEIGHTS)[name], tensor, rtol=0, atol=1e-5)
 
 
 def _steps_written(out: Path) -> int:
@@ -125,7 +125,7 @@ def test_exported_tars_give_the_losses_of_the_selection(
 ) -> None:
     _, selected = run(tmp_path / "selection", small_selection)
     _, named = run(tmp_path / "named", tars=small_export, store=str(known_store.path))
-    np.testing.assert_allclose(losses(named), losses(selected), atol=1e-6)
+    np.testing.assert_allclose(losses(named), losses(selected), atol=1e-5)
     model = ModelSpec(model_dir=str(tiny_clip_dir))
     _, computed = run(tmp_path / "computed", tars=small_export, model=model)
     # Texts are float16 in both, but were computed in other batches.
@@ -143,7 +143,7 @@ def test_gradient_checkpointing_and_loading_processes_do_not_change_the_losses(
 ) -> None:
     _, plain = run(tmp_path / "plain", small_selection, augment="released", loaders=0)
     _, other = run(tmp_path / "other", small_selection, augment="released", loaders=2, grad_checkpoint=True)
-    np.testing.assert_allclose(losses(other), losses(plain), atol=1e-6)
+    np.testing.assert_allclose(losses(other), losses(plain), atol=1e-5)
 
 
 def test_the_average_is_what_is_saved(small_selection: str, tmp_path: Path) -> None:
