@@ -84,7 +84,7 @@ STRATEGIES = ("none", "locked-image", "locked-text", "full", "gated-text", "lock
 )
 @click.option("--grad-checkpoint", is_flag=True, help="Save memory by recomputing activations in the backward pass.")
 @click.option("--ema", type=float, metavar="DECAY", help="Save an exponential moving average, such as 0.9999.")
-@click.option("--seed", type=int, default=CustomizeConfig.seed, show_default=True)
+@click.option("--seed", type=int, default=CustomizeConfig.seed, show_default=True, help="Seed of all random choices.")
 @click.option(
     "--save-every", type=int, default=CustomizeConfig.save_every, show_default=True, help="Steps between checkpoints."
 )

@@ -53,9 +53,21 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.option(
     "--self-training", type=click.IntRange(min=1), metavar="STEPS", help="Segmentation: also measure MaskCLIP+."
 )
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=EvaluateConfig.batch_size, show_default=True)
-@click.option("--device", help="cpu, cuda, ...  [default: the fastest there is]")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Number format the models compute in.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=EvaluateConfig.batch_size,
+    show_default=True,
+    help="Images or texts encoded at once.",
+)
+@click.option("--device", help="cpu, cuda, ...  [default: the fastest available]")
 @click.option("--out", metavar="DIR", default="evaluation", show_default=True, help="Folder for runs and tables.")
 @click.option("--list-tasks", is_flag=True, help="List the task files that come with it and stop.")
 @click.option("--concepts", metavar="FILE", help="Write the tasks' classes as one concept list to retrieve with; stop.")

@@ -10,7 +10,9 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 @click.command
 @click.argument("store")
-@click.option("--modality", type=click.Choice(["image", "text", "both"]), default="both", show_default=True)
+@click.option(
+    "--modality", type=click.Choice(["image", "text", "both"]), default="both", show_default=True, help="What to index."
+)
 @click.option("--recall", type=float, default=0.95, show_default=True, help="recall@10 that efSearch is chosen for.")
 @click.option(
     "--memory", default="16GB", show_default=True, metavar="SIZE", help="Memory of the machine; sets the shard size."
@@ -20,7 +22,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.option(
     "--queries", type=int, default=1_000, show_default=True, help="Number of captions that recall is measured on."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample of captions.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample of captions.")
 @executor_options()
 @output_options
 def command(

@@ -44,7 +44,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 )
 @click.option("--out", required=True, metavar="PAIRS", help="Folder for the image sets.")
 @click.option("--sets", type=int, default=10_000, show_default=True, help="Number of sets, over all strategies.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
 @click.option(
     "--max-per-image", type=int, default=10, show_default=True, help="Most sets that may contain the same image."
 )

@@ -16,19 +16,18 @@ import yaml
 
 from index.files import write_atomic
 from jobs.demo.report_customize import ConceptChange, CustomizeReport, Flip
-from jobs.demo.settings import CUSTOMIZE, TASK, TEMPLATES
+from jobs.demo.settings import CUSTOMIZE, HELD_OUT, TASK, TEMPLATES
 
 if TYPE_CHECKING:
     from customize.clip.evaluate.datasets.dataset import Example
 
-__all__ = ["HELD_OUT", "customize_demo", "draw_held_out"]
+__all__ = ["customize_demo", "draw_held_out"]
 
-HELD_OUT = 40  # pictures a concept: 24 concepts make 960
 SHOWN = 8  # changed answers of each kind in the report
 JPEG_QUALITY = 95  # that of the corpus
 
 
-def draw_held_out(concepts: Sequence[str], folder: Path, per_concept: int = HELD_OUT) -> Path:
+def draw_held_out(concepts: Sequence[str], folder: Path, per_concept: int) -> Path:
     """A tar of test pictures that show one concept each, KEY.jpg with KEY.cls, and a task file for `clipmine evaluate`.
 
     Nothing is drawn where the tar exists.
@@ -73,7 +72,7 @@ def customize_demo(
     from retrieval.selection import Selection
 
     concepts = Selection.open(selection).concepts
-    tar = draw_held_out(concepts, out / "held_out")
+    tar = draw_held_out(concepts, out / "held_out", HELD_OUT)
     dataset = open_dataset(tar, classes=concepts)
     config = CustomizeConfig(out=str(out / "customized"), store=store, selection=selection, seed=seed, **CUSTOMIZE)
     summary = run_customize(config)

@@ -35,7 +35,7 @@ def gather_strips(store: EmbeddingStore, sets: ImageSets) -> list[PairStrip]:
     strips = []
     for summary in sets.manifest["strategies"]:
         name = summary["strategy"]
-        own = sets.filter(strategy=name)
+        own = sets.filter(strategy=name) if summary["made"] else sets[:0]
         cycle = max(SHOWN, len(summary["levels"]))
         places = [place * cycle // SHOWN for place in range(SHOWN)]
         some = [own[place] for place in places if place < len(own)]

@@ -19,6 +19,7 @@ from jobs.demo.report import ConceptHits, Hit, RecallCurve, Report, Stage, rende
 from jobs.demo.settings import (
     CONCEPTS,
     EXCLUDED,
+    HELD_OUT,
     MODE,
     MODEL,
     NEAR_DUPLICATES,
@@ -132,7 +133,7 @@ def run_demo(
                     workers=workers or 2,
                     progress=lambda more, shown=progress, total=count: shown.reach(shown.done + more, total),  # type: ignore[misc]
                 )
-        draw_held_out([concept.name for concept in load_concepts(CONCEPTS)], root / "held_out")
+        draw_held_out([concept.name for concept in load_concepts(CONCEPTS)], root / "held_out", HELD_OUT)
         return scenes + EXCLUDED
 
     clock.run("draw", "scenes with known truth, as webdataset tars", int, draw)

@@ -40,6 +40,7 @@ CUSTOMIZE: dict[str, Any] = {
 _WORLD = Path(next(iter(scenes_package.__path__)))
 MODEL = os.path.relpath(_WORLD / "models" / "clip")
 CONCEPTS = os.path.relpath(_WORLD / "concepts.txt")
+HELD_OUT = 40  # held-out pictures a concept: 24 concepts make 960
 TASK = "task.yaml"  # in the demo's folder of held-out pictures
 
 

@@ -19,7 +19,7 @@ from index.graph.hnsw import falls_short
 from index.graph.index_manifest import IndexManifest, index_folder, read_index_manifest
 from index.store.embedding_store import EmbeddingStore, Modality
 from retrieval.search.planner import IndexCost, SearchPlan, plan_search
-from retrieval.search.scan import settle_near_ties
+from retrieval.search.scan import settle_scores
 
 __all__ = [
     "Group",
@@ -152,7 +152,7 @@ def merge(
     best = np.argsort(-scores, axis=1, kind="stable")[:, : k + _SPARE if exact else k]
     scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
     if exact and len(answers) > 1:
-        settle_near_ties(store, modality, queries, scores, rows)
+        settle_scores(store, modality, queries, scores, rows, k)
     return scores[:, :k], rows[:, :k]
 
 

@@ -69,7 +69,8 @@ def test_several_workers_need_ray(small_selection: str, tmp_path: Path) -> None:
 
 def test_progress_shows_the_loss_and_the_gates() -> None:
     log = io.StringIO()
-    with StepProgress("customize", 2, unit="steps", stream=log, log_seconds=0) as progress:
+    progress = StepProgress("customize", 2, unit="steps", stream=log, log_seconds=0)
+    with progress:
         for step in (1, 2):
             record = StepRecord(
                 step=step, loss=1.5 / step, accuracy=0.25 * step, logit_scale=14.3, lr=1e-3, gates={"image": 0.125}

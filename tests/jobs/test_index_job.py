@@ -1,41 +1,61 @@
-"""The index job indexes what was embedded, and does no work twice."""
+"""The index job: both modalities, resumed without building again, the same files from workers."""
 
 from __future__ import annotations
 
-from os import fspath
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from index.errors import BadInput
 from index.graph.build import IndexConfig
+from index.graph.search_index import open_index
+from index.store.embedding_store import EmbeddingStore
 from jobs.index_job import run_index
+from tests.folders import file_times
 from tests.retrieval.stores import make_store, random_unit
 
-ROWS = 20
+
+def test_both_modalities_are_indexed_and_a_second_run_builds_nothing(store: Path) -> None:
+    config = IndexConfig(str(store), shard_rows=11, queries=10)
+    summaries = run_index(config)
+    assert [(summary.modality, summary.rows, summary.shards) for summary in summaries] == [
+        ("image", 33, 3),
+        ("text", 33, 3),
+    ]
+    before = file_times(store / "index")
+    again = run_index(config)
+    assert [summary.recall for summary in again] == [summary.recall for summary in summaries]
+    assert {name: time for name, time in file_times(store / "index").items() if name.endswith(".faiss")} == {
+        name: time for name, time in before.items() if name.endswith(".faiss")
+    }
+    scores, rows = open_index(EmbeddingStore.open(store), "text").search(
+        EmbeddingStore.open(store).gather("text", [5]).astype(np.float32), 1
+    )
+    assert scores[0, 0] > 0.99
+    assert rows.shape == (1, 1)
 
 
-def config_of(folder: Path) -> IndexConfig:
-    store = make_store(folder, random_unit(ROWS), parts=3)
-    return IndexConfig(fspath(store.path), M=4, ef_construction=8, queries=5)
+def test_a_store_without_texts_gets_an_image_index_only(tmp_path: Path) -> None:
+    store = make_store(tmp_path, random_unit(40))
+    (summary,) = run_index(IndexConfig(str(store.path), queries=10))
+    assert summary.modality == "image"
+    with pytest.raises(BadInput):
+        run_index(IndexConfig(str(store.path), queries=10), "text")
 
 
-def test_a_second_run_writes_no_file_again(tmp_path: Path) -> None:
-    config = config_of(tmp_path)
-    first = run_index(config, "image")
-    written = {path: path.stat().st_mtime_ns for path in Path(config.store).rglob("*") if path.is_file()}
-    assert Path(config.store, "lookup", "lookup_0000.arrow") in written
-    assert run_index(config, "image") == first
-    assert written == {path: path.stat().st_mtime_ns for path in Path(config.store).rglob("*") if path.is_file()}
+def test_workers_build_the_shards_too(store: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(store, other)
+    for place, workers in ((store, None), (other, 2)):
+        run_index(IndexConfig(str(place), shard_rows=11, queries=10), "image", workers=workers)
+    assert file_times(store / "index").keys() == file_times(other / "index").keys()
+    queries = EmbeddingStore.open(store).gather("text", [3, 17]).astype(np.float32)
+    one, two = (open_index(EmbeddingStore.open(place), "image").search(queries, 5)[0] for place in (store, other))
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)  # builds of another number of threads may differ in links
 
 
-def test_both_means_the_modalities_that_were_embedded(tmp_path: Path) -> None:
-    config = config_of(tmp_path)
-    assert [summary.modality for summary in run_index(config, "both")] == ["image"]
-    with pytest.raises(BadInput, match="has no text embeddings"):
-        run_index(config, "text")
-
-
-def test_an_unknown_modality_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="choose one of image, text, both"):
-        run_index(config_of(tmp_path), "audio")
+def test_an_unknown_modality_is_refused(store: Path) -> None:
+    with pytest.raises(BadInput, match="unknown modality 'sound': choose one of image, text, both"):
+        run_index(IndexConfig(str(store)), "sound")

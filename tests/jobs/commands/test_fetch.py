@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_images_arrive_and_losses_are_counted(tmp_path: Path, clipmine: Run) -> 
     with serve() as web:
         urls = [web.url(f"/{'missing' if number == 0 else 'ok'}/{number}.jpg") for number in range(6)]
         store = make_store(tmp_path, random_unit(6), random_unit(6, seed=1), urls=urls)
-        encoder = WordEncoder({"one": [1, 0, 0, 0, 0, 0, 0, 0]}, dim=8)
+        encoder: Any = WordEncoder({"one": [1, 0, 0, 0, 0, 0, 0, 0]}, dim=8)
         chosen = retrieve(
             store, ["one"], out=tmp_path / "s", k=6, templates="{}", mode="t2i", reserve=0, encoder=encoder
         )

@@ -1,15 +1,11 @@
-"""The demo page's section on customizing, and the pictures that it counts."""
+"""The report's section on customizing: figures, verdicts and flips."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 
-from customize.clip.evaluate.datasets.open import open_dataset
-from jobs.commands.customize import command as customize_command
-from jobs.demo.customize_stage import customize_commands, draw_held_out
 from jobs.demo.report_customize import ConceptChange, CustomizeReport, Flip, customize_section
 
 REPORT = CustomizeReport(
@@ -55,20 +51,3 @@ def test_the_verdict_is_the_intervals(interval: tuple[float, float], verdict: st
 
 def test_nothing_customized_is_no_section() -> None:
     assert customize_section(None) == ""
-
-
-def test_held_out_pictures_show_their_concept_and_are_drawn_once(tmp_path: Path) -> None:
-    concepts = ("penguin", "blicket")
-    tar = draw_held_out(concepts, tmp_path, per_concept=3)
-    examples = list(open_dataset(tar, classes=concepts))
-    assert [example.labels for example in examples] == [(0,)] * 3 + [(1,)] * 3
-    assert examples[0].open().size == (96, 96)
-    made = tar.stat().st_mtime_ns
-    assert draw_held_out(concepts, tmp_path, per_concept=3).stat().st_mtime_ns == made
-
-
-def test_the_pages_command_is_one_that_clipmine_takes() -> None:
-    (line,) = customize_commands()
-    with customize_command.make_context("customize", line.split()[2:]) as context:
-        assert context.params["store"] == "store"
-        assert context.params["lr"] > 0

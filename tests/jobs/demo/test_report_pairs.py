@@ -1,14 +1,8 @@
-"""The demo page's strips of mined sets."""
+"""The report's section on mined sets."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from jobs.demo.pairs_stage import SHOWN, gather_strips
 from jobs.demo.report_pairs import MinedSet, PairStrip, pairs_section
-from jobs.mine_job import run_mine
-from mining.strategies.context import MiningConfig
-from tests.retrieval.stores import make_store, random_unit
 
 
 def test_a_strip_shows_images_captions_and_reasons_and_captions_are_data() -> None:
@@ -27,11 +21,8 @@ def test_nothing_mined_is_no_section() -> None:
     assert pairs_section([]) == ""
 
 
-def test_the_strips_come_from_what_was_mined(tmp_path: Path) -> None:
-    store = make_store(tmp_path, random_unit(24))
-    out = str(tmp_path / "pairs")
-    sets = run_mine(MiningConfig(str(store.path), out, (("random", 0.5), ("similar", 0.5)), sets=12))
-    strips = gather_strips(store, sets)
-    assert [strip.strategy for strip in strips] == ["random", "similar"]
-    assert len(strips[0].sets) == SHOWN
-    assert all(len(data) > 100 and caption for each in strips[0].sets for data, caption in each.images)
+def test_a_set_without_a_level_or_with_more_images_is_shown_too() -> None:
+    story = MinedSet([(b"\x89PNG", str(number)) for number in range(5)], 0, ["the same hero", "in order"])
+    page = pairs_section([PairStrip("identity", "one individual", 1, [story])])
+    assert page.count("<figure") == 5
+    assert "<p>the same hero; in order</p>" in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -59,8 +60,8 @@ def test_the_default_number_of_groups_is_two_or_what_the_index_allows(
     sharded_store: EmbeddingStore, small_store: EmbeddingStore
 ) -> None:
     def groups(store: EmbeddingStore, count: int | None = None) -> int:
-        front = build(ServeArgs(store=str(store.path), shard_groups=count))
-        return len(front._bound_deployment.init_args[4])
+        arguments: Any = build(ServeArgs(store=str(store.path), shard_groups=count))._bound_deployment.init_args
+        return len(arguments[4])
 
     assert groups(sharded_store) == groups(small_store) == 2
     assert groups(sharded_store, 3) == 3
@@ -70,5 +71,5 @@ def test_the_default_number_of_groups_is_two_or_what_the_index_allows(
 
 def test_settings_of_a_config_file_become_those_of_the_service(sharded_store: EmbeddingStore) -> None:
     args = ServeArgs(store=str(sharded_store.path), name="ours", settings={"max_k": 5, "cors_origins": ["http://a.b"]})
-    settings = build(args)._bound_deployment.init_args[1]
-    assert settings == Settings(name="ours", max_k=5, cors_origins=("http://a.b",))
+    arguments: Any = build(args)._bound_deployment.init_args
+    assert arguments[1] == Settings(name="ours", max_k=5, cors_origins=("http://a.b",))

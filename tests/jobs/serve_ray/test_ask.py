@@ -108,7 +108,7 @@ def test_a_single_replica_that_is_too_slow_is_not_asked_again_until_it_answers_a
     assert handle.search.calls == 1  # skipped while it is down
 
     async def recovers() -> Any:
-        again = Handle(Method(hangs, answers))
+        again: Any = Handle(Method(hangs, answers))
         group = GroupClient(GROUP, again, 1)
         assert await group.ask(("question",), time.monotonic() + 0.1) is None
         found = await group.ask(("question",), time.monotonic() + 30)
@@ -127,7 +127,8 @@ def test_a_full_queue_is_said_and_not_tried_again() -> None:
 
 @pytest.mark.parametrize("up", [True, False])
 def test_a_ping_tells_whether_the_group_answers(up: bool) -> None:
-    assert asyncio.run(GroupClient(GROUP, Handle(Method(answers), up=up), 1).ping()) is up
+    handle: Any = Handle(Method(answers), up=up)
+    assert asyncio.run(GroupClient(GROUP, handle, 1).ping()) is up
 
 
 def test_the_first_line_of_an_error_or_its_class() -> None:
