@@ -45,12 +45,6 @@ class Minable:
         kept: RowIds = np.sort(ids[~self.store.is_forgotten(ids)])
         return kept
 
-    def contains(self, row_ids: RowIds) -> npt.NDArray[np.bool_]:
-        """A mask over `row_ids` of any shape: which may be mined. Ids below 0 may not."""
-        known = row_ids >= 0 if self.chosen is None else mark_rows(row_ids, self.chosen)
-        mask: npt.NDArray[np.bool_] = known & ~self.store.is_forgotten(row_ids)
-        return mask
-
 
 def minable_rows(ctx: MiningContext, store: EmbeddingStore) -> Minable:
     """The rows that a strategy may use. Raises BadInput for a selection of another store, or fewer than two rows."""

@@ -27,7 +27,7 @@ STRATEGIES = {
     "overlap": ("mining.strategies.overlap", "overlap", "captions that share nouns, over levels of overlap"),
     "contrast": ("mining.strategies.contrast", "contrast", "alike in one way and not in the other: images or captions"),
     "attribute": ("mining.strategies.attribute", "attribute", "one axis of the captions differs, the rest agrees"),
-    "random": ("mining.strategies.random_pairs", "random_pairs", "pairs by chance, the baseline"),
+    "random": ("mining.strategies.random_pairs", "random_pairs", "random pairs, the baseline"),
 }
 
 

@@ -20,7 +20,7 @@ from mining.text.word_lists import COMPOUND_FIRST, COMPOUNDS, PLURALS
 
 __all__ = ["Facts", "facts_of"]
 
-# (axis, owner): value. Axes that may be named: `axis_words.AXES`; object, attribute, relation and other must agree.
+# (axis, owner) -> value. Captions may differ in the axes of `AXES`; object, attribute, relation and other must agree.
 Facts = dict[tuple[str, str], str]
 
 _LONGEST_PHRASE = max(map(len, PHRASES))

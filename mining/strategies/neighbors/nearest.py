@@ -54,10 +54,9 @@ _BLOCK_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Nearest:
-    """The neighbours of anchors int64 [a]: ids int64 [a, k] by falling similarity float32 [a, k], -1 and -inf where
-    there are fewer than k. how: a sentence that says how they were found."""
+    """The neighbours of a anchors: ids int64 [a, k] by falling similarity float32 [a, k], -1 and -inf where there are
+    fewer than k. how: a sentence that says how they were found."""
 
-    anchors: RowIds
     ids: RowIds
     similarity: Floats
     how: str
@@ -120,7 +119,7 @@ def nearest(
     found = [_read_answers(ctx, f"merged_{item.name}.npz") for item in merges]
     ids = np.concatenate([np.empty((0, k), np.int64), *(ids for ids, _ in found)])
     similarity = np.concatenate([np.empty((0, k), np.float32), *(scores for _, scores in found)])
-    return Nearest(anchors, ids, similarity, how)
+    return Nearest(ids, similarity, how)
 
 
 def _index(store: EmbeddingStore, modality: Modality) -> HnswIndex | None:
@@ -251,7 +250,7 @@ def _stamp(store: EmbeddingStore, modality: Modality) -> str:
 
 
 def _scan(minable: Minable, item: NearItem, queries: Floats) -> tuple[Floats, RowIds]:
-    from retrieval.search.scan import settle_near_ties
+    from retrieval.search.scan import settle_scores
 
     store, chosen = minable.store, minable.chosen
     if chosen is None:
@@ -267,7 +266,7 @@ def _scan(minable: Minable, item: NearItem, queries: Floats) -> tuple[Floats, Ro
     scores, ids = exact_top_k(blocks, queries, keep)
     if chosen is not None:
         ids = np.where(ids >= 0, chosen[np.maximum(ids, 0)], -1)
-    settle_near_ties(store, item.modality, queries, scores, ids)
+    settle_scores(store, item.modality, queries, scores, ids, item.k + 1)
     return scores[:, : item.k + 1], ids[:, : item.k + 1]
 
 

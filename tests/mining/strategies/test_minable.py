@@ -30,7 +30,6 @@ def test_a_selection_leaves_its_rows_alone(world: EmbeddingStore, tmp_path: Path
     minable = minable_rows(mining_context(world, tmp_path, "random", selection=selection), world)
     assert minable.rows(0, 10).tolist() == [3, 5, 9, 200]
     assert set(minable.sample(100, np.random.default_rng(0)).tolist()) == {3, 5, 9, 200}
-    assert minable.contains(np.array([[3, 4], [-1, 200]])).tolist() == [[True, False], [False, True]]
 
 
 def test_a_selection_of_another_store_is_refused(world: EmbeddingStore, tmp_path: Path) -> None:
