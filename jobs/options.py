@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 from click.core import ParameterSource
 
-from jobs.executors.execute import EXECUTORS
-
 if TYPE_CHECKING:
     from index.encoder.model_spec import ModelSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Where each executor runs, as `--help` says it.
-_PLACES = {
+# The executors of `jobs.executors.execute`, and where each of them runs.
+EXECUTOR_PLACES = {
     "local": "processes of this machine",
     "ray": "the cluster at RAY_ADDRESS, or a Ray started here",
     "spark": "the master of spark-submit, or a Spark started here",
@@ -81,7 +79,7 @@ def output_options(function: F) -> F:
 
 
 def executor_option(
-    executors: Sequence[str] = EXECUTORS,
+    executors: Sequence[str] = tuple(EXECUTOR_PLACES),
     default: str = "local",
     former: Mapping[str, Mapping[str, str] | str | None] | None = None,
 ) -> Callable[[F], F]:
@@ -93,7 +91,7 @@ def executor_option(
         type=click.Choice(executors),
         default=default,
         show_default=True,
-        help="; ".join(f"{name}: {_PLACES[name]}" for name in executors) + ".",
+        help="; ".join(f"{name}: {EXECUTOR_PLACES[name]}" for name in executors) + ".",
     )
 
 

@@ -12,7 +12,9 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.argument("store")
 @output_options
 def command(store: str, as_json: bool) -> None:
-    """Erase the forgotten rows of STORE from its files: they become zero vectors and null metadata, in place.
+    """Erase the forgotten rows of STORE from its files, in place.
+
+    Their vectors become zeros and their metadata nulls. The disk may keep the old bytes until it reuses the space.
 
     Row counts and row ids do not change. `clipmine index` rebuilds the indexes that hold erased vectors.
     Run again after an interruption, it rewrites the parts that are left.

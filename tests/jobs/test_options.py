@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
 from jobs.cli import COMMANDS
-from jobs.options import RenamedOption, executor_option, model_spec, refuse_without_effect
+from jobs.executors.execute import EXECUTORS
+from jobs.options import EXECUTOR_PLACES, RenamedOption, executor_option, model_spec, refuse_without_effect
 
 Invoke = Callable[..., Any]
 
@@ -63,6 +64,10 @@ def test_help_shows_the_present_names_only() -> None:
     assert "spark" not in shown
     for former in ("--many", "--ray", "--distributor"):
         assert former not in shown
+
+
+def test_every_executor_can_be_chosen() -> None:
+    assert tuple(EXECUTOR_PLACES) == EXECUTORS
 
 
 FORMER = {

@@ -22,6 +22,15 @@ def test_forgotten_rows_become_zero_vectors(store: Path, tmp_path: Path, clipmin
     assert opened.embeddings("image", 0)[5].any()
 
 
+def test_a_second_run_finds_nothing_more(store: Path, tmp_path: Path, clipmine: Run) -> None:
+    (tmp_path / "rows.txt").write_text("20\n")
+    clipmine("forget", store, "--rows", tmp_path / "rows.txt")
+    clipmine("compact", store)
+    before = EmbeddingStore.open(store).embeddings("text", 1)
+    clipmine("compact", store)
+    assert (EmbeddingStore.open(store).embeddings("text", 1) == before).all()
+
+
 def test_nothing_forgotten_changes_no_file(store: Path, clipmine: Run) -> None:
     before = file_times(store)
     assert json.loads(clipmine("compact", store, "--json")[0]) == {"rows": 0, "parts": 0}

@@ -26,3 +26,8 @@ def test_a_set_without_a_level_or_with_more_images_is_shown_too() -> None:
     page = pairs_section([PairStrip("identity", "one individual", 1, [story])])
     assert page.count("<figure") == 5
     assert "<p>the same hero; in order</p>" in page
+
+
+def test_strategies_stand_in_the_order_given() -> None:
+    page = pairs_section([PairStrip(name, "", 0, []) for name in ("similar", "random")])
+    assert page.index("<h3>similar") < page.index("<h3>random")
