@@ -30,9 +30,9 @@ from index.encoder.loading import default_device, model_config, open_encoder
 from index.encoder.model_spec import CONFIG_NAME, ModelSpec, tokenizer_files
 from index.files import atomic_file, write_atomic
 
-__all__ = ["CUSTOMIZE_NAME", "LoadedModel", "load_base", "load_customized", "save_customized"]
+__all__ = ["LoadedModel", "load_base", "load_customized", "save_customized"]
 
-CUSTOMIZE_NAME = "customize.json"
+_CUSTOMIZE_NAME = "customize.json"
 _WEIGHTS_NAME = "open_clip_model.safetensors"
 _FORMAT = "clipmine-customized"
 
@@ -123,7 +123,7 @@ def save_customized(
             if source.parent != out:
                 shutil.copyfile(source, out / source.name)
     _save_weights(model, out / _WEIGHTS_NAME)
-    write_atomic(out / CUSTOMIZE_NAME, json.dumps(about, indent=2, sort_keys=True) + "\n")
+    write_atomic(out / _CUSTOMIZE_NAME, json.dumps(about, indent=2, sort_keys=True) + "\n")
     write_atomic(out / "README.md", model_card(about))
     write_atomic(out / CONFIG_NAME, json.dumps(config, indent=2) + "\n")  # last, since a folder without it is no model
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from index.errors import BadInput
 
-__all__ = ["Contrast", "Targets", "contrastive_loss", "gather_rows", "positives"]
+__all__ = ["Contrast", "Targets", "contrastive_loss", "positives"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Target
     if image.dtype in (torch.float16, torch.bfloat16):  # a softmax over thousands of texts needs more digits
         image, text = image.float(), text.float()
     text = text.to(image.dtype)
-    all_images, all_texts = gather_rows(image), gather_rows(text)
+    all_images, all_texts = _gather_rows(image), _gather_rows(text)
     positive = positives(text, all_texts, targets)
     shares = positive.to(image.dtype) / positive.sum(dim=1, keepdim=True)
     by_image = scale * image @ all_texts.T
@@ -104,11 +104,11 @@ def positives(text: Tensor, all_texts: Tensor, targets: Targets) -> Tensor:
         positive |= text @ all_texts.T >= targets.gamma
     if targets.text_ids is not None:
         ids = targets.text_ids.to(text.device)
-        positive |= ids[:, None] == gather_rows(ids)[None, :]
+        positive |= ids[:, None] == _gather_rows(ids)[None, :]
     return positive
 
 
-def gather_rows(rows: Tensor) -> Tensor:
+def _gather_rows(rows: Tensor) -> Tensor:
     """Join the rows of all workers in the order of their ranks: [n, ...] from each gives [workers x n, ...].
 
     All workers must call this together, with the same n. The gradient of a row is the sum of all workers' gradients

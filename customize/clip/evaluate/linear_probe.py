@@ -35,7 +35,6 @@ __all__ = [
     "head_loss",
     "linear_probe",
     "targets_of",
-    "train_head",
 ]
 
 HeadStart = Literal["text", "zero-shot", "random"]
@@ -153,7 +152,7 @@ def linear_probe(
 
     def fit(rows: npt.NDArray[np.int64], lr: float, decay: float, epochs: int) -> Head:
         head = build_head(plan.start, class_rows, model.logit_scale, seed).to(model.device)
-        return train_head(head, learned.vectors[rows], targets[rows], plan, lr, decay, epochs, seed)
+        return _train_head(head, learned.vectors[rows], targets[rows], plan, lr, decay, epochs, seed)
 
     best = plan.fixed
     if best is None:
@@ -180,7 +179,7 @@ def targets_of(labels: Sequence[tuple[int, ...]], classes: int) -> torch.Tensor:
     return table
 
 
-def train_head(
+def _train_head(
     head: Head,
     vectors: Vectors,
     targets: torch.Tensor,

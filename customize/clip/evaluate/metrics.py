@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from index.errors import BadInput
 
-__all__ = ["METRICS", "accuracy", "eleven_point_map", "mean_per_class", "roc_auc", "score", "top_k"]
+__all__ = ["accuracy", "eleven_point_map", "mean_per_class", "roc_auc", "score", "top_k"]
 
 Scores = npt.NDArray[np.float32]
 Labels = Sequence[tuple[int, ...]]
@@ -83,7 +83,7 @@ def eleven_point_map(scores: Scores, labels: Labels) -> float:
     return float(np.mean(found))
 
 
-METRICS: dict[str, Callable[[Scores, Labels], float]] = {
+_METRICS: dict[str, Callable[[Scores, Labels], float]] = {
     "accuracy": accuracy,
     "mean-per-class": mean_per_class,
     "roc_auc": roc_auc,
@@ -93,9 +93,9 @@ METRICS: dict[str, Callable[[Scores, Labels], float]] = {
 
 def score(metric: str, scores: Scores, labels: Labels) -> float:
     """The metric of that name; BadInput for an unknown name lists those that exist."""
-    if metric not in METRICS:
-        raise BadInput(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
-    return METRICS[metric](scores, labels)
+    if metric not in _METRICS:
+        raise BadInput(f"unknown metric {metric!r}: choose one of {', '.join(_METRICS)}")
+    return _METRICS[metric](scores, labels)
 
 
 def _one_each(labels: Labels) -> npt.NDArray[np.int64]:

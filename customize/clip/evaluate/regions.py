@@ -43,8 +43,6 @@ class Regions:
         boxes: number of true boxes.
     """
 
-    dataset: str
-    proposals: str
     novel: float | None
     base: float | None
     all: float
@@ -116,21 +114,19 @@ def classify_regions(
     }
     means = {name: float(np.mean(values)) if values else None for name, values in groups.items()}
     overall = float(np.mean(list(per_class.values())))
-    return Regions(dataset.name, proposals, means["novel"], means["base"], overall, per_class, count)
+    return Regions(means["novel"], means["base"], overall, per_class, count)
 
 
 def average_precision(
     found: Sequence[tuple[Boxes, npt.NDArray[np.int64], npt.NDArray[np.float32]]],
     truth: Sequence[tuple[Boxes, npt.NDArray[np.int64]]],
     label: int,
-    iou: float = IOU,
 ) -> float | None:
-    """Average precision of one class, interpolated at 101 recalls as in COCO; None when the class has no true box.
+    """Average precision of one class at IoU 0.5, interpolated at 101 recalls as in COCO; None without a true box.
 
     Args:
         found: of each image its boxes [n, 4], labels [n] and scores [n].
         truth: of each image its true boxes and their labels.
-        iou: overlap from which a box counts as found.
     """
     total = sum(int((labels == label).sum()) for _, labels in truth)
     if not total:
@@ -146,7 +142,7 @@ def average_precision(
             continue
         overlaps = box_iou(found[image][0][row : row + 1], truth[image][0][own])[0]
         free = [i for i in np.argsort(-overlaps, kind="stable") if own[i] not in taken.get(image, set())]
-        if free and overlaps[free[0]] >= iou:
+        if free and overlaps[free[0]] >= IOU:
             hits[place] = True
             taken.setdefault(image, set()).add(int(own[free[0]]))
     if not len(entries):

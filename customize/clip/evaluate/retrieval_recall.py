@@ -6,7 +6,7 @@ caption with its image. All pairs are compared (exact search), in blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,6 @@ _BLOCK = 1024  # queries at once: 1,024 x 25,000 float32 similarities take 100 M
 class RetrievalRecall:
     """Recall at each k, as shares from 0 to 1, and how many images and texts were compared."""
 
-    dataset: str
     image_to_text: dict[int, float]
     text_to_image: dict[int, float]
     images: int
@@ -35,7 +34,7 @@ class RetrievalRecall:
 
 
 def recall(
-    images: Vectors, texts: Vectors, image_of: npt.NDArray[np.int64], at: Sequence[int] = AT
+    images: Vectors, texts: Vectors, image_of: npt.NDArray[np.int64]
 ) -> tuple[dict[int, float], dict[int, float]]:
     """Recall from images to texts and from texts to images, as {k: share} each.
 
@@ -67,13 +66,13 @@ def recall(
         others = image_of[block][:, None] != np.arange(count)
         i2t_rank += ((texts[block] @ images.T >= best) & others).sum(0)
     return (
-        {k: float((i2t_rank < k).mean()) for k in at},
-        {k: float((t2i_rank < k).mean()) for k in at},
+        {k: float((i2t_rank < k).mean()) for k in AT},
+        {k: float((t2i_rank < k).mean()) for k in AT},
     )
 
 
 def retrieval_recall(
-    model: EvalModel, dataset: Dataset, *, captions: int = CAPTIONS, batch_size: int = 64, at: Sequence[int] = AT
+    model: EvalModel, dataset: Dataset, *, captions: int = CAPTIONS, batch_size: int = 64
 ) -> RetrievalRecall:
     """Measure a dataset whose images have captions; `captions` is how many of each image count.
 
@@ -91,5 +90,5 @@ def retrieval_recall(
             yield example
 
     images = image_features(model, noted(), batch_size)
-    i2t, t2i = recall(unit(images.vectors), unit(text_features(model, texts)), np.array(image_of, np.int64), at)
-    return RetrievalRecall(dataset.name, i2t, t2i, len(images.keys), len(texts))
+    i2t, t2i = recall(unit(images.vectors), unit(text_features(model, texts)), np.array(image_of, np.int64))
+    return RetrievalRecall(i2t, t2i, len(images.keys), len(texts))

@@ -61,7 +61,6 @@ class Segmentation:
         images: how many images were segmented.
     """
 
-    dataset: str
     mean_iou: float
     per_class: dict[str, float]
     pixel_accuracy: float
@@ -139,7 +138,7 @@ def segment(
         name: float(right[number] / union[number]) for number, name in enumerate(dataset.classes) if union[number]
     }
     mean = float(np.mean(list(per_class.values())))
-    return Segmentation(dataset.name, mean, per_class, float(right.sum() / confusion.sum()), images)
+    return Segmentation(mean, per_class, float(right.sum() / confusion.sum()), images)
 
 
 def _mask(example: Example, classes: int) -> npt.NDArray[np.uint8]:

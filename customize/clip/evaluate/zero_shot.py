@@ -34,7 +34,6 @@ class Classification:
         predictions: int64 [n], the best class of each image.
     """
 
-    dataset: str
     metric: str
     score: float
     top5: float | None
@@ -95,7 +94,6 @@ def classify(dataset: Dataset, features: Features, scores: Vectors, metric: str)
             per_class[dataset.classes[label]][1] += 1
     single = all(len(labels) == 1 for labels in features.labels)
     return Classification(
-        dataset=dataset.name,
         metric=metric,
         score=score(metric, scores, features.labels),
         top5=top_k(scores, features.labels, 5) if single else None,
