@@ -1,9 +1,9 @@
 """Exact search of a store: one pass over its rows for all queries, whatever their number and K.
 
 For thousands of queries with a large K this is faster than a graph (see `retrieval.search.planner`), and no row is
-missed. Scores are fp32 sums; where two scores are too near to tell which is larger, both are computed again in float64.
-So the rows and their order are the same on CPUs and GPUs and for any batch of queries, while the last bits of the
-other scores may differ. Of equal scores the smaller row id comes first.
+missed. Candidates are found by fp32 matrix products, whose last bits depend on the device and on how many queries are
+asked at once. The scores of the k best are then computed again, row by row in float64, and rounded once to fp32. So
+scores, rows and their order are the same for any batch of queries. Of equal scores the smaller row id comes first.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from index.errors import BadInput
 from index.graph.exact import best_device, exact_top_k
 from index.store.embedding_store import EmbeddingStore, Modality
 
-__all__ = ["SCAN_BLOCK_ROWS", "scan", "settle_near_ties"]
+__all__ = ["SCAN_BLOCK_ROWS", "scan", "settle_scores"]
 
 # 64 MB of fp16 at 512 dimensions: a read large enough for a disk, small enough for read-ahead.
 SCAN_BLOCK_ROWS = 65_536
-# fp32 sums of 512 products of unit vectors were off by 2e-7 at most; nearer scores than this are computed again.
+# fp32 sums of 512 products of unit vectors were off by 2e-7 at most: a row this far below the k-th is not among the k.
 _TOO_NEAR = 2e-6
 # Rows kept beyond k, so that those too near to rank k can trade places with it.
 _SPARE = 16
@@ -68,40 +68,41 @@ def scan(
     keep = min(k + _SPARE, max(stop - start, 1))
     blocks = store.blocks(modality, SCAN_BLOCK_ROWS, start, stop)
     scores, ids = exact_top_k(blocks, queries, keep, excluded=excluded, device=device or best_device())
-    settle_near_ties(store, modality, queries, scores, ids)
+    settle_scores(store, modality, queries, scores, ids, k)
     return _pad(scores[:, :k], k, -np.inf), _pad(ids[:, :k], k, -1)
 
 
-def settle_near_ties(
+def settle_scores(
     store: EmbeddingStore,
     modality: Modality,
     queries: npt.NDArray[np.floating[Any]],
     scores: npt.NDArray[np.float32],
     ids: npt.NDArray[np.int64],
+    k: int,
 ) -> None:
-    """Compute scores again in float64 where neighbours are too near, and sort scores and ids by the result, in place.
+    """Compute the scores of the k best again in float64, and sort scores and ids by the result, in place.
 
-    queries: [q, d]. scores: float32 [q, n], falling along each line. ids: int64 [q, n]. Results of scans over parts of
-    a store, merged and then settled here, equal those of one scan over all of it.
+    queries: [q, d]. scores: float32 [q, n], falling along each line. ids: int64 [q, n], -1 where rows have run out.
+    Rows beyond the k best are computed again where they are near enough to trade places with the k-th. Results of scans
+    over parts of a store, merged and then settled here, equal those of one scan over all of it.
     """
-    with np.errstate(invalid="ignore"):  # -inf - -inf where rows have run out
-        near = scores[:, :-1] - scores[:, 1:] < _TOO_NEAR
-    unsure = np.zeros(scores.shape, np.bool_)
-    unsure[:, :-1] |= near
-    unsure[:, 1:] |= near
-    touched = np.flatnonzero(unsure.any(axis=1))
-    own_ids, precise = ids[touched], scores[touched].astype(np.float64)
-    query, place = np.nonzero(unsure[touched] & (own_ids >= 0))
+    if not scores.size:
+        return
+    last = scores[:, min(k, scores.shape[1]) - 1]
+    chosen = (scores > last[:, None] - _TOO_NEAR) | (np.arange(scores.shape[1]) < k)
+    query, place = np.nonzero(chosen & (ids >= 0))
+    precise = scores.astype(np.float64)
+    wide = queries.astype(np.float64)
     for start in range(0, len(query), _PAIRS):
         some = (query[start : start + _PAIRS], place[start : start + _PAIRS])
-        rows = store.gather(modality, own_ids[some]).astype(np.float64)
-        precise[some] = np.einsum("ij,ij->i", rows, queries[touched[some[0]]].astype(np.float64))
+        rows = store.gather(modality, ids[some]).astype(np.float64)
+        precise[some] = np.einsum("ij,ij->i", rows, wide[some[0]])
     # Ids ascending first, then a stable sort by score: equal scores end up in the order of their ids.
-    by_id = np.argsort(own_ids, axis=1)
-    own_ids, precise = np.take_along_axis(own_ids, by_id, axis=1), np.take_along_axis(precise, by_id, axis=1)
+    by_id = np.argsort(ids, axis=1)
+    own_ids, precise = np.take_along_axis(ids, by_id, axis=1), np.take_along_axis(precise, by_id, axis=1)
     order = np.argsort(-precise, axis=1, kind="stable")
-    ids[touched] = np.take_along_axis(own_ids, order, axis=1)
-    scores[touched] = np.take_along_axis(precise, order, axis=1)
+    ids[:] = np.take_along_axis(own_ids, order, axis=1)
+    scores[:] = np.take_along_axis(precise, order, axis=1)
 
 
 def _pad(values: npt.NDArray[Any], k: int, filler: float) -> npt.NDArray[Any]:

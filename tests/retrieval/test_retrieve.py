@@ -160,10 +160,7 @@ def test_blocks_hold_whole_concepts_and_do_not_change_the_result(
         mode="both",
         block_queries=7,
     )
-    assert blocks.table().drop(["score"]).equals(whole.table().drop(["score"]))
-    # A matrix product's last bits depend on how many queries are scored together.
-    scores = (blocks.table()["score"].to_numpy(), whole.table()["score"].to_numpy())
-    np.testing.assert_allclose(*scores, rtol=0, atol=1e-6)
+    assert blocks.table().equals(whole.table())
     assert blocks.losses == whole.losses
 
 

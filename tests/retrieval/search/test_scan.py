@@ -7,7 +7,7 @@ import pytest
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from retrieval.search.scan import scan, settle_near_ties
+from retrieval.search.scan import scan, settle_scores
 from tests.index.vectors import Halves, clustered, exact_ids, vector_store
 from tests.retrieval.stores import forget
 
@@ -35,13 +35,14 @@ def test_every_row_and_its_order_is_right_ties_included(
         assert np.allclose(scores, np.take_along_axis(queries @ rows.astype(np.float32).T, ids, 1), atol=1e-6)
 
 
-def test_a_query_alone_gets_the_rows_that_it_gets_in_a_batch(
+def test_a_query_alone_gets_the_rows_and_scores_that_it_gets_in_a_batch(
     store: EmbeddingStore, vectors: tuple[Halves, Halves]
 ) -> None:
     queries = vectors[1][:40]
-    _, together = scan(store, "text", queries, 100, device="cpu")
-    alone = [scan(store, "text", queries[i : i + 1], 100, device="cpu")[1][0] for i in range(40)]
-    assert np.array_equal(together, np.stack(alone))
+    together = scan(store, "text", queries, 100, device="cpu")
+    alone = [scan(store, "text", queries[i : i + 1], 100, device="cpu") for i in range(40)]
+    for part in (0, 1):
+        assert np.array_equal(together[part], np.concatenate([each[part] for each in alone]))
 
 
 def test_parts_merged_and_settled_give_the_rows_of_the_whole(
@@ -59,9 +60,9 @@ def test_parts_merged_and_settled_give_the_rows_of_the_whole(
     scores, ids = (np.concatenate([half[part] for half in halves], axis=1) for part in (0, 1))
     order = np.argsort(-scores, axis=1, kind="stable")
     scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
-    settle_near_ties(store, "image", queries, scores, ids)
+    settle_scores(store, "image", queries, scores, ids, k)
     assert np.array_equal(ids[:, :k], whole[1])
-    assert np.allclose(scores[:, :k], whole[0], atol=1e-6)
+    assert np.array_equal(scores[:, :k], whole[0])
 
 
 def test_forgotten_and_excluded_rows_are_left_out_and_the_end_is_padded(tmp_path: Path) -> None:
