@@ -10,7 +10,7 @@ import pytest
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.captions import noun_sample as noun_blocks
+from mining.strategies.captions import noun_sample
 from mining.strategies.context import Candidates, MiningContext, in_process
 from mining.strategies.overlap import overlap
 from mining.text.nouns import noun_extractor
@@ -42,7 +42,7 @@ def test_the_level_is_the_number_of_shared_nouns_and_the_reason_names_them(tmp_p
 def test_levels_are_proposed_evenly_from_the_sample_as_from_the_join(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: int
 ) -> None:
-    monkeypatch.setattr(noun_blocks, "SAMPLE", sample)
+    monkeypatch.setattr(noun_sample, "SAMPLE", sample)
     candidates = mine_overlap(captions_context(tmp_path, skewed_captions(900), sets=60, levels=(1, 3, 5)))
     levels = Counter(candidates.table["level"].to_pylist())
     assert set(levels) == {1, 3, 5}
@@ -52,7 +52,7 @@ def test_levels_are_proposed_evenly_from_the_sample_as_from_the_join(
 
 
 def test_at_least_n_nouns_as_cad_qa_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noun_blocks, "SAMPLE", 64)
+    monkeypatch.setattr(noun_sample, "SAMPLE", 64)
     captions = skewed_captions(900)
     table = mine_overlap(captions_context(tmp_path, captions, sets=100_000, min_shared_nouns=5)).table
     found = nouns(captions)
