@@ -19,7 +19,7 @@ from index.graph.hnsw import falls_short
 from index.graph.index_manifest import IndexManifest, index_folder, read_index_manifest
 from index.store.embedding_store import EmbeddingStore, Modality
 from retrieval.search.planner import IndexCost, SearchPlan, plan_search
-from retrieval.search.scan import settle_scores
+from retrieval.search.scan import SPARE, settle_scores
 
 __all__ = [
     "Group",
@@ -38,9 +38,6 @@ Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
 
 DEFAULT_GROUPS = 2
-
-# Rows beyond k that take part when near ties are settled; a scan keeps as many.
-_SPARE = 16
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ def merge(
     """
     scores = np.concatenate([scores for scores, _ in answers], axis=1)
     rows = np.concatenate([rows for _, rows in answers], axis=1)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, : k + _SPARE if exact else k]
+    best = np.argsort(-scores, axis=1, kind="stable")[:, : k + SPARE if exact else k]
     scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
     if exact and len(answers) > 1:
         settle_scores(store, modality, queries, scores, rows, k)

@@ -17,14 +17,14 @@ from index.errors import BadInput
 from index.graph.exact import best_device, exact_top_k
 from index.store.embedding_store import EmbeddingStore, Modality
 
-__all__ = ["SCAN_BLOCK_ROWS", "scan", "settle_scores"]
+__all__ = ["SCAN_BLOCK_ROWS", "SPARE", "scan", "settle_scores"]
 
 # 64 MB of fp16 at 512 dimensions: a read large enough for a disk, small enough for read-ahead.
 SCAN_BLOCK_ROWS = 65_536
 # fp32 sums of 512 products of unit vectors were off by 2e-7 at most: a row this far below the k-th is not among the k.
 _TOO_NEAR = 2e-6
 # Rows kept beyond k, so that those too near to rank k can trade places with it.
-_SPARE = 16
+SPARE = 16
 # Query-row pairs computed again at once: 64 MB at 512 dimensions in float64.
 _PAIRS = 16_384
 
@@ -65,7 +65,7 @@ def scan(
     if exclude is not None:
         excluded = np.union1d(excluded, exclude)
     stop = store.rows if stop is None else min(stop, store.rows)
-    keep = min(k + _SPARE, max(stop - start, 1))
+    keep = min(k + SPARE, max(stop - start, 1))
     blocks = store.blocks(modality, SCAN_BLOCK_ROWS, start, stop)
     scores, ids = exact_top_k(blocks, queries, keep, excluded=excluded, device=device or best_device())
     settle_scores(store, modality, queries, scores, ids, k)

@@ -38,6 +38,7 @@ _NAMES = (
     "thumbnail.js",
     "token.js",
 )
+_SHARED = "notice_and_token.html"  # the status line and the form that asks for a token
 PAGE_HEADERS = {
     # data: and blob: are the user's own image and thumbnails that were fetched with a token.
     "Content-Security-Policy": (
@@ -83,6 +84,9 @@ class Asset:
 
 
 def read_asset(package: str, name: str, headers: Mapping[str, str] = PAGE_HEADERS) -> Asset:
-    """A file of `package`'s folder `page`."""
+    """A file of `package`'s folder `page`; pages include the part that all of them share."""
     content = files(package).joinpath("page", name).read_bytes()
+    if name.endswith(".html"):
+        shared = files("retrieval.service").joinpath("page", _SHARED).read_bytes()
+        content = content.replace(f"<!-- include {_SHARED} -->\n".encode(), shared)
     return Asset(content, _MEDIA_TYPES[name.rsplit(".", 1)[1]], headers)

@@ -1,4 +1,4 @@
-// Starts the page of pairs: filters in the address, pages of sets, decisions, keys.
+// The page of pairs: reads the filters from the URL, loads sets page by page, sends decisions, and handles keys.
 
 import { byId, count } from "../dom.js";
 import { askJson } from "../service.js";
@@ -9,9 +9,9 @@ import { pairItem, showDecision } from "./pair.js";
 const FILTERS = ["strategy", "level", "decision", "text"];
 const LIMIT = 20;
 
-let next = null; // the cursor of what follows
+let next = null; // the cursor of the next page
 let counts = [];
-let asked = null; // the request under way, if any
+let asked = null; // the current request, if any
 const deciding = new Set();
 
 function readFilters() {
@@ -22,7 +22,7 @@ function readFilters() {
 function writeFilters() {
   const given = FILTERS.map((name) => [name, byId(name).value.trim()]).filter(([, value]) => value !== "");
   const hash = `#${new URLSearchParams(given)}`;
-  // The base of this page's addresses is the service's root: the path must be said.
+  // Links are relative to the service's root, so this page's own path must be given.
   if (hash !== (location.hash || "#")) history.pushState(null, "", location.pathname + location.search + hash);
   show();
 }
@@ -39,7 +39,7 @@ function fillOptions(wanted) {
 function fill(name, values, wanted, sum) {
   const select = byId(name);
   const known = values.map(String);
-  if (wanted && !known.includes(wanted)) known.push(wanted); // of the address: shown, though it finds nothing
+  if (wanted && !known.includes(wanted)) known.push(wanted); // named in the URL: shown even though it finds nothing
   const options = known.map((value, at) => new Option(`${value} (${at < values.length ? sum(name, values[at]).toLocaleString("en") : 0})`, value));
   select.replaceChildren(new Option("all", ""), ...options);
   select.value = wanted;
@@ -100,7 +100,7 @@ async function judge(set, item) {
   if (deciding.has(set.set_id)) return;
   deciding.add(set.set_id);
   const decision = set.decision === "reject" ? "keep" : "reject";
-  showDecision(item, decision); // at once; taken back where the service does not take it
+  showDecision(item, decision); // at once; undone when the request fails
   try {
     await askJson(`pairs/${set.set_id}/decision`, { json: { decision } });
     set.decision = decision;

@@ -1,10 +1,10 @@
-// One set as a list item: its pictures side by side, captions, similarity, reasons, the button. Knows no request.
+// One set as a list item: its pictures side by side, captions, similarity, reasons, the button. Sends no requests.
 
 import { element } from "../dom.js";
 import { thumbnail } from "../thumbnail.js";
 import { marked } from "./words.js";
 
-// Pixels of the longer side: a picture is shown up to 30 rem wide.
+// Pixels of the longer side; a picture is shown up to 30 rem wide.
 const SIDE = 512;
 
 /** A list item for a set; its button calls `judge(set, item)`. */
@@ -32,7 +32,7 @@ export function pairItem(set, judge) {
   return item;
 }
 
-/** Write a decision onto its item. */
+/** Show a decision on the item of its set. */
 export function showDecision(item, decision) {
   const rejected = decision === "reject";
   item.classList.toggle("rejected", rejected);

@@ -1,8 +1,8 @@
-// Finds shared nouns in a caption, to mark them. Captions are data: what comes back are text and elements, no markup.
+// Finds the shared nouns in a caption, to mark them. Returns text and elements, so a caption is never read as markup.
 
 import { element } from "../dom.js";
 
-// Plurals that no rule below makes; the nouns of sets are lemmas.
+// Irregular plurals; the nouns of sets are lemmas.
 const IRREGULAR = { man: "men", woman: "women", child: "children", person: "people", foot: "feet", tooth: "teeth", goose: "geese", mouse: "mice", ox: "oxen" };
 
 /** A caption as text nodes and <mark>s. */
@@ -19,7 +19,7 @@ export function marked(caption, nouns) {
   return [...pieces, caption.slice(end)];
 }
 
-/** Patterns of a noun and its plurals; of several words, the last one changes. */
+/** Patterns of a noun and its plurals; of several words, only the last one changes. */
 function forms(noun) {
   const words = noun.trim().split(/[\s_-]+/u);
   const last = words.pop();

@@ -15,12 +15,6 @@ from retrieval.concepts import Concept, ConceptList
 from tests.retrieval.client.fake_service import CONCEPTS, END, START, WHOLE, answering, concept_line, lines
 
 
-@pytest.fixture
-def client(url: str) -> Iterator[Client]:
-    with Client(url) as client:
-        yield client
-
-
 class TestRetrieveRemote:
     def test_it_writes_the_very_selection_that_retrieve_writes(
         self,
@@ -81,3 +75,9 @@ class TestRetrieveRemote:
             assert asked == ["GET /indexes", "POST /concepts"]
         with pytest.raises(BadInput, match="unfinished selection"):
             Selection.open(tmp_path / "out")
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url) as client:
+        yield client
