@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.context import Candidates, MiningConfig, MiningContext, in_process
-from mining.strategies.registry import get_strategy
+from mining.strategies.context import MiningConfig, MiningContext
 from tests.index.vectors import build
 from tests.retrieval.stores import make_store, random_unit
 
@@ -102,15 +101,3 @@ def captions_context(
     config["captions"] = which
     asked = MiningConfig(str(folder / "store"), str(folder / "out"), (("overlap", 1.0),), **config)
     return MiningContext(asked, "overlap", asked.sets, str(folder / "work"))
-
-
-def mining_context(
-    store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any
-) -> MiningContext:
-    config = MiningConfig(str(store.path), str(folder / "pairs"), ((strategy, 1.0),), sets=wanted, **choices)
-    return MiningContext(config, strategy, wanted, str(folder / "work" / strategy))
-
-
-def propose(store: EmbeddingStore, folder: Path, strategy: str, wanted: int = 30, **choices: Any) -> Candidates:
-    ctx = mining_context(store, folder, strategy, wanted, **choices)
-    return get_strategy(strategy)(ctx, in_process(ctx))

@@ -9,7 +9,7 @@ import numpy as np
 from index.store.embedding_store import EmbeddingStore
 from mining.select.assemble import padded
 from mining.strategies.neighbors.similarity import similarities
-from tests.mining.worlds import propose
+from tests.mining.conftest import propose
 
 
 def test_both_kinds_are_found_and_each_says_which_it_is(world: EmbeddingStore, tmp_path: Path) -> None:

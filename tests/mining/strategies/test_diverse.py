@@ -9,8 +9,9 @@ import numpy as np
 from index.store.embedding_store import EmbeddingStore
 from mining.select.assemble import padded
 from mining.strategies.neighbors.similarity import similarities
+from tests.mining.conftest import propose
 from tests.mining.made_sets import write_test_selection
-from tests.mining.worlds import propose, subject
+from tests.mining.worlds import subject
 
 
 def test_close_captions_of_one_subject_with_far_images(world: EmbeddingStore, tmp_path: Path) -> None:

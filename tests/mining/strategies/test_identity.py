@@ -11,8 +11,9 @@ import mining.strategies.identity
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining.select.assemble import padded
+from tests.mining.conftest import propose
 from tests.mining.made_sets import write_test_selection
-from tests.mining.worlds import mining_store, propose
+from tests.mining.worlds import mining_store
 from tests.retrieval.stores import forget
 
 HERO = "truth.objects.entity"

@@ -10,8 +10,9 @@ import pytest
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.minable import Minable, mark_rows, minable_rows
+from tests.mining.conftest import mining_context
 from tests.mining.made_sets import write_test_selection
-from tests.mining.worlds import mining_context, mining_store
+from tests.mining.worlds import mining_store
 from tests.retrieval.stores import forget
 
 

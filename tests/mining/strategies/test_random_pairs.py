@@ -10,7 +10,8 @@ from index.store.embedding_store import EmbeddingStore
 from mining.select.assemble import padded
 from mining.strategies.minable import Minable
 from mining.strategies.random_pairs import draw_pairs
-from tests.mining.worlds import mining_store, propose
+from tests.mining.conftest import propose
+from tests.mining.worlds import mining_store
 from tests.retrieval.stores import forget
 
 

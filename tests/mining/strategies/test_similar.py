@@ -9,7 +9,8 @@ import numpy as np
 from index.store.embedding_store import EmbeddingStore
 from mining.select.assemble import padded
 from mining.strategies.neighbors.similarity import similarities
-from tests.mining.worlds import mining_store, propose, subject
+from tests.mining.conftest import propose
+from tests.mining.worlds import mining_store, subject
 
 
 def test_pairs_are_look_alikes_and_not_one_picture(world: EmbeddingStore, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from mining.strategies.neighbors.caption_fit import (
     fitting,
 )
 from mining.strategies.neighbors.similarity import similarities
-from tests.mining.worlds import mining_context, subject
+from tests.mining.conftest import mining_context
+from tests.mining.worlds import subject
 
 
 def close(world: EmbeddingStore, folder: Path) -> ClosePairs:

@@ -18,7 +18,8 @@ from mining.strategies.neighbors.nearest import Nearest, nearest
 from mining.strategies.neighbors.similarity import similarities
 from tests.folders import file_times
 from tests.index.vectors import build
-from tests.mining.worlds import mining_context, mining_store
+from tests.mining.conftest import mining_context
+from tests.mining.worlds import mining_store
 from tests.retrieval.stores import forget
 
 ANCHORS = np.arange(0, 240, 7)
