@@ -52,7 +52,7 @@ def test_a_dead_cluster_that_left_its_address_is_not_joined(ray_folder: Path) ->
     assert address_used(ray_folder, "127.0.0.1:1") != "127.0.0.1:1"
 
 
-def test_a_living_cluster_of_somebody_else_is_not_joined(ray_up: None, ray_folder: Path) -> None:
+def test_another_users_living_cluster_is_not_joined(ray_up: None, ray_folder: Path) -> None:
     import ray
 
     foreign = ray.get_runtime_context().gcs_address

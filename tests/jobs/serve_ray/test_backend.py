@@ -59,11 +59,11 @@ def test_indexes_and_plans_are_described_as_in_one_process(url: str, sharded_sto
 
 def right_for_who_answered(rows: list[list[int]], missing: Sequence[str], whole: list[list[int]]) -> bool:
     """Whether the rows, all of the store's, are those of the groups that are not named."""
-    left_out = set()
+    skipped = set()
     for name in missing:
         assert name in (f"shards-0 (rows 0-{FIRST - 1})", f"shards-1 (rows {FIRST}-32)")
-        left_out |= set(range(FIRST)) if name.startswith("shards-0") else set(range(FIRST, 33))
-    return rows == [[row for row in best if row not in left_out] for best in whole]
+        skipped |= set(range(FIRST)) if name.startswith("shards-0") else set(range(FIRST, 33))
+    return rows == [[row for row in best if row not in skipped] for best in whole]
 
 
 def test_a_killed_shard_is_named_in_the_answers_until_it_is_replaced(url: str, sharded_store: EmbeddingStore) -> None:

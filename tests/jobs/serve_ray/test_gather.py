@@ -83,7 +83,7 @@ def test_an_error_reaches_each_request_of_its_call_and_no_other() -> None:
     asyncio.run(run())
 
 
-def test_a_request_that_was_given_up_is_not_asked_and_holds_nobody_up() -> None:
+def test_a_cancelled_request_is_skipped_and_delays_no_other() -> None:
     async def run() -> None:
         searches = Searches()
         gathering = Gathering("the search", searches.ask, most=8, queue=2, calls=1)
@@ -100,7 +100,7 @@ def test_a_request_that_was_given_up_is_not_asked_and_holds_nobody_up() -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 4])
-def test_a_lone_query_waits_for_nobody(calls: int) -> None:
+def test_a_single_query_is_sent_at_once(calls: int) -> None:
     async def run() -> None:
         searches = Searches()
         searches.may_answer.set()
