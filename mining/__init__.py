@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from index.moved import watch_moved_imports
+
 if TYPE_CHECKING:
     from mining.sets.image_sets import ImageSet, ImageSets, Member, PairSet
 
 __all__ = ["ImageSet", "ImageSets", "Member", "PairSet"]
+
+
+watch_moved_imports()
 
 
 # Imported when they are first used: `clipmine mine --help` needs the names of the strategies and no Arrow.

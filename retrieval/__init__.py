@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from index.moved import watch_moved_imports
 from retrieval.concepts import Concept, ConceptList, concept_list, load_concepts
 from retrieval.export.export import ExportSummary, export_selection
 from retrieval.export.fetch import FetchSummary, fetch_selection
@@ -15,6 +16,8 @@ from retrieval.retrieve import retrieve
 from retrieval.rules import Rules
 from retrieval.selection import Selection
 from retrieval.templates import Templates, load_templates
+
+watch_moved_imports()
 
 if TYPE_CHECKING:
     from retrieval.client.async_client import AsyncClient

@@ -18,6 +18,7 @@ import pytest
 
 from jobs.cli import COMMANDS
 from tests.serving import serving
+from tests.test_architecture import WINGS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -50,7 +51,9 @@ def missing_files(text: str, folder: Path) -> list[str]:
         (base, path) for path in paths for base in {ROOT, folder} if path.split("/")[0] in FOLDERS or base != ROOT
     ]
     there = {path for base, path in inside if list(base.glob(path))}
-    return sorted({path for path in paths if path.split("/")[0] in FOLDERS} - there)
+    known = {file.name for base in FOLDERS for file in (ROOT / base).rglob("*.py")}
+    unknown = {word for word in words if re.fullmatch(r"\w+\.py", word)} - known - {"clipmine.py"}
+    return sorted({path for path in paths if path.split("/")[0] in FOLDERS} - there | unknown)
 
 
 def exists(name: str) -> bool:
@@ -158,11 +161,11 @@ def test_every_option_exists(page: Path) -> None:
 
 def test_what_is_wrong_is_found() -> None:
     text = (
-        "`index/corpus/tarz.py` [x](nowhere.md) [y](#no-such-heading) `retrieval.retriev` `clipmine serve --prt`\n\n"
+        "`index/corpus/tarz.py` `tarz.py` [x](nowhere.md) [y](#no-such-heading) `retrieval.retriev` `clipmine serve --prt`\n\n"
         "```\nclipmine index STORE --recal 0.9\nclipmine embd STORE\nclipmine serve\n```\n\n"
         "```python\nfrom mining.export import to_lava\n```\n"
     )
-    assert missing_files(text, ROOT) == ["index/corpus/tarz.py"]
+    assert missing_files(text, ROOT) == ["index/corpus/tarz.py", "tarz.py"]
     assert missing_names(text) == ["mining.export.to_lava", "retrieval.retriev"]
     assert broken_links(text, ROOT) == ["nowhere.md", "#no-such-heading"]
     assert len(wrong_commands(text)) == 4
@@ -177,6 +180,16 @@ def test_the_readme_has_every_command_with_its_executors() -> None:
         params = importlib.import_module(f"jobs.commands.{name}").command.params
         kinds = [param.type.choices for param in params if param.name == "executor"]
         assert executors == ", ".join(kinds[0] if kinds else ())
+
+
+def test_the_architecture_page_has_every_wing_in_the_order_of_imports() -> None:
+    section = (
+        (ROOT / "docs" / "architecture.md").read_text().partition("Wings, the lowest first:")[2].partition("\n## ")[0]
+    )
+    cells = [spans(line.split("|")[1]) for line in section.splitlines() if line[:3] == "| `"]
+    shown = [path.strip("/") for cell in cells for path in (cell[0], *(f"scenes/{name}" for name in cell[1:]))]
+    expected = [f"{floor}/{wing}" for floor, wings in WINGS.items() for wing in reversed(wings)]
+    assert [path for path in shown if path.count("/") == 1] == expected
 
 
 def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

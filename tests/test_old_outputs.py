@@ -1,7 +1,7 @@
-"""Folders that clipmine 0.1.0 wrote before its modules moved open as before: store, index, selection, image sets, model.
+"""Folders that clipmine 0.1.0 wrote before its modules moved open as before.
 
-`tests/old_outputs/` was written by the command (`embed`, `index`, `retrieve`, `export`, `mine`, `customize`, `forget`) and
-is never written again. `expected.json` holds what the same release read from it.
+The commands `embed`, `index`, `retrieve`, `export`, `mine`, `customize` and `forget` wrote `tests/old_outputs/`; it is
+never written again. `expected.json` holds what the same release read from it.
 """
 
 from __future__ import annotations

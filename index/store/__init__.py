@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from index.moved import moved_name
+
 if TYPE_CHECKING:
     from index.store.embedding_store import EmbeddingStore
 
@@ -19,4 +21,4 @@ def __getattr__(name: str) -> object:
         from index.store.embedding_store import EmbeddingStore
 
         return EmbeddingStore
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    moved_name(__name__, name)

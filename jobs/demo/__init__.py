@@ -1,1 +1,11 @@
 """The demo: the full pipeline on the embedded world, and its report."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from index.moved import moved_name
+
+
+def __getattr__(name: str) -> NoReturn:
+    moved_name(__name__, name)

@@ -1,1 +1,11 @@
 """The retrieval service on Ray Serve: replicas, shard groups, partial answers."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from index.moved import moved_name
+
+
+def __getattr__(name: str) -> NoReturn:
+    moved_name(__name__, name)

@@ -1,1 +1,11 @@
 """The mining strategies: each proposes image sets for one reason. `registry` lists them by name."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from index.moved import moved_name
+
+
+def __getattr__(name: str) -> NoReturn:
+    moved_name(__name__, name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from index.moved import moved_name
+
 if TYPE_CHECKING:
     from retrieval.client.async_client import AsyncClient
     from retrieval.client.client import Client
@@ -19,4 +21,4 @@ _MODULES = {"AsyncClient": "async_client", "Client": "client", "retrieve_remote"
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(importlib.import_module(f"retrieval.client.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    moved_name(__name__, name)

@@ -1,1 +1,11 @@
 """What a selection becomes: webdataset tars, URL lists, downloaded images."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from index.moved import moved_name
+
+
+def __getattr__(name: str) -> NoReturn:
+    moved_name(__name__, name)
