@@ -161,7 +161,8 @@ def test_every_option_exists(page: Path) -> None:
 
 def test_what_is_wrong_is_found() -> None:
     text = (
-        "`index/corpus/tarz.py` `tarz.py` [x](nowhere.md) [y](#no-such-heading) `retrieval.retriev` `clipmine serve --prt`\n\n"
+        "`index/corpus/tarz.py` `tarz.py` `retrieval.retriev` [x](nowhere.md) [y](#no-such-heading)\n"
+        "`clipmine serve --prt`\n\n"
         "```\nclipmine index STORE --recal 0.9\nclipmine embd STORE\nclipmine serve\n```\n\n"
         "```python\nfrom mining.export import to_lava\n```\n"
     )
