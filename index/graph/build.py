@@ -106,7 +106,7 @@ class ShardSummary:
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IndexSummary:
     """A finished index: rows = indexed + skipped (rows that are zero, forgotten or not finite)."""
 
@@ -119,6 +119,9 @@ class IndexSummary:
     shards: int
     size: int
     recall: RecallContract
+
+    def __repr__(self) -> str:
+        return f"IndexSummary({self.modality}, {self.indexed:,} of {self.rows:,} rows, {self.recall.sentence()})"
 
 
 def plan_index_items(config: IndexConfig) -> list[IndexItem]:

@@ -66,6 +66,10 @@ class EmbeddingStore:
                 store.check_part(number)
         return store
 
+    def __repr__(self) -> str:
+        texts = "images and texts" if self.has_text else "images only"
+        return f"EmbeddingStore({str(self.path)!r}, {self.rows:,} rows x {self.dim}, {texts})"
+
     @property
     def rows(self) -> int:
         """Rows in all, forgotten ones included: row ids are 0 .. rows - 1."""

@@ -36,7 +36,7 @@ def command(selection: str, out: str | None, shard_size: int, options: dict[str,
                 selection,
                 out or f"{selection.rstrip('/')}-images",
                 options=DownloadOptions(**options),
-                samples_per_shard=shard_size,
+                shard_size=shard_size,
                 on_progress=report,
             )
     lines: list[Line] = [("images asked for", summary.asked), ("+ from next ranks", summary.topped_up)]

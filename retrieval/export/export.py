@@ -52,7 +52,7 @@ def export_selection(
     out: str | os.PathLike[str],
     *,
     format: Format = "webdataset",
-    samples_per_shard: int = 10_000,
+    shard_size: int = 10_000,
     store: str | os.PathLike[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExportSummary:
@@ -67,7 +67,7 @@ def export_selection(
     target = os.fspath(out)
     if format != "webdataset":
         return _export_urls(opened, target, format)
-    config = ExportConfig(opened.path, target, None if store is None else os.fspath(store), samples_per_shard)
+    config = ExportConfig(opened.path, target, None if store is None else os.fspath(store), shard_size)
     items = list_export_items(config)
     if prepare_export(config):
         return _read_summary(target)
@@ -80,7 +80,7 @@ def export_selection(
 
 def prepare_export(config: ExportConfig) -> bool:
     """Claim the output folder; True when this export is complete. Raises OutputExists."""
-    job = {"selection": Selection.open(config.selection).identity, "samples_per_shard": config.samples_per_shard}
+    job = {"selection": Selection.open(config.selection).identity, "samples_per_shard": config.shard_size}
     return claim_folder(config.out, "export.json", {**job, "format": "webdataset"})
 
 

@@ -68,7 +68,7 @@ def fetch_selection(
     out: str | os.PathLike[str],
     *,
     options: DownloadOptions | None = None,
-    samples_per_shard: int = 10_000,
+    shard_size: int = 10_000,
     on_progress: Progress | None = None,
 ) -> FetchSummary:
     """Download a selection's URLs into the folder `out` and top up each concept; see the module's text.
@@ -80,11 +80,11 @@ def fetch_selection(
     if not _with_url(_rows(opened, "rows")).any():
         raise BadInput(f"{opened.path}: none of its rows has a URL, so nothing can be fetched; use `clipmine export`")
     target = os.fspath(out)
-    job = {"selection": opened.identity, "samples_per_shard": samples_per_shard}
+    job = {"selection": opened.identity, "samples_per_shard": shard_size}
     finished = claim_folder(target, "fetch.json", job)
     if finished and not _read_summary(target).short:
         return _read_summary(target)
-    fetch = _Fetch(opened, target, options or DownloadOptions(), samples_per_shard, on_progress)
+    fetch = _Fetch(opened, target, options or DownloadOptions(), shard_size, on_progress)
     for number in range(fetch.rounds()):
         fetch.download(number)
         if finished:

@@ -44,7 +44,7 @@ class ExportConfig:
     selection: str
     out: str
     store: str | None = None
-    samples_per_shard: int = 10_000
+    shard_size: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class ExportItem:
 
 def list_export_items(config: ExportConfig) -> list[ExportItem]:
     """The output shards; BadInput for an empty selection, ImagesNotLocal when the store has no images to export."""
-    if config.samples_per_shard < 1:
-        raise BadInput(f"samples per shard {config.samples_per_shard}: must be at least 1")
+    if config.shard_size < 1:
+        raise BadInput(f"shard_size {config.shard_size}: must be at least 1")
     selection = Selection.open(config.selection)
     if not selection.rows:
         raise BadInput(f"{config.selection}: selected no rows, so there is nothing to export; loosen its rules")
@@ -69,7 +69,7 @@ def list_export_items(config: ExportConfig) -> list[ExportItem]:
             "download what was selected with `clipmine fetch`"
         )
     count = _selected(selection).num_rows
-    size = config.samples_per_shard
+    size = config.shard_size
     return [ExportItem(number, first, min(first + size, count)) for number, first in enumerate(range(0, count, size))]
 
 
@@ -92,7 +92,7 @@ def export_item(item: ExportItem, config: ExportConfig) -> dict[str, Any]:
     store = selection.store(config.store)
     chosen = _selected(selection).slice(item.first, item.last - item.first)
     records: list[dict[str, Any]] = []
-    digits = len(str(config.samples_per_shard - 1))
+    digits = len(str(config.shard_size - 1))
     with (
         atomic_file(join(config.out, f"{name}.tar")) as partial,
         tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar,

@@ -36,4 +36,4 @@ def small_selection(known_store: EmbeddingStore, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def small_export(small_selection: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """`small_selection` as webdataset tars of 10."""
-    return export_selection(small_selection, tmp_path_factory.mktemp("export") / "export", samples_per_shard=10).out
+    return export_selection(small_selection, tmp_path_factory.mktemp("export") / "export", shard_size=10).out

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import clipmine
+from index.encoder.loading import load_encoder
 
 
 def test_from_a_corpus_to_a_selection(tiny_clip_dir: Path, small_corpus: Path, tmp_path: Path) -> None:
@@ -20,6 +21,30 @@ def test_from_a_corpus_to_a_selection(tiny_clip_dir: Path, small_corpus: Path, t
     assert len(selection.to_pandas()) == len(selection) > 0
     sets = clipmine.mine(tmp_path / "store", "random", tmp_path / "pairs", sets=3, near_duplicates=1.0)
     assert isinstance(sets, clipmine.ImageSets)
+    assert repr(store) == f"EmbeddingStore({str(tmp_path / 'store')!r}, 33 rows x 16, images and texts)"
+    assert repr(image).startswith("IndexSummary(image, 33 of 33 rows, recall@10 ")
+    for shown in (store, image, selection, sets):
+        assert "\n" not in repr(shown)
+
+
+def test_customizing_goes_on_from_a_selection(
+    tiny_clip_dir: Path, small_store: clipmine.EmbeddingStore, tmp_path: Path
+) -> None:
+    encoder = load_encoder(clipmine.ModelSpec(model_dir=str(tiny_clip_dir)), "cpu")
+    clipmine.retrieve(small_store, ["red circle", "blue square"], out=tmp_path / "s", k=5, encoder=encoder)
+    summary = clipmine.customize(
+        small_store.path,
+        tmp_path / "s",
+        out=tmp_path / "model",
+        model_dir=tiny_clip_dir,
+        strategy="locked-image",
+        steps=2,
+        batch_size=4,
+        augment="none",
+        device="cpu",
+    )
+    assert repr(summary).startswith(f"TrainSummary({str(tmp_path / 'model')!r}, locked-image, ")
+    assert (tmp_path / "model" / "open_clip_model.safetensors").exists()
 
 
 @pytest.mark.parametrize(

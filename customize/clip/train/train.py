@@ -36,7 +36,7 @@ from index.files import join, read_bytes, write_atomic
 __all__ = ["TrainSummary", "train"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainSummary:
     """What a run did.
 
@@ -70,6 +70,10 @@ class TrainSummary:
     warnings: tuple[str, ...]
     seconds: float
     pairs_per_second: float
+
+    def __repr__(self) -> str:
+        loss = "" if self.last_loss is None else f", loss {self.first_loss:.4f} -> {self.last_loss:.4f}"
+        return f"TrainSummary({self.out!r}, {self.strategy}, {self.pairs:,} pairs, {self.steps:,} steps{loss})"
 
 
 def train(

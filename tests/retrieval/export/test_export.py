@@ -51,13 +51,13 @@ def test_an_export_goes_into_a_folder_of_its_own(selection: Selection, tmp_path:
     export_selection(selection, tmp_path / "out")
     assert export_selection(selection, tmp_path / "out").exported == selection.rows
     with pytest.raises(OutputExists, match="another configuration"):
-        export_selection(selection, tmp_path / "out", samples_per_shard=5)
+        export_selection(selection, tmp_path / "out", shard_size=5)
     with pytest.raises(OutputExists):
         export_selection(selection, tmp_path / "out", format="urls")
     with pytest.raises(BadInput, match="valid ones: webdataset, urls, csv"):
         export_selection(selection, tmp_path / "out2", format="tfrecord")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="at least 1"):
-        export_selection(selection, tmp_path / "out2", samples_per_shard=0)
+        export_selection(selection, tmp_path / "out2", shard_size=0)
 
 
 def test_an_empty_selection_is_not_exported(store: EmbeddingStore, tmp_path: Path) -> None:

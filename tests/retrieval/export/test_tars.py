@@ -44,7 +44,7 @@ def test_the_tars_hold_the_original_bytes_captions_and_all_that_is_known(
 
 
 def test_side_cars_are_those_of_img2dataset(selection: Selection, tmp_path: Path) -> None:
-    export_selection(selection, tmp_path / "out", samples_per_shard=10)
+    export_selection(selection, tmp_path / "out", shard_size=10)
     stats = json.loads((tmp_path / "out/00000_stats.json").read_text())
     assert stats["count"] == stats["successes"] == 10
     assert (stats["failed_to_download"], stats["failed_to_resize"]) == (0, 0)
@@ -55,7 +55,7 @@ def test_side_cars_are_those_of_img2dataset(selection: Selection, tmp_path: Path
 
 
 def test_our_own_corpus_reader_reads_an_export(selection: Selection, tmp_path: Path) -> None:
-    export_selection(selection, tmp_path / "out", samples_per_shard=10)
+    export_selection(selection, tmp_path / "out", shard_size=10)
     samples = [sample for item in list_items(str(tmp_path / "out")) for sample in read_item(item)]
     assert len(samples) == selection.rows
     for sample in samples:
@@ -75,17 +75,17 @@ def test_webdataset_reads_an_export(selection: Selection, tmp_path: Path) -> Non
 
 
 def test_the_same_selection_gives_the_same_bytes_after_a_stop_too(selection: Selection, tmp_path: Path) -> None:
-    export_selection(selection, tmp_path / "whole", samples_per_shard=4)
+    export_selection(selection, tmp_path / "whole", shard_size=4)
 
     def stop(done: int, total: int) -> None:
         if done >= 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_selection(selection, tmp_path / "out", samples_per_shard=4, on_progress=stop)
+        export_selection(selection, tmp_path / "out", shard_size=4, on_progress=stop)
     first = (tmp_path / "out/00000.tar").stat().st_mtime_ns
     assert not (tmp_path / "out/manifest.json").exists()
-    export_selection(selection, tmp_path / "out", samples_per_shard=4)
+    export_selection(selection, tmp_path / "out", shard_size=4)
     assert (tmp_path / "out/00000.tar").stat().st_mtime_ns == first
     for path in (tmp_path / "whole").iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
