@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-__all__ = ["MovedFinder", "moved_name", "places", "watch_moved_imports"]
+__all__ = ["MovedFinder", "moved_folder", "moved_name", "places", "watch_moved_imports"]
 
 _LIST = Path(__file__).parent / "moved_modules.txt"
 _ROOTS = frozenset({"index", "retrieval", "customize", "mining", "jobs", "examples"})
@@ -59,3 +59,13 @@ def moved_name(package: str, name: str) -> NoReturn:
     if f"{package}:{name}" in places():
         raise ImportError(f"{package}.{name} has moved: import it from {places()[f'{package}:{name}']} instead")
     raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+
+def moved_folder(path: str) -> str:
+    """The model folder `path`, or where it is now: older stores and commands name the small CLIP's former folder."""
+    former = "examples/scenes/model"
+    if path.endswith(f"/{former}") and not Path(path).exists():
+        now = Path(path.removesuffix(former)) / "scenes" / "models" / "clip"
+        if now.is_dir():
+            return str(now)
+    return path

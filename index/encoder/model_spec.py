@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from index.errors import BadInput, ModelMismatch
 from index.files import hash_json, sha256_file
+from index.moved import moved_folder
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +91,7 @@ class ModelSpec:
             if self.name is not None or self.pretrained is not None or self.random_seed is not None:
                 raise BadInput("a model is either a folder (--model-dir) or a name with a tag, not both")
             # A worker may run in another folder than the command.
-            object.__setattr__(self, "model_dir", str(Path(self.model_dir).absolute()))
+            object.__setattr__(self, "model_dir", moved_folder(str(Path(self.model_dir).absolute())))
             return
         if self.pretrained is not None:  # as open_clip reads tags (open_clip.pretrained._clean_tag)
             object.__setattr__(self, "pretrained", self.pretrained.lower().replace("-", "_"))

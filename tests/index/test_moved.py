@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,8 @@ import index
 import jobs
 import mining
 import retrieval
-from index.moved import MovedFinder, places
+from index.encoder.model_spec import ModelSpec
+from index.moved import MovedFinder, moved_folder, places
 
 MODULES = {old: new for old, new in places().items() if ":" not in old}
 NAMES = {old: new for old, new in places().items() if ":" in old}
@@ -45,3 +47,14 @@ def test_what_never_was_is_an_ordinary_error() -> None:
         importlib.import_module("index.never_was")
     with pytest.raises(ImportError, match=r"cannot import name 'never_was' from 'index.corpus'"):
         from index.corpus import never_was  # noqa: F401
+
+
+def test_the_former_folder_of_the_small_clip_leads_to_the_new_one(tmp_path: Path) -> None:
+    former = str(tmp_path / "examples" / "scenes" / "model")
+    assert moved_folder(former) == former  # nothing is at the new place
+    now = tmp_path / "scenes" / "models" / "clip"
+    now.mkdir(parents=True)
+    assert moved_folder(former) == str(now)
+    assert ModelSpec(model_dir=former).model_dir == str(now)
+    Path(former).mkdir(parents=True)
+    assert moved_folder(former) == former
