@@ -217,7 +217,9 @@ def disk_full(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         if _means_no_space(error, path):
-            raise DiskFull(f"{os.fspath(path)}: no space left on the disk; free some and run the same again") from error
+            raise DiskFull(
+                f"{os.fspath(path)}: no space left on the disk; free some and run the same command again"
+            ) from error
         raise
 
 

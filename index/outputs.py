@@ -1,7 +1,7 @@
 """Output folders: a job claims one, so that the same job can continue in it and no other job can write there.
 
-The claim is a small JSON file that says what decides the output. It is written before anything else; the job's own
-`manifest.json` is written last and means that the output is complete.
+The claim is a small JSON file with the settings that decide the output. It is written before anything else. The job's
+own `manifest.json` is written last and means that the output is complete.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["claim_folder", "remove_folder"]
 
 
 def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool = False) -> bool:
-    """Claim the folder `out` with the file `claim`; True when this very job has been completed there.
+    """Claim the folder `out` with the file `claim`; True when the same job has been completed there.
 
     Args:
         job: plain JSON data that decides the output.
@@ -28,7 +28,7 @@ def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool =
 
     Raises:
         OutputExists: `out` is a file, holds the output of another job (the message says what differs), or holds files
-            that no job of ours wrote.
+            without this claim.
     """
     path = join(out, claim)
     if exists(path):
@@ -37,7 +37,7 @@ def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool =
     if is_local(out) and local_path(out).is_file():
         raise OutputExists(f"{out}: is a file; choose a folder for the output")
     if _holds_files(out):
-        raise OutputExists(f"{out}: is not empty and not ours to continue; choose another folder or delete it")
+        raise OutputExists(f"{out}: is not empty and holds no run to continue; choose another folder or delete it")
     make_folder(out)
     if values:
         write_atomic(path, json.dumps(job, indent=1, sort_keys=True) + "\n")
@@ -47,7 +47,7 @@ def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool =
 
 
 def remove_folder(path: str | os.PathLike[str]) -> None:
-    """Delete a folder of intermediate files that we wrote; no error when it is gone."""
+    """Delete a folder of intermediate files that we wrote; no error when it does not exist."""
     if is_local(path):
         shutil.rmtree(local_path(path), ignore_errors=True)
         return
@@ -57,7 +57,7 @@ def remove_folder(path: str | os.PathLike[str]) -> None:
 
 
 def _check_claim(out: str, path: str, job: Mapping[str, Any], values: bool) -> None:
-    """Raise OutputExists unless the claim at `path` is of `job`."""
+    """Raise OutputExists unless the claim at `path` is the claim of `job`."""
     try:
         claimed = json.loads(read_bytes(path))
     except ValueError:

@@ -2,21 +2,21 @@
 
 The order, and why:
 
-    1. forgotten          rows that were forgotten since the search; nothing may return them
-    2. min-score          scores below the floor; needs no look-up, so it comes early
+    1. forgotten          rows that were forgotten since the search; they must never be returned
+    2. min-score          rows whose score is below the limit; needs no look-up, so it comes early
     3. both-modes         a row that T2I and T2T both found is kept once, under the mode that ranked it higher
     4. min-side           small images, by the metadata's width and height
-    5. exclude            near-duplicates of an evaluation set's images. Before any comparison among our own rows: a row
-                          that must go may not push out a good one as its duplicate first
-    6. cross-concept      a row found for several concepts (best: goes to the concept where it stands highest; drop: to
-                          none; keep-all: to all)
+    5. exclude            near-duplicates of an evaluation set's images. Comes before the candidates are compared with
+                          each other, so that an excluded row can't remove a good row as its duplicate
+    6. cross-concept      a row found for several concepts is kept for the one where it scores highest (best), for none
+                          of them (drop) or for all of them (keep-all)
     7. exact-duplicates   the same bytes (SHA-256) under several row ids
-    8. near-duplicates    images within a cosine of each other; after the cheap rules, since it compares rows with rows
-    9. cap                the most rows a concept may keep; last, so that it counts only rows that would stay
+    8. near-duplicates    images whose cosine reaches a threshold; comes late, since comparing rows is slow
+    9. cap                rows beyond the most that a concept may keep; last, so that it counts only rows that stay
 
-Of duplicates the better ranked row stays. Rules 7 and 8 compare rows of all concepts together, except under keep-all,
-where a row may serve several concepts and each concept is looked at alone. Overflow candidates (ranks beyond K, for the
-reserve) pass the same rules after the others and never remove one of them. T2I and T2T scores have different scales
+Of duplicates the better ranked row stays. Rules 7 and 8 compare rows of all concepts together. Under keep-all a row may
+be kept for several concepts, so there they treat each concept separately. Overflow candidates (ranks beyond K, for the
+reserve) go through the same rules, but never remove a candidate within K. T2I and T2T scores have different scales
 (the modality gap), so scores are compared inside a mode only; across modes ranks or standardized scores are compared.
 """
 
@@ -49,7 +49,7 @@ SAME_IMAGE = 0.94
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules' thresholds and choices. None switches a rule off.
+    """The thresholds and choices of the rules. A rule whose value is None is off.
 
     min_score: cosine floor for both modes; min_score_t2i, min_score_t2t: for one mode, instead of min_score.
     min_side: pixels of the shorter side; a row of unknown size counts as too small. exclude: path of a store, embedded
@@ -83,7 +83,7 @@ class Rules:
         for name in ("min_score", "min_score_t2i", "min_score_t2t", "exclude_threshold", "near_duplicates"):
             value = getattr(self, name)
             if value is not None and not -1 <= value <= 1:
-                raise BadInput(f"{name.replace('_', '-')} {value}: is a cosine, between -1 and 1")
+                raise BadInput(f"{name.replace('_', '-')} {value}: must be a cosine, between -1 and 1")
         for name in ("min_side", "per_concept"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -103,7 +103,8 @@ class Rules:
 
 @dataclass(frozen=True)
 class Loss:
-    """Candidates that one rule dropped, by concept: int64 [concepts] within K, and of the overflow beyond K."""
+    """The number of candidates that one rule dropped for each concept, int64 [concepts]: by_concept counts those within
+    K, overflow those beyond."""
 
     rule: str
     by_concept: npt.NDArray[np.int64]
@@ -111,7 +112,7 @@ class Loss:
 
     @property
     def rows(self) -> int:
-        """Candidates within K that the rule dropped."""
+        """The number of candidates within K that the rule dropped."""
         return int(self.by_concept.sum())
 
 
@@ -145,7 +146,7 @@ def apply_rules(
 ) -> RuleOutcome:
     """Apply every rule in RULE_ORDER, then the cap.
 
-    concepts: their number. reserve: next ranks to keep beside the selection, as a share of each concept's kept rows.
+    concepts: number of concepts. reserve: size of each concept's reserve, as a share of its kept rows.
     Raises BadInput for min_side on a store without image sizes, ModelMismatch for an excluded store of another model.
     """
     context = _Context(rules, store, check_exclude(store, rules))
@@ -161,7 +162,7 @@ def apply_rules(
         capped = left.primary & (place_in_group(left.concept) >= rules.per_concept)
     losses.append(_loss("cap", left.take(capped), concepts))
     kept = left.take(left.primary & ~capped)
-    # Capped rows lead the reserve: they were ranked above all overflow.
+    # Capped rows come first in the reserve, since they rank above all overflow.
     held = left.take(~left.primary | capped)
     quota = np.ceil(reserve * np.bincount(kept.concept, minlength=concepts)).astype(np.int64)
     held = held.take(place_in_group(held.concept) < quota[held.concept])
@@ -242,7 +243,7 @@ def _cross_concept(candidates: Candidates, context: _Context) -> BoolArray:
     starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
     dropped[order[starts]] = False
     if policy == "drop":
-        # A row stays with the one concept that has it within K, also where others have it in their overflow.
+        # A row that one concept has within K is kept for it, even if other concepts have the row in their overflow.
         claims = np.add.reduceat(candidates.primary[order].astype(np.int64), starts)
         lengths = np.diff(np.r_[starts, len(order)])
         contested = (claims > 1) | ((claims == 0) & (lengths > 1))
@@ -251,7 +252,7 @@ def _cross_concept(candidates: Candidates, context: _Context) -> BoolArray:
 
 
 def _standardized(candidates: Candidates) -> npt.NDArray[np.float64]:
-    """Scores as distances from their mode's mean in standard deviations, which compare across modes; float64 [n]."""
+    """Scores in standard deviations from their mode's mean, so that modes can be compared; float64 [n]."""
     result = candidates.score.astype(np.float64)
     for mode in range(len(MODES)):
         own = candidates.mode == mode
@@ -271,7 +272,7 @@ def _exact_duplicates(candidates: Candidates, context: _Context) -> BoolArray:
     high, low, known = (np.concatenate(arrays)[place] for arrays in zip(*parts, strict=True))
     alone = context.rules.cross_concept == "keep-all"
     group = candidates.concept if alone else np.zeros(len(candidates), np.int32)
-    # A row without a known digest is equal only to itself, so its row id joins the key; for the others it does not.
+    # A row without a known digest is equal only to itself, so its row id is part of its key.
     own = np.where(known, np.int64(-1), candidates.row_id)
     return repeats(group, own, high, low)
 

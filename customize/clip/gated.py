@@ -1,8 +1,9 @@
 """Gated blocks (thesis 2.3.2, figure 2.3 d): new blocks before the last blocks of a pre-trained transformer.
 
 A gated block is a pre-norm self-attention and an MLP, each added with a factor tanh(alpha). alpha is 0 at the start, so
-the model's outputs do not change until it is trained. A gated block is the child `gated_attn_block` of the block that
-follows it, so all original weights keep their names, as in the checkpoints of REACT's authors.
+inserting a gated block does not change the model's outputs; only training does. A gated block is the child module
+`gated_attn_block` of the block that follows it, so all original weights keep their names, as in the checkpoints of
+REACT's authors.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ EXTENSION = "react-gated"  # the name in a model folder's configuration, see ind
 GATE = "gated_attn_block"  # the name in REACT's released checkpoints
 _GATED_BLOCKS = 6  # thesis, appendix: before the last 6 layers,
 _GATED_BLOCKS_BIGG = 12  # and before the last 12 of bigG
-_BIGG_DEPTH = 48  # of open_clip's other models ViT-g has 40 layers and ViT-e, which was never published, 56
+_BIGG_DEPTH = 48  # layers of bigG; in open_clip ViT-g has 40, and ViT-e, which was never published, 56
 
 
 class GatedBlock(nn.Module):
@@ -92,9 +93,9 @@ def insert_gates(tower: Tower, positions: Sequence[int], seed: int = 0) -> None:
             # Weights are drawn on the CPU, so that they do not depend on the device. On the meta device none are drawn.
             with torch.device("meta" if like.is_meta else "cpu"):
                 gate = GatedBlock(tower)
-            # It takes the block's mode: in eval mode attention uses another kernel, which rounds differently.
+            # The gate gets its block's mode: in eval mode attention uses another kernel, which rounds differently.
             block.add_module(GATE, gate.to(like.device, like.dtype).train(block.training))
-            # A hook and not a wrapper, so that the block keeps its class, which open_clip's code looks at.
+            # This is a hook and not a wrapper, so that the block keeps its class, which open_clip's code checks.
             block.register_forward_pre_hook(_through_gate, with_kwargs=True)
 
 
@@ -123,7 +124,7 @@ def extend_model(model: nn.Module, extension: Mapping[str, Any]) -> None:
     """Insert the gated blocks that a model folder's `extension` describes; their weights are loaded later.
 
     Raises:
-        BadInput: positions that are no block numbers of the model.
+        BadInput: positions that are not block numbers of the model.
     """
     for tower, where in ((image_tower, "image_gates"), (text_tower, "text_gates")):
         positions = extension.get(where, [])
@@ -136,7 +137,7 @@ def extend_model(model: nn.Module, extension: Mapping[str, Any]) -> None:
 def _through_gate(
     block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Pass the hidden states that a block is called with through its gated block first."""
+    """The hook that runs before a block: it passes the block's input hidden states through the gated block."""
     # open_clip calls block(x, attn_mask=mask), and under gradient checkpointing block(x, None, None, mask).
     mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
     gate: Any = getattr(block, GATE)

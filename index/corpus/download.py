@@ -202,10 +202,10 @@ def _run(out: str, plan: TablePlan, options: DownloadOptions, progress: Progress
             log.seek(0)
             lines = log.read().decode("utf-8", "replace").splitlines()
             if any("No space left" in line or "quota exceeded" in line for line in lines):
-                raise DiskFull(f"{out}: no space left on the disk; free some and run the same again")
+                raise DiskFull(f"{out}: no space left on the disk; free some and run the same command again")
             if status or len(finished_shards(out)) == before:
                 last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
-                raise ClipmineError(f"{out}: img2dataset stopped ({last}); run the same again to go on")
+                raise ClipmineError(f"{out}: img2dataset stopped ({last}); run the same command again to go on")
 
 
 def _watch(arguments: dict[str, Any], log: IO[bytes], out: str, shards: int, progress: Progress | None) -> int:

@@ -1,13 +1,13 @@
 """Webdataset tars: one pass from front to back, which groups a tar's members into samples.
 
-`read_tar_item` gives samples: members of one key, side by side, make a sample (the format of webdataset, which
-img2dataset writes). A member `folder/000.jpg` has key `folder/000` and suffix `jpg`; the suffix starts at the *first*
-dot of the file name, so `000.seg.png` is not an image of 000 but its member `seg.png`. Members that are neither image
-nor side-car, such as pickles, are skipped unread.
+`read_tar_item` yields samples: consecutive members with the same key are one sample (webdataset's format, which
+img2dataset writes). A member `folder/000.jpg` has key `folder/000` and suffix `jpg`. The suffix starts at the *first*
+dot of the file name: `000.seg.png` has key `000` and suffix `seg.png`, so it is not read as an image. Members that are
+neither image nor side-car, such as pickles, are skipped unread.
 
-`iter_members` gives the members with the position of their bytes. It reads POSIX ustar and pax, GNU long names and
+`iter_members` yields the members with the position of their bytes. It reads POSIX ustar and pax, GNU long names and
 base-256 sizes, and the old V7 form; the standard library's reader keeps every header in memory and is slower. Links,
-devices and sparse files are skipped: nothing is ever followed or created.
+devices and sparse files are skipped: no link is followed and no file is created.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BUFFER = 1 << 20
 _BLOCK = 512
 _CHECKSUM = slice(148, 156)
 _REGULAR = frozenset(b"0\x007")
-_MAX_HEADER_TEXT = 1 << 20  # a longer pax header or file name is taken as damage
+_MAX_HEADER_TEXT = 1 << 20  # a longer pax header or file name means that the tar is damaged
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")  # gz bz2 xz zst lz4
 
 
@@ -41,7 +41,7 @@ class TarBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file in a tar: its bytes are `tar[offset:offset + size]`. `data` is None when it was not wanted."""
+    """A regular file in a tar: its bytes are `tar[offset:offset + size]`. `data` is None when they were not read."""
 
     name: str
     offset: int
@@ -58,7 +58,7 @@ class _Group:
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """`(key, lower-case suffix)` as webdataset splits it; None for names without either and `__meta__` members."""
+    """`(key, lower-case suffix)` as webdataset splits a name; None if either is empty, and for `__meta__` names."""
     folder, slash, base = name.rpartition("/")
     stem, dot, suffix = base.partition(".")
     if not stem or not dot or (name.startswith("__") and name.endswith("__")):
@@ -69,18 +69,18 @@ def split_name(name: str) -> tuple[str, str] | None:
 def read_tar_item(item: ShardItem, pattern: CaptionPattern | None, max_bytes: int) -> Iterator[Sample | Reject]:
     """Stream a tar's samples in order.
 
-    Where the tar is truncated or damaged, the rest is one reject with the key of the sample that was being read.
+    If the tar is truncated or damaged, the rest of it is one reject, with the key of the sample that was being read.
 
     Raises:
-        BadInput: the tar is gone, or has another size than when it was listed.
+        BadInput: the tar no longer exists, or its size has changed since it was listed.
     """
     shard = item.paths[0]
     path = files.join(item.root, shard)
     try:
         if files.file_size(path) != item.sizes[0]:
-            raise BadInput(f"{path}: changed since it was listed; run the same again")
+            raise BadInput(f"{path}: changed since it was listed; run the same command again")
     except FileNotFoundError as error:
-        raise BadInput(f"{path}: is gone since it was listed; put it back or run the same again") from error
+        raise BadInput(f"{path}: was removed after it was listed; put it back or run the same command again") from error
 
     def wanted(name: str, size: int) -> bool:
         parts = split_name(name)
@@ -208,7 +208,7 @@ def _read_exactly(stream: IO[bytes], size: int, at_start: bool = False) -> bytes
 
 
 def _skip_exactly(stream: IO[bytes], size: int) -> None:
-    """Skip a member's bytes; TarBroken when the stream ends before."""
+    """Skip a member's bytes; TarBroken when the stream ends first."""
     if size:
         stream.seek(size - 1, 1)
         _read_exactly(stream, 1)

@@ -1,8 +1,8 @@
-"""Measuring the recall contract: how close an index comes to exact search, as a curve over efSearch.
+"""Measures an index's recall against exact search, as a curve over efSearch, and chooses the efSearch for searches.
 
-recall@k is the share of the k exact results that the index returns. The queries are captions, since users search with
-texts: text vectors are apart from the image vectors that an image graph links, and recall measured with image queries
-is higher than the recall of texts.
+The result is the recall contract. recall@k is the share of the k exact results that the index returns. The queries are
+captions, since users search with texts. Text vectors lie apart from the image vectors of an image index, so recall
+measured with image queries would be too high.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ __all__ = ["EF_SEARCH", "measure_recall", "recall_at", "sample_queries"]
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
 
-# Steps of about 1.4 where most indexes meet their contract; of 2 beyond, where a step takes the most time.
+# Each value is about 1.4 times the last one up to 256, where most indexes reach the recall asked for. Beyond it is 2
+# times the last one, since large values take the most time to measure.
 EF_SEARCH = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 KS = (10, 100)
-# When recall@10 and @100 are both this high, the curve ends: a larger efSearch takes long and finds no more.
+# When recall@10 and @100 are both this high, the curve ends: a larger efSearch takes longer and finds nothing more.
 _SATURATED = 0.999
 _BLOCK_ROWS = 65_536
-# The scores of a pair differ in the last bits between faiss and torch.
+# The score of the same query and row differs in the last bits between faiss and torch.
 _SAME_SCORE = 2e-6
 
 
@@ -64,8 +65,8 @@ def measure_recall(
     """Compare the index with an exact scan on `queries` captions and choose efSearch for `recall`.
 
     The queries of a text index are captions that it holds, so each query's own row is dropped from both results. A row
-    whose score ties with the k-th exact one is a hit. If no efSearch reaches `recall`, the contract says so and has the
-    least efSearch of the best recall.
+    whose score ties with the k-th exact one is a hit. If no efSearch reaches `recall`, the contract has `met` false and
+    the smallest efSearch that reached the best recall.
 
     on_progress(done, total) is called after the exact scan and after each efSearch.
 
@@ -87,7 +88,7 @@ def measure_recall(
     report(1, steps)
 
     def shares(ef: int, *ks: int) -> list[float]:
-        # A walk depends on efSearch only, so its 10 best are the first of its 100 best.
+        # A search of the graph depends on efSearch and not on k, so its 10 best are the first of its 100 best.
         scores, ids = index.search(vectors, min(ks[-1] + same, store.rows), ef)
         if same:
             scores, _ = drop_own_row(scores, ids, own)
@@ -123,7 +124,7 @@ def measure_recall(
 
 
 def recall_at(truth: Floats, found: Floats, k: int) -> float:
-    """Mean share of the k best exact scores that the found rows reach.
+    """recall@k by scores: the share of the k best exact scores that the found rows reach, averaged over the queries.
 
     Args:
         truth: exact scores [q, >= k] in descending order; -inf, which is not counted, where the store has no more rows.

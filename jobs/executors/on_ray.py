@@ -1,6 +1,6 @@
 """The `ray` executor: Ray Data streams the items through a pool of actors, so that each actor loads a model once.
 
-Only positions and outcomes pass through Ray; items read and write their own files.
+Only positions and outcomes pass through Ray; the work's function reads and writes files itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ANSWER_SECONDS = 10.0  # how long the cluster at RAY_ADDRESS may take to accept 
 
 
 def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
-    """Yield outcomes as items finish; closing the generator stops the stream. Ray stays up for the next job."""
+    """Yield outcomes as items finish; closing the generator stops the stream. Ray keeps running for the next job."""
     import ray
 
     start_ray()
@@ -41,7 +41,7 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
     workers, threads = share_cores(cores, workers or gpus or None, threads or node_cores)
     threads = min(threads, node_cores)
     workers = min(workers, len(work.items))
-    # Ray retries a task whose actor died without limit (its limit is deprecated), so deaths are counted here.
+    # Ray retries a task whose actor died, without limit (its option for one is deprecated), so deaths are counted here.
     starts = ray.remote(num_cpus=0)(Starts).remote()
     context = _quiet_context()
     with ray.data.DataContext.current(context):
@@ -64,8 +64,8 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
 def start_ray(object_store_memory: int | None = None) -> None:
     """Connect to the cluster at RAY_ADDRESS, or start a Ray on this machine; do nothing if this process has a Ray.
 
-    Never joins another cluster: without an address Ray would join the one that /tmp/ray/ray_current_cluster names,
-    which may be another user's, or dead. object_store_memory: bytes, for a Ray started here; by default 30% of memory.
+    No other cluster is joined: without an address Ray would join the one that /tmp/ray/ray_current_cluster names, which
+    may be another user's, or dead. object_store_memory: bytes, for a Ray started here; by default 30% of memory.
 
     Raises:
         BadInput: no cluster answers at RAY_ADDRESS.
@@ -111,7 +111,7 @@ def start_ray(object_store_memory: int | None = None) -> None:
 def _check_answers(address: str) -> None:
     """BadInput when nothing listens at HOST:PORT or ray://HOST:PORT; Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():  # "auto" and "local", which Ray resolves, or what Ray refuses by itself
+    if not colon or not port.isdigit():  # "auto" and "local", which Ray resolves, or an address that it rejects itself
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
@@ -122,7 +122,7 @@ def _check_answers(address: str) -> None:
 def _quiet_context() -> Any:
     import ray
 
-    with warnings.catch_warnings():  # copying sets every field, deprecated ones included
+    with warnings.catch_warnings():  # copying sets every field, and deprecated fields warn
         warnings.simplefilter("ignore")
         context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
@@ -132,7 +132,7 @@ def _quiet_context() -> Any:
 
 
 class Starts:
-    """An actor that counts how often each item was started: an item started again has killed its worker."""
+    """An actor that counts how often each item was started. An item is started again when its worker has died."""
 
     def __init__(self) -> None:
         self.counts: Counter[int] = Counter()
@@ -144,7 +144,7 @@ class Starts:
 
 
 class Attempts:
-    """An actor of the pool. It keeps the work, and the model that the work's function has loaded."""
+    """An actor of the pool. Its process keeps the work, and the model that the work's function has loaded."""
 
     def __init__(self, work: Work, starts: Any) -> None:
         self.work = work
@@ -158,7 +158,7 @@ class Attempts:
         return {"outcome": outcomes}
 
     def attempt(self, position: int) -> Outcome:
-        """The outcome of one item: `WorkerDied` after it has killed its worker ATTEMPTS times."""
+        """The outcome of one item: `WorkerDied` after its worker has died ATTEMPTS times."""
         import ray
 
         if ray.get(self.starts.start.remote(position)) > ATTEMPTS:

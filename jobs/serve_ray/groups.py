@@ -1,7 +1,7 @@
 """How a store's rows are split into groups of replicas, and how the groups' answers are merged.
 
-A group is a run of rows: the HNSW shards that hold them, and the rows themselves for exact scans. The merged answers of
-all groups equal those of one process with the whole store. Imports no Ray.
+A group is a range of rows: the HNSW shards that hold them, and the rows themselves for exact scans. The merged answers
+of all groups equal those of one process with the whole store. This module does not import Ray.
 """
 
 from __future__ import annotations
@@ -79,20 +79,20 @@ def most_groups(store: EmbeddingStore) -> int:
 
 
 def default_groups(store: EmbeddingStore) -> int:
-    """How many groups a service gets that names no number: DEFAULT_GROUPS, or as many as the store can be cut into."""
+    """The number of groups if the user gives none: DEFAULT_GROUPS, or fewer if the store can't be cut into so many."""
     return min(DEFAULT_GROUPS, most_groups(store))
 
 
 def plan_groups(store: EmbeddingStore, count: int) -> list[Group]:
-    """Cut each modality's index shards, or its rows where it has no index, into `count` runs of about equal rows.
+    """Cut each modality's index shards, or its rows where it has no index, into `count` ranges of about equal size.
 
     Raises:
         BadInput: fewer shards (or rows) than groups.
     """
     if not 1 <= count <= most_groups(store):
         raise BadInput(
-            f"shard groups {count}: {store.path} can be cut into 1 to {most_groups(store)}; its smallest index has so "
-            "many shards (`clipmine index` with less --memory makes more)"
+            f"shard groups {count}: {store.path} can be cut into 1 to {most_groups(store)} groups, the number of "
+            "shards of its smallest index (`clipmine index` with less --memory makes more shards)"
         )
     parts = {modality: _cut(store.rows, found, count) for modality, found in read_indexes(store).items()}
     return [Group(number, {modality: cut[number] for modality, cut in parts.items()}) for number in range(count)]
@@ -104,7 +104,7 @@ def _cut(rows: int, index: IndexManifest | None, count: int) -> list[Part]:
         return [Part(start, stop) for start, stop in pairwise(edges)]
     shards = len(index.shards)
     firsts = [shard.first_row for shard in index.shards] + [rows]
-    # The shard whose first row is nearest to an even cut, and at least one shard for every group.
+    # Each cut is before the shard whose first row is nearest to an even cut, with at least one shard for every group.
     cuts = [0]
     for number in range(1, count):
         even = rows * number // count
@@ -140,7 +140,7 @@ def merge(
     k: int,
     exact: bool,
 ) -> tuple[Floats, RowIds]:
-    """The k best of the groups' answers (scores and rows, [q, k] each), in the order that one process gives them.
+    """The k best of the groups' answers (scores and rows, [q, k] each), in the order in which one process returns them.
 
     Near ties of exact answers are ordered by recomputing their scores from the store's vectors.
     """
@@ -154,7 +154,7 @@ def merge(
 
 
 def short_queries(rows: RowIds) -> npt.NDArray[np.int64]:
-    """Places of the queries that got fewer than k rows [q, k]."""
+    """The positions of the queries that got fewer than k rows. rows: [q, k], -1 where there is none."""
     return np.flatnonzero(rows[:, -1] < 0) if falls_short(rows) else np.empty(0, np.int64)
 
 

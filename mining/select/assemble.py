@@ -1,9 +1,10 @@
-"""Make the image sets of a run from the proposals of all strategies, by filters that report what each removed.
+"""Filter the sets that all strategies propose, count what each filter removes, and write the image sets of a run.
 
 The filters remove, in this order: sets with a forgotten row, sets that a person rejected, sets with a member that has
 no image vector or with two members that are the same picture, sets of levels that were not asked for, repeats of a set
-(in any order of its members, from any strategy), and sets with an image that is in `max_per_image` sets already. The
-sets to make are drawn evenly over levels from the others. For every strategy proposed = made + sum of dropped + spare.
+(in any order of its members, from any strategy), and sets with an image that is in `max_per_image` sets already. From
+the sets that remain, as many as are wanted are drawn, evenly over levels; the others are spare. For every strategy
+proposed = made + sum of dropped + spare.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["StrategySummary", "assemble"]
 RowIds = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-# Reasons as in the summary, in the order of the filters.
+# The reasons for dropping a set, in the order of the filters; the summary shows them.
 FORGOTTEN = "forgotten rows"
 REJECTED = "rejected by a decision"
 NEAR = "near-duplicates"
@@ -41,7 +42,7 @@ OTHER_LEVEL = "levels not asked for"
 REPEATED = "the same set again"
 CAPPED = "an image in enough sets"
 REASONS = (FORGOTTEN, REJECTED, NO_VECTOR, NEAR, OTHER_LEVEL, REPEATED, CAPPED)
-# Sets that are written at a time: their captions and metadata take a few hundred MB at most.
+# The number of sets written at a time: their captions and metadata take a few hundred MB at most.
 _WRITTEN = 50_000
 
 
@@ -72,21 +73,21 @@ class StrategySummary:
         return self.wanted - self.made
 
     def shortfall(self) -> str | None:
-        """A sentence that says how many sets are missing and why; None where none is."""
+        """A sentence that says how many sets are missing and why; None when none is missing."""
         if not self.short:
             return None
-        found = f"only {self.proposed:,} proposed"
+        found = f"only {self.proposed:,} were proposed"
         if why := _listed(self.dropped):
-            found += f", of which {why}"
+            found += f", of which the filters dropped some ({why})"
         if self.proposed < self.wanted and (why := _listed(self.left_out)):
-            found += f"; of {self.considered:,} considered it left out {why}"
-        return f"{self.strategy}: {self.short:,} of {self.wanted:,} sets short: {found}"
+            found += f"; of {self.considered:,} considered the strategy left out some ({why})"
+        return f"{self.strategy}: {self.short:,} of {self.wanted:,} sets are missing: {found}"
 
 
 def assemble(
     config: MiningConfig, proposed: Sequence[tuple[MiningContext, Candidates]], decisions: Decisions | None = None
 ) -> ImageSets:
-    """Filter what was proposed and write the image sets to `config.out`, the manifest last."""
+    """Filter the proposed sets and write the image sets to `config.out`, the manifest last."""
     decisions = decisions or Decisions()
     store = EmbeddingStore.open(config.store)
     tables = [candidates.table for _, candidates in proposed]
@@ -144,7 +145,7 @@ def _with_forgotten(members: RowIds, store: EmbeddingStore) -> Mask:
 
 
 def _rejected(identity: RowIds, rejected: frozenset[tuple[int, ...]]) -> Mask:
-    """bool [n]: which sets (sorted members [n, m]) a person rejected; candidates are found by hash, then compared."""
+    """bool [n]: which sets (sorted members [n, m]) a person rejected; found by hash, then compared in full."""
     mask = np.zeros(len(identity), np.bool_)
     if not rejected:
         return mask

@@ -92,7 +92,7 @@ def retrieve_remote(
     if summary.partial:
         raise ClipmineError(
             f"{service.url}: {', '.join(summary.missing)} did not answer, so rows may be missing; nothing was written, "
-            "run the same again later"
+            "run the same command again later"
         )
     absent = [name for name in config.concepts.names if name not in answers]
     if absent:

@@ -1,8 +1,8 @@
 """Choose between the HNSW index and an exact scan for a search, by estimated time, and say why in one sentence.
 
-A walk through HNSW takes about as long for a million rows as for a hundred thousand, but its time grows with efSearch,
-which is at least K, and each query needs its own walk. An exact scan reads every row, once for all queries, whatever K
-is. So many queries with a large K are scanned. This is arithmetic only: no store and no index is opened.
+A search of an HNSW graph takes about as long for a million rows as for a hundred thousand, but its time grows with
+efSearch, which is at least K, and with the number of queries. An exact scan reads every row once for all queries,
+whatever K is. A scan is therefore faster for many queries with a large K. No store and no index is opened here.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ __all__ = ["IndexCost", "Method", "SearchPlan", "plan_search"]
 Method = Literal["hnsw", "exact"]
 
 # HNSW fp16, M 32, 100,000 x 512, text->image queries on two cores of an AVX-512 server: 5,680 queries/s at efSearch 64,
-# 3,208 at 128, 1,818 at 256. A line through them: 80 us of one core a query and 4.2 us more for each of efSearch.
+# 3,208 at 128, 1,818 at 256. A line through them: 80 us of one core per query, and 4.2 us more per unit of efSearch.
 _WALK_SECONDS, _WALK_SECONDS_PER_EF = 80e-6, 4.2e-6
 _WALK_ROWS, _WALK_DIM = 100_000, 512
 # Matrix products in fp32: 137 GFLOP/s on the same two cores. A GPU: half of an H200's 67 TFLOP/s (NVIDIA's data sheet).
 _CPU_FLOPS, _GPU_FLOPS = 68e9, 33e12
-# Reading the rows: 100,000 x 512 in fp16 were read, widened and compared with one query in 0.1 s. A disk is no faster.
+# Bytes per second: 100,000 x 512 in fp16 were read, widened and compared with one query in 0.1 s.
+# Rows on a disk take at least as long.
 _READ_BYTES = 1e9
-# Keeping a query's K best: 1,000 queries with K 1,000 took 0.9 s longer than with K 50.
+# To keep a query's K best rows: 1,000 queries with K 1,000 took 0.9 s longer than with K 50.
 _KEEP_SECONDS = 1e-6
 
 
 @dataclass(frozen=True)
 class IndexCost:
-    """An index as the planner sees it. shards: graphs that each query walks; ef_search: of its recall contract."""
+    """What the planner needs of an index. shards: graphs that each query searches; ef_search: its recall contract's."""
 
     shards: int
     ef_search: int
@@ -64,13 +65,13 @@ def plan_search(
     """Choose between the index and an exact scan.
 
     Args:
-        rows, dim: of the store.
+        rows, dim: number of rows of the store, and length of a vector.
         queries, k: number of queries, and rows for each.
         index: None when the store has no index of the modality.
         device: where a scan would run; the index is searched on the CPU.
         cores: CPU cores that may be used.
-        method: "hnsw" or "exact" decides, whatever the estimates are.
-        ef_search: instead of the one of the recall contract.
+        method: "hnsw" or "exact", used whatever the estimates are; None: the one with the lower estimate.
+        ef_search: used instead of the recall contract's.
 
     Raises:
         BadInput: an unknown method, or "hnsw" without an index.
@@ -99,10 +100,10 @@ def _exact_seconds(rows: int, dim: int, queries: int, k: int, device: str, cores
 
 
 def _hnsw_seconds(rows: int, dim: int, queries: int, ef: int, index: IndexCost, cores: int) -> float:
-    # Steps to the neighbourhood grow with the logarithm of the rows; the walk within it does with efSearch.
+    # The steps to reach the neighbourhood grow with the logarithm of the rows, the steps within it with efSearch.
     steps = math.log(max(rows / index.shards, 100)) / math.log(_WALK_ROWS)
     walk = (_WALK_SECONDS + _WALK_SECONDS_PER_EF * ef) * steps * dim / _WALK_DIM
-    # One walk runs in one thread; walks of other queries and other shards run at the same time.
+    # A query searches one shard in one thread. Other queries and other shards are searched at the same time.
     walks = queries * index.shards
     return walk * max(walks / cores, 1)
 

@@ -1,7 +1,8 @@
 """Requests and responses of the HTTP API as typed models, from which the OpenAPI page is made.
 
 Requests with unknown fields are refused, so that a misspelt filter is an error and not a filter without effect. Limits
-that an operator sets (k, queries, bytes) are checked in `service.search` and `service.concepts`, not here.
+that an operator sets are not checked here: `service.search` and `service.concept_stream` check k and the number of
+queries, `service.security` the bytes of a body.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from scenes.world.seeded_random import between, pick
 SHOWN = 0.62  # least visible share of every composed object
 NEAREST = 0.97  # y of depth 0: the lowest contact point
 _TRIES = 14
-_TABLE = (0.15, 0.5)  # depths of a table's near and far edge; it stands in front of the wall
+_TABLE = (0.15, 0.5)  # depths of a table's near and far edge; the table is in front of the wall
 _LEAP = 0.09  # height above the ground of a leaping object at depth 0
 _TALLEST = 0.86  # greatest height of an object, as a fraction of the image's
 
@@ -26,7 +26,7 @@ _TALLEST = 0.86  # greatest height of an object, as a fraction of the image's
 class CastMember:
     """An object to be placed."""
 
-    look: SceneObject  # only the fields of `entities.LOOK` count
+    look: SceneObject  # only the fields of `entities.LOOK` are used
     scale: float  # size relative to the usual one of the type
     pose: str
     target: int | None = None  # position in the cast
@@ -37,7 +37,7 @@ def support_of(kind: ObjectType, place: Place) -> str | None:
     """The surface of the place that a type stands on, or None when it has none."""
     if kind.support in place.surfaces:
         return kind.support
-    # What stands on the ground may stand on a floor and vice versa; what lies on a table may lie on either.
+    # Types of the ground may stand on a floor and vice versa; types of a table may stand on either.
     for other in {"ground": ("floor",), "floor": ("ground",), "table": ("floor", "ground")}.get(kind.support, ()):
         if other in place.surfaces:
             return other
@@ -157,7 +157,8 @@ def ground_of(thing: SceneObject) -> float:
 def compose(rng: random.Random, place: Place, view: str, cast: list[CastMember]) -> tuple[SceneObject, ...] | None:
     """The objects of a cast, in cast order, or None when it could not be arranged.
 
-    Only the first member may have a target, and only the second. A later member without room is skipped.
+    Only the first member may have a target, which must be the second member. A later member is left out if there is no
+    room for it.
     """
     first = cast[0]
     action = ACTIONS.get(first.pose) if first.target is not None else None
@@ -190,7 +191,7 @@ def compose(rng: random.Random, place: Place, view: str, cast: list[CastMember])
 
 
 def draw_conditions(rng: random.Random, place: Place) -> tuple[str, str]:
-    """A random light and view, mostly day and eye level."""
+    """A random light and a random view; day and eye level are the most likely."""
     roll = rng.random()
     if place.indoor:
         light = "day" if roll < 0.8 else "night"

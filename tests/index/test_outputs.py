@@ -69,7 +69,7 @@ def test_a_damaged_claim_is_refused(tmp_path: Path, text: str, values: bool) -> 
 
 def test_foreign_files_are_never_written_among(out: str) -> None:
     write(f"{out}/notes.txt", "mine")
-    with pytest.raises(OutputExists, match="is not empty and not ours"):
+    with pytest.raises(OutputExists, match="is not empty and holds no run to continue"):
         claim_folder(out, "job.json", {})
 
 

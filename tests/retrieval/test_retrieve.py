@@ -206,7 +206,7 @@ def test_an_output_of_another_configuration_or_of_someone_else_is_not_touched(
         run(store, tmp_path / "out", encoder, rules=Rules(per_concept=1))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("...")
-    with pytest.raises(OutputExists, match="not ours"):
+    with pytest.raises(OutputExists, match="holds no run to continue"):
         run(store, tmp_path / "mine", encoder)
 
 

@@ -1,4 +1,4 @@
-"""The training loop of a prepared run: from its last checkpoint to its last step, with its log and checkpoints."""
+"""The training loop: trains a prepared run from its last checkpoint to its end, and writes its log and checkpoints."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["STEPS_NAME", "Loop"]
 
 STEPS_NAME = "work/steps.json"  # the run's total number of steps, for programs that follow its log
 
-# Default number of processes a worker that decode images: about so many keep a ViT-B-32 on a fast GPU busy.
+# The most image-decoding processes per worker, by default: about this many keep a ViT-B-32 on a fast GPU busy.
 MOST_LOADERS = 8
 
 
 class Loop:
-    """The state of training: weights, optimizer, averages and step, restored from the run's last checkpoint."""
+    """The state of training (weights, optimizer, averages, step), restored from the run's last checkpoint if any."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Loop:
         self._checkpoint()
 
     def loader(self) -> StepLoader:
-        """The loader of this worker's share of every step."""
+        """The loader that reads this worker's share of every batch."""
         run, config = self.prepared, self.prepared.config
         order = BatchOrder(run.pairs.shard_of, config.batch_size, config.seed)
         cuda = run.device.startswith("cuda")
@@ -106,7 +106,7 @@ class Loop:
         )
 
     def take(self, step: TrainStep, batch: StepInputs) -> StepRecord:
-        """Take one optimizer step, keep the temperature in its bounds, and update the averages.
+        """Take one optimizer step, clamp the temperature, and update the averages.
 
         Raises ClipmineError when the loss is not finite.
         """
@@ -161,7 +161,7 @@ class Loop:
 
 
 def _optimizer(config: CustomizeConfig, trained: Mapping[str, torch.nn.Parameter]) -> torch.optim.AdamW:
-    """AdamW; as in the released trainer gains, biases, gates and the temperature have no weight decay."""
+    """AdamW. As in REACT's released trainer, gains, biases, gates and the temperature have no weight decay."""
     decay = [p for p in trained.values() if p.ndim >= 2]
     plain = [p for p in trained.values() if p.ndim < 2]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -180,4 +180,4 @@ def _loaders(config: CustomizeConfig, run: Run, cuda: bool) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cuda:
         return max(1, min(MOST_LOADERS, cores // max(1, run.worker.world_size)))
-    return 1 if config.augment == "released" else 0  # on a CPU decoding takes cores from the step
+    return 1 if config.augment == "released" else 0  # on a CPU, decoding processes take cores from the step

@@ -1,9 +1,10 @@
 """All pairs of captions that share at least c nouns: a set-similarity join in two maps over items on disk.
 
-`write_keys` lists the sets of each item under their keys (`mining.strategies.captions.noun_keys`), sorted by slot.
-Ranges of slots are then packed into tasks of bounded size, and `join_task` compares the sets that have a key in common.
-The result is exact, with two bounds whose losses are counted: a list longer than `LONGEST_LIST` is cut into groups by
-seeded hash, and a task keeps `most_pairs` pairs of each level. Sets are known by their position in `NounSets`.
+A set is the nouns of one caption, identified by its position in `NounSets`. `write_keys` writes the keys of each item's
+sets (`mining.strategies.captions.noun_keys`), sorted by slot; the slot is the upper bits of a key. Ranges of slots are
+then packed into tasks of bounded size. `join_task` compares the sets that have the same key, which are called a list.
+The result is exact but for two limits, and the pairs that each costs are counted: a list longer than `LONGEST_LIST` is
+cut into groups by seeded hash, and a task keeps `most_pairs` pairs of each level.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ __all__ = ["Join", "Joined", "join_nouns"]
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
-# A list that is expected to be this short needs no further noun in its key: comparing all its pairs costs as much as
-# writing and sorting some hundred more keys.
+# A list that is expected to be at most this long needs no further noun in its key: comparing all its pairs takes as
+# long as writing and sorting some hundred more keys.
 LIGHT_LIST = 256
-# Sets of one key that are compared all with all: 8 million pairs take half a second.
+# The longest list whose sets are all compared with each other: its 8 million pairs take half a second.
 LONGEST_LIST = 4_096
-# Pairs compared at a time; they take 100 MB.
+# The number of pairs compared at a time; they take 100 MB.
 PAIRS_AT_ONCE = 1 << 20
-# Sets whose keys are computed at a time.
+# The number of sets whose keys are computed at a time.
 SETS_AT_ONCE = 8_192
 
 
@@ -42,8 +43,8 @@ SETS_AT_ONCE = 8_192
 class Join:
     """What to join: sets of at least `least` nouns whose seeded hash is at most `below` (2**64 - 1 for all).
 
-    name: names its files. rows: expected number of captions in it. most_pairs: pairs kept of each task and level, by
-    seeded hash.
+    name: part of its file names. rows: expected number of captions that it joins. most_pairs: the most pairs kept for
+    each task and level; they are chosen by seeded hash.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Join:
 
 @dataclass(frozen=True)
 class KeysItem:
-    """The sets of one item."""
+    """The item whose sets one call of `write_keys` reads."""
 
     number: int
     join: Join
@@ -63,7 +64,7 @@ class KeysItem:
 
 @dataclass(frozen=True)
 class ListsItem:
-    """The slots that one task joins."""
+    """The slots that one call of `join_task` joins."""
 
     number: int
     slots: SlotRange
@@ -72,7 +73,7 @@ class ListsItem:
 
 @dataclass(frozen=True)
 class TaskCounts:
-    """Counts of a task. held: different captions in memory. lost: pairs of long lists that were not compared. surplus:
+    """Counts of a task. held: sets in memory. lost: pairs that were not compared, since a long list was cut. surplus:
     pairs found beyond `most_pairs`."""
 
     held: int
@@ -85,8 +86,9 @@ class TaskCounts:
 
 @dataclass(frozen=True)
 class Joined:
-    """pairs: int64 [n, 3], positions a < b and the number of shared nouns, each pair once, ascending. The counts are
-    sums over the tasks, largest_task their largest `held`."""
+    """pairs: int64 [n, 3], positions a < b and the number of shared nouns, each pair once, ascending. largest_task is
+    the largest `held` of a task; the other counts are sums over the tasks. lost also counts pairs of slots that were
+    cut."""
 
     pairs: Ints
     compared: int
@@ -97,7 +99,7 @@ class Joined:
 
 
 def join_nouns(ctx: MiningContext, map_items: MapItems, sets: NounSets, wanted: Join) -> Joined:
-    """Run the join. Its files are in `ctx.folder`/join_NAME; finished ones are kept."""
+    """Run the join. Its files are in `ctx.folder`/join_NAME; those that exist already are not made again."""
     keys = [KeysItem(number, wanted) for number in range(sets.items)]
     map_items(write_keys, keys, f"overlap: keys, {wanted.least} nouns")
     tasks, lost = _pack(ctx, sets, keys, wanted)
@@ -105,7 +107,7 @@ def join_nouns(ctx: MiningContext, map_items: MapItems, sets: NounSets, wanted: 
     pieces = [np.load(local_path(_task_file(ctx, task))) for task in tasks]
     pairs = np.concatenate([np.empty((0, 3), np.int64), *pieces])
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    if len(pairs):  # sets that share several keys are found by several tasks
+    if len(pairs):  # a pair of sets that share several keys is found by several tasks
         pairs = pairs[np.r_[True, (pairs[1:, :2] != pairs[:-1, :2]).any(axis=1)]]
     return Joined(
         pairs,
@@ -186,7 +188,7 @@ def join_task(item: ListsItem, ctx: MiningContext) -> TaskCounts:
 
 
 def _pack(ctx: MiningContext, sets: NounSets, keys: list[KeysItem], wanted: Join) -> tuple[list[ListsItem], int]:
-    """(tasks of bounded size; at most how many pairs are not compared because large slots were cut)."""
+    """Tasks of bounded size, and the most pairs that are not compared because large slots were cut."""
     sizes = np.zeros(1 << SLOT_BITS, np.int64)
     for item in keys:
         sizes += np.diff(np.load(local_path(_keys_file(ctx, wanted, "slots", item.number))))
@@ -213,7 +215,7 @@ def _read_lists(item: ListsItem, ctx: MiningContext, sets: NounSets) -> tuple[Ke
 
 
 def _list_ends(keys: Keys) -> tuple[Ints, int]:
-    """(int64 [n]: the end of each entry's list, after cutting long lists; the number of pairs that the cuts lose)."""
+    """The end of each entry's list after long lists are cut, int64 [n], and the number of pairs that the cuts lose."""
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.empty(0, np.int64)
     lengths = np.diff(np.r_[starts, len(keys)])
     place = np.arange(len(keys)) - np.repeat(starts, lengths)

@@ -41,10 +41,10 @@ def test_a_quota_that_cannot_be_met_fails_only_when_strict(
 ) -> None:
     asked = ["mine", world.path, "--strategy", "similar", "--sets", 5000, "--max-per-image", 1]
     said = "\n".join(clipmine(*asked, "--out", tmp_path / "pairs"))
-    assert "of 5,000 sets short: only" in said
+    assert "of 5,000 sets are missing: only" in said
     assert "an image in enough sets" in said
     line, status = fails(*asked, "--out", tmp_path / "pairs", "--strict")
-    assert "of 5,000 sets short" in line
+    assert "of 5,000 sets are missing" in line
     assert status == 2
     assert len(ImageSets.open(tmp_path / "pairs"))
 

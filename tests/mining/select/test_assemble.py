@@ -89,7 +89,9 @@ def test_a_set_that_two_strategies_propose_is_made_once(world: EmbeddingStore, t
 
 def test_a_shortfall_says_how_many_and_why(world: EmbeddingStore, tmp_path: Path) -> None:
     sets = _assemble(world, tmp_path, {"random": _candidates([[0, 1], [238, 239], [238, 239]])}, sets=5)
-    assert sets.manifest["shortfall"] == ["random: 4 of 5 sets short: only 3 proposed, of which 2 near-duplicates"]
+    assert sets.manifest["shortfall"] == [
+        "random: 4 of 5 sets are missing: only 3 were proposed, of which the filters dropped some (2 near-duplicates)"
+    ]
 
 
 def test_levels_are_in_equal_numbers(world: EmbeddingStore, tmp_path: Path) -> None:
