@@ -1,4 +1,4 @@
-"""Imports every module and runs every command once, on a small corpus: does this Python version work?
+"""Compiles and imports every module, and runs every command once on a small corpus: does this Python version work?
 
 Run as: python -m tests.smoke      (make smoke)
 """
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+import warnings
 from pathlib import Path
 
 from jobs.cli import COMMANDS
@@ -28,14 +29,14 @@ MODEL = str(ROOT / "scenes" / "models" / "clip")
 
 
 def import_everything() -> int:
-    """Import each module of the floors; return how many there are."""
-    names = ["clipmine"]
-    for floor in FLOORS:
-        for file in sorted((ROOT / floor).rglob("*.py")):
-            names.append(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
-    for name in names:
-        importlib.import_module(name)
-    return len(names)
+    """Compile each module of the floors, warnings being errors, and import it; return how many there are."""
+    files = [ROOT / "clipmine.py", *(file for floor in FLOORS for file in sorted((ROOT / floor).rglob("*.py")))]
+    for file in files:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what a newer Python will refuse, this one warns of
+            compile(file.read_text(encoding="utf-8"), str(file), "exec")
+        importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    return len(files)
 
 
 def run(command: str, *arguments: object) -> None:
@@ -94,7 +95,7 @@ def run_every_command(folder: Path) -> None:
 
 
 def main() -> int:
-    print(f"Python {sys.version.split()[0]}: {import_everything()} modules imported")
+    print(f"Python {sys.version.split()[0]}: {import_everything()} modules compiled and imported")
     source = Path(__file__).read_text()
     untried = [name for name in COMMANDS if f'run("{name}"' not in source and f"clipmine {name}" not in source]
     assert not untried, f"commands that nothing runs: {untried}"
