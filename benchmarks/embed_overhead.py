@@ -99,7 +99,7 @@ def in_memory(encoder: Encoder, item: ShardItem) -> tuple[npt.NDArray[np.uint8],
     """An item's rows as the encoders take them: pixels [n, h, w, 3] and token ids [n, context]."""
     import numpy as np
 
-    from index.corpus.images import decode_image
+    from index.corpus.image_decoding import decode_image
 
     samples = samples_of(item)
     pixels = np.stack([encoder.to_pixels(decode_image(sample.image)) for sample in samples])
@@ -116,7 +116,7 @@ def samples_of(item: ShardItem) -> list[Sample]:
 
 def steps(model: ModelSpec, folder: Path) -> dict[str, float]:
     """Rows/s of each step other than encoding, alone on one thread; the slowest one limits a small model."""
-    from index.corpus.images import decode_image
+    from index.corpus.image_decoding import decode_image
     from index.corpus.sources import list_items
     from index.encoder.loading import load_encoder
 

@@ -2,7 +2,7 @@
 
 A source is a folder, a tar, a glob or a brace pattern, local or at any fsspec URL; it holds webdataset tars as
 img2dataset writes them, or images with side-car files. Each sample comes out once, as a Sample or as a Reject with its
-reason. Images are not decoded here (`index.corpus.decoding` does that).
+reason. Images are not decoded here (`index.corpus.batches` does that).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from index import files
 from index.corpus.caption_pattern import parse_caption_pattern
+from index.corpus.image_decoding import MAX_IMAGE_BYTES
 from index.corpus.image_folder import cut_folder, list_folder, read_folder_item
-from index.corpus.images import MAX_IMAGE_BYTES
 from index.corpus.samples import IMAGE_SUFFIXES, Reject, Sample, ShardItem
 from index.corpus.tars import read_tar_item
 from index.errors import BadInput

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from index.corpus.images import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from index.corpus.image_decoding import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from index.corpus.samples import Reject, ShardItem
 from index.corpus.sources import read_item
 from index.encoder.model_spec import ModelSpec, model_identity
@@ -31,7 +31,7 @@ from index.store.metadata import METADATA_SCHEMA, REJECTS_SCHEMA, parquet_bytes
 from index.store.store_manifest import FileRecord, part_paths
 
 if TYPE_CHECKING:
-    from index.corpus.decoding import Batch
+    from index.corpus.batches import Batch
     from index.encoder.clip_encoder import Encoder
 
 __all__ = [
@@ -152,7 +152,7 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
     """
     import torch
 
-    from index.corpus.decoding import cut_batches, decode_ahead, decode_sample
+    from index.corpus.batches import cut_batches, decode_ahead, decode_sample
     from index.encoder.loading import load_encoder
 
     encoder = load_encoder(config.model, config.device)

@@ -1,6 +1,6 @@
 """The full pipeline on drawn scenes: scenes -> tars -> store -> indexes -> selection -> pairs, a customized CLIP.
 
-Each stage calls the function that its `clipmine` command calls; `jobs.demo.settings` lists the same run as commands.
+Each stage calls the function that its `clipmine` command calls; `jobs.demo.by_hand` lists the same run as commands.
 Run again after an interruption, the demo continues where it stopped.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from index.errors import BadInput
 from index.files import write_atomic
+from jobs.demo.by_hand import commands
 from jobs.demo.report import ConceptHits, Hit, RecallCurve, Report, Stage, render_report
 from jobs.demo.settings import (
     CONCEPTS,
@@ -26,7 +27,6 @@ from jobs.demo.settings import (
     SHARD,
     TEMPLATES,
     K,
-    commands,
 )
 from jobs.progress import Progress, duration
 

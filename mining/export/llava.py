@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from typing import IO, Any
 
-from index.corpus.images import image_extension
+from index.corpus.image_decoding import image_extension
 from index.errors import BadInput
 from index.files import atomic_file, exists, file_size, join, write_atomic
 from mining.export.conversations import Answer, answered_sets, with_places

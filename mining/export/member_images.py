@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from index.corpus.images import ImageRejected, decode_image, image_extension
+from index.corpus.image_decoding import ImageRejected, decode_image, image_extension
 from index.errors import ImagesNotLocal, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image_at

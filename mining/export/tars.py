@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index.corpus.images import image_extension
+from index.corpus.image_decoding import image_extension
 from index.errors import BadInput, ImagesNotLocal
 from index.files import atomic_file, exists, join, read_bytes, write_atomic
 from index.outputs import claim_folder

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.corpus.download import DownloadOptions, download_table, downloaded_rows, retry_failed, row_states
-from index.corpus.images import image_extension
+from index.corpus.image_decoding import image_extension
 from index.corpus.tars import iter_members
 from index.corpus.url_table import ROW, usable_urls
 from index.errors import BadInput

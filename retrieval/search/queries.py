@@ -80,7 +80,7 @@ def open_image(query: Any, place: int) -> Image.Image:
     if _is_pil_image(query):
         image: Image.Image = query
         return image
-    from index.corpus.images import ImageRejected, decode_image
+    from index.corpus.image_decoding import ImageRejected, decode_image
 
     try:
         return decode_image(image_bytes(query, place))

@@ -23,8 +23,9 @@ from retrieval.rules import Loss, RuleOutcome, Rules, apply_rules
 from retrieval.search.candidates import MODES, Candidates, merge_hits
 from retrieval.search.retriever import SEARCHED
 from retrieval.service.backend import Backend
+from retrieval.service.limits import check_k
 from retrieval.service.schemas import ConceptItem, ConceptsRequest
-from retrieval.service.search import Service, check_k, unit_vector, vectors_of_base64
+from retrieval.service.search import Service, unit_vector, vectors_of_base64
 from retrieval.templates import PLACE, TEMPLATE_SETS, Templates, load_templates
 
 __all__ = ["ConceptJob", "prepare", "stream"]

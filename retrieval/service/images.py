@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 
-from index.corpus.images import ImageRejected, decode_image, image_extension
+from index.corpus.image_decoding import ImageRejected, decode_image, image_extension
 from index.errors import BadInput, ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from index.corpus.images import ImageRejected, decode_image
+from index.corpus.image_decoding import ImageRejected, decode_image
 from index.errors import BadInput, ClipmineError
 from index.store.embedding_store import EmbeddingStore, Modality
 from retrieval.query_blocks import PROMPTS_AT_ONCE

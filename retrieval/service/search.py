@@ -22,11 +22,12 @@ from index.errors import BadInput
 from retrieval.search.duplicates import greedy_duplicates
 from retrieval.service.backend import Backend, Found
 from retrieval.service.filters import check, filter_columns, meets
+from retrieval.service.limits import check_limits
 from retrieval.service.metadata_cache import RowLookup, as_row
 from retrieval.service.schemas import COLUMNS, Query, SearchOptions, SearchRequest
 from retrieval.service.settings import Settings
 
-__all__ = ["Answer", "Answered", "NoSuchRow", "Service", "check_k", "unit_vector", "vectors_of_base64"]
+__all__ = ["Answer", "Answered", "NoSuchRow", "Service", "unit_vector", "vectors_of_base64"]
 
 DEEPER = 4  # with filters, a search asks for this many times k rows, and for this many times more at each further step
 MOST_DUPLICATES = 20  # listed for a result
@@ -266,22 +267,6 @@ class Service:
         near = vectors @ vectors.T >= threshold
         np.fill_diagonal(near, False)
         return [[rows[other] for other in np.flatnonzero(line)[:MOST_DUPLICATES]] for line in near]
-
-
-def check_limits(request: SearchOptions, queries: int, settings: Settings, rows: int) -> None:
-    """Raise BadInput when a request asks for more than the settings allow, or for more rows than the store has."""
-    if queries > settings.max_queries:
-        raise BadInput(f"{queries} queries: at most {settings.max_queries} a request; send several")
-    check_k(request.k, settings, rows)
-    if request.k * queries > settings.max_results:
-        raise BadInput(f"{queries} queries x k {request.k}: more than {settings.max_results} results; send several")
-
-
-def check_k(k: int, settings: Settings, rows: int) -> None:
-    """Raise BadInput when k is more than the settings allow or than the store's rows."""
-    most = min(settings.max_k, rows)
-    if k > most:
-        raise BadInput(f"k is {k}: at most {most} here")
 
 
 def image_of_base64(text: str, most: int, where: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from index.corpus.images import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from index.corpus.image_decoding import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from index.errors import BadInput
 
 __all__ = ["Settings"]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from customize.clip.train.augment import seed_sample
 from customize.clip.train.pairs import Pairs
-from index.corpus.images import ImageRejected, decode_image
+from index.corpus.image_decoding import ImageRejected, decode_image
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 

@@ -27,7 +27,7 @@ from index.corpus.download import (
     retry_failed,
     row_states,
 )
-from index.corpus.images import ImageRejected, decode_image
+from index.corpus.image_decoding import ImageRejected, decode_image
 from index.corpus.samples import Sample
 from index.corpus.sources import list_items, read_item
 from index.errors import BadInput, OutputExists

@@ -12,7 +12,7 @@ import pytest
 import webdataset
 from webdataset.tariterators import base_plus_ext
 
-from index.corpus.images import decode_image
+from index.corpus.image_decoding import decode_image
 from index.corpus.samples import Reject, Sample
 from index.corpus.sources import list_items, read_item
 from index.corpus.tars import Member, TarBroken, iter_members, split_name

@@ -9,6 +9,7 @@ import pytest
 
 from index.errors import BadInput
 from jobs.demo import customize_stage, pairs_stage, run, settings
+from jobs.demo.by_hand import commands
 from jobs.demo.run import run_demo
 from tests.folders import file_times
 
@@ -52,7 +53,7 @@ def test_every_stage_runs_once(little: None, tmp_path: Path) -> None:
         "customize",
     ]
     page = (out / "report.html").read_text()
-    for line in settings.commands(str(out), SCENES, "local", 1):
+    for line in commands(str(out), SCENES, "local", 1):
         assert line.split(" --")[0] in page
     assert f"<b>{SCENES}</b><span>rows embedded</span>" in page
     kept = ("corpus", "store/img_emb", "store/index/image", "selection", "export", "pairs")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from index.corpus.images import decode_image
+from index.corpus.image_decoding import decode_image
 from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, ModelMismatch, StoreInvalid

@@ -70,7 +70,7 @@ def test_boxes_and_visible_shares_agree_with_the_drawing() -> None:
             for j in range(len(scene.objects)):
                 if i != j and relation_holds(scene, "left_of", i, j):
                     told += 1
-                    held += drawn.boxes[i, [0, 2]].sum() < drawn.boxes[j, [0, 2]].sum()
+                    held += bool(drawn.boxes[i, [0, 2]].sum() < drawn.boxes[j, [0, 2]].sum())
     assert np.mean(agreement) > 0.75
     assert np.mean(np.array(shown) > 0.5) > 0.99
     assert held >= 0.99 * told > 0

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from index.corpus.images import ImageRejected, decode_image
+from index.corpus.image_decoding import ImageRejected, decode_image
 from index.errors import BadInput
 
 __all__ = ["IGNORED", "Dataset", "Example", "in_memory", "opener"]

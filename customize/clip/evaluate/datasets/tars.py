@@ -28,7 +28,7 @@ from index.errors import BadInput
 __all__ = ["open_tars"]
 
 _ANNOTATIONS = ("cls", "json", "txt", "mask.png")
-_MAX_MEMBER = 64 << 20  # bytes; index.corpus.images bounds an image the same way
+_MAX_MEMBER = 64 << 20  # bytes; index.corpus.image_decoding bounds an image the same way
 
 
 def open_tars(name: str, tars: Sequence[str], classes: Sequence[str] | None) -> Dataset:

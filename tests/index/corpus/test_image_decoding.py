@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from index.corpus.images import DECODE_REASONS, MAX_IMAGE_PIXELS, ImageRejected, decode_image, image_extension
+from index.corpus.image_decoding import DECODE_REASONS, MAX_IMAGE_PIXELS, ImageRejected, decode_image, image_extension
 from tests.index.corpora import encode, picture
 
 RED = (220, 30, 40)

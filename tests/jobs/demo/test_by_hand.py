@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from customize.clip.train.config import CustomizeConfig
-from jobs.demo.settings import CONCEPTS, CUSTOMIZE, ENTITY, MODEL, NEAR_DUPLICATES, STRATEGY_SETS, K, commands
+from jobs.demo.by_hand import commands
+from jobs.demo.settings import CONCEPTS, CUSTOMIZE, ENTITY, MODEL, NEAR_DUPLICATES, STRATEGY_SETS, K
 from mining.strategies.registry import STRATEGIES, parse_mix
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from index.corpus.images import ImageRejected, decode_image
+from index.corpus.image_decoding import ImageRejected, decode_image
 from index.corpus.samples import Reject, Sample
 from index.encoder.clip_encoder import Encoder
 from index.read_ahead import read_ahead

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index.corpus.decoding import Batch, Decoded, cut_batches, decode_ahead, decode_sample
+from index.corpus.batches import Batch, Decoded, cut_batches, decode_ahead, decode_sample
 from index.corpus.samples import Reject, Sample
 from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
@@ -63,7 +63,7 @@ def test_errors_of_reading_and_decoding_come_through_and_closing_ends_the_thread
 
 
 def test_images_wait_for_decoding_within_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("index.corpus.decoding._WAITING_BYTES", 1000)
+    monkeypatch.setattr("index.corpus.batches._WAITING_BYTES", 1000)
     read = 0
 
     def samples() -> Any:
