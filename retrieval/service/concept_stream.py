@@ -23,7 +23,7 @@ from retrieval.rules import Loss, RuleOutcome, Rules, apply_rules
 from retrieval.search.candidates import MODES, Candidates, merge_hits
 from retrieval.search.retriever import SEARCHED
 from retrieval.service.backend import Backend
-from retrieval.service.limits import check_k
+from retrieval.service.limits import check_count, check_k
 from retrieval.service.schemas import ConceptItem, ConceptsRequest
 from retrieval.service.search import Service, unit_vector, vectors_of_base64
 from retrieval.templates import PLACE, TEMPLATE_SETS, Templates, load_templates
@@ -57,8 +57,7 @@ class ConceptJob:
 def prepare(service: Service, request: ConceptsRequest) -> ConceptJob:
     """Check a request against the store and the settings; BadInput for one that cannot be answered."""
     store, settings = service.backend.store, service.settings
-    if len(request.concepts) > settings.max_concepts:
-        raise BadInput(f"{len(request.concepts)} concepts: at most {settings.max_concepts} a request; send several")
+    check_count(len(request.concepts), settings.max_concepts, "concepts")
     check_k(request.k, settings, store.rows)
     modes = MODES if request.mode == "both" else (request.mode,)
     if "t2t" in modes and not store.has_text:
@@ -82,8 +81,7 @@ def prepare(service: Service, request: ConceptsRequest) -> ConceptJob:
         _prompts(concept, item, templates, store.dim) for concept, item in zip(concepts, items, strict=True)
     )
     counts = [len(own) for own in prompts]
-    if sum(counts) > settings.max_prompts:
-        raise BadInput(f"{sum(counts)} prompts: at most {settings.max_prompts} a request; send several")
+    check_count(sum(counts), settings.max_prompts, "prompts")
     return ConceptJob(
         concepts,
         prompts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from index.errors import BadInput
-from retrieval.service.limits import check_k, check_limits
+from retrieval.service.limits import check_count, check_k, check_limits
 from retrieval.service.schemas import SearchOptions
 from retrieval.service.settings import Settings
 
@@ -29,3 +29,9 @@ def test_what_is_within_the_limits_passes() -> None:
 def test_more_is_refused_with_the_limit(k: int, queries: int, rows: int, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         check_limits(SearchOptions(k=k), queries=queries, settings=SETTINGS, rows=rows)
+
+
+def test_a_count_is_refused_by_its_name() -> None:
+    check_count(3, most=3, what="concepts")
+    with pytest.raises(BadInput, match="4 concepts: at most 3 a request; send several"):
+        check_count(4, most=3, what="concepts")
