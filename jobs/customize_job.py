@@ -26,9 +26,9 @@ from customize.clip.train.loop import STEPS_NAME
 from customize.clip.train.train import TrainSummary, train
 from index.errors import BadInput, ClipmineError
 from index.files import exists, is_local, join, local_path, read_bytes
+from jobs.executors.attempts import ATTEMPTS, Outcome, Work, attempt, raise_failure, worker_died
 from jobs.executors.cores import share_cores
 from jobs.executors.on_ray import start_ray
-from jobs.executors.work import ATTEMPTS, Outcome, Work, attempt, raise_failure, worker_died
 from jobs.interrupt import stop_if_interrupted
 from jobs.progress import Progress
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any, TypeVar
 
 from index.errors import BadInput
-from jobs.executors.work import Outcome, Work, raise_failure
+from jobs.executors.attempts import Outcome, Work, raise_failure
 from jobs.interrupt import stop_if_interrupted
 from jobs.progress import Progress
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import BadInput, ClipmineError
+from jobs.executors.attempts import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, attempt, worker_died
 from jobs.executors.cores import share_cores, usable_cores
-from jobs.executors.work import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, attempt, worker_died
 
 # Ray Data runs a block as a task. Beyond this many blocks its bookkeeping is slow, so several items share a block.
 MOST_BLOCKS = 10_000

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from index.errors import ClipmineError, MissingDependency
+from jobs.executors.attempts import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, WorkerDied, attempt
 from jobs.executors.cores import THREAD_VARIABLES, share_cores, usable_cores
-from jobs.executors.work import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, WorkerDied, attempt
 
 if TYPE_CHECKING:
     from pyspark import SparkConf, SparkContext

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from index.errors import BadInput, ClipmineError, DiskFull, MissingDependency, StoreInvalid
+from jobs.executors.attempts import ItemFailed, WorkerDied
 from jobs.executors.execute import execute
-from jobs.executors.work import ItemFailed, WorkerDied
 from tests.jobs.arithmetic import Number, Trouble, square
 
 ITEMS = [Number(number) for number in range(6)]

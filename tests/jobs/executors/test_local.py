@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobs.executors import local
+from jobs.executors.attempts import Work, WorkerDied
 from jobs.executors.execute import execute
-from jobs.executors.work import Work, WorkerDied
 from tests.jobs.arithmetic import Number, Trouble, square
 
 ITEMS = [Number(number) for number in range(4)]

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from index.errors import DiskFull, MissingDependency, StoreInvalid
-from jobs.executors.work import ItemFailed, Outcome, Work, WorkerDied, attempt, raise_failure, worker_died
+from jobs.executors.attempts import ItemFailed, Outcome, Work, WorkerDied, attempt, raise_failure, worker_died
 from tests.jobs.arithmetic import Number, Trouble, square
 
 WORK = Work("square", square, [Number(7), Number(8)], Trouble())

@@ -1,6 +1,7 @@
-"""What is sent to a worker and back: a function, its items, and an outcome for each item.
+"""Attempts at work items: what is sent to a worker and back, and how often an item is tried whose worker dies.
 
-Errors come back as data, not as pickled exceptions, so that an error reads the same from all three executors.
+A `Work` is a function and its items; each attempt at an item gives an `Outcome`. Errors come back as data,
+not as pickled exceptions, so that an error reads the same from all three executors.
 """
 
 from __future__ import annotations
