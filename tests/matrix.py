@@ -74,13 +74,21 @@ def dead_ray() -> Iterator[None]:
 @contextmanager
 def living_ray() -> Iterator[None]:
     """Another Ray cluster runs on this machine, with no CPU to give away: a test that joins it cannot finish."""
-    ray = [str(Path(sys.executable).parent / "ray")]
-    head = ["start", "--head", "--port=6390", "--num-cpus=0", "--include-dashboard=false", "--disable-usage-stats"]
-    subprocess.run([*ray, *head], check=True, stdout=subprocess.DEVNULL)
+    ray = str(Path(sys.executable).parent / "ray")
+    head = ["start", "--head", "--block", "--port=6390", "--num-cpus=0", "--include-dashboard=false"]
+    RAY_ADDRESS_FILE.unlink(missing_ok=True)
+    # --block ties the cluster to this process; `ray stop` would stop every Ray of the machine.
+    cluster = subprocess.Popen([ray, *head, "--disable-usage-stats"], stdout=subprocess.DEVNULL)
     try:
+        while not RAY_ADDRESS_FILE.exists():
+            if cluster.poll() is not None:
+                raise RuntimeError("the foreign Ray cluster did not start")
+            time.sleep(0.5)
         yield
     finally:
-        subprocess.run([*ray, "stop", "--force"], check=False, stdout=subprocess.DEVNULL)
+        cluster.terminate()
+        cluster.wait()
+        RAY_ADDRESS_FILE.unlink(missing_ok=True)
 
 
 @contextmanager
