@@ -144,11 +144,11 @@ def _settings(args: ServeArgs) -> Settings:
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in args.settings.items()
     }
-    try:
-        return Settings(name=args.name, **values)
-    except TypeError as error:
-        known = ", ".join(name for name in vars(Settings()) if name != "name")
-        raise BadInput(f"settings: {error}; the fields are {known}") from error
+    known = [name for name in vars(Settings()) if name != "name"]
+    unknown = [repr(name) for name in values if name not in known]
+    if unknown:
+        raise BadInput(f"settings: no field {', '.join(unknown)}; the fields are {', '.join(known)}")
+    return Settings(name=args.name, **values)
 
 
 def _gpus(args: ServeArgs) -> float:

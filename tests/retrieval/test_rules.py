@@ -201,8 +201,8 @@ def test_no_candidates_pass_every_rule(store: EmbeddingStore) -> None:
     ("rules", "message"),
     [
         ({"cross_concept": "first"}, "valid ones: best, keep-all, drop"),
-        ({"min_score": 20.0}, "min-score 20.0: is a cosine"),
-        ({"near_duplicates": -2.0}, "near-duplicates -2.0: is a cosine"),
+        ({"min_score": 20.0}, "min-score 20.0: must be a cosine"),
+        ({"near_duplicates": -2.0}, "near-duplicates -2.0: must be a cosine"),
         ({"per_concept": 0}, "per-concept 0: must be at least 1"),
         ({"min_side": -5}, "min-side -5"),
         ({"min_score": float("nan")}, "min-score nan"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def test_requests_at_the_same_time_are_all_answered(url: str) -> None:
 
 def test_unknown_settings_of_a_config_file_are_named(sharded_store: EmbeddingStore) -> None:
     args = ServeArgs(store=str(sharded_store.path), settings={"max_kk": 5})
-    with pytest.raises(BadInput, match=re.escape("'max_kk'; the fields are tokens, ")):
+    with pytest.raises(BadInput, match="no field 'max_kk'; the fields are tokens, "):
         build(args)
 
 
