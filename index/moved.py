@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache
+from importlib import resources
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,6 @@ from typing import NoReturn
 
 __all__ = ["MovedFinder", "moved_folder", "moved_name", "places", "watch_moved_imports"]
 
-_LIST = Path(__file__).parent / "moved_modules.txt"
 _ROOTS = frozenset({"index", "retrieval", "customize", "mining", "jobs", "examples"})
 
 
@@ -23,7 +23,7 @@ _ROOTS = frozenset({"index", "retrieval", "customize", "mining", "jobs", "exampl
 def places() -> dict[str, str]:
     """The module where something is now, by where it was: `index.hnsw`, or `index.corpus:read_item` for a name."""
     found = {}
-    for line in _LIST.read_text(encoding="utf-8").splitlines():
+    for line in resources.files("index").joinpath("moved_modules.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             old, new = line.split()
             found[old] = new

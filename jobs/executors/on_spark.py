@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 JAVA_VERSION = 17  # the oldest that Spark 4 runs on
 POLL_SECONDS = 0.1
+# Files of our packages that workers may need: code, and data that it reads. Models and pages stay here.
+_SENT = (".py", ".txt", ".yaml", ".json")
 
 
 def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
@@ -175,10 +177,16 @@ def _configuration(workers: int | None, threads: int | None) -> SparkConf:
 
 def _send_packages(context: SparkContext) -> None:
     """Send our packages as one zip: executors on other machines may not have them."""
-    folder = Path(tempfile.mkdtemp(prefix="clipmine-"))
-    with zipfile.ZipFile(folder / "clipmine.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+    archive = Path(tempfile.mkdtemp(prefix="clipmine-")) / "clipmine.zip"
+    zip_packages(archive)
+    context.addPyFile(str(archive))
+
+
+def zip_packages(archive: Path) -> None:
+    """Write our packages with their data files (word lists, task files, ...) as a zip that Python imports from."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for name in ROOT_PACKAGES:
             root = Path(next(iter(importlib.import_module(name).__path__)))
-            for file in sorted(root.rglob("*.py")):
-                archive.write(file, Path(name) / file.relative_to(root))
-    context.addPyFile(str(folder / "clipmine.zip"))
+            for file in sorted(root.rglob("*")):
+                if file.suffix in _SENT:
+                    packed.write(file, Path(name) / file.relative_to(root))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from index.errors import MissingDependency
-from jobs.executors.on_spark import _configuration, check_java, open_spark
+from jobs.executors.on_spark import _configuration, check_java, open_spark, zip_packages
 
 
 def fake_java(folder: Path, version: str) -> Path:
@@ -75,3 +75,25 @@ def test_an_open_session_is_used_and_stays_open(spark_up: None) -> None:
     with open_spark(workers=1, threads=1) as again:
         assert again is context
     assert os.environ["PYSPARK_PYTHON"]
+
+
+def test_a_worker_without_our_packages_imports_them_from_the_zip_with_their_data(tmp_path: Path) -> None:
+    archive = tmp_path / "clipmine.zip"
+    zip_packages(archive)
+    program = (
+        f"import sys; sys.path.insert(0, {str(archive)!r}); from mining.text import nouns, word_lists; "
+        "print(word_lists.__file__); print(nouns.noun_extractor('lexicon')(['two dogs on a tennis court']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    place, found = done.stdout.splitlines()
+    assert place.startswith(str(archive))
+    assert "dog" in found
+
+
+def test_the_zip_says_where_a_module_has_moved(tmp_path: Path) -> None:
+    archive = tmp_path / "clipmine.zip"
+    zip_packages(archive)
+    program = f"import sys; sys.path.insert(0, {str(archive)!r}); import index.hnsw"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "index.hnsw has moved: import from index.graph.hnsw instead" in done.stderr
