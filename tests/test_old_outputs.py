@@ -18,10 +18,12 @@ import torch
 
 from customize.clip.model_folder import load_customized
 from index.store.embedding_store import EmbeddingStore
+from jobs.cli import run
 from mining import ImageSets
 from mining.sets.decisions import read_decisions
 from retrieval.search.retriever import Retriever
 from retrieval.selection import Selection
+from tests.folders import file_bytes
 
 WRITTEN = Path(__file__).parent / "old_outputs"
 EXPECTED: dict[str, Any] = json.loads((WRITTEN / "expected.json").read_text())
@@ -77,3 +79,24 @@ def test_a_customized_model_loads_and_gives_the_same_features(old: Path) -> None
         features = model.encode_image(image)[0]
     # Another CPU sums in another order: equal to float32 rounding, not to the bit.
     torch.testing.assert_close(features, torch.tensor(EXPECTED["image_features"]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "embed corpus --out store --model-dir base_model --shard-size 12",
+        "retrieve store --concepts concepts.txt --mode both -k 4 --templates simple --out selection",
+        "export selection --out export",
+        "mine store --strategy overlap:0.5,random:0.5 --sets 8 --near-duplicates 1.0 --max-per-image 4 --out pairs",
+        "customize store selection --out model --steps 2 --batch 4 --gated-blocks 1 --augment none",
+    ],
+)
+def test_the_command_that_wrote_a_folder_finds_it_finished(
+    command: str, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Option names, defaults and the identity of a run may not change so that an older run cannot be continued."""
+    monkeypatch.chdir(old)
+    before = file_bytes(old)
+    assert run(command.split()) == 0
+    after = file_bytes(old)
+    assert {name for name in before if after[name] != before[name]} <= {"store/model.json"}
