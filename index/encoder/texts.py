@@ -1,4 +1,4 @@
-"""Texts on their way into a CLIP text tower: tokens, whether the context cut a text, and batches of one fixed shape.
+"""Texts on their way into a CLIP text tower: tokens, whether the context cut a text, and batches of one length.
 
 The tokens are open_clip's own. open_clip cuts a long text silently; here every text comes with whether it was cut.
 
@@ -6,8 +6,8 @@ Short texts are encoded without most of their padding. A prompt of 8 tokens in a
 and the causal mask keeps padding from reaching the end-of-text token whose feature is taken. Texts are grouped by
 length, rounded up to a multiple of `STEP`.
 
-Every batch of a length has the same number of rows, the last one filled up. A matrix product's last bits depend on its
-shape: in batches of varying size a text's vector would depend on which other texts are encoded with it.
+A matrix product's last bits depend on its shape: in batches of varying size a text's vector depends on which other
+texts are encoded with it. Where it may not, each batch is filled up to one number of rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 
 from index.files import hash_json
 
-__all__ = ["STEP", "Tokenizer", "Tokens", "can_shorten", "fixed_batches", "short_text_features"]
+__all__ = ["STEP", "Tokenizer", "Tokens", "can_shorten", "short_text_features", "text_batches"]
 
 STEP = 8  # tokens; matrix kernels work in multiples of it
 # open_clip's tokenizer remembers every word it has met; in a web corpus that grows without end.
@@ -116,16 +116,19 @@ def can_shorten(model: Any) -> bool:
     return type(model) is CLIP and model.attn_mask is not None and model.text_pool_type in ("argmax", "eos")
 
 
-def fixed_batches(model: Any, ids: torch.Tensor, rows: int) -> Iterator[tuple[npt.NDArray[np.int64], torch.Tensor]]:
-    """Cut token ids into batches whose shape depends on the texts' own lengths alone.
+def text_batches(
+    model: Any, ids: torch.Tensor, rows: int, fill: bool
+) -> Iterator[tuple[npt.NDArray[np.int64], torch.Tensor]]:
+    """Cut token ids into batches of texts of about the same length.
 
     Args:
         model: an open_clip model; where padding can change its features, ids keep their full length.
         ids: int64 [n, context_length].
-        rows: rows of every batch.
+        rows: rows of a batch, at most.
+        fill: give every batch exactly `rows` rows, so that its shape depends on its texts' length alone.
 
     Yields:
-        `(places, batch)`: which rows of `ids` the first rows of `batch` are, and int64 [rows, length]. The rows beyond
+        `(places, batch)`: which rows of `ids` the first rows of `batch` are, and int64 [n, length]. The rows beyond
         `len(places)` repeat the first one; their features are to be dropped.
     """
     lengths = _text_lengths(model, ids) if can_shorten(model) else np.full(len(ids), ids.shape[1])
@@ -133,7 +136,8 @@ def fixed_batches(model: Any, ids: torch.Tensor, rows: int) -> Iterator[tuple[np
         of_length = np.flatnonzero(lengths == length)
         for start in range(0, len(of_length), rows):
             places = of_length[start : start + rows]
-            filled = np.concatenate([places, np.repeat(places[:1], rows - len(places))])
+            more = rows - len(places) if fill else 0
+            filled = np.concatenate([places, np.repeat(places[:1], more)])
             yield places, ids[torch.from_numpy(filled), : int(length)]
 
 

@@ -78,8 +78,8 @@ class RayBackend:
         self._cores, self._device, self._seconds = cores, device, seconds
         self._gathering = Gathering("the search", self._search, most=VECTORS_AT_ONCE, queue=queue, calls=CALLS_AT_ONCE)
 
-    async def encode_texts(self, texts: Sequence[str]) -> Texts:
-        found: Texts = await self._encode("encode_texts", list(texts))
+    async def encode_texts(self, texts: Sequence[str], *, repeatable: bool = False) -> Texts:
+        found: Texts = await self._encode("encode_texts", list(texts), repeatable=repeatable)
         return found
 
     async def encode_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float16]:
@@ -153,13 +153,13 @@ class RayBackend:
         merged = await asyncio.to_thread(merge, self.store, key.modality, vectors, found, key.k, method == "exact")
         return merged, missing
 
-    async def _encode(self, method: str, items: list[Any]) -> Any:
+    async def _encode(self, method: str, items: list[Any], **options: Any) -> Any:
         """Ask an encoder; if it dies before it answers, ask another one once."""
         deadline = time.monotonic() + ENCODE_SECONDS + ENCODE_SECONDS_EACH * len(items)
         for attempt in range(2):
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
-                    answer = await getattr(self._encoders, method).remote(items)
+                    answer = await getattr(self._encoders, method).remote(items, **options)
             except TimeoutError as error:
                 raise Unavailable("the encoder does not answer; its replica is busy or being replaced") from error
             except BackPressureError as error:

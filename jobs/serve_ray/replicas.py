@@ -61,10 +61,10 @@ class Encoders:
         else:
             self._backend = LocalBackend(opened, load_encoder(model, device), settings)
 
-    async def encode_texts(self, texts: Sequence[str]) -> Texts | Refusal:
+    async def encode_texts(self, texts: Sequence[str], repeatable: bool = False) -> Texts | Refusal:
         if self._backend is None:
             return self._refusal
-        answer: Texts | Refusal = await _as_data(self._backend.encode_texts(texts))
+        answer: Texts | Refusal = await _as_data(self._backend.encode_texts(texts, repeatable=repeatable))
         return answer
 
     async def encode_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float16] | Refusal:

@@ -61,8 +61,8 @@ class Backend(Protocol):
     store: EmbeddingStore  # open in the routes' process, which reads metadata and images from it and applies rules
     name: str  # what clients call the store
 
-    async def encode_texts(self, texts: Sequence[str]) -> Texts:
-        """Encode texts."""
+    async def encode_texts(self, texts: Sequence[str], *, repeatable: bool = False) -> Texts:
+        """Encode texts. repeatable: to the same bits whatever is encoded with them, as `clipmine retrieve` does."""
         ...
 
     async def encode_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float16]:

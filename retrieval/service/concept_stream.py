@@ -177,7 +177,8 @@ async def _vectors(backend: Backend, job: ConceptJob, block: QueryBlock) -> tupl
     prompts = job.prompts[block.first : block.last]
     texts = [text for own in prompts if isinstance(own, tuple) for text in own]
     encoded = [
-        await backend.encode_texts(texts[at : at + PROMPTS_AT_ONCE]) for at in range(0, len(texts), PROMPTS_AT_ONCE)
+        await backend.encode_texts(texts[at : at + PROMPTS_AT_ONCE], repeatable=True)
+        for at in range(0, len(texts), PROMPTS_AT_ONCE)
     ]
     cut = sum(sum(slice_.cut) for slice_ in encoded)
     of_texts = np.concatenate([slice_.vectors for slice_ in encoded]) if encoded else np.empty((0, 0), np.float16)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class LocalBackend:
         self._decoders = ThreadPoolExecutor(2, thread_name_prefix="decode")
         self._bulk = ThreadPoolExecutor(1, thread_name_prefix="bulk-search")
         limits: dict[str, Any] = {"queue": settings.queue, "wait_ms": settings.wait_ms}
-        self._texts: Batcher[list[str], Texts] = Batcher(
+        self._texts: Batcher[tuple[list[str], bool], Texts] = Batcher(
             "the text encoder", self._encode, most=PROMPTS_AT_ONCE, observe=self._observer("encode_texts"), **limits
         )
         self._images: Batcher[npt.NDArray[np.uint8], npt.NDArray[np.float16]] = Batcher(
@@ -89,8 +90,8 @@ class LocalBackend:
         self.indexes()
         self._retriever.encoder.encode_queries(["ready"])
 
-    async def encode_texts(self, texts: Sequence[str]) -> Texts:
-        return await self._texts.submit(list(texts), len(texts))
+    async def encode_texts(self, texts: Sequence[str], *, repeatable: bool = False) -> Texts:
+        return await self._texts.submit((list(texts), repeatable), len(texts))
 
     async def encode_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float16]:
         loop = asyncio.get_running_loop()
@@ -148,13 +149,14 @@ class LocalBackend:
 
         return observe
 
-    def _encode(self, requests: list[list[str]]) -> list[Texts]:
-        texts = [text for request in requests for text in request]
-        encoder = self._retriever.encoder
-        vectors, cut = run_in_halves(encoder.encode_queries, texts, _join)
+    def _encode(self, requests: list[tuple[list[str], bool]]) -> list[Texts]:
+        texts = [text for own, _ in requests for text in own]
+        # A text has its repeatable vector only in a batch that is made so as a whole.
+        encode = partial(self._retriever.encoder.encode_queries, repeatable=any(asked for _, asked in requests))
+        vectors, cut = run_in_halves(encode, texts, _join)
         answers, start = [], 0
-        for request in requests:
-            end = start + len(request)
+        for own, _ in requests:
+            end = start + len(own)
             answers.append(Texts(vectors[start:end], cut[start:end]))
             start = end
         return answers

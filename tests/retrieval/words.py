@@ -27,7 +27,9 @@ class WordEncoder:
         self.encoded.extend(texts)
         return unit([self._vector(text) for text in texts]) if texts else np.zeros((0, self.dim), np.float16)
 
-    def encode_queries(self, texts: Sequence[str], batch_size: int = 64) -> tuple[npt.NDArray[np.float16], list[bool]]:
+    def encode_queries(
+        self, texts: Sequence[str], *, repeatable: bool = True
+    ) -> tuple[npt.NDArray[np.float16], list[bool]]:
         return self.encode_texts(texts), [len(text.split()) > self.context_length for text in texts]
 
     def count_long(self, texts: Sequence[str]) -> int:

@@ -65,9 +65,10 @@ def test_half_precision_arithmetic_keeps_the_fingerprint(tiny_clip_dir: Path, en
 class TestQueries:
     """`encode_queries` leaves out what padding would cost, and nothing else."""
 
-    def test_gives_what_encode_texts_gives_up_to_rounding(self, encoder: Encoder) -> None:
+    @pytest.mark.parametrize("repeatable", [True, False])
+    def test_gives_what_encode_texts_gives_up_to_rounding(self, encoder: Encoder, repeatable: bool) -> None:
         texts = ["a dog", "", "a photo of a red circle beside a blue square", "word " * 60]
-        rows, cut = encoder.encode_queries(texts)
+        rows, cut = encoder.encode_queries(texts, repeatable=repeatable)
         assert np.abs(rows.astype(np.float32) - encoder.encode_texts(texts).astype(np.float32)).max() < 2e-3
         assert cut == [False, False, False, True]
 

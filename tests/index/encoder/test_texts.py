@@ -9,7 +9,7 @@ import open_clip
 import torch
 
 from index.encoder.clip_encoder import Encoder
-from index.encoder.texts import STEP, Tokenizer, fixed_batches
+from index.encoder.texts import STEP, Tokenizer, text_batches
 from tests.index.encoder.conftest import TEXTS
 
 
@@ -60,7 +60,7 @@ def test_batches_have_one_shape_a_length_and_hold_every_text_once(encoder: Encod
     texts = [f"{'very ' * (number % 9)}nice" for number in range(50)]
     ids = encoder.tokenize(texts).ids
     seen: list[int] = []
-    for places, batch in fixed_batches(encoder.model, ids, 4):
+    for places, batch in text_batches(encoder.model, ids, 4, fill=True):
         assert batch.shape[0] == 4
         assert batch.shape[1] % STEP == 0
         for place, row in zip(places, batch, strict=False):
@@ -72,6 +72,12 @@ def test_batches_have_one_shape_a_length_and_hold_every_text_once(encoder: Encod
 
 def test_a_text_as_long_as_the_context_is_not_cut(encoder: Encoder) -> None:
     ids = encoder.tokenize(["word " * 60]).ids
-    [(places, batch)] = fixed_batches(encoder.model, ids, 1)
+    [(places, batch)] = text_batches(encoder.model, ids, 1, fill=True)
     assert places.tolist() == [0]
     assert torch.equal(batch, ids)
+
+
+def test_batches_that_are_not_filled_hold_their_texts_alone(encoder: Encoder) -> None:
+    ids = encoder.tokenize(["one", "two", "three"]).ids
+    [(places, batch)] = text_batches(encoder.model, ids, 8, fill=False)
+    assert len(places) == len(batch) == 3
