@@ -80,7 +80,7 @@ def test_a_full_disk(small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path) ->
     *_, line = [line for line in done.stderr.splitlines() if line.startswith("clipmine: ")]
     assert "no space left on the disk" in line
     assert done.returncode == 1
-    left = done.stderr.split(line)[1].split()
+    left = done.stderr.split(line)[1].splitlines()
     assert str(out / "embed.json") in left
     assert not [name for name in left if "manifest" in name or "done" in name or ".partial" in name]
 

@@ -224,7 +224,7 @@ def running_on(out: str) -> list[int]:
 @pytest.fixture
 def dead_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file in which a Ray cluster on this machine leaves its address, with the address of one that has died."""
-    folder = tempfile.mkdtemp(prefix="r")  # not tmp_path: Ray's sockets need a short path
+    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # not tmp_path: a socket's path has at most 107 bytes
     (Path(folder) / "ray").mkdir()
     address = Path(folder) / "ray" / "ray_current_cluster"
     address.write_text("127.0.0.1:6")
