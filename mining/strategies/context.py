@@ -36,11 +36,16 @@ CANDIDATES_SCHEMA = pa.schema(
     [
         ("rows", pa.list_(pa.int64())),  # the members, ascending unless the strategy has an order
         ("level", pa.int32()),  # as `mining.sets.image_set.ImageSet.level`
+        ("difficulty", pa.float32()),  # 0 (easy to tell apart) .. 1, as `mining.sets.image_set.ImageSet.difficulty`
         ("shared_nouns", pa.list_(pa.string())),
         ("axis", pa.string()),
         ("concept", pa.string()),
         ("entity", pa.string()),
         ("reasons", pa.list_(pa.string())),  # sentences that a person can check
+        # The caption of each member that the reasons came from, where that may not be the embedded one; null: that one.
+        ("member_captions", pa.list_(pa.string())),
+        ("reference", pa.string()),  # a text about the whole set, from captions; becomes an annotation
+        ("extra", pa.string()),  # JSON object, for `ImageSet.extra`
     ]
 )
 
@@ -154,6 +159,7 @@ def candidates_table(
     rows: npt.NDArray[np.int64],
     *,
     level: npt.NDArray[np.integer[Any]] | int = 0,
+    difficulty: npt.NDArray[np.floating[Any]] | float | None = None,
     reasons: Sequence[pa.Array] = (),
     **columns: pa.Array,
 ) -> pa.Table:
@@ -162,8 +168,9 @@ def candidates_table(
     Args:
         rows: int64 [n, m], the members; all sets have the same size.
         level: [n], or one level for all.
+        difficulty: [n] in 0..1, or one for all; null where it is not given.
         reasons: string arrays [n]; a set's reasons are its sentence of each array, in this order.
-        columns: shared_nouns, axis, concept, entity [n]; a column that is not given is null.
+        columns: the other columns of the schema [n]; a column that is not given is null.
     """
     count, size = rows.shape
     offsets = np.arange(count + 1, dtype=np.int32)
@@ -181,6 +188,8 @@ def candidates_table(
         "reasons": pa.ListArray.from_arrays(offsets * np.int32(len(reasons)), texts),
         **columns,
     }
+    if difficulty is not None:
+        data["difficulty"] = pa.array(np.broadcast_to(np.asarray(difficulty, np.float32), (count,)))
     return pa.table(
         [data.get(name, pa.nulls(count, CANDIDATES_SCHEMA.field(name).type)) for name in CANDIDATES_SCHEMA.names],
         schema=CANDIDATES_SCHEMA,
