@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from index.errors import BadInput, MissingDependency
-from mining.text.nouns import CAPTION_NOUNS, NOUN_EXTRACTORS, noun_extractor
+from mining.text.nouns import CAPTION_NOUNS, NOUN_EXTRACTORS, implied_heads, noun_extractor
 from mining.text.tagging import CAPTION_CHARACTERS, tag_caption
 
 
@@ -60,6 +60,13 @@ def test_a_compound_is_one_noun_and_counts_with_its_head_only_where_it_is_a_kind
     assert nouns("a hot dog and a teddy bear") == {"hot dog", "teddy bear"}
     assert nouns("a hotdog, a tee-shirt and a wet suit") == {"hot dog", "t-shirt", "wetsuit"}
     assert nouns("frying pans") == {"frying pan", "pan"}
+
+
+def test_the_head_that_a_compound_adds_can_be_left_out_of_a_count() -> None:
+    found = nouns("a tennis ball, a hot dog and a wet suit by a stop sign")
+    implied = {head for noun in found for head in implied_heads(noun)}
+    assert implied == {"ball", "sign"}
+    assert found - implied == {"tennis ball", "hot dog", "wetsuit", "stop sign"}
 
 
 def test_colours_are_never_nouns_but_a_made_up_thing_is() -> None:
