@@ -1,0 +1,1 @@
+"""Nouns of web captions: precision and recall on labelled captions, beside spaCy's."""
