@@ -16,7 +16,7 @@ from index.store.embedding_store import EmbeddingStore
 from mining.sets.decisions import Decision, DecisionsFile
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
-from retrieval.selection import store_identity
+from mining.sets.sources import is_store
 
 __all__ = ["NoSuchSet", "PairsQuery", "Review"]
 
@@ -59,11 +59,11 @@ class Review:
 
     def __init__(self, sets: ImageSets, store: EmbeddingStore, decisions: DecisionsFile) -> None:
         """store: the store that is served, whose images are shown. Raises StoreInvalid when it is not the mined one."""
-        recorded = sets.manifest.get("store") or {}
-        if store_identity(store, parts=recorded.get("parts")) != recorded.get("identity"):
+        stores = [source for source in sets.sources.values() if source.kind == "store"]
+        if stores and not any(is_store(source.name, store, source.parts) for source in stores):
             raise StoreInvalid(
                 f"{sets.path}: was not mined from {store.path}, which has other images; serve the store "
-                f"{recorded.get('path')}, or mine this one"
+                f"{stores[0].path}, or mine this one"
             )
         self.sets, self.store, self.decisions = sets, store, decisions
 
@@ -77,7 +77,7 @@ class Review:
             if len(found) == query.limit:
                 break
             looked_at += 1
-            decision = self.decisions.of(each.rows)
+            decision = self.decisions.of(each)
             if query.met_by(each, decision) and not self._is_forgotten(each):
                 found.append({**each.to_json(), "decision": decision})
         left = numbers[np.searchsorted(numbers, query.cursor) + looked_at :]
@@ -88,12 +88,12 @@ class Review:
     def find(self, set_id: str) -> dict[str, Any]:
         """One set with its decision. Raises NoSuchSet."""
         each = self._find(set_id)
-        return {**each.to_json(), "decision": self.decisions.of(each.rows)}
+        return {**each.to_json(), "decision": self.decisions.of(each)}
 
     def decide(self, set_id: str, decision: Decision) -> None:
         """Append a decision to the file; it is on the disk when this returns. Raises NoSuchSet."""
         each = self._find(set_id)
-        self.decisions.add(each.rows, each.strategy, decision)
+        self.decisions.add(each, decision, self.sets.sources)
 
     @cached_property
     def counts(self) -> list[dict[str, Any]]:
@@ -126,4 +126,5 @@ class Review:
         return each
 
     def _is_forgotten(self, each: ImageSet) -> bool:
-        return bool(self.store.is_forgotten(each.rows).any())
+        rows = [row for row in each.rows if row is not None]
+        return bool(rows) and bool(self.store.is_forgotten(rows).any())

@@ -22,11 +22,12 @@ from index.store.embedding_store import EmbeddingStore
 from mining.select.choose import Proposals, choose
 from mining.sets.decisions import Decisions
 from mining.sets.image_sets import ImageSets
-from mining.sets.write_sets import ImageSetsWriter, members_table, set_ids
+from mining.sets.sources import store_source
+from mining.sets.store_members import members_table, mined_set_ids
+from mining.sets.write_sets import ImageSetsWriter
 from mining.strategies.context import Candidates, MiningConfig, MiningContext
 from mining.strategies.minable import mark_rows
 from mining.strategies.neighbors.similarity import same_bytes, set_similarity
-from retrieval.selection import describe_store
 
 __all__ = ["StrategySummary", "assemble"]
 
@@ -42,6 +43,8 @@ OTHER_LEVEL = "levels not asked for"
 REPEATED = "the same set again"
 CAPPED = "an image in enough sets"
 REASONS = (FORGOTTEN, REJECTED, NO_VECTOR, NEAR, OTHER_LEVEL, REPEATED, CAPPED)
+# The columns of CANDIDATES_SCHEMA that a set keeps as they are.
+_COPIED = ("shared_nouns", "axis", "concept", "entity", "reasons", "level", "difficulty", "extra")
 # The number of sets written at a time: their captions and metadata take a few hundred MB at most.
 _WRITTEN = 50_000
 
@@ -106,7 +109,8 @@ def assemble(
         lost[mask & (lost < 0)] = REASONS.index(reason)
 
     drop(_with_forgotten(sets.members, store), FORGOTTEN)
-    drop(_rejected(sets.identity, decisions.rejected), REJECTED)
+    rejected, of_others = decisions.rejected_rows(store)
+    drop(_rejected(sets.identity, rejected), REJECTED)
     open_places = np.flatnonzero(lost < 0)
     image_sim, nearest = np.full(len(sets), np.nan, np.float32), np.full(len(sets), np.nan, np.float32)
     image_sim[open_places], nearest[open_places] = set_similarity(store, "image", sets.members[open_places])
@@ -122,7 +126,10 @@ def assemble(
     summaries = [
         _summary(config, ctx, candidates, sets, lost, made, number) for number, (ctx, candidates) in enumerate(proposed)
     ]
-    return _write(config, store, table, sets, made, image_sim, summaries, decisions.notes)
+    notes = list(decisions.notes)
+    if of_others:
+        notes.append(f"{of_others:,} rejected sets of the decisions file belong to other stores or collections")
+    return _write(config, store, table, sets, made, image_sim, summaries, notes)
 
 
 def _listed(counts: dict[str, int]) -> str:
@@ -216,6 +223,7 @@ def _write(
 ) -> ImageSets:
     names = pa.array([summary.strategy for summary in summaries])
     writer = ImageSetsWriter(config.out)
+    source = store_source(store, config.out)
     for start in range(0, len(made), _WRITTEN):
         places = made[start : start + _WRITTEN]
         some = table.take(pa.array(places))
@@ -224,19 +232,19 @@ def _write(
             values, _ = set_similarity(store, "text", sets.members[places])
             text_sim = pa.array(values, mask=~np.isfinite(values))
         columns: dict[str, Any] = {
-            **{name: some[name] for name in ("shared_nouns", "axis", "concept", "entity", "reasons", "level")},
-            "set_id": set_ids(some["rows"]),
+            **{name: some[name] for name in _COPIED},
+            "set_id": mined_set_ids(source.name, some["rows"]),
             "strategy": names.take(pa.array(sets.strategy[places])),
             "size": pa.array((sets.members[places] >= 0).sum(axis=1).astype(np.int32)),
             "image_sim": pa.array(image_sim[places]),
             "text_sim": text_sim,
         }
-        rows = pa.table(columns)
-        writer.add(rows, members_table(store, rows))
+        members = members_table(store, source.name, columns["set_id"], some["rows"], some["member_captions"])
+        writer.add(pa.table(columns), members)
     asked = {name: value for name, value in asdict(config).items() if name not in ("store", "out", "strict")}
     return writer.finish(
+        [source],
         {
-            "store": describe_store(store, config.out),
             "seed": config.seed,
             "config": asked,
             "strategies": [asdict(summary) for summary in summaries],

@@ -1,10 +1,14 @@
-"""People's decisions about image sets, in a file with one JSON line a decision; mining skips the rejected sets.
+"""People's decisions about image sets, in a file with one JSON line a decision; mining and exports skip rejected sets.
 
-    {"rows": [12, 345], "strategy": "similar", "decision": "reject", "time": "2026-11-21T12:00:00+00:00"}
+    {"set_id": "1f0c2a7e-12_345", "members": ["store-1f0c2a7e9b04/12", "store-1f0c2a7e9b04/345"],
+     "stores": {"store-1f0c2a7e9b04": 3}, "strategy": "similar", "decision": "reject", "time": "2026-11-21T12:00:00Z"}
 
-`rows`, in any order, identify the set, whatever strategy found it. Of several lines about one set the last one counts,
-so a "keep" undoes a rejection. Lines are only appended, and each is on the disk before the call returns. A last line
-that is cut short, as a crash leaves it, is skipped; any other broken line is an error, since a rejection might be lost.
+`members`, in any order, identify the set, whatever strategy found it in whatever folder (`Member.ref`). A store's name
+holds its identity, and `stores` says how many parts the store had, so that a decision about another store is never
+applied. Lines of earlier versions have `rows` instead and name no store: they hold for any store with these rows. Of
+several lines about one set the last one counts, so a "keep" undoes a rejection. Lines are only appended, and each is on
+the disk before the call returns. A last line that is cut short, as a crash leaves it, is skipped; any other broken line
+is an error, since a rejection might be lost.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,30 +24,52 @@ from typing import Any, Literal, get_args
 
 from index.errors import BadInput
 from index.files import disk_full, exists, local_path, read_bytes
+from index.store.embedding_store import EmbeddingStore
+from mining.sets.image_set import ImageSet
+from mining.sets.sources import Source, is_store
 
 __all__ = ["Decision", "Decisions", "DecisionsFile", "read_decisions"]
 
 Decision = Literal["reject", "keep"]
-Rows = tuple[int, ...]
+# The members of a set: their names, sorted.
+Refs = tuple[str, ...]
 
-_LONGEST_LINE = 1 << 20  # bytes from the end that are searched for the start of the last line: 50,000 row ids
+_LONGEST_LINE = 1 << 20  # bytes from the end that are searched for the start of the last line: 20,000 members
+# Stands for the store in the lines of earlier versions, which do not name one.
+_ANY = "*"
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """The last decision on each set, by its sorted row ids. notes: remarks on the file, for the summary of a run."""
+    """The last decision on each set, by its members' sorted names. notes: remarks on the file, for a run's summary.
 
-    last: dict[Rows, Decision] = field(default_factory=dict)
+    stores: the number of parts that each store had, by its source's name.
+    """
+
+    last: Mapping[Refs, Decision] = field(default_factory=dict)
+    stores: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
-    def rejected(self) -> frozenset[Rows]:
-        """Sorted row ids of the sets that are rejected."""
-        return frozenset(rows for rows, decision in self.last.items() if decision == "reject")
+    def rejected(self) -> frozenset[Refs]:
+        """The sorted members of the sets that are rejected; `*/12` is row 12 of any store."""
+        return frozenset(refs for refs, decision in self.last.items() if decision == "reject")
 
-    def of(self, rows: Sequence[int]) -> Decision | None:
-        """The decision on the set of these rows, in any order; None without one."""
-        return self.last.get(tuple(sorted(rows)))
+    def of(self, each: ImageSet) -> Decision | None:
+        """The decision on the set of these images, in any order; None without one."""
+        return _last_of(self.last, each)
+
+    def rejected_rows(self, store: EmbeddingStore) -> tuple[frozenset[tuple[int, ...]], int]:
+        """(sorted row ids of the rejected sets of this store, the number of rejected sets of other sources)."""
+        known = {name: is_store(name, store, parts) for name, parts in self.stores.items()} | {_ANY: True}
+        found, others = set(), 0
+        for refs in self.rejected:
+            split = [ref.partition("/") for ref in refs]
+            if all(known.get(name, False) and row.isdecimal() for name, _, row in split):
+                found.add(tuple(sorted(int(row) for _, _, row in split)))
+            else:
+                others += 1
+        return frozenset(found), others
 
 
 def read_decisions(path: str | os.PathLike[str]) -> Decisions:
@@ -57,25 +83,24 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
         raise BadInput(f"{name}: there is no such decisions file; `clipmine serve STORE --pairs PAIRS` writes one")
     lines = read_bytes(name).split(b"\n")
     unfinished = lines.pop()  # b"" where the last line has its line end
-    last: dict[Rows, Decision] = {}
+    last: dict[Refs, Decision] = {}
+    stores: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                rows, decision = _parse(line)
+                _add(_parse(line), last, stores)
             except (ValueError, TypeError, KeyError) as error:
                 raise BadInput(
                     f"{name}, line {number}: is not a decision ({_what(error)}); delete the line, or correct it to "
-                    '{"rows": [12, 345], "strategy": "similar", "decision": "reject", "time": "..."}'
+                    '{"members": ["STORE/12", "STORE/345"], "strategy": "similar", "decision": "reject", "time": "..."}'
                 ) from error
-            last[rows] = decision
     notes: tuple[str, ...] = ()
     if unfinished.strip():
         try:  # only its line end is missing, as an editor may leave it
-            rows, decision = _parse(unfinished)
-            last[rows] = decision
+            _add(_parse(unfinished), last, stores)
         except (ValueError, TypeError, KeyError):
             notes = (f"{name}: its last line was cut short and is skipped",)
-    return Decisions(last, notes)
+    return Decisions(last, stores, notes)
 
 
 class DecisionsFile:
@@ -85,17 +110,25 @@ class DecisionsFile:
         """Read the decisions so far; the file may be missing. Raises BadInput for a remote path or a broken file."""
         self.path: Path = local_path(path)
         self._lock = threading.Lock()
-        self._last = read_decisions(self.path).last if self.path.exists() else {}
+        self._last = dict(read_decisions(self.path).last) if self.path.exists() else {}
 
-    def of(self, rows: Sequence[int]) -> Decision | None:
-        return self._last.get(tuple(sorted(rows)))
+    def of(self, each: ImageSet) -> Decision | None:
+        return _last_of(self._last, each)
 
-    def add(self, rows: Sequence[int], strategy: str, decision: Decision) -> None:
-        """Append one decision; it is on the disk when this returns."""
+    def add(self, each: ImageSet, decision: Decision, sources: Mapping[str, Source]) -> None:
+        """Append one decision; it is on the disk when this returns. sources: of the folder that has the set."""
         if decision not in get_args(Decision):
             raise BadInput(f"decision {decision!r}: choose {' or '.join(get_args(Decision))}")
-        time = datetime.now(UTC).isoformat(timespec="seconds")
-        line = json.dumps({"rows": list(rows), "strategy": strategy, "decision": decision, "time": time}) + "\n"
+        own = {member.source: sources[member.source].parts for member in each.members if member.source in sources}
+        said = {
+            "set_id": each.set_id,
+            "members": list(each.refs),
+            "stores": {name: parts for name, parts in own.items() if parts is not None},
+            "strategy": each.strategy,
+            "decision": decision,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        line = json.dumps(said, ensure_ascii=False) + "\n"
         with self._lock, disk_full(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a+b") as stream:
@@ -103,7 +136,7 @@ class DecisionsFile:
                 stream.write(line.encode())
                 stream.flush()
                 os.fsync(stream.fileno())
-            self._last[tuple(sorted(rows))] = decision
+            self._last[each.refs] = decision
 
 
 def _end_last_line(stream: Any) -> None:
@@ -120,16 +153,40 @@ def _end_last_line(stream: Any) -> None:
         stream.truncate(stream.seek(0, os.SEEK_END) - len(rest))
 
 
-def _parse(line: bytes) -> tuple[Rows, Decision]:
+def _last_of(last: Mapping[Refs, Decision], each: ImageSet) -> Decision | None:
+    found = last.get(each.refs)
+    if found is None and all(member.row_id is not None for member in each.members):
+        found = last.get(tuple(sorted(f"{_ANY}/{member.row_id}" for member in each.members)))
+    return found
+
+
+def _add(parsed: tuple[Refs, dict[str, int], Decision], last: dict[Refs, Decision], stores: dict[str, int]) -> None:
+    refs, own, decision = parsed
+    last[refs] = decision
+    stores.update(own)
+
+
+def _parse(line: bytes) -> tuple[Refs, dict[str, int], Decision]:
     value = json.loads(line.decode("utf-8"))
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
-    rows, decision = value["rows"], value["decision"]
-    if not isinstance(rows, list) or len(rows) < 2 or not all(type(row) is int and row >= 0 for row in rows):
-        raise ValueError("rows is not a list of two or more row ids")
+    decision = value["decision"]
     if decision not in get_args(Decision):
         raise ValueError(f"decision is {decision!r}, neither reject nor keep")
-    return tuple(sorted(rows)), decision
+    if "members" not in value:
+        return _parse_rows(value["rows"]), {}, decision
+    members, stores = value["members"], value.get("stores", {})
+    if not isinstance(members, list) or not members or not all(isinstance(ref, str) and "/" in ref for ref in members):
+        raise ValueError("members is not a list of images such as STORE/12")
+    if not isinstance(stores, dict) or not all(type(parts) is int for parts in stores.values()):
+        raise ValueError("stores is not an object with a number of parts for each store")
+    return tuple(sorted(members)), stores, decision
+
+
+def _parse_rows(rows: Any) -> Refs:
+    if not isinstance(rows, list) or len(rows) < 2 or not all(type(row) is int and row >= 0 for row in rows):
+        raise ValueError("rows is not a list of two or more row ids")
+    return tuple(sorted(f"{_ANY}/{row}" for row in rows))
 
 
 def _what(error: Exception) -> str:

@@ -11,9 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mining.sets.image_set import Member
 from mining.sets.layouts import Layout
 
-__all__ = ["Conditions", "matching"]
+__all__ = ["MEMBER_NAME", "Conditions", "matching"]
+
+# The columns that `Member.ref` needs.
+MEMBER_NAME = ("source", "row_id", "key", "path", "url", "sha256")
 
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -24,20 +28,24 @@ class Conditions:
     """The conditions of one call of `ImageSets.filter`; one that is None or empty is not checked.
 
     values: column -> the value, or several of which a set must have one. least, most: column -> inclusive bound.
-    nouns: all must be among the shared nouns. rejected: sorted row ids of the sets to skip.
+    nouns: all must be among the shared nouns. set_ids: a set must be one of these. rejected: the sorted members
+    (`Member.ref`) of the sets to skip; `*/12` is row 12 of any store.
     """
 
     values: Mapping[str, Any]
     least: Mapping[str, float | None]
     most: Mapping[str, float | None]
     nouns: tuple[str, ...] = ()
-    rejected: frozenset[tuple[int, ...]] = frozenset()
+    set_ids: pa.Array | None = None
+    rejected: frozenset[tuple[str, ...]] = frozenset()
 
     @property
     def columns(self) -> set[str]:
         """The columns that have to be read."""
         named = {name for bounds in (self.values, self.least, self.most) for name in bounds if bounds[name] is not None}
-        return named | ({"shared_nouns"} if self.nouns else set()) | ({"set_id"} if self.rejected else set())
+        named |= {"shared_nouns"} if self.nouns else set()
+        named |= {"set_id"} if self.set_ids is not None else set()
+        return named | ({"size"} if self.rejected else set())
 
 
 def matching(layout: Layout, among: Numbers, conditions: tuple[Conditions, ...]) -> Numbers:
@@ -50,6 +58,9 @@ def matching(layout: Layout, among: Numbers, conditions: tuple[Conditions, ...])
         table = layout.set_columns(part, columns)
         for each in conditions:
             good[first:last] &= _meets(table, each)
+            if each.rejected:
+                members = layout.member_columns(part, MEMBER_NAME)
+                good[first:last] &= ~_rejected(members, table["size"].to_numpy(), each.rejected)
     return among[good[among]]
 
 
@@ -66,8 +77,8 @@ def _meets(table: pa.Table, conditions: Conditions) -> Mask:
     for noun in conditions.nouns:
         lists = table["shared_nouns"].combine_chunks()
         good[np.setdiff1d(np.arange(len(good)), _with_noun(lists, noun), assume_unique=True)] = False
-    if conditions.rejected:
-        good &= ~_rejected(table["set_id"], conditions.rejected)
+    if conditions.set_ids is not None:
+        good &= _mask(pc.is_in(table["set_id"], conditions.set_ids))
     return good
 
 
@@ -81,12 +92,19 @@ def _with_noun(lists: pa.ListArray, noun: str) -> Numbers:
     return parents
 
 
-def _rejected(set_ids: pa.ChunkedArray, rejected: frozenset[tuple[int, ...]]) -> Mask:
-    """bool [n]: which sets are rejected. Arrow finds those with a row of any rejected set; only these are compared."""
-    words = pc.split_pattern(set_ids, "_").combine_chunks()
-    rows = pa.array(sorted({str(row) for rows in rejected for row in rows}))
-    suspects = np.unique(np.asarray(pc.list_parent_indices(words))[_mask(pc.is_in(words.flatten(), rows))])
-    mask = np.zeros(len(set_ids), np.bool_)
-    for suspect in suspects:
-        mask[suspect] = tuple(sorted(int(word) for word in words[int(suspect)].as_py())) in rejected
+def _rejected(members: pa.Table, sizes: Numbers, rejected: frozenset[tuple[str, ...]]) -> Mask:
+    """bool [n]: which sets are rejected. members: MEMBER_NAME of all sets, in order; sizes [n]: members of each.
+
+    Arrow finds the sets with a member of any rejected set; only these are compared.
+    """
+    names = {ref.partition("/")[2] for refs in rejected for ref in refs}
+    own = pc.coalesce(members["row_id"].cast(pa.string()), members["path"], members["url"], members["key"])
+    suspects = np.unique(np.repeat(np.arange(len(sizes)), sizes)[_mask(pc.is_in(own, pa.array(sorted(names))))])
+    mask = np.zeros(len(sizes), np.bool_)
+    ends = np.cumsum(sizes)
+    for suspect in suspects.tolist():
+        rows = members.slice(int(ends[suspect] - sizes[suspect]), int(sizes[suspect])).to_pylist()
+        found = [Member(0, **row) for row in rows]
+        any_store = tuple(sorted(f"*/{member.row_id}" for member in found))
+        mask[suspect] = tuple(sorted(member.ref for member in found)) in rejected or any_store in rejected
     return mask

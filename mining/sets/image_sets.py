@@ -2,7 +2,7 @@
 
     pairs = ImageSets.open("pairs").filter(strategy="overlap", min_level=4)
     splits = pairs.split({"train": 0.9, "test": 0.1}, seed=0)
-    for pair in splits["train"]: print(pair.captions, pair.reasons)
+    for pair in splits["train"].with_annotations(kind="comparison"): print(pair.captions, pair.annotations)
 
 A filtered or split collection is a view: set numbers over the same files. Formats for training are functions of
 `mining.export`, such as `to_llava(sets, ...)`; this module must not import them.
@@ -11,26 +11,28 @@ A filtered or split collection is a view: set numbers over the same files. Forma
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from index.errors import BadInput, StoreInvalid
-from index.files import exists, is_local, join, local_path
+from index.errors import BadInput
+from index.files import exists, join
 from index.store.embedding_store import EmbeddingStore
-from mining.sets.filter_sets import Conditions, matching
+from mining.sets.annotation import Annotation
+from mining.sets.annotations import Annotations, append_annotations
+from mining.sets.decisions import Decisions, read_decisions
+from mining.sets.filter_sets import MEMBER_NAME, Conditions, matching
 from mining.sets.image_set import ImageSet, Member, sets_of
 from mining.sets.layouts import Layout, read_layout
+from mining.sets.same_image import image_numbers
+from mining.sets.sources import Source, open_source_store
 from mining.sets.split import STRADDLING, split_sets
-from retrieval.selection import store_identity
-
-if TYPE_CHECKING:
-    from mining.sets.decisions import Decisions
 
 __all__ = ["ImageSet", "ImageSets", "Member", "PairSet", "Split"]
 
@@ -43,18 +45,35 @@ _EXPORTS = {
 }
 # Sets that are built at a time: about 1 MB for pairs.
 _READ_SETS = 512
+# The decisions that the page of pairs writes beside the manifest.
+DECISIONS = "decisions.jsonl"
+
+
+@dataclass(frozen=True)
+class _Annotated:
+    """Which annotations a view attaches to its sets: as `Annotations.index` takes them."""
+
+    kinds: tuple[str, ...]
+    annotators: tuple[str, ...]
+    replaced: bool
 
 
 class ImageSets:
     """Image sets on disk, or a view of some of them; open a folder with `ImageSets.open`."""
 
-    def __init__(self, layout: Layout, numbers: Numbers | None = None, conditions: tuple[Conditions, ...] = ()) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        numbers: Numbers | None = None,
+        conditions: tuple[Conditions, ...] = (),
+        annotated: _Annotated | None = None,
+    ) -> None:
         """numbers: the sets to choose from, in order (None: all). conditions: what they must meet."""
-        self._layout, self._among, self._conditions = layout, numbers, conditions
+        self._layout, self._among, self._conditions, self._annotated = layout, numbers, conditions, annotated
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ImageSets:
-        """Open a folder that `clipmine mine` wrote.
+        """Open a folder that `clipmine mine` or `clipmine import` wrote.
 
         Raises BadInput when it has no image sets, or is unfinished, damaged or of a newer version.
         """
@@ -66,8 +85,13 @@ class ImageSets:
 
     @property
     def manifest(self) -> Mapping[str, Any]:
-        """The manifest of the whole folder, not of the view: store, seed, configuration, counts of each strategy."""
+        """The manifest of the whole folder, not of the view: sources, seed, configuration, counts of each strategy."""
         return self._layout.manifest
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """Where the images of the whole folder come from, by name."""
+        return self._layout.sources
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -87,25 +111,31 @@ class ImageSets:
     def __getitem__(self, place: slice) -> ImageSets: ...
     def __getitem__(self, place: int | slice) -> ImageSet | ImageSets:
         if isinstance(place, slice):
-            return self.take(self.numbers[place])
+            return self._view(self.numbers[place])
         return next(self.read(self.numbers[[place]]))
 
     if not TYPE_CHECKING:  # an attribute that does not exist stays an error of mypy
 
         def __getattr__(self, name: str) -> Any:
+            if name == "take":
+                raise AttributeError("ImageSets.take(numbers) is now select(places), by place in the view")
             if name in _EXPORTS:
                 function = f"mining.export.{_EXPORTS[name]}"
                 raise AttributeError(f"ImageSets.{name}(...) is now {function}(sets, ...)")
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce__(self) -> Any:
-        return type(self), (self._layout, self.numbers if self._conditions or self._among is not None else None)
+        chosen = self.numbers if self._conditions or self._among is not None else None
+        return type(self), (self._layout, chosen, (), self._annotated)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}: {len(self):,} of {self._layout.sets:,} sets>"
 
     def read(self, numbers: Numbers) -> Iterator[ImageSet]:
-        """Yield the sets of these numbers, in this order; each group is decoded once a window of 512 sets."""
+        """Yield the sets of these numbers within the folder, in this order, with the view's annotations.
+
+        Each group is decoded once a window of 512 sets.
+        """
         for first in range(0, len(numbers), _READ_SETS):
             window = numbers[first : first + _READ_SETS]
             groups = self._layout.groups_of(window)
@@ -115,11 +145,54 @@ class ImageSets:
                 group = int(groups[run[0]])
                 places = (window[run] - self._layout.first_of(group)).tolist()
                 found.update(zip(run.tolist(), sets_of(self._layout.group(group), places), strict=True))
-            yield from (found[place] for place in range(len(window)))
+            for place, number in enumerate(window.tolist()):
+                yield self._with_own(found[place], number)
 
-    def take(self, numbers: Numbers) -> ImageSets:
-        """A view of the sets of these numbers, in this order."""
-        return type(self)(self._layout, np.asarray(numbers, np.int64))
+    def select(self, places: Numbers | Sequence[int]) -> ImageSets:
+        """A view of the sets at these places of this view, from 0, in this order; negative places count from the end.
+
+        Raises BadInput for a place that the view does not have.
+        """
+        wanted = np.asarray(places, np.int64)
+        if len(wanted) and not (-len(self) <= wanted.min() and wanted.max() < len(self)):
+            outside = wanted[(wanted < -len(self)) | (wanted >= len(self))][0]
+            raise BadInput(f"{self.path}: has no place {outside}; this view has {len(self)} sets")
+        return self._view(self.numbers[wanted])
+
+    def with_annotations(
+        self, kind: Names | None = None, annotator: Names | None = None, *, replaced: bool = False
+    ) -> ImageSets:
+        """The same sets with their annotations in `ImageSet.annotations`, in the order of writing.
+
+        kind, annotator: only these, one or several; None for all. replaced: also annotations that another one replaces
+        (is its parent). Annotations that are appended later are seen by the views of a folder that is opened again.
+        """
+        asked = _Annotated(_names(kind), _names(annotator), replaced)
+        return type(self)(self._layout, self._among, self._conditions, asked)
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """The annotations of the whole folder: `len`, `counts()` by kind and annotator. Lists the folder once."""
+        return Annotations.open(self.path)
+
+    def add_annotations(self, annotations: Iterable[Annotation], part: str) -> int:
+        """Append a part of annotations to the folder; returns their number. Sets opened before do not see them.
+
+        part: its name, as `append_annotations` takes it. Raises BadInput for a set that is not in the folder, or an
+        image position that its set does not have.
+        """
+        rows = list(annotations)
+        places = pc.index_in(pa.array([each.set_id for each in rows], pa.string()), value_set=self._set_ids)
+        for each, place in zip(rows, places.to_pylist(), strict=True):
+            if place is None:
+                raise BadInput(f"{self.path}: has no set {each.set_id!r:.100}, which an annotation ({each.kind}) names")
+            size = int(self._sizes[place])
+            if any(not 0 <= image < size for turn in each.turns for image in turn.images):
+                raise BadInput(
+                    f"{self.path}: an annotation ({each.kind}) of set {each.set_id!r:.100} shows an image that it has "
+                    f"not; it has {size}"
+                )
+        return append_annotations(self.path, rows, part)
 
     def filter(
         self,
@@ -128,6 +201,9 @@ class ImageSets:
         level: int | Sequence[int] | None = None,
         min_level: int | None = None,
         max_level: int | None = None,
+        min_difficulty: float | None = None,
+        max_difficulty: float | None = None,
+        split: Names | None = None,
         size: int | Sequence[int] | None = None,
         axis: Names | None = None,
         concept: Names | None = None,
@@ -137,27 +213,49 @@ class ImageSets:
         max_image_sim: float | None = None,
         min_text_sim: float | None = None,
         max_text_sim: float | None = None,
+        annotated: Names | None = None,
+        annotator: Names | None = None,
         decisions: Decisions | None = None,
     ) -> ImageSets:
-        """The sets that meet every condition, as a view that reads nothing until it is used.
+        """The sets that meet every condition, as a view that reads the sets' columns when it is used.
 
         With several values for one field a set must have one of them; with several shared nouns it must have all. A set
-        without a similarity meets no bound on it. decisions: skips the rejected sets. Raises BadInput for a strategy
-        that no set of the folder has.
+        without a similarity or difficulty meets no bound on it. annotated, annotator: sets with an annotation of such a
+        kind, by such an annotator. decisions: skips the rejected sets. Raises BadInput for a strategy that no set of
+        the folder has, or a kind or annotator of no annotation.
         """
         known = self.strategies
         for name in [strategy] if isinstance(strategy, str) else strategy or ():
             if name not in known:
                 raise BadInput(f"{self.path}: has no sets of strategy {name!r}; it has {', '.join(known) or 'none'}")
-        named = {"axis": axis, "concept": concept, "entity": entity}
+        named = {"axis": axis, "concept": concept, "entity": entity, "split": split}
         conditions = Conditions(
             values={"strategy": strategy, "level": level, "size": size, **named},
-            least={"level": min_level, "image_sim": min_image_sim, "text_sim": min_text_sim},
-            most={"level": max_level, "image_sim": max_image_sim, "text_sim": max_text_sim},
+            least={
+                "level": min_level,
+                "difficulty": min_difficulty,
+                "image_sim": min_image_sim,
+                "text_sim": min_text_sim,
+            },
+            most={
+                "level": max_level,
+                "difficulty": max_difficulty,
+                "image_sim": max_image_sim,
+                "text_sim": max_text_sim,
+            },
             nouns=(shared_nouns,) if isinstance(shared_nouns, str) else tuple(shared_nouns or ()),
+            set_ids=self._annotated_ids(_names(annotated), _names(annotator)) if annotated or annotator else None,
             rejected=decisions.rejected if decisions is not None else frozenset(),
         )
-        return type(self)(self._layout, self._among, (*self._conditions, conditions))
+        return type(self)(self._layout, self._among, (*self._conditions, conditions), self._annotated)
+
+    def kept(self) -> ImageSets:
+        """The sets without those that a person rejected on the page of pairs (`decisions.jsonl` in the folder)."""
+        path = join(self.path, DECISIONS)
+        if not exists(path):
+            return self
+        decisions = read_decisions(path)
+        return self.filter(decisions=decisions) if decisions.rejected else self
 
     def split(self, shares: Mapping[str, float], seed: int = 0) -> Split:
         """Cut into splits such as {"train": 0.8, "test": 0.2}, no image in two of them, by `mining.sets.split`.
@@ -168,8 +266,8 @@ class ImageSets:
         1 GB a million pairs. BadInput for shares that do not add up to 1.
         """
         found = split_sets(*self.images(), len(self), shares, seed)
-        splits = {name: self.take(self.numbers[found == place]) for place, name in enumerate(shares)}
-        return Split(splits, self.take(self.numbers[found == STRADDLING]))
+        splits = {name: self._view(self.numbers[found == place]) for place, name in enumerate(shares)}
+        return Split(splits, self._view(self.numbers[found == STRADDLING]))
 
     @cached_property
     def strategies(self) -> tuple[str, ...]:
@@ -194,32 +292,71 @@ class ImageSets:
     def images(self) -> tuple[Numbers, Numbers]:
         """(image int64 [m], set int64 [m]): the image of each member, and the place of its set in this view.
 
-        Rows with equal image files (sha256, where the store knows it) are one image, numbered by its smallest row id.
+        Images are numbered by their first appearance in the folder. Members with equal image files (sha256, where it is
+        known) are one image, also where they come from different sources.
         """
         parts = range(len(self._layout.parts))
-        whole = pa.concat_tables([self._layout.member_columns(part, ["row_id", "sha256"]) for part in parts])
-        sizes = pa.concat_tables([self._layout.set_columns(part, ["size"]) for part in parts])["size"].to_numpy()
-        places = np.full(len(sizes), -1, np.int64)
+        whole = pa.concat_tables([self._layout.member_columns(part, MEMBER_NAME) for part in parts])
+        places = np.full(len(self._sizes), -1, np.int64)
         places[self.numbers] = np.arange(len(self.numbers))
-        owners = np.repeat(places, sizes)
-        images = _one_row_an_image(whole)
+        owners = np.repeat(places, self._sizes)
+        images = image_numbers(whole)
         return images[owners >= 0], owners[owners >= 0]
 
     def store(self, path: str | os.PathLike[str] | None = None) -> EmbeddingStore:
-        """Open the store that was mined, at `path` where it was moved. Raises StoreInvalid when it is another store."""
-        recorded = self.manifest.get("store")
-        if not recorded:
-            raise BadInput(f"{self.path}: does not say which store it was mined from, so its images cannot be found")
-        where = os.fspath(path) if path is not None else str(recorded["path"])
-        if path is None and recorded.get("relative") and is_local(self.path):
-            beside = os.path.normpath(local_path(self.path).absolute() / str(recorded["relative"]))
-            where = beside if exists(join(beside, "manifest.json")) else where
-        store = EmbeddingStore.open(where)
-        if store_identity(store, parts=recorded["parts"]) != recorded["identity"]:
-            raise StoreInvalid(
-                f"{store.path}: is not the store that {self.path} was mined from; name the right one, or mine again"
-            )
-        return store
+        """Open the store that was mined, at `path` where it was moved.
+
+        Raises StoreInvalid when it is another store, BadInput where the sets come from no store or from several.
+        """
+        stores = [source for source in self.sources.values() if source.kind == "store"]
+        if len(stores) != 1:
+            names = ", ".join(source.name for source in stores) or "none"
+            raise BadInput(f"{self.path}: its images come from {len(stores)} stores ({names}); open one by its name")
+        return open_source_store(stores[0], self.path, path)
+
+    def _view(self, numbers: Numbers) -> ImageSets:
+        """The sets of these numbers within the folder."""
+        return type(self)(self._layout, np.asarray(numbers, np.int64), (), self._annotated)
+
+    @cached_property
+    def _set_ids(self) -> pa.Array:
+        """string [n]: the ids of the whole folder."""
+        parts = range(len(self._layout.parts))
+        return pa.concat_arrays(
+            [self._layout.set_columns(part, ["set_id"])["set_id"].combine_chunks() for part in parts]
+        )
+
+    @cached_property
+    def _sizes(self) -> Numbers:
+        """int64 [n]: the members of each set of the whole folder."""
+        parts = range(len(self._layout.parts))
+        sizes = [self._layout.set_columns(part, ["size"])["size"].to_numpy() for part in parts]
+        return np.concatenate(sizes).astype(np.int64)
+
+    def _annotated_ids(self, kinds: tuple[str, ...], annotators: tuple[str, ...]) -> pa.Array:
+        known = self.annotations.counts()
+        for what, asked, place in (("kind", kinds, 0), ("annotator", annotators, 1)):
+            there = sorted({key[place] for key in known})
+            for name in asked:
+                if name not in there:
+                    listed = ", ".join(there) or "none"
+                    raise BadInput(f"{self.path}: has no annotations of {what} {name!r:.100}; it has {listed}")
+        owners, _ = self.annotations.index(self._set_ids, kinds, annotators)
+        return self._set_ids.take(pa.array(np.unique(owners)))
+
+    @cached_property
+    def _annotation_index(self) -> tuple[Numbers, Numbers]:
+        asked = self._annotated
+        assert asked is not None
+        return self.annotations.index(self._set_ids, asked.kinds, asked.annotators, asked.replaced)
+
+    def _with_own(self, each: ImageSet, number: int) -> ImageSet:
+        """The set with its annotations, where the view has them."""
+        if self._annotated is None:
+            return each
+        owners, annotations = self._annotation_index
+        first, last = np.searchsorted(owners, [number, number + 1])
+        return replace(each, annotations=tuple(self.annotations.read(annotations[first:last].tolist())))
 
 
 @dataclass(frozen=True)
@@ -246,16 +383,8 @@ class Split(Mapping[str, ImageSets]):
         return {**{name: len(sets) for name, sets in self.splits.items()}, "straddling": len(self.straddling)}
 
 
-def _one_row_an_image(members: pa.Table) -> Numbers:
-    rows: Numbers = members["row_id"].to_numpy()
-    # -1 for null, as dictionary codes start at 0: rows of unknown hash are never merged.
-    codes = members["sha256"].combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy().astype(np.int64)
-    known = codes >= 0
-    if not known.any():
-        return rows
-    smallest = np.full(codes.max() + 1, np.iinfo(np.int64).max)
-    np.minimum.at(smallest, codes[known], rows[known])
-    return np.where(known, smallest[codes], rows)
+def _names(asked: Names | None) -> tuple[str, ...]:
+    return (asked,) if isinstance(asked, str) else tuple(asked or ())
 
 
 class PairSet(ImageSets):

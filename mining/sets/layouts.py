@@ -1,9 +1,10 @@
-"""The files of image sets, by version of the format.
+"""The files of sets and members, by version of the format.
 
     PAIRS/
       manifest.json                  written last: its existence means the folder is complete
       sets/sets_0000.parquet         a row a set, SETS_SCHEMA
       members/members_0000.parquet   a row a member, MEMBERS_SCHEMA, the sets in the same order
+      annotations/                   what was said of the sets (`mining.sets.annotations`), at any time after
 
 Part n of `members` holds the members of the sets in part n of `sets`. Row group g of both files belongs to the same
 `group_sets` sets, so reading one set decodes one row group of each. READERS has a function for every version that was
@@ -27,17 +28,20 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import exists, join, join_inside, open_file, read_bytes
+from mining.sets.sources import Source
 
 __all__ = ["FORMAT", "GROUP_SETS", "MEMBERS_SCHEMA", "SETS_SCHEMA", "VERSION", "Group", "Layout", "read_layout"]
 
 FORMAT = "clipmine-image-sets"
-VERSION = 1
+VERSION = 2
 
 SETS_SCHEMA = pa.schema(
     [
-        ("set_id", pa.string()),  # the members' row ids in their order, joined by _
-        ("strategy", pa.string()),
+        ("set_id", pa.string()),  # unique in the folder, without a meaning
+        ("strategy", pa.string()),  # or the collection that the set was imported from
         ("level", pa.int32()),
+        ("difficulty", pa.float32()),  # 0 (easy to tell apart) to 1; null where unknown
+        ("split", pa.string()),  # train or held-out, where images were held out before mining
         ("size", pa.int32()),  # members
         ("image_sim", pa.float32()),  # cosine of the images; for more than two members the mean over their pairs
         ("text_sim", pa.float32()),  # the same for the captions; null where the store has no text embeddings
@@ -46,21 +50,25 @@ SETS_SCHEMA = pa.schema(
         ("concept", pa.string()),
         ("entity", pa.string()),
         ("reasons", pa.list_(pa.string())),  # sentences that a person can check
+        ("extra", pa.string()),  # a JSON object
     ]
 )
 MEMBERS_SCHEMA = pa.schema(
     [
         ("set_id", pa.string()),
         ("position", pa.int32()),  # from 0
-        ("row_id", pa.int64()),
+        ("source", pa.string()),  # a name in the manifest's `sources`
+        ("row_id", pa.int64()),  # null for a foreign image
         ("key", pa.string()),
-        ("shard", pa.string()),
+        ("shard", pa.string()),  # the file of the source that holds the image: a tar, or the image itself
         ("offset", pa.int64()),  # where the image file begins in the shard, and its length in bytes
         ("bytes", pa.int64()),
-        ("caption", pa.string()),
-        ("sha256", pa.string()),  # of the image file, hex; null where the store does not know it
-        ("entity", pa.string()),  # the named individual in this image, where the metadata knows one
-        ("scene", pa.string()),  # the ground truth of a drawn image as JSON, where the metadata has it
+        ("path", pa.string()),  # of a foreign image's own file within the source's folder
+        ("url", pa.string()),
+        ("caption", pa.string()),  # the one that the set's reasons speak of
+        ("captions", pa.list_(pa.string())),  # all that are known
+        ("sha256", pa.string()),  # of the image file, hex; null where it is not known
+        ("extra", pa.string()),  # what else the source's metadata had, a JSON object
     ]
 )
 # Sets a row group. Decoding one takes 1 to 3 ms for pairs with captions, less than decoding the two photographs of a
@@ -88,11 +96,17 @@ class Layout:
     """
 
     def __init__(
-        self, path: str, manifest: Mapping[str, Any], parts: Sequence[tuple[str, str, int]], group_sets: int
+        self,
+        path: str,
+        manifest: Mapping[str, Any],
+        parts: Sequence[tuple[str, str, int]],
+        group_sets: int,
+        sources: Mapping[str, Source],
     ) -> None:
         """parts: (file of sets, file of members, number of sets), relative to `path`. group_sets: sets in every row
-        group but the last of a part."""
+        group but the last of a part. sources: by name."""
         self.path, self.manifest, self.parts, self.group_sets = path, manifest, tuple(parts), group_sets
+        self.sources = dict(sources)
         self.first_sets = np.cumsum([0, *(count for _, _, count in self.parts)])
         self.first_groups = np.cumsum([0, *(-(-count // group_sets) for _, _, count in self.parts)])
         self._kept: OrderedDict[int, Group] = OrderedDict()
@@ -100,7 +114,7 @@ class Layout:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> Any:
-        return Layout, (self.path, self.manifest, self.parts, self.group_sets)
+        return Layout, (self.path, self.manifest, self.parts, self.group_sets, self.sources)
 
     @property
     def sets(self) -> int:
@@ -150,13 +164,16 @@ class Layout:
         return Group(sets, members, starts)
 
     def _read(self, name: str, columns: list[str], group: int | None, schema: pa.Schema) -> pa.Table:
+        stored = _columns_in_version_1(columns, schema) if self.manifest["version"] == 1 else columns
         try:
             with open_file(join_inside(self.path, name)) as stream:
                 file = pq.ParquetFile(stream, metadata=self._footers.get(name))
                 self._keep_footer(name, file.metadata)
-                table = file.read(columns) if group is None else file.read_row_group(group, columns)
+                table = file.read(stored) if group is None else file.read_row_group(group, stored)
         except (FileNotFoundError, pa.ArrowInvalid, pa.ArrowKeyError, IndexError) as error:
             raise self._damaged(name, str(error).splitlines()[0]) from error
+        if stored is not columns:
+            table = _from_version_1(table, columns, schema, next(iter(self.sources)))
         return table.select(columns).cast(pa.schema([schema.field(column) for column in columns])).combine_chunks()
 
     def _keep_footer(self, name: str, footer: Any) -> None:
@@ -170,18 +187,61 @@ class Layout:
 
 
 def _version_1(path: str, manifest: Mapping[str, Any]) -> Layout:
-    """Version 1: `parts` is [{file, members_file, rows, members}], and there is `group_sets`."""
+    """Version 1: one store, `manifest["store"]`; members have `entity` and `scene` instead of source and extra."""
+    store = manifest.get("store") or {}
+    name = f"store-{str(store.get('identity', 'unknown'))[:12]}"
+    return _layout(path, manifest, {name: Source.from_json(name, {"kind": "store", **store})})
+
+
+def _version_2(path: str, manifest: Mapping[str, Any]) -> Layout:
+    """Version 2: `sources` by name, `parts` is [{file, members_file, rows, members}], and there is `group_sets`."""
+    return _layout(path, manifest, {name: Source.from_json(name, each) for name, each in manifest["sources"].items()})
+
+
+def _layout(path: str, manifest: Mapping[str, Any], sources: Mapping[str, Source]) -> Layout:
     parts = []
     for part in manifest["parts"]:
         for name, rows in ((part["file"], part["rows"]), (part["members_file"], part["members"])):
             _check(join_inside(path, name), rows)
         parts.append((part["file"], part["members_file"], int(part["rows"])))
-    return Layout(path, manifest, parts, int(manifest["group_sets"]))
+    return Layout(path, manifest, parts, int(manifest["group_sets"]), sources)
+
+
+# The columns that version 1 lacks.
+_NEW_COLUMNS = {"difficulty", "split", "source", "path", "url", "captions", "extra"}
+
+
+def _columns_in_version_1(columns: Sequence[str], schema: pa.Schema) -> list[str]:
+    """The columns that a file of version 1 has to be read for `columns`; at least one, for the number of rows."""
+    needed = [name for name in columns if name not in _NEW_COLUMNS]
+    if "extra" in columns and schema is MEMBERS_SCHEMA:
+        needed += ["entity", "scene"]
+    return needed or ["set_id"]
+
+
+def _from_version_1(table: pa.Table, columns: Sequence[str], schema: pa.Schema, source: str) -> pa.Table:
+    """`columns` of a table that was read from version 1: a member's scene and entity become part of its extra."""
+    count = table.num_rows
+    data = {name: table[name] for name in table.column_names}
+    for name in set(columns) & _NEW_COLUMNS:
+        data[name] = pa.nulls(count, schema.field(name).type)
+    if "source" in columns:
+        data["source"] = pa.array([source]).take(pa.array(np.zeros(count, np.int64)))
+    if "extra" in columns and schema is MEMBERS_SCHEMA:
+        known = zip(table["entity"].to_pylist(), table["scene"].to_pylist(), strict=True)
+        data["extra"] = pa.array([_extra_of(entity, scene) for entity, scene in known], pa.string())
+    return pa.table({name: data[name] for name in columns})
+
+
+def _extra_of(entity: str | None, scene: str | None) -> str | None:
+    extra = {"entity": entity, "truth": json.loads(scene) if scene else None}
+    known = {name: value for name, value in extra.items() if value is not None}
+    return json.dumps(known) if known else None
 
 
 # One reader for every version that was ever written; none is removed. A new version adds one and raises VERSION. The
 # older readers fill in what their version lacks, so that no other module has to tell versions apart.
-READERS: dict[int, Callable[[str, Mapping[str, Any]], Layout]] = {1: _version_1}
+READERS: dict[int, Callable[[str, Mapping[str, Any]], Layout]] = {1: _version_1, 2: _version_2}
 
 
 def read_layout(path: str | os.PathLike[str]) -> Layout:

@@ -1,8 +1,8 @@
 """Write image sets in the format of `mining.sets.layouts`: part files first, the manifest last.
 
-    write_image_sets("pairs", sets, members_table(store, sets), {"store": describe_store(store, "pairs"), "seed": 0})
+    write_image_sets("pairs", sets, members, [store_source(store, "pairs")], {"seed": 0})
 
-The same sets give the same bytes.
+The members of a store's rows come from `mining.sets.store_members`. The same sets give the same bytes.
 """
 
 from __future__ import annotations
@@ -10,40 +10,45 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.errors import BadInput
-from index.files import join, write_atomic
-from index.store.embedding_store import EmbeddingStore
+from index.files import join, open_file, write_atomic
+from mining.sets.annotation import Annotation
+from mining.sets.annotations import append_annotations
+from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import FORMAT, GROUP_SETS, MEMBERS_SCHEMA, SETS_SCHEMA, VERSION
+from mining.sets.sources import Source
 
-__all__ = ["PART_SETS", "ImageSetsWriter", "members_table", "set_ids", "write_image_sets"]
+__all__ = ["PART_SETS", "ImageSetsWriter", "json_object", "write_image_sets"]
 
 PART_SETS = 200 * GROUP_SETS  # about 10 MB for pairs with captions
-_METADATA_ROWS = 65_536  # rows whose metadata is read at a time
 
 
 def write_image_sets(
-    path: str | os.PathLike[str], sets: pa.Table, members: pa.Table, manifest_fields: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    sets: pa.Table,
+    members: pa.Table,
+    sources: Sequence[Source],
+    manifest_fields: Mapping[str, Any],
 ) -> ImageSets:
     """Write all sets at once; ImageSetsWriter takes them piece by piece.
 
     sets: SETS_SCHEMA. members: MEMBERS_SCHEMA, in the order of the sets and of the positions within each. Nullable
-    columns may be missing. manifest_fields: JSON data, with `store` from `describe_store`. Raises BadInput when the
-    members are not those of the sets.
+    columns may be missing. sources: of the members. manifest_fields: JSON data. Raises BadInput when the members are
+    not those of the sets.
     """
     writer = ImageSetsWriter(path)
     writer.add(sets, members)
-    return writer.finish(manifest_fields)
+    return writer.finish(sources, manifest_fields)
 
 
 class ImageSetsWriter:
@@ -54,6 +59,8 @@ class ImageSetsWriter:
         self._parts: list[dict[str, Any]] = []
         self._sets = SETS_SCHEMA.empty_table()
         self._members = MEMBERS_SCHEMA.empty_table()
+        self._annotations: list[Annotation] = []
+        self._annotation_parts = 0
 
     def add(self, sets: pa.Table, members: pa.Table) -> None:
         """Append sets. Raises BadInput when the members are not those of the sets, in their order."""
@@ -64,15 +71,39 @@ class ImageSetsWriter:
         while self._sets.num_rows >= PART_SETS:
             self._write_part(PART_SETS)
 
-    def finish(self, manifest_fields: Mapping[str, Any]) -> ImageSets:
-        """Write the last part and then the manifest; returns the sets, opened."""
+    def add_sets(self, sets: Sequence[ImageSet]) -> None:
+        """Append sets with their annotations, as importers make them; a few thousand a call."""
+        own = [
+            {**each.__dict__, "size": each.size, "shared_nouns": list(each.shared_nouns), "reasons": list(each.reasons)}
+            | {"extra": json_object(each.extra)}
+            for each in sets
+        ]
+        members = [
+            {**member.__dict__, "set_id": each.set_id, "extra": json_object(member.extra)}
+            for each in sets
+            for member in each.members
+        ]
+        self.add(pa.Table.from_pylist(own, SETS_SCHEMA), pa.Table.from_pylist(members, MEMBERS_SCHEMA))
+        self._annotations += [annotation for each in sets for annotation in each.annotations]
+        while len(self._annotations) >= PART_SETS:
+            self._write_annotations(PART_SETS)
+
+    def finish(self, sources: Sequence[Source], manifest_fields: Mapping[str, Any]) -> ImageSets:
+        """Write the last part and then the manifest; returns the sets, opened.
+
+        Raises BadInput where a set id comes twice, or a member names a source that is not among `sources`.
+        """
         if self._sets.num_rows or not self._parts:
             self._write_part(self._sets.num_rows)
+        if self._annotations:
+            self._write_annotations(len(self._annotations))
+        self._check_whole({source.name for source in sources})
         counts = {name: sum(part[name] for part in self._parts) for name in ("rows", "members")}
         manifest = {
             **manifest_fields,
             "format": FORMAT,
             "version": VERSION,
+            "sources": {source.name: source.to_json() for source in sorted(sources, key=lambda source: source.name)},
             "sets": counts["rows"],
             "members": counts["members"],
             "group_sets": GROUP_SETS,
@@ -93,61 +124,32 @@ class ImageSetsWriter:
         self._parts.append({"file": names[0], "members_file": names[1], "rows": count, "members": members.num_rows})
         self._sets, self._members = self._sets.slice(count), self._members.slice(members.num_rows)
 
+    def _write_annotations(self, count: int) -> None:
+        append_annotations(self.path, self._annotations[:count], f"written_{self._annotation_parts:04d}")
+        self._annotations = self._annotations[count:]
+        self._annotation_parts += 1
 
-def set_ids(rows: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """string [n]: the set ids for lists of row ids, list<int64> [n]."""
-    lists = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
-    words = pa.ListArray.from_arrays(_offsets(lists), lists.flatten().cast(pa.string()))
-    return pc.binary_join(words, "_")
-
-
-def members_table(store: EmbeddingStore, sets: pa.Table) -> pa.Table:
-    """The members of `sets` (SETS_SCHEMA) as MEMBERS_SCHEMA, from the store's metadata of the rows in their ids.
-
-    A member's entity is that of its set, or else the only named individual in the image's ground truth.
-    """
-    words = pc.split_pattern(sets["set_id"], "_").combine_chunks()
-    sizes = pc.list_value_length(words).to_numpy().astype(np.int64)
-    rows = words.flatten().cast(pa.int64()).to_numpy()
-    owners = np.repeat(np.arange(sets.num_rows), sizes)
-    distinct, places = np.unique(rows, return_inverse=True)
-    known = [
-        _known(store, distinct[first : first + _METADATA_ROWS]) for first in range(0, len(distinct), _METADATA_ROWS)
-    ]
-    images = pa.concat_tables(known).take(pa.array(places)) if known else _known(store, distinct)
-    starts = np.cumsum(sizes) - sizes
-    columns = {
-        "set_id": sets["set_id"].take(pa.array(owners)),
-        "position": pa.array((np.arange(len(rows)) - starts[owners]).astype(np.int32)),
-        "row_id": pa.array(rows),
-        **{name: images[name] for name in ("key", "shard", "offset", "caption", "sha256", "scene")},
-        "bytes": images["size"],
-        "entity": pc.coalesce(sets["entity"].take(pa.array(owners)), images["entity"]),
-    }
-    return pa.table({name: columns[name] for name in MEMBERS_SCHEMA.names}).cast(MEMBERS_SCHEMA)
+    def _check_whole(self, sources: set[str]) -> None:
+        """What no single piece can show: ids that come twice, and unknown sources."""
+        ids = pa.concat_arrays([_column(join(self.path, part["file"]), "set_id") for part in self._parts])
+        if pc.count_distinct(ids).as_py() != len(ids):
+            counts = pc.value_counts(ids)
+            twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
+            raise BadInput(f"{self.path}: the set id {twice!r:.100} comes twice; every set of a folder has its own")
+        for part in self._parts:
+            used = _column(join(self.path, part["members_file"]), "source").unique().to_pylist()
+            if unknown := sorted(str(name) for name in used if name not in sources):
+                raise BadInput(f"{self.path}: members name the source {unknown[0]!r:.100}, which is not described")
 
 
-def _known(store: EmbeddingStore, rows: npt.NDArray[np.int64]) -> pa.Table:
-    table = store.metadata(rows, ["key", "shard", "offset", "size", "caption", "sha256", "extra"])
-    truths = [_truth(extra) for extra in table["extra"].to_pylist()]
-    scenes = pa.array([None if truth is None else json.dumps(truth) for truth in truths], pa.string())
-    entities = pa.array([_only_entity(truth) for truth in truths], pa.string())
-    return table.drop_columns("extra").append_column("scene", scenes).append_column("entity", entities)
+def json_object(value: Mapping[str, Any]) -> str | None:
+    """`value` as JSON, None where it is empty."""
+    return json.dumps(dict(value), ensure_ascii=False) if value else None
 
 
-def _truth(extra: str | None) -> dict[str, Any] | None:
-    if not extra or '"truth"' not in extra:
-        return None
-    truth = json.loads(extra, parse_constant=lambda name: None).get("truth")  # NaN, which JSON lacks, becomes null
-    return truth if isinstance(truth, dict) else None
-
-
-def _only_entity(truth: dict[str, Any] | None) -> str | None:
-    objects = truth.get("objects") if truth else None
-    if not isinstance(objects, list):
-        return None
-    named = {each["entity"] for each in objects if isinstance(each, dict) and each.get("entity")}
-    return str(named.pop()) if len(named) == 1 else None
+def _column(path: str, name: str) -> pa.Array:
+    with open_file(path) as stream:
+        return pq.ParquetFile(stream).read([name])[name].combine_chunks()
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -160,24 +162,13 @@ def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _check_members(sets: pa.Table, members: pa.Table) -> None:
     sizes = sets["size"].to_numpy() if not sets["size"].null_count else np.zeros(sets.num_rows)
-    if len(sizes) and sizes.min() < 1:
-        raise BadInput("image sets: a set has no members")
+    if len(sizes) and sizes.min() < 0:
+        raise BadInput("image sets: a set has fewer than no members")
     if sizes.sum() != members.num_rows:
         raise BadInput(f"image sets: {members.num_rows} members given, the sets' sizes add up to {int(sizes.sum())}")
-    rows = pa.ListArray.from_arrays(
-        pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)), members["row_id"].combine_chunks()
-    )
     belongs = pc.equal(members["set_id"], sets["set_id"].take(pa.array(np.repeat(np.arange(len(sizes)), sizes))))
-    named = pc.equal(set_ids(rows), sets["set_id"])
-    if not pc.all(belongs, min_count=0).as_py() or not pc.all(named, min_count=0).as_py():
-        raise BadInput("image sets: the members are not those of the sets in their order, as each set_id names them")
-    if pc.count_distinct(sets["set_id"]).as_py() != sets.num_rows:
-        raise BadInput("image sets: a set_id comes twice")
-
-
-def _offsets(lists: pa.ListArray) -> pa.Array:
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    if not pc.all(pc.fill_null(belongs, False), min_count=0).as_py():
+        raise BadInput("image sets: the members are not those of the sets in their order")
 
 
 def _parquet(table: pa.Table, bounds: list[int]) -> bytes:

@@ -14,18 +14,20 @@ import pyarrow.parquet as pq
 from index.store.embedding_store import EmbeddingStore
 from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import SETS_SCHEMA
-from mining.sets.write_sets import members_table, set_ids, write_image_sets
+from mining.sets.sources import store_source
+from mining.sets.store_members import members_table, mined_set_ids
+from mining.sets.write_sets import write_image_sets
 from retrieval.selection import FORMAT, SELECTION_SCHEMA, describe_store
 from tests.retrieval.stores import make_store, random_unit
 
 Rows = Sequence[Sequence[int]]
 
 
-def sets_table(rows: Rows, **columns: Sequence[Any]) -> pa.Table:
+def sets_table(rows: Rows, source: str = "store-0123456789ab", **columns: Sequence[Any]) -> pa.Table:
     """SETS_SCHEMA for sets of these rows: of strategy random, level 0, unless `columns` say otherwise."""
     count = len(rows)
     values: dict[str, Any] = {
-        "set_id": set_ids(pa.array(rows, pa.list_(pa.int64()))),
+        "set_id": mined_set_ids(source, pa.array(rows, pa.list_(pa.int64()))),
         "strategy": ["random"] * count,
         "level": [0] * count,
         "size": [len(each) for each in rows],
@@ -36,6 +38,9 @@ def sets_table(rows: Rows, **columns: Sequence[Any]) -> pa.Table:
         "concept": [None] * count,
         "entity": [None] * count,
         "reasons": [["drawn by chance"]] * count,
+        "difficulty": [0.0] * count,
+        "split": [None] * count,
+        "extra": [None] * count,
         **columns,
     }
     return pa.table([pa.array(values[field.name], field.type) for field in SETS_SCHEMA], schema=SETS_SCHEMA)
@@ -46,11 +51,11 @@ def write_sets(
 ) -> ImageSets:
     """FOLDER/pairs over `store`, by default one made in FOLDER with as many images."""
     store = store or make_store(folder, random_unit(images))
-    sets = sets_table(rows, **columns)
     out = folder / "pairs"
-    return write_image_sets(
-        out, sets, members_table(store, sets), {"store": describe_store(store, str(out)), "seed": 0}
-    )
+    source = store_source(store, out)
+    sets = sets_table(rows, source.name, **columns)
+    members = members_table(store, source.name, sets["set_id"], pa.array(rows, pa.list_(pa.int64())))
+    return write_image_sets(out, sets, members, [source], {"seed": 0})
 
 
 def many_pairs(images: int, pairs: int, seed: int = 0) -> list[list[int]]:

@@ -1,0 +1,140 @@
+"""An annotation: what a person or a model said of an image set, as plain data and as JSON.
+
+    turns = (Turn("user", (0, 1, "What differs?")), Turn("assistant", ("The left bus is red.",)))
+    Annotation.make(set_id, "comparison", Annotator("mixtral-8x7b", prompt_hash="3f…"), turns)
+
+A turn is a list of parts: a text, or the position of an image of the set. So an image can stand anywhere in the
+conversation, and a text that happens to contain `<image>` is only a text: a format writes its own marker for an image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from index.errors import BadInput
+from index.files import hash_json
+
+__all__ = ["IMAGE", "ROLES", "Annotation", "Annotator", "Part", "Role", "Turn", "marked_parts", "marked_text"]
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[str, ...] = get_args(Role)
+# A text, or the position of an image in its set.
+Part = str | int
+# LLaVA's marker for an image within a text.
+IMAGE = "<image>"
+_MARKER = re.compile(re.escape(IMAGE))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a conversation: `role` is system, user or assistant; `parts` are texts and image positions."""
+
+    role: str
+    parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise BadInput(f"a turn's role is {', '.join(ROLES)}, not {self.role!r:.50}")
+
+    @property
+    def text(self) -> str:
+        """The texts of the turn without the images, joined."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """The positions of the turn's images, in their order."""
+        return tuple(part for part in self.parts if isinstance(part, int))
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """Who wrote an annotation. name: a model, a person or a tool, such as `mixtral-8x7b` or `spot-the-diff`.
+
+    version: of the model or the tool. prompt_hash: of the prompt that a model was given. parameters: such as the
+    temperature, as JSON data.
+    """
+
+    name: str
+    version: str | None = None
+    prompt_hash: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one annotator said of one set. A set may have many, also several of one kind.
+
+    kind: `comparison`, `conversation`, `question`, `difference_note`, `group_caption`, `story` or another word. turns:
+    a conversation about the set's images, empty where there is none. content: what the turns do not say, as a JSON
+    object (the options of a question, an attribute's name). parent: the id of the annotation that this one replaces.
+    """
+
+    annotation_id: str
+    set_id: str
+    kind: str
+    annotator: Annotator
+    turns: tuple[Turn, ...] = ()
+    content: Mapping[str, Any] = field(default_factory=dict)
+    parent: str | None = None
+
+    @classmethod
+    def make(
+        cls,
+        set_id: str,
+        kind: str,
+        annotator: Annotator,
+        turns: Iterable[Turn] = (),
+        content: Mapping[str, Any] | None = None,
+        parent: str | None = None,
+    ) -> Annotation:
+        """An annotation whose id is a hash of all that it says: the same annotation has the same id again."""
+        turns, content = tuple(turns), dict(content or {})
+        own = [set_id, kind, annotator.name, annotator.version, annotator.prompt_hash, dict(annotator.parameters)]
+        said = [[turn.role, list(turn.parts)] for turn in turns]
+        return cls(hash_json([*own, said, content, parent])[:24], set_id, kind, annotator, turns, content, parent)
+
+    def to_json(self) -> dict[str, Any]:
+        """The annotation as docs/image-sets.schema.json describes it."""
+        annotator = self.annotator
+        return {
+            "annotation_id": self.annotation_id,
+            "kind": self.kind,
+            "annotator": {
+                "name": annotator.name,
+                "version": annotator.version,
+                "prompt_hash": annotator.prompt_hash,
+                "parameters": dict(annotator.parameters),
+            },
+            "turns": [
+                {
+                    "role": turn.role,
+                    "parts": [{"text": part} if isinstance(part, str) else {"image": part} for part in turn.parts],
+                }
+                for turn in self.turns
+            ],
+            "content": dict(self.content),
+            "parent": self.parent,
+        }
+
+
+def marked_parts(text: str, first: int = 0) -> tuple[Part, ...]:
+    """The parts of a text with LLaVA's markers; the first `<image>` is the image at position `first`."""
+    parts: list[Part] = []
+    for number, piece in enumerate(_MARKER.split(text)):
+        if number:
+            parts.append(first + number - 1)
+        if piece:
+            parts.append(piece)
+    return tuple(parts)
+
+
+def marked_text(parts: Iterable[Part]) -> str:
+    """The parts as one text with `<image>` for each image; `<image>` within a text becomes `image`.
+
+    A trainer counts the markers, and a caption from the web may contain one.
+    """
+    return "".join(IMAGE if isinstance(part, int) else part.replace(IMAGE, "image") for part in parts)
