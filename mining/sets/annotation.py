@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 from index.errors import BadInput
 from index.files import hash_json
@@ -120,6 +120,32 @@ class Annotation:
             "parent": self.parent,
         }
 
+    @classmethod
+    def from_json(cls, set_id: str, value: Mapping[str, Any]) -> Annotation:
+        """The annotation of a set that `to_json` described. Raises BadInput, saying what is wrong, for other data."""
+        try:
+            said = value["annotator"]
+            annotator = Annotator(
+                _text(said["name"]),
+                _text(said.get("version"), or_none=True),
+                _text(said.get("prompt_hash"), or_none=True),
+                _object(said.get("parameters")),
+            )
+            turns = tuple(Turn(turn["role"], tuple(_part(part) for part in turn["parts"])) for turn in value["turns"])
+            return cls(
+                annotation_id=_text(value["annotation_id"]),
+                set_id=_text(set_id),
+                kind=_text(value["kind"]),
+                annotator=annotator,
+                turns=turns,
+                content=_object(value.get("content")),
+                parent=_text(value.get("parent"), or_none=True),
+            )
+        except KeyError as error:
+            raise BadInput(f"{error} is missing") from error
+        except (TypeError, AttributeError) as error:
+            raise BadInput(f"is not an annotation ({error})") from error
+
 
 def marked_parts(text: str, first: int = 0) -> tuple[Part, ...]:
     """The parts of a text with LLaVA's markers; the first `<image>` is the image at position `first`."""
@@ -138,3 +164,32 @@ def marked_text(parts: Iterable[Part]) -> str:
     A trainer counts the markers, and a caption from the web may contain one.
     """
     return "".join(IMAGE if isinstance(part, int) else part.replace(IMAGE, "image") for part in parts)
+
+
+def _part(value: Mapping[str, Any]) -> Part:
+    if "text" in value:
+        return _text(value["text"], empty=True)
+    image = value["image"]
+    if type(image) is not int or image < 0:  # `type`, since True == 1
+        raise BadInput(f"an image's position is a number from 0, not {image!r:.50}")
+    return image
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadInput(f"{value!r:.50} is not an object")
+    return value
+
+
+@overload
+def _text(value: Any, *, empty: bool = False) -> str: ...
+@overload
+def _text(value: Any, *, or_none: Literal[True]) -> str | None: ...
+def _text(value: Any, *, empty: bool = False, or_none: bool = False) -> str | None:
+    if value is None and or_none:
+        return None
+    if not isinstance(value, str) or not (value or empty):
+        raise BadInput(f"{value!r:.50} is not a text")
+    return value

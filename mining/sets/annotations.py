@@ -3,6 +3,7 @@
     PAIRS/annotations/
       phase-1_0000.parquet     ANNOTATIONS_SCHEMA
       phase-1_0000.json        written after it: rows, kinds and annotators; a part without it does not count
+      corrections.jsonl        what people corrected on the page (`mining.sets.corrections`), read as a last part
 
 A part is never changed: who annotates again writes another part, and who corrects an annotation writes a new one whose
 `parent` is the old one. The same annotations under the same name are written once, so that a job can be run again.
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 from index.errors import BadInput, OutputExists
 from index.files import exists, hash_json, join, open_file, read_bytes, resolve, write_atomic
 from mining.sets.annotation import Annotation, Annotator, Turn
+from mining.sets.corrections import read_corrections
 
 __all__ = ["ANNOTATIONS_SCHEMA", "Annotations", "annotations_table", "append_annotations"]
 
@@ -90,9 +92,11 @@ class Annotations:
     Parts that are written later are seen after `open` again.
     """
 
-    def __init__(self, path: str, parts: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """parts: (name, its marker), sorted by name."""
-        self.path, self.parts = path, tuple(parts)
+    def __init__(
+        self, path: str, parts: Sequence[tuple[str, dict[str, Any]]], corrections: Sequence[Annotation] = ()
+    ) -> None:
+        """parts: (name, its marker), sorted by name. corrections: those of `corrections.jsonl`, numbered after them."""
+        self.path, self.parts, self.corrections = path, tuple(parts), tuple(corrections)
         self._kept: OrderedDict[tuple[int, int], list[Annotation]] = OrderedDict()
 
     @classmethod
@@ -112,14 +116,14 @@ class Annotations:
                     f"{name}: is damaged ({error}); delete it and its .parquet, and annotate again"
                 ) from error
             parts.append((marker.removesuffix(".json"), said))
-        return cls(os.fspath(path), parts)
+        return cls(os.fspath(path), parts, read_corrections(path))
 
     def __len__(self) -> int:
-        return sum(int(said["rows"]) for _, said in self.parts)
+        return sum(int(said["rows"]) for _, said in self.parts) + len(self.corrections)
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """(kind, annotator) -> number of annotations, sorted; from the markers."""
-        found: Counter[tuple[str, str]] = Counter()
+        """(kind, annotator) -> number of annotations, sorted; from the markers and the corrections."""
+        found = Counter((each.kind, each.annotator.name) for each in self.corrections)
         for _, said in self.parts:
             for each in said["counts"]:
                 found[each["kind"], each["annotator"]] += int(each["count"])
@@ -140,7 +144,7 @@ class Annotations:
         """
         names = ["set_id", "kind", "annotator", "annotation_id", "parent"]
         tables = [self._read(part, names) for part in range(len(self.parts))]
-        table = pa.concat_tables(tables) if tables else ANNOTATIONS_SCHEMA.empty_table().select(names)
+        table = pa.concat_tables([*tables, annotations_table(self.corrections).select(names)])
         places = pc.index_in(table["set_id"], value_set=_plain(set_ids))
         if places.null_count:
             lost = table.filter(pc.is_null(places))["set_id"][0].as_py()
@@ -167,11 +171,14 @@ class Annotations:
         for number in numbers:
             part = int(np.searchsorted(firsts, number, side="right")) - 1
             place = int(number - firsts[part])
-            found.append(self._group(part, place // _GROUP)[place % _GROUP])
+            is_correction = part == len(self.parts)
+            found.append(
+                self.corrections[place] if is_correction else self._group(part, place // _GROUP)[place % _GROUP]
+            )
         return found
 
     def __reduce__(self) -> Any:
-        return Annotations, (self.path, self.parts)
+        return Annotations, (self.path, self.parts, self.corrections)
 
     def _group(self, part: int, group: int) -> list[Annotation]:
         found = self._kept.get((part, group))

@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from index.errors import BadInput
-from index.files import disk_full, exists, local_path, read_bytes
+from index.files import exists, local_path
 from index.store.embedding_store import EmbeddingStore
+from mining.sets.appended_lines import append_line, read_lines
 from mining.sets.image_set import ImageSet
 from mining.sets.sources import Source, is_store
 
@@ -34,7 +35,10 @@ Decision = Literal["reject", "keep"]
 # The members of a set: their names, sorted.
 Refs = tuple[str, ...]
 
-_LONGEST_LINE = 1 << 20  # bytes from the end that are searched for the start of the last line: 20,000 members
+_REMEDY = (
+    'delete the line, or correct it to {"members": ["STORE/12", "STORE/345"], "strategy": "similar", '
+    '"decision": "reject", "time": "..."}'
+)
 # Stands for the store in the lines of earlier versions, which do not name one.
 _ANY = "*"
 
@@ -81,25 +85,12 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
     name = os.fspath(path)
     if not exists(name):
         raise BadInput(f"{name}: there is no such decisions file; `clipmine serve STORE --pairs PAIRS` writes one")
-    lines = read_bytes(name).split(b"\n")
-    unfinished = lines.pop()  # b"" where the last line has its line end
     last: dict[Refs, Decision] = {}
     stores: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                _add(_parse(line), last, stores)
-            except (ValueError, TypeError, KeyError) as error:
-                raise BadInput(
-                    f"{name}, line {number}: is not a decision ({_what(error)}); delete the line, or correct it to "
-                    '{"members": ["STORE/12", "STORE/345"], "strategy": "similar", "decision": "reject", "time": "..."}'
-                ) from error
-    notes: tuple[str, ...] = ()
-    if unfinished.strip():
-        try:  # only its line end is missing, as an editor may leave it
-            _add(_parse(unfinished), last, stores)
-        except (ValueError, TypeError, KeyError):
-            notes = (f"{name}: its last line was cut short and is skipped",)
+    found, notes = read_lines(name, _parse, "a decision", _REMEDY)
+    for refs, own, decision in found:
+        last[refs] = decision
+        stores.update(own)
     return Decisions(last, stores, notes)
 
 
@@ -128,29 +119,9 @@ class DecisionsFile:
             "decision": decision,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        line = json.dumps(said, ensure_ascii=False) + "\n"
-        with self._lock, disk_full(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a+b") as stream:
-                _end_last_line(stream)
-                stream.write(line.encode())
-                stream.flush()
-                os.fsync(stream.fileno())
+        with self._lock:
+            append_line(self.path, json.dumps(said, ensure_ascii=False), _parse)
             self._last[each.refs] = decision
-
-
-def _end_last_line(stream: Any) -> None:
-    """Remove a last line that was cut short; add the line end where only that is missing."""
-    tail = min(stream.seek(0, os.SEEK_END), _LONGEST_LINE)
-    stream.seek(-tail, os.SEEK_END)
-    rest = stream.read().rpartition(b"\n")[2]
-    if not rest.strip():
-        return
-    try:
-        _parse(rest)
-        stream.write(b"\n")  # in append mode every write goes to the end
-    except (ValueError, TypeError, KeyError):
-        stream.truncate(stream.seek(0, os.SEEK_END) - len(rest))
 
 
 def _last_of(last: Mapping[Refs, Decision], each: ImageSet) -> Decision | None:
@@ -158,12 +129,6 @@ def _last_of(last: Mapping[Refs, Decision], each: ImageSet) -> Decision | None:
     if found is None and all(member.row_id is not None for member in each.members):
         found = last.get(tuple(sorted(f"{_ANY}/{member.row_id}" for member in each.members)))
     return found
-
-
-def _add(parsed: tuple[Refs, dict[str, int], Decision], last: dict[Refs, Decision], stores: dict[str, int]) -> None:
-    refs, own, decision = parsed
-    last[refs] = decision
-    stores.update(own)
 
 
 def _parse(line: bytes) -> tuple[Refs, dict[str, int], Decision]:
@@ -187,7 +152,3 @@ def _parse_rows(rows: Any) -> Refs:
     if not isinstance(rows, list) or len(rows) < 2 or not all(type(row) is int and row >= 0 for row in rows):
         raise ValueError("rows is not a list of two or more row ids")
     return tuple(sorted(f"{_ANY}/{row}" for row in rows))
-
-
-def _what(error: Exception) -> str:
-    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
