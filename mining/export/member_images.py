@@ -1,150 +1,195 @@
-"""The images of sets, read from the store's corpus: a set comes with all its images, or is skipped with the reason."""
+"""The image file of a member of a set, wherever its source keeps it: a store's corpus, a folder of files, tars.
+
+images = MemberImages(sets, moved={"store-1f0c2a7e9b04": "/data/store"})
+data = images.read(sets[0].members[0])  # bytes, or the reason why there are none
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+import hashlib
+import os
+import threading
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from index.corpus.image_decoding import ImageRejected, decode_image, image_extension
-from index.errors import ImagesNotLocal, StoreInvalid
+from index import files
+from index.corpus.image_decoding import MAX_IMAGE_BYTES, image_extension
+from index.corpus.image_folder import broken_link
+from index.errors import BadInput, ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
-from index.store.read_image import read_image_at
-from mining.export.skipped import OnSkipped, SkippedSet
 from mining.sets.image_set import ImageSet, Member
+from mining.sets.image_sets import ImageSets
+from mining.sets.sources import Source, open_source_store, source_folder
 
-__all__ = ["UnreadableMember", "decoded", "decoded_sets", "read_members", "with_images"]
+__all__ = ["MemberImages", "Moved"]
 
-_READERS = 8
-# Sets whose images are read at a time: 128 photographs of 100 kB are 13 MB.
-_WINDOW = 64
+Folder = str | os.PathLike[str]
+# Where the sources are now: one path for a folder of sets with one source, else by the source's name.
+Moved = Folder | Mapping[str, Folder] | None
+
 _COLUMNS = ["key", "shard", "offset", "size", "sha256"]
 
 
-def with_images(
-    store: EmbeddingStore, sets: Iterable[ImageSet], on_skipped: OnSkipped
-) -> Iterator[tuple[ImageSet, list[bytes]]]:
-    """Yield each set with its members' image files, in order; call `on_skipped` where one of them can't be read.
+class MemberImages:
+    """Reads image files of members. Safe for threads; pickled without what it has open."""
 
-    Raises ImagesNotLocal where the store has no images at all, StoreInvalid where a member's key is not that of its
-    row.
-    """
-    corpus_root = _corpus_root(store)
-    coming = iter(sets)
-    with ThreadPoolExecutor(_READERS) as readers:
-        while window := list(islice(coming, _WINDOW)):
-            known = _KnownRows(store, corpus_root, [member for each in window for member in each.members])
-            read = iter(list(readers.map(known.read, [member for each in window for member in each.members])))
-            for each in window:
-                files = [next(read) for _ in each.members]
-                images = [file for file in files if isinstance(file, bytes)]
-                if len(images) == each.size:
-                    yield each, images
-                    continue
-                member, why = next(
-                    (member, file) for member, file in zip(each.members, files, strict=True) if isinstance(file, str)
-                )
-                on_skipped(SkippedSet(each.set_id, member.row_id, why))
+    def __init__(self, sets: ImageSets, moved: Moved = None) -> None:
+        """moved: where sources are now, by name, or one path where the sets have one source.
+
+        A source is opened when a member of it is first read. Raises BadInput for a name that is no source of the sets.
+        """
+        self._path, self._sources, self._moved = sets.path, sets.sources, _by_name(sets, moved)
+        self._opened: dict[str, _StoreImages | _FileImages] = {}
+        self._lock = threading.Lock()
+
+    def read(self, member: Member) -> bytes | str:
+        """The image file's bytes, or why there are none, in a few words such as "missing" or "forgotten".
+
+        Raises what opening the member's source raises: BadInput where its folder or store is not there, StoreInvalid
+        where another store is there, ImagesNotLocal where the store has embeddings only.
+        """
+        found = self._source(member.source).read(member)
+        if isinstance(found, str):
+            return found
+        if member.sha256 and hashlib.sha256(found).hexdigest() != member.sha256:
+            return "changed" if member.row_id is not None else "another file than at import"
+        return found if image_extension(found) else "of unknown format"
+
+    def open(self, each: ImageSet) -> None:
+        """Open the sources of a set, so that a wrong place fails here and not in a worker. Raises as `read` does."""
+        for member in each.members:
+            self._source(member.source)
+
+    def __reduce__(self) -> Any:
+        return _again, (self._path, self._sources, self._moved)
+
+    def _source(self, name: str) -> _StoreImages | _FileImages:
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = self._open(name)
+            return self._opened[name]
+
+    def _open(self, name: str) -> _StoreImages | _FileImages:
+        source = self._sources.get(name)
+        if source is None:
+            raise BadInput(f"{self._path}: a member names the source {name!r:.100}, which the manifest does not list")
+        moved = self._moved.get(name)
+        if source.kind == "store":
+            return _StoreImages(open_source_store(source, self._path, moved))
+        root = source_folder(source, self._path, moved)
+        if root is not None and not files.exists(root):
+            raise BadInput(
+                f"{self._path}: the images of {name} should be in {root}, which is not there; name the folder by "
+                f"moved={{{name!r}: FOLDER}}"
+            )
+        return _FileImages(root)
 
 
-def decoded_sets(
-    store: EmbeddingStore, sets: Iterable[ImageSet], on_skipped: OnSkipped
-) -> Iterator[tuple[ImageSet, list[Any]]]:
-    """The same with PIL images in RGB; sets with an image that can't be decoded are skipped too."""
-    for each, files in with_images(store, sets, on_skipped):
-        try:
-            images = decoded(each, files)
-        except UnreadableMember as error:
-            on_skipped(error.skipped)
-            continue
-        yield each, images
-
-
-def decoded(each: ImageSet, files: Sequence[bytes]) -> list[Any]:
-    """The files of a set as PIL images in RGB. Raises UnreadableMember."""
-    images = []
-    for member, file in zip(each.members, files, strict=True):
-        try:
-            images.append(decode_image(file))
-        except ImageRejected as error:
-            raise UnreadableMember(SkippedSet(each.set_id, member.row_id, error.reason.replace("_", " "))) from error
+def _again(path: str, sources: Mapping[str, Source], moved: Mapping[str, Folder]) -> MemberImages:
+    images = MemberImages.__new__(MemberImages)
+    images._path, images._sources, images._moved = path, sources, moved
+    images._opened, images._lock = {}, threading.Lock()
     return images
 
 
-def read_members(store: EmbeddingStore, each: ImageSet) -> list[bytes]:
-    """The image files of one set. Raises UnreadableMember, and what `with_images` raises."""
-    corpus_root = _corpus_root(store)
-    known = _KnownRows(store, corpus_root, each.members)
-    files = []
-    for member in each.members:
-        file = known.read(member)
-        if isinstance(file, str):
-            raise UnreadableMember(SkippedSet(each.set_id, member.row_id, file))
-        files.append(file)
-    return files
+def _by_name(sets: ImageSets, moved: Moved) -> dict[str, Folder]:
+    if moved is None:
+        return {}
+    names = sorted(sets.sources)
+    if not isinstance(moved, Mapping):
+        if len(names) != 1:
+            raise BadInput(
+                f"{sets.path}: has {len(names)} sources ({', '.join(names)}), so {os.fspath(moved)} must come with the "
+                "name of one: moved={NAME: FOLDER}"
+            )
+        return {names[0]: moved}
+    if unknown := sorted(set(moved) - set(names)):
+        raise BadInput(f"{sets.path}: has no source {unknown[0]!r:.100}; it has {', '.join(names) or 'none'}")
+    return dict(moved)
 
 
-class UnreadableMember(StoreInvalid):
-    """An image of a set can't be read, in a place where sets can't be skipped."""
+class _StoreImages:
+    """Images of a store's rows, in its corpus."""
 
-    def __init__(self, skipped: SkippedSet) -> None:
-        super().__init__(f"{skipped}; put the corpus back, or use to_webdataset or torch_stream, which skip such sets")
-        self.skipped = skipped
-
-    def __reduce__(self) -> Any:
-        return UnreadableMember, (self.skipped,)
-
-
-def _corpus_root(store: EmbeddingStore) -> str:
-    if store.corpus_root is None:
-        raise ImagesNotLocal(
-            f"{store.path}: has embeddings and no images, so its sets come without images; export what was selected, "
-            "fetch it with `clipmine fetch SELECTION`, embed it and mine there"
-        )
-    return store.corpus_root
-
-
-class _KnownRows:
-    """Where the images of a few members lie: as the sets say, or, where they do not, as the store's metadata does."""
-
-    def __init__(self, store: EmbeddingStore, corpus_root: str, members: Sequence[Member]) -> None:
-        self._path, self._corpus_root = store.path, corpus_root
-        self._places = {member.row_id: _place(member) for member in members}
-        rows = list(self._places)
-        self._forgotten = set(np.array(rows)[store.is_forgotten(rows)].tolist())
-        unknown = [row for row, place in self._places.items() if place["offset"] is None]
-        if unknown:
-            self._places.update(zip(unknown, store.metadata(unknown, _COLUMNS).to_pylist(), strict=True))
+    def __init__(self, store: EmbeddingStore) -> None:
+        if store.corpus_root is None:
+            raise ImagesNotLocal(
+                f"{store.path}: has embeddings and no images, so its sets come without images; export what was "
+                "selected, fetch it with `clipmine fetch SELECTION`, embed it and mine there"
+            )
+        self._store, self._root = store, store.corpus_root
 
     def read(self, member: Member) -> bytes | str:
-        """The image's bytes, or why they cannot be read."""
-        if member.row_id in self._forgotten:
+        row = member.row_id
+        if row is None or not 0 <= row < self._store.rows:
+            return "not a row of its store"
+        if self._store.is_forgotten([row])[0]:
             return "forgotten"
-        place = self._places[member.row_id]
+        if member.offset is not None:
+            return _read_range(self._root, member.shard, member.offset, member.bytes)
+        place = self._store.metadata([row], _COLUMNS).to_pylist()[0]
         if place["key"] != member.key:
-            raise StoreInvalid(
-                f"{self._path}: row {member.row_id} is {place['key']!r}, the sets say {member.key!r}; this is another "
-                "store"
-            )
-        try:
-            data = read_image_at(self._corpus_root, member.row_id, place)
-        except ImagesNotLocal:
-            return "missing"
-        except StoreInvalid:
+            return f"another image in the store, whose key is {place['key']!r:.100}"
+        found = _read_range(self._root, place["shard"], place["offset"], place["size"])
+        if isinstance(found, bytes) and place["sha256"] and hashlib.sha256(found).hexdigest() != place["sha256"]:
             return "changed"
-        except OSError as error:
-            return f"unreadable: {error.strerror or type(error).__name__}"
-        return data if image_extension(data) else "of unknown format"
+        return found
 
 
-def _place(member: Member) -> dict[str, Any]:
-    return {
-        "key": member.key,
-        "shard": member.shard,
-        "offset": member.offset,
-        "size": member.bytes,
-        "sha256": member.sha256,
-    }
+class _FileImages:
+    """Images of a foreign collection: files of their own, or byte ranges of tars, below its root."""
+
+    def __init__(self, root: str | None) -> None:
+        self._root = root
+
+    def read(self, member: Member) -> bytes | str:
+        name = member.path or member.shard
+        if self._root is None or name is None:
+            return "not downloaded" if member.url else "without a file"
+        if member.path is None and member.offset is not None:
+            return _read_range(self._root, member.shard, member.offset, member.bytes)
+        return _read_file(self._root, name)
+
+
+def _read_range(root: str, shard: str | None, offset: int | None, size: int | None) -> bytes | str:
+    """A byte range of a tar, or of an image's own file, below `root`."""
+    if shard is None or offset is None or size is None:
+        return "missing"
+    if size > MAX_IMAGE_BYTES:
+        return "too large"
+    try:
+        path = files.join_inside(root, shard)
+        if not shard.endswith(".tar") and broken_link(root, shard):
+            return "a link out of its folder"
+        data = files.read_bytes_range(path, offset, size)
+    except (BadInput, OSError) as error:
+        return _why(error)
+    return data if len(data) == size else "changed"
+
+
+def _read_file(root: str, name: str) -> bytes | str:
+    """A whole file below `root`; links that lead out of it are not followed."""
+    try:
+        path = files.join_inside(root, name)
+        if files.is_local(root):
+            real = files.local_path(path).resolve(strict=True)
+            if not real.is_relative_to(files.local_path(root).resolve()):
+                return "a link out of its folder"
+            if not real.is_file():
+                return "not a file"
+        size = files.file_size(path)
+        if size > MAX_IMAGE_BYTES:
+            return "too large"
+        data = files.read_bytes_range(path, 0, size)
+    except (BadInput, OSError, RuntimeError, ValueError) as error:
+        return _why(error)
+    return data if len(data) == size else "changed while it was read"
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, BadInput):
+        return "outside its folder"
+    # resolve() raises RuntimeError for a loop of links, and ValueError for a zero byte in a name.
+    return f"unreadable: {error.strerror or type(error).__name__}" if isinstance(error, OSError) else "unreadable"

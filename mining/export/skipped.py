@@ -6,24 +6,28 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["NAMED", "Counted", "OnSkipped", "SetsExport", "SkippedSet", "warn"]
+__all__ = ["NAMED", "REJECTED", "Counted", "OnSkipped", "SetsExport", "SkippedSet", "warn"]
 
 # Skipped sets that a summary names. `to_webdataset` lists all of them in rejects.parquet.
 NAMED = 10
+# The reason of the sets that a person rejected on the page of pairs; these are counted and not named.
+REJECTED = "rejected by a person"
 
 log = logging.getLogger("clipmine.mining")
 
 
 @dataclass(frozen=True)
 class SkippedSet:
-    """A set that was skipped, and why. row_id: the member that was the reason; None where it was the whole set."""
+    """A set that was skipped, and why. position, ref: the member that was the reason, None where it was the set."""
 
     set_id: str
-    row_id: int | None
+    position: int | None
+    ref: str | None
     reason: str
 
     def __str__(self) -> str:
-        return f"set {self.set_id}: " + (self.reason if self.row_id is None else f"row {self.row_id} is {self.reason}")
+        where = "" if self.position is None else f", image {self.position + 1} ({self.ref})"
+        return f"set {self.set_id}{where}: {self.reason}"
 
 
 OnSkipped = Callable[[SkippedSet], None]
@@ -49,10 +53,15 @@ class Counted:
 
 @dataclass(frozen=True)
 class SetsExport:
-    """The sets of an export: asked = written + sum(skipped.values()). named: the first that were skipped, and why."""
+    """The sets of an export: asked = written + sum(skipped.values()).
+
+    samples: how many the written sets gave, several where a set has several annotations. named: the first that were
+    skipped, and why.
+    """
 
     out: str
     asked: int
     written: int
+    samples: int
     skipped: dict[str, int]
     named: list[str]

@@ -1,88 +1,182 @@
-"""The images of sets: whole sets in their order, and every reason for which one is skipped."""
+"""Image files of members from every kind of source, and every reason for which there is none."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import pickle
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from index.errors import ImagesNotLocal, StoreInvalid
+from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from mining import ImageSets
 from mining.export import member_images
-from mining.export.member_images import UnreadableMember, decoded, decoded_sets, read_members, with_images
-from mining.export.skipped import SkippedSet
-from mining.sets.write_sets import write_image_sets
-from retrieval.selection import describe_store
-from tests.mining.made_sets import sets_table, write_sets
+from mining.export.member_images import MemberImages
+from mining.sets.image_set import ImageSet, Member
+from mining.sets.sources import files_source
+from mining.sets.write_sets import ImageSetsWriter
+from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 
 
 @pytest.fixture
-def sets(tmp_path: Path) -> ImageSets:
-    images = [*(jpeg(row) for row in range(6)), b"no image at all", b"\xff\xd8\xff broken"]
-    store = make_store(tmp_path, random_unit(8), images=images)
-    return write_sets(tmp_path, [[0, 1], [2, 3], [5, 4, 0], [0, 6], [1, 7]], store=store)
+def mined(tmp_path: Path) -> ImageSets:
+    images = [*(jpeg(row) for row in range(6)), b"no image at all"]
+    store = make_store(tmp_path, random_unit(7), images=images)
+    return write_sets(tmp_path, [[0, 1], [2, 3], [5, 6]], store=store)
 
 
-def test_sets_come_with_their_files_in_order_window_after_window(
-    sets: ImageSets, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(member_images, "_WINDOW", 2)
-    skipped: list[SkippedSet] = []
-    found = {each.set_id: files for each, files in with_images(sets.store(), sets, skipped.append)}
-    assert list(found) == ["0_1", "2_3", "5_4_0", "1_7"]
-    assert found["5_4_0"] == [jpeg(5), jpeg(4), jpeg(0)]
-    assert skipped == [SkippedSet("0_6", 6, "of unknown format")]
+def foreign(folder: Path, members: list[Member], root: Path | None) -> ImageSets:
+    """A folder with one set of these members, whose source is named as the source says."""
+    source = files_source("photos", root, folder)
+    writer = ImageSetsWriter(folder)
+    writer.add_sets([ImageSet("a", "photos", tuple(replace(each, source=source.name) for each in members))])
+    return writer.finish([source], {})
 
 
-def test_decoding_skips_what_is_no_image_inside(sets: ImageSets) -> None:
-    skipped: list[SkippedSet] = []
-    found = {each.set_id: images for each, images in decoded_sets(sets.store(), sets, skipped.append)}
-    assert list(found) == ["0_1", "2_3", "5_4_0"]
-    assert [(image.mode, image.size) for image in found["2_3"]] == [("RGB", (24, 16))] * 2
-    assert [(each.set_id, each.row_id) for each in skipped] == [("0_6", 6), ("1_7", 7)]
+def readings(sets: ImageSets, moved: object = None) -> list[bytes | str]:
+    images = MemberImages(sets, moved)  # type: ignore[arg-type]
+    return [images.read(member) for each in sets for member in each.members]
 
 
-def test_a_forgotten_row_skips_its_sets(sets: ImageSets) -> None:
-    store = sets.store()
-    forget(store, [3])
-    skipped: list[SkippedSet] = []
-    list(with_images(sets.store(), sets[:3], skipped.append))
-    assert skipped == [SkippedSet("2_3", 3, "forgotten")]
+def test_rows_of_a_store_come_from_its_corpus(mined: ImageSets) -> None:
+    assert readings(mined) == [*(jpeg(row) for row in (0, 1, 2, 3, 5)), "of unknown format"]
 
 
-def test_a_shard_that_is_gone_makes_its_images_missing(sets: ImageSets, tmp_path: Path) -> None:
-    (tmp_path / "corpus/00000.tar").unlink()
-    skipped: list[SkippedSet] = []
-    assert not list(with_images(sets.store(), sets[:2], skipped.append))
-    assert [each.reason for each in skipped] == ["missing", "missing"]
+def test_forgotten_changed_and_missing_rows_each_have_their_reason(mined: ImageSets, tmp_path: Path) -> None:
+    forget(mined.store(), [3])
+    tar = tmp_path / "corpus/00000.tar"
+    with open(tar, "r+b") as stream:
+        stream.seek(mined[0].members[0].offset or 0)
+        stream.write(b"\xff\xd8\xff other")
+    assert [each for each in readings(mined) if isinstance(each, str)] == ["changed", "forgotten", "of unknown format"]
+    tar.unlink()
+    assert readings(mined) == ["missing", "missing", "missing", "forgotten", "missing", "missing"]
 
 
-def test_where_sets_cannot_be_skipped_the_error_names_set_and_row(sets: ImageSets) -> None:
-    store = sets.store()
-    assert read_members(store, sets[0]) == [jpeg(0), jpeg(1)]
-    with pytest.raises(UnreadableMember, match="set 0_6: row 6 is of unknown format; put the corpus back, or use"):
-        read_members(store, sets[3])
-    with pytest.raises(UnreadableMember, match="set 1_7: row 7 is ") as raised:
-        decoded(sets[4], read_members(store, sets[4]))
-    again = pickle.loads(pickle.dumps(raised.value))  # errors of DataLoader workers are pickled
-    assert (str(again), again.skipped) == (str(raised.value), raised.value.skipped)
+def test_a_row_of_another_key_is_another_image(mined: ImageSets) -> None:
+    """The member does not say where its image lies, so the store is asked, and knows the row by another key."""
+    images, member = MemberImages(mined), mined[0].members[1]
+    unplaced = replace(member, shard=None, offset=None, bytes=None, sha256=None)
+    assert images.read(unplaced) == jpeg(1)
+    assert images.read(replace(unplaced, key="k9")) == "another image in the store, whose key is 'k0001'"
+    assert images.read(replace(member, row_id=99)) == "not a row of its store"
+
+
+def test_a_store_that_was_moved_is_found_by_its_path_or_name(mined: ImageSets, tmp_path: Path) -> None:
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    (name,) = mined.sources
+    for moved in (tmp_path / "elsewhere", {name: tmp_path / "elsewhere"}):
+        assert readings(mined, moved)[0] == jpeg(0)
+    with pytest.raises(BadInput, match="has no source 'photos'; it has store-"):
+        MemberImages(mined, {"photos": tmp_path})
+    make_store(tmp_path / "other", random_unit(5))
+    with pytest.raises(StoreInvalid, match="is not the store"):
+        readings(mined, tmp_path / "other/store")
 
 
 def test_a_store_without_images_says_how_to_get_them(tmp_path: Path) -> None:
-    store = make_store(tmp_path, random_unit(4), local=False)
-    sets = write_sets(tmp_path, [[0, 1]], store=store)
+    sets = write_sets(tmp_path, [[0, 1]], store=make_store(tmp_path, random_unit(4), local=False))
     with pytest.raises(ImagesNotLocal, match="has embeddings and no images"):
-        next(with_images(store, sets, print))
+        MemberImages(sets).open(sets[0])
 
 
-def test_a_row_of_another_key_means_another_store(tmp_path: Path) -> None:
-    """The members do not say where their images lie, so the store is asked, and knows the row by another key."""
-    store = make_store(tmp_path, random_unit(4))
-    members = pa.table({"set_id": ["0_1"] * 2, "position": [0, 1], "row_id": [0, 1], "key": ["k0000", "other"]})
-    fields = {"store": describe_store(store, str(tmp_path / "pairs"))}
-    sets = write_image_sets(tmp_path / "pairs", sets_table([[0, 1]]), members, fields)
-    with pytest.raises(StoreInvalid, match="row 1 is 'k0001', the sets say 'other'; this is another store"):
-        next(with_images(store, sets, print))
+def test_foreign_images_come_from_files_and_from_tars(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    (root / "val").mkdir(parents=True)
+    (root / "val/1.jpg").write_bytes(jpeg(1))
+    with tarfile.open(root / "a.tar", "w") as tar:
+        tar.add(root / "val/1.jpg", "x.jpg")
+    with tarfile.open(root / "a.tar") as tar:
+        offset = tar.getmember("x.jpg").offset_data
+    own = hashlib.sha256(jpeg(1)).hexdigest()
+    members = [
+        Member(0, "", path="val/1.jpg", sha256=own),
+        Member(1, "", shard="a.tar", offset=offset, bytes=len(jpeg(1))),
+        Member(2, "", path="val/1.jpg", sha256="00"),
+        Member(3, "", path="val/2.jpg"),
+        Member(4, "", url="http://example.org/4.jpg"),
+        Member(5, ""),
+        Member(6, "", path="val"),
+        Member(7, "", shard="a.tar", offset=offset, bytes=1 << 40),
+        Member(8, "", shard="a.tar", offset=1 << 40, bytes=9),
+    ]
+    assert readings(foreign(tmp_path / "pairs", members, root)) == [
+        jpeg(1),
+        jpeg(1),
+        "another file than at import",
+        "missing",
+        "not downloaded",
+        "without a file",
+        "not a file",
+        "too large",
+        "changed",
+    ]
+
+
+def test_nothing_outside_the_root_is_read(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    (tmp_path / "secret.jpg").write_bytes(jpeg(0))
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/1.jpg").write_bytes(jpeg(0))
+    (root / "linked.jpg").symlink_to(tmp_path / "secret.jpg")
+    (root / "linked").symlink_to(tmp_path / "secrets")
+    (root / "loop.jpg").symlink_to(root / "loop.jpg")
+    (root / "own.jpg").write_bytes(jpeg(1))
+    (root / "inside.jpg").symlink_to(root / "own.jpg")
+    names = [
+        "../secret.jpg",
+        str(tmp_path / "secret.jpg"),
+        "linked.jpg",
+        "linked/1.jpg",
+        "loop.jpg",
+        "a\0b",
+        "inside.jpg",
+    ]
+    members = [Member(place, "", path=name) for place, name in enumerate(names)]
+    found = readings(foreign(tmp_path / "pairs", members, root))
+    assert found[:4] == ["outside its folder"] * 2 + ["a link out of its folder"] * 2
+    assert str(found[4]).startswith("unreadable")
+    assert str(found[5]).startswith("unreadable")
+    assert found[6] == jpeg(1)
+    ranged = Member(0, "", shard="linked.jpg", offset=0, bytes=10)
+    assert readings(foreign(tmp_path / "ranged", [ranged], root)) == ["a link out of its folder"]
+
+
+def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    (root / "1.jpg").write_bytes(jpeg(1))
+    monkeypatch.setattr(member_images, "MAX_IMAGE_BYTES", 100)
+    assert readings(foreign(tmp_path / "pairs", [Member(0, "", path="1.jpg")], root)) == ["too large"]
+
+
+def test_sets_of_urls_alone_have_no_images_and_a_root_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    member = Member(0, "", path="1.jpg", url="http://example.org/1.jpg")
+    assert readings(foreign(tmp_path / "urls", [member], None)) == ["not downloaded"]
+    sets = foreign(tmp_path / "pairs", [member], tmp_path / "gone")
+    with pytest.raises(BadInput, match=r"should be in .*gone, which is not there; name the folder by moved="):
+        readings(sets)
+    (tmp_path / "back").mkdir()
+    (tmp_path / "back/1.jpg").write_bytes(jpeg(2))
+    assert readings(sets, tmp_path / "back") == [jpeg(2)]
+
+
+def test_it_is_pickled_without_open_files(mined: ImageSets) -> None:
+    images = MemberImages(mined)
+    member = mined[0].members[0]
+    assert images.read(member) == pickle.loads(pickle.dumps(images)).read(member) == jpeg(0)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_file_without_permission_is_unreadable(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    (root / "1.jpg").touch(mode=0)
+    assert readings(foreign(tmp_path / "pairs", [Member(0, "", path="1.jpg")], root)) == [
+        "unreadable: Permission denied"
+    ]

@@ -1,0 +1,69 @@
+"""Sets with all their images, read some at a time by several threads: each comes whole, or with the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+from index.corpus.image_decoding import ImageRejected, decode_image
+from index.errors import StoreInvalid
+from mining.export.member_images import MemberImages
+from mining.export.skipped import SkippedSet
+from mining.sets.image_set import ImageSet
+
+__all__ = ["UnreadableMember", "decoded", "read_members", "read_sets"]
+
+_READERS = 8
+# Sets whose images are read at a time: 128 photographs of 100 kB are 13 MB.
+_WINDOW = 64
+
+
+def read_sets(images: MemberImages, sets: Iterable[ImageSet]) -> Iterator[tuple[ImageSet, list[bytes] | SkippedSet]]:
+    """Yield every set with its members' image files, in order, or with the first member that can't be read."""
+    coming = iter(sets)
+    with ThreadPoolExecutor(_READERS) as readers:
+        while window := list(islice(coming, _WINDOW)):
+            read = iter(list(readers.map(images.read, [member for each in window for member in each.members])))
+            for each in window:
+                yield each, _whole(each, [next(read) for _ in each.members])
+
+
+def read_members(images: MemberImages, each: ImageSet) -> list[bytes]:
+    """The image files of one set. Raises UnreadableMember, and what `MemberImages.read` raises."""
+    found = _whole(each, [images.read(member) for member in each.members])
+    if isinstance(found, SkippedSet):
+        raise UnreadableMember(found)
+    return found
+
+
+def decoded(each: ImageSet, files: Sequence[bytes]) -> list[Any] | SkippedSet:
+    """The files of a set as PIL images in RGB, or the member that can't be decoded."""
+    images = []
+    for member, file in zip(each.members, files, strict=True):
+        try:
+            images.append(decode_image(file))
+        except ImageRejected as error:
+            return SkippedSet(each.set_id, member.position, member.ref, error.reason.replace("_", " "))
+    return images
+
+
+class UnreadableMember(StoreInvalid):
+    """An image of a set can't be read, in a place where sets can't be skipped."""
+
+    def __init__(self, skipped: SkippedSet) -> None:
+        super().__init__(f"{skipped}; put the image back, or use to_webdataset or torch_stream, which skip such sets")
+        self.skipped = skipped
+
+    def __reduce__(self) -> Any:
+        return UnreadableMember, (self.skipped,)
+
+
+def _whole(each: ImageSet, files: Sequence[bytes | str]) -> list[bytes] | SkippedSet:
+    found = []
+    for member, file in zip(each.members, files, strict=True):
+        if isinstance(file, str):
+            return SkippedSet(each.set_id, member.position, member.ref, file)
+        found.append(file)
+    return found
