@@ -120,6 +120,15 @@ class Annotation:
             "parent": self.parent,
         }
 
+    def check_images(self, size: int) -> None:
+        """Raise BadInput where a turn shows an image that a set of `size` members does not have."""
+        for image in (image for turn in self.turns for image in turn.images):
+            if not 0 <= image < size:
+                raise BadInput(
+                    f"an annotation ({self.kind}) of set {self.set_id!r:.100} shows its image {image}, but the set "
+                    f"has {size}"
+                )
+
     @classmethod
     def from_json(cls, set_id: str, value: Mapping[str, Any]) -> Annotation:
         """The annotation of a set that `to_json` described. Raises BadInput, saying what is wrong, for other data."""

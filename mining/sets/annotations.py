@@ -5,8 +5,9 @@
       phase-1_0000.json        written after it: rows, kinds and annotators; a part without it does not count
       corrections.jsonl        what people corrected on the page (`mining.sets.corrections`), read as a last part
 
-A part is never changed: who annotates again writes another part, and who corrects an annotation writes a new one whose
-`parent` is the old one. The same annotations under the same name are written once, so that a job can be run again.
+A part is never changed: who annotates again writes another part, and who corrects an annotation writes a new one of the
+same kind whose `parent` is the old one. Jobs may append at the same time, under different names. The same annotations
+under the same name are written once, so that a job can be run again.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import io
 import json
 import os
 import re
+import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,11 +29,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.errors import BadInput, OutputExists
-from index.files import exists, hash_json, join, open_file, read_bytes, resolve, write_atomic
+from index.files import exists, hash_json, join, read_bytes, resolve, write_atomic
 from mining.sets.annotation import Annotation, Annotator, Turn
-from mining.sets.corrections import read_corrections
+from mining.sets.corrections import corrections_path, read_corrections
+from mining.sets.part_files import PartFiles
 
-__all__ = ["ANNOTATIONS_SCHEMA", "Annotations", "annotations_table", "append_annotations"]
+__all__ = [
+    "ANNOTATIONS_SCHEMA",
+    "Annotations",
+    "annotations_table",
+    "append_annotations",
+    "append_table",
+    "distinct_ids",
+]
 
 Numbers = npt.NDArray[np.int64]
 
@@ -50,7 +61,7 @@ ANNOTATIONS_SCHEMA = pa.schema(
         ("parent", pa.string()),  # the annotation that this one replaces
     ]
 )
-# Annotations a row group, and row groups kept decoded: 0.5 MB each for answers of 300 words.
+# Annotations a row group (the marker records it), and row groups kept in memory: 0.5 MB each for answers of 300 words.
 _GROUP = 250
 _KEPT_GROUPS = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -60,25 +71,48 @@ def append_annotations(path: str | os.PathLike[str], annotations: Iterable[Annot
     """Write a part of annotations into the folder of image sets `path`; returns their number.
 
     part: its name; letters, digits, `.`, `_` and `-`. Nothing is written where a finished part has that name and the
-    same annotations. The set ids are not checked (`ImageSets.add_annotations` does). Raises BadInput for a name that
-    cannot be a file's, OutputExists where the name's part has other annotations.
+    same annotations. Two equal annotations get different ids (`distinct_ids`). The set ids are not checked
+    (`ImageSets.add_annotations` does). Raises BadInput for a name that cannot be a file's, OutputExists where the
+    name's part has other annotations.
     """
+    rows = [_row(each) for each in distinct_ids(annotations)]
+    return append_table(path, pa.Table.from_pylist(rows, ANNOTATIONS_SCHEMA), part, hash_json(rows))
+
+
+def append_table(path: str | os.PathLike[str], table: pa.Table, part: str, digest: str) -> int:
+    """`append_annotations` for a table of ANNOTATIONS_SCHEMA. digest: tells other annotations of the same name."""
     if not _NAME.fullmatch(part):
         raise BadInput(f"annotations {part!r:.120}: a part's name has letters, digits, '.', '_' and '-', up to 100")
-    rows = list(annotations)
-    digest = hash_json([_row(each) for each in rows])
     table_file, marker = (join(path, FOLDER, f"{part}.{kind}") for kind in ("parquet", "json"))
     if exists(marker):
-        if json.loads(read_bytes(marker)).get("hash") != digest:
+        if _marker(marker).get("hash") != digest:
             raise OutputExists(f"{marker}: a part of this name has other annotations; choose another name")
-        return len(rows)
+        return len(table)
     buffer = io.BytesIO()
-    pq.write_table(annotations_table(rows), buffer, row_group_size=_GROUP, compression="zstd")
+    pq.write_table(table, buffer, row_group_size=_GROUP, compression="zstd")
     write_atomic(table_file, buffer.getvalue())
-    counts = Counter((each.kind, each.annotator.name) for each in rows)
-    said = [{"kind": kind, "annotator": name, "count": count} for (kind, name), count in sorted(counts.items())]
-    write_atomic(marker, json.dumps({"rows": len(rows), "hash": digest, "counts": said}, indent=1) + "\n")
-    return len(rows)
+    counts = table.group_by(["kind", "annotator"]).aggregate([([], "count_all")]).to_pylist()
+    said = sorted(
+        ({"kind": each["kind"], "annotator": each["annotator"], "count": each["count_all"]} for each in counts),
+        key=lambda each: (each["kind"], each["annotator"]),
+    )
+    described = {"rows": table.num_rows, "group_rows": _GROUP, "hash": digest, "counts": said}
+    write_atomic(marker, json.dumps(described, indent=1) + "\n")
+    return len(table)
+
+
+def distinct_ids(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """The annotations, in order; the second of one id gets the id with `-2` at its end, and so on.
+
+    One annotator may say the same twice, as two of a collection's records do.
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for each in annotations:
+        seen[each.annotation_id] += 1
+        count = seen[each.annotation_id]
+        found.append(each if count == 1 else replace(each, annotation_id=f"{each.annotation_id}-{count}"))
+    return found
 
 
 def annotations_table(annotations: Sequence[Annotation]) -> pa.Table:
@@ -89,7 +123,7 @@ def annotations_table(annotations: Sequence[Annotation]) -> pa.Table:
 class Annotations:
     """The annotations of a folder, by set. `open` lists the parts; `index` reads who said what of which set.
 
-    Parts that are written later are seen after `open` again.
+    Parts that are written later are seen after `open` again. Safe for threads; pickled without what it keeps decoded.
     """
 
     def __init__(
@@ -97,37 +131,45 @@ class Annotations:
     ) -> None:
         """parts: (name, its marker), sorted by name. corrections: those of `corrections.jsonl`, numbered after them."""
         self.path, self.parts, self.corrections = path, tuple(parts), tuple(corrections)
-        self._kept: OrderedDict[tuple[int, int], list[Annotation]] = OrderedDict()
+        self._firsts = np.cumsum([0, *(int(said["rows"]) for _, said in self.parts)])
+        self._files = PartFiles(join(path, FOLDER), "delete that part (.parquet and .json) and annotate again")
+        self._kept: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Annotations:
         """List the finished parts of a folder of image sets. Raises BadInput where a marker is damaged."""
         system, folder = resolve(join(path, FOLDER))
+        system.invalidate_cache()  # object stores keep listings, and another job may have appended
         names = system.ls(folder, detail=False) if system.isdir(folder) else []
         markers = sorted(str(name).rstrip("/").rpartition("/")[2] for name in names if str(name).endswith(".json"))
-        parts = []
-        for marker in markers:
-            name = join(path, FOLDER, marker)
-            try:
-                said = json.loads(read_bytes(name))
-                said["counts"], said["rows"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise BadInput(
-                    f"{name}: is damaged ({error}); delete it and its .parquet, and annotate again"
-                ) from error
-            parts.append((marker.removesuffix(".json"), said))
+        shown = [marker for marker in markers if not marker.startswith(".")]
+        parts = [(marker.removesuffix(".json"), _marker(join(path, FOLDER, marker))) for marker in shown]
         return cls(os.fspath(path), parts, read_corrections(path))
 
     def __len__(self) -> int:
-        return sum(int(said["rows"]) for _, said in self.parts) + len(self.corrections)
+        return int(self._firsts[-1]) + len(self.corrections)
+
+    def __reduce__(self) -> Any:
+        return Annotations, (self.path, self.parts, self.corrections)
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """(kind, annotator) -> number of annotations, sorted; from the markers and the corrections."""
+        """(kind, annotator) -> number of annotations, sorted; as written, so one that is in two parts counts twice."""
         found = Counter((each.kind, each.annotator.name) for each in self.corrections)
         for _, said in self.parts:
             for each in said["counts"]:
                 found[each["kind"], each["annotator"]] += int(each["count"])
         return dict(sorted(found.items()))
+
+    def check(self, kinds: Sequence[str], annotators: Sequence[str]) -> None:
+        """Raise BadInput for a kind or an annotator that no annotation has."""
+        known = self.counts()
+        for what, asked, place in (("kind", kinds, 0), ("annotator", annotators, 1)):
+            there = sorted({key[place] for key in known})
+            for name in asked:
+                if name not in there:
+                    listed = ", ".join(there) or "none"
+                    raise BadInput(f"{self.path}: has no annotations of {what} {name!r:.100}; it has {listed}")
 
     def index(
         self,
@@ -136,71 +178,111 @@ class Annotations:
         annotators: Sequence[str] = (),
         replaced: bool = False,
     ) -> tuple[Numbers, Numbers]:
-        """(set int64 [m] ascending, annotation int64 [m]): the annotations of each set, in the order of writing.
+        """(set int64 [m] ascending, annotation int64 [m]): the annotations of each set, by part and the order in it.
 
         set_ids: of all sets of the folder; a set is its place among them. kinds, annotators: only these; () for all.
-        replaced: also those that are the parent of another annotation. An annotation is its number over all parts.
-        Raises BadInput for an annotation of a set that is not there.
+        replaced: also those that are the parent of another annotation of their kind. An annotation is its number over
+        all parts; one that is in two parts is given once. Raises BadInput for an annotation of a set that is not there.
         """
-        names = ["set_id", "kind", "annotator", "annotation_id", "parent"]
-        tables = [self._read(part, names) for part in range(len(self.parts))]
-        table = pa.concat_tables([*tables, annotations_table(self.corrections).select(names)])
-        places = pc.index_in(table["set_id"], value_set=_plain(set_ids))
+        table = self.columns(["set_id", "kind", "annotator", "annotation_id", "parent"])
+        places = pc.index_in(table["set_id"], value_set=_plain(set_ids)).combine_chunks()
         if places.null_count:
-            lost = table.filter(pc.is_null(places))["set_id"][0].as_py()
+            number = int(np.flatnonzero(np.asarray(places.is_null()))[0])
             raise BadInput(
-                f"{join(self.path, FOLDER)}: annotates the set {lost!r:.100}, which is not there; delete that part"
+                f"{self._file_of(number)}: annotates the set {table['set_id'][number].as_py()!r:.100}, which is not "
+                "among these image sets; delete that part (.parquet and .json), or that line"
             )
-        good = np.ones(table.num_rows, np.bool_)
+        good = np.zeros(table.num_rows, np.bool_)
+        ids = table["annotation_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+        good[np.unique(ids, return_index=True)[1]] = True  # the first of each id
         for name, wanted in (("kind", kinds), ("annotator", annotators)):
             if wanted:
                 good &= np.asarray(pc.is_in(table[name], pa.array(wanted, pa.string()))).astype(np.bool_)
-        if not replaced:
-            parents = pc.drop_null(table["parent"]).unique()
-            good &= ~np.asarray(pc.is_in(table["annotation_id"], parents)).astype(np.bool_)
+        corrected = table.filter(pc.is_valid(table["parent"]))
+        if corrected.num_rows and not replaced:
+            replacing = pc.binary_join_element_wise(corrected["kind"], corrected["parent"], " ")
+            own = pc.binary_join_element_wise(table["kind"], table["annotation_id"], " ")
+            good &= ~np.asarray(pc.is_in(own, _plain(replacing))).astype(np.bool_)
         chosen = np.flatnonzero(good)
-        numbers = np.asarray(places.combine_chunks() if isinstance(places, pa.ChunkedArray) else places)
-        numbers = numbers.astype(np.int64)[chosen]
+        numbers = places.to_numpy().astype(np.int64)[chosen]
         order = np.argsort(numbers, kind="stable")
         return numbers[order], chosen[order].astype(np.int64)
 
-    def read(self, numbers: Sequence[int]) -> list[Annotation]:
-        """The annotations of these numbers, in order."""
-        firsts = np.cumsum([0, *(int(said["rows"]) for _, said in self.parts)])
-        found = []
-        for number in numbers:
-            part = int(np.searchsorted(firsts, number, side="right")) - 1
-            place = int(number - firsts[part])
-            is_correction = part == len(self.parts)
-            found.append(
-                self.corrections[place] if is_correction else self._group(part, place // _GROUP)[place % _GROUP]
-            )
-        return found
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some of ANNOTATIONS_SCHEMA's columns of all parts."""
+        tables = [self._read(part, names) for part in range(len(self.parts))]
+        return pa.concat_tables([*tables, annotations_table(self.corrections).select(list(names))])
 
-    def __reduce__(self) -> Any:
-        return Annotations, (self.path, self.parts, self.corrections)
+    def turn_counts(self) -> Numbers:
+        """int64 [n]: the turns of every annotation, by its number; the texts are not read."""
+        counts = [np.zeros(0, np.int64)]
+        for name, _ in self.parts:
+            turns = self._files.read(f"{name}.parquet", ["turns.list.element.role"])["turns"]
+            counts.append(pc.fill_null(pc.list_value_length(turns), 0).to_numpy().astype(np.int64))
+        return np.concatenate(counts)
 
-    def _group(self, part: int, group: int) -> list[Annotation]:
-        found = self._kept.get((part, group))
-        if found is None:
-            found = [_annotation(row) for row in self._read(part, ANNOTATIONS_SCHEMA.names, group).to_pylist()]
-            self._kept[part, group] = found
+    def tables(self, part: int) -> Iterator[pa.Table]:
+        """Yield a part's annotations as ANNOTATIONS_SCHEMA, a row group at a time."""
+        for group in range(self._files.row_groups(f"{self.parts[part][0]}.parquet")):
+            yield self._read(part, ANNOTATIONS_SCHEMA.names, group)
+
+    def read(self, numbers: Numbers | Sequence[int]) -> list[Annotation]:
+        """The annotations of these numbers, in order. Those of one row group are decoded together."""
+        wanted = np.asarray(numbers, np.int64)
+        parts = np.searchsorted(self._firsts, wanted, side="right") - 1
+        rows = np.array([*(said["group_rows"] for _, said in self.parts), len(self.corrections) + 1], np.int64)
+        groups, places = np.divmod(wanted - self._firsts[parts], rows[parts])
+        order = np.lexsort((groups, parts))
+        changes = (np.diff(parts[order]) != 0) | (np.diff(groups[order]) != 0)
+        found: dict[int, Annotation] = {}
+        for run in np.split(order, np.flatnonzero(changes) + 1):
+            if len(run) and parts[run[0]] == len(self.parts):
+                found.update((place, self.corrections[places[place]]) for place in run.tolist())
+            elif len(run):
+                table = self._group(int(parts[run[0]]), int(groups[run[0]])).take(pa.array(places[run]))
+                found.update(zip(run.tolist(), map(_annotation, table.to_pylist()), strict=True))
+        return [found[place] for place in range(len(wanted))]
+
+    def _file_of(self, number: int) -> str:
+        part = int(np.searchsorted(self._firsts, number, side="right")) - 1
+        if part == len(self.parts):
+            return corrections_path(self.path)
+        return join(self.path, FOLDER, f"{self.parts[part][0]}.parquet")
+
+    def _group(self, part: int, group: int) -> pa.Table:
+        with self._lock:
+            found = self._kept.get((part, group))
+            if found is not None:
+                self._kept.move_to_end((part, group))
+                return found
+        read = self._read(part, ANNOTATIONS_SCHEMA.names, group)
+        with self._lock:
+            self._kept[part, group] = read
             while len(self._kept) > _KEPT_GROUPS:
                 self._kept.popitem(last=False)
-        return found
+        return read
 
-    def _read(self, part: int, columns: list[str], group: int | None = None) -> pa.Table:
-        name = join(self.path, FOLDER, f"{self.parts[part][0]}.parquet")
-        try:
-            with open_file(name) as stream:
-                file = pq.ParquetFile(stream)
-                table = file.read(columns) if group is None else file.read_row_group(group, columns)
-                rows = file.metadata.num_rows
-        except (FileNotFoundError, pa.ArrowInvalid, pa.ArrowKeyError, IndexError) as error:
-            raise BadInput(f"{name}: missing or damaged ({str(error).splitlines()[0]}); annotate again") from error
-        if rows != self.parts[part][1]["rows"]:
-            raise BadInput(f"{name}: has {rows} annotations, its marker says {self.parts[part][1]['rows']}")
-        return table.cast(pa.schema([ANNOTATIONS_SCHEMA.field(column) for column in columns]))
+    def _read(self, part: int, columns: Sequence[str], group: int | None = None) -> pa.Table:
+        name, said = self.parts[part]
+        table = self._files.read(f"{name}.parquet", columns, group)
+        if group is None and table.num_rows != said["rows"]:
+            raise self._files.damaged(f"{name}.parquet", f"has {table.num_rows} rows, its marker says {said['rows']}")
+        return table.select(list(columns)).cast(pa.schema([ANNOTATIONS_SCHEMA.field(column) for column in columns]))
+
+
+def _marker(path: str) -> dict[str, Any]:
+    """A part's marker. Raises BadInput where it is damaged."""
+    try:
+        said = json.loads(read_bytes(path))
+        counts = [{**each, "count": int(each["count"])} for each in said["counts"]]
+        if any(not isinstance(each[name], str) for each in counts for name in ("kind", "annotator")):
+            raise ValueError("counts without kind and annotator")
+        return {**said, "rows": int(said["rows"]), "group_rows": int(said["group_rows"]), "counts": counts}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path}: is not the marker of a part of annotations ({error!r:.100}); delete it and its .parquet, and "
+            "annotate again"
+        ) from error
 
 
 def _row(each: Annotation) -> dict[str, Any]:

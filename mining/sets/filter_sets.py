@@ -11,13 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mining.sets.image_set import Member
 from mining.sets.layouts import Layout
+from mining.sets.same_image import MEMBER_NAME, own_names
 
-__all__ = ["MEMBER_NAME", "Conditions", "matching"]
-
-# The columns that `Member.ref` needs.
-MEMBER_NAME = ("source", "row_id", "key", "path", "url", "sha256")
+__all__ = ["Conditions", "matching"]
 
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -28,15 +25,15 @@ class Conditions:
     """The conditions of one call of `ImageSets.filter`; one that is None or empty is not checked.
 
     values: column -> the value, or several of which a set must have one. least, most: column -> inclusive bound.
-    nouns: all must be among the shared nouns. set_ids: a set must be one of these. rejected: the sorted members
-    (`Member.ref`) of the sets to skip; `*/12` is row 12 of any store.
+    nouns: all must be among the shared nouns. numbers: a set must be one of these. rejected: the sorted members
+    (`ImageSet.refs`) of the sets to skip; `*/12` is row 12 of any store.
     """
 
     values: Mapping[str, Any]
     least: Mapping[str, float | None]
     most: Mapping[str, float | None]
     nouns: tuple[str, ...] = ()
-    set_ids: pa.Array | None = None
+    numbers: Numbers | None = None
     rejected: frozenset[tuple[str, ...]] = frozenset()
 
     @property
@@ -44,23 +41,27 @@ class Conditions:
         """The columns that have to be read."""
         named = {name for bounds in (self.values, self.least, self.most) for name in bounds if bounds[name] is not None}
         named |= {"shared_nouns"} if self.nouns else set()
-        named |= {"set_id"} if self.set_ids is not None else set()
-        return named | ({"size"} if self.rejected else set())
+        return named | ({"set_id", "size"} if self.rejected else set())
 
 
 def matching(layout: Layout, among: Numbers, conditions: tuple[Conditions, ...]) -> Numbers:
     """int64 [n]: those of the set numbers `among` that meet all conditions, in their order."""
     columns = sorted(set().union(*(each.columns for each in conditions)))
-    if not columns:
-        return among
     good = np.ones(layout.sets, np.bool_)
+    for each in conditions:
+        if each.numbers is not None:
+            chosen = np.zeros(layout.sets, np.bool_)
+            chosen[each.numbers] = True
+            good &= chosen
+    if not columns:
+        return among[good[among]]
     for part, (first, last) in enumerate(zip(layout.first_sets[:-1], layout.first_sets[1:], strict=True)):
         table = layout.set_columns(part, columns)
         for each in conditions:
             good[first:last] &= _meets(table, each)
             if each.rejected:
                 members = layout.member_columns(part, MEMBER_NAME)
-                good[first:last] &= ~_rejected(members, table["size"].to_numpy(), each.rejected)
+                good[first:last] &= ~_rejected(members, table, each.rejected)
     return among[good[among]]
 
 
@@ -77,8 +78,6 @@ def _meets(table: pa.Table, conditions: Conditions) -> Mask:
     for noun in conditions.nouns:
         lists = table["shared_nouns"].combine_chunks()
         good[np.setdiff1d(np.arange(len(good)), _with_noun(lists, noun), assume_unique=True)] = False
-    if conditions.set_ids is not None:
-        good &= _mask(pc.is_in(table["set_id"], conditions.set_ids))
     return good
 
 
@@ -92,19 +91,24 @@ def _with_noun(lists: pa.ListArray, noun: str) -> Numbers:
     return parents
 
 
-def _rejected(members: pa.Table, sizes: Numbers, rejected: frozenset[tuple[str, ...]]) -> Mask:
-    """bool [n]: which sets are rejected. members: MEMBER_NAME of all sets, in order; sizes [n]: members of each.
+def _rejected(members: pa.Table, sets: pa.Table, rejected: frozenset[tuple[str, ...]]) -> Mask:
+    """bool [n]: which sets (set_id and size) are rejected. members: MEMBER_NAME of all their members, in order.
 
     Arrow finds the sets with a member of any rejected set; only these are compared.
     """
-    names = {ref.partition("/")[2] for refs in rejected for ref in refs}
-    own = pc.coalesce(members["row_id"].cast(pa.string()), members["path"], members["url"], members["key"])
-    suspects = np.unique(np.repeat(np.arange(len(sizes)), sizes)[_mask(pc.is_in(own, pa.array(sorted(names))))])
+    sizes = sets["size"].to_numpy()
+    wanted = pa.array(sorted({ref.partition("/")[2] for refs in rejected for ref in refs}), pa.string())
+    own = own_names(members)
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    without_members = (sizes == 0) & _mask(pc.is_in(sets["set_id"], wanted))
+    suspects = np.union1d(owners[_mask(pc.is_in(own, wanted))], np.flatnonzero(without_members))
     mask = np.zeros(len(sizes), np.bool_)
     ends = np.cumsum(sizes)
     for suspect in suspects.tolist():
-        rows = members.slice(int(ends[suspect] - sizes[suspect]), int(sizes[suspect])).to_pylist()
-        found = [Member(0, **row) for row in rows]
-        any_store = tuple(sorted(f"*/{member.row_id}" for member in found))
-        mask[suspect] = tuple(sorted(member.ref for member in found)) in rejected or any_store in rejected
+        first, count = int(ends[suspect] - sizes[suspect]), int(sizes[suspect])
+        sources, rows = (members[name].slice(first, count).to_pylist() for name in ("source", "row_id"))
+        names = own.slice(first, count).to_pylist()
+        refs = tuple(sorted(f"{source}/{name}" for source, name in zip(sources, names, strict=True)))
+        any_store = tuple(sorted(f"*/{row}" for row in rows)) if None not in rows else ()
+        mask[suspect] = (refs or (f"set/{sets['set_id'][suspect].as_py()}",)) in rejected or any_store in rejected
     return mask

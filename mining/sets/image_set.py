@@ -44,9 +44,16 @@ class Member:
 
     @property
     def ref(self) -> str:
-        """The image's name over all sets: `store-1f0c2a…/12` for a row, `SOURCE/PATH`, `/URL` or `/KEY` for others."""
-        own = self.row_id if self.row_id is not None else self.path or self.url or self.key or self.sha256
-        return f"{self.source}/{own}"
+        """The image's name over all sets: `store-1f0c2a…/12` for a row, `SOURCE/PATH`, `/URL` or `/TAR:KEY` for others.
+
+        `mining.sets.same_image.own_names` gives the same for whole columns.
+        """
+        names: tuple[str | int | None, ...] = (self.row_id, self.path, self.url)
+        if self.shard is not None:
+            own = self.key if self.key is not None else self.offset
+            names = (*names, f"{self.shard}:{'' if own is None else own}")
+        known = (name for name in (*names, self.key, self.sha256) if name is not None)
+        return f"{self.source}/{next(known, '')}"
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "captions": list(self.captions), "extra": dict(self.extra)}
@@ -91,8 +98,8 @@ class ImageSet:
 
     @property
     def refs(self) -> tuple[str, ...]:
-        """The members' names, sorted: they tell whether two sets have the same images."""
-        return tuple(sorted(member.ref for member in self.members))
+        """The members' names, sorted: they tell whether two sets have the same images. `set/ID` for a set of none."""
+        return tuple(sorted(member.ref for member in self.members)) or (f"set/{self.set_id}",)
 
     @property
     def captions(self) -> tuple[str | None, ...]:

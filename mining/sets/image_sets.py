@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
@@ -26,13 +25,15 @@ from index.files import exists, join
 from index.store.embedding_store import EmbeddingStore
 from mining.sets.annotation import Annotation
 from mining.sets.annotations import Annotations, append_annotations
+from mining.sets.attached import Attached
 from mining.sets.decisions import Decisions, read_decisions
-from mining.sets.filter_sets import MEMBER_NAME, Conditions, matching
+from mining.sets.filter_sets import Conditions, matching
 from mining.sets.image_set import ImageSet, Member, sets_of
 from mining.sets.layouts import Layout, read_layout
-from mining.sets.same_image import image_numbers
+from mining.sets.near_images import NEAR_DUPLICATES, join_near_images
+from mining.sets.same_image import images_of
 from mining.sets.sources import Source, open_source_store
-from mining.sets.split import STRADDLING, split_sets
+from mining.sets.split import STRADDLING, Split, split_sets
 
 __all__ = ["ImageSet", "ImageSets", "Member", "PairSet", "Split"]
 
@@ -45,17 +46,10 @@ _EXPORTS = {
 }
 # Sets that are built at a time: about 1 MB for pairs.
 _READ_SETS = 512
+# The columns that `filter` has bounds for.
+_BOUNDED = ("level", "difficulty", "image_sim", "text_sim")
 # The decisions that the page of pairs writes beside the manifest.
 DECISIONS = "decisions.jsonl"
-
-
-@dataclass(frozen=True)
-class _Annotated:
-    """Which annotations a view attaches to its sets: as `Annotations.index` takes them."""
-
-    kinds: tuple[str, ...]
-    annotators: tuple[str, ...]
-    replaced: bool
 
 
 class ImageSets:
@@ -66,10 +60,10 @@ class ImageSets:
         layout: Layout,
         numbers: Numbers | None = None,
         conditions: tuple[Conditions, ...] = (),
-        annotated: _Annotated | None = None,
+        attached: Attached | None = None,
     ) -> None:
         """numbers: the sets to choose from, in order (None: all). conditions: what they must meet."""
-        self._layout, self._among, self._conditions, self._annotated = layout, numbers, conditions, annotated
+        self._layout, self._among, self._conditions, self._attached = layout, numbers, conditions, attached
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ImageSets:
@@ -126,7 +120,9 @@ class ImageSets:
 
     def __reduce__(self) -> Any:
         chosen = self.numbers if self._conditions or self._among is not None else None
-        return type(self), (self._layout, chosen, (), self._annotated)
+        if self._attached is not None:
+            _ = self._layout.annotations  # listed before it travels, so that all workers see the same annotations
+        return type(self), (self._layout, chosen, (), self._attached)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}: {len(self):,} of {self._layout.sets:,} sets>"
@@ -145,35 +141,43 @@ class ImageSets:
                 group = int(groups[run[0]])
                 places = (window[run] - self._layout.first_of(group)).tolist()
                 found.update(zip(run.tolist(), sets_of(self._layout.group(group), places), strict=True))
-            for place, number in enumerate(window.tolist()):
-                yield self._with_own(found[place], number)
+            sets = [found[place] for place in range(len(window))]
+            yield from sets if self._attached is None else self._attached.attach(sets, window)
 
-    def select(self, places: Numbers | Sequence[int]) -> ImageSets:
+    def select(self, places: Sequence[int] | npt.NDArray[Any]) -> ImageSets:
         """A view of the sets at these places of this view, from 0, in this order; negative places count from the end.
 
-        Raises BadInput for a place that the view does not have.
+        places: integers, or a bool for each set of this view. Raises BadInput for a place that the view does not have.
         """
-        wanted = np.asarray(places, np.int64)
-        if len(wanted) and not (-len(self) <= wanted.min() and wanted.max() < len(self)):
-            outside = wanted[(wanted < -len(self)) | (wanted >= len(self))][0]
-            raise BadInput(f"{self.path}: has no place {outside}; this view has {len(self)} sets")
-        return self._view(self.numbers[wanted])
+        wanted = np.asarray(places)
+        if wanted.dtype == np.bool_ and wanted.shape == (len(self),):
+            return self._view(self.numbers[wanted])
+        if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
+            raise BadInput(f"{self.path}: places are integers, or one bool for each of the view's {len(self)} sets")
+        outside = wanted[(wanted < -len(self)) | (wanted >= len(self))] if len(wanted) else wanted
+        if len(outside):
+            raise BadInput(f"{self.path}: has no place {outside[0]}; this view has {len(self)} sets")
+        return self._view(self.numbers[wanted.astype(np.int64)])
 
     def with_annotations(
         self, kind: Names | None = None, annotator: Names | None = None, *, replaced: bool = False
     ) -> ImageSets:
         """The same sets with their annotations in `ImageSet.annotations`, in the order of writing.
 
-        kind, annotator: only these, one or several; None for all. replaced: also annotations that another one replaces
-        (is its parent). Annotations that are appended later are seen by the views of a folder that is opened again.
+        kind, annotator: only these, one or several; None for all. replaced: also annotations that another one of their
+        kind replaces (is its parent). Annotations that are appended later are seen by the views of a folder that is
+        opened again. Raises BadInput for a kind or an annotator that no annotation of the folder has.
         """
-        asked = _Annotated(_names(kind), _names(annotator), replaced)
-        return type(self)(self._layout, self._among, self._conditions, asked)
+        attached = Attached(self._layout, _names(kind), _names(annotator), replaced)
+        self.annotations.check(attached.kinds, attached.annotators)
+        known = "numbers" in self.__dict__
+        among, conditions = (self.numbers, ()) if known else (self._among, self._conditions)
+        return type(self)(self._layout, among, conditions, attached)
 
-    @cached_property
+    @property
     def annotations(self) -> Annotations:
-        """The annotations of the whole folder: `len`, `counts()` by kind and annotator. Lists the folder once."""
-        return Annotations.open(self.path)
+        """The annotations of the whole folder: `len`, `counts()` by kind and annotator."""
+        return self._layout.annotations
 
     def add_annotations(self, annotations: Iterable[Annotation], part: str) -> int:
         """Append a part of annotations to the folder; returns their number. Sets opened before do not see them.
@@ -182,16 +186,11 @@ class ImageSets:
         image position that its set does not have.
         """
         rows = list(annotations)
-        places = pc.index_in(pa.array([each.set_id for each in rows], pa.string()), value_set=self._set_ids)
+        places = pc.index_in(pa.array([each.set_id for each in rows], pa.string()), value_set=self._layout.set_ids)
         for each, place in zip(rows, places.to_pylist(), strict=True):
             if place is None:
                 raise BadInput(f"{self.path}: has no set {each.set_id!r:.100}, which an annotation ({each.kind}) names")
-            size = int(self._sizes[place])
-            if any(not 0 <= image < size for turn in each.turns for image in turn.images):
-                raise BadInput(
-                    f"{self.path}: an annotation ({each.kind}) of set {each.set_id!r:.100} shows an image that it has "
-                    f"not; it has {size}"
-                )
+            each.check_images(int(self._layout.sizes[place]))
         return append_annotations(self.path, rows, part)
 
     def filter(
@@ -231,23 +230,13 @@ class ImageSets:
         named = {"axis": axis, "concept": concept, "entity": entity, "split": split}
         conditions = Conditions(
             values={"strategy": strategy, "level": level, "size": size, **named},
-            least={
-                "level": min_level,
-                "difficulty": min_difficulty,
-                "image_sim": min_image_sim,
-                "text_sim": min_text_sim,
-            },
-            most={
-                "level": max_level,
-                "difficulty": max_difficulty,
-                "image_sim": max_image_sim,
-                "text_sim": max_text_sim,
-            },
+            least=dict(zip(_BOUNDED, (min_level, min_difficulty, min_image_sim, min_text_sim), strict=True)),
+            most=dict(zip(_BOUNDED, (max_level, max_difficulty, max_image_sim, max_text_sim), strict=True)),
             nouns=(shared_nouns,) if isinstance(shared_nouns, str) else tuple(shared_nouns or ()),
-            set_ids=self._annotated_ids(_names(annotated), _names(annotator)) if annotated or annotator else None,
+            numbers=self._annotated(_names(annotated), _names(annotator)) if annotated or annotator else None,
             rejected=decisions.rejected if decisions is not None else frozenset(),
         )
-        return type(self)(self._layout, self._among, (*self._conditions, conditions), self._annotated)
+        return type(self)(self._layout, self._among, (*self._conditions, conditions), self._attached)
 
     def kept(self) -> ImageSets:
         """The sets without those that a person rejected on the page of pairs (`decisions.jsonl` in the folder)."""
@@ -257,17 +246,39 @@ class ImageSets:
         decisions = read_decisions(path)
         return self.filter(decisions=decisions) if decisions.rejected else self
 
-    def split(self, shares: Mapping[str, float], seed: int = 0) -> Split:
+    def split(
+        self,
+        shares: Mapping[str, float],
+        seed: int = 0,
+        near_duplicates: float | None = NEAR_DUPLICATES,
+        *,
+        moved: Mapping[str, str | os.PathLike[str]] | None = None,
+    ) -> Split[ImageSets]:
         """Cut into splits such as {"train": 0.8, "test": 0.2}, no image in two of them, by `mining.sets.split`.
 
         Shares are met where few images are in many sets. Otherwise sets are kept rather than shares met: a million
         random pairs over 400,000 images, five an image, cut 8 : 1 : 1, give 800,000, 15,000 and 15,000 with 170,000
         straddling; splits of the asked shares would lose half of the sets. `counts()` gives the numbers. 4 to 10 s and
-        1 GB a million pairs. BadInput for shares that do not add up to 1.
+        1 GB a million pairs, and the time of `near_duplicate_groups`.
+
+        near_duplicates: images with this cosine or more are one image, by the vectors of their stores; None for equal
+        files only. Where a store cannot be opened, and for images of files, equal files alone are one image;
+        `Split.notes` says so. moved: where stores are now that were moved, by the name of the source. Raises BadInput
+        for shares that do not add up to 1, or a near_duplicates outside 0..1.
         """
-        found = split_sets(*self.images(), len(self), shares, seed)
+        if near_duplicates is not None and not 0 < near_duplicates <= 1:
+            raise BadInput(f"near_duplicates {near_duplicates}: a cosine above 0 and up to 1, or None for equal files")
+        images, owners, members = images_of(self._layout, self.numbers)
+        notes: tuple[str, ...] = ("only equal files count as one image; near-duplicates may be in two splits",)
+        if near_duplicates is not None:
+            near = join_near_images(images, members, self.sources, self.path, near_duplicates, moved)
+            images, notes = near.images, near.notes
+        # A set without images gets one of its own.
+        empty = np.flatnonzero(self._layout.sizes[self.numbers] == 0)
+        images = np.concatenate([images, self._layout.sizes.sum() + self.numbers[empty]])
+        found = split_sets(images, np.concatenate([owners, empty]), len(self), shares, seed)
         splits = {name: self._view(self.numbers[found == place]) for place, name in enumerate(shares)}
-        return Split(splits, self._view(self.numbers[found == STRADDLING]))
+        return Split(splits, self._view(self.numbers[found == STRADDLING]), notes)
 
     @cached_property
     def strategies(self) -> tuple[str, ...]:
@@ -285,8 +296,7 @@ class ImageSets:
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Columns of `mining.sets.layouts.SETS_SCHEMA` for these sets, in order; reads the whole folder."""
-        parts = range(len(self._layout.parts))
-        whole = pa.concat_tables([self._layout.set_columns(part, columns) for part in parts])
+        whole = self._layout.all_sets(columns)
         return whole if self._among is None and not self._conditions else whole.take(pa.array(self.numbers))
 
     def images(self) -> tuple[Numbers, Numbers]:
@@ -295,13 +305,7 @@ class ImageSets:
         Images are numbered by their first appearance in the folder. Members with equal image files (sha256, where it is
         known) are one image, also where they come from different sources.
         """
-        parts = range(len(self._layout.parts))
-        whole = pa.concat_tables([self._layout.member_columns(part, MEMBER_NAME) for part in parts])
-        places = np.full(len(self._sizes), -1, np.int64)
-        places[self.numbers] = np.arange(len(self.numbers))
-        owners = np.repeat(places, self._sizes)
-        images = image_numbers(whole)
-        return images[owners >= 0], owners[owners >= 0]
+        return images_of(self._layout, self.numbers)[:2]
 
     def store(self, path: str | os.PathLike[str] | None = None) -> EmbeddingStore:
         """Open the store that was mined, at `path` where it was moved.
@@ -316,71 +320,11 @@ class ImageSets:
 
     def _view(self, numbers: Numbers) -> ImageSets:
         """The sets of these numbers within the folder."""
-        return type(self)(self._layout, np.asarray(numbers, np.int64), (), self._annotated)
+        return type(self)(self._layout, np.asarray(numbers, np.int64), (), self._attached)
 
-    @cached_property
-    def _set_ids(self) -> pa.Array:
-        """string [n]: the ids of the whole folder."""
-        parts = range(len(self._layout.parts))
-        return pa.concat_arrays(
-            [self._layout.set_columns(part, ["set_id"])["set_id"].combine_chunks() for part in parts]
-        )
-
-    @cached_property
-    def _sizes(self) -> Numbers:
-        """int64 [n]: the members of each set of the whole folder."""
-        parts = range(len(self._layout.parts))
-        sizes = [self._layout.set_columns(part, ["size"])["size"].to_numpy() for part in parts]
-        return np.concatenate(sizes).astype(np.int64)
-
-    def _annotated_ids(self, kinds: tuple[str, ...], annotators: tuple[str, ...]) -> pa.Array:
-        known = self.annotations.counts()
-        for what, asked, place in (("kind", kinds, 0), ("annotator", annotators, 1)):
-            there = sorted({key[place] for key in known})
-            for name in asked:
-                if name not in there:
-                    listed = ", ".join(there) or "none"
-                    raise BadInput(f"{self.path}: has no annotations of {what} {name!r:.100}; it has {listed}")
-        owners, _ = self.annotations.index(self._set_ids, kinds, annotators)
-        return self._set_ids.take(pa.array(np.unique(owners)))
-
-    @cached_property
-    def _annotation_index(self) -> tuple[Numbers, Numbers]:
-        asked = self._annotated
-        assert asked is not None
-        return self.annotations.index(self._set_ids, asked.kinds, asked.annotators, asked.replaced)
-
-    def _with_own(self, each: ImageSet, number: int) -> ImageSet:
-        """The set with its annotations, where the view has them."""
-        if self._annotated is None:
-            return each
-        owners, annotations = self._annotation_index
-        first, last = np.searchsorted(owners, [number, number + 1])
-        return replace(each, annotations=tuple(self.annotations.read(annotations[first:last].tolist())))
-
-
-@dataclass(frozen=True)
-class Split(Mapping[str, ImageSets]):
-    """The splits by name; `straddling` has the sets with images in different splits, which belong to none."""
-
-    splits: Mapping[str, ImageSets]
-    straddling: ImageSets
-
-    def __getitem__(self, name: str) -> ImageSets:
-        return self.splits[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.splits)
-
-    def __len__(self) -> int:
-        return len(self.splits)
-
-    def __repr__(self) -> str:
-        return f"Split({', '.join(f'{name}: {count:,}' for name, count in self.counts().items())})"
-
-    def counts(self) -> dict[str, int]:
-        """Sets in each split, and those in none as "straddling"; they add up to the sets that were split."""
-        return {**{name: len(sets) for name, sets in self.splits.items()}, "straddling": len(self.straddling)}
+    def _annotated(self, kinds: tuple[str, ...], annotators: tuple[str, ...]) -> Numbers:
+        self.annotations.check(kinds, annotators)
+        return Attached(self._layout, kinds, annotators).annotated
 
 
 def _names(asked: Names | None) -> tuple[str, ...]:

@@ -19,15 +19,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index.errors import BadInput
-from index.files import exists, join, join_inside, open_file, read_bytes
+from index.files import exists, join, read_bytes
+from mining.sets.annotations import Annotations
+from mining.sets.part_files import PartFiles
 from mining.sets.sources import Source
 
 __all__ = ["FORMAT", "GROUP_SETS", "MEMBERS_SCHEMA", "SETS_SCHEMA", "VERSION", "Group", "Layout", "read_layout"]
@@ -76,8 +78,7 @@ MEMBERS_SCHEMA = pa.schema(
 GROUP_SETS = 250
 # Groups kept decoded, 0.1 MB each for pairs with captions. The shuffling window of `torch_stream` is smaller.
 _KEPT_GROUPS = 128
-# Parquet footers kept parsed; parsing one takes 1 ms, and a part has two files.
-_KEPT_FOOTERS = 64
+_REMEDY = "mine or import again into a new folder"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Group:
 class Layout:
     """The sets of a complete folder by number, 0 .. sets - 1, in the order in which they were written.
 
-    Safe for threads. Pickled without its caches.
+    Safe for threads. Pickled without its caches, but with the list of annotations, so that all workers see the same.
     """
 
     def __init__(
@@ -109,12 +110,16 @@ class Layout:
         self.sources = dict(sources)
         self.first_sets = np.cumsum([0, *(count for _, _, count in self.parts)])
         self.first_groups = np.cumsum([0, *(-(-count // group_sets) for _, _, count in self.parts)])
+        self._files = PartFiles(path, _REMEDY)
         self._kept: OrderedDict[int, Group] = OrderedDict()
-        self._footers: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> Any:
-        return Layout, (self.path, self.manifest, self.parts, self.group_sets, self.sources)
+    def __getstate__(self) -> dict[str, Any]:
+        caches = ("_kept", "_lock", "set_ids", "sizes")
+        return {name: value for name, value in self.__dict__.items() if name not in caches}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _kept=OrderedDict(), _lock=threading.Lock())
 
     @property
     def sets(self) -> int:
@@ -145,45 +150,50 @@ class Layout:
                 self._kept.popitem(last=False)
         return read
 
-    def set_columns(self, part: int, names: Sequence[str]) -> pa.Table:
-        """Some of SETS_SCHEMA's columns of a whole part."""
-        return self._read(self.parts[part][0], list(names), None, SETS_SCHEMA)
+    @cached_property
+    def set_ids(self) -> pa.Array:
+        """string [sets]: the ids of all sets, in order; kept once read, about 30 bytes a set."""
+        return self.all_sets(["set_id"])["set_id"].combine_chunks()
 
-    def member_columns(self, part: int, names: Sequence[str]) -> pa.Table:
-        """Some of MEMBERS_SCHEMA's columns of a whole part."""
-        return self._read(self.parts[part][1], list(names), None, MEMBERS_SCHEMA)
+    @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """int64 [sets]: the members of each set; kept once read."""
+        sizes: npt.NDArray[np.int64] = self.all_sets(["size"])["size"].to_numpy().astype(np.int64)
+        return sizes
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """The folder's annotations as they are at the first use."""
+        return Annotations.open(self.path)
+
+    def all_sets(self, names: Sequence[str]) -> pa.Table:
+        """Some of SETS_SCHEMA's columns of all sets."""
+        return pa.concat_tables([self.set_columns(part, names) for part in range(len(self.parts))])
+
+    def set_columns(self, part: int, names: Sequence[str], group: int | None = None) -> pa.Table:
+        """Some of SETS_SCHEMA's columns of a part, or of one of its row groups."""
+        return self._read(self.parts[part][0], list(names), group, SETS_SCHEMA)
+
+    def member_columns(self, part: int, names: Sequence[str], group: int | None = None) -> pa.Table:
+        """Some of MEMBERS_SCHEMA's columns of a part, or of one of its row groups."""
+        return self._read(self.parts[part][1], list(names), group, MEMBERS_SCHEMA)
 
     def _read_group(self, group: int) -> Group:
         part = int(np.searchsorted(self.first_groups, group, side="right")) - 1
         place = int(group - self.first_groups[part])
-        sets = self._read(self.parts[part][0], SETS_SCHEMA.names, place, SETS_SCHEMA)
-        members = self._read(self.parts[part][1], MEMBERS_SCHEMA.names, place, MEMBERS_SCHEMA)
+        sets = self.set_columns(part, SETS_SCHEMA.names, place)
+        members = self.member_columns(part, MEMBERS_SCHEMA.names, place)
         starts = np.concatenate([[0], np.cumsum(sets["size"].to_numpy(), dtype=np.int64)])
         if starts[-1] != members.num_rows:
-            raise self._damaged(self.parts[part][1], f"has {members.num_rows} members instead of {starts[-1]}")
+            raise self._files.damaged(self.parts[part][1], f"has {members.num_rows} members instead of {starts[-1]}")
         return Group(sets, members, starts)
 
     def _read(self, name: str, columns: list[str], group: int | None, schema: pa.Schema) -> pa.Table:
         stored = _columns_in_version_1(columns, schema) if self.manifest["version"] == 1 else columns
-        try:
-            with open_file(join_inside(self.path, name)) as stream:
-                file = pq.ParquetFile(stream, metadata=self._footers.get(name))
-                self._keep_footer(name, file.metadata)
-                table = file.read(stored) if group is None else file.read_row_group(group, stored)
-        except (FileNotFoundError, pa.ArrowInvalid, pa.ArrowKeyError, IndexError) as error:
-            raise self._damaged(name, str(error).splitlines()[0]) from error
+        table = self._files.read(name, stored, group)
         if stored is not columns:
             table = _from_version_1(table, columns, schema, next(iter(self.sources)))
         return table.select(columns).cast(pa.schema([schema.field(column) for column in columns])).combine_chunks()
-
-    def _keep_footer(self, name: str, footer: Any) -> None:
-        with self._lock:
-            self._footers[name] = footer
-            while len(self._footers) > _KEPT_FOOTERS:
-                self._footers.popitem(last=False)
-
-    def _damaged(self, name: str, what: str) -> BadInput:
-        return BadInput(f"{join(self.path, name)}: missing or damaged ({what}); mine again into a new folder")
 
 
 def _version_1(path: str, manifest: Mapping[str, Any]) -> Layout:
@@ -199,10 +209,11 @@ def _version_2(path: str, manifest: Mapping[str, Any]) -> Layout:
 
 
 def _layout(path: str, manifest: Mapping[str, Any], sources: Mapping[str, Source]) -> Layout:
-    parts = []
+    parts, files = [], PartFiles(path, _REMEDY)
     for part in manifest["parts"]:
         for name, rows in ((part["file"], part["rows"]), (part["members_file"], part["members"])):
-            _check(join_inside(path, name), rows)
+            if (found := files.rows(name)) != rows:
+                raise BadInput(f"{join(path, name)}: has {found} rows, its manifest says {rows}; {_REMEDY}")
         parts.append((part["file"], part["members_file"], int(part["rows"])))
     return Layout(path, manifest, parts, int(manifest["group_sets"]), sources)
 
@@ -250,30 +261,20 @@ def read_layout(path: str | os.PathLike[str]) -> Layout:
     name = join(root, "manifest.json")
     if not exists(name):
         unfinished = exists(join(root, "sets")) or exists(join(root, "work"))
-        what = "unfinished image sets: run the same `clipmine mine` again" if unfinished else "no image sets"
+        what = "unfinished image sets: run the same command again" if unfinished else "no image sets"
         raise BadInput(f"{root}: {what} (it has no manifest.json)")
     try:
         manifest = json.loads(read_bytes(name))
     except ValueError as error:
-        raise BadInput(f"{name}: is damaged ({error}); mine again into a new folder") from error
+        raise BadInput(f"{name}: is damaged ({error}); {_REMEDY}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BadInput(f"{name}: is not the manifest of image sets")
     version = manifest.get("version")
     if type(version) is not int or version not in READERS:  # `type`, since True == 1
         newer = isinstance(version, int) and version > VERSION
-        remedy = "update clipmine to read it" if newer else "mine again into a new folder"
+        remedy = "update clipmine to read it" if newer else _REMEDY
         raise BadInput(f"{name}: has version {version!r} of the format, this clipmine reads up to {VERSION}; {remedy}")
     try:
         return READERS[version](root, manifest)
-    except (KeyError, TypeError) as error:
-        raise BadInput(f"{name}: lacks {error}; mine again into a new folder") from error
-
-
-def _check(path: str, rows: int) -> None:
-    try:
-        with open_file(path) as stream:
-            found = pq.read_metadata(stream).num_rows
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise BadInput(f"{path}: missing or damaged; mine again into a new folder") from error
-    if found != rows:
-        raise BadInput(f"{path}: has {found} rows, its manifest says {rows}; mine again into a new folder")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadInput(f"{name}: lacks {error}; {_REMEDY}") from error

@@ -5,13 +5,15 @@ most sets of a large run into one component, which would all be train. Clusters 
 where most of its ties lead, weighted by the room that the split has left (linear deterministic greedy, Stanton and
 Kliot, KDD 2012). A set whose images still lie in different splits belongs to none: it straddles, and is counted. All
 randomness comes from hashes of the seed and the images, so the same sets give the same splits in whatever order they
-come. Near-duplicates of an image are other images here: mining excludes them.
+come. `mining.sets.near_images` makes near-duplicates one image before this.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +21,9 @@ import numpy.typing as npt
 from index.errors import BadInput
 from index.hashing import mix64
 
-__all__ = ["STRADDLING", "split_sets"]
+__all__ = ["STRADDLING", "Split", "split_sets"]
 
+Sets = TypeVar("Sets", bound=Sized)
 Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
@@ -30,11 +33,41 @@ _CLUSTER_SHARE = 0.25
 STRADDLING = -1
 
 
+@dataclass(frozen=True)
+class Split(Mapping[str, Sets]):
+    """The splits by name; `straddling` has the sets with images in different splits, which belong to none.
+
+    notes: sentences on what counted as one image, and on what could not be checked.
+    """
+
+    splits: Mapping[str, Sets]
+    straddling: Sets
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Sets:
+        return self.splits[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.splits)
+
+    def __len__(self) -> int:
+        return len(self.splits)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}: {count:,}" for name, count in self.counts().items())
+        return "\n".join([f"Split({counts})", *(f"- {note}" for note in self.notes)])
+
+    def counts(self) -> dict[str, int]:
+        """Sets in each split, and those in none as "straddling"; they add up to the sets that were split."""
+        return {**{name: len(sets) for name, sets in self.splits.items()}, "straddling": len(self.straddling)}
+
+
 def split_sets(images: Ints, owners: Ints, count: int, shares: Mapping[str, float], seed: int = 0) -> Ints:
     """int64 [count]: for each set the place of its split in `shares`, or STRADDLING; 4 to 10 s, 1 GB a million pairs.
 
     Args:
-        images: [m], any number that tells images apart. owners: [m], the set 0 .. count - 1 that each belongs to.
+        images: [m], any number from 0 that tells images apart. owners: [m], the set 0 .. count - 1 that each belongs
+            to. Every set has one at least; for a set without images the caller makes up an image of its own.
         shares: name -> part of the sets, adding up to 1.
 
     Raises BadInput for other shares, or a split named "straddling".
@@ -45,24 +78,22 @@ def split_sets(images: Ints, owners: Ints, count: int, shares: Mapping[str, floa
             f'split {dict(shares)}: give each split a part above 0, adding up to 1, as {{"train": 0.9, "test": 0.1}}'
         )
     distinct, members = np.unique(images, return_inverse=True)
-    if not _is_sorted(owners):  # a view in another order than the folder's
+    if (np.diff(owners) < 0).any():
         order = np.argsort(owners, kind="stable")
         members, owners = members[order], owners[order]
     starts = np.searchsorted(owners, np.arange(count + 1))
     hashes = mix64(distinct.astype(np.uint64) + mix64(np.array([seed], np.uint64)))
+    if (np.diff(starts) == 0).any():
+        raise ValueError("a set has no image")
     largest = int(np.diff(starts).max()) if count else 1
     most = max(largest, int(len(distinct) * parts.min() * _CLUSTER_SHARE))
-    clusters = _clusters(members, starts, hashes, most)
     if not count:
         return np.empty(0, np.int64)
+    clusters = _clusters(members, starts, hashes, most)
     of_members = _place(clusters, members, starts, hashes, parts * count)[clusters][members]
     lowest = np.minimum.reduceat(of_members, starts[:-1])
     highest = np.maximum.reduceat(of_members, starts[:-1])
     return np.where(lowest == highest, lowest, STRADDLING)
-
-
-def _is_sorted(values: Ints) -> bool:
-    return bool((np.diff(values) >= 0).all())
 
 
 def _clusters(members: Ints, starts: Ints, hashes: Hashes, most: int) -> Ints:
@@ -89,9 +120,7 @@ def _clusters(members: Ints, starts: Ints, hashes: Hashes, most: int) -> Ints:
 
 def _place(clusters: Ints, members: Ints, starts: Ints, hashes: Hashes, wanted: npt.NDArray[np.float64]) -> Ints:
     """int64 [clusters]: the split of each cluster. wanted: sets that each split should have."""
-    count = int(clusters.max()) + 1 if len(clusters) else 0
-    if not count:
-        return np.zeros(0, np.int64)
+    count = int(clusters.max()) + 1
     of_members = clusters[members]
     whole = np.minimum.reduceat(of_members, starts[:-1]) == np.maximum.reduceat(of_members, starts[:-1])
     inside = np.bincount(of_members[starts[:-1]][whole], minlength=count)
@@ -118,6 +147,4 @@ def _place(clusters: Ints, members: Ints, starts: Ints, hashes: Hashes, wanted: 
 
 def _of_sets(members: Ints, starts: Ints, hashes: Hashes) -> Hashes:
     """A hash of each set that does not depend on the order of its images."""
-    if len(starts) < 2:
-        return np.zeros(0, np.uint64)
     return mix64(np.add.reduceat(hashes[members], starts[:-1]))

@@ -20,12 +20,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.errors import BadInput
-from index.files import join, open_file, write_atomic
+from index.files import join, write_atomic
 from mining.sets.annotation import Annotation
-from mining.sets.annotations import append_annotations
+from mining.sets.annotations import append_annotations, distinct_ids
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import FORMAT, GROUP_SETS, MEMBERS_SCHEMA, SETS_SCHEMA, VERSION
+from mining.sets.same_image import own_names
 from mining.sets.sources import Source
 
 __all__ = ["PART_SETS", "ImageSetsWriter", "json_object", "write_image_sets"]
@@ -61,15 +62,28 @@ class ImageSetsWriter:
         self._members = MEMBERS_SCHEMA.empty_table()
         self._annotations: list[Annotation] = []
         self._annotation_parts = 0
+        # What no single piece can show: ids that come twice, and unknown sources.
+        self._set_ids: list[pa.Array] = []
+        self._used_sources: set[str] = set()
 
-    def add(self, sets: pa.Table, members: pa.Table) -> None:
-        """Append sets. Raises BadInput when the members are not those of the sets, in their order."""
+    def add(self, sets: pa.Table, members: pa.Table, annotations: Sequence[Annotation] = ()) -> None:
+        """Append sets and their annotations.
+
+        Raises BadInput when the members are not those of the sets in their order, a member names no image, or an
+        annotation is of another set or shows an image that its set does not have.
+        """
         sets, members = _with_schema(sets, SETS_SCHEMA), _with_schema(members, MEMBERS_SCHEMA)
         _check_members(sets, members)
+        _check_annotations(sets, annotations)
+        self._set_ids.append(sets["set_id"].combine_chunks())
+        self._used_sources.update(members["source"].unique().to_pylist())
         self._sets = pa.concat_tables([self._sets, sets])
         self._members = pa.concat_tables([self._members, members])
         while self._sets.num_rows >= PART_SETS:
             self._write_part(PART_SETS)
+        self._annotations += distinct_ids(annotations)
+        while len(self._annotations) >= PART_SETS:
+            self._write_annotations(PART_SETS)
 
     def add_sets(self, sets: Sequence[ImageSet]) -> None:
         """Append sets with their annotations, as importers make them; a few thousand a call."""
@@ -83,21 +97,19 @@ class ImageSetsWriter:
             for each in sets
             for member in each.members
         ]
-        self.add(pa.Table.from_pylist(own, SETS_SCHEMA), pa.Table.from_pylist(members, MEMBERS_SCHEMA))
-        self._annotations += [annotation for each in sets for annotation in each.annotations]
-        while len(self._annotations) >= PART_SETS:
-            self._write_annotations(PART_SETS)
+        said = [annotation for each in sets for annotation in each.annotations]
+        self.add(pa.Table.from_pylist(own, SETS_SCHEMA), pa.Table.from_pylist(members, MEMBERS_SCHEMA), said)
 
     def finish(self, sources: Sequence[Source], manifest_fields: Mapping[str, Any]) -> ImageSets:
         """Write the last part and then the manifest; returns the sets, opened.
 
         Raises BadInput where a set id comes twice, or a member names a source that is not among `sources`.
         """
+        self._check_whole({source.name for source in sources})
         if self._sets.num_rows or not self._parts:
             self._write_part(self._sets.num_rows)
         if self._annotations:
             self._write_annotations(len(self._annotations))
-        self._check_whole({source.name for source in sources})
         counts = {name: sum(part[name] for part in self._parts) for name in ("rows", "members")}
         manifest = {
             **manifest_fields,
@@ -130,26 +142,20 @@ class ImageSetsWriter:
         self._annotation_parts += 1
 
     def _check_whole(self, sources: set[str]) -> None:
-        """What no single piece can show: ids that come twice, and unknown sources."""
-        ids = pa.concat_arrays([_column(join(self.path, part["file"]), "set_id") for part in self._parts])
+        ids = pa.chunked_array(self._set_ids, pa.string())
         if pc.count_distinct(ids).as_py() != len(ids):
             counts = pc.value_counts(ids)
             twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
             raise BadInput(f"{self.path}: the set id {twice!r:.100} comes twice; every set of a folder has its own")
-        for part in self._parts:
-            used = _column(join(self.path, part["members_file"]), "source").unique().to_pylist()
-            if unknown := sorted(str(name) for name in used if name not in sources):
-                raise BadInput(f"{self.path}: members name the source {unknown[0]!r:.100}, which is not described")
+        if unknown := sorted(self._used_sources - sources):
+            raise BadInput(f"{self.path}: members name the source {unknown[0]!r:.100}, which is not described")
+        if bad := sorted(name for name in sources if not name or "/" in name):
+            raise BadInput(f"{self.path}: the source {bad[0]!r:.100} has no usable name; a name has no '/'")
 
 
 def json_object(value: Mapping[str, Any]) -> str | None:
     """`value` as JSON, None where it is empty."""
     return json.dumps(dict(value), ensure_ascii=False) if value else None
-
-
-def _column(path: str, name: str) -> pa.Array:
-    with open_file(path) as stream:
-        return pq.ParquetFile(stream).read([name])[name].combine_chunks()
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -161,14 +167,42 @@ def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _check_members(sets: pa.Table, members: pa.Table) -> None:
-    sizes = sets["size"].to_numpy() if not sets["size"].null_count else np.zeros(sets.num_rows)
+    if sets["size"].null_count or sets["set_id"].null_count or sets["strategy"].null_count:
+        raise BadInput("image sets: a set has no set_id, no strategy or no size")
+    if members["source"].null_count:
+        raise BadInput("image sets: a member has no source")
+    sizes = sets["size"].to_numpy()
     if len(sizes) and sizes.min() < 0:
         raise BadInput("image sets: a set has fewer than no members")
     if sizes.sum() != members.num_rows:
         raise BadInput(f"image sets: {members.num_rows} members given, the sets' sizes add up to {int(sizes.sum())}")
-    belongs = pc.equal(members["set_id"], sets["set_id"].take(pa.array(np.repeat(np.arange(len(sizes)), sizes))))
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    positions = pa.array((np.arange(len(owners)) - (np.cumsum(sizes) - sizes)[owners]).astype(np.int32))
+    belongs = pc.and_(
+        pc.equal(members["set_id"], sets["set_id"].take(pa.array(owners))), pc.equal(members["position"], positions)
+    )
     if not pc.all(pc.fill_null(belongs, False), min_count=0).as_py():
         raise BadInput("image sets: the members are not those of the sets in their order")
+    nameless = np.flatnonzero(np.asarray(pc.equal(own_names(members), "")))
+    if len(nameless):
+        set_id = members["set_id"][int(nameless[0])].as_py()
+        raise BadInput(
+            f"image sets: a member of the set {set_id!r:.100} names no image; it needs a row_id, path, url, shard, key "
+            "or sha256"
+        )
+
+
+def _check_annotations(sets: pa.Table, annotations: Sequence[Annotation]) -> None:
+    if not annotations:
+        return
+    asked = pa.array([each.set_id for each in annotations], pa.string())
+    places = pc.index_in(asked, value_set=sets["set_id"].combine_chunks())
+    for each, place in zip(annotations, places.to_pylist(), strict=True):
+        if place is None:
+            raise BadInput(
+                f"image sets: an annotation ({each.kind}) names the set {each.set_id!r:.100}, which is not among them"
+            )
+        each.check_images(sets["size"][place].as_py())
 
 
 def _parquet(table: pa.Table, bounds: list[int]) -> bytes:
