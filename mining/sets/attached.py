@@ -40,6 +40,17 @@ class Attached:
         """int64 [n]: the numbers of the sets that have such annotations, ascending."""
         return np.unique(self.index[0])
 
+    def places(self, numbers: Numbers, with_turns: bool) -> tuple[Numbers, Numbers]:
+        """(place int64 [m] ascending, annotation int64 [m]): the annotations of these sets, by place in `numbers`."""
+        owners, annotations = self.index
+        if with_turns:
+            spoken = self.layout.annotations.turn_counts()[annotations] > 0
+            owners, annotations = owners[spoken], annotations[spoken]
+        firsts = np.searchsorted(owners, numbers)
+        counts = np.searchsorted(owners, numbers, side="right") - firsts
+        wanted = np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
+        return np.repeat(np.arange(len(numbers)), counts), annotations[wanted]
+
     def attach(self, sets: Sequence[ImageSet], numbers: Numbers) -> list[ImageSet]:
         """The sets of these numbers, with their annotations."""
         owners, annotations = self.index

@@ -179,6 +179,20 @@ class ImageSets:
         """The annotations of the whole folder: `len`, `counts()` by kind and annotator."""
         return self._layout.annotations
 
+    def annotation_places(
+        self, kind: Names | None = None, annotator: Names | None = None, *, with_turns: bool = False
+    ) -> tuple[Numbers, Numbers]:
+        """(place int64 [m] ascending, annotation int64 [m]): the annotations of each set, by its place in this view.
+
+        kind, annotator: as `with_annotations` takes them; this view's choice where both are None. with_turns: only
+        conversations. `annotations.read` takes the numbers. Raises BadInput as `with_annotations` does.
+        """
+        chosen = self._attached or Attached(self._layout)
+        if kind is not None or annotator is not None:
+            chosen = Attached(self._layout, _names(kind), _names(annotator))
+            self.annotations.check(chosen.kinds, chosen.annotators)
+        return chosen.places(self.numbers, with_turns)
+
     def add_annotations(self, annotations: Iterable[Annotation], part: str) -> int:
         """Append a part of annotations to the folder; returns their number. Sets opened before do not see them.
 
