@@ -1,7 +1,7 @@
 """`overlap`: captions that share nouns, over levels of overlap (CaD-VI's phase 1) or at least N (CaD-QA: 8).
 
-The level is the number of shared nouns. Pairs of common levels are drawn from all pairs of a seeded sample of captions
-(`mining.strategies.captions.noun_sample`). Rarer ones come from a set-similarity join over as many captions as are
+The level is the number of shared nouns. Pairs of common levels are drawn from random pairs of captions
+(`mining.strategies.captions.noun_blocks`). Rarer ones come from a set-similarity join over as many captions as are
 needed to find enough pairs (`mining.strategies.captions.noun_join`). The reason names the shared nouns, rarest first.
 """
 
@@ -9,144 +9,203 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from mining.strategies.bands import OVERSAMPLED, best_per_level
+from mining.strategies.bands import OVERSAMPLED
+from mining.strategies.captions.noun_blocks import LEVELS, Compared, compare_blocks
 from mining.strategies.captions.noun_join import Join, Joined, join_nouns
-from mining.strategies.captions.noun_sample import Sampled, sample_pairs
-from mining.strategies.captions.noun_sets import NounSets, make_noun_sets, pad_sets, shared_mask
-from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table
+from mining.strategies.captions.noun_reasons import explain_pairs
+from mining.strategies.captions.noun_sets import NounSets, make_noun_sets
+from mining.strategies.captions.pair_pool import sample_pairs, spread
+from mining.strategies.captions.shared_nouns import pad_sets, shared_mask
+from mining.strategies.context import Candidates, MapItems, MiningContext
+from mining.strategies.minable import minable_rows
 
-__all__ = ["LEVELS", "overlap"]
+__all__ = ["overlap"]
 
 Ints = npt.NDArray[np.int64]
 
-# CaD-VI balances its 278K pairs over levels of overlap but does not list them; CaD-QA asks for 8 nouns and more.
-LEVELS = (1, 2, 3, 4, 5, 6, 7, 8)
-# Pairs to find for each that is proposed, so that sampling has some to choose from.
+# Captions to parse at most, and for each wanted set: CaD-VI made 278,000 pairs from 873,000 captions.
+CAPTIONS, CAPTIONS_A_SET = 1 << 20, 4
+# Random pairs to compare at least, and for each wanted set; 65 million pairs are compared in a second on one core.
+PAIRS, PAIRS_A_SET = 1 << 27, 4_096
+# Captions whose random pairs are compared, at least.
+FEWEST_CAPTIONS = 1 << 14
+# Pairs to find for each that is proposed, so that a sample can take all images equally often.
 FOUND_A_PAIR = 2
-# A join that needs more than this part of the captions takes all of them, and rarer levels with it.
-WORTH_A_JOIN = 0.5
-_ALL = (1 << 64) - 1
+# A join in fewer groups than this is one of all captions with all, and finds rarer levels with it.
+FEWEST_GROUPS = 4
+# How many times more captions to parse where too few pairs were found.
+LEAST_GROWTH, MOST_GROWTH = 2.0, 16.0
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """sampled: levels from the sample. joins: (least nouns, part of the captions, levels to take or None for all)."""
+    """drawn: levels from random pairs. joins: (least nouns, number of groups, levels to take or None for all)."""
 
-    sampled: tuple[int, ...]
-    joins: tuple[tuple[int, float, tuple[int, ...] | None], ...]
+    drawn: tuple[int, ...]
+    joins: tuple[tuple[int, int, tuple[int, ...] | None], ...]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The pairs int64 [n, 3] of all sources, and what each source counted."""
+
+    sets: NounSets
+    pairs: Ints
+    plan: _Plan
+    compared: Compared
+    joined: tuple[Joined, ...]
+    unused: int  # random pairs of the levels to mine that were left out
 
 
 def overlap(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Pairs by the number of nouns that their captions share."""
-    sets = make_noun_sets(ctx, map_items)
+    rows = minable_rows(ctx, ctx.open_store()).count
+    parsed = max(CAPTIONS, CAPTIONS_A_SET * ctx.wanted)
+    while True:
+        found = _find(ctx, map_items, make_noun_sets(ctx, map_items, parsed))
+        if parsed >= rows or len(found.pairs) >= OVERSAMPLED * ctx.wanted:
+            break
+        # The number of pairs grows with the square of the number of captions.
+        growth = 1.1 * math.sqrt(OVERSAMPLED * ctx.wanted / max(len(found.pairs), 1))
+        parsed = int(parsed * min(max(growth, LEAST_GROWTH), MOST_GROWTH))
+    return _candidates(ctx, map_items, found, rows)
+
+
+def _find(ctx: MiningContext, map_items: MapItems, sets: NounSets) -> _Found:
     least = ctx.config.min_shared_nouns
-    levels = tuple(sorted(set(ctx.config.levels or LEVELS) - {0})) if least is None else ()
-    keep = max(64, FOUND_A_PAIR * OVERSAMPLED * ctx.wanted // max(len(levels), 1))
-    sample = sample_pairs(ctx, map_items, sets, keep)
-    plan = _plan(sample, sets.count, levels, least, keep)
-    found = [sample.pairs[np.isin(sample.pairs[:, 2], plan.sampled)]]
-    joined: list[Joined] = []
-    for at_least, part, taken in plan.joins:
-        below = _ALL if part >= 1 else int(part * _ALL)
-        wanted = Join(f"{at_least:02d}", at_least, below, max(1, int(sets.count * part)), keep)
-        result = join_nouns(ctx, map_items, sets, wanted)
-        joined.append(result)
-        found.append(result.pairs if taken is None else result.pairs[np.isin(result.pairs[:, 2], taken)])
-    return _candidates(ctx, sets, np.concatenate(found), sample, plan, joined)
+    levels = tuple(each for each in range(least or 1, LEVELS) if least or each in (ctx.config.levels or range(LEVELS)))
+    proposals = OVERSAMPLED * ctx.wanted
+    # A level may have to make up for others that are rare, but a quarter of all sets is plenty.
+    keep = max(64, FOUND_A_PAIR * (proposals if least is not None else -(-proposals // max(1, min(len(levels), 4)))))
+    captions = max(FEWEST_CAPTIONS, CAPTIONS_A_SET * ctx.wanted)
+    compared = compare_blocks(ctx, map_items, sets, captions, max(PAIRS, PAIRS_A_SET * ctx.wanted), keep)
+    everything = sets.count * (sets.count - 1) / 2
+    exist = compared.counts * everything / max(int(compared.counts.sum()), 1)
+    if least is None:
+        plan = _plan_levels(compared, exist, levels, proposals)
+        share = FOUND_A_PAIR * _share(exist[list(levels)], proposals)
+    else:
+        plan = _plan_least(compared, exist, least, keep)
+        share = keep
+    own = np.isin(compared.pairs[:, 2], plan.drawn)
+    pairs, joined = [compared.pairs[own]], []
+    for at_least, groups, taken in plan.joins:
+        wanted = Join(f"{at_least:02d}", at_least, groups, share, taken, by_level=least is None)
+        joined.append(join_nouns(ctx, map_items, sets, wanted))
+        pairs.append(joined[-1].pairs)
+    unused = int(compared.counts[list(plan.drawn)].sum()) - int(own.sum())
+    return _Found(sets, np.concatenate(pairs), plan, compared, tuple(joined), unused)
 
 
-def _plan(sample: Sampled, count: int, levels: tuple[int, ...], least: int | None, keep: int) -> _Plan:
-    """Choose where the pairs of each level come from, by how many pairs of the sample have it."""
-    counts = sample.counts
-    whole = sample.whole
-    # How many times more pairs there are among all captions than in the sample.
-    more = (count / max(sample.captions, 1)) ** 2
-    if least is not None:
-        above = int(counts[least:].sum())
-        if whole or above >= keep:
-            return _Plan(tuple(range(least, len(counts))), ())
-        return _Plan((), ((least, _part(above, more, keep), None),))
-    sampled = tuple(level for level in levels if whole or (level < len(counts) and counts[level] >= keep))
-    joins: list[tuple[int, float, tuple[int, ...] | None]] = []
+def _share(exist: npt.NDArray[Any], total: int) -> int:
+    """How many pairs of each level make `total`, where level i has exist[i]: as even as they reach."""
+    left, levels = float(total), len(exist)
+    for size in np.sort(exist):
+        if size * levels >= left:
+            return max(1, math.ceil(left / levels))
+        left, levels = left - size, levels - 1
+    return max(1, math.ceil(float(np.max(exist, initial=1))))
+
+
+def _plan_levels(compared: Compared, exist: npt.NDArray[np.floating], levels: tuple[int, ...], proposals: int) -> _Plan:
+    """Choose where the pairs of each level come from, by how many of the random pairs have it."""
+    if compared.whole:
+        return _Plan(levels, ())
+    share = _share(exist[list(levels)], proposals)
+    seen = np.bincount(compared.pairs[:, 2], minlength=LEVELS)
+    drawn = tuple(level for level in levels if seen[level] >= share)
+    joins: list[tuple[int, int, tuple[int, ...] | None]] = []
     everywhere: list[int] = []
-    for level in (level for level in levels if level not in sampled and level < len(counts)):
-        part = _part(int(counts[level]), more, keep)
-        if part >= 1:
+    for level in (level for level in levels if level not in drawn):
+        groups = _groups(float(exist[level]), FOUND_A_PAIR * share)
+        if groups == 1:
             everywhere.append(level)
         else:
-            joins.append((level, part, (level,)))
+            joins.append((level, groups, (level,)))
     if everywhere:
-        joins.append((everywhere[0], 1.0, tuple(everywhere)))
-    return _Plan(sampled, tuple(joins))
+        joins.append((everywhere[0], 1, tuple(everywhere)))
+    return _Plan(drawn, tuple(joins))
 
 
-def _part(seen: int, more: float, keep: int) -> float:
-    """The part of the captions that has about twice `keep` pairs; the number of pairs grows with its square."""
-    part = math.sqrt(2 * keep / (seen * more)) if seen else 1.0
-    return part if part < WORTH_A_JOIN else 1.0
+def _plan_least(compared: Compared, exist: npt.NDArray[np.floating], least: int, keep: int) -> _Plan:
+    """The same for all levels from `least` together."""
+    if compared.whole or int(compared.counts[least:].sum()) >= keep:
+        return _Plan(tuple(range(least, LEVELS)), ())
+    return _Plan((), ((least, _groups(float(exist[least:].sum()), keep), None),))
 
 
-def _candidates(
-    ctx: MiningContext, sets: NounSets, pairs: Ints, sample: Sampled, plan: _Plan, joined: list[Joined]
-) -> Candidates:
-    positions, places = np.unique(pairs[:, :2], return_inverse=True)
-    places = places.reshape(-1, 2)
-    offsets, ranks = sets.ranks(positions)
-    padded = pad_sets(offsets, ranks)
-    common = shared_mask(padded, places[:, 0], places[:, 1])
-    weights = None
+def _groups(exist: float, keep: int) -> int:
+    """In how many groups to join captions, to find `keep` of `exist` pairs; 1 for all captions with all."""
+    groups = int(exist / keep)
+    return groups if groups >= FEWEST_GROUPS else 1
+
+
+def _candidates(ctx: MiningContext, map_items: MapItems, found: _Found, rows: int) -> Candidates:
+    sets, compared, joined = found.sets, found.compared, found.joined
+    pairs = found.pairs[np.lexsort((found.pairs[:, 1], found.pairs[:, 0]))]
+    balanced = ctx.config.min_shared_nouns is None
+    proposals = OVERSAMPLED * ctx.wanted
+    # A sample of a level takes all captions about equally often, so that few images reach --max-per-image.
+    weights = spread(pairs) if balanced else None
     if ctx.config.rare_nouns:
-        idf = np.log(max(sets.count, 2) / sets.noun_rows)
-        weights = np.where(common, np.r_[idf, 0.0][padded[places[:, 0]]], 0.0).sum(axis=1) + 1e-9
-    levels = len(np.unique(pairs[:, 2]))
-    most = max(1, -(-OVERSAMPLED * ctx.wanted // max(levels, 1)))
-    kept = best_per_level(pairs, most, ctx.config.seed, weights)
-    places, common = places[kept], common[kept]
-    nouns = sets.nouns.take(pa.array(padded[places[:, 0]][common])).combine_chunks()
-    lengths = common.sum(axis=1)
-    ends = np.r_[0, np.cumsum(lengths)].astype(np.int32)
-    names = nouns.to_pylist()
-    reasons = [
-        f"share {size} noun{'s' if size != 1 else ''}: {', '.join(names[start : start + size])}"
-        for start, size in zip(ends.tolist(), lengths.tolist(), strict=False)
-    ]
-    rows = sets.take("rows", positions).astype(np.int64) if len(positions) else np.empty(0, np.int64)
-    table = candidates_table(
-        np.sort(rows[places], axis=1),
-        level=lengths,
-        reasons=[pa.array(reasons, pa.string())],
-        shared_nouns=pa.ListArray.from_arrays(pa.array(ends), nouns.cast(pa.string())),
-    )
+        weights = _rarity(sets, pairs) * (1.0 if weights is None else weights)
+    most = _share(np.unique(pairs[:, 2], return_counts=True)[1], proposals) if balanced else proposals
+    kept = sample_pairs(pairs, most, ctx.config.seed, weights, by_level=balanced)
+    table = explain_pairs(ctx, map_items, sets, pairs[kept])
+    drawn_levels = int(compared.counts[list(found.plan.drawn)].sum())
     dropped = {
-        "more than needed": len(pairs) - len(kept) + sum(each.surplus for each in joined),
-        "the same caption again": sum(each.same_caption for each in joined),
+        "other numbers of shared nouns": int(compared.counts.sum()) - drawn_levels + sum(each.other for each in joined),
+        "more than needed": found.unused + sum(each.surplus for each in joined) + len(pairs) - len(kept),
+        "found again": sum(each.repeated for each in joined),
         "not compared, of one key's long list": sum(each.lost for each in joined),
     }
-    compared = int(sample.counts.sum()) + sum(each.compared for each in joined)
-    held = max([sample.largest_task, *(each.largest_task for each in joined)])
+    considered = int(compared.counts.sum()) + sum(each.compared + each.lost for each in joined)
+    held = max([compared.largest_task, *(each.largest_task for each in joined)])
     measured = {"captions": float(sets.count), "nouns": float(len(sets.nouns)), "largest_task_captions": float(held)}
-    notes = (
-        _how(sample, plan),
+    notes = [
+        _how(found),
         f"no task held more than {held:,} of {sets.count:,} captions (an eighth is the limit)",
-    )
-    return Candidates(table, compared, dropped, notes, measured)
+    ]
+    if sets.count < rows and "nouns_of" in sets.folder:
+        notes.append(f"{sets.count:,} captions of {rows:,} rows were parsed, in runs of rows drawn by the seed")
+    if compared.repeated:
+        notes.append(f"{compared.repeated:,} captions have the text of another one and count once")
+    return Candidates(table, considered, dropped, tuple(notes), measured, balanced=balanced)
 
 
-def _how(sample: Sampled, plan: _Plan) -> str:
+def _rarity(sets: NounSets, pairs: Ints) -> npt.NDArray[np.float64]:
+    """float64 [n]: the sum of the idf of the nouns that each pair [n, 3] shares."""
+    idf = np.r_[np.log(max(sets.count, 2) / sets.noun_rows), 0.0]
+    found = [np.empty(0)]
+    for start in range(0, len(pairs), 1 << 18):
+        positions, places = np.unique(pairs[start : start + (1 << 18), :2], return_inverse=True)
+        one, other = places.reshape(-1, 2).T
+        padded = pad_sets(*sets.ranks(positions))
+        found.append(np.where(shared_mask(padded, one, other), idf[padded[one]], 0.0).sum(axis=1) + 1e-9)
+    return np.concatenate(found)
+
+
+def _how(found: _Found) -> str:
+    plan, compared = found.plan, found.compared
     parts = []
-    if plan.sampled:
-        parts.append(f"levels {_span(plan.sampled)} from all pairs of {sample.captions:,} captions")
-    for least, part, taken in plan.joins:
-        which = f"levels from {least}" if taken is None else f"levels {_span(taken)}"
-        parts.append(f"{which} from the join over {'all captions' if part >= 1 else f'{part:.1%} of the captions'}")
+    if plan.drawn:
+        which = "all" if compared.whole else f"{int(compared.counts.sum()):,} random"
+        parts.append(
+            f"levels {_span(plan.drawn, compared.counts)} from {which} pairs of {compared.captions:,} captions"
+        )
+    for least, groups, taken in plan.joins:
+        which = f"levels from {least}" if taken is None or groups == 1 else f"level {least}"
+        parts.append(f"{which} from the join of all captions{f' in {groups} random groups' if groups > 1 else ''}")
     return "; ".join(parts) or "no level to look for"
 
 
-def _span(levels: tuple[int, ...]) -> str:
-    consecutive = levels == tuple(range(levels[0], levels[-1] + 1))
-    return f"{levels[0]}-{levels[-1]}" if consecutive and len(levels) > 1 else ", ".join(map(str, levels))
+def _span(levels: tuple[int, ...], counts: Ints) -> str:
+    """Levels in words, up to the highest of which there are pairs."""
+    there = [level for level in levels if counts[level]] or list(levels[:1])
+    consecutive = there == list(range(there[0], there[-1] + 1))
+    return f"{there[0]}-{there[-1]}" if consecutive and len(there) > 1 else ", ".join(map(str, there))

@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from index.files import exists, join, local_path
-from index.hashing import hash_rows
-from mining.strategies.bands import best_per_level
+from index.hashing import finalize64, hash_rows, mix64
+from mining.strategies.captions.caption_rows import LARGEST_SHARE
 from mining.strategies.captions.noun_keys import path_keys
-from mining.strategies.captions.noun_sets import LARGEST_SHARE, NounSets, pad_sets, save_array, shared_counts
+from mining.strategies.captions.noun_sets import NounSets, save_array
+from mining.strategies.captions.pair_pool import pool_pairs, sample_pairs
+from mining.strategies.captions.shared_nouns import pad_sets, shared_mask, without_parts
 from mining.strategies.captions.slots import SLOT_BITS, SlotRange, first_of_each_caption, pack_slots, sort_by_slot
 from mining.strategies.context import MapItems, MiningContext
 
@@ -41,24 +43,27 @@ SETS_AT_ONCE = 8_192
 
 @dataclass(frozen=True)
 class Join:
-    """What to join: sets of at least `least` nouns whose seeded hash is at most `below` (2**64 - 1 for all).
+    """What to join: captions of at least `least` nouns, all with all or in `groups` random groups.
 
-    name: part of its file names. rows: expected number of captions that it joins. most_pairs: the most pairs kept for
-    each task and level; they are chosen by seeded hash.
+    name: part of its file names. groups: with g groups one pair in g is found, and every caption has its part in them.
+    most_pairs: the most pairs kept, of each level or (without by_level) in all; they are chosen by seeded hash. levels:
+    the levels to keep, None for all from `least`.
     """
 
     name: str
     least: int
-    below: int
-    rows: int
+    groups: int
     most_pairs: int
+    levels: tuple[int, ...] | None = None
+    by_level: bool = True
 
 
 @dataclass(frozen=True)
 class KeysItem:
-    """The item whose sets one call of `write_keys` reads."""
+    """The item of the noun sets in `folder` whose sets one call of `write_keys` reads."""
 
     number: int
+    folder: str
     join: Join
 
 
@@ -67,91 +72,96 @@ class ListsItem:
     """The slots that one call of `join_task` joins."""
 
     number: int
+    folder: str
     slots: SlotRange
     join: Join
 
 
 @dataclass(frozen=True)
 class TaskCounts:
-    """Counts of a task. held: sets in memory. lost: pairs that were not compared, since a long list was cut. surplus:
-    pairs found beyond `most_pairs`."""
+    """Counts of a task. held: sets in memory. compared: pairs. found: pairs of the levels to keep. surplus: those of
+    them beyond `most_pairs`. repeated: pairs that it found under several keys. lost: pairs that were not compared,
+    since a long list was cut."""
 
     held: int
     compared: int
-    pairs: int
-    same_caption: int
-    lost: int
+    found: int
+    repeated: int
     surplus: int
+    lost: int
 
 
 @dataclass(frozen=True)
 class Joined:
     """pairs: int64 [n, 3], positions a < b and the number of shared nouns, each pair once, ascending. largest_task is
-    the largest `held` of a task; the other counts are sums over the tasks. lost also counts pairs of slots that were
-    cut."""
+    the largest `held` of a task; the other counts are sums over the tasks: compared = other + repeated + surplus +
+    len(pairs), where `other` are pairs of other levels. lost also counts pairs of slots that were cut."""
 
     pairs: Ints
     compared: int
-    largest_task: int
-    same_caption: int
-    lost: int
+    other: int
+    repeated: int
     surplus: int
+    lost: int
+    largest_task: int
 
 
 def join_nouns(ctx: MiningContext, map_items: MapItems, sets: NounSets, wanted: Join) -> Joined:
-    """Run the join. Its files are in `ctx.folder`/join_NAME; those that exist already are not made again."""
-    keys = [KeysItem(number, wanted) for number in range(sets.items)]
+    """Run the join. Its files are in `sets.folder`/join_NAME; those that exist already are not made again."""
+    keys = [KeysItem(number, sets.folder, wanted) for number in range(sets.items)]
     map_items(write_keys, keys, f"overlap: keys, {wanted.least} nouns")
-    tasks, lost = _pack(ctx, sets, keys, wanted)
+    tasks, lost = _pack(sets, keys, wanted)
     counts: list[TaskCounts] = map_items(join_task, tasks, f"overlap: join, {wanted.least} nouns")
-    pieces = [np.load(local_path(_task_file(ctx, task))) for task in tasks]
-    pairs = np.concatenate([np.empty((0, 3), np.int64), *pieces])
-    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    if len(pairs):  # a pair of sets that share several keys is found by several tasks
-        pairs = pairs[np.r_[True, (pairs[1:, :2] != pairs[:-1, :2]).any(axis=1)]]
+    files = (np.load(local_path(_task_file(task))) for task in tasks)
+    pool = pool_pairs(files, wanted.most_pairs, ctx.config.seed, by_level=wanted.by_level)
+    compared, found = sum(count.compared for count in counts), sum(count.found for count in counts)
+    repeated = sum(count.repeated for count in counts)
     return Joined(
-        pairs,
-        compared=sum(count.compared for count in counts),
-        largest_task=max((count.held for count in counts), default=0),
-        same_caption=sum(count.same_caption for count in counts),
+        pool.pairs,
+        compared,
+        other=compared - found - repeated,
+        repeated=repeated + pool.repeated,
+        surplus=sum(count.surplus for count in counts) + pool.surplus,
         lost=lost + sum(count.lost for count in counts),
-        surplus=sum(count.surplus for count in counts),
+        largest_task=max((count.held for count in counts), default=0),
     )
 
 
 def write_keys(item: KeysItem, ctx: MiningContext) -> int:
     """Write the keys of an item's sets, sorted by slot, the sets' positions, and where each slot begins."""
-    last_file = _keys_file(ctx, item.join, "slots", item.number)
+    last_file = _keys_file(item.folder, item.join, "slots", item.number)
     if exists(last_file):
         return item.number
-    sets = NounSets(ctx.folder)
+    sets = NounSets(item.folder)
     offsets = np.asarray(sets.part("offsets", item.number)).astype(np.int64)
     rows = np.asarray(sets.part("rows", item.number)).astype(np.int64)
     taken = np.diff(offsets) >= item.join.least
-    taken &= hash_rows(rows[:, None], ctx.config.seed) <= np.uint64(item.join.below)
     places = np.flatnonzero(taken)
-    frequency = sets.noun_rows / max(sets.count, 1)
+    frequency, joined = sets.noun_rows / max(sets.count, 1), max(1, sets.count // item.join.groups)
     found_keys, found_places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for start in range(0, len(places), SETS_AT_ONCE):
         some = places[start : start + SETS_AT_ONCE]
         own, ranks = sets.ranks(some + sets.starts[item.number])
-        keys, owners = path_keys(own, ranks, frequency, item.join.least, item.join.rows, _light(sets))
+        keys, owners = path_keys(own, ranks, frequency, item.join.least, joined, _light(sets))
+        if item.join.groups > 1:  # captions of different groups have no key in common
+            group = hash_rows(rows[some, None], ctx.config.seed + item.join.least) % np.uint64(item.join.groups)
+            keys = finalize64(keys ^ mix64(group)[owners])
         found_keys.append(keys)
         found_places.append(some[owners])
     keys, positions = np.concatenate(found_keys), np.concatenate(found_places) + sets.starts[item.number]
     order, begins = sort_by_slot(keys)
-    save_array(_keys_file(ctx, item.join, "keys", item.number), keys[order])
-    save_array(_keys_file(ctx, item.join, "sets", item.number), positions[order])
+    save_array(_keys_file(item.folder, item.join, "keys", item.number), keys[order])
+    save_array(_keys_file(item.folder, item.join, "sets", item.number), positions[order])
     save_array(last_file, begins)
     return item.number
 
 
 def join_task(item: ListsItem, ctx: MiningContext) -> TaskCounts:
     """Compare the sets of each list and write the pairs int64 [n, 3]; returns the counts."""
-    target, counts_file = _task_file(ctx, item), _task_file(ctx, item, "counts")
+    counts_file = _task_file(item, "counts")
     if exists(counts_file):
         return TaskCounts(*np.load(local_path(counts_file)).tolist())
-    sets = NounSets(ctx.folder)
+    sets, least = NounSets(item.folder), item.join.least
     keys, positions = _read_lists(item, ctx, sets)
     unique, local = np.unique(positions, return_inverse=True)
     hashes = hash_rows(sets.take("rows", unique).astype(np.int64)[:, None], ctx.config.seed + 1)
@@ -159,53 +169,58 @@ def join_task(item: ListsItem, ctx: MiningContext) -> TaskCounts:
     keys, local = keys[order], local[order]
     captions = sets.take("captions", unique).astype(np.uint64)
     first = first_of_each_caption(keys, captions[local])
-    same_caption = int(len(first) - first.sum())
     keys, local = keys[first], local[first]
     ends, lost = _list_ends(keys)
     bits = sets.take("bits", unique).astype(np.uint64)
     offsets, ranks = sets.ranks(unique)
     sizes = np.diff(offsets)
-    padded = pad_sets(offsets, ranks)
-    found, compared = [np.empty((0, 3), np.int64)], 0
+    padded, parts = pad_sets(offsets, ranks), sets.parts
+    pieces, compared = [np.empty((0, 3), np.int64)], 0
     for one, other in _pairs(ends):
         a, b = local[one], local[other]
         compared += len(a)
         apart = np.bitwise_count(bits[a] ^ bits[b]).sum(axis=1, dtype=np.int64)
         # Sets that share c nouns differ in |x| + |y| - 2c nouns, and their signatures in at most as many bits.
-        near = apart <= sizes[a] + sizes[b] - 2 * item.join.least
+        near = apart <= sizes[a] + sizes[b] - 2 * least
         a, b = a[near], b[near]
-        shared = shared_counts(padded, a, b)
-        enough = shared >= item.join.least
+        mask = shared_mask(padded, a, b)
+        # At least as many with the words of compounds; without them there may be fewer.
+        enough = mask.sum(axis=1) >= least
+        a, b = a[enough], b[enough]
+        shared = without_parts(mask[enough], padded, a, parts).sum(axis=1, dtype=np.int64)
+        enough = shared >= least if item.join.levels is None else np.isin(shared, item.join.levels)
         a, b, shared = a[enough], b[enough], shared[enough]
-        found.append(np.stack([np.minimum(a, b), np.maximum(a, b), shared], axis=1))
-    pairs = np.unique(np.concatenate(found), axis=0)
+        pieces.append(np.stack([np.minimum(a, b), np.maximum(a, b), shared], axis=1))
+    found = np.concatenate(pieces)
+    pairs = np.unique(found, axis=0)
     pairs[:, :2] = unique[pairs[:, :2]]
-    kept = best_per_level(pairs, item.join.most_pairs, ctx.config.seed)
-    save_array(target, pairs[kept])
-    counts = TaskCounts(len(unique), compared, len(kept), same_caption, lost, len(pairs) - len(kept))
+    kept = sample_pairs(pairs, item.join.most_pairs, ctx.config.seed, by_level=item.join.by_level)
+    save_array(_task_file(item), pairs[kept])
+    repeated, surplus = len(found) - len(pairs), len(pairs) - len(kept)
+    counts = TaskCounts(len(unique), compared, len(pairs), repeated, surplus, lost)
     save_array(counts_file, np.array(list(vars(counts).values()), np.int64))
     return counts
 
 
-def _pack(ctx: MiningContext, sets: NounSets, keys: list[KeysItem], wanted: Join) -> tuple[list[ListsItem], int]:
+def _pack(sets: NounSets, keys: list[KeysItem], wanted: Join) -> tuple[list[ListsItem], int]:
     """Tasks of bounded size, and the most pairs that are not compared because large slots were cut."""
     sizes = np.zeros(1 << SLOT_BITS, np.int64)
     for item in keys:
-        sizes += np.diff(np.load(local_path(_keys_file(ctx, wanted, "slots", item.number))))
+        sizes += np.diff(np.load(local_path(_keys_file(sets.folder, wanted, "slots", item.number))))
     ranges = pack_slots(sizes, sets.count)
-    tasks = [ListsItem(number, slots, wanted) for number, slots in enumerate(ranges)]
+    tasks = [ListsItem(number, sets.folder, slots, wanted) for number, slots in enumerate(ranges)]
     return tasks, sum(slots.lost for slots in ranges if slots.group == 0)
 
 
 def _read_lists(item: ListsItem, ctx: MiningContext, sets: NounSets) -> tuple[Keys, Ints]:
     keys, positions = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for number in range(sets.items):
-        slots = np.load(local_path(_keys_file(ctx, item.join, "slots", number)), mmap_mode="r")
+        slots = np.load(local_path(_keys_file(item.folder, item.join, "slots", number)), mmap_mode="r")
         begin, end = int(slots[item.slots.first]), int(slots[item.slots.last])
         if end == begin:
             continue
-        some_keys = np.load(local_path(_keys_file(ctx, item.join, "keys", number)), mmap_mode="r")[begin:end]
-        some = np.load(local_path(_keys_file(ctx, item.join, "sets", number)), mmap_mode="r")[begin:end]
+        some_keys = np.load(local_path(_keys_file(item.folder, item.join, "keys", number)), mmap_mode="r")[begin:end]
+        some = np.load(local_path(_keys_file(item.folder, item.join, "sets", number)), mmap_mode="r")[begin:end]
         if item.slots.groups > 1:
             own = item.slots.of_group(some, ctx.config.seed)
             some_keys, some = some_keys[own], some[own]
@@ -245,9 +260,9 @@ def _light(sets: NounSets) -> int:
     return max(2, min(LIGHT_LIST, sets.count // (2 * LARGEST_SHARE)))
 
 
-def _keys_file(ctx: MiningContext, wanted: Join, name: str, number: int) -> str:
-    return join(ctx.folder, f"join_{wanted.name}", f"{name}_{number:04d}.npy")
+def _keys_file(folder: str, wanted: Join, name: str, number: int) -> str:
+    return join(folder, f"join_{wanted.name}", f"{name}_{number:04d}.npy")
 
 
-def _task_file(ctx: MiningContext, item: ListsItem, name: str = "pairs") -> str:
-    return join(ctx.folder, f"join_{item.join.name}", f"{name}_of_task_{item.number:05d}.npy")
+def _task_file(item: ListsItem, name: str = "pairs") -> str:
+    return join(item.folder, f"join_{item.join.name}", f"{name}_of_task_{item.number:05d}.npy")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.hashing import hash_rows
-from mining.strategies.captions.noun_sets import LARGEST_SHARE
+from mining.strategies.captions.caption_rows import LARGEST_SHARE
 
 __all__ = ["SLOT_BITS", "SlotRange", "first_of_each_caption", "pack_slots", "sort_by_slot"]
 

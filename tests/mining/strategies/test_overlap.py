@@ -10,15 +10,27 @@ import pytest
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.captions import noun_sample
+from mining.strategies import overlap as overlap_module
+from mining.strategies.captions import caption_rows, noun_blocks
 from mining.strategies.context import Candidates, MiningContext, in_process
-from mining.strategies.overlap import overlap
 from mining.text.nouns import noun_extractor
+from tests.folders import file_bytes
 from tests.mining.worlds import captions_context, skewed_captions
 
 
 def mine_overlap(ctx: MiningContext) -> Candidates:
-    return overlap(ctx, in_process(ctx))
+    candidates = overlap_module.overlap(ctx, in_process(ctx))
+    assert candidates.considered == candidates.table.num_rows + sum(candidates.dropped.values())
+    return candidates
+
+
+@pytest.fixture
+def few_random_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each caption has some dozen random partners, so that rarer levels come from joins."""
+    monkeypatch.setattr(overlap_module, "PAIRS", 1)
+    monkeypatch.setattr(overlap_module, "PAIRS_A_SET", 10)
+    monkeypatch.setattr(overlap_module, "FEWEST_CAPTIONS", 400)
+    monkeypatch.setattr(noun_blocks, "BLOCK", 32)
 
 
 def nouns(captions: list[Any]) -> list[set[str]]:
@@ -35,29 +47,115 @@ def test_the_level_is_the_number_of_shared_nouns_and_the_reason_names_them(tmp_p
         assert set(row["shared_nouns"]) == found[one] & found[other]
         assert row["level"] == len(row["shared_nouns"]) >= 1
         noun = "noun" if row["level"] == 1 else "nouns"
+        assert row["difficulty"] == pytest.approx(min(row["level"] / 9, 1))
         assert row["reasons"] == [f"share {row['level']} {noun}: {', '.join(row['shared_nouns'])}"]
 
 
-@pytest.mark.parametrize("sample", [128, 8_192])
-def test_levels_are_proposed_evenly_from_the_sample_as_from_the_join(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: int
+@pytest.mark.parametrize("joined", [False, True])
+def test_levels_are_proposed_evenly_from_random_pairs_as_from_the_join(
+    tmp_path: Path, request: pytest.FixtureRequest, joined: bool
 ) -> None:
-    monkeypatch.setattr(noun_sample, "SAMPLE", sample)
+    if joined:
+        request.getfixturevalue("few_random_pairs")
     candidates = mine_overlap(captions_context(tmp_path, skewed_captions(900), sets=60, levels=(1, 3, 5)))
-    levels = Counter(candidates.table["level"].to_pylist())
-    assert set(levels) == {1, 3, 5}
-    assert max(levels.values()) == 80  # 4 x 60 / 3
-    assert levels[1] == levels[3] == 80
-    assert ("join" in candidates.notes[0]) == (sample == 128)
+    assert Counter(candidates.table["level"].to_pylist()) == {1: 80, 3: 80, 5: 80}  # 4 x 60 / 3
+    assert ("join" in candidates.notes[0]) == joined
+    assert candidates.balanced
 
 
-def test_at_least_n_nouns_as_cad_qa_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noun_sample, "SAMPLE", 64)
+@pytest.mark.parametrize("joined", [False, True])
+def test_without_levels_there_are_as_many_as_exist_and_full_ones_make_up_for_rare_ones(
+    tmp_path: Path, request: pytest.FixtureRequest, joined: bool
+) -> None:
+    if joined:
+        request.getfixturevalue("few_random_pairs")
+    ten = "a dog, a cat, a boat, a hat, a cup, a bag, a car, a kite, a drum and a lamp"
+    captions = [*(f"{row}: {ten}" for row in range(5)), *skewed_captions(800)]
+    found = nouns(captions)
+    exist = Counter(len(found[one] & found[other]) for other in range(len(captions)) for one in range(other))
+    levels = Counter(mine_overlap(captions_context(tmp_path, captions, sets=150)).table["level"].to_pylist())
+    assert max(levels) == 10
+    share = max(levels.values())
+    assert levels == {level: min(share, count) for level, count in exist.items() if level}
+    assert 600 <= sum(levels.values()) <= 600 + len(levels)
+
+
+def test_common_levels_are_drawn_from_all_images_and_few_reach_the_cap(tmp_path: Path, few_random_pairs: None) -> None:
+    """The old sample had its pairs of levels 1 to 3 from a twentieth of the images."""
+    table = mine_overlap(captions_context(tmp_path, skewed_captions(2_000), sets=2_000, levels=(1, 2, 3))).table
+    for level in (1, 2, 3):
+        own = [row for row in table.to_pylist() if row["level"] == level]
+        uses = Counter(row for each in own for row in each["rows"])
+        assert len(own) == -(-4 * 2_000 // 3)
+        assert len(uses) > 1_200
+        assert max(uses.values()) < 20  # of 2.7 on average
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_at_least_n_nouns_as_cad_qa_asks(tmp_path: Path, request: pytest.FixtureRequest, joined: bool) -> None:
+    if joined:
+        request.getfixturevalue("few_random_pairs")
     captions = skewed_captions(900)
-    table = mine_overlap(captions_context(tmp_path, captions, sets=100_000, min_shared_nouns=5)).table
+    candidates = mine_overlap(captions_context(tmp_path, captions, sets=2_500, min_shared_nouns=5))
     found = nouns(captions)
     expected = {(one, other) for other in range(900) for one in range(other) if len(found[one] & found[other]) >= 5}
-    assert {tuple(rows) for rows in table["rows"].to_pylist()} == expected
+    assert {tuple(rows) for rows in candidates.table["rows"].to_pylist()} == expected
+    assert not candidates.balanced
+    assert ("join" in candidates.notes[0]) == joined
+
+
+def test_at_least_n_nouns_keeps_the_levels_as_frequent_as_they_are(tmp_path: Path, few_random_pairs: None) -> None:
+    captions = skewed_captions(900)
+    found = nouns(captions)
+    exist = Counter(len(found[one] & found[other]) for other in range(900) for one in range(other))
+    above = {level: count for level, count in exist.items() if level >= 3}
+    table = mine_overlap(captions_context(tmp_path, captions, sets=500, min_shared_nouns=3)).table
+    levels = Counter(table["level"].to_pylist())
+    assert table.num_rows == 2_000
+    for level in (3, 4):
+        assert levels[level] / 2_000 == pytest.approx(above[level] / sum(above.values()), rel=0.15)
+
+
+def test_a_compound_counts_once(tmp_path: Path, few_random_pairs: None) -> None:
+    captions = [f"{row}: a man playing tennis with a tennis racket and another racket" for row in range(40)]
+    table = mine_overlap(captions_context(tmp_path, captions, sets=500)).table
+    assert set(table["level"].to_pylist()) == {2}
+    assert {tuple(sorted(each)) for each in table["shared_nouns"].to_pylist()} == {("man", "tennis racket")}
+    assert mine_overlap(captions_context(tmp_path / "three", captions, min_shared_nouns=3)).table.num_rows == 0
+
+
+def test_more_captions_are_parsed_where_the_first_ones_have_too_few_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap_module, "CAPTIONS", 200)
+    monkeypatch.setattr(overlap_module, "CAPTIONS_A_SET", 1)
+    monkeypatch.setattr(caption_rows, "RUN_ROWS", 5)
+    captions = skewed_captions(3_000)
+    plenty = mine_overlap(captions_context(tmp_path / "plenty", captions, sets=20))
+    assert 100 < plenty.measured["captions"] < 300
+    assert "of 3,000 rows were parsed, in runs of rows drawn by the seed" in plenty.notes[2]
+    found = nouns(captions)
+    for row in plenty.table.to_pylist():
+        one, other = row["rows"]
+        assert len(found[one] & found[other]) == row["level"]
+    scarce = mine_overlap(captions_context(tmp_path / "scarce", captions, sets=100, min_shared_nouns=7))
+    assert scarce.measured["captions"] > 400
+    assert all(level >= 7 for level in scarce.table["level"].to_pylist())
+
+
+def test_a_larger_store_gives_no_process_more_to_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the items and the driver load is in files of the working folder; the largest bound their memory."""
+    monkeypatch.setattr(overlap_module, "CAPTIONS", 300)
+    monkeypatch.setattr(overlap_module, "CAPTIONS_A_SET", 1)
+    monkeypatch.setattr(caption_rows, "RUN_ROWS", 5)
+    largest = []
+    for rows in (600, 6_000):
+        ctx = captions_context(tmp_path / str(rows), skewed_captions(rows), sets=50)
+        mine_overlap(ctx)
+        sizes = sorted(len(data) for data in file_bytes(ctx.folder).values())
+        largest.append((sizes[-1], sum(sizes)))
+    assert largest[1][0] < 1.3 * largest[0][0]
+    assert largest[1][1] < 1.3 * largest[0][1]
 
 
 def test_one_text_on_many_images_does_not_flood_the_result(tmp_path: Path) -> None:
@@ -116,6 +214,17 @@ def test_forgotten_rows_are_not_proposed(tmp_path: Path) -> None:
     assert min(min(pair) for pair in rows) >= 50
 
 
-def test_all_captions_of_an_image_count_where_asked(tmp_path: Path) -> None:
-    ctx = captions_context(tmp_path, ["a dog", "a cat"], sets=10, which="all", lists=[["a dog", "the cat"], ["a cat"]])
-    assert mine_overlap(ctx).table["shared_nouns"].to_pylist() == [["cat"]]
+def test_all_captions_of_an_image_count_where_asked_and_those_that_name_the_nouns_are_kept(tmp_path: Path) -> None:
+    lists = [["a dog", "the cat is here"], ["a cat"], ["a dog", "one cat", "a cat with a dog"]]
+    ctx = captions_context(tmp_path, [each[0] for each in lists], sets=10, which="all", lists=lists)
+    found = {tuple(row["rows"]): row for row in mine_overlap(ctx).table.to_pylist()}
+    assert {rows: row["shared_nouns"] for rows, row in found.items()} == {
+        (0, 1): ["cat"], (0, 2): ["dog", "cat"], (1, 2): ["cat"],
+    }  # fmt: skip
+    assert found[0, 1]["member_captions"] == ["the cat is here", "a cat"]
+    assert found[0, 2]["member_captions"] == ["a dog. the cat is here.", "a cat with a dog"]
+
+
+def test_with_one_caption_each_no_caption_is_kept_besides(tmp_path: Path) -> None:
+    table = mine_overlap(captions_context(tmp_path, ["a dog", "a big dog"])).table
+    assert table["member_captions"].to_pylist() == [None]

@@ -17,7 +17,6 @@ from mining.strategies.context import MiningContext, in_process
 from tests.mining.worlds import WORDS, captions_context, skewed_captions
 
 ROWS = 1_200
-ALL = (1 << 64) - 1
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +34,17 @@ def brute_force(captions: Sequence[str], least: int) -> npt.NDArray[np.int64]:
     return np.stack([one, other, shared[one, other]], axis=1)
 
 
-def run(ctx: MiningContext, least: int, name: str | None = None, map_items: Any = None) -> Joined:
-    sets = NounSets(ctx.folder)
-    wanted = Join(name or f"{least:02d}", least, ALL, sets.count, 10**9)
+def run(
+    ctx: MiningContext,
+    least: int,
+    name: str | None = None,
+    map_items: Any = None,
+    *,
+    groups: int = 1,
+    most: int = 10**9,
+) -> Joined:
+    sets = NounSets(f"{ctx.folder}/nouns")
+    wanted = Join(name or f"{least:02d}", least, groups, most)
     return join_nouns(ctx, map_items or in_process(ctx), sets, wanted)
 
 
@@ -48,6 +55,28 @@ def test_the_join_finds_all_pairs_and_the_nouns_they_share(skewed: MiningContext
     assert len(expected) > 50
     assert np.array_equal(joined.pairs, expected)
     assert joined.lost == joined.surplus == 0
+
+
+def test_in_groups_one_pair_in_so_many_is_found_and_all_captions_take_part(skewed: MiningContext) -> None:
+    every, some = run(skewed, 4).pairs, run(skewed, 4, "groups", groups=3).pairs
+    assert {tuple(pair) for pair in some.tolist()} <= {tuple(pair) for pair in every.tolist()}
+    assert len(some) == pytest.approx(len(every) / 3, rel=0.15)
+    # Captions in the same group are those that are paired: the found pairs are all pairs within the groups.
+    group = list(range(ROWS))
+    for one, other, _ in some.tolist():
+        group = (
+            [group[one] if each == group[other] else each for each in group] if group[one] != group[other] else group
+        )
+    within = sum(group[one] == group[other] for one, other, _ in every.tolist())
+    assert within == len(some)
+    assert len(np.unique(some[:, :2])) > 0.7 * len(np.unique(every[:, :2]))
+
+
+def test_every_comparison_is_accounted_for(skewed: MiningContext) -> None:
+    joined = run(skewed, 3, "few", most=50)
+    assert np.bincount(joined.pairs[:, 2])[3:5].tolist() == [50, 50]
+    assert joined.compared == len(joined.pairs) + joined.other + joined.repeated + joined.surplus
+    assert joined.surplus > 0
 
 
 def test_rare_levels_cost_a_small_part_of_all_pairs(skewed: MiningContext) -> None:

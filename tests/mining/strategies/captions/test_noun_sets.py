@@ -6,20 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.captions.noun_sets import (
-    LARGEST_SHARE,
-    MOST_ITEMS,
-    NounSets,
-    captions_of,
-    make_noun_sets,
-    pad_sets,
-    row_slices,
-    shared_counts,
-    shared_mask,
-)
+from mining.strategies.captions.noun_sets import NounSets, make_noun_sets
 from mining.strategies.context import in_process
 from tests.folders import file_times
 from tests.mining.worlds import captions_context
@@ -72,24 +61,27 @@ def test_forgotten_rows_have_no_position_and_finished_items_are_kept(tmp_path: P
     assert {name for name in written if again[name] != written[name]} == {"nouns/starts.npy"}
 
 
-def test_rows_are_cut_into_items_of_at_most_an_eighth_and_not_into_too_many() -> None:
-    for count in (1, 7, 100, 5_000_000, 400_000_000):
-        slices = row_slices(count)
-        assert [each.start for each in slices[1:]] == [each.stop for each in slices[:-1]]
-        assert (slices[0].start, slices[-1].stop) == (0, count)
-        assert len(slices) <= MOST_ITEMS
-        assert slices[0].stop <= max(1, count // LARGEST_SHARE)
+def test_with_all_captions_each_noun_is_marked_with_the_captions_that_name_it(tmp_path: Path) -> None:
+    lists = [["a dog", "a cat and a dog", "nothing"], ["a cat"], ["a dog"]]
+    ctx = captions_context(tmp_path, [each[0] for each in lists], lists=lists, which="all")
+    sets = make_noun_sets(ctx, in_process(ctx))
+    _, ranks = sets.ranks(np.arange(3))
+    named = [sets.nouns.to_pylist()[rank] for rank in ranks]
+    assert list(zip(named, sets.said(np.arange(3)).tolist(), strict=True)) == [
+        ("cat", 0b10), ("dog", 0b11), ("cat", 0b1), ("dog", 0b1),
+    ]  # fmt: skip
 
 
-def test_the_texts_of_a_row_are_its_caption_or_all_distinct_ones() -> None:
-    table = pa.table({"caption": ["a", None, "b"], "captions": [["a", "c", "a"], ["d"], None]})
-    assert captions_of(table, "caption") == [["a"], [], ["b"]]
-    assert captions_of(table, "all") == [["a", "c"], ["d"], ["b"]]
+def test_a_sample_parses_about_as_many_rows_as_it_is_told_and_has_its_own_files(tmp_path: Path) -> None:
+    ctx = captions_context(tmp_path, ["a dog and a cat"] * 300)
+    sets = make_noun_sets(ctx, in_process(ctx), most=32)
+    assert 0 < sets.count <= 300
+    assert sets.folder != make_noun_sets(ctx, in_process(ctx), most=300).folder
+    assert make_noun_sets(ctx, in_process(ctx)).count == 300
 
 
-def test_shared_nouns_are_counted_and_marked() -> None:
-    padded = pad_sets(np.array([0, 3, 3, 5]), np.array([1, 4, 9, 4, 9], np.int32))
-    assert padded.tolist() == [[1, 4, 9], [-1, -1, -1], [4, 9, -1]]
-    one, other = np.array([0, 0, 1]), np.array([2, 1, 1])
-    assert shared_counts(padded, one, other).tolist() == [2, 0, 0]
-    assert shared_mask(padded, one, other)[0].tolist() == [False, True, True]
+def test_the_parts_of_compounds_stand_in_the_vocabulary(tmp_path: Path) -> None:
+    ctx = captions_context(tmp_path, ["a tennis ball", "a ball and a tennis ball", "a dog"])
+    sets = make_noun_sets(ctx, in_process(ctx))
+    assert sets.nouns.to_pylist() == ["ball", "tennis ball"]
+    assert (sets.parts.offsets.tolist(), sets.parts.ranks.tolist()) == ([0, 0, 1], [0])
