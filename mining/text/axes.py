@@ -20,7 +20,10 @@ AXES = (
 _LISTS = read_lists("axes.txt")
 # Of "size", "size height": the axis, and the dimension where it is another word. Dimensions of one axis are stated
 # independently: big and tall do not exclude each other.
-_ADJECTIVES = ("color", "size", "size height", "size width", "material", "texture", "shape", "state wetness")
+_ADJECTIVES = (
+    "color", "color shade", "color vividness", "size", "size height", "size width", "material", "texture", "shape",
+    "state wetness",
+)  # fmt: skip
 
 
 def _groups(name: str) -> dict[str, str]:

@@ -191,7 +191,7 @@ def _word(reader: _Reader, tagged: Tagged, at: int) -> int:
             reader.others.append("another")
         reader.definite = word.text == "the"
     elif tag == "J" or (tag == "K" and following == "N"):
-        color = ADJECTIVE_AXES.get(word.text, ("",))[0] == "color"
+        color = ADJECTIVE_AXES.get(word.text, ("", ""))[1] == "color"
         if color and following not in "NJCOD" and reader.preposition in ("in", "wearing"):
             reader.color_alone(word.text)
             return 1

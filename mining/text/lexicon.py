@@ -14,6 +14,7 @@ from mining.text.word_lists import ALIASES, COMPOUNDS
 
 __all__ = ["Word", "look_up"]
 
+_PLACES, _PLACE_ENDINGS = words.NAMES["places"], tuple(sorted(words.NAMES["endings"]))
 _PLAIN = re.compile(r"[a-z][a-z'&/-]*\Z")
 
 
@@ -35,12 +36,16 @@ class Word:
     plural: bool = False
     stop: bool = False
     animate: bool = False
+    case: str = ""
+    foreign: int = 0
+    named: int = 0
+    marked: bool = False
 
 
 _CLOSED = (
     ("S", words.SINGULAR), ("X", words.AUXILIARIES), ("W", words.RELATIVES - {"that"}), ("D", words.DETERMINERS),
     ("U", words.PRONOUNS), ("C", words.CONJUNCTIONS), ("P", words.PREPOSITIONS), ("R", words.ADVERBS),
-    ("J", words.ADJECTIVES), ("F", words.FOREIGN),
+    ("J", words.ADJECTIVES), ("F", words.FOREIGN_FUNCTION),
 )  # fmt: skip
 
 
@@ -51,9 +56,10 @@ def look_up(text: str) -> Word:
     for kind, members in _CLOSED:
         if text in members:
             return Word(text, kind, text)
-    if not _PLAIN.match(text) or len(text) < 2:
+    if text in ALIASES:
+        text = ALIASES[text]
+    elif not _PLAIN.match(text) or len(text) < 2:
         return Word(text, "O", text)
-    text = ALIASES.get(text, text)
     found = _readings(text)
     if not found and "-" in text:
         end = text.rpartition("-")[2]
@@ -105,7 +111,7 @@ def _closed_compound(text: str) -> dict[str, str]:
         if (first, last["NOUN"][0]) in COMPOUNDS:
             return {"NOUN": f"{first} {last['NOUN'][0]}"}
         return {"NOUN": last["NOUN"][0]} if set(last) == {"NOUN"} else {}
-    if not text.isalpha() or len(text) < 7:
+    if not text.isalpha() or len(text) < 7 or text in _PLACES or text.endswith(_PLACE_ENDINGS):
         return {}
     for cut in range(3, len(text) - 2):
         first, last = text[:cut], getAllLemmas(text[cut:])

@@ -8,26 +8,23 @@ and a noun that can act is followed by a verb that agrees with it.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 
+from mining.text.language import foreign_weight, is_foreign
 from mining.text.lexicon import Word, look_up
+from mining.text.names import find_names, may_name
+from mining.text.normalize import plain_text
 from mining.text.word_lists import MODALS, NUMBERS
 
-__all__ = ["CAPTION_CHARACTERS", "Tagged", "tag_caption"]
+__all__ = ["Tagged", "english_words", "tag_caption"]
 
-# Longer captions are cut: 10,000 words of alt text are no description, and the limit bounds the memory of a task.
-# Localized Narratives' longest has some 250 words.
-CAPTION_CHARACTERS = 4_000
-
-# (tag, word): N noun, J adjective, V verb, "." the end of a phrase, or else the word's kind.
+# (tag, word): N noun, M name, J adjective, V verb, "." the end of a phrase, or else the word's kind.
 Tagged = list[tuple[str, Word]]
 
-_MARKUP = re.compile(
-    r"<[^<>]{0,300}>|&[a-z]{2,8};|&#\d+;|(?:https?://|www\.)\S+|"
-    r"(?<!\S)(?:[^\s@]+@\S+\.\S+|[^\s.]+\.(?:jpe?g|png|gif|webp)\b)"
-)
-_TOKEN = re.compile(r"[^\W\d_]+(?:['’&/-][^\W\d_]+)*|\d+|[.,;:!?()\"|]+|\n")
+# Words, with the digits that follow at once ("S10"); numbers, with the letters that follow ("40mm"); "w/".
+_TOKEN = re.compile(r"[^\W\d_]+(?:['&/-][^\W\d_]+)*(?:\d[^\W_]*)?|\d[^\W_]*|[.,;:!?()\"|]+|\n")
+_WITH = re.compile(r"(?<!\S)[wW]/(?![oO]\b)")
 _OPEN = frozenset("SDJ")
 _NOUNISH = frozenset("NAKQI")
 _TABLE: dict[str, Word] = {}
@@ -38,48 +35,64 @@ _POSSESSIVE = Word("'s", "D", "'s")
 _CAN = Word("can", "N", "can")
 
 
-def words_of(caption: str) -> list[Word]:
-    """The words of a caption without markup, URLs and file names; every punctuation mark is the word "."."""
-    text = caption[:CAPTION_CHARACTERS]
-    if "<" in text or "&" in text or "." in text or "@" in text:
-        text = _MARKUP.sub(" ", text)
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text).replace("’", "'")
-    found: list[Word] = []
-    for token in _TOKEN.findall(text.lower()):
-        word = _TABLE.get(token)
-        if word is None:
-            word = _new_word(token)
-        found.append(word)
-        if word.kind == "'":
-            found[-1:] = [_new_word(token[:-2]), _POSSESSIVE]
-    return found
+def english_words(caption: str | None) -> list[Word]:
+    """The words of a caption, names as one word each, every punctuation mark as "."; [] if it is not English."""
+    if not caption:
+        return []
+    text = plain_text(caption)
+    if "w/" in text:
+        text = _WITH.sub("with ", text)
+    tokens = _TOKEN.findall(text)
+    try:
+        words = [_TABLE[token] for token in tokens]
+    except KeyError:
+        words = [_TABLE.get(token) or _new_word(token) for token in tokens]
+    marked = [word for word in words if word.marked]
+    if not marked:
+        return words
+    foreign = named = 0
+    for word in marked:
+        foreign += word.foreign
+        named |= word.named
+    if any(word.kind == "'" for word in marked):
+        words = [part for word in words for part in _split_possessive(word)]
+    if foreign and is_foreign(words):
+        return []
+    return find_names(words) if named else words
+
+
+def _split_possessive(word: Word) -> tuple[Word, ...]:
+    """`dog's` as two words."""
+    if word.kind != "'":
+        return (word,)
+    owner = word.lemma
+    return _TABLE.get(owner) or _new_word(owner), _POSSESSIVE
 
 
 def _new_word(token: str) -> Word:
     if len(_TABLE) >= _TABLE_WORDS:
         _TABLE.clear()
+    text = token.lower()
+    case = "" if token == text else "U" if token.isupper() else "C" if token[1:].islower() or len(token) == 1 else "X"
     if token[0] in '.,;:!?()"|\n':
         word = _STOP
-    elif token.endswith("'s") and look_up(token).kind == "O" and len(token) > 3:
-        word = Word(token, "'", token)
-    elif token.isdigit():
-        word = Word(token, "D", token)
+    elif text.endswith("'s") and len(text) > 3 and look_up(text).kind == "O":
+        owner = _new_word(token[:-2])
+        word = Word(text, "'", token[:-2], foreign=owner.foreign, named=owner.named, marked=True)
+    elif token[0].isdecimal():
+        word = Word(text, "D", text)
     else:
-        word = look_up(token)
+        word = replace(look_up(text), case=case)
+        foreign, named = foreign_weight(word), may_name(word)
+        word = replace(word, foreign=foreign, named=named, marked=bool(foreign or named))
     _TABLE[token] = word
     return word
 
 
 def tag_caption(caption: str | None) -> Tagged:
-    """Tag the words of a caption; [] for an empty one, or one whose function words are of another language."""
-    if not caption:
-        return []
-    words = words_of(caption)
-    foreign = sum(word.kind == "F" for word in words)
-    if foreign and foreign >= sum(word.kind in "SDPTCXU" for word in words):
-        return []
-    return _tag(words)
+    """Tag the words of a caption; [] for an empty one, or one of another language."""
+    words = english_words(caption)
+    return _tag(words) if words else []
 
 
 def _tag(words: Sequence[Word]) -> Tagged:
@@ -108,7 +121,7 @@ def _tag(words: Sequence[Word]) -> Tagged:
                 kind = "N"  # "a wug"
         elif kind == "G":
             kind = "J" if opened in ("S", "D") and noun is None and following in "NAQKIJ" else "V"
-        if kind == "N":
+        if kind == "N" or kind == "M":
             if noun is not None and before == "N" and noun.animate and not word.animate:
                 actor = None  # "a dog toy", "a hockey player uniform"
             noun = word
@@ -138,7 +151,7 @@ def _tag(words: Sequence[Word]) -> Tagged:
                     actor = actor if before == "N" else None
             opened, noun = "", None
         tagged.append((kind, word))
-        before = kind
+        before = "N" if kind == "M" else kind
     return tagged
 
 
@@ -161,7 +174,7 @@ def _resolve(
     if kind == "I":
         if opened and noun is None and before != "R":
             return "N"  # "the crossing", "a large gathering"
-        return "V" if before == "X" or following in "SDU" or (noun is not None and noun.animate) else "N"
+        return "V" if before == "X" or following in "SDUM" or (noun is not None and noun.animate) else "N"
     if before in "WU":
         return "V"
     if before == "T":

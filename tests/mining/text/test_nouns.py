@@ -7,8 +7,9 @@ import importlib.util
 import pytest
 
 from index.errors import BadInput, MissingDependency
+from mining.text.normalize import CAPTION_CHARACTERS
 from mining.text.nouns import CAPTION_NOUNS, NOUN_EXTRACTORS, implied_heads, noun_extractor
-from mining.text.tagging import CAPTION_CHARACTERS, tag_caption
+from mining.text.tagging import tag_caption
 
 
 def nouns(caption: str | None) -> set[str]:

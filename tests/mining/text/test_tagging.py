@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mining.text.tagging import CAPTION_CHARACTERS, tag_caption
+from mining.text.normalize import CAPTION_CHARACTERS
+from mining.text.tagging import tag_caption
 
 
 def tags(caption: str | None) -> str:
