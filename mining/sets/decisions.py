@@ -67,12 +67,14 @@ class Decisions:
         """(sorted row ids of the rejected sets of this store, the number of rejected sets of other sources)."""
         known = {name: is_store(name, store, parts) for name, parts in self.stores.items()} | {_ANY: True}
         found, others = set(), 0
-        for refs in self.rejected:
+        # Lines that name the store come last, as they hold against those that name none.
+        for refs, decision in sorted(self.last.items(), key=lambda entry: not entry[0][0].startswith(f"{_ANY}/")):
             split = [ref.partition("/") for ref in refs]
             if all(known.get(name, False) and row.isdecimal() for name, _, row in split):
-                found.add(tuple(sorted(int(row) for _, _, row in split)))
+                rows = tuple(sorted(int(row) for _, _, row in split))
+                found.add(rows) if decision == "reject" else found.discard(rows)
             else:
-                others += 1
+                others += decision == "reject"
         return frozenset(found), others
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,8 @@ class Conditions:
     """The conditions of one call of `ImageSets.filter`; one that is None or empty is not checked.
 
     values: column -> the value, or several of which a set must have one. least, most: column -> inclusive bound.
-    nouns: all must be among the shared nouns. numbers: a set must be one of these. rejected: the sorted members
-    (`ImageSet.refs`) of the sets to skip; `*/12` is row 12 of any store.
+    nouns: all must be among the shared nouns. numbers: a set must be one of these. decisions: the decision on sets by
+    `ImageSet.refs`, of which those to reject are skipped; `*/12` is row 12 of any store without a decision of its own.
     """
 
     values: Mapping[str, Any]
@@ -34,14 +34,14 @@ class Conditions:
     most: Mapping[str, float | None]
     nouns: tuple[str, ...] = ()
     numbers: Numbers | None = None
-    rejected: frozenset[tuple[str, ...]] = frozenset()
+    decisions: Mapping[tuple[str, ...], str] = field(default_factory=dict)
 
     @property
     def columns(self) -> set[str]:
         """The columns that have to be read."""
         named = {name for bounds in (self.values, self.least, self.most) for name in bounds if bounds[name] is not None}
         named |= {"shared_nouns"} if self.nouns else set()
-        return named | ({"set_id", "size"} if self.rejected else set())
+        return named | ({"set_id", "size"} if self.decisions else set())
 
 
 def matching(layout: Layout, among: Numbers, conditions: tuple[Conditions, ...]) -> Numbers:
@@ -59,9 +59,9 @@ def matching(layout: Layout, among: Numbers, conditions: tuple[Conditions, ...])
         table = layout.set_columns(part, columns)
         for each in conditions:
             good[first:last] &= _meets(table, each)
-            if each.rejected:
+            if each.decisions:
                 members = layout.member_columns(part, MEMBER_NAME)
-                good[first:last] &= ~_rejected(members, table, each.rejected)
+                good[first:last] &= ~_rejected(members, table, each.decisions)
     return among[good[among]]
 
 
@@ -91,12 +91,13 @@ def _with_noun(lists: pa.ListArray, noun: str) -> Numbers:
     return parents
 
 
-def _rejected(members: pa.Table, sets: pa.Table, rejected: frozenset[tuple[str, ...]]) -> Mask:
+def _rejected(members: pa.Table, sets: pa.Table, decisions: Mapping[tuple[str, ...], str]) -> Mask:
     """bool [n]: which sets (set_id and size) are rejected. members: MEMBER_NAME of all their members, in order.
 
     Arrow finds the sets with a member of any rejected set; only these are compared.
     """
     sizes = sets["size"].to_numpy()
+    rejected = [refs for refs, decision in decisions.items() if decision == "reject"]
     wanted = pa.array(sorted({ref.partition("/")[2] for refs in rejected for ref in refs}), pa.string())
     own = own_names(members)
     owners = np.repeat(np.arange(len(sizes)), sizes)
@@ -110,5 +111,6 @@ def _rejected(members: pa.Table, sets: pa.Table, rejected: frozenset[tuple[str, 
         names = own.slice(first, count).to_pylist()
         refs = tuple(sorted(f"{source}/{name}" for source, name in zip(sources, names, strict=True)))
         any_store = tuple(sorted(f"*/{row}" for row in rows)) if None not in rows else ()
-        mask[suspect] = (refs or (f"set/{sets['set_id'][suspect].as_py()}",)) in rejected or any_store in rejected
+        own_decision = decisions.get(refs or (f"set/{sets['set_id'][suspect].as_py()}",))
+        mask[suspect] = (own_decision or decisions.get(any_store)) == "reject"
     return mask

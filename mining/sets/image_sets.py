@@ -248,7 +248,7 @@ class ImageSets:
             most=dict(zip(_BOUNDED, (max_level, max_difficulty, max_image_sim, max_text_sim), strict=True)),
             nouns=(shared_nouns,) if isinstance(shared_nouns, str) else tuple(shared_nouns or ()),
             numbers=self._annotated(_names(annotated), _names(annotator)) if annotated or annotator else None,
-            rejected=decisions.rejected if decisions is not None else frozenset(),
+            decisions=decisions.last if decisions is not None else {},
         )
         return type(self)(self._layout, self._among, (*self._conditions, conditions), self._attached)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index.store.embedding_store import EmbeddingStore
+from mining.sets.annotation import Annotation, Annotator, Turn
+from mining.sets.image_set import ImageSet, Member
 from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import SETS_SCHEMA
-from mining.sets.sources import store_source
+from mining.sets.sources import files_source, store_source
 from mining.sets.store_members import members_table, mined_set_ids
-from mining.sets.write_sets import write_image_sets
+from mining.sets.write_sets import ImageSetsWriter, write_image_sets
 from retrieval.selection import FORMAT, SELECTION_SCHEMA, describe_store
-from tests.retrieval.stores import make_store, random_unit
+from tests.retrieval.stores import jpeg, make_store, random_unit
 
 Rows = Sequence[Sequence[int]]
 
@@ -56,6 +59,78 @@ def write_sets(
     sets = sets_table(rows, source.name, **columns)
     members = members_table(store, source.name, sets["set_id"], pa.array(rows, pa.list_(pa.int64())))
     return write_image_sets(out, sets, members, [source], {"seed": 0})
+
+
+def write_foreign_sets(
+    folder: Path,
+    names: Sequence[Sequence[str]],
+    *,
+    collection: str = "photos",
+    texts: Sequence[str] = (),
+    out: str = "foreign",
+    **fields: Sequence[Any],
+) -> ImageSets:
+    """FOLDER/`out`: a set `foreign-0`, `foreign-1`, ... for each list of files, which are made in FOLDER/COLLECTION.
+
+    texts: what an annotation of each set says; none for the sets after the last text. fields: of ImageSet, a value a
+    set. A file's picture depends on its name alone.
+    """
+    root, target = folder / collection, folder / out
+    source = files_source(collection, root, target, licence="CC BY 4.0")
+    sets = []
+    for place, own in enumerate(names):
+        for name in own:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(file_of(name))
+        members = tuple(foreign_member(source.name, position, name) for position, name in enumerate(own))
+        set_id = f"foreign-{place}"
+        said = (annotation(set_id, texts[place], images=range(len(own))),) if place < len(texts) else ()
+        more = {name: values[place] for name, values in fields.items()}
+        sets.append(
+            ImageSet(**{"set_id": set_id, "strategy": collection, "members": members, "annotations": said, **more})
+        )
+    writer = ImageSetsWriter(target)
+    writer.add_sets(sets)
+    return writer.finish([source], {})
+
+
+def file_of(name: str) -> bytes:
+    """The picture that `write_foreign_sets` makes for a file of this name."""
+    return jpeg(int(hashlib.sha256(name.encode()).hexdigest()[:8], 16))
+
+
+def foreign_member(source: str, position: int, path: str) -> Member:
+    """A member that is the file `path` of a source of `write_foreign_sets`."""
+    data = file_of(path)
+    return Member(
+        position,
+        source,
+        path=path,
+        bytes=len(data),
+        caption=f"caption of {path}",
+        sha256=hashlib.sha256(data).hexdigest(),
+        extra={"box": [0, 0, 1, 1]},
+    )
+
+
+def annotation(
+    set_id: str,
+    text: str,
+    kind: str = "comparison",
+    annotator: str = "model",
+    *,
+    images: Sequence[int] = (0, 1),
+    parent: str | None = None,
+    **content: Any,
+) -> Annotation:
+    """The question "What differs?" after the images, and `text` as the answer."""
+    turns = (Turn("user", (*images, "What differs?")), Turn("assistant", (text,)))
+    return Annotation.make(set_id, kind, Annotator(annotator, "1", parameters={"t": 0.2}), turns, content, parent)
+
+
+def texts_of(each: ImageSet) -> list[str]:
+    """The last turn of each annotation of a set."""
+    return [said.turns[-1].text for said in each.annotations]
 
 
 def many_pairs(images: int, pairs: int, seed: int = 0) -> list[list[int]]:
