@@ -20,10 +20,16 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Proposals:
-    """Proposed sets as arrays: members int64 [n, m], padded with -1, strategy int [n] and level int [n]."""
+    """Proposed sets as arrays: members int64 [n, m], padded with -1, strategy int [n] and level int [n].
 
-    def __init__(self, members: RowIds, strategy: RowIds, level: RowIds, seed: int) -> None:
+    balanced: bool [n], False for sets that are drawn alike whatever their level; None for none of them.
+    """
+
+    def __init__(
+        self, members: RowIds, strategy: RowIds, level: RowIds, seed: int, balanced: Mask | None = None
+    ) -> None:
         self.members, self.strategy, self.level = members, strategy, level
+        self.balanced_level = level if balanced is None else np.where(balanced, level, 0)
         # Sets with the same members in another order are the same set.
         self.identity: RowIds = np.sort(members, axis=1)
         self.priority = hash_rows(self.identity, seed)
@@ -37,7 +43,7 @@ def balanced_order(sets: Proposals, places: RowIds, wanted: Sequence[int]) -> Ro
 
     Within a strategy and level the order is that of the seeded hash of the members, not that of the proposals.
     """
-    strategy, level = sets.strategy[places], sets.level[places]
+    strategy, level = sets.strategy[places], sets.balanced_level[places]
     columns = sets.identity[places].T[::-1]  # breaks ties of two equal hashes
     order = np.lexsort((*columns, sets.priority[places], level, strategy))
     cell = strategy[order] * (1 << 32) + level[order]

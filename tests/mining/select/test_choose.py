@@ -107,3 +107,17 @@ def test_quotas_are_filled_from_many_proposals_that_share_images() -> None:
     made, _, _ = choose(sets, members[:, 0] != members[:, 1], [8_000] * 3, 10)
     assert np.bincount(sets.strategy[made]).tolist() == [8_000] * 3
     assert np.bincount(members[made].ravel()).max() <= 10
+
+
+def test_levels_of_sets_that_are_not_balanced_come_as_often_as_they_are_proposed() -> None:
+    """900 sets of level 1 and 100 of level 2: half and half, or nine to one."""
+    count = 1_000
+    members = np.stack([np.arange(count), np.arange(count) + count], axis=1)
+    level, one = np.repeat([1, 2], [900, 100]), np.zeros(count, np.int64)
+    found = {}
+    for balanced in (True, False):
+        sets = Proposals(members, one, level, 7, np.full(count, balanced))
+        made, _, _ = choose(sets, np.ones(count, np.bool_), [100], 10)
+        found[balanced] = int((level[made] == 2).sum())
+    assert found[True] == 50
+    assert 2 <= found[False] <= 20
