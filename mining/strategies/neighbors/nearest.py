@@ -11,7 +11,6 @@ sample.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -20,17 +19,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from index.errors import BadInput, StoreInvalid
-from index.files import exists, join, open_file, sha256_file, write_atomic
+from index.errors import BadInput
+from index.files import join, sha256_file
 from index.graph.exact import exact_top_k
 from index.graph.index_manifest import index_folder, read_index_manifest
 from index.graph.search_index import HnswIndex, has_index, open_index
 from index.store.embedding_store import EmbeddingStore, Modality
 from mining.strategies.context import MapItems, MiningContext
-from mining.strategies.minable import Minable
+from mining.strategies.minable import Minable, side_of
 from mining.strategies.neighbors.similarity import similarities
+from mining.strategies.neighbors.work_arrays import has_arrays, read_array, read_arrays, write_array, write_arrays
 
-__all__ = ["Nearest", "nearest"]
+__all__ = ["Nearest", "nearest", "scan_rows"]
 
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -72,9 +72,10 @@ def nearest(
     """
     store = minable.store
     index = _index(store, modality) if minable.chosen is None else None
+    asked = minable.neighbors_to_ask(k)  # more than k where the rows of the other side are left out afterwards
     shards: list[tuple[int | None, int, int, int]]
     if index is not None:
-        ef_search, finds = _sufficient_ef_search(ctx, index, anchors, k)
+        ef_search, finds = _sufficient_ef_search(ctx, index, anchors, asked)
         manifest = read_index_manifest(index_folder(store, modality))
         shards = [(each.number, ef_search, 0, 0) for each in (manifest.shards if manifest else ()) if each.indexed]
         count = f"{len(shards)} shard{'s' * (len(shards) != 1)}"
@@ -88,13 +89,13 @@ def nearest(
             else f"the store has no {modality} index, which `clipmine index {store.path} --modality {modality}` builds"
         )
         how = f"{modality} neighbours came from an exact scan: {why}"
-    _write_array(ctx, f"{modality}_anchors.npy", anchors)
+    write_array(ctx, f"{modality}_anchors.npy", anchors)
     if minable.chosen is not None:
-        _write_array(ctx, "chosen.npy", minable.chosen)
+        write_array(ctx, "chosen.npy", minable.chosen)
     bounds = [*range(0, len(anchors), CHUNK_ANCHORS), len(anchors)]
     chunks = [(first, last) for first, last in pairwise(bounds) if last > first]
     searched = [
-        NearItem(f"{modality}_{number:04d}_{part:04d}", modality, shard, ef_search, start, stop, first, last, k)
+        NearItem(f"{modality}_{number:04d}_{part:04d}", modality, shard, ef_search, start, stop, first, last, asked)
         for number, (shard, ef_search, start, stop) in enumerate(shards)
         for part, (first, last) in enumerate(chunks)
     ]
@@ -116,9 +117,9 @@ def nearest(
         for start in range(0, len(merges), MERGED_CHUNKS)
     ]
     map_items(merge_group, groups, f"mine {ctx.strategy}: merge {modality} neighbours")
-    found = [_read_answers(ctx, f"merged_{item.name}.npz") for item in merges]
-    ids = np.concatenate([np.empty((0, k), np.int64), *(ids for ids, _ in found)])
-    similarity = np.concatenate([np.empty((0, k), np.float32), *(scores for _, scores in found)])
+    found = [read_arrays(ctx, f"merged_{item.name}.npz") for item in merges]
+    ids = np.concatenate([np.empty((0, k), np.int64), *(each["ids"] for each in found)])
+    similarity = np.concatenate([np.empty((0, k), np.float32), *(each["scores"] for each in found)])
     return Nearest(ids, similarity, how)
 
 
@@ -186,18 +187,18 @@ class MergeGroup:
 def search_item(item: NearItem, ctx: MiningContext) -> int:
     """Search one shard for a chunk of anchors and write the answers; returns the number of anchors."""
     target = f"near_{item.name}.npz"
-    if exists(join(ctx.folder, target)):
+    if has_arrays(ctx, target):
         return item.last - item.first
     store = ctx.open_store()
-    anchors = _read_array(ctx, f"{item.modality}_anchors.npy")[item.first : item.last]
+    anchors = read_array(ctx, f"{item.modality}_anchors.npy")[item.first : item.last]
     if item.shard is not None:
         index = _opened(str(store.path), item.modality, item.shard, _stamp(store, item.modality))
         scores, ids = index.search_rows(anchors, item.k, item.ef_search)
     else:
         queries = store.gather(item.modality, anchors).astype(np.float32)
-        chosen = _read_array(ctx, "chosen.npy") if ctx.config.selection is not None else None
-        scores, ids = _scan(Minable(store, chosen), item, queries)
-    _write_answers(ctx, target, ids, scores)
+        chosen = read_array(ctx, "chosen.npy") if ctx.config.selection is not None else None
+        scores, ids = scan_rows(Minable(store, chosen), item.modality, item.start, item.stop, queries, item.k + 1)
+    write_arrays(ctx, target, ids=ids, scores=scores)
     return item.last - item.first
 
 
@@ -209,14 +210,16 @@ def merge_group(group: MergeGroup, ctx: MiningContext) -> int:
 def _merge(item: MergeItem, ctx: MiningContext) -> int:
     """Write the k best of all shards' answers, without the anchor itself; returns the number of anchors."""
     target = f"merged_{item.name}.npz"
-    if exists(join(ctx.folder, target)):
+    if has_arrays(ctx, target):
         return item.last - item.first
     store = ctx.open_store()
-    anchors = _read_array(ctx, f"{item.modality}_anchors.npy")[item.first : item.last]
-    found = [_read_answers(ctx, f"near_{name}.npz") for name in item.shards]
-    ids = np.concatenate([ids for ids, _ in found], axis=1)
-    scores = np.concatenate([scores for _, scores in found], axis=1)
+    anchors = read_array(ctx, f"{item.modality}_anchors.npy")[item.first : item.last]
+    found = [read_arrays(ctx, f"near_{name}.npz") for name in item.shards]
+    ids = np.concatenate([each["ids"] for each in found], axis=1)
+    scores = np.concatenate([each["scores"] for each in found], axis=1)
     ids[ids == anchors[:, None]] = -1
+    if (side := side_of(ctx)) is not None:
+        ids[~side.contains(ids)] = -1
     scores[ids < 0] = -np.inf
     best = np.argsort(-scores, axis=1, kind="stable")[:, : item.k]
     ids = np.take_along_axis(ids, best, axis=1)
@@ -232,7 +235,7 @@ def _merge(item: MergeItem, ctx: MiningContext) -> int:
     if missing > 0:
         ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=-1)
         exact = np.pad(exact, ((0, 0), (0, missing)), constant_values=-np.inf)
-    _write_answers(ctx, target, ids, exact)
+    write_arrays(ctx, target, ids=ids, scores=exact)
     return item.last - item.first
 
 
@@ -249,48 +252,22 @@ def _stamp(store: EmbeddingStore, modality: Modality) -> str:
     return sha256_file(join(str(index_folder(store, modality)), "index.json"))
 
 
-def _scan(minable: Minable, item: NearItem, queries: Floats) -> tuple[Floats, RowIds]:
+def scan_rows(
+    minable: Minable, modality: Modality, start: int, stop: int, queries: Floats, k: int
+) -> tuple[Floats, RowIds]:
+    """Scores and ids [q, up to k] of the rows nearest to each query, by comparing those at start .. stop - 1."""
     from retrieval.search.scan import settle_scores
 
     store, chosen = minable.store, minable.chosen
     if chosen is None:
-        blocks: Any = store.blocks(item.modality, _BLOCK_ROWS, item.start, item.stop)
+        blocks: Any = store.blocks(modality, _BLOCK_ROWS, start, stop)
     else:
-        starts = range(item.start, item.stop, _BLOCK_ROWS)
-        blocks = (
-            (start, store.gather(item.modality, chosen[start : min(start + _BLOCK_ROWS, item.stop)]))
-            for start in starts
-        )
+        starts = range(start, stop, _BLOCK_ROWS)
+        blocks = ((first, store.gather(modality, chosen[first : min(first + _BLOCK_ROWS, stop)])) for first in starts)
     # A few more than k, as rows too close in score to rank in fp32 may change places when they are recomputed.
-    keep = min(item.k + 1 + 16, item.stop - item.start)
+    keep = min(k + 16, stop - start)
     scores, ids = exact_top_k(blocks, queries, keep)
     if chosen is not None:
         ids = np.where(ids >= 0, chosen[np.maximum(ids, 0)], -1)
-    settle_scores(store, item.modality, queries, scores, ids, item.k + 1)
-    return scores[:, : item.k + 1], ids[:, : item.k + 1]
-
-
-def _write_array(ctx: MiningContext, name: str, array: RowIds) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    write_atomic(join(ctx.folder, name), buffer.getvalue())
-
-
-def _read_array(ctx: MiningContext, name: str) -> RowIds:
-    with open_file(join(ctx.folder, name)) as stream:
-        array: RowIds = np.load(stream, allow_pickle=False)
-    return array
-
-
-def _write_answers(ctx: MiningContext, name: str, ids: RowIds, scores: Floats) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, ids=ids, scores=scores)
-    write_atomic(join(ctx.folder, name), buffer.getvalue())
-
-
-def _read_answers(ctx: MiningContext, name: str) -> tuple[RowIds, Floats]:
-    try:
-        with open_file(join(ctx.folder, name)) as stream, np.load(stream, allow_pickle=False) as arrays:
-            return arrays["ids"], arrays["scores"]
-    except (ValueError, OSError) as error:
-        raise StoreInvalid(f"{join(ctx.folder, name)}: is damaged; delete {ctx.folder} and mine again") from error
+    settle_scores(store, modality, queries, scores, ids, k)
+    return scores[:, :k], ids[:, :k]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.select.assemble import padded
+from index.store.store_manifest import read_manifest, write_manifest
+from mining.strategies.context import padded
 from mining.strategies.neighbors.similarity import similarities
 from tests.mining.conftest import propose
+from tests.mining.made_sets import write_test_selection
 from tests.mining.worlds import mining_store, subject
 
 
@@ -56,3 +61,30 @@ def test_a_store_of_one_picture_over_and_over_has_no_look_alikes(tmp_path: Path)
         np.save(store.part_file(part, "image"), same)
     found = propose(EmbeddingStore.open(store.path), tmp_path, "similar")
     assert found.table.num_rows == 0
+
+
+def test_with_a_selection_both_images_are_of_one_concept_which_is_named(world: EmbeddingStore, tmp_path: Path) -> None:
+    concepts = {"dog": range(0, 240, 6), "boat": range(1, 240, 6), "cup": [5]}
+    selection = write_test_selection(world, tmp_path / "selection", concepts)
+    found = propose(world, tmp_path, "similar", wanted=10, selection=selection)
+    names = found.table["concept"].to_pylist()
+    assert set(names) == {"dog", "boat"}
+    for rows, name in zip(found.table["rows"].to_pylist(), names, strict=True):
+        assert [subject(row) for row in rows] == [name, name]
+    assert min(names.count("dog"), names.count("boat")) > 0.3 * len(names)
+
+
+def test_nearly_identical_images_need_pixels(world: EmbeddingStore, tmp_path: Path) -> None:
+    found = propose(world, tmp_path, "similar", ceiling=1.0)
+    assert found.near_duplicates == 2.0  # the filter of all strategies would drop them again
+    assert found.dropped["nearly identical, an image that cannot be read"] >= 1  # the pictures of this store are empty
+    store = mining_store(tmp_path / "other", rows=30)
+    manifest = read_manifest(str(store.path))
+    write_manifest(str(store.path), replace(manifest, corpus_root=None))
+    with pytest.raises(BadInput, match="embeddings without images"):
+        propose(EmbeddingStore.open(store.path), tmp_path / "other", "similar", ceiling=1.0)
+
+
+def test_difficulty_rises_with_the_level(world: EmbeddingStore, tmp_path: Path) -> None:
+    table = propose(world, tmp_path, "similar").table
+    assert np.allclose(table["difficulty"].to_numpy(), table["level"].to_numpy() / 5)
