@@ -34,8 +34,8 @@ def run_serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests that are being answered.
 
-    pairs: a folder of image sets mined from this store, for the page of pairs. decisions: the file that rejections are
-    appended to; by default decisions.jsonl in that folder.
+    pairs: a folder of image sets for the page of pairs, of this store, of others and of foreign images. decisions: the
+    file that rejections are appended to; by default decisions.jsonl in that folder.
 
     Raises:
         BadInput: no store there, a model that cannot be loaded, an index that is broken or of other rows, or a port
@@ -72,6 +72,8 @@ def run_serve(
     print(f"serving {store} at {where}/ (API: {where}/docs); Ctrl-C stops", file=sys.stderr, flush=True)
     if review is not None:
         print(f"pairs at {where}{PAGE}, decisions go to {review.decisions.path}", file=sys.stderr, flush=True)
+        for name, place in review.missing_sources().items():
+            print(f"the images of {name} are not shown: {place} is not there", file=sys.stderr, flush=True)
     warn_if_open(host, settings)
     try:
         uvicorn.Server(config).run(sockets=[listener])
@@ -99,7 +101,7 @@ def warn_if_open(host: str, settings: Settings) -> None:
 
 
 def open_review(store: EmbeddingStore, pairs: str | None, decisions: str | None) -> Review | None:
-    """The image sets that the page of pairs shows; None without `pairs`. BadInput for sets of another store."""
+    """The image sets that the page of pairs shows; None without `pairs`. BadInput where there are none."""
     if pairs is None:
         if decisions is not None:
             raise BadInput("--decisions: is about pairs; name their folder too (--pairs PAIRS)")

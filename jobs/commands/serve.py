@@ -19,7 +19,7 @@ from jobs.options import executor_option, refuse_without_effect
 )
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="An origin whose pages may call the service.")
 @click.option("--allow-urls", is_flag=True, help="Let image_url queries fetch images from public hosts.")
-@click.option("--pairs", metavar="PAIRS", help="Image sets mined from STORE: adds their page, at /page/pairs/.")
+@click.option("--pairs", metavar="PAIRS", help="Image sets, of STORE or others: adds their page, at /page/pairs/.")
 @click.option("--decisions", metavar="FILE", help="File for the page's rejections.  [default: PAIRS/decisions.jsonl]")
 @click.option("--queue", type=int, default=1_024, show_default=True, help="Queries that may wait; beyond: status 429.")
 @click.option("--max-k", type=int, default=1_000, show_default=True, help="Most results a query may ask for.")

@@ -11,7 +11,7 @@ from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image
 from retrieval.service.backend import Unavailable
 
-__all__ = ["media_type", "original", "thumbnail"]
+__all__ = ["media_type", "original", "small_jpeg", "thumbnail"]
 
 log = logging.getLogger("clipmine.service")
 
@@ -49,9 +49,14 @@ def original(store: EmbeddingStore, row_id: int) -> tuple[bytes, str]:
 def thumbnail(store: EmbeddingStore, row_id: int, side: int) -> bytes:
     """A JPEG whose longer side is at most `side` pixels. Raises as `original`, and ImagesNotLocal for a broken file."""
     try:
-        image = decode_image(_read(store, row_id))
+        return small_jpeg(_read(store, row_id), side)
     except ImageRejected as error:
         raise ImagesNotLocal(f"row {row_id}: its image cannot be shown ({error.reason.replace('_', ' ')})") from error
+
+
+def small_jpeg(data: bytes, side: int) -> bytes:
+    """An image file as a JPEG whose longer side is at most `side` pixels. Raises ImageRejected."""
+    image = decode_image(data)
     image.thumbnail((side, side))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=85)

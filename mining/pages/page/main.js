@@ -1,54 +1,20 @@
-// The page of pairs: reads the filters from the URL, loads sets page by page, sends decisions, and handles keys.
+// The page of pairs: loads sets page by page, sends decisions and corrections, and handles keys.
 
 import { byId, count } from "../dom.js";
 import { askJson } from "../service.js";
 import { say, sayError } from "../status.js";
-import { setImages } from "../thumbnail.js";
-import { pairItem, showDecision } from "./pair.js";
+import { asParameters, readFilters, showFilters, watchFilters } from "./filters.js";
+import { pairItem, showAnnotations, showDecision } from "./pair.js";
 
-const FILTERS = ["strategy", "level", "decision", "text"];
 const LIMIT = 20;
 
 let next = null; // the cursor of the next page
-let counts = [];
+let has = null; // what the folder has, from the last answer
 let asked = null; // the current request, if any
 const deciding = new Set();
 
-function readFilters() {
-  const parts = new URLSearchParams(location.hash.slice(1));
-  return Object.fromEntries(FILTERS.map((name) => [name, parts.get(name) ?? ""]));
-}
-
-function writeFilters() {
-  const given = FILTERS.map((name) => [name, byId(name).value.trim()]).filter(([, value]) => value !== "");
-  const hash = `#${new URLSearchParams(given)}`;
-  // Links are relative to the service's root, so this page's own path must be given.
-  if (hash !== (location.hash || "#")) history.pushState(null, "", location.pathname + location.search + hash);
-  show();
-}
-
-function fillOptions(wanted) {
-  const strategies = [...new Set(counts.map((each) => each.strategy))];
-  const ofStrategy = counts.filter((each) => !wanted.strategy || each.strategy === wanted.strategy);
-  const levels = [...new Set(ofStrategy.map((each) => each.level))].sort((one, other) => one - other);
-  const sum = (name, value) => ofStrategy.concat(name === "strategy" ? counts.filter((each) => !ofStrategy.includes(each)) : []).filter((each) => each[name] === value).reduce((total, each) => total + each.sets, 0);
-  fill("strategy", strategies, wanted.strategy, sum);
-  fill("level", levels, wanted.level, sum);
-}
-
-function fill(name, values, wanted, sum) {
-  const select = byId(name);
-  const known = values.map(String);
-  if (wanted && !known.includes(wanted)) known.push(wanted); // named in the URL: shown even though it finds nothing
-  const options = known.map((value, at) => new Option(`${value} (${at < values.length ? sum(name, values[at]).toLocaleString("en") : 0})`, value));
-  select.replaceChildren(new Option("all", ""), ...options);
-  select.value = wanted;
-}
-
 async function show() {
-  const wanted = readFilters();
-  if (counts.length) fillOptions(wanted);
-  for (const name of ["decision", "text"]) byId(name).value = wanted[name];
+  showFilters(readFilters(), has);
   byId("pairs").replaceChildren();
   next = 0;
   await more();
@@ -61,18 +27,16 @@ async function more() {
   byId("more").hidden = true;
   byId("pairs").setAttribute("aria-busy", "true");
   say("Looking …");
-  const parts = new URLSearchParams(Object.entries(readFilters()).filter(([, value]) => value !== ""));
+  const parts = asParameters(readFilters());
   parts.set("cursor", next);
   parts.set("limit", LIMIT);
   try {
     const answer = await askJson(`pairs?${parts}`, { signal: mine.signal });
     if (mine.signal.aborted) return;
-    if (!counts.length) {
-      counts = answer.counts;
-      fillOptions(readFilters());
-    }
+    has = answer;
+    showFilters(readFilters(), has);
     next = answer.next;
-    byId("pairs").append(...answer.sets.map((set) => pairItem(set, judge)));
+    byId("pairs").append(...answer.sets.map((set) => pairItem(set, { judge, correct, replaced: readFilters().replaced === "true" })));
     byId("more").hidden = next === null;
     tell(answer);
   } catch (error) {
@@ -102,14 +66,30 @@ async function judge(set, item) {
   const decision = set.decision === "reject" ? "keep" : "reject";
   showDecision(item, decision); // at once; undone when the request fails
   try {
-    await askJson(`pairs/${set.set_id}/decision`, { json: { decision } });
+    await askJson("pairs/decision", { json: { set_id: set.set_id, decision } });
     set.decision = decision;
-    say(decision === "reject" ? `Rejected ${set.set_id}; the next mining run leaves it out.` : `Kept ${set.set_id}.`);
+    say(decision === "reject" ? `Rejected ${set.set_id}; mining and exports leave it out.` : `Kept ${set.set_id}.`);
   } catch (error) {
     showDecision(item, set.decision);
     sayError(error);
   } finally {
     deciding.delete(set.set_id);
+  }
+}
+
+/** Store what an annotation should say instead; whether it was stored. */
+async function correct(set, item, annotation, said) {
+  try {
+    const answer = await askJson("pairs/annotation", { json: { set_id: set.set_id, parent: annotation.annotation_id, ...said } });
+    annotation.replaced = true;
+    set.annotations.push(answer.annotation);
+    const replaced = readFilters().replaced === "true";
+    showAnnotations(set, item, { correct, replaced }, answer.annotation.annotation_id);
+    say(`Corrected; ${annotation.annotator.name}'s annotation stays, replaced by yours.`);
+    return true;
+  } catch (error) {
+    sayError(error);
+    return false;
   }
 }
 
@@ -126,7 +106,7 @@ async function step(by) {
 }
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea") || event.target.closest(".correction")) return;
   const current = document.activeElement.closest?.(".pair");
   if (event.key === "j") step(1);
   else if (event.key === "k") step(-1);
@@ -136,17 +116,7 @@ function onKey(event) {
 }
 
 async function start() {
-  byId("filters").addEventListener("submit", (event) => {
-    event.preventDefault();
-    writeFilters();
-  });
-  for (const name of ["strategy", "level", "decision"]) {
-    byId(name).addEventListener("change", () => {
-      if (name === "strategy") byId("level").value = ""; // levels of one strategy mean nothing for another
-      writeFilters();
-    });
-  }
-  byId("text").addEventListener("search", writeFilters);
+  watchFilters(show);
   byId("more").addEventListener("click", more);
   byId("skip").addEventListener("click", (event) => {
     event.preventDefault();
@@ -157,7 +127,6 @@ async function start() {
   try {
     const info = await askJson("indexes");
     byId("store").textContent = `${info.name}, ${count(info.rows - info.forgotten, "picture")}`;
-    setImages(info.images);
   } catch (error) {
     sayError(error);
     return;

@@ -1,34 +1,32 @@
-// One set as a list item: its pictures side by side, captions, similarity, reasons, the button. Sends no requests.
+// One set as a list item: its images side by side, captions, reasons, annotations, the button. Sends no requests.
 
-import { element } from "../dom.js";
-import { thumbnail } from "../thumbnail.js";
+import { count, element } from "../dom.js";
+import { describe, pictureTile } from "../thumbnail.js";
+import { annotationCards, imageName } from "./annotation.js";
 import { marked } from "./words.js";
 
-// Pixels of the longer side; a picture is shown up to 30 rem wide.
+// Pixels of the longer side; an image is shown up to 30 rem wide.
 const SIDE = 512;
 
-/** A list item for a set; its button calls `judge(set, item)`. */
-export function pairItem(set, judge) {
+/** A list item for a set; its button calls `judge(set, item)`, a correction `correct(set, item, annotation, said)`. */
+export function pairItem(set, { judge, correct, replaced }) {
   const item = element(
     "li",
     { class: "pair panel", tabindex: "-1", "data-set": set.set_id, "aria-label": `${set.size === 2 ? "Pair" : "Set"} ${set.set_id}, ${set.strategy}` },
-    element("div", { class: set.size === 2 ? "pictures two" : "pictures" }, ...set.members.map((member) => picture(member, set))),
+    set.size ? element("div", { class: `pictures ${["", "one", "two"][set.size] ?? ""}` }, ...set.members.map((member) => picture(member, set))) : null,
     element(
       "div",
       { class: "why" },
-      element(
-        "p",
-        { class: "tags" },
-        element("span", { class: "tag strategy" }, set.strategy),
-        element("span", { class: "tag" }, `level ${set.level}`),
-        ...tags(set),
-      ),
+      element("p", { class: "tags" }, element("span", { class: "tag strategy", dir: "auto" }, set.strategy), ...tags(set)),
       element("dl", { class: "sims" }, ...similarity("images", set.image_sim), ...similarity("captions", set.text_sim)),
       set.reasons.length ? element("ul", { class: "reasons" }, ...set.reasons.map((reason) => element("li", { dir: "auto" }, reason))) : null,
       element("button", { type: "button", class: "judge-pair", onclick: () => judge(set, item) }),
+      element("p", { class: "quiet set-id", dir: "auto" }, set.set_id),
     ),
+    element("div", { class: "said" }),
   );
   showDecision(item, set.decision);
+  showAnnotations(set, item, { correct, replaced });
   return item;
 }
 
@@ -39,26 +37,39 @@ export function showDecision(item, decision) {
   item.querySelector(".judge-pair").textContent = rejected ? "Undo: keep it" : "Reject";
 }
 
+/** Show the annotations of a set on its item; the one with the id `focused` gets the focus. `replaced`: all of them. */
+export function showAnnotations(set, item, { correct, replaced }, focused = null) {
+  const cards = annotationCards(set, replaced, (annotation, said) => correct(set, item, annotation, said));
+  item.querySelector(".said").replaceChildren(...cards);
+  cards.find((card) => card.dataset.annotation === focused)?.focus();
+}
+
 function picture(member, set) {
+  const number = member.position + 1;
   const caption = member.caption ? marked(member.caption, set.shared_nouns) : ["no caption"];
+  const source = `pairs/image?${new URLSearchParams({ set_id: set.set_id, position: member.position, side: SIDE })}`;
+  const why = (error) => (error ? error.message.replace(/^image/u, "Image") : `Image ${number} cannot be shown`);
   return element(
     "figure",
-    { "data-row": member.row_id },
-    thumbnail(member, SIDE),
-    element(
-      "figcaption",
-      { class: "caption", dir: "auto" },
-      ...caption,
-      set.size > 2 ? element("span", { class: "unseen" }, ` (image ${member.position + 1})`) : null,
-    ),
+    { "data-row": member.row_id, title: `${member.source}: ${member.key ?? member.path ?? member.url ?? member.row_id ?? ""}` },
+    pictureTile(source, `Image ${number}: ${describe(member)}`, why),
+    element("figcaption", { class: "caption", dir: "auto" }, imageName(number), " ", ...caption),
+    member.captions.length > 1 ? allCaptions(member, set) : null,
   );
 }
 
+function allCaptions(member, set) {
+  const lines = member.captions.map((caption) => element("li", { dir: "auto" }, ...marked(caption, set.shared_nouns)));
+  return element("details", { class: "captions quiet" }, element("summary", {}, `all ${count(lines.length, "caption")}`), element("ul", {}, ...lines));
+}
+
 function* tags(set) {
-  for (const name of ["axis", "concept", "entity"]) {
+  yield element("span", { class: "tag" }, `level ${set.level}`);
+  if (set.difficulty !== null) yield element("span", { class: "tag" }, `difficulty ${set.difficulty.toFixed(2)}`);
+  for (const name of ["axis", "concept", "entity", "split"]) {
     if (set[name]) yield element("span", { class: "tag", dir: "auto" }, `${name}: ${set[name]}`);
   }
-  if (set.size > 2) yield element("span", { class: "tag" }, `${set.size} images`);
+  if (set.size !== 2) yield element("span", { class: "tag" }, set.size ? count(set.size, "image") : "no images");
 }
 
 function similarity(what, value) {

@@ -18,21 +18,25 @@ export const describe = (row) => row.caption || `picture ${row.key ?? row.row_id
 
 /** A tile that loads the row's picture, at most `side` pixels on its longer side, when it scrolls near the screen. */
 export function thumbnail(row, side = SIDE) {
+  return pictureTile(`rows/${row.row_id}/image?side=${side}`, describe(row));
+}
+
+/** A tile that loads the picture at the path `source`; `instead(error)` is the text where there is none. */
+export function pictureTile(source, alt, instead = () => alt) {
   const tile = element("span", { class: "thumb" });
   if (!imagesHere) {
-    placeholder(tile, row);
+    placeholder(tile, instead());
     return tile;
   }
-  const source = `rows/${row.row_id}/image?side=${side}`;
-  const picture = element("img", { alt: describe(row), loading: "lazy", decoding: "async" });
+  const picture = element("img", { alt, loading: "lazy", decoding: "async" });
   tile.append(picture);
   if (token()) {
     // An <img> sends no token, so the bytes are fetched when the tile is near the screen.
-    waiting.set(tile, () => fetchInto(tile, picture, source, row));
+    waiting.set(tile, () => fetchInto(tile, picture, source, instead));
     near.observe(tile);
   } else {
     // fetchInto tries a busy service again after the time that it names.
-    picture.addEventListener("error", () => fetchInto(tile, picture, source, row), { once: true });
+    picture.addEventListener("error", () => fetchInto(tile, picture, source, instead), { once: true });
     picture.src = source;
   }
   return tile;
@@ -50,7 +54,7 @@ const near = new IntersectionObserver(
   { rootMargin: "400px" },
 );
 
-async function fetchInto(tile, picture, source, row) {
+async function fetchInto(tile, picture, source, instead) {
   try {
     const response = await ask(source, { quiet: true });
     const url = URL.createObjectURL(await response.blob());
@@ -60,17 +64,17 @@ async function fetchInto(tile, picture, source, row) {
       "error",
       () => {
         forget();
-        placeholder(tile, row);
+        placeholder(tile, instead());
       },
       { once: true },
     );
     picture.src = url;
-  } catch {
-    placeholder(tile, row);
+  } catch (error) {
+    placeholder(tile, instead(error));
   }
 }
 
-function placeholder(tile, row) {
+function placeholder(tile, text) {
   tile.classList.add("without");
-  tile.replaceChildren(element("span", { class: "instead", dir: "auto" }, describe(row)));
+  tile.replaceChildren(element("span", { class: "instead", dir: "auto" }, text));
 }
