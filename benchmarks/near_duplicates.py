@@ -45,11 +45,11 @@ def make_vectors(count: int) -> npt.NDArray[np.float16]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="30,000 images")
+    parser.add_argument("--quick", action="store_true", help="60,000 images")
     parser.add_argument("--images", type=int, help="default: 200,000")
     parser.add_argument("--probes", type=int, default=PROBES, help="cells that an image is compared with")
     args = parser.parse_args()
-    vectors = make_vectors(args.images or (30_000 if args.quick else 200_000))
+    vectors = make_vectors(args.images or (60_000 if args.quick else 200_000))
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; {len(vectors):,} x {DIM} float16")
     started = time.monotonic()
     groups = near_duplicate_groups(vectors, LIMIT, exact=0, probes=args.probes)

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -22,7 +22,15 @@ from jobs.executors.execute import check_executor, execute
 from mining.select.assemble import assemble
 from mining.sets.decisions import read_decisions
 from mining.sets.image_sets import ImageSets
-from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, MapItems, MiningConfig, MiningContext
+from mining.strategies.context import (
+    CANDIDATES_SCHEMA,
+    HELD_OUT,
+    TRAIN,
+    Candidates,
+    MapItems,
+    MiningConfig,
+    MiningContext,
+)
 from mining.strategies.minable import open_selection
 from mining.strategies.registry import check_strategies, get_strategy
 from retrieval.selection import store_identity
@@ -43,6 +51,7 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
     check_executor(executor, workers)
     store = EmbeddingStore.open(config.store)
     check_strategies(config, store)
+    contexts = list_mining(config)
     job = asdict(config) | {"store": store_identity(store)}
     for name in ("out", "strict"):  # they do not change the sets
         del job[name]
@@ -57,7 +66,8 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
         sets = ImageSets.open(config.out)
     else:
         try:
-            proposed = [_propose(ctx, executor, workers) for ctx in list_mining(config)]
+            proposed = [_propose(ctx, executor, workers) for ctx in contexts]
+            sets = assemble(config, proposed, decisions)
         except BadInput:
             if (
                 not begun
@@ -65,7 +75,6 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
                 remove_folder(join(config.out, "work"))
                 remove(join(config.out, CLAIM))
             raise
-        sets = assemble(config, proposed, decisions)
         remove_folder(join(config.out, "work"))
     if config.strict and sets.manifest["shortfall"]:
         raise BadInput(
@@ -75,16 +84,28 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
 
 
 def list_mining(config: MiningConfig) -> list[MiningContext]:
-    """A context for each strategy; quotas are rounded by largest remainder, so that they add up to `config.sets`."""
-    exact = [share * config.sets for _, share in config.strategies]
+    """A context for each strategy, and with a hold-out for each side of it.
+
+    Quotas are rounded by largest remainder, so that they add up to `config.sets`. Raises BadInput for a hold-out that
+    is less than one set.
+    """
+    sides = [(TRAIN, 1 - config.hold_out), (HELD_OUT, config.hold_out)] if config.hold_out else [(None, 1.0)]
+    cells = [(name, split, share * part) for name, share in config.strategies for split, part in sides]
+    exact = [share * config.sets for _, _, share in cells]
     quotas = [int(each) for each in exact]
     by_remainder = sorted(range(len(exact)), key=lambda place: (quotas[place] - exact[place], place))
     for place in by_remainder[: config.sets - sum(quotas)]:
         quotas[place] += 1
-    return [
-        MiningContext(config, name, quota, join(config.out, "work", name))
-        for (name, _), quota in zip(config.strategies, quotas, strict=True)
+    found = [
+        MiningContext(config, name, quota, join(config.out, "work", name, *([split] if split else [])), split)
+        for (name, split, _), quota in zip(cells, quotas, strict=True)
+        if quota or split is None
     ]
+    if config.hold_out and {ctx.split for ctx in found} != {TRAIN, HELD_OUT}:
+        raise BadInput(
+            f"--hold-out {config.hold_out:g} of --sets {config.sets} leaves no set on one side; ask for more sets"
+        )
+    return found
 
 
 def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[MiningContext, Candidates]:
@@ -93,14 +114,13 @@ def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[Mi
     if exists(marker):
         said = json.loads(read_bytes(marker))
         table = pq.read_table(io.BytesIO(read_bytes(table_file)), schema=CANDIDATES_SCHEMA)
-        found = Candidates(table, said["considered"], said["dropped"], tuple(said["notes"]), said["measured"])
-        return ctx, found
+        return ctx, Candidates(table, **said | {"notes": tuple(said["notes"])})
     make_folder(ctx.folder)
     found = get_strategy(ctx.strategy)(ctx, _map_items(ctx, executor, workers))
     buffer = io.BytesIO()
     pq.write_table(found.table, buffer, compression="zstd")
     write_atomic(table_file, buffer.getvalue())
-    said = {"considered": found.considered, "dropped": found.dropped, "notes": found.notes, "measured": found.measured}
+    said = {each.name: getattr(found, each.name) for each in fields(found) if each.name != "table"}
     write_atomic(marker, json.dumps(said))
     return ctx, found
 

@@ -16,9 +16,13 @@ _READ_BY = {
     "min_shared_nouns": ("overlap",),
     "rare_nouns": ("overlap",),
     "axes": ("attribute",),
+    "facts": ("attribute",),
+    "ceiling": ("similar", "attribute"),
     "entity": ("identity",),
     "order": ("identity",),
+    "context": ("identity",),
     "set_size": ("identity",),
+    "group_size": ("groups",),
 }
 
 
@@ -27,6 +31,14 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
         return None if value is None else tuple(sorted({int(part) for part in value.split(",")}))
     except ValueError as error:
         raise click.BadParameter(f"{value!r}: whole numbers separated by commas, as in 1,2,3") from error
+
+
+def _range(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
+    least, _, most = value.partition("-")
+    try:
+        return int(least), int(most or least)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: a whole number, or a range as in 3-8") from error
 
 
 def _words(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -40,7 +52,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
     "mix",
     required=True,
     metavar="NAME[:SHARE],...",
-    help="similar, diverse, identity, overlap, contrast, attribute, random, or a mix: similar:0.5,attribute:0.5",
+    help="similar, diverse, identity, groups, overlap, contrast, attribute, random; or a mix: similar:0.5,overlap:0.5",
 )
 @click.option("--out", required=True, metavar="PAIRS", help="Folder for the image sets.")
 @click.option("--sets", type=int, default=10_000, show_default=True, help="Number of sets, over all strategies.")
@@ -57,12 +69,23 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
     help="Image cosine from which two images are duplicates.",
 )
 @click.option(
+    "--ceiling",
+    type=float,
+    metavar="COSINE",
+    help="similar, attribute: pair nearly identical images too, up to this cosine, if their pixels differ."
+    "  [default: --near-duplicates]",
+)
+@click.option(
     "--levels",
     callback=_numbers,
     metavar="N,N,...",
     help="Only sets of these levels, in equal numbers.  [default: all levels]",
 )
-@click.option("--selection", metavar="SELECTION", help="Mine only rows of this selection; diverse uses its concepts.")
+@click.option(
+    "--selection",
+    metavar="SELECTION",
+    help="Mine only rows of this selection; similar, diverse, groups: one of its concepts a set.",
+)
 @click.option("--decisions", metavar="FILE", help="Skip the sets that were rejected on the pairs page.")
 @click.option(
     "--captions",
@@ -82,12 +105,42 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--rare-nouns", is_flag=True, help="overlap: prefer pairs that share rare nouns.")
 @click.option("--axes", callback=_words, metavar="NAME,...", help="attribute: only these axes.  [default: all]")
 @click.option(
+    "--facts",
+    callback=_words,
+    metavar="FIELD,...",
+    help="attribute: compare these metadata fields, as in truth.objects, instead of captions.",
+)
+@click.option(
     "--entity", metavar="FIELD", help="identity: metadata field that names the individual, as in truth.objects.entity."
 )
 @click.option(
-    "--order", metavar="FIELD", help="identity: metadata field that orders the images of a set, as in truth.step."
+    "--order",
+    metavar="FIELD",
+    help="identity: metadata field of the steps of a story, as in truth.step; a set is a window of consecutive steps.",
+)
+@click.option(
+    "--context",
+    metavar="FIELD",
+    help="identity: metadata field in which the images of a set differ, as in truth.place."
+    "  [default: images that are less similar]",
 )
 @click.option("--set-size", type=int, default=2, show_default=True, help="identity: number of images in a set.")
+@click.option(
+    "--group-size",
+    callback=_range,
+    default="3-8",
+    show_default=True,
+    metavar="N|MIN-MAX",
+    help="groups: number of images in a set.",
+)
+@click.option(
+    "--hold-out",
+    type=float,
+    default=0.0,
+    metavar="SHARE",
+    help="Hold out this part of the images, as in 0.1: no set has images of both sides, and `split` says which."
+    "  [default: none]",
+)
 @click.option("--strict", is_flag=True, help="Exit 2 when fewer sets were found than asked for.")
 @executor_options()
 @output_options
@@ -129,8 +182,9 @@ def _check_strategy_options(strategies: Sequence[str]) -> None:
 
 
 def _strategy_lines(summary: dict[str, object]) -> list[Line]:
-    """The counts (proposed - dropped - spare = made), then the strategy's notes."""
-    name, dropped, levels = summary["strategy"], summary["dropped"], summary["levels"]
+    """The counts (proposed - dropped - spare = made) of a strategy on one side of a hold-out, then its notes."""
+    dropped, levels = summary["dropped"], summary["levels"]
+    name = summary["strategy"] if summary["split"] is None else f"{summary['strategy']} ({summary['split']})"
     assert isinstance(dropped, dict)
     assert isinstance(levels, dict)
     lines: list[Line] = [(f"{name}: proposed", summary["proposed"])]

@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float32]
 Pairs = tuple[Ints, Ints]
 
 EXACT = 50_000
-PROBES = 8
+PROBES = 16
 # Cells for each square root of the number of images; k-means takes so many steps, on so many images a cell.
 _CELLS, _STEPS, _SAMPLED = 2, 5, 32
 # Images on the two sides of a matrix product: 32 MB of similarities.

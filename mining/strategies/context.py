@@ -22,6 +22,8 @@ from index.store.embedding_store import EmbeddingStore
 
 __all__ = [
     "CANDIDATES_SCHEMA",
+    "HELD_OUT",
+    "TRAIN",
     "Candidates",
     "MapItems",
     "MiningConfig",
@@ -29,6 +31,7 @@ __all__ = [
     "Strategy",
     "candidates_table",
     "in_process",
+    "padded",
     "sentences",
 ]
 
@@ -49,6 +52,11 @@ CANDIDATES_SCHEMA = pa.schema(
     ]
 )
 
+# The sides of `--hold-out`, as `mining.sets.image_set.ImageSet.split`.
+TRAIN, HELD_OUT = "train", "held-out"
+
+# The most images of a group; a model reads hundreds of tokens an image.
+MOST_GROUP = 32
 # Cosine similarity from which two images count as the same picture: clip-retrieval's limit for duplicates, and the
 # default of `clipmine retrieve --near-duplicates`. Another model may need another value.
 NEAR_DUPLICATES = 0.94
@@ -61,14 +69,22 @@ class MiningConfig:
     For all strategies. store, out: folders. strategies: (name, share), the shares adding up to 1. sets: how many in
     all. max_per_image: most sets that may contain the same image. near_duplicates: image cosine from which two images
     are the same picture. levels: the levels to balance; None for all that a strategy has. selection: a Selection folder
-    that restricts the rows and names concepts. decisions: a decisions file whose rejected sets are skipped. strict:
-    raise an error when sets are missing.
+    that restricts the rows and names concepts. decisions: a decisions file whose rejected sets are skipped. hold_out:
+    the part of the images whose sets are kept apart from those of the others, as ImageSet.split says. strict: raise an
+    error when sets are missing.
+
+    For similar and attribute. ceiling: image cosine below which nearly identical images are paired too, where their
+    pixels differ; None for `near_duplicates`.
 
     For overlap and attribute. captions: which text is parsed, the embedded `caption` or `all` captions of an image.
     nouns: lexicon, spacy or nltk. min_shared_nouns: at least so many shared nouns, instead of levels (CaD-QA: 8).
-    rare_nouns: prefer pairs that share rare nouns. axes: the axes that may differ; () for all.
+    rare_nouns: prefer pairs that share rare nouns. axes: the axes that may differ; () for all. facts: dotted
+    metadata fields that attribute compares instead of captions.
 
-    For identity. entity, order: dotted fields in the metadata or in the JSON of `extra`. set_size: images a set.
+    For identity. entity, order, context: dotted fields in the metadata or in the JSON of `extra`: who is in the image,
+    what sorts the images of a set, and what must differ between them. set_size: images a set.
+
+    For groups. group_size: fewest and most images a set.
     """
 
     store: str
@@ -78,17 +94,22 @@ class MiningConfig:
     seed: int = 0
     max_per_image: int = 10
     near_duplicates: float = NEAR_DUPLICATES
+    ceiling: float | None = None
     levels: tuple[int, ...] | None = None
     min_shared_nouns: int | None = None
     rare_nouns: bool = False
     nouns: str = "lexicon"
     axes: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
     captions: str = "caption"
     entity: str | None = None
     order: str | None = None
+    context: str | None = None
     set_size: int = 2
+    group_size: tuple[int, int] = (3, 8)
     selection: str | None = None
     decisions: str | None = None
+    hold_out: float = 0.0
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -98,29 +119,44 @@ class MiningConfig:
                 raise BadInput(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
         if not 0 < self.near_duplicates <= 1.01:
             raise BadInput(f"--near-duplicates is a cosine above 0 and up to 1, not {self.near_duplicates:g}")
+        if self.ceiling is not None and not self.near_duplicates < self.ceiling <= 1.01:
+            raise BadInput(
+                f"--ceiling is a cosine above --near-duplicates ({self.near_duplicates:g}) and up to 1, "
+                f"not {self.ceiling:g}"
+            )
         if self.min_shared_nouns is not None and self.min_shared_nouns < 1:
             raise BadInput(f"--min-shared-nouns must be at least 1, not {self.min_shared_nouns}")
         if self.levels is not None and (not self.levels or min(self.levels) < 0):
             raise BadInput(f"--levels are numbers from 0, separated by commas, not {self.levels}")
+        if not 2 <= self.group_size[0] <= self.group_size[1] <= MOST_GROUP:
+            least, most = self.group_size
+            raise BadInput(f"--group-size is a number or a range within 2-{MOST_GROUP}, as in 3-8, not {least}-{most}")
+        if not 0 <= self.hold_out < 1:
+            raise BadInput(f"--hold-out is a part of the images, from 0 to below 1, not {self.hold_out:g}")
         if self.captions not in ("caption", "all"):
             raise BadInput(f"--captions {self.captions!r}: choose caption or all")
 
 
 @dataclass(frozen=True)
 class MiningContext:
-    """What one strategy gets: the configuration, its name, the number of sets wanted of it, and its working folder."""
+    """What one strategy gets: the configuration, its name, the number of sets wanted of it, and its working folder.
+
+    split: the side of `hold_out` whose rows it may use, TRAIN or HELD_OUT; None without a hold-out.
+    """
 
     config: MiningConfig
     strategy: str
     wanted: int
     folder: str
+    split: str | None = None
 
     def open_store(self) -> EmbeddingStore:
         return EmbeddingStore.open(self.config.store)
 
     def random(self, *purpose: int | str) -> np.random.Generator:
-        """A generator that depends on the seed, the strategy and `purpose` only, so every worker draws the same."""
-        return np.random.default_rng(int(hash_json([self.config.seed, self.strategy, *purpose])[:16], 16))
+        """A generator that depends on the seed, strategy, side and `purpose` only, so every worker draws the same."""
+        side = [] if self.split is None else [self.split]
+        return np.random.default_rng(int(hash_json([self.config.seed, self.strategy, *side, *purpose])[:16], 16))
 
 
 @dataclass(frozen=True)
@@ -129,7 +165,9 @@ class Candidates:
 
     table: CANDIDATES_SCHEMA, in an order that does not depend on the executor. considered: how many sets (or rows) the
     strategy looked at. dropped: how many of them it dropped, by reason. notes: sentences for the summary. measured:
-    numbers that it measured on the store, such as a similarity floor, for the manifest.
+    numbers that it measured on the store, such as a similarity floor, for the manifest. near_duplicates: the limit for
+    these sets where the strategy has checked more similar images itself; None for that of the configuration. balanced:
+    whether equally many sets of each level are made; False to draw from all that are proposed alike.
     """
 
     table: pa.Table
@@ -137,6 +175,8 @@ class Candidates:
     dropped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     measured: dict[str, float] = field(default_factory=dict)
+    near_duplicates: float | None = None
+    balanced: bool = True
 
 
 # map_items(function, items, label) -> results in the order of the items. Each item is one call function(item, ctx),
@@ -194,6 +234,15 @@ def candidates_table(
         [data.get(name, pa.nulls(count, CANDIDATES_SCHEMA.field(name).type)) for name in CANDIDATES_SCHEMA.names],
         schema=CANDIDATES_SCHEMA,
     )
+
+
+def padded(rows: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Lists of row ids as int64 [n, m], padded with -1; m is the length of the longest list, at least 2."""
+    lists = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
+    sizes = np.diff(lists.offsets.to_numpy()) if len(lists) else np.empty(0, np.int64)
+    members = np.full((len(lists), max(2, int(sizes.max(initial=0)))), -1, np.int64)
+    members[np.arange(members.shape[1]) < sizes[:, None]] = lists.flatten().to_numpy()
+    return members
 
 
 def sentences(pattern: str, *values: npt.NDArray[Any] | pa.Array) -> pa.Array:

@@ -1,11 +1,14 @@
 """`contrast`: pairs that are easy to confuse, for hard negatives: alike in one modality and different in the other.
 
-There are two kinds, half of the sets each where there are enough: look-alikes whose captions differ (levels 1 to 4, by
-strength), and images that differ under close captions (levels 5 to 8). Only rows whose caption fits the image are used;
-otherwise the contrast would often be a wrong caption.
+There are two kinds, about half of the sets each where there are enough: look-alikes whose captions differ, and images
+that differ under close captions. `extra` says which: `{"alike": "images"}` or `{"alike": "captions"}`. The level is the
+strength, 4 where the other modality differs the most. Only rows whose caption fits the image are used; otherwise the
+contrast would often be a wrong caption.
 """
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +18,10 @@ from mining.strategies.bands import BANDS, OVERSAMPLED, equal_bands, thin, uniqu
 from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table, sentences
 from mining.strategies.minable import Minable, minable_rows
 from mining.strategies.neighbors.caption_fit import close_captions, fit_floor, fitting
+from mining.strategies.neighbors.look_alikes import look_alike_window
 from mining.strategies.neighbors.nearest import nearest
 from mining.strategies.neighbors.similarity import similarities
 from mining.strategies.random_pairs import draw_pairs
-from mining.strategies.similar import look_alike_window
 
 __all__ = ["contrast"]
 
@@ -34,7 +37,7 @@ _CHANCE = 4_096
 
 
 def contrast(ctx: MiningContext, map_items: MapItems) -> Candidates:
-    """Pairs with similar images and different captions (levels 1-4, by strength), or the reverse (levels 5-8)."""
+    """Pairs with similar images and different captions, or the reverse; levels 1-4, by strength."""
     store = ctx.open_store()
     minable = minable_rows(ctx, store)
     anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * ctx.wanted), ctx.random("anchors"))
@@ -63,7 +66,7 @@ def _images_alike(
     """Look-alikes whose captions are no closer than those of most random pairs."""
     store = minable.store
     near = nearest(ctx, map_items, minable, "image", anchors, k)
-    window = look_alike_window(near, ctx.config.near_duplicates)
+    window = look_alike_window(near.similarity, ctx.config.near_duplicates)
     inside = (near.similarity >= window.floor) & (near.similarity < window.ceiling)
     pairs = np.sort(np.stack([np.broadcast_to(anchors[:, None], near.ids.shape)[inside], near.ids[inside]], 1), axis=1)
     image_sim = near.similarity[inside]
@@ -81,6 +84,7 @@ def _images_alike(
     level[fit] = equal_bands(text_sim[fit], limit)
     return _half(
         ctx,
+        "images",
         pairs,
         level,
         {
@@ -107,14 +111,14 @@ def _captions_alike(
     store = minable.store
     close = close_captions(ctx, map_items, minable, anchors, k)
     first = unique_pairs(close.rows)
-    pairs, text_sim = close.rows[first], close.text_sim[first]
+    pairs, text_sim = np.sort(close.rows[first], axis=1), close.text_sim[first]
     image_sim = similarities(store, "image", pairs)
     limit = _limit(similarities(store, "image", chance), image_sim)
     note = f"captions alike, images not: image similarity below {limit:.3f}; {close.how}"
     level = equal_bands(image_sim, limit)
-    level[level > 0] += BANDS
     return _half(
         ctx,
+        "captions",
         pairs,
         level,
         close.dropped | {"images too close": int((level == 0).sum())},
@@ -123,7 +127,7 @@ def _captions_alike(
             sentences(
                 f"captions are close from {close.floor:.2f} on, images differ below {limit:.2f} "
                 f"(strength {{}} of {BANDS})",
-                level - BANDS,
+                level,
             ),
         ],
         note,
@@ -146,6 +150,7 @@ def _limit(of_random: Floats, found: Floats) -> float:
 
 def _half(
     ctx: MiningContext,
+    alike: str,
     pairs: RowIds,
     level: npt.NDArray[np.int32],
     dropped: dict[str, int],
@@ -158,6 +163,11 @@ def _half(
     kept = found[thin(pairs[found], level[found], -(-OVERSAMPLED * ctx.wanted // 2), ctx.config.seed)]
     dropped = dropped | {"more than needed": len(found) - len(kept)}
     taken = [reason.take(pa.array(kept)) for reason in reasons]
-    return Candidates(
-        candidates_table(pairs[kept], level=level[kept], reasons=taken), len(pairs), dropped, (note,), measured
+    table = candidates_table(
+        pairs[kept],
+        level=level[kept],
+        difficulty=level[kept] / BANDS,
+        reasons=taken,
+        extra=pa.array([json.dumps({"alike": alike})] * len(kept), pa.string()),
     )
+    return Candidates(table, len(pairs), dropped, (note,), measured)

@@ -31,7 +31,7 @@ LEAST_ANCHORS = 4_000
 
 
 def diverse(ctx: MiningContext, map_items: MapItems) -> Candidates:
-    """Pairs of one concept whose images differ; the level is the quarter by difference, 1 the least different."""
+    """Pairs of one concept whose images differ; the level is the quarter by difference, 4 the most different."""
     store = ctx.open_store()
     minable = minable_rows(ctx, store)
     if ctx.config.selection is not None:
@@ -39,7 +39,7 @@ def diverse(ctx: MiningContext, map_items: MapItems) -> Candidates:
     anchors = minable.sample(max(LEAST_ANCHORS, ANCHORS_A_SET * ctx.wanted), ctx.random("anchors"))
     close = close_captions(ctx, map_items, minable, anchors, min(NEIGHBORS, minable.count - 1))
     first = unique_pairs(close.rows)
-    pairs, text_sim = close.rows[first], close.text_sim[first]
+    pairs, text_sim = np.sort(close.rows[first], axis=1), close.text_sim[first]
     image_sim = similarities(store, "image", pairs)
     far, level = _far(image_sim)
     dropped = close.dropped | {"found twice": len(close.rows) - len(pairs), "images not far": int((level == 0).sum())}
@@ -49,6 +49,7 @@ def diverse(ctx: MiningContext, map_items: MapItems) -> Candidates:
     table = candidates_table(
         pairs[kept],
         level=level[kept],
+        difficulty=level[kept] / BANDS,
         reasons=[
             sentences(f"caption similarity {{}}, close from {close.floor:.2f} on", text_sim[kept]),
             _far_sentences(image_sim[kept], far, level[kept]),
@@ -65,7 +66,7 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
     table = selection.table(["row_id", "concept"])
     rows, names = table["row_id"].to_numpy(), table["concept"].combine_chunks().dictionary_encode()
     codes = names.indices.to_numpy()
-    kept = ~store.is_forgotten(rows)
+    kept = minable.allows(rows)
     rows, codes = rows[kept], codes[kept]
     order = np.lexsort((rows, codes))
     rows, codes = rows[order], codes[order]
@@ -100,7 +101,9 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
         "more than needed": int((level > 0).sum()) - len(places),
     }
     notes = ("images are far below the median over pairs of their concept",)
-    found = candidates_table(pairs[places], level=level[places], reasons=reasons, concept=named)
+    found = candidates_table(
+        pairs[places], level=level[places], difficulty=level[places] / BANDS, reasons=reasons, concept=named
+    )
     return Candidates(found, len(pairs), dropped, notes, {"concepts": float(len(names.dictionary))})
 
 

@@ -1,62 +1,149 @@
-"""The rows that may be mined: all of a store, or those of a Selection, without the forgotten ones.
+"""The rows that may be mined: all of a store, or those of a Selection, without the forgotten ones; with `--hold-out`,
+those of one side, training or held-out.
 
-Samples are drawn by position, so they take no pass over the store.
+Samples are drawn by position and the side of a row is a hash of its number, so neither takes a pass over the store.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from index.errors import BadInput
+from index.hashing import hash_rows
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.context import MiningContext
+from mining.strategies.context import HELD_OUT, MiningConfig, MiningContext
 from retrieval.selection import Selection, store_identity
 
-__all__ = ["Minable", "mark_rows", "minable_rows", "open_selection"]
+__all__ = ["Minable", "Side", "holds_out_individuals", "mark_rows", "minable_rows", "open_selection", "side_of"]
 
 RowIds = npt.NDArray[np.int64]
+
+# The hash that decides the side of a row. It does not depend on --seed, so that all runs on a store have the same sides
+# and their sets can be joined.
+_SIDE_SEED = 0x484F4C44
+# Rows of a store from which on the rows of a side are not counted: there are enough of any side that is asked for.
+_COUNTED = 1_000_000
+# The most neighbours that a search is asked for to find enough of one side.
+_MOST_ASKED = 4_096
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of `--hold-out`: about `hold_out` of all rows are held out, whichever rows there are."""
+
+    hold_out: float
+    held: bool
+
+    @property
+    def share(self) -> float:
+        """The part of the rows on this side."""
+        return self.hold_out if self.held else 1 - self.hold_out
+
+    def contains(self, rows: RowIds) -> npt.NDArray[np.bool_]:
+        """A mask over row ids of any shape: which are on this side."""
+        return self._is_here(hash_rows(rows.reshape(-1, 1), _SIDE_SEED)).reshape(rows.shape)
+
+    def contains_name(self, name: str) -> bool:
+        """Whether the individual of that name is on this side."""
+        first = int.from_bytes(hashlib.sha256(f"hold out {name}".encode()).digest()[:8], "big")
+        return bool(self._is_here(np.array([first], np.uint64))[0])
+
+    def _is_here(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        here: npt.NDArray[np.bool_] = (hashes < np.uint64(int(self.hold_out * 2.0**64))) == self.held
+        return here
 
 
 @dataclass(frozen=True)
 class Minable:
-    """The rows of `store` that may be mined; chosen: ascending row ids to restrict them to, None for all."""
+    """The rows of `store` that may be mined.
+
+    chosen: ascending row ids to restrict them to, None for all. side: the side that they are on, None for both; it
+    restricts `chosen` as well.
+    """
 
     store: EmbeddingStore
     chosen: RowIds | None = None
+    side: Side | None = None
 
     @property
     def count(self) -> int:
-        """The number of rows, forgotten ones included."""
+        """The number of positions: of rows, with forgotten ones and, where `chosen` is None, those of both sides."""
         return self.store.rows if self.chosen is None else len(self.chosen)
 
+    def allows(self, rows: RowIds) -> npt.NDArray[np.bool_]:
+        """A mask over row ids of any shape: which are not forgotten and on this side; -1 is neither."""
+        allowed = (rows >= 0) & ~self.store.is_forgotten(rows)
+        return allowed if self.side is None else allowed & self.side.contains(rows)
+
+    def neighbors_to_ask(self, k: int) -> int:
+        """How many neighbours to search for among all rows so that k or more are probably on this side."""
+        if self.side is None or self.chosen is not None:
+            return k
+        return min(math.ceil((k + 2 * math.sqrt(k)) / self.side.share), _MOST_ASKED, max(self.store.rows - 1, 1))
+
     def rows(self, start: int, stop: int) -> RowIds:
-        """The row ids at positions start .. stop - 1 of `count`, without forgotten ones."""
+        """The row ids at positions start .. stop - 1 of `count`, without forgotten ones and those of the other side."""
         ids = np.arange(start, stop, dtype=np.int64) if self.chosen is None else self.chosen[start:stop]
-        kept: RowIds = ids[~self.store.is_forgotten(ids)]
+        kept: RowIds = ids[self.allows(ids)]
         return kept
 
     def sample(self, count: int, random: np.random.Generator) -> RowIds:
         """Up to `count` different random rows, ascending; the cost does not depend on the size of the store."""
-        drawn = random.choice(self.count, min(count, self.count), replace=False, shuffle=False)
+        several = count if self.side is None else math.ceil((count + 4 * math.sqrt(count)) / self.side.share)
+        drawn = random.choice(self.count, min(several, self.count), replace=False, shuffle=False)
         ids = drawn.astype(np.int64) if self.chosen is None else self.chosen[drawn]
-        kept: RowIds = np.sort(ids[~self.store.is_forgotten(ids)])
-        return kept
+        kept: RowIds = ids[self.allows(ids)]
+        if len(kept) > count:
+            kept = kept[random.permutation(len(kept))[:count]]
+        return np.sort(kept)
+
+    def draw(self, count: int, random: np.random.Generator) -> RowIds:
+        """Up to `count` random rows, of which any may come twice; some may be forgotten."""
+        several = count if self.side is None else math.ceil((count + 4 * math.sqrt(count)) / self.side.share)
+        drawn = random.integers(0, self.count, several)
+        ids = drawn if self.chosen is None else self.chosen[drawn]
+        return ids[:count] if self.side is None else ids[self.side.contains(ids)][:count]
+
+
+def holds_out_individuals(config: MiningConfig) -> bool:
+    """Whether `hold_out` is a part of the individuals rather than of the images: in a run of `identity` alone, where a
+    story is held out as a whole."""
+    return [name for name, _ in config.strategies] == ["identity"]
+
+
+def side_of(ctx: MiningContext) -> Side | None:
+    """The side of the rows that the context mines; None for both."""
+    if ctx.split is None or holds_out_individuals(ctx.config):
+        return None
+    return Side(ctx.config.hold_out, ctx.split == HELD_OUT)
 
 
 def minable_rows(ctx: MiningContext, store: EmbeddingStore) -> Minable:
     """The rows that a strategy may use. Raises BadInput for a selection of another store, or fewer than two rows."""
+    side = side_of(ctx)
     chosen = None
     if ctx.config.selection is not None:
         selection = open_selection(ctx.config.selection, store)
         chosen = np.unique(selection.table(["row_id"])["row_id"].to_numpy()).astype(np.int64)
-    minable = Minable(store, chosen)
-    left = minable.count - (len(store.forgotten) if chosen is None else int(store.is_forgotten(chosen).sum()))
+        chosen = chosen if side is None else chosen[side.contains(chosen)]
+    minable = Minable(store, chosen, side)
+    if side is not None and chosen is None and store.rows <= _COUNTED:
+        left = len(minable.rows(0, store.rows))
+    else:
+        left = minable.count - (len(store.forgotten) if chosen is None else int(store.is_forgotten(chosen).sum()))
     if left < 2:
         where = store.path if ctx.config.selection is None else ctx.config.selection
         rows = "1 row" if left == 1 else f"{left} rows"
+        if side is not None:
+            raise BadInput(
+                f"{where}: --hold-out {side.hold_out:g} leaves {rows} {'held out' if side.held else 'for training'}, "
+                "and a pair needs two; choose another part, or embed or select more images"
+            )
         raise BadInput(f"{where}: has {rows} that may be mined, and a pair needs two; embed or select more images")
     return minable
 

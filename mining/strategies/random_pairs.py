@@ -14,12 +14,12 @@ __all__ = ["draw_pairs", "random_pairs"]
 
 
 def random_pairs(ctx: MiningContext, map_items: MapItems) -> Candidates:
-    """Pairs of rows drawn with the seed, each row as likely as any other; level 0."""
+    """Pairs of rows drawn with the seed, each row as likely as any other; level and difficulty 0."""
     minable = minable_rows(ctx, ctx.open_store())
     drawn = draw_pairs(minable, OVERSAMPLED * ctx.wanted, ctx.random("pairs"))
     pairs = drawn[unique_pairs(drawn)]
-    table = candidates_table(pairs, reasons=[pa.array(["drawn by chance"] * len(pairs), "string")])
-    return Candidates(table, OVERSAMPLED * ctx.wanted, {"drawn twice": len(drawn) - len(pairs)})
+    table = candidates_table(pairs, difficulty=0.0, reasons=[pa.array(["drawn by chance"] * len(pairs), "string")])
+    return Candidates(table, len(drawn), {"drawn twice": len(drawn) - len(pairs)})
 
 
 def draw_pairs(minable: Minable, count: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -27,8 +27,8 @@ def draw_pairs(minable: Minable, count: int, random: np.random.Generator) -> npt
 
     Draws of one row twice and of forgotten rows are dropped, so there may be fewer than `count`; a pair may repeat.
     """
-    drawn = random.integers(0, minable.count, (count, 2))
-    ids = drawn if minable.chosen is None else minable.chosen[drawn]
+    drawn = minable.draw(2 * count, random)
+    ids = drawn[: len(drawn) // 2 * 2].reshape(-1, 2)
     usable = (ids[:, 0] != ids[:, 1]) & ~minable.store.is_forgotten(ids).any(axis=1)
     pairs: npt.NDArray[np.int64] = np.sort(ids[usable], axis=1).astype(np.int64)
     return pairs

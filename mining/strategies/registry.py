@@ -10,8 +10,8 @@ import importlib
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.context import MiningConfig, MiningContext, Strategy
-from mining.strategies.minable import minable_rows
+from mining.strategies.context import HELD_OUT, TRAIN, MiningConfig, MiningContext, Strategy
+from mining.strategies.minable import holds_out_individuals, minable_rows
 
 __all__ = ["STRATEGIES", "check_strategies", "get_strategy", "parse_mix"]
 
@@ -27,6 +27,7 @@ STRATEGIES = {
     "overlap": ("mining.strategies.overlap", "overlap", "captions that share nouns, over levels of overlap"),
     "contrast": ("mining.strategies.contrast", "contrast", "alike in one way and not in the other: images or captions"),
     "attribute": ("mining.strategies.attribute", "attribute", "one axis of the captions differs, the rest agrees"),
+    "groups": ("mining.strategies.groups", "groups", "several images of one concept that differ, for group captions"),
     "random": ("mining.strategies.random_pairs", "random_pairs", "random pairs, the baseline"),
 }
 
@@ -66,11 +67,12 @@ def check_strategies(config: MiningConfig, store: EmbeddingStore) -> None:
     """Check, before any work, that all strategies of `config` can run on the store.
 
     Raises BadInput that names each strategy which cannot, why, and what to do; also for an unknown strategy and for a
-    store or selection with fewer than two rows.
+    store or selection with fewer than two rows, on each side of a hold-out.
     """
     for name, _ in config.strategies:
         get_strategy(name)
-    minable_rows(MiningContext(config, "", 0, ""), store)
+    for split in (TRAIN, HELD_OUT) if config.hold_out else (None,):
+        minable_rows(MiningContext(config, "", 0, "", split), store)
     reasons = [reason for name, _ in config.strategies if (reason := _why_not(name, config, store)) is not None]
     if reasons:
         raise BadInput("; ".join(reasons))
@@ -79,12 +81,18 @@ def check_strategies(config: MiningConfig, store: EmbeddingStore) -> None:
 def _why_not(name: str, config: MiningConfig, store: EmbeddingStore) -> str | None:
     if name == "identity" and config.entity is None:
         return "identity needs --entity FIELD, which names the individual in the metadata, as in truth.objects.entity"
-    needs_text = name == "contrast" or (name == "diverse" and config.selection is None)
+    if name == "identity" and config.order and config.hold_out and not holds_out_individuals(config):
+        return (
+            "identity with --order and --hold-out: a story is held out as a whole, which a mix cannot do; mine the "
+            "stories in a run of their own"
+        )
+    by_concept = name in ("diverse", "groups")
+    needs_text = name == "contrast" or (by_concept and config.selection is None)
     if needs_text and not store.has_text:
-        without = [each for each in STRATEGIES if each not in ("contrast", "diverse")]
+        without = [each for each in STRATEGIES if each not in ("contrast", "diverse", "groups")]
         return (
             f"{name} needs text embeddings and {store.path} has none: embed the captions too"
-            + (", give it the concepts of a --selection" if name == "diverse" else "")
+            + (", give it the concepts of a --selection" if by_concept else "")
             + f", or choose from {', '.join(without)}"
         )
     return None

@@ -40,8 +40,9 @@ CLOSE = 0.75
 class ClosePairs:
     """Pairs with close captions that both fit their images.
 
-    rows: int64 [n, 2]. text_sim: float32 [n]. floor: the least similarity of close captions. looked_at: pairs before
-    filtering. dropped: pairs that were filtered out, by reason. how: a sentence that says how pairs were found.
+    rows: int64 [n, 2], an anchor and its neighbour, the pairs of an anchor together. text_sim: float32 [n]. floor: the
+    least similarity of close captions. looked_at: pairs before filtering. dropped: pairs that were filtered out, by
+    reason. how: a sentence that says how pairs were found.
     """
 
     rows: RowIds
@@ -74,10 +75,19 @@ def fitting(store: EmbeddingStore, pairs: RowIds, floor: float) -> npt.NDArray[n
     return np.asarray((caption_fit(store, rows) >= floor)[np.asarray(back).reshape(pairs.shape)].all(axis=1))
 
 
-def close_captions(ctx: MiningContext, map_items: MapItems, minable: Minable, anchors: RowIds, k: int) -> ClosePairs:
-    """Pairs of rows with close captions: among the k nearest, at the upper quartile of the similarity to the nearest.
+def close_captions(
+    ctx: MiningContext,
+    map_items: MapItems,
+    minable: Minable,
+    anchors: RowIds,
+    k: int,
+    *,
+    quantile: float = CLOSE,
+    same_words: bool = False,
+) -> ClosePairs:
+    """Pairs of rows with close captions: among the k nearest, from a quantile of the similarity to the nearest on.
 
-    anchors: int64 [a]; those whose caption does not fit are skipped.
+    anchors: int64 [a]; those whose caption does not fit are skipped. same_words: also pairs of equal captions.
     """
     store = minable.store
     floor = fit_floor(minable, ctx.random("caption fit"))
@@ -88,17 +98,18 @@ def close_captions(ctx: MiningContext, map_items: MapItems, minable: Minable, an
     text_sim = near.similarity[known]
     other = np.where(near.similarity < EQUAL_CAPTIONS, near.similarity, -np.inf).max(axis=1, initial=-np.inf)
     other = other[np.isfinite(other)]
-    least = round(float(np.quantile(other, CLOSE)), 3) if len(other) else EQUAL_CAPTIONS
-    close = (text_sim >= least) & (text_sim < EQUAL_CAPTIONS)
+    least = round(float(np.quantile(other, quantile)), 3) if len(other) else EQUAL_CAPTIONS
+    equal = (text_sim >= EQUAL_CAPTIONS) & (not same_words)
+    close = (text_sim >= least) & ~equal
     good = np.zeros(len(pairs), np.bool_)
     good[close] = fitting(store, pairs[close], floor)
     dropped = {
-        "captions of the same words": int((text_sim >= EQUAL_CAPTIONS).sum()),
+        "captions of the same words": int(equal.sum()),
         "captions not close": int((text_sim < least).sum()),
         "captions that do not fit their images": int((close & ~good).sum()),
     }
     how = (
         f"{near.how}; captions fit their images from cosine {floor:.3f} on (the store's median), and are close from "
-        f"{least:.3f} on (the upper quartile of the similarity to the nearest other caption)"
+        f"{least:.3f} on (quantile {quantile:g} of the similarity to the nearest other caption)"
     )
-    return ClosePairs(np.sort(pairs[good], axis=1), text_sim[good], least, len(pairs), dropped, how)
+    return ClosePairs(pairs[good], text_sim[good], least, len(pairs), dropped, how)

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.select.assemble import assemble, padded
+from mining.select.assemble import assemble
 from mining.sets.decisions import Decisions
 from mining.sets.image_sets import ImageSets
-from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, MiningConfig, MiningContext
+from mining.strategies.context import CANDIDATES_SCHEMA, HELD_OUT, TRAIN, Candidates, MiningConfig, MiningContext
 from tests.mining.worlds import mining_store
 from tests.retrieval.stores import forget
 
@@ -46,7 +47,8 @@ def _assemble(
     config = MiningConfig(
         str(store.path), str(folder / "pairs"), tuple((name, share) for name in proposed), sets=sets, **choices
     )
-    decisions = Decisions(dict.fromkeys(rejected or [], "reject"))
+    refs = [tuple(sorted(f"*/{row}" for row in rows)) for rows in rejected or []]
+    decisions = Decisions(dict.fromkeys(refs, "reject"))
     wanted = round(sets * share)
     return assemble(
         config, [(MiningContext(config, name, wanted, ""), each) for name, each in proposed.items()], decisions
@@ -61,7 +63,7 @@ def _accounted_for(sets: ImageSets) -> None:
 
 
 def _rows(sets: ImageSets) -> list[tuple[int, ...]]:
-    return [tuple(map(int, each.set_id.split("_"))) for each in sets]
+    return [tuple(member.row_id or 0 for member in each.members) for each in sets]
 
 
 def test_every_rule_takes_its_part_and_all_is_accounted_for(tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_only_the_levels_asked_for_and_one_that_nobody_reaches_is_named(world: E
 
 def test_sets_have_their_similarities(world: EmbeddingStore, tmp_path: Path) -> None:
     sets = _assemble(world, tmp_path, {"identity": _candidates([[10, 4, 60], [0, 1]])}, near_duplicates=1.0)
-    found = {each.set_id: each for each in sets}
+    found = {"_".join(map(str, rows)): each for rows, each in zip(_rows(sets), sets, strict=True)}
     for modality, name in (("image", "image_sim"), ("text", "text_sim")):
         a, b, c = world.gather(modality, [10, 4, 60]).astype(np.float64)  # type: ignore[arg-type]
         assert getattr(found["10_4_60"], name) == pytest.approx((a @ b + a @ c + b @ c) / 3, abs=1e-5)
@@ -154,10 +156,43 @@ def test_the_manifest_says_what_was_asked_and_of_which_store(world: EmbeddingSto
     _assemble(world, tmp_path, {"random": _candidates([[0, 1]])}, seed=3)
     manifest = json.loads((tmp_path / "pairs/manifest.json").read_text())
     assert manifest["seed"] == manifest["config"]["seed"] == 3
-    assert manifest["store"]["rows"] == 240
+    assert [source["rows"] for source in manifest["sources"].values()] == [240]
     assert manifest["strategies"][0]["considered"] == 1
 
 
-def test_lists_of_rows_become_a_matrix() -> None:
-    assert padded(pa.chunked_array([pa.array([[1, 2, 3], [4]])])).tolist() == [[1, 2, 3], [4, -1, -1]]
-    assert padded(pa.chunked_array([pa.array([], pa.list_(pa.int64()))])).shape == (0, 2)
+def _sides(
+    store: EmbeddingStore, folder: Path, train: list[list[int]], held: list[list[int]], wanted: int = 10, **choices: Any
+) -> ImageSets:
+    config = MiningConfig(str(store.path), str(folder / "pairs"), (("random", 1.0),), hold_out=0.2, **choices)
+    contexts = [MiningContext(config, "random", wanted, "", split) for split in (TRAIN, HELD_OUT)]
+    return assemble(config, list(zip(contexts, map(_candidates, (train, held)), strict=True)))
+
+
+def test_held_out_sets_show_no_picture_of_the_training_sets(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)  # rows 238 and 239 are one picture
+    sets = _sides(store, tmp_path, [[0, 238], [1, 2]], [[3, 239], [4, 5], [6, 7]])
+    assert {(each.split, rows) for each, rows in zip(sets, _rows(sets), strict=True)} == {
+        ("train", (0, 238)), ("train", (1, 2)), ("held-out", (4, 5)), ("held-out", (6, 7)),
+    }  # fmt: skip
+    train, held = sets.manifest["strategies"]
+    assert (train["split"], held["split"]) == ("train", "held-out")
+    assert held["dropped"] == {"with a picture of the training sets": 1}
+    assert train["dropped"] == {}
+    _accounted_for(sets)
+
+
+def test_only_pictures_that_training_sets_use_count_against_held_out_ones(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    forget(store, [0])  # so the training set with row 238 is not made, and its copy, row 239, may be held out
+    sets = _sides(store, tmp_path, [[0, 238], [1, 2]], [[3, 239]])
+    assert sorted(_rows(sets)) == [(1, 2), (3, 239)]
+
+
+def test_a_hold_out_that_leaves_nothing_is_an_error_and_nothing_is_written(
+    world: EmbeddingStore, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=r"--hold-out 0\.2 leaves no held-out set \(random \(held-out\): 10 of 10 sets"):
+        _sides(world, tmp_path, [[0, 1]], [[0, 2]])
+    with pytest.raises(BadInput, match="leaves no training set"):
+        _sides(world, tmp_path, [], [[0, 2]])
+    assert not (tmp_path / "pairs").exists()

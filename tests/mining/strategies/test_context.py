@@ -9,7 +9,14 @@ import pyarrow as pa
 import pytest
 
 from index.errors import BadInput
-from mining.strategies.context import CANDIDATES_SCHEMA, MiningConfig, MiningContext, candidates_table, sentences
+from mining.strategies.context import (
+    CANDIDATES_SCHEMA,
+    MiningConfig,
+    MiningContext,
+    candidates_table,
+    padded,
+    sentences,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +30,11 @@ from mining.strategies.context import CANDIDATES_SCHEMA, MiningConfig, MiningCon
         {"min_shared_nouns": 0},
         {"levels": ()},
         {"captions": "none"},
+        {"hold_out": 1.0},
+        {"hold_out": -0.1},
+        {"group_size": (1, 3)},
+        {"group_size": (5, 3)},
+        {"group_size": (3, 99)},
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(choices: dict[str, Any]) -> None:
@@ -60,3 +72,16 @@ def test_no_candidates_are_an_empty_table() -> None:
     table = candidates_table(np.empty((0, 2), np.int64), level=np.empty(0, np.int32), reasons=[])
     assert table.num_rows == 0
     assert table.schema == CANDIDATES_SCHEMA
+
+
+def test_lists_of_rows_become_a_matrix() -> None:
+    assert padded(pa.chunked_array([pa.array([[1, 2, 3], [4]])])).tolist() == [[1, 2, 3], [4, -1, -1]]
+    assert padded(pa.chunked_array([pa.array([], pa.list_(pa.int64()))])).shape == (0, 2)
+
+
+def test_the_sides_of_a_hold_out_draw_for_themselves() -> None:
+    config = MiningConfig("store", "out", (("random", 1.0),))
+    train, held, both = (
+        MiningContext(config, "random", 1, "", split).random("x") for split in ("train", "held-out", None)
+    )
+    assert len({each.integers(1 << 40) for each in (train, held, both)}) == 3

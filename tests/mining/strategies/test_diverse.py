@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from index.store.embedding_store import EmbeddingStore
-from mining.select.assemble import padded
+from mining.strategies.context import padded
 from mining.strategies.neighbors.similarity import similarities
 from tests.mining.conftest import propose
 from tests.mining.made_sets import write_test_selection

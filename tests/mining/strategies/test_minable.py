@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.minable import Minable, mark_rows, minable_rows
+from mining.strategies.context import MiningConfig
+from mining.strategies.minable import Minable, Side, holds_out_individuals, mark_rows, minable_rows
 from tests.mining.conftest import mining_context
 from tests.mining.made_sets import write_test_selection
 from tests.mining.worlds import mining_store
@@ -51,3 +53,60 @@ def test_one_row_makes_no_pair(tmp_path: Path, kept: int, said: str) -> None:
 def test_rows_are_marked_in_any_shape() -> None:
     assert mark_rows(np.array([[1, 5], [7, 9]]), np.array([5, 9])).tolist() == [[False, True], [False, True]]
     assert mark_rows(np.array([1]), np.empty(0, np.int64)).tolist() == [False]
+
+
+def test_every_row_is_on_one_side_and_about_as_many_as_asked_for() -> None:
+    rows = np.arange(100_000).reshape(-1, 10)
+    held, train = (Side(0.1, each).contains(rows) for each in (True, False))
+    assert held.shape == rows.shape
+    assert (held != train).all()
+    assert held.mean() == pytest.approx(0.1, abs=0.005)
+    assert not (held & ~Side(0.2, True).contains(rows)).any()  # a larger part contains a smaller one
+
+
+def test_a_side_gives_only_its_rows_however_they_are_asked_for(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    forget(store, range(0, 240, 5))
+    for side in (Side(0.3, True), Side(0.3, False)):
+        minable = Minable(store, None, side)
+        rows = minable.rows(0, 240)
+        assert side.contains(rows).all()
+        drawn = minable.sample(20, np.random.default_rng(0))
+        assert len(np.unique(drawn)) == len(drawn) > 10
+        assert np.isin(drawn, rows).all()
+        assert side.contains(minable.draw(500, np.random.default_rng(0))).all()
+        assert minable.allows(np.arange(-1, 240)).tolist() == np.isin(np.arange(-1, 240), rows).tolist()
+    assert len(minable.rows(0, 240)) + len(Minable(store, None, Side(0.3, True)).rows(0, 240)) == 192
+
+
+def test_enough_neighbours_are_asked_for_to_find_some_of_the_side(world: EmbeddingStore) -> None:
+    assert Minable(world).neighbors_to_ask(16) == 16
+    assert Minable(world, None, Side(0.5, True)).neighbors_to_ask(16) == 48
+    assert Minable(world, None, Side(0.01, True)).neighbors_to_ask(16) == 239
+    assert Minable(world, np.arange(9), Side(0.1, True)).neighbors_to_ask(8) == 8
+
+
+@pytest.mark.parametrize(("share", "name"), [(0.001, "held out"), (0.999, "for training")])
+def test_a_hold_out_of_too_few_rows_is_refused(tmp_path: Path, share: float, name: str) -> None:
+    store = mining_store(tmp_path, rows=24)
+    split = "held-out" if name == "held out" else "train"
+    ctx = replace(mining_context(store, tmp_path, "random", hold_out=share), split=split)
+    with pytest.raises(BadInput, match=rf"--hold-out {share:g} leaves . rows? {name}, and a pair needs two"):
+        minable_rows(ctx, store)
+
+
+def test_a_selection_is_cut_into_the_same_sides(world: EmbeddingStore, tmp_path: Path) -> None:
+    selection = write_test_selection(world, tmp_path / "selection", {"a": list(range(0, 240, 2))})
+    ctx = mining_context(world, tmp_path, "random", selection=selection, hold_out=0.3)
+    rows = [minable_rows(replace(ctx, split=split), world).rows(0, 999) for split in ("train", "held-out")]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(0, 240, 2))
+    assert Side(0.3, True).contains(rows[1]).all()
+
+
+def test_individuals_are_held_out_where_they_are_all_that_is_mined() -> None:
+    assert holds_out_individuals(MiningConfig("store", "out", (("identity", 1.0),)))
+    assert not holds_out_individuals(MiningConfig("store", "out", (("identity", 0.5), ("random", 0.5))))
+    names = [f"story {number}" for number in range(2_000)]
+    held = [Side(0.1, True).contains_name(name) for name in names]
+    assert sum(held) / len(held) == pytest.approx(0.1, abs=0.03)
+    assert [Side(0.1, False).contains_name(name) for name in names] == [not each for each in held]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from index.store.embedding_store import EmbeddingStore
-from mining.select.assemble import padded
+from mining.strategies.context import padded
 from mining.strategies.minable import Minable
 from mining.strategies.random_pairs import draw_pairs
 from tests.mining.conftest import propose

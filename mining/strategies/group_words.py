@@ -1,0 +1,113 @@
+"""What all captions of a group say: the nouns that they share, and the attributes that all of them give a noun."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index.files import exists, join, open_file, write_atomic
+from mining.strategies.captions.caption_rows import captions_of
+from mining.strategies.context import MiningContext
+from mining.strategies.neighbors.work_arrays import read_array
+from mining.text.caption_facts import facts_of
+from mining.text.nouns import noun_extractor
+
+__all__ = ["WordsItem", "agreeing", "read_words", "shared_phrases", "write_words"]
+
+_WORDS_SCHEMA = pa.schema(
+    [
+        ("rows", pa.list_(pa.int64())),
+        ("nouns", pa.list_(pa.string())),
+        ("phrases", pa.list_(pa.string())),
+        ("reason", pa.string()),
+    ]
+)
+# Axes whose value stands before a noun. "a brown dog" and "a tan dog" are of one group of colours but share no word.
+_BEFORE = ("size", "shape", "color", "pattern", "material", "attribute")
+
+
+@dataclass(frozen=True)
+class WordsItem:
+    """The groups first .. last - 1 of `groups.npy`."""
+
+    number: int
+    first: int
+    last: int
+
+
+def write_words(item: WordsItem, ctx: MiningContext) -> int:
+    """Write the shared nouns and phrases of each group, and a reason; returns the number of groups.
+
+    Without a selection the members leave the group whose captions lack the noun that most share with the anchor.
+    """
+    target = _file(ctx, item)
+    if exists(target):
+        return item.last - item.first
+    groups = read_array(ctx, "groups.npy")[item.first : item.last]
+    rows = np.unique(groups[groups >= 0])
+    table = ctx.open_store().metadata(rows, ["caption", "captions"])
+    texts = ["\n".join(each) for each in captions_of(table, ctx.config.captions)]
+    nouns = [frozenset(each) for each in noun_extractor("lexicon")(texts)]
+    found: list[tuple[list[int], list[str], list[str], str]] = []
+    for group in groups:
+        places = np.searchsorted(rows, group[group >= 0]).tolist()
+        if ctx.config.selection is None:
+            places = agreeing([nouns[place] for place in places], places)
+        shared = sorted(frozenset.intersection(*(nouns[place] for place in places)))
+        phrases = shared_phrases(shared, [texts[place] for place in places])
+        reason = f"all captions name {', '.join(phrases)}" if phrases else "their captions share no noun"
+        found.append((rows[places].tolist(), shared, phrases, reason))
+    columns = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=_WORDS_SCHEMA), buffer, compression="zstd")
+    write_atomic(target, buffer.getvalue())
+    return item.last - item.first
+
+
+def read_words(ctx: MiningContext, item: WordsItem) -> pa.Table:
+    """The table that `write_words` wrote: rows, nouns, phrases, reason."""
+    with open_file(_file(ctx, item)) as stream:
+        return pq.read_table(stream, schema=_WORDS_SCHEMA)
+
+
+def agreeing(nouns: Sequence[frozenset[str]], places: Sequence[int]) -> list[int]:
+    """The `places` [n] whose captions (`nouns` [n], the anchor first) name the noun that most share with the anchor.
+
+    Only the anchor's place where its caption has no noun.
+    """
+    if not nouns[0]:
+        return [places[0]]
+    counts = Counter(noun for each in nouns for noun in each & nouns[0])
+    best = min(nouns[0], key=lambda noun: (-counts[noun], noun))
+    return [place for place, each in zip(places, nouns, strict=True) if best in each]
+
+
+def shared_phrases(nouns: Sequence[str], captions: Sequence[str]) -> list[str]:
+    """Each noun with the words that all captions put before it: ["brown dog", "beach"]."""
+    if not nouns:
+        return []
+    facts = [facts_of(caption) for caption in captions]
+    phrases = []
+    for noun in nouns:
+        words = []
+        for axis in _BEFORE:
+            said = {_value(each.get((axis, noun))) for each in facts}
+            if len(said) == 1 and (word := said.pop()):
+                words.append(word)
+        phrases.append(" ".join([*words, noun]))
+    return phrases
+
+
+def _value(value: str | None) -> str | None:
+    """The words of a fact: "tan" of "brown|tan"."""
+    return None if value is None else value.rpartition("|")[2]
+
+
+def _file(ctx: MiningContext, item: WordsItem) -> str:
+    return join(ctx.folder, f"words_{item.number:05d}.parquet")

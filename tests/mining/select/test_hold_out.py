@@ -1,0 +1,28 @@
+"""Held-out sets that show a picture of the training sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mining.select.hold_out
+from mining.select.hold_out import shows_training_pictures
+from tests.mining.worlds import mining_store
+
+
+@pytest.mark.parametrize("held_bytes", [0, 1 << 30])
+def test_the_same_row_and_its_copy_are_found_with_the_vectors_in_memory_and_on_disk(
+    tmp_path: Path, held_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mining.select.hold_out, "_HELD_BYTES", held_bytes)
+    store = mining_store(tmp_path)  # rows 238 and 239 are one picture
+    held = np.array([[1, 2, -1], [3, 239, -1], [4, 5, 0], [239, 6, 7]])
+    shown = shows_training_pictures(store, held, np.array([[0, 238], [10, -1]]), 0.97)
+    assert shown.tolist() == [False, True, True, True]
+
+
+def test_files_that_are_equal_count_whatever_the_limit(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    assert shows_training_pictures(store, np.array([[1, 239]]), np.array([[0, 238]]), 1.01).tolist() == [True]
