@@ -49,8 +49,8 @@ def foreign_weight(word: Word) -> int:
     if _SURE_ENDING.search(text):
         return 3
     if _PATTERN.search(text):
-        return 1 if capital else 2
-    return 0 if capital else 1
+        return 1 if capital else 3
+    return 0 if capital else 2
 
 
 def is_foreign(words: Sequence[Word]) -> bool:
@@ -75,4 +75,4 @@ def is_foreign(words: Sequence[Word]) -> bool:
             english += _ENGLISH.get(word.kind, 0)
     if sure:
         return foreign > english
-    return foreign >= 3 and foreign > 2 * english
+    return foreign >= 4 and foreign > english

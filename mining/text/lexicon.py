@@ -65,6 +65,8 @@ def look_up(text: str) -> Word:
         end = text.rpartition("-")[2]
         if end in words.ADJECTIVES or end.endswith("ed"):
             return Word(text, "J", text)  # "off-white", "long-haired"
+    if not found and text.endswith("ans") and text[:-1] in words.ADJECTIVES:
+        return Word(text, "N", text[:-1], "", True, False, True)  # "Africans"
     if not found:
         plural = text.endswith("s") and not text.endswith(("ss", "us", "is"))
         return Word(text, "O", text[:-1] if plural else text, "", plural)

@@ -31,7 +31,9 @@ def may_name(word: Word) -> int:
     """BEGINS if a name may begin with this word, CLOSES if it may close one, their sum, or 0."""
     text = word.text
     if not word.case:
-        begins = (word.kind == "O" and (text in _LISTED or text in SEVERAL_WORD_NAMES)) or text == "new"  # "new york"
+        begins = (
+            word.kind == "O" and (text in _BRANDS or text in _PLACES or text in SEVERAL_WORD_NAMES)
+        ) or text == "new"  # "new york"
         return BEGINS if begins else 0
     begins = text in _LISTED or text in _BEFORE or text in SEVERAL_WORD_NAMES or _is_unknown(word)
     return (BEGINS if begins else 0) | (CLOSES if text in _HEADS else 0)
@@ -54,8 +56,9 @@ def find_names(words: Sequence[Word]) -> list[Word]:
             end, person = _name_end(words, at, sentence)
             if end > at:
                 text = " ".join([each.text for each in words[at:end] if not each.text[-1].isdigit()])
-                found.append(Word(text, "M", text, animate=person))
                 brand = text in _BRANDS
+                plural = text.endswith("s") and not brand  # "the Lakers play"
+                found.append(Word(text, "M", text, plural=plural, animate=person))
                 continue
         found.append(word)
         brand = False
@@ -90,20 +93,20 @@ def _is_sentence(words: Sequence[Word]) -> bool:
 
 
 def _name_end(words: Sequence[Word], at: int, sentence: bool) -> tuple[int, bool]:
-    """(the end of the name that begins here, whether it may be a person's); the end is `at` where none begins."""
+    """(the end of the name that begins here, whether it is a person's); the end is `at` where none begins."""
     word = words[at]
+    if at + 1 < len(words) and (word.text, words[at + 1].lemma) in COMPOUNDS:
+        return at, False
     end = _several_words(words, at)
     if end > at:
         return end, False
-    if at + 1 < len(words) and (word.text, words[at + 1].lemma) in COMPOUNDS:
-        return at, False
     if word.kind == "M":  # the second part of a brand's product
         return at + 1, False
     if word.text in _BRANDS:
         return _brand_end(words, at)
     if at and words[at - 1].text in _BRANDS and word.case and _is_product(words[at - 1].text, word):
         return _product_end(words, at), False
-    if word.text in _GIVEN and (word.case or word.kind == "O"):
+    if word.text in _GIVEN and word.case:
         end = _person_end(words, at, sentence)
         if end > at + 1 or word.kind == "O":
             return end, True
@@ -114,8 +117,7 @@ def _name_end(words: Sequence[Word], at: int, sentence: bool) -> tuple[int, bool
     if word.text in _BEFORE and at + 1 < len(words) and _is_unknown(words[at + 1]):
         return _going_on(words, at + 1, sentence), False
     if _is_unknown(word) and (word.case != "U" or len(word.text) > 3):
-        end = _going_on(words, at + 1, sentence)
-        return end, words[end - 1].text not in _HEADS
+        return _going_on(words, at + 1, sentence), False
     if sentence and _is_capital(word):
         return _capital_run_end(words, at), False
     return at, False

@@ -26,7 +26,7 @@ Tagged = list[tuple[str, Word]]
 _TOKEN = re.compile(r"[^\W\d_]+(?:['&/-][^\W\d_]+)*(?:\d[^\W_]*)?|\d[^\W_]*|[.,;:!?()\"|]+|\n")
 _WITH = re.compile(r"(?<!\S)[wW]/(?![oO]\b)")
 _OPEN = frozenset("SDJ")
-_NOUNISH = frozenset("NAKQI")
+_NOUNISH = frozenset("NAKQIM")
 _TABLE: dict[str, Word] = {}
 # Room for every word that captions use. Alt text of all languages would fill it, and it is cleared then.
 _TABLE_WORDS = 500_000
@@ -114,19 +114,20 @@ def _tag(words: Sequence[Word]) -> Tagged:
                 kind, word = "N", _CAN
         elif kind == "D" and word.text == "that" and before == "N":
             kind = "W"
-        elif kind == "V" and opened in ("S", "D", "J") and noun is None and following in "NAQKIJ":
+        elif kind == "V" and opened in ("S", "D", "J") and noun is None and following in "NAQKIJM":
             kind = "J"  # "a parked car"
         elif kind == "O":
             if before in _OPEN and following not in _NOUNISH and following not in "OJ" and len(word.text) > 2:
                 kind = "N"  # "a wug"
         elif kind == "G":
-            kind = "J" if opened in ("S", "D") and noun is None and following in "NAQKIJ" else "V"
+            kind = "J" if opened in ("S", "D") and noun is None and following in "NAQKIJM" else "V"
         if kind == "N" or kind == "M":
             if noun is not None and before == "N" and noun.animate and not word.animate:
                 actor = None  # "a dog toy", "a hockey player uniform"
             noun = word
-            if word.animate:
-                joined = joined or (actor is not None and words[at - 1].kind == "C")
+            # Two names that are joined are likely persons: "Gandalf and Frodo walk".
+            if word.animate or (kind == "M" and at > 1 and words[at - 1].kind == "C" and words[at - 2].kind == "M"):
+                joined = joined or not word.animate or (actor is not None and words[at - 1].kind == "C")
                 actor = subject = word
             opened = opened or "N"
         elif kind in "SD":
