@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mining.export.llava import to_llava
     from mining.export.messages import to_datasets, to_messages
+    from mining.export.samples import Sample, Samples
     from mining.export.tars import to_webdataset
-    from mining.export.torch_sets import collate_sets, torch_dataset, torch_stream
+    from mining.export.torch_sets import collate_sets, torch_dataset
+    from mining.export.torch_stream import torch_stream, torch_stream_tars
+    from mining.export.turns import caption_turns
 
 __all__ = [
+    "Sample",
+    "Samples",
+    "caption_turns",
     "collate_sets",
     "to_datasets",
     "to_llava",
@@ -19,16 +25,21 @@ __all__ = [
     "to_webdataset",
     "torch_dataset",
     "torch_stream",
+    "torch_stream_tars",
 ]
 
 _MODULES = {
+    "Sample": "samples",
+    "Samples": "samples",
+    "caption_turns": "turns",
     "collate_sets": "torch_sets",
     "to_datasets": "messages",
     "to_llava": "llava",
     "to_messages": "messages",
     "to_webdataset": "tars",
     "torch_dataset": "torch_sets",
-    "torch_stream": "torch_sets",
+    "torch_stream": "torch_stream",
+    "torch_stream_tars": "torch_stream",
 }
 
 

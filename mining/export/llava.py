@@ -1,32 +1,39 @@
 """LLaVA's instruction data from image sets: one JSON file and a folder of images.
 
-    {"id": "12_345", "image": ["12.jpg", "345.jpg"], "conversations": [
+    {"id": "1f0c2a7e-12_345", "image": ["9f2c….jpg", "03ab….jpg"], "conversations": [
         {"from": "human", "value": "Image 1: <image>\\nImage 2: <image>\\nWhat does each image show?"},
         {"from": "gpt", "value": "Image 1: a red bus\\nImage 2: a blue bus"}]}
 
 `image` lists files of the image folder (LLaVA's --image_folder), one for each `<image>` of the conversation, as the
-training code of LLaVA-NeXT and CaD-VI reads it.
+training code of LLaVA-NeXT and CaD-VI reads it; a record without images has none. A system turn is written as
+{"from": "system"}, which LLaMA-Factory and ms-swift read and LLaVA's own code does not.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, Unpack
 
 from index.corpus.image_decoding import image_extension
 from index.errors import BadInput
 from index.files import atomic_file, exists, file_size, join, write_atomic
-from mining.export.conversations import Answer, answered_sets, with_places
-from mining.export.member_images import with_images
-from mining.export.skipped import Counted, OnSkipped, SetsExport
-from mining.sets.image_set import ImageSet
+from mining.export.member_images import MemberImages, Moved
+from mining.export.read_sets import read_samples
+from mining.export.samples import Choice, Samples
+from mining.export.skipped import REJECTED, Counted, OnSkipped, SetsExport, SkippedSet
+from mining.sets.annotation import Turn, marked_text
+from mining.sets.image_set import Member
 from mining.sets.image_sets import ImageSets
 
 __all__ = ["conversations", "to_llava"]
 
 Folder = str | os.PathLike[str]
+_FROM = {"system": "system", "user": "human", "assistant": "gpt"}
+# Hex digits of a file's sha256 in its name: two of a billion files have the same with a chance of 10^-11.
+_DIGITS = 24
 
 
 def to_llava(
@@ -34,54 +41,62 @@ def to_llava(
     out: Folder,
     *,
     images: Folder | None = None,
-    answer: Answer | None = None,
-    store: Folder | None = None,
+    moved: Moved = None,
+    seed: int = 0,
+    **choice: Unpack[Choice],
 ) -> SetsExport:
     """Write the file `out`: a JSON list, or JSON lines where its name ends in .jsonl. It is moved in place when whole.
 
     Args:
-        images: the folder for the image files, each written once as ROW_ID.EXT with its original bytes; a file that is
-            there with the same size is kept, so a second run writes only what is missing. By default `images` beside
-            `out`.
-        answer: set -> turns of (question, answer), None to skip it. By default the captions unchanged.
-        store: where the store is now, if it was moved.
+        images: the folder for the image files, each written once with its original bytes under a name made of its
+            content, so that several exports may share the folder. A file that is there is kept, so a second run writes
+            only what is missing. By default `images` beside `out`.
+        moved: where the images' sources are now: see MemberImages.
+        seed: of the draw of one annotation a set, with per_set="one".
+        choice: which conversations: see `mining.export.samples.Choice`.
 
-    Sets without an answer or with an image that can't be read are skipped, and counted in the result. Raises BadInput
-    for another file name, ImagesNotLocal where the store has no images.
+    Sets without a conversation or with an image that can't be read are skipped, and counted in the result. Raises
+    BadInput for another file name, and what MemberImages raises.
     """
     target = os.fspath(out)
     if not target.endswith((".json", ".jsonl")):
         raise BadInput(f"{target}: LLaVA's data is a file named .json or .jsonl")
     folder = os.fspath(images) if images is not None else join(target.rpartition("/")[0] or ".", "images")
-    skipped = Counted()
-    records = _records(sets, folder, answer, store, skipped)
+    samples = Samples(sets, seed=seed, **choice)
+    skipped = Counted({REJECTED: samples.rejected} if samples.rejected else {})
+    for unused in samples.unused():
+        skipped(unused)
+    records = _records(samples, MemberImages(sets, moved), folder, skipped)
     with atomic_file(target) as partial, open(partial, "w", encoding="utf-8") as stream:
         written = _write_lines(stream, records) if target.endswith(".jsonl") else _write_list(stream, records)
-    return SetsExport(target, len(sets), written, skipped.reasons, skipped.named)
+    return SetsExport(target, written + sum(skipped.reasons.values()), written, skipped.reasons, skipped.named)
 
 
-def conversations(each: ImageSet, turns: list[tuple[str, str]]) -> list[dict[str, str]]:
-    """LLaVA's `conversations`; the images' places are in the first question."""
-    messages = []
-    for number, (question, answered) in enumerate(turns):
-        messages.append({"from": "human", "value": with_places(each, question) if number == 0 else question})
-        messages.append({"from": "gpt", "value": answered})
-    return messages
+def conversations(turns: tuple[Turn, ...]) -> list[dict[str, str]]:
+    """LLaVA's `conversations`, with `<image>` for each image."""
+    return [{"from": _FROM[turn.role], "value": marked_text(turn.parts)} for turn in turns]
 
 
-def _records(
-    sets: ImageSets, folder: str, answer: Answer | None, store: Folder | None, on_skipped: OnSkipped
-) -> Iterator[dict[str, Any]]:
-    turns: dict[str, list[tuple[str, str]]] = {}
-    answered = answered_sets(sets, answer, on_skipped, turns)
-    for each, files in with_images(sets.store(store), answered, on_skipped):
-        names = []
-        for member, data in zip(each.members, files, strict=True):
-            names.append(f"{member.row_id}.{image_extension(data)}")
-            path = join(folder, names[-1])
-            if not exists(path) or file_size(path) != len(data):
-                write_atomic(path, data)
-        yield {"id": each.set_id, "image": names, "conversations": conversations(each, turns.pop(each.set_id))}
+def _records(samples: Samples, images: MemberImages, folder: str, on_skipped: OnSkipped) -> Iterator[dict[str, Any]]:
+    for found in read_samples(images, samples.read(samples.numbers())):
+        if isinstance(found, SkippedSet):
+            on_skipped(found)
+            continue
+        sample, files = found
+        record: dict[str, Any] = {"id": sample.sample_id}
+        if sample.shown:
+            record["image"] = [_written(folder, sample.set.members[place], files[place]) for place in sample.shown]
+        yield {**record, "conversations": conversations(sample.turns)}
+
+
+def _written(folder: str, member: Member, data: bytes) -> str:
+    """The name of the image's file in `folder`, where it is written unless it is there."""
+    digest = member.sha256 or hashlib.sha256(data).hexdigest()
+    name = f"{digest[:_DIGITS]}.{image_extension(data)}"
+    path = join(folder, name)
+    if not exists(path) or file_size(path) != len(data):
+        write_atomic(path, data)
+    return name
 
 
 def _write_lines(stream: IO[str], records: Iterator[dict[str, Any]]) -> int:

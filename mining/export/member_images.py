@@ -87,7 +87,7 @@ class MemberImages:
 
 def _again(path: str, sources: Mapping[str, Source], moved: Mapping[str, Folder]) -> MemberImages:
     images = MemberImages.__new__(MemberImages)
-    images._path, images._sources, images._moved = path, sources, moved
+    images._path, images._sources, images._moved = path, sources, dict(moved)
     images._opened, images._lock = {}, threading.Lock()
     return images
 

@@ -9,15 +9,16 @@ An image's place is an "image" part; the n-th of them stands for the n-th of `im
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from index.errors import MissingDependency
-from mining.export.conversations import Answer, answered_sets
-from mining.export.member_images import decoded_sets
-from mining.export.skipped import OnSkipped, warn
-from mining.sets.image_set import ImageSet
+from mining.export.member_images import MemberImages, Moved
+from mining.export.read_sets import decoded, read_samples
+from mining.export.samples import Choice, Numbers, Sample, Samples
+from mining.export.skipped import REJECTED, OnSkipped, SkippedSet, log, warn
+from mining.sets.annotation import Turn
 from mining.sets.image_sets import ImageSets
 
 if TYPE_CHECKING:
@@ -25,96 +26,116 @@ if TYPE_CHECKING:
 
 __all__ = ["messages_of", "to_datasets", "to_messages"]
 
-Folder = str | os.PathLike[str]
-# Sets in a shard of a streaming dataset, whose shards are shared out among workers.
-_SHARD_SETS = 1_000
+# Samples in a shard of a streaming dataset, whose shards are shared out among workers.
+_SHARD_SAMPLES = 1_000
 
 
 def to_messages(
     sets: ImageSets,
     *,
-    answer: Answer | None = None,
-    store: Folder | None = None,
+    moved: Moved = None,
+    seed: int = 0,
     on_skipped: OnSkipped | None = None,
+    **choice: Unpack[Choice],
 ) -> Iterator[dict[str, Any]]:
-    """Yield {"messages": [...], "images": [PIL images in RGB]} for each set.
+    """Yield {"messages": [...], "images": [PIL images in RGB]} for each sample, with the images as they are shown.
 
-    answer: set -> turns of (question, answer), None to skip it; by default the captions unchanged. store: where the
-    store is now, if it was moved. Sets without an answer or with an image that can't be read are skipped; each is given
-    to `on_skipped`, by default written to the log. Raises ImagesNotLocal where the store has no images.
+    moved: where the images' sources are now: see MemberImages. choice: which conversations: see
+    `mining.export.samples.Choice`. Sets without a conversation or with an image that can't be read are skipped; each is
+    given to `on_skipped`, by default written to the log. Raises what MemberImages raises.
     """
-    for _, messages, images in _chats(sets, answer, store, on_skipped or warn):
-        yield {"messages": messages, "images": images}
+    tell = on_skipped or warn
+    samples = Samples(sets, seed=seed, **choice)
+    _tell_unused(samples, tell)
+    for sample, _, images in _decoded(samples, samples.numbers(), MemberImages(sets, moved), tell):
+        yield {"messages": messages_of(sample.turns), "images": [images[place] for place in sample.shown]}
 
 
 def to_datasets(
-    sets: ImageSets, *, answer: Answer | None = None, store: Folder | None = None, streaming: bool = False
+    sets: ImageSets, *, moved: Moved = None, streaming: bool = False, seed: int = 0, **choice: Unpack[Choice]
 ) -> datasets.Dataset | datasets.IterableDataset:
     """A `datasets.Dataset` in datasets' own cache, or, streaming, an `IterableDataset` in shards for its workers.
 
-    Columns: set_id, strategy, level, image_sim, text_sim, shared_nouns, axis, concept, entity, reasons, row_ids,
-    captions, messages, images. Skips the sets that `to_messages` skips, with a line in the log each. Raises
-    MissingDependency without the package, and what `to_messages` raises.
+    Columns: sample_id, set_id, strategy, level, difficulty, split, image_sim, text_sim, shared_nouns, axis, concept,
+    entity, reasons, extra (JSON), kind, annotator, refs, row_ids, captions, messages, and images with the files' own
+    bytes. Skips what `to_messages` skips, with a line in the log each. Raises MissingDependency without the package,
+    and what `to_messages` raises.
     """
     try:
         import datasets
     except ImportError as error:
         raise MissingDependency("datasets", "to_datasets()", extra="datasets") from error
 
-    features = _features(datasets)
-    shards = [sets.numbers[first : first + _SHARD_SETS] for first in range(0, len(sets), _SHARD_SETS)]
-    arguments = {"sets": sets, "answer": answer, "store": store, "shards": shards}
-    if streaming:
-        return datasets.IterableDataset.from_generator(_rows, features=features, gen_kwargs=arguments)
-    return datasets.Dataset.from_generator(_rows, features=features, gen_kwargs=arguments)
+    samples = Samples(sets, seed=seed, **choice)
+    _tell_unused(samples, warn)
+    numbers = samples.numbers()
+    shards = [numbers[first : first + _SHARD_SAMPLES] for first in range(0, len(numbers), _SHARD_SAMPLES)]
+    arguments = {"sets": sets, "moved": moved, "seed": seed, "choice": dict(choice), "shards": shards}
+    make = datasets.IterableDataset if streaming else datasets.Dataset
+    return make.from_generator(_rows, features=_features(datasets), gen_kwargs=arguments)
 
 
-def messages_of(each: ImageSet, turns: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Chat messages; the images are in the first question, each after its number, as in `mining.export.llava`."""
-    messages: list[dict[str, Any]] = []
-    for number, (question, answered) in enumerate(turns):
-        content: list[dict[str, Any]] = []
-        if number == 0:
-            for place in range(1, each.size + 1):
-                content += [_text(("\n" if place > 1 else "") + f"Image {place}: "), {"type": "image", "text": None}]
-            question = "\n" + question
-        messages += [
-            {"role": "user", "content": [*content, _text(question)]},
-            {"role": "assistant", "content": [_text(answered)]},
-        ]
-    return messages
+def messages_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Chat messages: a message a turn, whose content has a part for each text and each image."""
+    return [{"role": turn.role, "content": [_part(part) for part in turn.parts]} for turn in turns]
 
 
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}
+def _part(part: str | int) -> dict[str, Any]:
+    return {"type": "text", "text": part} if isinstance(part, str) else {"type": "image", "text": None}
 
 
-def _chats(
-    sets: ImageSets, answer: Answer | None, store: Folder | None, on_skipped: OnSkipped
-) -> Iterator[tuple[ImageSet, list[dict[str, Any]], list[Any]]]:
-    turns: dict[str, list[tuple[str, str]]] = {}
-    answered = answered_sets(sets, answer, on_skipped, turns)
-    for each, images in decoded_sets(sets.store(store), answered, on_skipped):
-        yield each, messages_of(each, turns.pop(each.set_id)), images
+def _tell_unused(samples: Samples, tell: OnSkipped) -> None:
+    for unused in samples.unused():
+        tell(unused)
+    if samples.rejected:
+        log.info("skipped %d sets: %s", samples.rejected, REJECTED)
 
 
-def _rows(sets: ImageSets, answer: Answer | None, store: Folder | None, shards: list[Any]) -> Iterator[dict[str, Any]]:
+def _decoded(
+    samples: Samples, numbers: Numbers, images: MemberImages, tell: OnSkipped
+) -> Iterator[tuple[Sample, list[bytes], list[Any]]]:
+    for found in read_samples(images, samples.read(numbers)):
+        opened = found if isinstance(found, SkippedSet) else decoded(found[0].set, found[1])
+        if isinstance(found, SkippedSet) or isinstance(opened, SkippedSet):
+            tell(opened)  # type: ignore[arg-type]  # mypy does not see that it is one in both cases
+        else:
+            yield *found, opened
+
+
+def _rows(sets: ImageSets, moved: Moved, seed: int, choice: Choice, shards: list[Numbers]) -> Iterator[dict[str, Any]]:
+    samples, images = Samples(sets, seed=seed, **choice), MemberImages(sets, moved)
     for shard in shards:
-        for each, messages, images in _chats(sets.take(shard), answer, store, warn):
-            fields = {name: value for name, value in each.to_json().items() if name not in ("members", "size")}
-            own = {"row_ids": list(each.rows), "captions": list(each.captions)}
-            yield {**fields, **own, "messages": messages, "images": images}
+        # Decoded to find broken images; handed over as they are, since encoding again would change them.
+        for sample, files, _ in _decoded(samples, shard, images, warn):
+            each, annotation = sample.set, sample.annotation
+            fields = {name: value for name, value in each.to_json().items() if name not in _NOT_COLUMNS}
+            yield {
+                **fields,
+                "extra": json.dumps(fields["extra"], ensure_ascii=False) if fields["extra"] else None,
+                "sample_id": sample.sample_id,
+                "kind": annotation.kind if annotation else None,
+                "annotator": annotation.annotator.name if annotation else None,
+                "refs": [member.ref for member in each.members],
+                "row_ids": list(each.rows),
+                "captions": list(each.captions),
+                "messages": messages_of(sample.turns),
+                "images": [{"bytes": files[place], "path": None} for place in sample.shown],
+            }
+
+
+_NOT_COLUMNS = ("members", "size", "annotations")
 
 
 def _features(datasets: Any) -> Any:
     text, texts = datasets.Value("string"), datasets.List(datasets.Value("string"))
     message = {"role": text, "content": datasets.List({"type": text, "text": text})}
+    names = ("sample_id", "set_id", "strategy", "split", "axis", "concept", "entity", "extra", "kind", "annotator")
     return datasets.Features(
         {
-            **dict.fromkeys(("set_id", "strategy", "axis", "concept", "entity"), text),
+            **dict.fromkeys(names, text),
             "level": datasets.Value("int32"),
-            **dict.fromkeys(("image_sim", "text_sim"), datasets.Value("float32")),
-            **dict.fromkeys(("shared_nouns", "reasons", "captions"), texts),
+            **dict.fromkeys(("difficulty", "image_sim", "text_sim"), datasets.Value("float32")),
+            **dict.fromkeys(("shared_nouns", "reasons", "refs", "captions"), texts),
             "row_ids": datasets.List(datasets.Value("int64")),
             "messages": datasets.List(message),
             "images": datasets.List(datasets.Image()),

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from index.corpus.image_decoding import ImageRejected, decode_image
 from index.errors import StoreInvalid
 from mining.export.member_images import MemberImages
+from mining.export.samples import Sample
 from mining.export.skipped import SkippedSet
 from mining.sets.image_set import ImageSet
 
-__all__ = ["UnreadableMember", "decoded", "read_members", "read_sets"]
+__all__ = ["UnreadableMember", "decoded", "read_members", "read_samples", "read_sets"]
+
+Item = TypeVar("Item", ImageSet, Sample)
 
 _READERS = 8
 # Sets whose images are read at a time: 128 photographs of 100 kB are 13 MB.
 _WINDOW = 64
 
 
-def read_sets(images: MemberImages, sets: Iterable[ImageSet]) -> Iterator[tuple[ImageSet, list[bytes] | SkippedSet]]:
-    """Yield every set with its members' image files, in order, or with the first member that can't be read."""
-    coming = iter(sets)
-    with ThreadPoolExecutor(_READERS) as readers:
-        while window := list(islice(coming, _WINDOW)):
-            read = iter(list(readers.map(images.read, [member for each in window for member in each.members])))
-            for each in window:
-                yield each, _whole(each, [next(read) for _ in each.members])
+def read_sets(images: MemberImages, sets: Iterable[ImageSet]) -> Iterator[tuple[ImageSet, list[bytes]] | SkippedSet]:
+    """Yield every set with its members' image files, in order, or the first member that can't be read."""
+    return _read(images, sets, lambda each: each)
+
+
+def read_samples(
+    images: MemberImages, samples: Iterable[Sample | SkippedSet]
+) -> Iterator[tuple[Sample, list[bytes]] | SkippedSet]:
+    """The same for samples, with the image files of the whole set in the order of its members; skipped ones pass."""
+    return _read(images, samples, lambda each: each.set)
 
 
 def read_members(images: MemberImages, each: ImageSet) -> list[bytes]:
@@ -58,6 +63,22 @@ class UnreadableMember(StoreInvalid):
 
     def __reduce__(self) -> Any:
         return UnreadableMember, (self.skipped,)
+
+
+def _read(
+    images: MemberImages, items: Iterable[Item | SkippedSet], set_of: Callable[[Item], ImageSet]
+) -> Iterator[tuple[Item, list[bytes]] | SkippedSet]:
+    coming = iter(items)
+    with ThreadPoolExecutor(_READERS) as readers:
+        while window := list(islice(coming, _WINDOW)):
+            sets = [None if isinstance(item, SkippedSet) else set_of(item) for item in window]
+            read = iter(list(readers.map(images.read, [member for each in sets if each for member in each.members])))
+            for item, each in zip(window, sets, strict=True):
+                if isinstance(item, SkippedSet) or each is None:
+                    yield item  # type: ignore[misc]  # mypy does not see that both hold together
+                    continue
+                files = _whole(each, [next(read) for _ in each.members])
+                yield files if isinstance(files, SkippedSet) else (item, files)
 
 
 def _whole(each: ImageSet, files: Sequence[bytes | str]) -> list[bytes] | SkippedSet:

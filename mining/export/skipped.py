@@ -53,15 +53,14 @@ class Counted:
 
 @dataclass(frozen=True)
 class SetsExport:
-    """The sets of an export: asked = written + sum(skipped.values()).
+    """What an export wrote: asked = written + sum(skipped.values()).
 
-    samples: how many the written sets gave, several where a set has several annotations. named: the first that were
-    skipped, and why.
+    Counted are samples, of which a set may give several, or, in `to_webdataset`, sets. A set that gives no sample
+    counts as one that was asked for and skipped. named: the first that were skipped, and why.
     """
 
     out: str
     asked: int
     written: int
-    samples: int
     skipped: dict[str, int]
     named: list[str]

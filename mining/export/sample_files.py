@@ -1,0 +1,54 @@
+"""The samples of image sets with their image files, for streaming: from the sources, or from tars (`tar_samples`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from mining.export.member_images import MemberImages
+from mining.export.read_sets import read_samples
+from mining.export.samples import Numbers, Sample, Samples
+from mining.export.skipped import SkippedSet
+from mining.sets.layouts import GROUP_SETS
+
+__all__ = ["SampleFiles", "SetFiles"]
+
+
+class SampleFiles(Protocol):
+    """Samples by number, with the image files of their sets.
+
+    window: how many samples are shuffled together; they are read one after another, and `read` may hold their files.
+    """
+
+    window: int
+
+    def __len__(self) -> int:
+        """Samples of an epoch."""
+
+    def blocks(self, epoch: int) -> list[Numbers]:
+        """The samples of an epoch in the order in which they are stored, cut where reading may begin anew."""
+
+    def read(self, numbers: Numbers) -> Iterator[tuple[Sample, list[bytes]] | SkippedSet]:
+        """Yield an item for each number, in this order: the sample and the files of its set's members, or why not."""
+
+
+class SetFiles:
+    """The samples of a folder of image sets, with images from their sources."""
+
+    # 32 groups of sets: few enough that each is decoded once an epoch, as the layout keeps them.
+    window = 32 * GROUP_SETS
+
+    def __init__(self, samples: Samples, images: MemberImages) -> None:
+        self.samples, self.images = samples, images
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def blocks(self, epoch: int) -> list[Numbers]:
+        numbers = self.samples.numbers(epoch)
+        return np.array_split(numbers, range(GROUP_SETS, len(numbers), GROUP_SETS))
+
+    def read(self, numbers: Numbers) -> Iterator[tuple[Sample, list[bytes]] | SkippedSet]:
+        return read_samples(self.images, self.samples.read(numbers))

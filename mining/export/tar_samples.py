@@ -1,0 +1,215 @@
+"""The samples of the tars that `to_webdataset` wrote, read forward: a tar is opened once and read in large pieces."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, Unpack, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from index.errors import BadInput
+from index.files import exists, join, open_file, read_bytes
+from mining.export.samples import Numbers, PerSet, Sample, TurnChoice, draw_numbers, make_sample
+from mining.export.skipped import SkippedSet
+from mining.export.tars import FORMAT, INDEX_SCHEMA, VERSION
+from mining.export.templates import text_filter
+from mining.export.turns import caption_turns
+from mining.sets.annotation import Annotation
+from mining.sets.image_set import ImageSet, Member
+
+__all__ = ["TarSamples"]
+
+_BLOCK = 512  # bytes; POSIX.1-1988 (ustar): headers and files begin at multiples of it
+_PIECE = 8 << 20  # bytes that are read at a time
+
+
+class TarSamples:
+    """The samples of a folder of tars: see `mining.export.sample_files.SampleFiles`."""
+
+    # The files of so many sets are held while they are shuffled: 50 MB for pairs of photographs of 100 kB.
+    window = 256
+
+    def __init__(self, folder: str | os.PathLike[str], *, seed: int = 0, **choice: Unpack[TurnChoice]) -> None:
+        """choice: as `Samples` takes it, of the annotations that were written.
+
+        Raises BadInput where the folder is not a finished export, or no set of it has such an annotation.
+        """
+        self.folder = os.fspath(folder)
+        index = _read_index(self.folder)
+        self._sets = index.select(["number", "set_id", "shard", "offset", "bytes"])
+        self._kinds, self._annotators = (_names(choice.get(name)) for name in ("kind", "annotator"))
+        self._answer, self._template, self._seed = choice.get("answer"), choice.get("template"), seed
+        if choice.get("per_set", "all") not in get_args(PerSet):
+            raise BadInput(f"per_set {choice['per_set']!r:.50}: choose {' or '.join(get_args(PerSet))}")
+        self._one = choice.get("per_set") == "one"
+        chosen = self._kinds or self._annotators
+        if chosen and self._answer:
+            raise BadInput("choose annotations by kind and annotator, or give an answer function")
+        # place: the set of each sample; which: its place among the set's chosen conversations, -1 for none of them.
+        self._places, self._which = self._conversations(index["conversations"])
+        if chosen and not len(self._places):
+            raise BadInput(f"{self.folder}: no set in it has such an annotation; it was exported with others")
+        if self._answer or not len(self._places):
+            self._places = np.arange(index.num_rows)
+            self._which = np.full(index.num_rows, -1)
+        self._several = np.bincount(self._places, minlength=index.num_rows) > 1
+        self._open: tuple[int, IO[bytes]] | None = None
+
+    def __len__(self) -> int:
+        return len(np.unique(self._places)) if self._one else len(self._places)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": None}
+
+    def blocks(self, epoch: int) -> list[Numbers]:
+        """A block is a tar."""
+        every = np.arange(len(self._places))
+        numbers = draw_numbers(self._places, [self._seed, epoch]) if self._one else every
+        shards = self._sets["shard"].to_numpy()[self._places[numbers]]
+        return np.split(numbers, np.flatnonzero(np.diff(shards)) + 1)
+
+    def read(self, numbers: Numbers) -> Iterator[tuple[Sample, list[bytes]] | SkippedSet]:
+        """Yield an item for each number, in this order. The sets of a window are read in the order of the tars."""
+        plain = text_filter(self._template)
+        for first in range(0, len(numbers), self.window):
+            window = numbers[first : first + self.window]
+            held = self._held(np.unique(self._places[window]))
+            for number in window.tolist():
+                record = held[int(self._places[number])]
+                yield record if isinstance(record, SkippedSet) else self._sample(number, *record, plain)
+
+    def _held(self, places: Numbers) -> dict[int, tuple[ImageSet, list[bytes]] | SkippedSet]:
+        """The sets at these places, which ascend, by place."""
+        rows = self._sets.take(pa.array(places)).to_pylist()
+        held: dict[int, tuple[ImageSet, list[bytes]] | SkippedSet] = {}
+        for begin, end in _pieces(rows):
+            piece = self._piece(rows[begin], rows[end - 1])
+            for place, row in zip(places[begin:end].tolist(), rows[begin:end], strict=True):
+                start = row["offset"] - rows[begin]["offset"]
+                try:
+                    if isinstance(piece, str):
+                        raise ValueError(piece)
+                    held[place] = _parsed(piece[start : start + row["bytes"]], f"{row['number']:09d}")
+                except (BadInput, ValueError, KeyError, TypeError) as error:
+                    why = piece if isinstance(piece, str) else f"its tar is damaged ({error})"
+                    held[place] = SkippedSet(row["set_id"], None, None, why)
+        return held
+
+    def _piece(self, first: Mapping[str, Any], last: Mapping[str, Any]) -> memoryview | str:
+        """The bytes of neighbouring sets of one tar, or why they can't be read."""
+        shard = int(first["shard"])
+        name = join(self.folder, f"{shard:05d}.tar")
+        try:
+            if self._open is None or self._open[0] != shard:
+                if self._open is not None:
+                    self._open[1].close()
+                self._open = (shard, open_file(name, buffering=0))
+            stream = self._open[1]
+            if stream.tell() != first["offset"]:
+                stream.seek(first["offset"])
+            return memoryview(stream.read(last["offset"] + last["bytes"] - first["offset"]))
+        except FileNotFoundError:
+            return "its tar is missing"
+        except OSError as error:
+            return f"its tar is unreadable: {error.strerror or type(error).__name__}"
+
+    def _sample(
+        self, number: int, each: ImageSet, files: list[bytes], plain: Callable[[str], str]
+    ) -> tuple[Sample, list[bytes]] | SkippedSet:
+        which = int(self._which[number])
+        if which < 0:
+            turns = (self._answer or caption_turns)(each)
+            if turns:
+                sample = make_sample(each, None, turns, False, plain)
+            elif self._answer is None:
+                sample = Sample(each.set_id, each, None, ())
+            else:
+                sample = SkippedSet(each.set_id, None, None, "without an answer")
+        else:
+            spoken = [said for said in each.annotations if said.turns]
+            if which >= len(spoken):
+                return SkippedSet(each.set_id, None, None, "its tar is damaged (an annotation is gone)")
+            several = bool(self._several[self._places[number]])
+            sample = make_sample(each, spoken[which], spoken[which].turns, several, plain)
+        return sample if isinstance(sample, SkippedSet) else (sample, files)
+
+    def _conversations(self, lists: pa.ChunkedArray) -> tuple[Numbers, Numbers]:
+        """(set, place among the set's conversations) of the chosen ones, in the order of the sets."""
+        counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64)
+        places = np.repeat(np.arange(len(counts)), counts)
+        which = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+        said = lists.combine_chunks().flatten()
+        good = np.ones(len(places), np.bool_)
+        for name, wanted in (("kind", self._kinds), ("annotator", self._annotators)):
+            if wanted:
+                good &= np.asarray(pc.is_in(said.field(name), pa.array(wanted, pa.string()))).astype(np.bool_)
+        return places[good], which[good]
+
+
+def _read_index(folder: str) -> pa.Table:
+    name = join(folder, "manifest.json")
+    if not exists(name):
+        raise BadInput(f"{folder}: is no finished export of to_webdataset (it has no manifest.json)")
+    try:
+        manifest = json.loads(read_bytes(name))
+    except ValueError as error:
+        raise BadInput(f"{name}: is damaged ({error}); export again into a new folder") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BadInput(f"{name}: is not the manifest of image sets in tars")
+    version = manifest.get("version", 1)
+    if version != VERSION:
+        remedy = "update clipmine to read it" if isinstance(version, int) and version > VERSION else "export again"
+        raise BadInput(f"{name}: has version {version!r} of the format, this clipmine reads {VERSION}; {remedy}")
+    try:
+        with open_file(join(folder, "index.parquet")) as stream:
+            return pq.read_table(stream).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA).combine_chunks()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise BadInput(
+            f"{join(folder, 'index.parquet')}: missing or damaged ({str(error).splitlines()[0]}); export again into a "
+            "new folder"
+        ) from error
+
+
+def _pieces(rows: list[dict[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Cut the rows (begin, end) where a tar ends, a set lies between two, or a piece would be too large."""
+    begin = 0
+    for place in range(1, len(rows) + 1):
+        if place < len(rows):
+            last, row = rows[place - 1], rows[place]
+            follows = row["shard"] == last["shard"] and row["offset"] == last["offset"] + last["bytes"]
+            if follows and row["offset"] + row["bytes"] - rows[begin]["offset"] <= _PIECE:
+                continue
+        yield begin, place
+        begin = place
+
+
+def _parsed(data: memoryview, key: str) -> tuple[ImageSet, list[bytes]]:
+    """A set and its image files from its run of a tar. Raises ValueError, KeyError or TypeError for anything else."""
+    files: dict[str, memoryview] = {}
+    place = 0
+    while place < len(data):
+        name = bytes(data[place : place + 100]).rstrip(b"\0").decode()
+        size = int(bytes(data[place + 124 : place + 136]).rstrip(b"\0 "), 8)
+        own, _, extension = name.partition(".")
+        if own != key or place + _BLOCK + size > len(data):
+            raise ValueError(f"{name!r:.50} where {key} should be")
+        files[extension] = data[place + _BLOCK : place + _BLOCK + size]
+        place += _BLOCK + -(-size // _BLOCK) * _BLOCK
+    fields = json.loads(bytes(files["json"]))
+    images = [bytes(files[name]) for name in fields.pop("images")]
+    set_id = fields["set_id"]
+    annotations = tuple(Annotation.from_json(set_id, said) for said in fields.pop("annotations"))
+    members = tuple(Member(**{**member, "captions": tuple(member["captions"])}) for member in fields.pop("members"))
+    del fields["size"]
+    for name in ("shared_nouns", "reasons"):
+        fields[name] = tuple(fields[name])
+    return ImageSet(**fields, members=members, annotations=annotations), images
+
+
+def _names(asked: Any) -> tuple[str, ...]:
+    return (asked,) if isinstance(asked, str) else tuple(asked or ())
