@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 
 import mining
 from index.errors import BadInput, StoreInvalid
 from mining import ImageSets, PairSet, export
-from mining.sets.decisions import Decisions
-from tests.mining.made_sets import many_pairs, write_sets
+from mining.sets.decisions import Decisions, DecisionsFile
+from tests.mining.made_sets import annotation, file_of, many_pairs, texts_of, write_foreign_sets, write_sets
 from tests.retrieval.stores import make_store, random_unit
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/image-sets.schema.json").read_text())
@@ -33,7 +38,8 @@ def sets(tmp_path: Path) -> ImageSets:
 
 
 def ids(sets: ImageSets) -> list[str]:
-    return [each.set_id for each in sets]
+    """The rows of each set, as version 1 named sets."""
+    return ["_".join(str(row) for row in each.rows) for each in sets]
 
 
 def test_what_is_exported_is_there() -> None:
@@ -43,11 +49,15 @@ def test_what_is_exported_is_there() -> None:
 def test_a_set_comes_back_with_its_members_in_their_order(sets: ImageSets) -> None:
     assert len(sets) == 4
     story = sets[3]
-    assert (story.set_id, story.rows, story.size) == ("8_7_6", (8, 7, 6), 3)
+    name = next(iter(sets.sources))
+    assert story.set_id == f"{name.removeprefix('store-')[:8]}-8_7_6"
+    assert (story.rows, story.size, story.entity) == ((8, 7, 6), 3, "Lionel")
+    assert {member.source for member in story.members} == {name}
     assert [member.position for member in story.members] == [0, 1, 2]
     assert story.captions == ("caption 8", "caption 7", "caption 6")
     assert [member.key for member in story.members] == ["k0008", "k0007", "k0006"]
-    assert {member.entity for member in story.members} == {"Lionel"}
+    assert [member.extra for member in story.members] == [{"truth": 8}, {"truth": 7}, {"truth": 6}]
+    assert [member.captions for member in story.members] == [("caption 8",), ("caption 7",), ("caption 6",)]
     first = sets[0]
     assert (first.strategy, first.level, first.image_sim, first.text_sim) == ("overlap", 4, 0.2, 0.9)
     assert first.shared_nouns == ("dog", "ball", "tree", "man")
@@ -57,7 +67,8 @@ def test_a_set_comes_back_with_its_members_in_their_order(sets: ImageSets) -> No
 def test_iteration_keeps_the_order_of_the_view(sets: ImageSets) -> None:
     assert ids(sets) == ["0_1", "2_3", "4_5", "8_7_6"]
     assert ids(sets[::-1]) == ["8_7_6", "4_5", "2_3", "0_1"]
-    assert sets[-1].set_id == "8_7_6"
+    assert sets[-1].rows == (8, 7, 6)
+    assert sets[1:][0].rows == (2, 3)
     with pytest.raises(IndexError):
         sets[4]
 
@@ -83,8 +94,20 @@ def test_a_set_without_a_similarity_meets_no_bound_on_it(sets: ImageSets) -> Non
 
 
 def test_what_was_rejected_in_whatever_order_is_filtered_out(sets: ImageSets) -> None:
-    decisions = Decisions({(0, 1): "reject", (6, 7, 8): "reject", (2, 3): "keep", (1, 2): "reject"})
+    decisions = Decisions(
+        {("*/0", "*/1"): "reject", sets[3].refs: "reject", ("*/2", "*/3"): "keep", ("*/1", "*/2"): "reject"}
+    )
     assert ids(sets.filter(decisions=decisions)) == ["2_3", "4_5"]
+
+
+def test_kept_skips_what_the_decisions_in_the_folder_reject(sets: ImageSets) -> None:
+    assert ids(sets.kept()) == ids(sets)
+    file = DecisionsFile(Path(sets.path) / "decisions.jsonl")
+    file.add(sets[1], "reject", sets.sources)
+    file.add(sets[2], "reject", sets.sources)
+    file.add(sets[2], "keep", sets.sources)
+    assert ids(sets.kept()) == ["0_1", "4_5", "8_7_6"]
+    assert ids(sets.filter(strategy="overlap").kept()) == ["0_1"]
 
 
 def test_an_unknown_strategy_is_named_with_those_there_are(sets: ImageSets) -> None:
@@ -96,6 +119,7 @@ def test_a_filter_is_lazy_and_a_view_travels(sets: ImageSets) -> None:
     view = sets.filter(strategy="overlap")
     assert "numbers" not in vars(view)
     assert ids(pickle.loads(pickle.dumps(view))) == ["0_1", "2_3"]
+    assert ids(view[::-1]) == ["2_3", "0_1"]
     assert repr(view).endswith("2 of 4 sets>")
 
 
@@ -117,30 +141,130 @@ def test_more_sets_than_a_group_holds_come_out_in_any_order(tmp_path: Path) -> N
 
 def test_every_set_as_json_meets_the_schema(sets: ImageSets) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    for each in sets:
+    for each in annotated(sets).with_annotations():
         fields = json.loads(json.dumps(each.to_json(), allow_nan=False))
         jsonschema.validate(fields, SCHEMA)
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**fields, "more": 1}, SCHEMA)
 
 
-def test_a_similarity_that_is_no_number_is_unknown(tmp_path: Path) -> None:
-    sets = write_sets(tmp_path, [[0, 1]], image_sim=[float("nan")])
-    assert sets[0].image_sim is None
+def test_sets_are_selected_by_their_place_in_the_view(sets: ImageSets) -> None:
+    view = sets[::-1]
+    assert ids(view.select([0, 2])) == ["8_7_6", "2_3"]
+    assert ids(view.select([-1, 0, 0])) == ["0_1", "8_7_6", "8_7_6"]
+    assert ids(view.select(np.array([True, False, False, True]))) == ["8_7_6", "0_1"]
+    assert ids(sets.filter(level=1).select([1])) == ["8_7_6"]
+    assert ids(view.select([])) == []
+    assert ids(view.select(range(2)).select([1])) == ["4_5"]
 
 
-def test_the_scene_and_the_named_individual_come_from_the_truth(tmp_path: Path) -> None:
-    truths = [
-        {"objects": [{"type": "dog", "entity": "Rex"}, {"type": "cat", "entity": None}]},
-        {"objects": [{"entity": "Rex"}, {"entity": "Mia"}]},
-        {"objects": "none"},
+@pytest.mark.parametrize("places", [[4], [-5], [0.5], [[0]], [True, False], ["0"]])
+def test_a_place_that_the_view_does_not_have_is_an_error(sets: ImageSets, places: Any) -> None:
+    with pytest.raises(BadInput, match=r"has no place -?\d; this view has 4 sets|places are integers"):
+        sets.select(places)
+
+
+def test_annotations_come_with_the_sets_of_a_view(sets: ImageSets) -> None:
+    names = [each.set_id for each in sets]
+    first = annotation(names[2], "a cat")
+    said = [first, annotation(names[0], "a dog"), annotation(names[0], "two dogs", "question", "people")]
+    assert sets.add_annotations(said, "first") == 3
+    assert sets.add_annotations([annotation(names[2], "a lynx", annotator="Ann", parent=first.annotation_id)], "a") == 1
+    opened = ImageSets.open(sets.path)
+    assert [texts_of(each) for each in opened] == [[], [], [], []]
+    annotated = opened.with_annotations()
+    assert [texts_of(each) for each in annotated] == [["a dog", "two dogs"], [], ["a lynx"], []]
+    assert texts_of(annotated[0]) == ["a dog", "two dogs"]
+    assert [texts_of(each) for each in annotated[::-2]] == [[], []]
+    assert [texts_of(each) for each in annotated.select([2, 0, 2])] == [["a lynx"], ["a dog", "two dogs"], ["a lynx"]]
+    assert [texts_of(each) for each in annotated.filter(level=1)] == [["a lynx"], []]
+    assert texts_of(opened.filter(level=1).with_annotations(replaced=True)[0]) == ["a lynx", "a cat"]
+    assert [texts_of(each) for each in opened.with_annotations("question")] == [["two dogs"], [], [], []]
+    assert [texts_of(each) for each in opened.with_annotations(annotator=["Ann", "people"])][2] == ["a lynx"]
+    assert opened.annotations.counts() == {
+        ("comparison", "Ann"): 1,
+        ("comparison", "model"): 2,
+        ("question", "people"): 1,
+    }
+    with pytest.raises(BadInput, match="has no annotations of kind 'story'; it has comparison, question"):
+        opened.with_annotations("story")
+
+
+def test_sets_are_filtered_by_their_annotations(sets: ImageSets) -> None:
+    with pytest.raises(BadInput, match="has no annotations of kind 'comparison'; it has none"):
+        sets.filter(annotated="comparison")
+    opened = annotated(sets)
+    assert ids(opened.filter(annotated="comparison")) == ["0_1", "2_3"]
+    assert ids(opened.filter(annotated=["comparison", "question"], annotator="people")) == ["4_5"]
+    assert ids(opened.filter(annotator="people").filter(strategy="overlap")) == []
+    with pytest.raises(BadInput, match="of annotator 'nobody'; it has model, people"):
+        opened.filter(annotator="nobody")
+
+
+def test_a_view_with_annotations_travels_and_splits(sets: ImageSets) -> None:
+    view = annotated(sets).filter(size=2).with_annotations("comparison")
+    again = pickle.loads(pickle.dumps(view))
+    sets.add_annotations([annotation(sets[2].set_id, "later")], "later")
+    assert [texts_of(each) for each in again] == [["one"], ["two"], []]
+    split = view.split({"a": 0.5, "b": 0.5}, near_duplicates=None)
+    assert sorted(text for part in split.values() for each in part for text in texts_of(each)) == ["one", "two"]
+
+
+def test_annotated_sets_are_read_in_the_processes_of_a_loader(sets: ImageSets) -> None:
+    view = annotated(sets).with_annotations()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        assert process.submit(texts_of, view[1]).result() == ["two"]
+        assert list(process.submit(_all_texts, view).result()) == [["one"], ["two"], ["three"], []]
+
+
+def annotated(sets: ImageSets) -> ImageSets:
+    """The sets, opened again after the first three were annotated."""
+    kinds = ("comparison", "comparison", "question")
+    said = [
+        annotation(each.set_id, text, kind, "people" if kind == "question" else "model")
+        for each, text, kind in zip(sets, ("one", "two", "three"), kinds, strict=False)
     ]
-    extra = [json.dumps({"truth": truth}) for truth in truths] + [None, "{}", '{"truth": {"x": NaN}}']
-    store = make_store(tmp_path, random_unit(6), extra=extra)
-    sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]], store=store)
-    members = [member for each in sets for member in each.members]
-    assert [member.scene for member in members] == [*truths, None, None, {"x": None}]
-    assert [member.entity for member in members] == ["Rex", None, None, None, None, None]
+    sets.add_annotations(said, "said")
+    return ImageSets.open(sets.path)
+
+
+def _all_texts(sets: ImageSets) -> list[list[str]]:
+    return [texts_of(each) for each in sets]
+
+
+def test_an_annotation_of_a_set_or_an_image_that_is_not_there_is_refused(sets: ImageSets) -> None:
+    with pytest.raises(BadInput, match=r"has no set 'nothing', which an annotation \(comparison\) names"):
+        sets.add_annotations([annotation("nothing", "a dog")], "part")
+    with pytest.raises(BadInput, match=r"shows its image 2, but the set has 2"):
+        sets.add_annotations([annotation(sets[0].set_id, "a dog", images=(0, 2))], "part")
+    with pytest.raises(BadInput, match="a part's name has letters"):
+        sets.add_annotations([annotation(sets[0].set_id, "a dog")], "../part")
+    assert not (Path(sets.path) / "annotations").exists()
+
+
+def test_images_are_numbered_alike_in_every_view(sets: ImageSets) -> None:
+    images, owners = sets.images()
+    assert (images.tolist(), owners.tolist()) == (list(range(9)), [0, 0, 1, 1, 2, 2, 3, 3, 3])
+    some = sets.select([3, 0, 0])
+    images, owners = some.images()
+    assert (images.tolist(), owners.tolist()) == ([6, 7, 8, 0, 1, 0, 1], [0, 0, 0, 1, 1, 2, 2])
+
+
+def test_sets_of_files_have_no_store(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"come from 0 stores \(none\)"):
+        write_foreign_sets(tmp_path, [["a.jpg", "b.jpg"]]).store()
+
+
+def test_sets_of_none_one_and_many_images_stand_together(tmp_path: Path) -> None:
+    names = [[], ["a.jpg"], ["a.jpg", "b/c.jpg", "d.jpg"], []]
+    sets = write_foreign_sets(tmp_path, names, texts=["hello", "one", "three"], split=["train", None, "held-out", None])
+    assert [[member.path for member in each.members] for each in sets] == names
+    assert [texts_of(each) for each in sets.with_annotations()] == [["hello"], ["one"], ["three"], []]
+    assert [each.set_id for each in sets.filter(split="held-out")] == ["foreign-2"]
+    assert [each.set_id for each in sets.filter(size=[0, 1])] == ["foreign-0", "foreign-1", "foreign-3"]
+    member = sets[2].members[1]
+    assert (member.row_id, member.sha256) == (None, hashlib.sha256(file_of("b/c.jpg")).hexdigest())
+    assert (member.extra, member.caption) == ({"box": [0, 0, 1, 1]}, "caption of b/c.jpg")
 
 
 def test_pairs_alone_open_as_a_pair_set(tmp_path: Path, sets: ImageSets) -> None:
