@@ -2,10 +2,11 @@
 
 Run as: python -m benchmarks.mining_truth [--quick] [--store STORE]
 
-Every strategy mines the same number of sets from one store of drawn scenes; `scenes.comparing.compare` then gives the
-truth of each set. Precision is the share of sets for which the strategy's claim holds, beside the share of random pairs
-for which it holds. Coverage is the share of the corpus's subjects (types in two scenes or more) that its sets reach.
-Captions of the scenes are partly wrong, as on the web, which lowers the precision of strategies that read them.
+Every strategy mines the same number of sets from one store of drawn scenes and edits of a tenth of them;
+`scenes.comparing.compare` then gives the truth of each set. Precision is the share of sets for which the strategy's
+claim holds; by chance is the share for which the claim of the set, its axis or nouns say, holds for a random pair.
+Coverage is the share of the corpus's subjects (types in two scenes or more) that its sets reach. Captions of the scenes
+are partly wrong, as on the web, which lowers the precision of strategies that read them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,15 @@ import platform
 import tempfile
 from pathlib import Path
 
-# Least precision over random and least level balance of every strategy that makes a claim; most near-duplicates.
-TARGETS = {"precision_over_random": 1.5, "near_duplicates": 0.02, "level_balance": 0.8}
+# Least precision over random and least level balance of every strategy that makes a claim; most pairs of one picture;
+# the image similarity of `attribute`, and how often it names what differs.
+TARGETS = {
+    "precision_over_random": 1.5,
+    "same_picture": 0.02,
+    "level_balance": 0.8,
+    "attribute_image_similarity": 0.85,
+    "attribute_precision": 0.9,
+}
 
 
 def main() -> int:
@@ -43,13 +51,14 @@ def main() -> int:
     claiming = [each for name, each in figures.items() if name != "random"]
     worst = {
         "precision_over_random": min(each["precision"] / max(each["by_chance"], 1e-3) for each in claiming),
-        "near_duplicates": max(each["near_duplicates"] for each in claiming),
+        "same_picture": max(each["same_picture"] for each in claiming),
         "level_balance": min(each["level_balance"] for each in claiming),
+        "attribute_image_similarity": figures.get("attribute", {}).get("image_similarity", 0.0),
+        "attribute_precision": figures.get("attribute", {}).get("precision", 0.0),
     }
     holds = (
-        worst["precision_over_random"] >= TARGETS["precision_over_random"]
-        and worst["near_duplicates"] <= TARGETS["near_duplicates"]
-        and worst["level_balance"] >= TARGETS["level_balance"]
+        worst["same_picture"] <= TARGETS["same_picture"]
+        and all(worst[name] >= TARGETS[name] for name in TARGETS if name != "same_picture")
         and set(figures) == set(CLAIMS)
     )
     said = {"name": "mining_truth", "figures": {**figures, "worst": worst}, "targets": TARGETS, "holds": holds}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 from mining.sets.image_set import ImageSet
 from scenes.comparing.axes import CAD_AXES
@@ -52,9 +53,18 @@ class Truth:
         return frozenset(found.axis for comparison in self.comparisons for found in comparison.differences)
 
     @property
-    def one_picture(self) -> bool:
-        """Whether two of the scenes are near-duplicates: at most one difference along all axes."""
-        return any(len(comparison.differences) <= 1 for comparison in self.comparisons)
+    def same_picture(self) -> bool:
+        """Whether two of the scenes differ in nothing."""
+        return any(not comparison.differences for comparison in self.comparisons)
+
+    @property
+    def one_difference(self) -> bool:
+        """Whether the scenes have a subject in common, and each two of them differ in one thing only."""
+        return bool(self.subjects) and all(len(comparison.differences) == 1 for comparison in self.comparisons)
+
+    def said_of(self, other: Truth) -> Truth:
+        """What this set claims (its axis, nouns, reasons, ...), of the scenes of another set."""
+        return Truth(self.each, other.scenes)
 
 
 def _nouns_hold(truth: Truth) -> bool:
@@ -88,23 +98,18 @@ def scene_words(scene: Scene) -> frozenset[str]:
     return frozenset(found)
 
 
-# The names that `attribute` gives its axes, and the changes of `compare` that each one stands for.
+# The names that `attribute` gives its axes, and the changes of `compare` that each one stands for; names of the truth's
+# own fields stand for themselves.
 _CHANGES = {
     "color": {"hue", "saturation", "lightness"},
-    "count": {"count"},
-    "number": {"count"},
     "action": {"pose"},
-    "position": {"position"},
-    "size": {"size"},
+    "size": {"size", "part_scale"},
     "shape": {"roundness", "elongation"},
     "texture": {"roughness", "gloss"},
     "material": {"roughness", "gloss"},
-    "place": {"place"},
-    "location": {"place"},
-    "scene": {"place"},
-    "time": {"light"},
-    "light": {"light"},
-    "object": {"type"},
+    "x": {"position"},
+    "y": {"position"},
+    "depth": {"position"},
 }
 
 
@@ -115,6 +120,11 @@ def _axis_differs(truth: Truth) -> bool:
     return bool(changes & wanted) and bool(truth.subjects)
 
 
+def _differs_a_little(truth: Truth) -> bool:
+    """Whether the scenes share a subject and differ in something, but in no more than two things."""
+    return bool(truth.subjects) and all(0 < len(each.differences) <= 2 for each in truth.comparisons)
+
+
 def _contrasts(truth: Truth) -> bool:
     """Whether similar images show other types in one place, or similar captions have a subject in common but two axes
     or more differ."""
@@ -123,9 +133,14 @@ def _contrasts(truth: Truth) -> bool:
     return bool(truth.subjects) and len(truth.axes) >= 2
 
 
-# strategy: (its claim, whether the claim holds)
+def _related(truth: Truth) -> bool:
+    return bool(truth.subjects) or truth.same_place
+
+
+# strategy, or strategy: variant: (its claim, whether the claim holds)
 CLAIMS: dict[str, tuple[str, Callable[[Truth], bool]]] = {
-    "similar": ("a subject or the place in common", lambda truth: bool(truth.subjects) or truth.same_place),
+    "similar": ("a subject or the place in common", _related),
+    "similar: nearly identical": ("a subject in common, one or two things differ", _differs_a_little),
     "diverse": (
         "a subject in common, two axes or more differ",
         lambda truth: bool(truth.subjects) and len(truth.axes) >= 2,
@@ -137,16 +152,29 @@ CLAIMS: dict[str, tuple[str, Callable[[Truth], bool]]] = {
     "overlap": ("every shared noun is in both pictures", _nouns_hold),
     "contrast": ("alike in the one way, not in the other", _contrasts),
     "attribute": ("the subject is shared, the named axis differs", _axis_differs),
+    "attribute: all captions": ("the subject is shared, the named axis differs", _axis_differs),
+    "attribute: by metadata": ("the subject is shared, the named field differs", _axis_differs),
     "random": ("", lambda truth: True),
 }
 
 
-def level_balance(levels: dict[str, int], supply: dict[str, int]) -> float:
-    """The fewest sets of a level over the most, among levels with enough proposals for an equal share."""
-    share = sum(levels.values()) / max(1, len(supply))
+# variant: options of `MiningConfig`
+VARIANTS: dict[str, dict[str, Any]] = {
+    "similar: nearly identical": {"ceiling": 1.0, "levels": (5,)},
+    "attribute: all captions": {"captions": "all"},
+    "attribute: by metadata": {
+        "ceiling": 1.0,
+        "facts": ("truth.objects", "truth.place", "truth.light", "truth.view"),
+    },
+}
+
+
+def level_balance(levels: dict[str, int], supply: dict[str, int], wanted: int) -> float:
+    """The fewest sets of a level over the most, among levels with enough proposals for an equal share of `wanted`."""
+    share = wanted / max(1, len(supply))
     enough = [levels.get(level, 0) for level, proposed in supply.items() if proposed >= share]
     most = max(enough, default=0)
-    return min(enough) / most if most else 0.0
+    return min(enough) / most if most else 1.0
 
 
 def subjects_reached(truths: Sequence[Truth], all_types: frozenset[str]) -> float:

@@ -8,7 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.mining_truth.claims import CLAIMS, Truth, level_balance, mean_axes, subjects_reached
+import numpy as np
+
+from benchmarks.mining_truth.claims import CLAIMS, VARIANTS, Truth, level_balance, mean_axes, subjects_reached
+from benchmarks.mining_truth.edited_scenes import write_edits
 from index.errors import ClipmineError
 from index.store.embedding_store import EmbeddingStore
 from jobs.mine_job import run_mine
@@ -18,10 +21,13 @@ from scenes.world.scene import from_json
 
 # As in the demo: the small CLIP puts drawn scenes closer together than a large CLIP puts photographs.
 NEAR_DUPLICATES = 0.985
+# An edit for each EDITED scenes.
+EDITED = 10
+_SHARD = 1_000
 
 
 def make_store(folder: Path, scenes: int) -> str:
-    """Draw, embed and index scenes, as `clipmine demo` begins; returns the store's path."""
+    """Draw, embed and index scenes and edits of some of them; returns the store's path."""
     from index.encoder.model_spec import ModelSpec
     from index.graph.build import IndexConfig
     from index.store.embed import EmbedConfig
@@ -30,7 +36,8 @@ def make_store(folder: Path, scenes: int) -> str:
     from scenes.tars import write_split
 
     model = Path(__file__).resolve().parents[2] / "scenes/models/clip"
-    write_split("corpus", folder / "corpus", scenes, shard_size=1_000, progress=lambda _: None)
+    write_split("corpus", folder / "corpus", scenes, shard_size=_SHARD, progress=lambda _: None)
+    write_edits(folder / "corpus", scenes, scenes // EDITED, _SHARD)
     run_embed(EmbedConfig(str(folder / "corpus"), str(folder / "store"), ModelSpec(model_dir=str(model))))
     run_index(IndexConfig(str(folder / "store")))
     return str(folder / "store")
@@ -38,13 +45,15 @@ def make_store(folder: Path, scenes: int) -> str:
 
 def mine(store: EmbeddingStore, name: str, wanted: int, folder: Path) -> ImageSets | None:
     """The sets of one strategy; None when it cannot run, with the reason printed."""
+    strategy = name.partition(":")[0]
     config = MiningConfig(
         str(store.path),
-        str(folder / f"pairs_{name}"),
-        ((name, 1.0),),
+        str(folder / f"pairs_{name.replace(': ', '_').replace(' ', '_')}"),
+        ((strategy, 1.0),),
         sets=wanted,
         near_duplicates=NEAR_DUPLICATES,
         entity="truth.objects.entity",
+        **VARIANTS.get(name, {}),
     )
     started = time.monotonic()
     try:
@@ -57,7 +66,7 @@ def mine(store: EmbeddingStore, name: str, wanted: int, folder: Path) -> ImageSe
 
 
 def truths_of(sets: ImageSets) -> list[Truth]:
-    return [Truth(each, tuple(from_json(member.scene or {}) for member in each.members)) for each in sets]
+    return [Truth(each, tuple(from_json(dict(member.extra["truth"])) for member in each.members)) for each in sets]
 
 
 def common_types(store: EmbeddingStore) -> frozenset[str]:
@@ -76,46 +85,44 @@ def from_json_things(truth: str | dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def figures_of(name: str, found: dict[str, list[Truth]], sets: ImageSets, types: frozenset[str]) -> dict[str, float]:
-    """A strategy's row of the table; `by_chance` is the share of random pairs for which its claim holds."""
+    """A strategy's row of the table.
+
+    `by_chance` says what each of its sets claims of a random pair: the same claim, judged by the same rule.
+    """
     truths, chance = found[name], found.get("random", [])
     claim = CLAIMS[name][1]
-    summary = sets.manifest["strategies"][0]
+    summary, asked = sets.manifest["strategies"][0], sets.manifest["config"]["levels"]
+    supply = {level: count for level, count in summary["supply"].items() if asked is None or int(level) in asked}
 
     def share(holds: list[bool]) -> float:
         return round(sum(holds) / max(1, len(holds)), 3)
 
-    # A claim names an individual, noun or axis of its set; a random pair has none, so any shared one counts.
-    by_chance = {"identity": lambda truth: bool(truth.individuals), "overlap": lambda truth: bool(truth.subjects)}
     return {
         "sets": len(truths),
         "precision": share([claim(truth) for truth in truths]),
-        "by_chance": share([by_chance.get(name, _chance_claim(name))(truth) for truth in chance]),
+        "by_chance": share([claim(one.said_of(other)) for one, other in zip(truths, chance, strict=False)]),
+        "image_similarity": round(float(np.median([truth.each.image_sim for truth in truths])), 3),
         "coverage": round(subjects_reached(truths, types), 3),
         "subject": share([bool(truth.subjects) for truth in truths]),
         "place": share([truth.same_place for truth in truths]),
         "axes": round(mean_axes(truths), 2),
-        "near_duplicates": share([truth.one_picture for truth in truths]),
-        "level_balance": round(level_balance(summary["levels"], summary["supply"]), 2),
+        "one_difference": share([truth.one_difference for truth in truths]),
+        "same_picture": share([truth.same_picture for truth in truths]),
+        "level_balance": round(level_balance(summary["levels"], supply, summary["wanted"]), 2),
     }
-
-
-def _chance_claim(name: str) -> Any:
-    if name == "attribute":  # the subject is shared and exactly one axis differs, whichever
-        return lambda truth: bool(truth.subjects) and len(truth.axes) == 1
-    if name == "contrast":  # a subject in common, and another picture
-        return lambda truth: bool(truth.subjects) and len(truth.axes) >= 2
-    return CLAIMS[name][1]
 
 
 def print_table(figures: dict[str, dict[str, float]]) -> None:
     print(
-        "\n| strategy | claims | sets | precision | by chance | coverage | subject in common | place in common | "
-        "axes that differ, of 6 | one picture | level balance |\n|---|---|---|---|---|---|---|---|---|---|---|"
+        "\n| strategy | claims | sets | precision | by chance | image similarity | one difference | same picture | "
+        "subject in common | place in common | axes that differ, of 6 | coverage | level balance |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     )
     for name, each in figures.items():
         print(
             f"| {name} | {CLAIMS[name][0]} | {each['sets']:,.0f} | {each['precision']:.3f} | {each['by_chance']:.3f} | "
-            f"{each['coverage']:.2f} | {each['subject']:.2f} | {each['place']:.2f} | {each['axes']:.1f} | "
-            f"{each['near_duplicates']:.3f} | {each['level_balance']:.2f} |"
+            f"{each['image_similarity']:.2f} | {each['one_difference']:.3f} | {each['same_picture']:.3f} | "
+            f"{each['subject']:.2f} | {each['place']:.2f} | {each['axes']:.1f} | {each['coverage']:.2f} | "
+            f"{each['level_balance']:.2f} |"
         )
     print()
