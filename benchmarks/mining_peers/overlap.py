@@ -3,9 +3,8 @@
 Run as: python -m benchmarks.mining_peers --half overlap [--quick] [--captions FILE.tsv] [--sizes N ...] [--curve]
 
 `--captions` names a table with a header line and the columns image, caption_no, caption; without it, captions of the
-demo's scenes are used. Localized Narratives has 873,000 captions of 36.5 words on average. Rows of about that length
-are made by joining captions drawn with replacement (three, for captions of 12 words). So rows share whole captions, as
-alt texts do, and nouns keep their real frequencies.
+demo's scenes are used. Rows of the length of Localized Narratives' captions are made by joining them: see
+benchmarks/caption_store.py.
 
 Both sides start from the same noun lists on disk and write all pairs that they find. The lists are extracted by our
 code; that time is printed separately, and the stricter ratio adds it to ours. The task is to find all pairs with at
@@ -31,8 +30,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index.store.metadata import METADATA_SCHEMA, parquet_bytes
-from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, write_manifest
+from benchmarks.caption_store import captions_store, read_captions, resampled, scene_captions
 from jobs.executors.execute import execute
 from mining.strategies.captions.noun_join import Join, join_nouns
 from mining.strategies.captions.noun_sets import NounSets, make_noun_sets
@@ -41,7 +39,6 @@ from mining.strategies.overlap import overlap as mine_overlap
 
 Ints = npt.NDArray[np.int64]
 
-WORDS = 36.5  # of a caption of Localized Narratives (CaD-VI, section 3.1)
 SIZES, QUICK_SIZES = (50_000, 100_000, 200_000, 400_000, 873_000), (5_000, 20_000)
 PEER_ROWS, QUICK_PEER_ROWS = 50_000, 5_000  # MinHashLSH's time grows with the square
 QUERIES = 300
@@ -100,7 +97,7 @@ def ours(
         candidates = mine_overlap(ctx, map_items)
     truth = true_pairs(sets)
     with timed() as join:
-        joined = join_nouns(ctx, map_items, sets, Join("exact", truth.least, (1 << 64) - 1, sets.count, 1 << 40))
+        joined = join_nouns(ctx, map_items, sets, Join("exact", truth.least, 1, 1 << 40))
     pairs = joined.pairs[:, :2]
     hit = len(truth.pairs & sampled(pairs, truth.rows)) / max(len(truth.pairs), 1)
     share = joined.largest_task / sets.count
@@ -126,7 +123,7 @@ def peer(ctx: MiningContext, found: tuple[Truth, Ints], nouns: float, join: floa
     from pyspark.sql import SparkSession
 
     truth, pairs = found
-    sets = NounSets(ctx.folder)
+    sets = NounSets(f"{ctx.folder}/nouns")
     folder = Path(ctx.folder)
     offsets, ranks = sets.ranks(np.arange(sets.count))
     words = sets.nouns.take(pa.array(ranks)).combine_chunks()
@@ -185,20 +182,28 @@ def true_pairs(sets: NounSets) -> Truth:
     starts = np.searchsorted(ranks[order], np.arange(len(sets.nouns) + 1))
     lists = owners[order]
     rows = np.sort(np.random.default_rng(0).choice(sets.count, min(QUERIES, sets.count), replace=False))
-    found: list[tuple[int, Ints, Ints]] = []
+    names = sets.nouns.to_pylist()
+    found: list[tuple[int, Ints, Ints, Ints]] = []
     for row in rows.tolist():
-        shared = np.zeros(sets.count, np.int64)
-        for noun in ranks[offsets[row] : offsets[row + 1]].tolist():
-            shared[lists[starts[noun] : starts[noun + 1]]] += 1
-        shared[captions == captions[row]] = 0  # itself, and the same text
-        others = np.flatnonzero(shared >= 3)
-        found.append((row, others, shared[others]))
-    counts = np.bincount(np.concatenate([counts for _, _, counts in found]), minlength=65)
+        shared, once = np.zeros(sets.count, np.int64), np.zeros(sets.count, np.int64)
+        own = ranks[offsets[row] : offsets[row + 1]].tolist()
+        for noun in own:
+            there = np.zeros(sets.count, np.bool_)
+            there[lists[starts[noun] : starts[noun + 1]]] = True
+            shared += there
+            for whole in own:  # a word of a compound that is shared too does not count beside it
+                if whole != noun and f" {names[noun]} " in f" {names[whole]} ":
+                    there[lists[starts[whole] : starts[whole + 1]]] = False
+            once += there
+        once[captions == captions[row]] = 0  # itself, and the same text
+        others = np.flatnonzero(once >= 3)
+        found.append((row, others, once[others], shared[others]))
+    counts = np.bincount(np.concatenate([once for _, _, once, _ in found]), minlength=65)
     above = np.cumsum(counts[::-1])[::-1]
     least = max(3, int(np.argmax(above <= PAIRS_A_ROW * len(rows))))
     pairs, distance = set(), 0.0
-    for row, others, shared in found:
-        near = shared >= least
+    for row, others, once, shared in found:
+        near = once >= least
         union = sizes[row] + sizes[others[near]] - shared[near]
         distance = max(distance, *(1 - shared[near] / union).tolist(), 0.0)
         pairs |= {(min(row, other), max(row, other)) for other in others[near].tolist()}
@@ -211,58 +216,9 @@ def sampled(pairs: Ints, rows: Ints) -> set[tuple[int, int]]:
     return {(a, b) for a, b in some.tolist()}
 
 
-def read_captions(path: Path) -> list[str]:
-    with open(path, encoding="utf-8") as stream:
-        next(stream)
-        return [line.rstrip("\n").split("\t")[2] for line in stream]
-
-
-def scene_captions(scenes: int) -> list[str]:
-    """The three longest clean captions of each of the demo's first `scenes` scenes."""
-    from scenes.language.captions import captions
-    from scenes.world.sample import sample
-
-    return [text for number in range(scenes) for text in captions(sample("corpus", number)).clean[2:]]
-
-
-def resampled(texts: list[str], rows: int) -> list[str]:
-    """`rows` captions of about `WORDS` words, each joined from randomly drawn `texts`."""
-    together = max(1, round(WORDS / np.mean([len(text.split()) for text in texts])))
-    drawn = np.random.default_rng(0).integers(0, len(texts), (rows, together))
-    return [" . ".join(texts[place] for place in places) for places in drawn.tolist()]
-
-
 def store_of(folder: Path, texts: list[str]) -> MiningContext:
-    """A store that has these captions and no images to speak of, and the mining of it."""
-    parts: list[Part] = []
-    for number, first in enumerate(range(0, len(texts), 50_000)):
-        some = texts[first : first + 50_000]
-        paths, files = part_paths(number), {}
-        columns = {field.name: pa.nulls(len(some), field.type) for field in METADATA_SCHEMA}
-        columns["key"] = pa.array([str(row) for row in range(first, first + len(some))])
-        columns["caption"] = pa.array(some, pa.string())
-        for kind in ("image", "metadata"):
-            target = folder / "store" / paths[kind]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if kind == "image":
-                np.save(target, np.ones((len(some), 1), np.float16))
-            else:
-                target.write_bytes(parquet_bytes(pa.table(columns, schema=METADATA_SCHEMA)))
-            files[kind] = FileRecord(paths[kind], target.stat().st_size, None)
-        parts.append(Part(f"{number:04d}", first, len(some), len(some), files))
-    model = {"name": "none", "dim": 1}
-    write_manifest(
-        str(folder / "store"),
-        Manifest(
-            kind="embedded",
-            dim=1,
-            dtype="float16",
-            unit_length=True,
-            model=model,
-            corpus_root=None,
-            parts=tuple(parts),
-        ),
-    )
+    """A store that has these captions, and the mining of it."""
+    captions_store(folder / "store", texts)
     config = MiningConfig(str(folder / "store"), str(folder / "out"), (("overlap", 1.0),), sets=SETS)
     (folder / "work").mkdir()
     return MiningContext(config, "overlap", SETS, str(folder / "work"))

@@ -150,11 +150,11 @@ def _candidates(ctx: MiningContext, map_items: MapItems, found: _Found, rows: in
     pairs = found.pairs[np.lexsort((found.pairs[:, 1], found.pairs[:, 0]))]
     balanced = ctx.config.min_shared_nouns is None
     proposals = OVERSAMPLED * ctx.wanted
+    most = _share(np.unique(pairs[:, 2], return_counts=True)[1], proposals) if balanced else proposals
     # A sample of a level takes all captions about equally often, so that few images reach --max-per-image.
-    weights = spread(pairs) if balanced else None
+    weights = spread(pairs, most) if balanced else None
     if ctx.config.rare_nouns:
         weights = _rarity(sets, pairs) * (1.0 if weights is None else weights)
-    most = _share(np.unique(pairs[:, 2], return_counts=True)[1], proposals) if balanced else proposals
     kept = sample_pairs(pairs, most, ctx.config.seed, weights, by_level=balanced)
     table = explain_pairs(ctx, map_items, sets, pairs[kept])
     drawn_levels = int(compared.counts[list(found.plan.drawn)].sum())

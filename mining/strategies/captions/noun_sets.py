@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.files import exists, join, local_path, make_folder, write_atomic
-from mining.strategies.captions.caption_rows import RowSlice, captions_of, row_slices, rows_of
+from index.store.embedding_store import EmbeddingStore
+from mining.strategies.captions.caption_rows import ITEM_ROWS, RowSlice, captions_of, row_slices, rows_of
 from mining.strategies.captions.shared_nouns import Parts, compound_parts, ranges
 from mining.strategies.context import MapItems, MiningContext
 from mining.strategies.minable import minable_rows
@@ -31,10 +32,7 @@ __all__ = [
     "EXACT_BITS",
     "NounSets",
     "NounsItem",
-    "RowSlice",
-    "captions_of",
     "make_noun_sets",
-    "row_slices",
     "save_array",
 ]
 
@@ -84,23 +82,28 @@ def extract_item(item: NounsItem, ctx: MiningContext) -> int:
         return number
     store = ctx.open_store()
     rows = rows_of(item.rows, ctx, minable_rows(ctx, store))
+    starts = range(0, max(len(rows), 1), ITEM_ROWS)  # texts take much more memory than nouns
+    table = pa.concat_tables([_nouns_table(ctx, store, rows[start : start + ITEM_ROWS]) for start in starts])
+    counted = pc.value_counts(table["nouns"].combine_chunks().flatten())
+    counts = pa.table({"noun": counted.field("values"), "rows": counted.field("counts")})
+    write_atomic(_file(item.folder, "counts", number, "parquet"), _parquet(counts))
+    write_atomic(target, _parquet(table))
+    return number
+
+
+def _nouns_table(ctx: MiningContext, store: EmbeddingStore, rows: Ints) -> pa.Table:
     lists = captions_of(store.metadata(rows, ["caption", "captions"]), ctx.config.captions)
-    hashes = [
-        int.from_bytes(hashlib.blake2b(_same("\n".join(each)), digest_size=8).digest(), "little") for each in lists
-    ]
+    texts = ["\n".join(each) for each in lists]
+    hashes = [int.from_bytes(hashlib.blake2b(_same(text), digest_size=8).digest(), "little") for text in texts]
     extractor = noun_extractor(ctx.config.nouns)
     columns = {"row": pa.array(rows), "caption": pa.array(hashes, pa.uint64())}
     if ctx.config.captions == "all":
         found = _nouns_of_all(lists, extractor)
-        nouns = pa.array([list(each) for each in found], pa.list_(pa.string()))
+        columns["nouns"] = pa.array([list(each) for each in found], pa.list_(pa.string()))
         columns["said"] = pa.array([list(each.values()) for each in found], pa.list_(pa.uint64()))
     else:
-        nouns = pa.array(extractor(["\n".join(each) for each in lists]), pa.list_(pa.string()))
-    counted = pc.value_counts(nouns.flatten())
-    counts = pa.table({"noun": counted.field("values"), "rows": counted.field("counts")})
-    write_atomic(_file(item.folder, "counts", number, "parquet"), _parquet(counts))
-    write_atomic(target, _parquet(pa.table(columns | {"nouns": nouns})))
-    return number
+        columns["nouns"] = pa.array(extractor(texts), pa.list_(pa.string()))
+    return pa.table(columns)
 
 
 def _nouns_of_all(lists: Sequence[Sequence[str]], extractor: NounExtractor) -> list[dict[str, int]]:

@@ -68,18 +68,18 @@ def sample_pairs(
     return best_per_level(pairs, most, seed, weights)
 
 
-def spread(pairs: Ints) -> npt.NDArray[np.float64]:
-    """float64 [n]: weights of the pairs [n, 3] with which a sample of a level takes all captions about equally often.
+def spread(pairs: Ints, most: int) -> npt.NDArray[np.float64]:
+    """float64 [n]: weights of the pairs [n, 3] with which samples of the levels take all captions about equally often.
 
-    The weight of a pair is one over the number of pairs of its level that its more frequent caption is in.
+    A caption is expected in as many sampled pairs as it has pairs, each counted with the part of its level that is
+    sampled (`most` pairs of a level). The weight of a pair is one over that number for its more frequent caption. So a
+    caption that rare levels need is left to them by the common ones.
     """
     if not len(pairs):
         return np.empty(0)
-    ends = np.stack([pairs[:, :2], np.broadcast_to(pairs[:, 2:], (len(pairs), 2))], axis=2).reshape(-1, 2)
-    order = np.lexsort((ends[:, 0], ends[:, 1]))
-    new = np.r_[True, (ends[order][1:] != ends[order][:-1]).any(axis=1)]
-    starts = np.flatnonzero(new)
-    degree = np.empty(len(ends), np.int64)
-    degree[order] = np.repeat(np.diff(np.r_[starts, len(ends)]), np.diff(np.r_[starts, len(ends)]))
-    weights: npt.NDArray[np.float64] = 1.0 / degree.reshape(-1, 2).max(axis=1)
+    part = np.minimum(1.0, most / np.maximum(np.bincount(pairs[:, 2]), 1))[pairs[:, 2]]
+    _, captions = np.unique(pairs[:, :2], return_inverse=True)
+    captions = captions.reshape(-1, 2)
+    expected = np.bincount(captions.ravel(), weights=np.repeat(part, 2))
+    weights: npt.NDArray[np.float64] = 1.0 / expected[captions].max(axis=1)
     return weights

@@ -73,5 +73,18 @@ def test_without_levels_the_sample_has_them_as_often_as_they_come() -> None:
 
 
 def test_pairs_of_a_frequent_caption_weigh_less() -> None:
-    pairs = np.array([[0, 1, 3], [0, 2, 3], [0, 4, 3], [5, 6, 3], [0, 7, 1]])
-    assert spread(pairs).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1, 1])
+    pairs = np.array([[0, 1, 3], [0, 2, 3], [0, 4, 3], [5, 6, 3]])
+    assert spread(pairs, 4).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1])
+
+
+def test_common_levels_leave_a_caption_to_the_rare_level_that_needs_it() -> None:
+    """Caption 0 is in all three pairs of level 9, and in two of the 100 pairs of level 1, of which 10 are taken."""
+    rare = np.array([[0, 1, 9], [0, 2, 9], [0, 3, 9]])
+    common = np.column_stack([np.arange(0, 200, 2), np.arange(1, 201, 2), np.ones(100, np.int64)])
+    weights = spread(np.concatenate([rare, common]), 10)
+    assert weights[3] == pytest.approx(1 / (3 + 0.1))
+    assert weights[50] == pytest.approx(1 / 0.1)
+
+
+def test_no_pairs_have_no_weights() -> None:
+    assert spread(np.empty((0, 3), np.int64), 10).shape == (0,)
