@@ -68,8 +68,12 @@ def test_image_sets_open_with_their_decisions(old: Path) -> None:
     sets = ImageSets.open(old / "pairs")
     read = [[each.set_id, each.strategy, [member.row_id for member in each.members]] for each in sets]
     assert read == EXPECTED["sets"]
-    rejected = read_decisions(old / "pairs" / "decisions.jsonl").rejected
-    assert rejected == {tuple(sorted(EXPECTED["sets"][0][2]))}
+    first = read[0]
+    decisions = read_decisions(old / "pairs" / "decisions.jsonl")
+    assert decisions.rejected == {tuple(sorted(f"*/{row}" for row in first[2]))}
+    assert decisions.of(sets[0]) == "reject"
+    assert [each.set_id for each in sets.kept()] == [set_id for set_id, *_ in read if set_id != first[0]]
+    assert decisions.rejected_rows(EmbeddingStore.open(old / "store")) == (frozenset({tuple(sorted(first[2]))}), 0)
 
 
 def test_a_customized_model_loads_and_gives_the_same_features(old: Path) -> None:
