@@ -10,7 +10,7 @@ from mining.text.word_lists import read_lists
 
 __all__ = [
     "ACTIONS", "ADJECTIVE_AXES", "AXES", "COUNTS", "IGNORED", "OPPOSITE_POSITIONS", "PHRASES", "PLACES", "POSITIONS",
-    "SAME_PLACES", "excludes",
+    "SAME_PLACES", "WORN", "excludes",
 ]  # fmt: skip
 
 AXES = (
@@ -60,6 +60,8 @@ PLACES = _groups("place")
 SAME_PLACES = _groups("same place")
 # words of a phrase -> (axis, value); both are "" for a phrase that is taken out.
 PHRASES = _phrases()
+# Nouns that belong to who wears or has them.
+WORN = frozenset(word.replace("_", " ") for line in _LISTS["worn"] for word in line.split())
 # Tagged words that state nothing about a picture.
 IGNORED = frozenset(word for line in _LISTS["ignored"] for word in line.split())
 

@@ -4,6 +4,8 @@
     # {("object", "dog"): "dog", ("count", "dog"): "1|a", ("color", "dog"): "brown|tan", ("action", "dog"): "run|run",
     #  ("place", ""): "beach|beach", ...}
 
+What somebody wears or has is named after its owner: "a boy in a yellow shirt" states ("color", "boy's shirt").
+
 Every word with a meaning contributes to some slot, if only "other", so that two captions with equal slots and values
 really state the same. A value is the group by which it is compared, followed by | and the words of the caption where
 these may differ. `mining.text.tagging` tags the words, and `mining.text.axes` says what they state.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mining.text.axes import ACTIONS, ADJECTIVE_AXES, COUNTS, IGNORED, PHRASES, PLACES, POSITIONS, SAME_PLACES
+from mining.text.axes import ACTIONS, ADJECTIVE_AXES, COUNTS, IGNORED, PHRASES, PLACES, POSITIONS, SAME_PLACES, WORN
 from mining.text.lexicon import Word
 from mining.text.tagging import Tagged, tag_caption
 from mining.text.word_lists import COMPOUND_FIRST, COMPOUNDS, PLURALS
@@ -26,6 +28,12 @@ Facts = dict[tuple[str, str], str]
 _LONGEST_PHRASE = max(map(len, PHRASES))
 _OTHERS = frozenset(["other", "others", "each", "everyone", "someone", "something", "himself", "herself"])
 _PLACE_PREPOSITIONS = frozenset(["in", "on", "at"])
+# Behind one of these, what is worn is worn by the person or animal named last.
+_WORN_PREPOSITIONS = frozenset(["in", "with", "wearing"])
+# Behind a verb and its object these belong to the object ("holds a baby in a blanket"), the others to the subject.
+_OF_THE_LAST = frozenset(["in", "with", "of", "wearing"])
+_POSSESSIVES = frozenset(["his", "her", "their", "its", "'s"])
+_NOUN_TAGS = frozenset("NM")
 
 
 @dataclass
@@ -39,9 +47,14 @@ class _Reader:
     adjectives: list[str] = field(default_factory=list)
     modifiers: list[str] = field(default_factory=list)
     preposition: str = ""
+    possessive: bool = False  # after "his" or "'s"
     subject: str = ""  # the first noun of the clause
-    last: str = ""  # the previous noun
+    last: str = ""  # the previous noun that nobody wears
+    person: str = ""  # the previous person or animal
+    wearer: str = ""  # whose things are being listed: "in a shirt and jeans"
+    joined: str = ""  # "a man" of "a man and a woman"
     verb: bool = False  # whether there is a verb between the subject and here
+    object: bool = False  # whether there is a noun behind that verb
     verbs: dict[str, int] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
 
@@ -74,25 +87,49 @@ class _Reader:
             self._begin()
             return
         again = self.definite and head in self.names
-        owner = head if again else self.name(head)
-        if not again:  # "the tree" after "a tree" is the same tree
-            self.add("object", owner, head)
-            self.add("count", owner, count)
-        for adjective in self.adjectives:
-            self._attribute(owner, adjective)
-        for modifier in self.modifiers:
-            self._attribute(owner, modifier)
+        wearers = [] if again else self._wearers(head, word)
+        owners = [self.name(f"{each}'s {head}") for each in wearers] or [head if again else self.name(head)]
+        for owner in owners:
+            if not again:  # "the tree" after "a tree" is the same tree
+                self.add("object", owner, head)
+                self.add("count", owner, "1|one" if len(owners) > 1 else count)
+            for said in (*self.adjectives, *self.modifiers):
+                self._attribute(owner, said)
+        if wearers:
+            self.wearer = wearers[-1]
+            self._begin()
+            return
+        self._relate(owners[0])
+        if not self.subject or (not self.preposition and not self.verb and not self.last):
+            self.subject = owners[0]
+        self.last, self.wearer = owners[0], ""
+        if word.animate:
+            self.person = owners[0]
+        self._begin()
+
+    def _wearers(self, head: str, word: Word) -> list[str]:
+        """Who wears or has this thing: the person named last, or both of "a man and a woman in hats"; [] for nobody."""
+        if head not in WORN:
+            return []
+        if self.wearer and not self.preposition:
+            return [self.wearer]
+        if not self.person or not (self.preposition in _WORN_PREPOSITIONS or self.possessive):
+            return []
+        if self.joined and word.plural and self.person == self.subject and not self.verb:
+            return [self.joined, self.person]
+        return [self.person]
+
+    def _relate(self, owner: str) -> None:
+        """Add the relation of a noun to the one before it, or to the subject where a verb is between them."""
         if self.preposition and self.last:
-            one = self.subject if self.verb and self.subject else self.last
+            of_last = not self.verb or not self.subject or (self.object and self.preposition in _OF_THE_LAST)
+            one = self.last if of_last else self.subject
             group = POSITIONS.get(self.preposition)
             said = f"{group}|{self.preposition.replace('-', ' ')}" if group else self.preposition
             self.add("position" if group else "relation", f"{one} - {owner}", said)
         elif self.verb and self.subject:
             self.add("relation", f"{self.subject} - {owner}", "object")
-        if not self.subject or (not self.preposition and not self.verb and not self.last):
-            self.subject = owner
-        self.last = owner
-        self._begin()
+        self.object = self.verb
 
     def _attribute(self, owner: str, word: str) -> None:
         known = ADJECTIVE_AXES.get(word)
@@ -103,27 +140,31 @@ class _Reader:
         else:
             self.add(known[0], f"{owner} ({known[1]})", f"{known[2]}|{word}")
 
-    def color_alone(self, color: str) -> None:
+    def colors_alone(self, colors: list[str]) -> None:
         """Read "a girl in red": the colour of her clothes."""
-        if self.last:
-            self.add("color", f"{self.last}'s clothes", f"{ADJECTIVE_AXES[color][2]}|{color}")
+        owner = self.person or self.last
+        for color in colors if owner else ():
+            self.add("color", f"{owner}'s clothes", f"{ADJECTIVE_AXES[color][2]}|{color}")
         self._begin()
 
     def act(self, word: Word) -> None:
         """Read a verb: an action of the subject, or of the previous noun."""
         owner = self.subject or self.last
         verb = word.verb or word.lemma
-        self.verb = True
+        self.verb, self.object, self.wearer = True, False, ""
         if not owner:
             self.others.append(verb)
             return
         self.end_phrase()
-        number = self.verbs[owner] = self.verbs.get(owner, 0) + 1
-        self.add("action", owner if number == 1 else f"{owner} ({number})", f"{ACTIONS.get(verb, f'?{verb}')}|{verb}")
+        s_form = word.plural and word.text.endswith("s")
+        for each in (self.joined, owner) if self.joined and not s_form and owner == self.subject else (owner,):
+            number = self.verbs[each] = self.verbs.get(each, 0) + 1
+            slot = each if number == 1 else f"{each} ({number})"
+            self.add("action", slot, f"{ACTIONS.get(verb, f'?{verb}')}|{verb}")
 
     def _begin(self) -> None:
         self.count, self.adjectives, self.modifiers, self.preposition = "", [], [], ""
-        self.definite = False
+        self.definite = self.possessive = False
 
     def ignore(self) -> None:
         """Skip a phrase about the picture itself."""
@@ -134,10 +175,12 @@ class _Reader:
         self.others += [*self.adjectives, *([self.preposition] if self.preposition else [])]
         self._begin()
 
-    def clause(self) -> None:
-        """Begin a new clause, with its own subject."""
+    def clause(self, joined: bool = False) -> None:
+        """Begin a new clause, with its own subject; joined: "a man and a woman", who do the same."""
         self.end_phrase()
-        self.subject, self.last, self.verb = "", "", False
+        self.joined = self.subject if joined and not self.verb else ""
+        self.subject = self.last = self.person = self.wearer = ""
+        self.verb = self.object = False
 
 
 def facts_of(caption: str | None) -> Facts:
@@ -180,7 +223,7 @@ def _word(reader: _Reader, tagged: Tagged, at: int) -> int:
     """Read the word, or the compound, that begins here; returns its number of words."""
     tag, word = tagged[at]
     following = tagged[at + 1][0] if at + 1 < len(tagged) else "."
-    if tag == "N" or word.text in COMPOUND_FIRST:
+    if tag in _NOUN_TAGS or word.text in COMPOUND_FIRST:
         taken = _noun(reader, tagged, at)
         if taken:
             return taken
@@ -190,11 +233,12 @@ def _word(reader: _Reader, tagged: Tagged, at: int) -> int:
         if word.text == "another":
             reader.others.append("another")
         reader.definite = word.text == "the"
+        reader.possessive = word.text in _POSSESSIVES
     elif tag == "J" or (tag == "K" and following == "N"):
-        color = ADJECTIVE_AXES.get(word.text, ("", ""))[1] == "color"
-        if color and following not in "NJCOD" and reader.preposition in ("in", "wearing"):
-            reader.color_alone(word.text)
-            return 1
+        colors = _colors_alone(tagged, at) if reader.preposition in ("in", "wearing") else []
+        if colors:
+            reader.colors_alone(colors)
+            return 2 * len(colors) - 1
         reader.adjectives.append(word.text)
     elif tag in "PT":
         reader.end_phrase()
@@ -204,10 +248,51 @@ def _word(reader: _Reader, tagged: Tagged, at: int) -> int:
     elif tag == "C":
         _conjunction(reader, word, tagged, at)
     elif tag == ".":
-        reader.clause()
+        _stop(reader, tagged, at)
     elif (tag in "ORF" or word.text in _OTHERS) and word.text not in IGNORED:
         reader.others.append(word.text)
     return 1
+
+
+def _colors_alone(tagged: Tagged, at: int) -> list[str]:
+    """The colours that stand here without a noun: "a girl in red and white"."""
+    colors = [tagged[at][1].text] if _is_color(tagged[at][1]) else []
+    while colors and at + 2 < len(tagged) and tagged[at + 1][0] == "C" and _is_color(tagged[at + 2][1]):
+        at += 2
+        colors.append(tagged[at][1].text)
+    following = tagged[at + 1][0] if at + 1 < len(tagged) else "."
+    return colors if following not in "NMJKO" else []
+
+
+def _is_color(word: Word) -> bool:
+    return ADJECTIVE_AXES.get(word.text, ("", ""))[1] == "color"
+
+
+def _stop(reader: _Reader, tagged: Tagged, at: int) -> None:
+    """Read a punctuation mark: the subject goes on in "a man, wearing a hat, rides" and in a list of what he wears."""
+    following = tagged[at + 1][0] if at + 1 < len(tagged) else "."
+    if following == "C":
+        return  # "a hat, and a scarf"
+    if reader.wearer and _worn_follows(tagged, at + 1):
+        reader.end_phrase()
+    elif reader.subject and following in "VG":
+        reader.end_phrase()
+        reader.person = reader.person or reader.subject
+    else:
+        reader.clause()
+
+
+def _worn_follows(tagged: Tagged, at: int) -> bool:
+    """Whether the next phrase is of what somebody wears: "a blue hat"."""
+    while at < len(tagged) and tagged[at][0] in "SDJKC":
+        at += 1
+    end = at
+    while end < len(tagged) and tagged[end][0] == "N":
+        end += 1
+    run = [word.text for _, word in tagged[at : end - 1]] + [
+        word.lemma for _, word in tagged[end - 1 : end] if end > at
+    ]
+    return any(" ".join(run[start:]) in WORN for start in range(len(run)))
 
 
 def _conjunction(reader: _Reader, word: Word, tagged: Tagged, at: int) -> None:
@@ -217,13 +302,16 @@ def _conjunction(reader: _Reader, word: Word, tagged: Tagged, at: int) -> None:
     follows = tagged[at + 1][0] if at + 1 < len(tagged) else "."
     if follows in "VG":
         return  # another action of the same subject
-    reader.clause()
+    if reader.wearer and _worn_follows(tagged, at + 1):
+        reader.end_phrase()
+        return
+    reader.clause(joined=word.text in ("and", "&", "+"))
 
 
 def _noun(reader: _Reader, tagged: Tagged, at: int) -> int:
     """Read a run of nouns as one object; returns its number of words."""
     end = at
-    while end < len(tagged) and tagged[end][0] == "N":
+    while end < len(tagged) and tagged[end][0] in _NOUN_TAGS:
         end += 1
     run = [word for _, word in tagged[at:end]]
     if len(tagged) > at + 1 and (tagged[at][1].text, tagged[at + 1][1].lemma) in COMPOUNDS and len(run) < 2:
