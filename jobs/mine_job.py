@@ -19,6 +19,7 @@ from index.files import exists, join, make_folder, read_bytes, remove, write_ato
 from index.outputs import claim_folder, remove_folder
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
+from jobs.shared_storage import check_shared_storage
 from mining.select.assemble import assemble
 from mining.sets.decisions import read_decisions
 from mining.sets.image_sets import ImageSets
@@ -66,6 +67,7 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
         sets = ImageSets.open(config.out)
     else:
         try:
+            check_shared_storage(config.out, executor, workers)
             proposed = [_propose(ctx, executor, workers) for ctx in contexts]
             sets = assemble(config, proposed, decisions)
         except BadInput:

@@ -1,9 +1,9 @@
 """`groups`: several images with something in common, for group captioning (SAM, MM 2024; Li et al., CVPR 2020).
 
 With a Selection the images of a group were retrieved for one concept; otherwise their captions are close to that of one
-anchor, fit their images and share a noun. The images are spread: every two of a group are less similar than the median
-pair of one concept (or of close captions). Anchors are sampled, so the cost grows with the sets wanted and not with the
-store.
+anchor, fit their images and share a noun. The images are spread: every two of a group are less similar than the upper
+quartile of pairs of one concept (or of close captions). Anchors are sampled, so the cost grows with the sets wanted and
+not with the store.
 
 `reference` is what all captions of a group name: their shared nouns, each with the words for colour, size, material and
 the like that all captions give it. It is no caption that a person wrote; with a Selection it begins with the concept.
@@ -51,7 +51,10 @@ LEAST_ANCHORS = 2_000
 ITEM_ANCHORS = 4_096
 # Groups whose captions are read as one item.
 ITEM_GROUPS = 5_000
-# Pairs that the median similarity is measured on.
+# Images are far below this quantile of the similarity of two images of one concept. With the median a group of eight
+# would need 28 pairs that are all below it.
+FAR = 0.75
+# Pairs that it is measured on.
 _MEASURED = 20_000
 
 
@@ -83,7 +86,7 @@ def groups(ctx: MiningContext, map_items: MapItems) -> Candidates:
     config = ctx.config
     minable = minable_rows(ctx, ctx.open_store())
     lists = _of_concepts(ctx, minable) if config.selection is not None else _of_captions(ctx, map_items, minable)
-    far = _median(ctx, minable, lists.rows)
+    far = _far(ctx, minable, lists.rows)
     write_array(ctx, "lists.npy", lists.rows)
     items = [
         GroupItem(number, start, min(start + ITEM_ANCHORS, len(lists.rows)), far)
@@ -112,8 +115,8 @@ def groups(ctx: MiningContext, map_items: MapItems) -> Candidates:
     }
     chosen = _Chosen(members[kept], image_sim[kept], level[kept], concept[kept], words.take(pa.array(kept)))
     table = _candidates(chosen, lists.names, far)
-    notes = (*lists.notes, f"images of a group are less similar than {far:.3f}, the median over pairs of one concept")
-    return Candidates(table, lists.considered, dropped, notes, {"far": far})
+    how = f"images of a group are less similar than {far:.3f}, the upper quartile over pairs of one concept"
+    return Candidates(table, lists.considered, dropped, (*lists.notes, how), {"far": far})
 
 
 def _of_captions(ctx: MiningContext, map_items: MapItems, minable: Minable) -> _Lists:
@@ -154,15 +157,15 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> _Lists:
     return _Lists(found, np.concatenate(of), names.dictionary, len(found) + few, dropped, notes)
 
 
-def _median(ctx: MiningContext, minable: Minable, lists: RowIds) -> float:
-    """The median image similarity of an anchor and another row of its list that is not the same picture."""
+def _far(ctx: MiningContext, minable: Minable, lists: RowIds) -> float:
+    """The quantile FAR of the image similarity of an anchor and another picture of its list."""
     known = np.argwhere(lists[:, 1:] >= 0)
     drawn = ctx.random("far").permutation(len(known))[:_MEASURED]
     some = known[np.sort(drawn)]
     pairs = np.stack([lists[some[:, 0], 0], lists[some[:, 0], some[:, 1] + 1]], axis=1)
     similarity = similarities(minable.store, "image", pairs)
     similarity = similarity[similarity < ctx.config.near_duplicates]
-    return round(float(np.median(similarity)), 3) if len(similarity) else ctx.config.near_duplicates
+    return round(float(np.quantile(similarity, FAR)), 3) if len(similarity) else ctx.config.near_duplicates
 
 
 def _words(ctx: MiningContext, map_items: MapItems, members: RowIds) -> pa.Table:

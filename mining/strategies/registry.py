@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 
 from index.errors import BadInput
+from index.files import is_local
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.context import HELD_OUT, TRAIN, MiningConfig, MiningContext, Strategy
 from mining.strategies.minable import holds_out_individuals, minable_rows
@@ -30,6 +31,8 @@ STRATEGIES = {
     "groups": ("mining.strategies.groups", "groups", "several images of one concept that differ, for group captions"),
     "random": ("mining.strategies.random_pairs", "random_pairs", "random pairs, the baseline"),
 }
+# Strategies whose workers map files of the working folder into memory; it is beside the result.
+MAPPED = ("overlap", "attribute")
 
 
 def get_strategy(name: str) -> Strategy:
@@ -86,6 +89,8 @@ def _why_not(name: str, config: MiningConfig, store: EmbeddingStore) -> str | No
             "identity with --order and --hold-out: a story is held out as a whole, which a mix cannot do; mine the "
             "stories in a run of their own"
         )
+    if name in MAPPED and not is_local(config.out):
+        return f"{name} maps files of its working folder into memory, and --out {config.out} is remote; choose a folder"
     by_concept = name in ("diverse", "groups")
     needs_text = name == "contrast" or (by_concept and config.selection is None)
     if needs_text and not store.has_text:

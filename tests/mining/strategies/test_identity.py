@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 import mining.strategies.identity
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.select.assemble import padded
-from tests.mining.conftest import propose
+from mining.strategies.context import in_process, padded
+from mining.strategies.neighbors.similarity import set_similarity
+from mining.strategies.registry import get_strategy
+from tests.mining.conftest import mining_context, propose
 from tests.mining.made_sets import write_test_selection
 from tests.mining.worlds import mining_store
 from tests.retrieval.stores import forget
@@ -33,11 +36,59 @@ def test_all_members_show_the_individual(world: EmbeddingStore, tmp_path: Path) 
         assert one["reasons"] == [f"the same {HERO}: {one['entity']}"]
 
 
-def test_stories_stand_in_their_order(world: EmbeddingStore, tmp_path: Path) -> None:
+def test_another_context_is_asked_for(world: EmbeddingStore, tmp_path: Path) -> None:
+    found = propose(world, tmp_path, "identity", 100, entity=HERO)
+    limit = found.measured["another context below"]
+    members = padded(found.table["rows"])
+    assert (set_similarity(world, "image", members)[0] < limit).all()
+    # The ten heroes are in twelve rows each: 660 pairs, of which a bit less than half are below the median.
+    assert 250 < len({tuple(rows) for rows in members.tolist()}) < 340
+    assert found.dropped["sets of images too alike"] > 250
+
+
+def test_the_level_is_higher_the_less_alike_the_images_are(world: EmbeddingStore, tmp_path: Path) -> None:
+    table = propose(world, tmp_path, "identity", 100, entity=HERO).table
+    level, difficulty = table["level"].to_numpy(), table["difficulty"].to_numpy()
+    assert (difficulty == level / 4).all()
+    similarity, _ = set_similarity(world, "image", padded(table["rows"]))
+    means = [similarity[level == each].mean() for each in (1, 2, 3, 4)]
+    assert means == sorted(means, reverse=True)
+
+
+def test_the_context_may_be_a_field_that_differs_in_all_members(tmp_path: Path) -> None:
+    places = ["beach", "beach", "street", None, "kitchen", "street"] * 4
+    extra = [json.dumps({"who": f"hero {row // 12}", "place": place}) for row, place in enumerate(places)]
+    store = mining_store(tmp_path, rows=24, extra=extra)
+    found = propose(store, tmp_path, "identity", 20, entity="who", context="place", set_size=3)
+    assert found.table.num_rows
+    for one in found.table.to_pylist():
+        assert {places[row] for row in one["rows"]} == {"beach", "street", "kitchen"}
+        assert len({row // 12 for row in one["rows"]}) == 1
+        assert one["reasons"][1] == "different place: " + ", ".join(str(places[row]) for row in one["rows"])
+    assert found.dropped["no value in place"] == 4
+
+
+def test_stories_are_windows_of_consecutive_steps(world: EmbeddingStore, tmp_path: Path) -> None:
     found = propose(world, tmp_path, "identity", 60, entity="truth.story", order="truth.step", set_size=4)
     rows = padded(found.table["rows"]).tolist()
-    assert sorted(rows) == [[first, first + 1, first + 2, first + 3] for first in range(0, 240, 4)]
-    assert "in the order of truth.step: 0, 1, 2, 3" in found.table["reasons"].to_pylist()[0]
+    assert sorted(rows) == [[first, first + 1, first + 2, first + 3] for first in range(0, 240, 4) if first != 236]
+    assert "consecutive in truth.step: 0, 1, 2, 3" in found.table["reasons"].to_pylist()[0]
+    assert found.dropped["sets of images too alike"] == 1  # the last story shows one picture twice
+
+
+def test_short_stories_are_whole_and_one_step_is_no_story(tmp_path: Path) -> None:
+    # Story a has five steps, b two, c one, d two images of one step.
+    stories = [("a", 3), ("a", 1), ("b", 1), ("a", 2), ("c", 1), ("b", 2), ("a", 5), ("d", 7), ("d", 7), ("a", 4)]
+    store = mining_store(tmp_path, rows=10, extra=[json.dumps({"story": of, "step": step}) for of, step in stories])
+    found = propose(store, tmp_path, "identity", 20, entity="story", order="step", set_size=3, near_duplicates=1.01)
+    steps = [[stories[row] for row in rows] for rows in found.table["rows"].to_pylist()]
+    assert sorted(steps) == [
+        [("a", 1), ("a", 2), ("a", 3)],
+        [("a", 2), ("a", 3), ("a", 4)],
+        [("a", 3), ("a", 4), ("a", 5)],
+        [("b", 1), ("b", 2)],
+    ]
+    assert found.dropped["in a story of one step"] == 3
 
 
 def test_the_order_is_that_of_the_field_and_not_of_the_rows(tmp_path: Path) -> None:
@@ -84,3 +135,16 @@ def test_a_field_that_nobody_has_is_an_error_that_names_those_there(world: Embed
         propose(world, tmp_path, "identity", entity="truth.hero")
     with pytest.raises(BadInput, match="is not a dotted field"):
         propose(world, tmp_path, "identity", entity="truth..hero")
+
+
+def test_individuals_are_held_out_as_a_whole(world: EmbeddingStore, tmp_path: Path) -> None:
+    ctx = mining_context(
+        world, tmp_path, "identity", 60, entity="truth.story", order="truth.step", set_size=4, hold_out=0.3
+    )
+    sides = []
+    for split in ("train", "held-out"):
+        own = replace(ctx, split=split, folder=f"{ctx.folder}/{split}")
+        sides.append(set(get_strategy("identity")(own, in_process(own)).table["entity"].to_pylist()))
+    assert not sides[0] & sides[1]
+    assert len(sides[0] | sides[1]) == 59
+    assert 8 < len(sides[1]) < 30

@@ -1,0 +1,48 @@
+"""What all captions of a group say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mining.strategies.group_words import WordsItem, agreeing, read_words, shared_phrases, write_words
+from mining.strategies.neighbors.work_arrays import write_array
+from tests.mining.conftest import mining_context
+from tests.mining.made_sets import write_test_selection
+from tests.mining.worlds import mining_store
+
+CAPTIONS = [
+    "a brown dog on a beach", "a big brown dog runs on the beach", "two dogs", "a cat", "beach", "click to enlarge"
+]  # fmt: skip
+
+
+def test_a_word_before_a_noun_is_kept_where_all_captions_have_it() -> None:
+    assert shared_phrases(["beach", "dog"], CAPTIONS[:2]) == ["beach", "brown dog"]
+    assert shared_phrases(["dog"], CAPTIONS[:3]) == ["dog"]
+    assert shared_phrases([], CAPTIONS) == []
+
+
+def test_members_agree_on_the_noun_that_most_share_with_the_anchor() -> None:
+    nouns = [frozenset({"dog", "beach"}), frozenset({"beach"}), frozenset({"cat", "beach"}), frozenset({"dog"})]
+    assert agreeing(nouns, [7, 8, 9, 10]) == [7, 8, 9]
+    assert agreeing([frozenset(), frozenset({"dog"})], [7, 8]) == [7]
+
+
+def test_members_that_share_no_noun_leave_a_group_unless_a_concept_holds_it(tmp_path: Path) -> None:
+    store = mining_store(tmp_path, rows=6, caption=CAPTIONS, captions=[[each] for each in CAPTIONS])
+    groups = np.array([[0, 1, 2, 3], [0, 1, 4, -1]])
+    for name, choices, rows in (
+        ("captions", {}, [[0, 1, 2], [0, 1, 4]]),
+        ("concept", {"selection": write_test_selection(store, tmp_path / "selection", {"a": range(6)})}, None),
+    ):
+        ctx = mining_context(store, tmp_path / name, "groups", **choices)
+        write_array(ctx, "groups.npy", groups)
+        item = WordsItem(0, 0, 2)
+        assert write_words(item, ctx) == write_words(item, ctx) == 2
+        found = read_words(ctx, item).to_pylist()
+        assert [each["rows"] for each in found] == (rows or [[0, 1, 2, 3], [0, 1, 4]])
+        assert found[1]["nouns"] == ["beach"]
+        assert found[1]["reason"] == "all captions name beach"
+        if name == "concept":
+            assert (found[0]["nouns"], found[0]["reason"]) == ([], "their captions share no noun")
