@@ -83,7 +83,16 @@ def _find(ctx: MiningContext, map_items: MapItems, sets: NounSets) -> _Found:
     # A level may have to make up for others that are rare, but a quarter of all sets is plenty.
     keep = max(64, FOUND_A_PAIR * (proposals if least is not None else -(-proposals // max(1, min(len(levels), 4)))))
     captions = max(FEWEST_CAPTIONS, CAPTIONS_A_SET * ctx.wanted)
-    compared = compare_blocks(ctx, map_items, sets, captions, max(PAIRS, PAIRS_A_SET * ctx.wanted), keep)
+    compared = compare_blocks(
+        ctx,
+        map_items,
+        sets,
+        captions,
+        max(PAIRS, PAIRS_A_SET * ctx.wanted),
+        keep,
+        least=least or 1,
+        by_level=least is None,
+    )
     everything = sets.count * (sets.count - 1) / 2
     exist = compared.counts * everything / max(int(compared.counts.sum()), 1)
     if least is None:

@@ -41,7 +41,7 @@ class BlocksItem:
     """The captions of blocks first .. last - 1 are compared with those of the blocks that are `apart` further.
 
     folder: of the noun sets. blocks: how many there are; the first follows the last. size: captions of a block. keep:
-    random pairs to keep of each level and two blocks.
+    random pairs to keep of two blocks, of each level from `least`, or (without by_level) of all these levels together.
     """
 
     number: int
@@ -52,11 +52,13 @@ class BlocksItem:
     blocks: int
     size: int
     keep: int
+    least: int
+    by_level: bool
 
 
 @dataclass(frozen=True)
 class Compared:
-    """pairs int64 [n, 3]: positions a < b, and the nouns shared; at most about `keep` of each level.
+    """pairs int64 [n, 3]: positions a < b, and the nouns shared; a random part of those of the levels asked for.
 
     counts [LEVELS]: all pairs that were compared, by level. captions: different captions compared. repeated: captions
     left out as their text is that of another. whole: whether all pairs of different captions were compared.
@@ -72,11 +74,19 @@ class Compared:
 
 
 def compare_blocks(
-    ctx: MiningContext, map_items: MapItems, sets: NounSets, captions: int, pairs: int, keep: int
+    ctx: MiningContext,
+    map_items: MapItems,
+    sets: NounSets,
+    captions: int,
+    pairs: int,
+    keep: int,
+    *,
+    least: int = 1,
+    by_level: bool = True,
 ) -> Compared:
     """Compare about `pairs` random pairs of about `captions` random captions, or all where there are fewer.
 
-    keep: pairs to keep of each level.
+    keep: the most pairs to keep of each level from `least`, or (without by_level) of all these levels together.
     """
     every = sets.count * (sets.count - 1) // 2 <= pairs
     drawn = ctx.random("captions").choice(sets.count, sets.count if every else min(captions, sets.count), replace=False)
@@ -93,11 +103,13 @@ def compare_blocks(
     # More than its share, as a level's pairs are not spread evenly over the blocks.
     share = min(keep, -(-4 * keep // max(compared, 1)) + 64)
     items = [
-        BlocksItem(number, sets.folder, first, last, apart, blocks, size, share)
+        BlocksItem(number, sets.folder, first, last, apart, blocks, size, share, least, by_level)
         for number, (apart, first, last) in enumerate(spans)
     ]
     counts = map_items(count_blocks, items, "overlap: random pairs")
-    pool = pool_pairs((np.load(local_path(_file(item, "pairs"))) for item in items), keep, ctx.config.seed)
+    pool = pool_pairs(
+        (np.load(local_path(_file(item, "pairs"))) for item in items), keep, ctx.config.seed, by_level=by_level
+    )
     return Compared(
         pool.pairs,
         np.sum([np.zeros(LEVELS, np.int64), *counts], axis=0, dtype=np.int64),
@@ -142,13 +154,14 @@ def count_blocks(item: BlocksItem, ctx: MiningContext) -> Ints:
         flat = shared.ravel()
         counts = np.bincount(flat if own is None else flat[own], minlength=LEVELS)
         levels += counts
-        for level in np.flatnonzero(counts[1:]) + 1:
-            places = np.flatnonzero(flat == level) if own is None else np.flatnonzero((flat == level) & own)
+        there = np.flatnonzero(counts[item.least :]) + item.least
+        for wanted in [flat == level for level in there] if item.by_level else [flat >= item.least]:
+            places = np.flatnonzero(wanted if own is None else wanted & own)
             if len(places) > item.keep:
                 places = np.sort(rng.choice(places, item.keep, replace=False))
             a, b = np.divmod(places, len(other))
             pair = np.sort(captions.positions[np.stack([one[a], other[b]], axis=1)], axis=1)
-            found.append(np.column_stack([pair, np.full(len(pair), level)]))
+            found.append(np.column_stack([pair, flat[places].astype(np.int64)]))
     save_array(_file(item, "pairs"), np.concatenate(found))
     save_array(counts_file, levels)
     return levels

@@ -104,7 +104,12 @@ def test_at_least_n_nouns_as_cad_qa_asks(tmp_path: Path, request: pytest.Fixture
     assert ("join" in candidates.notes[0]) == joined
 
 
-def test_at_least_n_nouns_keeps_the_levels_as_frequent_as_they_are(tmp_path: Path, few_random_pairs: None) -> None:
+@pytest.mark.parametrize("joined", [False, True])
+def test_at_least_n_nouns_keeps_the_levels_as_frequent_as_they_are(
+    tmp_path: Path, request: pytest.FixtureRequest, joined: bool
+) -> None:
+    if joined:
+        request.getfixturevalue("few_random_pairs")
     captions = skewed_captions(900)
     found = nouns(captions)
     exist = Counter(len(found[one] & found[other]) for other in range(900) for one in range(other))
@@ -112,6 +117,7 @@ def test_at_least_n_nouns_keeps_the_levels_as_frequent_as_they_are(tmp_path: Pat
     table = mine_overlap(captions_context(tmp_path, captions, sets=500, min_shared_nouns=3)).table
     levels = Counter(table["level"].to_pylist())
     assert table.num_rows == 2_000
+    assert max(above.values()) > 4 * above[5]
     for level in (3, 4):
         assert levels[level] / 2_000 == pytest.approx(above[level] / sum(above.values()), rel=0.15)
 
