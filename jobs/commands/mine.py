@@ -13,6 +13,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 _READ_BY = {
     "captions": ("overlap", "attribute"),
     "nouns": ("overlap",),
+    "names": ("overlap",),
     "min_shared_nouns": ("overlap",),
     "rare_nouns": ("overlap",),
     "axes": ("attribute",),
@@ -101,6 +102,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
     show_default=True,
     help="overlap: the tool that finds nouns.",
 )
+@click.option("--names", is_flag=True, help="overlap: names of people, products and places are nouns too.")
 @click.option("--min-shared-nouns", type=int, metavar="N", help="overlap: at least N, instead of levels.")
 @click.option("--rare-nouns", is_flag=True, help="overlap: prefer pairs that share rare nouns.")
 @click.option("--axes", callback=_words, metavar="NAME,...", help="attribute: only these axes.  [default: all]")

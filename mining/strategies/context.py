@@ -77,9 +77,9 @@ class MiningConfig:
     pixels differ; None for `near_duplicates`.
 
     For overlap and attribute. captions: which text is parsed, the embedded `caption` or `all` captions of an image.
-    nouns: lexicon, spacy or nltk. min_shared_nouns: at least so many shared nouns, instead of levels (CaD-QA: 8).
-    rare_nouns: prefer pairs that share rare nouns. axes: the axes that may differ; () for all. facts: dotted
-    metadata fields that attribute compares instead of captions.
+    nouns: lexicon, spacy or nltk. names: names of people, products and places are nouns too. min_shared_nouns: at least
+    so many shared nouns, instead of levels (CaD-QA: 8). rare_nouns: prefer pairs that share rare nouns. axes: the axes
+    that may differ; () for all. facts: dotted metadata fields that attribute compares instead of captions.
 
     For identity. entity, order, context: dotted fields in the metadata or in the JSON of `extra`: who is in the image,
     what sorts the images of a set, and what must differ between them. set_size: images a set.
@@ -99,6 +99,7 @@ class MiningConfig:
     min_shared_nouns: int | None = None
     rare_nouns: bool = False
     nouns: str = "lexicon"
+    names: bool = False
     axes: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     captions: str = "caption"

@@ -95,7 +95,7 @@ def _nouns_table(ctx: MiningContext, store: EmbeddingStore, rows: Ints) -> pa.Ta
     lists = captions_of(store.metadata(rows, ["caption", "captions"]), ctx.config.captions)
     texts = ["\n".join(each) for each in lists]
     hashes = [int.from_bytes(hashlib.blake2b(_same(text), digest_size=8).digest(), "little") for text in texts]
-    extractor = noun_extractor(ctx.config.nouns)
+    extractor = noun_extractor(ctx.config.nouns, ctx.config.names)
     columns = {"row": pa.array(rows), "caption": pa.array(hashes, pa.uint64())}
     if ctx.config.captions == "all":
         found = _nouns_of_all(lists, extractor)
