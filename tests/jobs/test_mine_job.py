@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mining.strategies.identity
@@ -19,6 +20,7 @@ from index.errors import BadInput, OutputExists
 from index.store.embedding_store import EmbeddingStore
 from jobs.mine_job import list_mining, run_mine
 from mining.strategies.context import MiningConfig
+from mining.strategies.minable import Side
 from mining.strategies.registry import parse_mix
 from tests.folders import file_bytes
 from tests.jobs.running import clipmine_command
@@ -49,10 +51,11 @@ def _config(store: EmbeddingStore, out: Path, mix: str = MIX, **choices: Any) ->
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    """All files; the manifest without the store's place as seen from here."""
+    """All files; the manifest without the place of the store as seen from here."""
     found = file_bytes(folder)
     manifest = json.loads(found["manifest.json"])
-    del manifest["store"]["relative"]
+    for source in manifest["sources"].values():
+        del source["relative"]
     return {**found, "manifest.json": json.dumps(manifest).encode()}
 
 
@@ -111,14 +114,12 @@ def test_quotas_add_up_to_the_sets_asked_for() -> None:
 def test_what_was_rejected_is_not_mined_again(world: EmbeddingStore, tmp_path: Path) -> None:
     first = run_mine(_config(world, tmp_path / "first", "random", sets=20))
     gone = [each.set_id for each in first][:5]
+    rows = [[member.row_id for member in each.members] for each in first][:5]
     decisions = tmp_path / "decisions.jsonl"
     decisions.write_text(
         "".join(
-            json.dumps(
-                {"rows": list(map(int, name.split("_"))), "strategy": "random", "decision": "reject", "time": ""}
-            )
-            + "\n"
-            for name in gone
+            json.dumps({"rows": sorted(own), "strategy": "random", "decision": "reject", "time": ""}) + "\n"
+            for own in rows
         )
     )
     second = run_mine(_config(world, tmp_path / "second", "random", sets=20, decisions=str(decisions)))
@@ -134,3 +135,64 @@ def test_what_the_user_must_correct_leaves_the_folder_free(world: EmbeddingStore
     with pytest.raises(BadInput, match="no row has a value in who"):
         run_mine(_config(world, tmp_path / "pairs", "random,identity", entity="who"))
     assert len(run_mine(_config(world, tmp_path / "pairs", "random,identity"))) == 100
+
+
+def test_with_a_hold_out_every_set_is_of_one_side_and_both_have_their_share(
+    world: EmbeddingStore, tmp_path: Path
+) -> None:
+    mix = "similar,diverse,contrast,identity,groups,random"
+    choices = {"hold_out": 0.3, "sets": 60, "near_duplicates": 0.97, "group_size": (2, 3)}
+    sets = run_mine(_config(world, tmp_path / "pairs", mix, **choices))
+    held = Side(0.3, True)
+    shown: dict[str | None, set[int]] = {"train": set(), "held-out": set()}
+    for each in sets:
+        rows = np.array([member.row_id for member in each.members])
+        assert held.contains(rows).tolist() == [each.split == "held-out"] * len(rows)
+        shown[each.split] |= set(rows.tolist())
+    train, out = (world.gather("image", sorted(shown[side])).astype(np.float32) for side in ("train", "held-out"))
+    assert (out @ train.T).max() < 0.97
+    made = {(each["strategy"], each["split"]): (each["made"], each["wanted"]) for each in sets.manifest["strategies"]}
+    assert len(made) == 12
+    assert made["random", "train"] == made["similar", "train"] == (7, 7)
+    assert made["random", "held-out"] == made["similar", "held-out"] == (3, 3)
+    assert all(count for count, _ in made.values())
+
+
+def test_another_seed_has_the_same_sides(world: EmbeddingStore, tmp_path: Path) -> None:
+    sides = []
+    for seed in (1, 2):
+        sets = run_mine(_config(world, tmp_path / str(seed), "random", seed=seed, sets=200, hold_out=0.3))
+        sides.append({(member.row_id, each.split) for each in sets for member in each.members})
+    assert len({row for row, _ in sides[0] | sides[1]}) == len(sides[0] | sides[1])
+
+
+def test_a_hold_out_that_leaves_nothing_is_named_and_the_folder_stays_free(
+    world: EmbeddingStore, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=r"--hold-out 0\.01 of --sets 10 leaves no set on one side"):
+        run_mine(_config(world, tmp_path / "pairs", "random", sets=10, hold_out=0.01))
+    with pytest.raises(BadInput, match=r"--hold-out 0\.1 leaves no held-out set \(similar \(held-out\): 10 of 10 sets"):
+        run_mine(_config(world, tmp_path / "pairs", "similar", hold_out=0.1, levels=(9,)))
+    assert len(run_mine(_config(world, tmp_path / "pairs", "random"))) == 100
+
+
+def test_stories_are_held_out_in_a_run_of_their_own(world: EmbeddingStore, tmp_path: Path) -> None:
+    stories = {"entity": "truth.story", "order": "truth.step", "set_size": 4, "hold_out": 0.3, "sets": 40}
+    with pytest.raises(BadInput, match="a story is held out as a whole, which a mix cannot do"):
+        run_mine(_config(world, tmp_path / "mix", "identity,random", **stories))
+    sets = run_mine(_config(world, tmp_path / "stories", "identity", **stories))
+    assert {each.split for each in sets} == {"train", "held-out"}
+    assert all(each.size == 4 for each in sets)
+
+
+def test_a_strategy_that_maps_files_needs_a_local_folder(world: EmbeddingStore) -> None:
+    config = MiningConfig(str(world.path), "memory://pairs", parse_mix("overlap"), sets=10)
+    with pytest.raises(
+        BadInput, match="overlap maps files of its working folder into memory, and --out memory://pairs"
+    ):
+        run_mine(config)
+
+
+def test_workers_that_do_not_see_the_folder_stop_the_run_before_it_begins(world: EmbeddingStore) -> None:
+    with pytest.raises(BadInput, match=r"memory://pairs: .* does not see what .* writes there"):
+        run_mine(MiningConfig(str(world.path), "memory://pairs", parse_mix("random"), sets=10), workers=2)

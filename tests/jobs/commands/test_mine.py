@@ -36,6 +36,12 @@ def test_it_says_what_became_of_every_proposal(world: EmbeddingStore, tmp_path: 
     assert json.loads(clipmine(*asked, "--json")[0])["sets"] == 40
 
 
+def test_the_sides_of_a_hold_out_are_counted_apart(world: EmbeddingStore, tmp_path: Path, clipmine: Run) -> None:
+    asked = ["mine", world.path, "--strategy", "random", "--sets", 40, "--hold-out", 0.25, "--out", tmp_path / "pairs"]
+    found = counts(clipmine(*asked))
+    assert (found["random (train): made"], found["random (held-out): made"]) == (30, 10)
+
+
 def test_a_quota_that_cannot_be_met_fails_only_when_strict(
     world: EmbeddingStore, tmp_path: Path, clipmine: Run, fails: Fails
 ) -> None:
@@ -61,6 +67,12 @@ def test_a_quota_that_cannot_be_met_fails_only_when_strict(
         ("--strategy random --axes color", "--axes would have no effect without --strategy attribute"),
         ("--strategy random --rare-nouns", "--rare-nouns would have no effect without --strategy overlap"),
         ("--strategy random --captions all", "--captions would have no effect without --strategy overlap or attribute"),
+        ("--strategy random --hold-out 1.5", "--hold-out is a part of the images, from 0 to below 1, not 1.5"),
+        ("--strategy random --hold-out 0.0001", "--hold-out 0.0001 leaves 1 row held out, and a pair needs two"),
+        ("--strategy groups --group-size many", "a whole number, or a range as in 3-8"),
+        ("--strategy groups --group-size 5-3", "--group-size is a number or a range within 2-32, as in 3-8, not 5-3"),
+        ("--strategy random --group-size 4", "--group-size would have no effect without --strategy groups"),
+        ("--strategy random --context f", "--context would have no effect without --strategy identity"),
         ("--strategy random --entity f", "--entity would have no effect without --strategy identity"),
     ],
 )

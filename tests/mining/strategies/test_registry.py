@@ -57,7 +57,10 @@ def test_what_needs_captions_is_named_where_the_store_has_none_and_so_is_what_wo
     check_strategies(MiningConfig(str(store.path), "out", (("similar", 1.0),)), store)
 
 
-def test_diverse_over_concepts_needs_no_captions(tmp_path: Path) -> None:
+def test_diverse_and_groups_over_concepts_need_no_captions(tmp_path: Path) -> None:
     store = mining_store(tmp_path, rows=12, text=False)
     selection = write_test_selection(store, tmp_path / "selection", {"a": range(12)})
-    check_strategies(MiningConfig(str(store.path), "out", (("diverse", 1.0),), selection=selection), store)
+    mix = (("diverse", 0.5), ("groups", 0.5))
+    check_strategies(MiningConfig(str(store.path), "out", mix, selection=selection), store)
+    with pytest.raises(BadInput, match=r"groups needs text embeddings .*, give it the concepts of a --selection"):
+        check_strategies(MiningConfig(str(store.path), "out", (("groups", 1.0),)), store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from index.errors import StoreInvalid
 from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.context import in_process
-from mining.strategies.minable import Minable
+from mining.strategies.minable import Minable, minable_rows
 from mining.strategies.neighbors.nearest import Nearest, nearest
 from mining.strategies.neighbors.similarity import similarities
 from tests.folders import file_times
@@ -65,6 +66,20 @@ def test_forgotten_rows_and_rows_outside_the_selection_are_no_neighbours(tmp_pat
     chosen = np.arange(0, 240, 2)
     near = _near(store, tmp_path, chosen)
     assert (near.ids == _exact(store, 6, np.setdiff1d(chosen, [2]))).all()
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize("split", ["train", "held-out"])
+def test_with_a_hold_out_neighbours_are_of_the_anchors_side(tmp_path: Path, indexed: bool, split: str) -> None:
+    store = mining_store(tmp_path)
+    if indexed:
+        build(IndexConfig(store=str(store.path), shard_rows=100))
+    ctx = replace(mining_context(store, tmp_path, "similar", hold_out=0.3), split=split)
+    minable = minable_rows(ctx, store)
+    near = nearest(ctx, in_process(ctx), minable, "image", ANCHORS, 6)
+    expected = _exact(store, 6, minable.rows(0, 240))
+    assert np.isin(near.ids, minable.rows(0, 240)).all()
+    assert (near.ids == expected).mean() > 0.99
 
 
 def test_where_rows_run_out_the_rest_is_empty(tmp_path: Path) -> None:
