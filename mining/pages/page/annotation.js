@@ -1,11 +1,12 @@
 // The annotations of a set as cards: who said what, as a conversation about "Image 1", "Image 2", and its content.
 
 import { element } from "../dom.js";
-import { correctionForm } from "./correction.js";
+import { correctionForm, RECORD } from "./correction.js";
 
 const ROLES = { system: "System", user: "User", assistant: "Assistant" };
 // Letters and turns beyond which a card is folded.
-const LONG_TEXT = 1200;
+const LONG_TEXT = 700;
+const LINE = 40;
 const LONG_TURNS = 8;
 // Levels of nested content that are shown as lists; deeper ones as JSON.
 const DEEPEST = 3;
@@ -36,7 +37,7 @@ function card(annotation, set, store) {
     };
     const form = correctionForm(annotation, set, (said) => store(annotation, said), close);
     article.replaceChildren(parts[0], form);
-    form.querySelector("textarea, input, select")?.focus();
+    (form.querySelector("textarea") ?? form.querySelector("input")).focus();
   };
   const parts = [
     element(
@@ -44,7 +45,7 @@ function card(annotation, set, store) {
       {},
       element("span", { class: "tag", dir: "auto" }, kind),
       element("b", { class: "by", dir: "auto" }, annotator.name),
-      element("span", { class: "quiet details", dir: "auto" }, details(annotator)),
+      element("span", { class: "quiet details", dir: "auto" }, details(annotation)),
       annotation.replaced ? element("span", { class: "tag gone" }, "replaced") : null,
       annotation.parent && !annotation.replaced ? element("span", { class: "tag" }, "correction") : null,
     ),
@@ -71,22 +72,25 @@ function words(turn) {
   return element("div", { class: "words", dir: "auto" }, ...pieces.flatMap((piece, at) => (at && needsSpace(pieces[at - 1], piece) ? [" ", piece] : [piece])));
 }
 
-const needsSpace = (one, other) => !(typeof one === "string" && /\s$/u.test(one)) && !(typeof other === "string" && /^\s/u.test(other));
+/** Whether two pieces would run into each other: a chip and a chip, a letter, or a digit. */
+const needsSpace = (one, other) => !(typeof one === "string" && /[^\p{L}\p{N}]$/u.test(one)) && !(typeof other === "string" && /^[^\p{L}\p{N}]/u.test(other));
 
-function* content({ content: said }) {
+function* content({ content: { [RECORD]: _, ...said } }) {
   if (Object.keys(said).length) yield value(said, 1);
 }
 
 function value(said, depth) {
   if (said === null || typeof said !== "object") return element("span", { class: "words", dir: "auto" }, said === null ? "none" : String(said));
   if (depth > DEEPEST) return element("code", { class: "words", dir: "auto" }, JSON.stringify(said));
-  if (Array.isArray(said)) return element("ol", { class: "values" }, ...said.map((each) => element("li", {}, value(each, depth + 1))));
+  if (Array.isArray(said)) return element("ul", { class: "values" }, ...said.map((each) => element("li", {}, value(each, depth + 1))));
   return element("dl", { class: "content" }, ...Object.entries(said).flatMap(([name, each]) => [element("dt", { dir: "auto" }, name), element("dd", {}, value(each, depth + 1))]));
 }
 
-function details({ version, prompt_hash: prompt, parameters }) {
+/** The annotator's version, parameters and prompt, and the imported record, in a line. */
+function details({ annotator: { version, prompt_hash: prompt, parameters }, content: said }) {
   const known = Object.entries(parameters).map(([name, each]) => `${name} ${typeof each === "object" ? JSON.stringify(each) : each}`);
-  return [version, ...known, prompt ? `prompt ${prompt.slice(0, 8)}` : null].filter(Boolean).join(" · ");
+  const { file, place } = said[RECORD] ?? {};
+  return [version && `version ${version}`, ...known, prompt && `prompt ${prompt.slice(0, 8)}`, file && `${file}, record ${place}`].filter(Boolean).join(" · ");
 }
 
 function unfoldButton(body) {
@@ -98,7 +102,12 @@ function unfoldButton(body) {
   return button;
 }
 
-const textLength = ({ turns: said, content: more }) => JSON.stringify(more).length + said.reduce((total, turn) => total + turn.parts.reduce((sum, part) => sum + (part.text?.length ?? 0), 0), 0);
+/** Letters, and as many for each line end as a line holds. */
+function textLength({ turns: said, content: { [RECORD]: _, ...more } }) {
+  const texts = [JSON.stringify(more), ...said.flatMap((turn) => turn.parts.map((part) => part.text ?? ""))];
+  return texts.reduce((total, text) => total + text.length + LINE * (text.split("\n").length - 1), 0);
+}
+
 const compare = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
 
 /** The place of the annotation that a chain of corrections began with, as far as it is shown. */

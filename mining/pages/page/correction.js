@@ -4,12 +4,15 @@ import { element } from "../dom.js";
 
 const KEPT = "clipmine-person"; // the person's name, for the next correction
 const LONGEST_NAME = 60;
+/** The name in an imported annotation's content that says which record it came from; it stays as it is. */
+export const RECORD = "record";
 const IMAGE = /\[Image (\d+)\]/u;
 
 /** `store(said)` resolves to whether it was stored; `close()` puts back what was there. */
 export function correctionForm(annotation, set, store, close) {
   const turns = element("ol", { class: "turns" }, ...annotation.turns.map((turn) => turnField(turn, set)));
-  const fields = Object.entries(annotation.content).map(([name, value]) => contentField(name, value));
+  const { [RECORD]: record, ...others } = annotation.content;
+  const fields = Object.entries(others).map(([name, value]) => contentField(name, value));
   const person = element("input", { type: "text", required: true, maxlength: LONGEST_NAME, value: keptName(), autocomplete: "name" });
   const save = element("button", { type: "submit", class: "main" }, "Save");
   const form = element(
@@ -27,7 +30,7 @@ export function correctionForm(annotation, set, store, close) {
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const content = Object.fromEntries(fields.map((field) => [field.name, field.read()]));
+    const content = Object.fromEntries([...(record === undefined ? [] : [[RECORD, record]]), ...fields.map((field) => [field.name, field.read()])]);
     if (!form.reportValidity()) return;
     keepName(person.value.trim());
     save.disabled = true;
@@ -48,11 +51,19 @@ function turnField(turn, set) {
     "li",
     { class: "turn-field" },
     role,
-    element("button", { type: "button", class: "link", onclick: () => item.remove() }, "Remove this turn"),
+    element("button", { type: "button", class: "link", onclick: () => removeTurn(item) }, "Remove this turn"),
     textArea(text, "What is said"),
   );
   began.set(item, { ...turn, text, size: set.size });
   return item;
+}
+
+/** Keeps the focus within the form, since keys outside of it judge the pair. */
+function removeTurn(item) {
+  const beside = item.nextElementSibling ?? item.previousElementSibling;
+  const to = beside ? beside.querySelector("textarea") : item.closest("form").querySelector(".add-turn");
+  item.remove();
+  to.focus();
 }
 
 function readTurn(item) {
@@ -77,7 +88,7 @@ function addButton(turns, set) {
     turns.append(item);
     item.querySelector("textarea").focus();
   };
-  return element("button", { type: "button", class: "link", onclick: add }, "Add a turn");
+  return element("button", { type: "button", class: "link add-turn", onclick: add }, "Add a turn");
 }
 
 /** A field for one name of the content: a text, a list of texts with one a line, or JSON. */

@@ -10,6 +10,7 @@ const SIDE = 512;
 
 /** A list item for a set; its button calls `judge(set, item)`, a correction `correct(set, item, annotation, said)`. */
 export function pairItem(set, { judge, correct, replaced }) {
+  const sims = [...similarity("images", set.image_sim), ...similarity("captions", set.text_sim)];
   const item = element(
     "li",
     { class: "pair panel", tabindex: "-1", "data-set": set.set_id, "aria-label": `${set.size === 2 ? "Pair" : "Set"} ${set.set_id}, ${set.strategy}` },
@@ -18,7 +19,7 @@ export function pairItem(set, { judge, correct, replaced }) {
       "div",
       { class: "why" },
       element("p", { class: "tags" }, element("span", { class: "tag strategy", dir: "auto" }, set.strategy), ...tags(set)),
-      element("dl", { class: "sims" }, ...similarity("images", set.image_sim), ...similarity("captions", set.text_sim)),
+      sims.length ? element("dl", { class: "sims" }, ...sims) : null,
       set.reasons.length ? element("ul", { class: "reasons" }, ...set.reasons.map((reason) => element("li", { dir: "auto" }, reason))) : null,
       element("button", { type: "button", class: "judge-pair", onclick: () => judge(set, item) }),
       element("p", { class: "quiet set-id", dir: "auto" }, set.set_id),
@@ -64,7 +65,7 @@ function allCaptions(member, set) {
 }
 
 function* tags(set) {
-  yield element("span", { class: "tag" }, `level ${set.level}`);
+  if (set.level) yield element("span", { class: "tag" }, `level ${set.level}`);
   if (set.difficulty !== null) yield element("span", { class: "tag" }, `difficulty ${set.difficulty.toFixed(2)}`);
   for (const name of ["axis", "concept", "entity", "split"]) {
     if (set[name]) yield element("span", { class: "tag", dir: "auto" }, `${name}: ${set[name]}`);
