@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from index.errors import ClipmineError
     from index.store.adopt import adopt_store
     from index.store.embedding_store import EmbeddingStore
-    from jobs.api import customize, embed, evaluate, index, mine
+    from jobs.api import customize, embed, evaluate, import_sets, index, mine
     from mining.sets.image_sets import ImageSets
     from retrieval.client.async_client import AsyncClient
     from retrieval.client.client import Client
@@ -48,6 +48,7 @@ _PLACES = {
     "evaluate": "jobs.api",
     "export_selection": "retrieval.export.export",
     "fetch_selection": "retrieval.export.fetch",
+    "import_sets": "jobs.api",
     "index": "jobs.api",
     "load_concepts": "retrieval.concepts",
     "load_customized": "customize.clip.model_folder",
@@ -71,6 +72,7 @@ __all__ = [
     "evaluate",
     "export_selection",
     "fetch_selection",
+    "import_sets",
     "index",
     "load_concepts",
     "load_customized",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from index.store import EmbeddingStore
     from mining import ImageSets
 
-__all__ = ["customize", "embed", "evaluate", "index", "mine"]
+__all__ = ["customize", "embed", "evaluate", "import_sets", "index", "mine"]
 
 Path = str | os.PathLike[str]
 C = TypeVar("C")
@@ -189,6 +189,42 @@ def mine(
     mix = parse_mix(strategy)
     config = _config(MiningConfig, options, store=os.fspath(store), out=os.fspath(out), strategies=mix)
     return run_mine(config, executor=executor, workers=workers)
+
+
+def import_sets(
+    files: Path | Iterable[Path],
+    format: str,
+    out: Path,
+    *,
+    images: Path | Iterable[Path] = (),
+    columns: str | None = None,
+    **options: Any,
+) -> ImageSets:
+    """Import image sets of a foreign collection, with what was said of them, into the folder `out` and open them.
+
+    Args:
+        files: of records, folders of these or patterns.
+        format: such as "cad-inst" or "llava"; "table" with `columns`.
+        images: folders, tars and files of base64 images in which the images are looked up.
+        columns: of a table, such as "image=file,caption=text".
+        options: other fields of `mining.sets.importers.import_config.ImportConfig`: collection, only_complete, ...
+
+    Raises:
+        BadInput: an unknown format, column or option; and what `jobs.import_job.run_import` raises.
+    """
+    from jobs.import_job import run_import
+    from mining.sets.importers.import_config import ImportConfig
+    from mining.sets.importers.table import parse_mapping
+
+    mapping = parse_mapping(columns) if columns else ()
+    given = {"files": _paths(files), "images": _paths(images), "out": os.fspath(out), "mapping": mapping}
+    return run_import(_config(ImportConfig, options, format=format, **given))
+
+
+def _paths(given: Path | Iterable[Path]) -> tuple[str, ...]:
+    if isinstance(given, str | os.PathLike):
+        return (os.fspath(given),)
+    return tuple(os.fspath(path) for path in given)
 
 
 def _model(model: str | ModelSpec | None, pretrained: str | None, model_dir: Path | None) -> ModelSpec | None:

@@ -32,6 +32,7 @@ COMMANDS = {
     "serve": "Serve a store over HTTP: a search page and an API.",
     "customize": "Train CLIP on a selection, with one of seven strategies.",
     "mine": "Mine image pairs, each with the reasons for it.",
+    "import": "Import image sets of a foreign collection, with what was said of them.",
     "export": "Write a selection as webdataset tars or a URL list.",
     "fetch": "Download a selection's URLs into tars.",
     "download": "Download a table of URLs and captions into tars.",
@@ -43,6 +44,16 @@ COMMANDS = {
 }
 
 
+# Commands whose module has another name, as Python's own words cannot be one.
+_MODULES = {"import": "import_sets"}
+
+
+def load_command(name: str) -> click.Command:
+    """The command of this name in COMMANDS; its module is imported now."""
+    command: click.Command = importlib.import_module(f"jobs.commands.{_MODULES.get(name, name)}").command
+    return command
+
+
 class LazyGroup(click.Group):
     """A group whose help comes from COMMANDS, so that listing the commands imports none of them."""
 
@@ -52,7 +63,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"jobs.commands.{cmd_name}").command
+        command = load_command(cmd_name)
         command.help = command.help or COMMANDS[cmd_name]
         return command
 

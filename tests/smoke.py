@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
 import re
 import shutil
 import signal
@@ -73,6 +74,9 @@ def run_every_command(folder: Path) -> None:
     run("retrieve", store, "--concepts", concepts, "-k", 10, "--out", selection)
     run("export", selection, "--out", folder / "export")
     run("mine", store, "--strategy", "overlap:0.5,random:0.5", "--sets", 20, "--out", pairs)
+    said = [{"from": "human", "value": "What is a pair?"}, {"from": "gpt", "value": "Two images."}]
+    (folder / "llava.json").write_text(json.dumps([{"id": "0", "conversations": said}]))
+    run("import", folder / "llava.json", "--format", "llava", "--out", folder / "imported")
     run("customize", store, selection, "--steps", 2, "--batch-size", 8, "--augment", "none", "--out", folder / "model")
     run("evaluate", folder / "model", "--task", task, "--seeds", 1, "--out", folder / "evaluation")
     serve_store(store)

@@ -16,7 +16,7 @@ import click
 import pandas as pd
 import pytest
 
-from jobs.cli import COMMANDS
+from jobs.cli import COMMANDS, load_command
 from tests.serving import serving
 from tests.test_architecture import WINGS
 
@@ -111,7 +111,7 @@ def wrong_commands(text: str) -> list[str]:
     wrong = []
     for words, whole in command_lines(text):
         try:
-            command = importlib.import_module(f"jobs.commands.{words[0]}").command
+            command = load_command(words[0])
             unknown = [word for word in words if word.startswith("--") and word not in options(command)]
             if unknown:
                 wrong.append(f"{words[0]} has no option {unknown[0]}")
@@ -149,9 +149,7 @@ def test_every_command_line_is_parsed(page: Path) -> None:
 
 @page
 def test_every_option_exists(page: Path) -> None:
-    known = {
-        name for command in COMMANDS for name in options(importlib.import_module(f"jobs.commands.{command}").command)
-    }
+    known = {name for command in COMMANDS for name in options(load_command(command))}
     scripts = "".join(
         path.read_text() for folder in ("benchmarks", "scenes", "tests") for path in ROOT.glob(f"{folder}/**/*.py")
     )
@@ -178,7 +176,7 @@ def test_the_readme_has_every_command_with_its_executors() -> None:
     shown = {name: row[2] for row in rows for name in spans(row[0])}
     assert sorted(shown) == sorted(COMMANDS)
     for name, executors in shown.items():
-        params = importlib.import_module(f"jobs.commands.{name}").command.params
+        params = load_command(name).params
         kinds = [param.type.choices for param in params if param.name == "executor"]
         assert executors == ", ".join(kinds[0] if kinds else ())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from click.testing import CliRunner
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
-from jobs.cli import COMMANDS
+from jobs.cli import COMMANDS, load_command
 from jobs.executors.execute import EXECUTORS
 from jobs.options import EXECUTOR_PLACES, RenamedOption, executor_option, model_spec, refuse_without_effect
 
@@ -81,7 +80,7 @@ FORMER = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_one_thing_has_one_name_in_all_commands(name: str) -> None:
-    command = importlib.import_module(f"jobs.commands.{name}").command
+    command = load_command(name)
     shown = {option for parameter in command.params for option in parameter.opts}
     former = {option for parameter in command.params for option in getattr(parameter, "former", ())}
     assert not shown & {"--batch", "--samples-per-shard", "--ray", "--distributor", "--processes", "--output"}
@@ -91,7 +90,7 @@ def test_one_thing_has_one_name_in_all_commands(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_says_what_it_does(name: str) -> None:
-    command = importlib.import_module(f"jobs.commands.{name}").command
+    command = load_command(name)
     silent = [
         parameter.name for parameter in command.params if isinstance(parameter, click.Option) and not parameter.help
     ]

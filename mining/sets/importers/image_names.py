@@ -135,7 +135,7 @@ def split_root(path: str) -> tuple[str, str | None]:
 def is_inside(name: str) -> bool:
     """Whether a record's name of an image stays inside its folder."""
     parts = name.replace("\\", "/").split("/")
-    drive = len(name) > 1 and name[1] == ":" and name[0].isalpha()
+    drive = name[1:3] in (":\\", ":/")
     return bool(name) and not name.startswith(("/", "\\")) and ".." not in parts and "\0" not in name and not drive
 
 

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from index.errors import BadInput
@@ -26,13 +27,16 @@ from mining.sets.importers.image_names import is_inside
 from mining.sets.importers.image_packs import FOLDER as PACKED
 from mining.sets.importers.image_packs import ImagePack, is_encoded
 from mining.sets.importers.import_config import ImportConfig, check_columns, list_files
-from mining.sets.importers.import_counts import ImportCounts, problem_of
+from mining.sets.importers.import_counts import ImportCounts
 from mining.sets.importers.record import Draft, NamedImage, RecordRejected, require_unicode, without_nonfinite
 from mining.sets.importers.record_files import Unread, read_records
 from mining.sets.sources import Source, files_source
 from mining.sets.write_sets import PART_SETS, ImageSetsWriter
 
-__all__ = ["import_sets"]
+__all__ = ["OWN_FOLDERS", "import_sets"]
+
+# What an import writes beside the manifest.
+OWN_FOLDERS = ("sets", "members", "annotations", PACKED)
 
 # Records whose images are looked up and hashed together.
 _WINDOW = 512
@@ -53,27 +57,29 @@ class _Placed:
         return f"{self.file} record {self.place}"
 
 
-def import_sets(config: ImportConfig, on_progress: Callable[[int], None] = lambda records: None) -> ImageSets:
+def import_sets(
+    config: ImportConfig, on_progress: Callable[[int, int], None] = lambda records, files: None
+) -> ImageSets:
     """Import what `config` asks for into its empty folder `out`, and open the sets; what is there unfinished is redone.
 
-    on_progress: called with the number of records read so far. Memory: 0.4 kB a set, 0.3 kB an image and file of
-    `images`, and a part of 50,000 sets; files of VIST and MIMIC-IT are held as a whole.
+    on_progress: called with the records read and the files finished so far. MEMORY
 
-    Raises BadInput: a missing or broken file, an unknown format or column, nothing that could be imported, and with
-    `strict` anything that was left out.
+    Raises BadInput: a missing or broken file, an unknown format or column, nothing that could be imported.
     """
     form = get_format(config.format, config.mapping, config.kind)
     files = list_files(config.files, form.suffixes)
     check_columns(form, files)
-    for part in ("sets", "members", "annotations", PACKED):
+    for part in OWN_FOLDERS:
         remove_folder(join(config.out, part))
     pack = ImagePack(config.out)
     wanted = _names_in(form, files) if any(map(is_encoded, config.images)) else ()
     finder = ImageFinder(config.images, pack, wanted)
     try:
         build = _Build(config, form, finder)
-        named = zip(files, _file_names(files), strict=True)
-        described = [build.import_file(path, name, on_progress) for path, name in named]
+        described = []
+        for number, (path, name) in enumerate(zip(files, _file_names(files), strict=True)):
+            described.append(build.import_file(path, name, partial(_tell, on_progress, number)))
+            on_progress(build.counts.records, number + 1)
         pack.close()
     finally:
         finder.close()
@@ -92,10 +98,7 @@ def import_sets(config: ImportConfig, on_progress: Callable[[int], None] = lambd
         "files": described,
         "images": list(config.images),
     }
-    sets = build.finish({**asked, **counts.to_json(finder.counts())})
-    if config.strict and (problem := problem_of(sets.manifest["import"])):
-        raise BadInput(f"--strict: {problem} (what could be imported is in {config.out})")
-    return sets
+    return build.finish({**asked, **counts.to_json(finder.counts())})
 
 
 class _Build:
@@ -136,7 +139,6 @@ class _Build:
                 window, held = [], 0
                 on_progress(self.counts.records)
         self._add(window)
-        on_progress(self.counts.records)
         described = {"name": name, "path": path, "sha256": sha256_file(path), "bytes": file_size(path)}
         return {**described, "records": self.counts.records - before, **({"header": header} if header else {})}
 
@@ -291,11 +293,13 @@ class _Build:
     def _content(self, own: Mapping[str, Any], placed: _Placed) -> dict[str, Any]:
         """The content with the record's place. A field of the record's own that is called `record` moves into it."""
         record = {"file": placed.file, "place": placed.place, **placed.draft.form}
-        if "record" in own:
-            record["own"] = own["record"]
-        known = {name: value for name, value in own.items() if name != "record"}
-        whole: dict[str, Any] = without_nonfinite({"record": record, **known})
-        return whole
+        whole = {**own, "record": {**record, "own": own["record"]}} if "record" in own else {"record": record, **own}
+        plain: dict[str, Any] = without_nonfinite(whole)
+        return plain
+
+
+def _tell(on_progress: Callable[[int, int], None], files: int, records: int) -> None:
+    on_progress(records, files)
 
 
 def _file_names(files: Sequence[str]) -> list[str]:

@@ -110,6 +110,7 @@ def _place(record: Mapping[str, Any]) -> tuple[str, int]:
 
 def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
     """A content as the record had it: without the record's place."""
-    known = {name: value for name, value in content.items() if name != "record"}
     record = content.get("record", {})
-    return {**known, "record": record["own"]} if "own" in record else known
+    if "own" in record:
+        return {**content, "record": record["own"]}
+    return {name: value for name, value in content.items() if name != "record"}
