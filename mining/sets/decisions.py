@@ -29,7 +29,7 @@ from mining.sets.appended_lines import append_line, read_lines
 from mining.sets.image_set import ImageSet
 from mining.sets.sources import Source, is_store
 
-__all__ = ["Decision", "Decisions", "DecisionsFile", "read_decisions"]
+__all__ = ["Decision", "Decisions", "DecisionsFile", "read_decisions", "renamed_decisions"]
 
 Decision = Literal["reject", "keep"]
 # The members of a set: their names, sorted.
@@ -94,6 +94,48 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
         last[refs] = decision
         stores.update(own)
     return Decisions(last, stores, notes)
+
+
+def renamed_decisions(
+    path: str | os.PathLike[str],
+    sources: Mapping[str, str],
+    set_ids: Mapping[str, str],
+    stores: Mapping[str, int | None],
+) -> list[str]:
+    """The lines of a decisions file for another folder, where sources and sets have other names.
+
+    sources, set_ids: old name -> new name; others stay. stores: the stores of the folder that the file belongs to, with
+    their numbers of parts; a line that names no store becomes one for each of them. Raises BadInput as
+    `read_decisions` does.
+    """
+
+    def renamed(ref: str) -> str:
+        name, _, own = ref.partition("/")
+        return f"{name}/{set_ids.get(own, own)}" if name == "set" else f"{sources.get(name, name)}/{own}"
+
+    def lines(line: bytes) -> list[str]:
+        refs, own, _ = _parse(line)
+        said = {name: value for name, value in json.loads(line).items() if name != "rows"}
+        if "set_id" in said:
+            said["set_id"] = set_ids.get(said["set_id"], said["set_id"])
+        choices = [(refs, own)]
+        if refs[0].startswith(f"{_ANY}/"):
+            rows = [ref.partition("/")[2] for ref in refs]
+            choices = [(tuple(f"{name}/{row}" for row in rows), {name: parts or 0}) for name, parts in stores.items()]
+        return [
+            json.dumps(
+                {
+                    **said,
+                    "members": sorted(renamed(ref) for ref in of),
+                    "stores": {sources.get(name, name): parts for name, parts in known.items()},
+                },
+                ensure_ascii=False,
+            )
+            for of, known in choices
+        ]
+
+    found, _ = read_lines(path, lines, "a decision", _REMEDY)
+    return [line for several in found for line in several]
 
 
 class DecisionsFile:

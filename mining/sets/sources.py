@@ -18,7 +18,7 @@ from index.files import exists, hash_json, is_local, join, local_path
 from index.store.embedding_store import EmbeddingStore
 from retrieval.selection import describe_store, store_identity
 
-__all__ = ["Source", "files_source", "is_store", "open_source_store", "source_folder", "store_source"]
+__all__ = ["Source", "files_source", "is_store", "open_source_store", "relative_path", "source_folder", "store_source"]
 
 _STORE = "store-"
 # Hex digits of a store's identity within its source's name.
@@ -77,11 +77,17 @@ def files_source(
     relative = None
     if root is not None:
         path = str(local_path(root).absolute()) if is_local(root) else os.fspath(root)
-        if is_local(root) and is_local(sets):
-            relative = Path(os.path.relpath(path, local_path(sets).absolute())).as_posix()
+        relative = relative_path(path, sets)
     slug = re.sub(r"[^a-z0-9]+", "-", collection.lower()).strip("-") or "files"
     name = f"{slug}-{hash_json([collection, path])[:8]}"
     return Source(name, "files", path, relative, collection=collection, licence=licence, homepage=homepage)
+
+
+def relative_path(path: str, sets: str | os.PathLike[str]) -> str | None:
+    """`path` relative to the folder `sets`; None where one of them is remote."""
+    if not (is_local(path) and is_local(sets)):
+        return None
+    return Path(os.path.relpath(local_path(path).absolute(), local_path(sets).absolute())).as_posix()
 
 
 def is_store(name: str, store: EmbeddingStore, parts: int | None) -> bool:
