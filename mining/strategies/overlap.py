@@ -1,8 +1,8 @@
 """`overlap`: captions that share nouns, over levels of overlap (CaD-VI's phase 1) or at least N (CaD-QA: 8).
 
 The level is the number of shared nouns. Pairs of common levels are drawn from random pairs of captions
-(`mining.strategies.captions.noun_blocks`). Rarer ones come from a set-similarity join over as many captions as are
-needed to find enough pairs (`mining.strategies.captions.noun_join`). The reason names the shared nouns, rarest first.
+(`mining.strategies.captions.noun_blocks`). Rarer ones come from a set-similarity join of all captions, in random groups
+where that finds enough pairs (`mining.strategies.captions.noun_join`). The reason names the shared nouns, rarest first.
 """
 
 from __future__ import annotations
@@ -73,15 +73,16 @@ def overlap(ctx: MiningContext, map_items: MapItems) -> Candidates:
         # The number of pairs grows with the square of the number of captions.
         growth = 1.1 * math.sqrt(OVERSAMPLED * ctx.wanted / max(len(found.pairs), 1))
         parsed = int(parsed * min(max(growth, LEAST_GROWTH), MOST_GROWTH))
-    return _candidates(ctx, map_items, found, rows)
+    return _candidates(ctx, map_items, found, rows if parsed < rows else None)
 
 
 def _find(ctx: MiningContext, map_items: MapItems, sets: NounSets) -> _Found:
-    least = ctx.config.min_shared_nouns
-    levels = tuple(each for each in range(least or 1, LEVELS) if least or each in (ctx.config.levels or range(LEVELS)))
-    proposals = OVERSAMPLED * ctx.wanted
+    config, proposals = ctx.config, OVERSAMPLED * ctx.wanted
+    balanced = config.min_shared_nouns is None
+    asked = config.levels if balanced else None
+    levels = tuple(each for each in range(config.min_shared_nouns or 1, LEVELS) if asked is None or each in asked)
     # A level may have to make up for others that are rare, but a quarter of all sets is plenty.
-    keep = max(64, FOUND_A_PAIR * (proposals if least is not None else -(-proposals // max(1, min(len(levels), 4)))))
+    keep = max(64, FOUND_A_PAIR * (-(-proposals // max(1, min(len(levels), 4))) if balanced else proposals))
     captions = max(FEWEST_CAPTIONS, CAPTIONS_A_SET * ctx.wanted)
     compared = compare_blocks(
         ctx,
@@ -90,21 +91,20 @@ def _find(ctx: MiningContext, map_items: MapItems, sets: NounSets) -> _Found:
         captions,
         max(PAIRS, PAIRS_A_SET * ctx.wanted),
         keep,
-        least=least or 1,
-        by_level=least is None,
+        least=min(levels, default=1),
+        by_level=balanced,
     )
-    everything = sets.count * (sets.count - 1) / 2
-    exist = compared.counts * everything / max(int(compared.counts.sum()), 1)
-    if least is None:
+    different = sets.count * sets.different_share()
+    exist = compared.counts * (different * (different - 1) / 2 / max(int(compared.counts.sum()), 1))
+    if balanced:
         plan = _plan_levels(compared, exist, levels, proposals)
-        share = FOUND_A_PAIR * _share(exist[list(levels)], proposals)
+        keep = FOUND_A_PAIR * _share(exist[list(levels)], proposals)
     else:
-        plan = _plan_least(compared, exist, least, keep)
-        share = keep
+        plan = _plan_least(compared, exist, levels, keep)
     own = np.isin(compared.pairs[:, 2], plan.drawn)
     pairs, joined = [compared.pairs[own]], []
     for at_least, groups, taken in plan.joins:
-        wanted = Join(f"{at_least:02d}", at_least, groups, share, taken, by_level=least is None)
+        wanted = Join(f"{at_least:02d}", at_least, groups, keep, taken, by_level=balanced)
         joined.append(join_nouns(ctx, map_items, sets, wanted))
         pairs.append(joined[-1].pairs)
     unused = int(compared.counts[list(plan.drawn)].sum()) - int(own.sum())
@@ -141,11 +141,11 @@ def _plan_levels(compared: Compared, exist: npt.NDArray[np.floating], levels: tu
     return _Plan(drawn, tuple(joins))
 
 
-def _plan_least(compared: Compared, exist: npt.NDArray[np.floating], least: int, keep: int) -> _Plan:
-    """The same for all levels from `least` together."""
-    if compared.whole or int(compared.counts[least:].sum()) >= keep:
-        return _Plan(tuple(range(least, LEVELS)), ())
-    return _Plan((), ((least, _groups(float(exist[least:].sum()), keep), None),))
+def _plan_least(compared: Compared, exist: npt.NDArray[np.floating], levels: tuple[int, ...], keep: int) -> _Plan:
+    """The same for all levels together."""
+    if not levels or compared.whole or int(compared.counts[list(levels)].sum()) >= keep:
+        return _Plan(levels, ())
+    return _Plan((), ((levels[0], _groups(float(exist[list(levels)].sum()), keep), None),))
 
 
 def _groups(exist: float, keep: int) -> int:
@@ -154,7 +154,8 @@ def _groups(exist: float, keep: int) -> int:
     return groups if groups >= FEWEST_GROUPS else 1
 
 
-def _candidates(ctx: MiningContext, map_items: MapItems, found: _Found, rows: int) -> Candidates:
+def _candidates(ctx: MiningContext, map_items: MapItems, found: _Found, drawn_of: int | None) -> Candidates:
+    """The proposals; drawn_of: how many rows there are, where a part of them was parsed."""
     sets, compared, joined = found.sets, found.compared, found.joined
     pairs = found.pairs[np.lexsort((found.pairs[:, 1], found.pairs[:, 0]))]
     balanced = ctx.config.min_shared_nouns is None
@@ -180,10 +181,11 @@ def _candidates(ctx: MiningContext, map_items: MapItems, found: _Found, rows: in
         _how(found),
         f"no task held more than {held:,} of {sets.count:,} captions (an eighth is the limit)",
     ]
-    if sets.count < rows and "nouns_of" in sets.folder:
-        notes.append(f"{sets.count:,} captions of {rows:,} rows were parsed, in runs of rows drawn by the seed")
+    if drawn_of is not None:
+        notes.append(f"{sets.count:,} captions of {drawn_of:,} rows were parsed, in runs of rows drawn by the seed")
     if compared.repeated:
         notes.append(f"{compared.repeated:,} captions have the text of another one and count once")
+    dropped = {reason: count for reason, count in dropped.items() if count}
     return Candidates(table, considered, dropped, tuple(notes), measured, balanced=balanced)
 
 

@@ -183,13 +183,11 @@ class _Captions:
         self.offsets, self.ranks = sets.ranks(self.positions)
         self.padded, self.parts = pad_sets(self.offsets, self.ranks), sets.parts
         self.compound = sets.parts.compound
-        # Which signature bits are those of compounds.
-        common = np.arange(max(0, len(sets.nouns) - EXACT_BITS), len(sets.nouns))
-        place = common - (len(sets.nouns) - EXACT_BITS)
-        self.rare = len(sets.nouns) - EXACT_BITS
+        self.rare = len(sets.nouns) - EXACT_BITS  # nouns of lower ranks have no bit of their own
+        places = np.flatnonzero(self.compound) - self.rare
+        places = places[places >= 0]
         self.compound_bits = np.zeros(EXACT_BITS // 64, np.uint64)
-        for each in place[self.compound[common]].tolist():
-            self.compound_bits[each // 64] |= np.uint64(1) << np.uint64(each % 64)
+        np.bitwise_or.at(self.compound_bits, places // 64, np.uint64(1) << (places % 64).astype(np.uint64))
 
     def shared(self, one: Ints, other: Ints) -> Counts:
         """uint8 [one, other]: the number of nouns that captions at these places share, compounds counted once."""

@@ -45,7 +45,7 @@ SETS_AT_ONCE = 8_192
 class Join:
     """What to join: captions of at least `least` nouns, all with all or in `groups` random groups.
 
-    name: part of its file names. groups: with g groups one pair in g is found, and every caption has its part in them.
+    name: part of its file names. groups: with g groups one pair in g is found, and every caption is in one of them.
     most_pairs: the most pairs kept, of each level or (without by_level) in all; they are chosen by seeded hash. levels:
     the levels to keep, None for all from `least`.
     """
@@ -134,17 +134,16 @@ def write_keys(item: KeysItem, ctx: MiningContext) -> int:
         return item.number
     sets = NounSets(item.folder)
     offsets = np.asarray(sets.part("offsets", item.number)).astype(np.int64)
-    rows = np.asarray(sets.part("rows", item.number)).astype(np.int64)
-    taken = np.diff(offsets) >= item.join.least
-    places = np.flatnonzero(taken)
+    captions = np.asarray(sets.part("captions", item.number)).astype(np.uint64)
+    places = np.flatnonzero(np.diff(offsets) >= item.join.least)
     frequency, joined = sets.noun_rows / max(sets.count, 1), max(1, sets.count // item.join.groups)
     found_keys, found_places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for start in range(0, len(places), SETS_AT_ONCE):
         some = places[start : start + SETS_AT_ONCE]
         own, ranks = sets.ranks(some + sets.starts[item.number])
         keys, owners = path_keys(own, ranks, frequency, item.join.least, joined, _light(sets))
-        if item.join.groups > 1:  # captions of different groups have no key in common
-            group = hash_rows(rows[some, None], ctx.config.seed + item.join.least) % np.uint64(item.join.groups)
+        if item.join.groups > 1:  # captions of different groups have no key in common, those with one text do
+            group = hash_rows(captions[some, None], ctx.config.seed + item.join.least) % np.uint64(item.join.groups)
             keys = finalize64(keys ^ mix64(group)[owners])
         found_keys.append(keys)
         found_places.append(some[owners])

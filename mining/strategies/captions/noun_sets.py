@@ -42,6 +42,8 @@ Words = npt.NDArray[np.uint64]
 
 # The signature of a set: a bit for each of the 192 commonest nouns, and a word of hashed bits for all others.
 EXACT_BITS, SIGNATURE_WORDS = 192, 4
+# Texts by which the part of different ones is measured.
+SAMPLED_TEXTS = 1 << 20
 # The place of a caption of a row that is marked in 64 bits; later captions share the last.
 _LAST_PLACE = 63
 
@@ -191,6 +193,16 @@ class NounSets:
         Only with `--captions all`.
         """
         return self._entries("said", positions, np.uint64)[1]
+
+    def different_share(self) -> float:
+        """The part of the captions that is left if a text on several images counts once, by a sample of the texts."""
+        limit = np.uint64(int((1 << 64) * min(1.0, SAMPLED_TEXTS / max(self.count, 1))) - 1)
+        found = [np.empty(0, np.uint64)]
+        for item in range(self.items):
+            captions = np.asarray(self.part("captions", item))
+            found.append(captions[captions <= limit])
+        hashes = np.concatenate(found)
+        return len(np.unique(hashes)) / max(len(hashes), 1)
 
     def _entries(self, name: str, positions: Ints, dtype: Any) -> tuple[Ints, npt.NDArray[Any]]:
         sizes, pieces = [np.zeros(1, np.int64)], [np.empty(0, dtype)]

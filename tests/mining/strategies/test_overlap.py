@@ -164,7 +164,12 @@ def test_a_larger_store_gives_no_process_more_to_load(tmp_path: Path, monkeypatc
     assert largest[1][1] < 1.3 * largest[0][1]
 
 
-def test_one_text_on_many_images_does_not_flood_the_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("joined", [False, True])
+def test_one_text_on_many_images_does_not_flood_the_result(
+    tmp_path: Path, request: pytest.FixtureRequest, joined: bool
+) -> None:
+    if joined:
+        request.getfixturevalue("few_random_pairs")
     spam = "a red shoe and a bag and a hat and a coat on a table"
     captions: list[str | None] = [*skewed_captions(200), *[spam] * 400, *[spam.upper()] * 50]
     table = mine_overlap(captions_context(tmp_path, captions, sets=500)).table
@@ -172,6 +177,17 @@ def test_one_text_on_many_images_does_not_flood_the_result(tmp_path: Path) -> No
     both = sum(min(rows) >= 200 for rows in table["rows"].to_pylist())
     assert both == 0  # never with itself
     assert sum(max(rows) >= 200 for rows in table["rows"].to_pylist()) < table.num_rows // 4
+
+
+def test_repeated_texts_leave_enough_pairs_of_levels_that_are_joined_in_groups(
+    tmp_path: Path, few_random_pairs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every text is on five images, so there are a 25th of the pairs that the number of rows suggests."""
+    monkeypatch.setattr(noun_blocks, "BLOCK", 4)
+    captions = [each for each in skewed_captions(600) for _ in range(5)]
+    candidates = mine_overlap(captions_context(tmp_path, captions, sets=100, levels=(3,)))
+    assert "random groups" in candidates.notes[0]
+    assert candidates.table.num_rows == 400
 
 
 def test_rare_nouns_weigh_more_when_asked(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from index.store.embedding_store import EmbeddingStore
+from mining.strategies.captions import noun_sets
 from mining.strategies.captions.noun_sets import NounSets, make_noun_sets
 from mining.strategies.context import in_process
 from tests.folders import file_times
@@ -78,6 +80,15 @@ def test_a_sample_parses_about_as_many_rows_as_it_is_told_and_has_its_own_files(
     assert 0 < sets.count <= 300
     assert sets.folder != make_noun_sets(ctx, in_process(ctx), most=300).folder
     assert make_noun_sets(ctx, in_process(ctx)).count == 300
+
+
+def test_the_share_of_different_texts_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    captions = [f"a dog number {row // 4}" for row in range(2_000)]
+    ctx = captions_context(tmp_path, captions)
+    sets = make_noun_sets(ctx, in_process(ctx))
+    assert sets.different_share() == 0.25
+    monkeypatch.setattr(noun_sets, "SAMPLED_TEXTS", 400)
+    assert sets.different_share() == 0.25  # of every sampled text all four
 
 
 def test_the_parts_of_compounds_stand_in_the_vocabulary(tmp_path: Path) -> None:
