@@ -33,12 +33,16 @@ class AnnotatedSets:
     """The sets of a folder with all their annotations, replaced ones too. Safe for threads."""
 
     def __init__(self, sets: ImageSets) -> None:
-        """sets: all sets of a folder. Corrections are appended to that folder, if it is local."""
+        """sets: all sets of a folder. Corrections are appended to that folder, if it is local.
+
+        Raises BadInput where an annotation is damaged, or of a set that is not there.
+        """
         self._sets = sets.with_annotations(replaced=True)
         self._file = CorrectionsFile(sets.path) if is_local(sets.path) else None
         self._added: dict[str, tuple[Annotation, ...]] = {}  # by set id, in the order of writing
         self._found: OrderedDict[tuple[str | None, str | None], Numbers] = OrderedDict()
         self._lock = threading.Lock()
+        next(self.read(sets.numbers[:1]), None)  # reads which annotations there are: what is broken shows at the start
 
     def read(self, numbers: Numbers) -> Iterator[ImageSet]:
         """Yield the sets of these numbers within the folder, in this order, each with its annotations."""

@@ -18,9 +18,10 @@ from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_model import remember_model
 from jobs.serve_job import read_tokens
+from mining import ImageSets
 from mining.sets.decisions import read_decisions
 from tests.jobs.running import clipmine_command, heed_ctrl_c
-from tests.mining.made_sets import write_sets
+from tests.mining.made_sets import write_foreign_sets, write_sets
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,8 @@ def test_tokens_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def pairs_folder(store_folder: Path) -> Path:
-    write_sets(store_folder.parent, [[0, 1], [2, 3]], store=EmbeddingStore.open(store_folder))
+    store = EmbeddingStore.open(store_folder)
+    write_sets(store_folder.parent, [[0, 1], [2, 3]], store=store, set_id=["0_1", "2_3"])
     return store_folder.parent / "pairs"
 
 
@@ -87,6 +89,23 @@ def test_pairs_are_served_beside_the_store_and_decisions_kept_with_them(store_fo
         assert server.stderr.readline() == f"pairs at {url}/page/pairs/, decisions go to {decisions}\n"
         assert httpx.get(f"{url}/page/pairs/", timeout=20).status_code == 200
         assert len(httpx.get(f"{url}/pairs", timeout=20).json()["sets"]) == 2
-        httpx.post(f"{url}/pairs/0_1/decision", json={"decision": "reject"}, timeout=20).raise_for_status()
-        assert httpx.get(f"{url}/rows/0/image?side=64", timeout=20).headers["Content-Type"] == "image/jpeg"
-    assert read_decisions(decisions).rejected == {(0, 1)}
+        body = {"set_id": "0_1", "decision": "reject"}
+        httpx.post(f"{url}/pairs/decision", json=body, timeout=20).raise_for_status()
+        for path in ("rows/0/image?side=64", "pairs/image?set_id=0_1&position=0"):
+            assert httpx.get(f"{url}/{path}", timeout=20).headers["Content-Type"] == "image/jpeg"
+    assert read_decisions(decisions).rejected == {ImageSets.open(pairs_folder)[0].refs}
+
+
+def test_pairs_of_other_sources_are_served_and_the_missing_ones_named(store_folder: Path, tmp_path: Path) -> None:
+    sets = write_foreign_sets(tmp_path, [["a.jpg", "b.jpg"]])
+    source = next(iter(sets.sources.values()))
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    with process(str(store_folder), "--pairs", sets.path) as (server, url):
+        assert server.stderr is not None
+        assert server.stderr.readline().startswith(f"pairs at {url}/page/pairs/")
+        line = server.stderr.readline()
+        assert line == f"the images of {source.name} are not shown: {source.path} is not there\n"
+        assert len(httpx.get(f"{url}/pairs", timeout=20).json()["sets"]) == 1
+        (tmp_path / "elsewhere").rename(tmp_path / "photos")
+        answer = httpx.get(f"{url}/pairs/image?set_id=foreign-0&position=1", timeout=20)
+        assert answer.headers["Content-Type"] == "image/jpeg", "put back, they are shown"

@@ -74,9 +74,11 @@ def test_pairs_that_cannot_be_served_are_one_line(known_store: EmbeddingStore, t
     broken = tmp_path / "decisions.jsonl"
     broken.write_text("not a decision\n")
     other = write_sets(tmp_path, [[0, 1]]).path
+    (Path(other) / "annotations").mkdir()
+    (Path(other) / "annotations" / "corrections.jsonl").write_text("not a correction\n")
     for arguments, message in (
         (["--pairs", tmp_path / "nowhere"], "no image sets"),
-        (["--pairs", other], "was not mined from"),
+        (["--pairs", other], "corrections.jsonl, line 1: "),
         (["--pairs", pairs, "--decisions", broken], "decisions.jsonl, line 1: "),
         (["--decisions", broken], "name their folder too"),
         (["--executor", "ray", "--pairs", pairs], "leave out --executor ray"),
