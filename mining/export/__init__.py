@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from mining.export.llava import to_llava
     from mining.export.messages import to_datasets, to_messages
     from mining.export.samples import Sample, Samples
+    from mining.export.streamed_sets import torch_stream, torch_stream_tars
     from mining.export.tars import to_webdataset
     from mining.export.torch_sets import collate_sets, torch_dataset
-    from mining.export.torch_stream import torch_stream, torch_stream_tars
     from mining.export.turns import caption_turns
 
 __all__ = [
@@ -38,8 +38,8 @@ _MODULES = {
     "to_messages": "messages",
     "to_webdataset": "tars",
     "torch_dataset": "torch_sets",
-    "torch_stream": "torch_stream",
-    "torch_stream_tars": "torch_stream",
+    "torch_stream": "streamed_sets",
+    "torch_stream_tars": "streamed_sets",
 }
 
 

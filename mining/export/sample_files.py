@@ -48,7 +48,9 @@ class SetFiles:
 
     def blocks(self, epoch: int) -> list[Numbers]:
         numbers = self.samples.numbers(epoch)
-        return np.array_split(numbers, range(GROUP_SETS, len(numbers), GROUP_SETS))
+        # A group of sets is decoded at once. Few sets, whose groups all stay decoded, are cut finer and so mixed better.
+        size = min(GROUP_SETS, max(1, len(numbers) // 128))
+        return np.array_split(numbers, range(size, len(numbers), size))
 
     def read(self, numbers: Numbers) -> Iterator[tuple[Sample, list[bytes]] | SkippedSet]:
         return read_samples(self.images, self.samples.read(numbers))

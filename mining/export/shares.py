@@ -79,7 +79,7 @@ def share_of(
             f"{samples} samples cannot be shared by {place.ranks} ranks of {place.workers} workers; loosen the "
             "filters, or use fewer workers"
         )
-    order = np.concatenate(_shuffled(blocks, seed, epoch))
+    order = _order(blocks, seed, epoch)
     if equal:
         own = order[place.rank * count : (place.rank + 1) * count]
     else:
@@ -95,7 +95,10 @@ def share_of(
     return Share((*windows, spare), len(own))
 
 
-def _shuffled(blocks: Sequence[Numbers], seed: int | None, epoch: int) -> list[Numbers]:
+def _order(blocks: Sequence[Numbers], seed: int | None, epoch: int) -> Numbers:
     if seed is None:
-        return list(blocks)
-    return [blocks[block] for block in np.random.default_rng([seed, epoch]).permutation(len(blocks))]
+        return np.concatenate(blocks)
+    chance = np.random.default_rng([seed, epoch])
+    order = np.concatenate([blocks[block] for block in chance.permutation(len(blocks))])
+    # Begun anywhere, so that few large blocks too are cut elsewhere in each epoch.
+    return np.roll(order, -int(chance.integers(len(order))))

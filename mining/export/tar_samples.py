@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import IO, Any, Unpack, get_args
 
 import numpy as np
@@ -58,13 +59,9 @@ class TarSamples:
             self._places = np.arange(index.num_rows)
             self._which = np.full(index.num_rows, -1)
         self._several = np.bincount(self._places, minlength=index.num_rows) > 1
-        self._open: tuple[int, IO[bytes]] | None = None
 
     def __len__(self) -> int:
         return len(np.unique(self._places)) if self._one else len(self._places)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": None}
 
     def blocks(self, epoch: int) -> list[Numbers]:
         """A block is a tar."""
@@ -76,19 +73,20 @@ class TarSamples:
     def read(self, numbers: Numbers) -> Iterator[tuple[Sample, list[bytes]] | SkippedSet]:
         """Yield an item for each number, in this order. The sets of a window are read in the order of the tars."""
         plain = text_filter(self._template)
-        for first in range(0, len(numbers), self.window):
-            window = numbers[first : first + self.window]
-            held = self._held(np.unique(self._places[window]))
-            for number in window.tolist():
-                record = held[int(self._places[number])]
-                yield record if isinstance(record, SkippedSet) else self._sample(number, *record, plain)
+        with closing(_Tars(self.folder)) as tars:
+            for first in range(0, len(numbers), self.window):
+                window = numbers[first : first + self.window]
+                held = self._held(tars, np.unique(self._places[window]))
+                for number in window.tolist():
+                    record = held[int(self._places[number])]
+                    yield record if isinstance(record, SkippedSet) else self._sample(number, *record, plain)
 
-    def _held(self, places: Numbers) -> dict[int, tuple[ImageSet, list[bytes]] | SkippedSet]:
+    def _held(self, tars: _Tars, places: Numbers) -> dict[int, tuple[ImageSet, list[bytes]] | SkippedSet]:
         """The sets at these places, which ascend, by place."""
         rows = self._sets.take(pa.array(places)).to_pylist()
         held: dict[int, tuple[ImageSet, list[bytes]] | SkippedSet] = {}
         for begin, end in _pieces(rows):
-            piece = self._piece(rows[begin], rows[end - 1])
+            piece = tars.piece(rows[begin], rows[end - 1])
             for place, row in zip(places[begin:end].tolist(), rows[begin:end], strict=True):
                 start = row["offset"] - rows[begin]["offset"]
                 try:
@@ -99,24 +97,6 @@ class TarSamples:
                     why = piece if isinstance(piece, str) else f"its tar is damaged ({error})"
                     held[place] = SkippedSet(row["set_id"], None, None, why)
         return held
-
-    def _piece(self, first: Mapping[str, Any], last: Mapping[str, Any]) -> memoryview | str:
-        """The bytes of neighbouring sets of one tar, or why they can't be read."""
-        shard = int(first["shard"])
-        name = join(self.folder, f"{shard:05d}.tar")
-        try:
-            if self._open is None or self._open[0] != shard:
-                if self._open is not None:
-                    self._open[1].close()
-                self._open = (shard, open_file(name, buffering=0))
-            stream = self._open[1]
-            if stream.tell() != first["offset"]:
-                stream.seek(first["offset"])
-            return memoryview(stream.read(last["offset"] + last["bytes"] - first["offset"]))
-        except FileNotFoundError:
-            return "its tar is missing"
-        except OSError as error:
-            return f"its tar is unreadable: {error.strerror or type(error).__name__}"
 
     def _sample(
         self, number: int, each: ImageSet, files: list[bytes], plain: Callable[[str], str]
@@ -149,6 +129,34 @@ class TarSamples:
             if wanted:
                 good &= np.asarray(pc.is_in(said.field(name), pa.array(wanted, pa.string()))).astype(np.bool_)
         return places[good], which[good]
+
+
+class _Tars:
+    """The tars of a folder, of which one is open at a time."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder, self._shard = folder, -1
+        self._stream: IO[bytes] | None = None
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def piece(self, first: Mapping[str, Any], last: Mapping[str, Any]) -> memoryview | str:
+        """The bytes of neighbouring sets of one tar, or why they can't be read."""
+        shard = int(first["shard"])
+        try:
+            if self._stream is None or self._shard != shard:
+                self.close()
+                self._stream = None
+                self._stream, self._shard = open_file(join(self._folder, f"{shard:05d}.tar"), buffering=0), shard
+            if self._stream.tell() != first["offset"]:
+                self._stream.seek(first["offset"])
+            return memoryview(self._stream.read(last["offset"] + last["bytes"] - first["offset"]))
+        except FileNotFoundError:
+            return "its tar is missing"
+        except OSError as error:
+            return f"its tar is unreadable: {error.strerror or type(error).__name__}"
 
 
 def _read_index(folder: str) -> pa.Table:

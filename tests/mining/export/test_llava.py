@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,9 +8,15 @@ import pytest
 
 from index.errors import BadInput, ImagesNotLocal
 from mining.export import to_llava
+from mining.sets.decisions import DecisionsFile
 from mining.sets.image_set import ImageSet
+from tests.mining.made_mixed import write_mixed
 from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
+
+
+def name(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:24] + ".jpg"
 
 
 def test_the_records_are_llavas_with_a_place_for_each_image(tmp_path: Path) -> None:
@@ -18,17 +25,54 @@ def test_the_records_are_llavas_with_a_place_for_each_image(tmp_path: Path) -> N
     assert (summary.asked, summary.written, summary.skipped) == (2, 2, {})
     pair, story = json.loads((tmp_path / "out/llava.json").read_text())
     assert pair == {
-        "id": "0_1",
-        "image": ["0.jpg", "1.jpg"],
+        "id": sets[0].set_id,
+        "image": [name(jpeg(0)), name(jpeg(1))],
         "conversations": [
             {"from": "human", "value": "Image 1: <image>\nImage 2: <image>\nWhat does each image show?"},
             {"from": "gpt", "value": "Image 1: caption 0\nImage 2: caption 1"},
         ],
     }
-    assert story["image"] == ["4.jpg", "3.jpg", "2.jpg"]
+    assert story["image"] == [name(jpeg(row)) for row in (4, 3, 2)]
     assert story["conversations"][0]["value"].count("<image>") == 3
     for row in range(5):
-        assert (tmp_path / f"out/images/{row}.jpg").read_bytes() == jpeg(row)
+        assert (tmp_path / "out/images" / name(jpeg(row))).read_bytes() == jpeg(row)
+
+
+def test_annotations_of_several_sources_keep_their_turns_and_places(tmp_path: Path) -> None:
+    summary = to_llava(write_mixed(tmp_path), tmp_path / "llava.json")
+    assert (summary.asked, summary.written) == (14, 14)
+    records = {record["id"]: record for record in json.loads((tmp_path / "llava.json").read_text())}
+    assert records["cad/1"]["image"] == [name(jpeg(102)), name(jpeg(103))]
+    assert [turn["value"] for turn in records["cad/1"]["conversations"]] == [
+        "Left <image>, right <image>: what differs?",
+        "Nothing 1.",
+    ]
+    assert records["llava/2"]["conversations"] == [
+        {"from": "system", "value": "Be brief."},
+        {"from": "human", "value": "<image>\nWhat is this?"},
+        {"from": "gpt", "value": "A < s>cat< /s>."},
+        {"from": "human", "value": "And its colour?"},
+        {"from": "gpt", "value": "Grey."},
+    ]
+    assert "image" not in records["text/0"]
+    for record in records.values():
+        places = sum(turn["value"].count("<image>") for turn in record["conversations"])
+        assert places == len(record.get("image", []))
+        assert all((tmp_path / "images" / image).exists() for image in record.get("image", []))
+
+
+def test_two_stores_into_one_folder_keep_their_images_apart(tmp_path: Path) -> None:
+    """Both have a row 0 and a row 1, of other images."""
+    for number, folder in enumerate(("a", "b")):
+        images = [jpeg(10 * number + row) for row in range(2)]
+        sets = write_sets(
+            tmp_path / folder, [[0, 1]], store=make_store(tmp_path / folder, random_unit(2), images=images)
+        )
+        to_llava(sets, tmp_path / f"{folder}.json", images=tmp_path / "images")
+    for number, folder in enumerate(("a", "b")):
+        (record,) = json.loads((tmp_path / f"{folder}.json").read_text())
+        found = [(tmp_path / "images" / image).read_bytes() for image in record["image"]]
+        assert found == [jpeg(10 * number), jpeg(10 * number + 1)]
 
 
 def test_answers_of_the_callers_may_have_several_rounds_or_leave_a_set_out(tmp_path: Path) -> None:
@@ -37,9 +81,10 @@ def test_answers_of_the_callers_may_have_several_rounds_or_leave_a_set_out(tmp_p
             return None
         return [("What differs?", f"Level {each.level}."), ("Which is larger?", "A")]
 
-    summary = to_llava(write_sets(tmp_path, [[0, 1], [2, 3]]), tmp_path / "llava.jsonl", answer=annotate)
+    sets = write_sets(tmp_path, [[0, 1], [2, 3]])
+    summary = to_llava(sets, tmp_path / "llava.jsonl", answer=annotate)
     assert (summary.asked, summary.written, summary.skipped) == (2, 1, {"without an answer": 1})
-    assert summary.named == ["set 2_3: without an answer"]
+    assert summary.named == [f"set {sets[1].set_id}: without an answer"]
     (record,) = [json.loads(line) for line in (tmp_path / "llava.jsonl").read_text().splitlines()]
     assert [turn["value"] for turn in record["conversations"]] == [
         "Image 1: <image>\nImage 2: <image>\nWhat differs?",
@@ -47,33 +92,28 @@ def test_answers_of_the_callers_may_have_several_rounds_or_leave_a_set_out(tmp_p
         "Which is larger?",
         "A",
     ]
-    assert [turn["from"] for turn in record["conversations"]] == ["human", "gpt", "human", "gpt"]
 
 
 def test_a_caption_cannot_pass_for_an_image_or_for_another_line(tmp_path: Path) -> None:
-    captions = ["an <image> of <im<image>age>", "a dog\nImage 3: a cat", *["plain"] * 10]
-    store = make_store(tmp_path, random_unit(12), caption=captions)
-    to_llava(write_sets(tmp_path, [[0, 1]], store=store), tmp_path / "llava.json")
+    captions = ["an <image> of <im<image>age>", "a dog\nImage 3: a cat USER:", *["plain"] * 10]
+    sets = write_sets(tmp_path, [[0, 1]], store=make_store(tmp_path, random_unit(12), caption=captions))
+    to_llava(sets, tmp_path / "llava.json", template="vicuna_v1")
     question, answer = json.loads((tmp_path / "llava.json").read_text())[0]["conversations"]
     assert question["value"].count("<image>") == 2
-    assert answer["value"] == "Image 1: an image of <imimageage>\nImage 2: a dog Image 3: a cat"
+    assert answer["value"] == "Image 1: an image of <imimageage>\nImage 2: a dog Image 3: a cat USER :"
 
 
-def test_no_text_is_made_up_for_an_image_without_a_caption(tmp_path: Path) -> None:
+def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(12), caption=[None, " \n", *["plain"] * 10])
-    sets = write_sets(tmp_path, [[0, 2], [1, 3], [4, 5]], store=store)
-    summary = to_llava(sets, tmp_path / "llava.json")
-    assert (summary.written, summary.skipped) == (1, {"without a caption": 2})
-
-
-def test_images_that_cannot_be_had_leave_their_set_out_by_name(tmp_path: Path) -> None:
-    store = make_store(tmp_path, random_unit(12))
-    sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]], store=store)
+    sets = write_sets(tmp_path, [[0, 2], [1, 3], [2, 3], [4, 5], [6, 7]], store=store)
     forget(store, [3])
+    DecisionsFile(Path(sets.path) / "decisions.jsonl").add(sets[4], "reject", sets.sources)
     summary = to_llava(sets, tmp_path / "llava.json")
-    assert (summary.asked, summary.written, summary.skipped) == (3, 2, {"forgotten": 1})
-    assert summary.named == ["set 2_3: row 3 is forgotten"]
-    assert not (tmp_path / "images/3.jpg").exists()
+    assert (summary.asked, summary.written) == (5, 1)
+    assert summary.skipped == {"rejected by a person": 1, "without a caption": 2, "forgotten": 1}
+    assert summary.named[2] == f"set {sets[2].set_id}, image 2 ({sets[2].members[1].ref}): forgotten"
+    assert not (tmp_path / "images" / name(jpeg(3))).exists()
+    assert to_llava(sets, tmp_path / "all.json", rejected=True).written == 2
 
 
 def test_no_sets_are_an_empty_list(tmp_path: Path) -> None:
@@ -86,7 +126,9 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     sets = write_sets(tmp_path, [[0, 1]])
     with pytest.raises(BadInput, match=r"a file named .json or .jsonl"):
         to_llava(sets, tmp_path / "llava.txt")
-    with pytest.raises(BadInput, match=r"set 0_1: an answer is a list of \(question, answer\) texts"):
+    with pytest.raises(
+        BadInput, match=rf"set {sets[0].set_id}: an answer is a list of Turn or of \(question, answer\)"
+    ):
         to_llava(sets, tmp_path / "llava.json", answer=lambda each: "both show dogs")  # type: ignore[arg-type,return-value]
     assert not (tmp_path / "llava.json").exists()
     elsewhere = make_store(tmp_path / "elsewhere", random_unit(12), local=False)

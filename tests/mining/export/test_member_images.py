@@ -99,7 +99,7 @@ def test_foreign_images_come_from_files_and_from_tars(tmp_path: Path) -> None:
         Member(2, "", path="val/1.jpg", sha256="00"),
         Member(3, "", path="val/2.jpg"),
         Member(4, "", url="http://example.org/4.jpg"),
-        Member(5, ""),
+        Member(5, "", key="x"),
         Member(6, "", path="val"),
         Member(7, "", shard="a.tar", offset=offset, bytes=1 << 40),
         Member(8, "", shard="a.tar", offset=1 << 40, bytes=9),

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from index.errors import MissingDependency
+from mining.export import messages as module
 from mining.export import to_datasets, to_messages
 from mining.export.skipped import SkippedSet
+from mining.sets.decisions import DecisionsFile
+from tests.mining.made_mixed import write_mixed
 from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 
@@ -33,18 +36,30 @@ def test_messages_have_an_image_part_for_each_image(tmp_path: Path) -> None:
     assert story["images"][0].tobytes() == Image.open(io.BytesIO(jpeg(4))).tobytes()
 
 
+def test_annotations_of_several_sources_become_messages(tmp_path: Path) -> None:
+    found = list(to_messages(write_mixed(tmp_path)))
+    assert [len(each["images"]) for each in found] == [2, 2, 2, 2, 2, *[2, 1, 0] * 3]
+    for each in found:
+        shown = [part for message in each["messages"] for part in message["content"] if part["type"] == "image"]
+        assert len(shown) == len(each["images"])
+    roles = {tuple(message["role"] for message in each["messages"]) for each in found}
+    assert roles == {("user", "assistant"), ("system", "user", "assistant", "user", "assistant")}
+
+
 def test_skipped_sets_are_given_to_the_caller_or_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = b"\xff\xd8\xffno image"
     store = make_store(tmp_path, random_unit(8), images=[broken, *(jpeg(row) for row in range(1, 8))])
-    sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]], store=store)
+    sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5], [6, 7]], store=store)
     forget(store, [2])
+    DecisionsFile(Path(sets.path) / "decisions.jsonl").add(sets[3], "reject", sets.sources)
     told: list[SkippedSet] = []
     assert len(list(to_messages(sets, on_skipped=told.append))) == 1
-    assert [(each.set_id, each.row_id) for each in told] == [("0_1", 0), ("2_3", 2)]
+    assert [(each.set_id, each.position) for each in told] == [(sets[0].set_id, 0), (sets[1].set_id, 0)]
     assert told[1].reason == "forgotten"
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         list(to_messages(sets))
-    assert "skipped set 2_3: row 2 is forgotten" in caplog.text
+    assert f"skipped set {sets[1].set_id}, image 1 ({sets[1].members[0].ref}): forgotten" in caplog.text
+    assert "skipped 1 sets: rejected by a person" in caplog.text
 
 
 @pytest.fixture
@@ -66,18 +81,33 @@ def test_without_the_package_the_install_command_is_named(tmp_path: Path, monkey
 def test_a_hugging_face_dataset_has_fields_messages_and_images(tmp_path: Path, streaming: bool) -> None:
     sets = write_sets(tmp_path, [[0, 1], [4, 3, 2]], shared_nouns=[["dog"], []], level=[1, 3])
     rows: list[Any] = list(to_datasets(sets, streaming=streaming))
-    assert [row["set_id"] for row in rows] == ["0_1", "4_3_2"]
+    assert [row["set_id"] for row in rows] == [each.set_id for each in sets]
     assert rows[1]["row_ids"] == [4, 3, 2]
+    assert rows[1]["refs"] == [member.ref for member in sets[1].members]
     assert (rows[0]["level"], rows[0]["shared_nouns"], rows[0]["text_sim"]) == (1, ["dog"], None)
     assert [image.size for image in rows[1]["images"]] == [(24, 16)] * 3
     assert parts(rows[0]["messages"])[1] == ("assistant", ["Image 1: caption 0\nImage 2: caption 1"])
 
 
 @pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_images_are_the_files_own_bytes(tmp_path: Path, streaming: bool) -> None:
+    import datasets
+
+    found = to_datasets(write_mixed(tmp_path), streaming=streaming, kind=["comparison", "conversation"])
+    raw: list[Any] = list(found.cast_column("images", datasets.List(datasets.Image(decode=False))))
+    by_id = {row["sample_id"]: row for row in raw}
+    assert len(by_id) == 13
+    assert [image["bytes"] for image in by_id["cad/2"]["images"]] == [jpeg(104), jpeg(105)]
+    assert by_id["text/0"]["images"] == []
+    assert (by_id["llava/0"]["kind"], by_id["llava/0"]["annotator"]) == ("conversation", "llava-665k")
+    assert raw[1]["images"][0]["bytes"] == jpeg(2)
+
+
+@pytest.mark.usefixtures("own_cache")
 def test_a_streaming_dataset_comes_in_shards_for_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mining.export.messages._SHARD_SETS", 2)
+    monkeypatch.setattr(module, "_SHARD_SAMPLES", 2)
     sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]])
     stream: Any = to_datasets(sets, streaming=True)
     assert stream.num_shards == 2
-    shards = [[row["set_id"] for row in stream.shard(2, index)] for index in range(2)]
-    assert shards == [["0_1", "2_3"], ["4_5"]]
+    assert [row["row_ids"] for row in stream.shard(2, 1)] == [[4, 5]]

@@ -1,34 +1,27 @@
-"""The sets that an export skips: how they are worded, counted and named."""
-
 from __future__ import annotations
 
 import logging
 
 import pytest
 
-from mining.export.skipped import NAMED, Counted, SetsExport, SkippedSet, warn
+from mining.export.skipped import NAMED, Counted, SkippedSet, warn
 
 
-def test_a_skipped_set_says_which_row_was_the_reason() -> None:
-    assert str(SkippedSet("2_3", 3, "forgotten")) == "set 2_3: row 3 is forgotten"
-    assert str(SkippedSet("2_3", None, "without a caption")) == "set 2_3: without a caption"
+def test_a_skipped_set_says_which_image_and_why() -> None:
+    assert str(SkippedSet("a", 1, "photos/2.jpg", "missing")) == "set a, image 2 (photos/2.jpg): missing"
+    assert str(SkippedSet("a", None, None, "without a caption")) == "set a: without a caption"
 
 
-def test_all_are_counted_by_reason_and_the_first_are_named() -> None:
-    counted = Counted()
+def test_all_are_counted_and_the_first_are_named() -> None:
+    counted = Counted({"rejected by a person": 2})
     for number in range(NAMED + 5):
-        counted(SkippedSet(f"{number}_99", None if number % 2 else 99, "missing" if number % 2 else "forgotten"))
-    assert counted.reasons == {"forgotten": 8, "missing": 7}
+        counted(SkippedSet(str(number), None, None, "missing" if number % 2 else "forgotten"))
+    assert counted.reasons == {"rejected by a person": 2, "forgotten": 8, "missing": 7}
     assert len(counted.named) == NAMED
-    assert counted.named[0] == "set 0_99: row 99 is forgotten"
+    assert counted.named[0] == "set 0: forgotten"
 
 
-def test_the_default_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "clipmine.mining"):
-        warn(SkippedSet("2_3", 3, "missing"))
-    assert caplog.messages == ["skipped set 2_3: row 3 is missing"]
-
-
-def test_a_summary_adds_up() -> None:
-    summary = SetsExport("out", 5, 3, {"missing": 2}, ["set 2_3: row 3 is missing"])
-    assert summary.asked == summary.written + sum(summary.skipped.values())
+def test_the_log_is_the_default(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        warn(SkippedSet("a", 0, "photos/1.jpg", "forgotten"))
+    assert "skipped set a, image 1 (photos/1.jpg): forgotten" in caplog.text

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from index.errors import BadInput, ImagesNotLocal, StoreInvalid
+from index.errors import ImagesNotLocal, StoreInvalid
 from mining import ImageSets
-from mining.export import torch_dataset, torch_stream
-from mining.export.skipped import SkippedSet
-from mining.export.torch_sets import StreamedSets, collate_sets
+from mining.export import torch_dataset
+from mining.export.torch_sets import collate_sets
+from tests.mining.made_mixed import write_mixed
 from tests.mining.made_sets import many_pairs, write_sets
 from tests.retrieval.stores import forget, make_store, random_unit
 
@@ -31,10 +31,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> ImageSets:
     return write_sets(tmp_path_factory.mktemp("pairs"), many_pairs(30, COUNT), images=30)
 
 
-def ids(loader: Any) -> list[str]:
-    return [name for batch in loader for name in batch["set_id"]]
-
-
 def test_a_sample_has_the_images_of_a_set_as_one_tensor(pairs: ImageSets) -> None:
     dataset = torch_dataset(pairs, to_tensor)
     assert len(dataset) == COUNT
@@ -42,20 +38,41 @@ def test_a_sample_has_the_images_of_a_set_as_one_tensor(pairs: ImageSets) -> Non
     assert sample["images"].shape == (2, 3, 16, 24)
     assert sample["captions"] == [f"caption {row}" for row in pairs[3].rows]
     assert sample["row_ids"].tolist() == list(pairs[3].rows)
+    assert sample["refs"] == [member.ref for member in pairs[3].members]
     assert (sample["set_id"], sample["level"], sample["image_sim"]) == (pairs[3].set_id, 0, 0.5)
     assert math.isnan(sample["text_sim"])
     assert [image.size for image in torch_dataset(pairs)[0]["images"]] == [(24, 16)] * 2
 
 
+def test_a_sample_has_the_conversation_as_messages(tmp_path: Path) -> None:
+    dataset = torch_dataset(write_mixed(tmp_path), to_tensor, kind="conversation")
+    assert len(dataset) == 9
+    pair, system, text = dataset[0], dataset[1], dataset[2]
+    assert pair["messages"][0] == {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Left "},
+            {"type": "image", "index": 0},
+            {"type": "text", "text": ", right "},
+            {"type": "image", "index": 1},
+            {"type": "text", "text": ": what differs?"},
+        ],
+    }
+    assert [message["role"] for message in system["messages"]][:2] == ["system", "user"]
+    assert pair["row_ids"].tolist() == [-1, -1]
+    assert (text["images"], text["refs"]) == ([], [])
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_gives_every_pair_once(pairs: ImageSets, workers: int) -> None:
     torch.manual_seed(0)
-    loader = DataLoader(torch_dataset(pairs, to_tensor), batch_size=16, shuffle=True, num_workers=workers)
-    batch = next(iter(loader))
-    assert batch["images"].shape == (16, 2, 3, 16, 24)
-    first, second = batch["captions"]
-    assert len(first) == len(second) == 16
-    assert sorted(ids(loader)) == sorted(each.set_id for each in pairs)
+    loader = DataLoader(torch_dataset(pairs, to_tensor), batch_size=15, shuffle=True, num_workers=workers)
+    batches: list[Any] = list(loader)
+    assert batches[0]["images"].shape == (15, 2, 3, 16, 24)
+    first, second = batches[0]["captions"]
+    assert len(first) == len(second) == len(batches[0]["messages"]) == 15
+    assert batches[0]["messages"][0][1]["role"] == "assistant"
+    assert sorted(name for batch in batches for name in batch["set_id"]) == sorted(each.set_id for each in pairs)
 
 
 def test_sets_of_several_sizes_are_collated_by_their_members(tmp_path: Path) -> None:
@@ -66,92 +83,34 @@ def test_sets_of_several_sizes_are_collated_by_their_members(tmp_path: Path) -> 
     assert batch["row_ids"].tolist() == [0, 1, 4, 3, 2]
     assert batch["captions"][2] == "caption 4"
     assert batch["strategy"] == ["similar", "identity"]
+    assert [len(messages) for messages in batch["messages"]] == [2, 2]
+
+
+def test_sets_without_captions_are_given_for_their_images(tmp_path: Path) -> None:
+    store = make_store(tmp_path, random_unit(4), caption=[None] * 4)
+    sample = torch_dataset(write_sets(tmp_path, [[0, 1]], store=store), to_tensor)[0]
+    assert (sample["captions"], sample["messages"]) == (["", ""], [])
 
 
 def test_an_image_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
-    store = make_store(tmp_path, random_unit(6))
+    broken = b"\xff\xd8\xff broken"
+    store = make_store(tmp_path, random_unit(6), images=None)
     sets = write_sets(tmp_path, [[0, 1], [2, 3]], store=store)
     forget(store, [3])
     dataset = torch_dataset(sets, to_tensor)
-    assert dataset[0]["set_id"] == "0_1"
-    with pytest.raises(StoreInvalid, match=r"set 2_3: row 3 is forgotten; put the corpus back, or use to_webdataset"):
+    assert dataset[0]["set_id"] == sets[0].set_id
+    with pytest.raises(StoreInvalid, match=r", image 2 \(store-.*/3\): forgotten; put the image back, or use to_web"):
         dataset[1]
-    with pytest.raises(StoreInvalid, match="set 2_3: row 3 is forgotten"):
+    with pytest.raises(StoreInvalid, match=r"image 2 \(store-.*/3\): forgotten"):
         list(DataLoader(dataset, batch_size=2, num_workers=1))
+    store = make_store(tmp_path / "other", random_unit(2), images=[broken, broken])
+    with pytest.raises(StoreInvalid, match=r"image 1 \(store-.*/0\): broken image"):
+        torch_dataset(write_sets(tmp_path / "other", [[0, 1]], store=store))[0]
+    with pytest.raises(StoreInvalid, match="without an answer"):
+        torch_dataset(sets, answer=lambda each: None)[0]
 
 
-def test_a_stream_leaves_such_a_set_out_and_tells(tmp_path: Path) -> None:
-    store = make_store(tmp_path, random_unit(6))
-    sets = write_sets(tmp_path, [[0, 1], [2, 3]], store=store)
-    forget(store, [3])
-    told: list[SkippedSet] = []
-    assert [sample["set_id"] for sample in torch_stream(sets, to_tensor, on_skipped=told.append)] == ["0_1"]
-    assert [str(each) for each in told] == ["set 2_3: row 3 is forgotten"]
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_stream_gives_every_pair_once_over_its_workers(pairs: ImageSets, workers: int) -> None:
-    loader = DataLoader(torch_stream(pairs, to_tensor), batch_size=4, num_workers=workers)
-    assert sorted(ids(loader)) == sorted(each.set_id for each in pairs)
-
-
-def streams(pairs: ImageSets, ranks: int, **options: Any) -> list[list[str]]:
-    found = []
-    for rank in range(ranks):
-        stream = StreamedSets(pairs, to_tensor, rank=rank, world_size=ranks, **options)
-        found.append([sample["set_id"] for sample in stream])
-    return found
-
-
-def test_ranks_share_the_pairs_without_overlap(pairs: ImageSets) -> None:
-    shares = streams(pairs, 4)
-    assert sorted(name for share in shares for name in share) == sorted(each.set_id for each in pairs)
-    assert sorted(len(share) for share in shares) == [11, 11, 11, 12]
-
-
-def test_equal_shares_leave_out_the_few_that_are_over(pairs: ImageSets) -> None:
-    shares = streams(pairs, 4, equal=True)
-    assert [len(share) for share in shares] == [11] * 4
-    assert len({name for share in shares for name in share}) == 44
-
-
-def test_ranks_come_from_the_environment(pairs: ImageSets, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    assert [sample["set_id"] for sample in torch_stream(pairs, to_tensor)] == streams(pairs, 4)[1]
-
-
-def test_the_order_is_by_seed_and_epoch(pairs: ImageSets) -> None:
-    def order(stream: StreamedSets) -> list[str]:
-        return [sample["set_id"] for sample in stream]
-
-    stream = torch_stream(pairs, to_tensor, seed=1)
-    first = order(stream)
-    assert first == order(stream) == order(torch_stream(pairs, to_tensor, seed=1))
-    stream.set_epoch(1)
-    assert order(stream) != first
-    assert sorted(order(stream)) == sorted(first)
-    assert order(torch_stream(pairs, to_tensor, seed=2)) != first
-    assert order(torch_stream(pairs, to_tensor, seed=None)) == [each.set_id for each in pairs]
-
-
-def test_workers_that_live_on_hear_of_the_next_epoch(pairs: ImageSets) -> None:
-    stream = torch_stream(pairs, to_tensor)
-    loader = DataLoader(stream, batch_size=4, num_workers=1, persistent_workers=True)
-    first = ids(loader)
-    stream.set_epoch(1)
-    second = ids(loader)
-    assert first != second
-    assert sorted(first) == sorted(second)
-
-
-def test_an_empty_view_streams_nothing(pairs: ImageSets) -> None:
-    assert list(torch_stream(pairs.filter(level=7), to_tensor)) == []
-
-
-def test_bad_input_is_named_before_any_worker_starts(tmp_path: Path, pairs: ImageSets) -> None:
-    with pytest.raises(BadInput, match="give both, the rank from 0"):
-        StreamedSets(pairs, rank=2, world_size=2)
+def test_a_store_without_images_is_an_error(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(4), local=False)
     with pytest.raises(ImagesNotLocal):
         torch_dataset(write_sets(tmp_path, [[0, 1]], store=store), to_tensor)[0]
