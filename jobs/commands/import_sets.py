@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from jobs.options import output_options
+from jobs.options import output_options, refuse_without_effect
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 _FORMATS = (
@@ -54,6 +54,8 @@ def command(form: str, mapping: str | None, as_json: bool, **choices: Any) -> No
     Images stay where they are: members keep their path or place in a tar, length and SHA-256. Records with the same
     images become several annotations of one set.
     """
+    if form != "table":
+        refuse_without_effect(["kind"], "without --format table")
     with only_summary_on_stdout():
         from jobs.import_job import run_import
         from mining.sets.importers.import_config import ImportConfig

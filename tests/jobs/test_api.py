@@ -58,6 +58,8 @@ def test_customizing_goes_on_from_a_selection(
         (lambda out: clipmine.index(out, "sound"), "unknown modality 'sound'"),
         (lambda out: clipmine.mine(out, "similr", out), "similr"),
         (lambda out: clipmine.customize(out=out), "selection"),
+        (lambda out: clipmine.import_sets("r.json", "lava", out), "--format 'lava': choose from cad-inst"),
+        (lambda out: clipmine.import_sets("r.json", "llava", out, sets=3), "unknown option sets: choose from .*kind"),
         (lambda out: clipmine.evaluate(out, "no-such-task", out=out), "no-such-task"),
     ],
 )
@@ -65,3 +67,11 @@ def test_what_is_wrong_is_said_before_any_work(call: Callable[[Path], object], m
     with pytest.raises(clipmine.ClipmineError, match=message):
         call(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_foreign_collection_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("file,text\na.jpg,A bus.\n")
+    sets = clipmine.import_sets(
+        tmp_path / "table.csv", "table", tmp_path / "pairs", images=[tmp_path], columns="image=file,caption=text"
+    )
+    assert [member.caption for each in sets for member in each.members] == ["A bus."]
