@@ -19,7 +19,7 @@ __all__ = ["foreign_weight", "is_foreign"]
 _ENGLISH = dict.fromkeys("SDPTCXUWR", 4) | dict.fromkeys("NJVGAQBKI", 2)
 _SHARED_WEIGHT = 2
 # From this weight on a word is of another language without doubt; those below only add up.
-_SURE = 3
+_SURE = 4
 # Letters of alphabets other than English. Those of the first are common in names and loan words ("café").
 _ACCENTED = re.compile("[áàâäãéèêëíìîïóòôöõúùûüñç]")
 _SPECIAL = re.compile(
@@ -36,18 +36,16 @@ def foreign_weight(word: Word) -> int:
     if word.kind == "F":
         return 4 if len(text) > 2 or word.case != "U" else 0
     if text in FOREIGN or text in FOREIGN_FUNCTION:
-        return 4 if word.kind == "O" else 3
+        return 4
     if word.kind != "O" or len(text) < 2 or any(letter.isdigit() for letter in text):
         return 0
     if any(ord(letter) > _LATIN_END and letter.isalpha() for letter in text) and not _SPECIAL.search(text):
         return 4 + len(text) // 3
     capital = bool(word.case)
-    if _SPECIAL.search(text):
-        return 3 if capital else 4
+    if _SPECIAL.search(text) or _SURE_ENDING.search(text):
+        return 4
     if _ACCENTED.search(text):
-        return 2 if capital else 3
-    if _SURE_ENDING.search(text):
-        return 3
+        return 2 if capital else 4
     if _PATTERN.search(text):
         return 1 if capital else 3
     return 0 if capital else 2
@@ -75,4 +73,4 @@ def is_foreign(words: Sequence[Word]) -> bool:
             english += _ENGLISH.get(word.kind, 0)
     if sure:
         return foreign > english
-    return foreign >= 4 and foreign > english
+    return foreign >= 4 and foreign > english + 2

@@ -16,6 +16,7 @@ __all__ = ["Word", "look_up"]
 
 _PLACES, _PLACE_ENDINGS = words.NAMES["places"], tuple(sorted(words.NAMES["endings"]))
 _PLAIN = re.compile(r"[a-z][a-z'&/-]*\Z")
+_CONTRACTION = re.compile(r"[a-z]'(?:ll|ve|re|d|m)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def look_up(text: str) -> Word:
     for kind, members in _CLOSED:
         if text in members:
             return Word(text, kind, text)
+    if _CONTRACTION.search(text):
+        return Word(text, "X", text)  # "you'll", "they've": a verb follows
     if text in ALIASES:
         text = ALIASES[text]
     elif not _PLAIN.match(text) or len(text) < 2:

@@ -55,7 +55,9 @@ def find_names(words: Sequence[Word]) -> list[Word]:
         if word.named & BEGINS or (word.case and (closing or brand)):
             end, person = _name_end(words, at, sentence)
             if end > at:
-                text = " ".join([each.text for each in words[at:end] if not each.text[-1].isdigit()])
+                text = " ".join(
+                    [each.text for each in words[at:end] if each.kind != "D" and not each.text[-1].isdigit()]
+                )
                 brand = text in _BRANDS
                 plural = text.endswith("s") and not brand  # "the Lakers play"
                 found.append(Word(text, "M", text, plural=plural, animate=person))

@@ -42,7 +42,7 @@ def plain_text(caption: str) -> str:
         text = _MARKUP.sub(" ", text)
     if not text.isascii():
         text = text.translate(_MARKS).translate(_QUOTES)
-        text = _NO_WIDTH.sub("", unicodedata.normalize("NFKC", text))
+        text = _NO_WIDTH.sub("", unicodedata.normalize("NFKC", text))[:CAPTION_CHARACTERS]
     if not text.isprintable():
         text = _CONTROL.sub(" ", text)
     return text

@@ -6,6 +6,7 @@ import importlib.util
 
 import pytest
 
+from benchmarks.caption_nouns.scoring import Score, read_labelled, score
 from index.errors import BadInput, MissingDependency
 from mining.text.normalize import CAPTION_CHARACTERS
 from mining.text.nouns import CAPTION_NOUNS, NOUN_EXTRACTORS, implied_heads, noun_extractor
@@ -74,6 +75,25 @@ def test_colours_are_never_nouns_but_a_made_up_thing_is() -> None:
     assert nouns("a woman in red and black holds an off-white wug") == {"woman", "wug"}
 
 
+def test_names_are_no_nouns_unless_asked_for() -> None:
+    captions = ["Barack Obama wears a Nike shirt", "Eiffel Tower at sunset", "Apple iPhone 12 case", "Rote Handtasche"]
+    assert noun_extractor("lexicon")(captions) == [("shirt",), ("sunset", "tower"), ("case",), ()]
+    assert noun_extractor("lexicon", names=True)(captions) == [
+        ("barack obama", "nike", "obama", "shirt"),
+        ("eiffel tower", "sunset", "tower"),
+        ("apple", "case", "iphone"),
+        (),
+    ]
+    assert implied_heads("barack obama") == {"obama"}
+    assert implied_heads("eiffel tower") == {"tower"}
+    assert implied_heads("hot dog") == implied_heads("wheel chair") == implied_heads("dog") == frozenset()
+
+
+def test_an_elderly_couple_are_people_and_a_couple_of_dogs_is_a_number() -> None:
+    assert nouns("an elderly couple on a bench") == {"couple", "bench"}
+    assert nouns("a couple of dogs") == nouns("a couple dogs") == {"dog"}
+
+
 def test_possessives_are_split() -> None:
     assert nouns("a man's hat on the dog's head") == {"man", "hat", "dog", "head"}
 
@@ -128,3 +148,15 @@ def test_other_taggers_find_the_same_nouns_or_name_their_install_commands(name: 
         return
     extract = noun_extractor(name)
     assert extract(["A photo of a man in a red shirt with two dogs", ""]) == [("dog", "man", "shirt"), ()]
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_nouns_of_labelled_web_captions_are_found_with_few_others(names: bool) -> None:
+    captions = read_labelled()
+    found = noun_extractor("lexicon", names)([each.caption for each in captions])
+    total = Score(0, 0, 0)
+    for caption, nouns_found in zip(captions, found, strict=True):
+        assert caption.language == "en" or not nouns_found, caption.caption
+        total += score(caption, nouns_found, names)
+    assert total.precision > 0.95
+    assert total.recall > 0.95
