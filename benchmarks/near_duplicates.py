@@ -15,11 +15,11 @@ import os
 import platform
 import resource
 import time
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from mining.sets.near_duplicates import PROBES, near_duplicate_groups, near_duplicate_pairs
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 LIMIT = 0.94
 TARGETS = {"pairs found": 0.98, "times as fast": 2.0}
@@ -28,6 +28,8 @@ DIM, LATENT = 512, 32
 
 def make_vectors(count: int) -> npt.NDArray[np.float16]:
     """Unit vectors [count, 512], the last tenth of which are copies of random others."""
+    import numpy as np
+
     rng = np.random.default_rng(0)
     directions, gap = rng.normal(size=(LATENT, DIM)) / LATENT**0.5, rng.normal(size=DIM)
     wide = rng.normal(size=(count, LATENT)) @ directions + 0.2 * rng.normal(size=(count, DIM)) + gap
@@ -40,19 +42,24 @@ def make_vectors(count: int) -> npt.NDArray[np.float16]:
     step /= np.linalg.norm(step, axis=1, keepdims=True)
     cosine = rng.uniform(LIMIT, 1, (copies, 1))
     unit[-copies:] = cosine * source + np.sqrt(1 - cosine**2) * step
-    return unit.astype(np.float16)
+    vectors: npt.NDArray[np.float16] = unit.astype(np.float16)
+    return vectors
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="60,000 images")
     parser.add_argument("--images", type=int, help="default: 200,000")
-    parser.add_argument("--probes", type=int, default=PROBES, help="cells that an image is compared with")
+    parser.add_argument("--probes", type=int, help="clusters that an image is compared with (default: as mining does)")
     args = parser.parse_args()
+    import numpy as np
+
+    from mining.sets.near_duplicates import PROBES, near_duplicate_groups, near_duplicate_pairs
+
     vectors = make_vectors(args.images or (60_000 if args.quick else 200_000))
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; {len(vectors):,} x {DIM} float16")
     started = time.monotonic()
-    groups = near_duplicate_groups(vectors, LIMIT, exact=0, probes=args.probes)
+    groups = near_duplicate_groups(vectors, LIMIT, exact=0, probes=args.probes or PROBES)
     by_cells = time.monotonic() - started
     started = time.monotonic()
     pairs = [np.stack([one, other], axis=1) for one, other in near_duplicate_pairs(vectors, LIMIT, exact=len(vectors))]
