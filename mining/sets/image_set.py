@@ -65,7 +65,8 @@ class ImageSet:
 
     set_id: unique in the folder, without a meaning. strategy: which strategy found the set, or which collection it was
     imported from. level, difficulty: docs/mining.md says for each strategy what they measure; difficulty is 0 (easy to
-    tell apart) to 1, None where unknown. split: `train` or `held-out` where images were held out before mining.
+    tell apart) to 1, None where unknown. split: `train` or `held-out` where images were held out before mining; the
+    published split of an imported set.
     image_sim, text_sim: cosine similarity, for more than two members the mean over their pairs; None where unknown.
     axis, concept, entity: None where they do not apply. reasons: sentences that a person can check. extra: JSON data.
     annotations: those of `ImageSets.with_annotations`, else none.

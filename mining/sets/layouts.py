@@ -43,7 +43,7 @@ SETS_SCHEMA = pa.schema(
         ("strategy", pa.string()),  # or the collection that the set was imported from
         ("level", pa.int32()),
         ("difficulty", pa.float32()),  # 0 (easy to tell apart) to 1; null where unknown
-        ("split", pa.string()),  # train or held-out, where images were held out before mining
+        ("split", pa.string()),  # train or held-out, where images were held out before mining; a published split
         ("size", pa.int32()),  # members
         ("image_sim", pa.float32()),  # cosine of the images; for more than two members the mean over their pairs
         ("text_sim", pa.float32()),  # the same for the captions; null where the store has no text embeddings
