@@ -73,14 +73,14 @@ def make_sets(item: BucketItem, ctx: MiningContext) -> Made:
     for turn in range(item.turns):
         seed = config.seed * 1_000 + turn
         if config.order:
-            windows = step_windows(entity, place, rows, config.set_size, seed)
+            found = step_windows(entity, place, rows, config.set_size, seed)
             if config.context:
-                windows = [each[_all_differ(context[each])] for each in windows]
-            pieces += windows
+                found = [each[_all_differ(context[each])] for each in found]
         elif config.context:
-            pieces.append(deal_sets(entity, context, rows, config.set_size, seed))
+            found = [deal_sets(entity, context, rows, config.set_size, seed)]
         else:
-            pieces.append(cut_sets(entity, rows, config.set_size, seed))
+            found = [cut_sets(entity, rows, config.set_size, seed)]
+        pieces += [_distinct(each, rows, config.seed, item.keep) for each in found]
     tables = [CANDIDATES_SCHEMA.empty_table()]
     for size in sorted({each.shape[1] for each in pieces}):
         some = np.concatenate([each for each in pieces if each.shape[1] == size])
@@ -168,14 +168,18 @@ def _as_candidates(ctx: MiningContext, sets: RowIds, table: pa.Table, entities: 
     rows = table["row"].to_numpy()
     reasons = [sentences(f"the same {config.entity}: {{}}", entities)]
     if config.order:
-        reasons.append(_listed(f"consecutive in {config.order}: {{}}", _shown_order(table), sets))
+        shown = _shown_order(table.take(pa.array(sets.ravel())))
+        reasons.append(_listed(f"consecutive in {config.order}: {{}}", shown, sets.shape[1]))
     if config.context:
-        reasons.append(_listed(f"different {config.context}: {{}}", table["context"].to_pylist(), sets))
+        shown = table["context"].take(pa.array(sets.ravel())).to_pylist()
+        reasons.append(_listed(f"different {config.context}: {{}}", shown, sets.shape[1]))
     return candidates_table(rows[sets], reasons=reasons, entity=entities)
 
 
-def _listed(pattern: str, shown: list[str], sets: RowIds) -> pa.Array:
-    return pa.array([pattern.format(", ".join(shown[place] for place in each)) for each in sets.tolist()], "string")
+def _listed(pattern: str, shown: list[str], size: int) -> pa.Array:
+    """String array [n]: the pattern with the values of each set, of which `shown` [n * size] are `size` each."""
+    starts = range(0, len(shown), size)
+    return pa.array([pattern.format(", ".join(shown[start : start + size])) for start in starts], "string")
 
 
 def _own_side(ctx: MiningContext, table: pa.Table) -> tuple[pa.Table, int]:

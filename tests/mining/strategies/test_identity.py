@@ -137,6 +137,25 @@ def test_a_field_that_nobody_has_is_an_error_that_names_those_there(world: Embed
         propose(world, tmp_path, "identity", entity="truth..hero")
 
 
+def test_windows_may_be_asked_to_change_the_context(tmp_path: Path) -> None:
+    places = ["hall", "attic", "attic", "hall"]
+    extra = [json.dumps({"story": "a", "step": step, "place": place}) for step, place in enumerate(places)]
+    store = mining_store(tmp_path, rows=4, extra=extra)
+    choices = {"entity": "story", "order": "step", "context": "place", "near_duplicates": 1.01}
+    found = propose(store, tmp_path, "identity", 20, **choices)
+    assert sorted(found.table["rows"].to_pylist()) == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("split", ["train", "held-out"])
+def test_a_side_without_an_individual_has_no_sets(tmp_path: Path, split: str) -> None:
+    store = mining_store(tmp_path, rows=12, extra=[json.dumps({"who": "ann"})] * 12)
+    share = 0.01 if split == "held-out" else 0.99
+    ctx = replace(mining_context(store, tmp_path, "identity", entity="who", hold_out=share), split=split)
+    found = get_strategy("identity")(ctx, in_process(ctx))
+    assert found.table.num_rows == 0
+    assert found.dropped["of individuals on the other side"] == 12
+
+
 def test_individuals_are_held_out_as_a_whole(world: EmbeddingStore, tmp_path: Path) -> None:
     ctx = mining_context(
         world, tmp_path, "identity", 60, entity="truth.story", order="truth.step", set_size=4, hold_out=0.3
