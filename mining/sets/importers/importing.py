@@ -174,6 +174,8 @@ class _Build:
             draft = self.form.parse(record)
             require_unicode(draft)
             for image in draft.images:
+                if image.data is None and not image.name and not image.url:
+                    raise RecordRejected("an image without a name")
                 if image.name is not None and not is_inside(image.name):
                     raise RecordRejected("an image's name leaves the folder", f"{image.name!r:.80}")
         except RecordRejected as rejected:

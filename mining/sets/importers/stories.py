@@ -80,6 +80,8 @@ def parse_story(record: Mapping[str, Any]) -> Draft:
         own = str(step["photo_flickr_id"])
         photo = record["photos"].get(own)
         url = next((photo[name] for name in ("url_o", "url_m") if photo.get(name)), None) if photo else None
+        if url is not None:
+            require_text(url, "a photograph's URL")
         images.append(NamedImage(own, url, extra={"photo": photo} if photo else {}))
         turns += [Turn("user", (number,)), Turn("assistant", (require_text(step["text"], "text"),))]
         elsewhere = {"text", "worker_id", "story_id", *(["photo_flickr_id"] if step["photo_flickr_id"] == own else [])}

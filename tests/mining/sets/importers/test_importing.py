@@ -69,13 +69,18 @@ def test_records_of_which_an_image_is_missing_can_be_left_out(tmp_path: Path) ->
     assert said["examples"] == {"an image was not found": ["records.jsonl record 1: 3.jpg: missing"]}
 
 
-@pytest.mark.parametrize("name", ["../1.jpg", "/etc/1.jpg", "a/../../1.jpg", "C:\\1.jpg", ""])
+@pytest.mark.parametrize("name", ["../1.jpg", "/etc/1.jpg", "a/../../1.jpg", "C:\\1.jpg"])
 def test_a_name_that_leaves_the_folder_is_rejected(tmp_path: Path, name: str) -> None:
     write_images(tmp_path, ["1.jpg", "folder/2.jpg"])
     records = [pair("a", name, "2.jpg"), pair("b", "2.jpg", "2.jpg")]
     sets = import_records(tmp_path, "llava", records, images=(str(tmp_path / "folder"),))
     said = sets.manifest["import"]
     assert (said["imported"], said["skipped"]) == (1, {"an image's name leaves the folder": 1})
+
+
+def test_an_image_without_a_name_is_rejected(tmp_path: Path) -> None:
+    said = import_records(tmp_path, "llava", [pair("a", "", "2.jpg"), pair("b", "1", "2")]).manifest["import"]
+    assert (said["imported"], said["skipped"]) == (1, {"an image without a name": 1})
 
 
 def test_strange_records_are_counted_and_the_others_imported(tmp_path: Path) -> None:

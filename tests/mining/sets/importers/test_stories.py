@@ -104,7 +104,11 @@ def test_a_story_of_one_step_is_left_out_and_counted(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_story_is_rejected(steps: list[Any], message: str) -> None:
-    record: dict[str, Any] = {"steps": [{"place": n, "step": each[0]} for n, each in enumerate(steps)], "photos": {}, "album": None}
+    record: dict[str, Any] = {
+        "steps": [{"place": n, "step": each[0]} for n, each in enumerate(steps)],
+        "photos": {},
+        "album": None,
+    }
     with pytest.raises(RecordRejected, match=message):
         parse_story(record)
 
