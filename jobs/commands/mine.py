@@ -11,7 +11,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 # The strategies that read an option.
 _READ_BY = {
-    "captions": ("overlap", "attribute"),
+    "captions": ("overlap", "attribute", "groups"),
     "nouns": ("overlap",),
     "names": ("overlap",),
     "min_shared_nouns": ("overlap",),
@@ -93,7 +93,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
     type=click.Choice(["caption", "all"]),
     default="caption",
     show_default=True,
-    help="overlap, attribute: parse the embedded caption, or all captions of an image.",
+    help="overlap, attribute, groups: parse the embedded caption, or all captions of an image.",
 )
 @click.option(
     "--nouns",

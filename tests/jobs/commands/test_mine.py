@@ -66,7 +66,10 @@ def test_a_quota_that_cannot_be_met_fails_only_when_strict(
         ("--strategy identity", "identity needs --entity FIELD"),
         ("--strategy random --axes color", "--axes would have no effect without --strategy attribute"),
         ("--strategy random --rare-nouns", "--rare-nouns would have no effect without --strategy overlap"),
-        ("--strategy random --captions all", "--captions would have no effect without --strategy overlap or attribute"),
+        (
+            "--strategy random --captions all",
+            "--captions would have no effect without --strategy overlap or attribute or groups",
+        ),
         ("--strategy random --hold-out 1.5", "--hold-out is a part of the images, from 0 to below 1, not 1.5"),
         ("--strategy random --hold-out 0.0001", "--hold-out 0.0001 leaves 1 row held out, and a pair needs two"),
         ("--strategy groups --group-size many", "a whole number, or a range as in 3-8"),
