@@ -48,7 +48,7 @@ class SetFiles:
 
     def blocks(self, epoch: int) -> list[Numbers]:
         numbers = self.samples.numbers(epoch)
-        # A group of sets is decoded at once. Few sets, whose groups all stay decoded, are cut finer and so mixed better.
+        # A group of sets is decoded at once. Few sets, whose groups all stay decoded, are cut finer: they mix better.
         size = min(GROUP_SETS, max(1, len(numbers) // 128))
         return np.array_split(numbers, range(size, len(numbers), size))
 

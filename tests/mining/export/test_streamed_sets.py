@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from index.errors import BadInput, ImagesNotLocal
 from mining import ImageSets
-from mining.export import to_webdataset, torch_stream, torch_stream_tars
+from mining.export import streamed_sets, to_webdataset, torch_stream, torch_stream_tars
 from mining.export.skipped import SkippedSet
 from mining.export.streamed_sets import StreamedSets
 from tests.mining.made_mixed import write_mixed
@@ -252,14 +253,17 @@ def test_a_state_without_advance_or_of_another_stream_is_refused(make: Any) -> N
         stream.advance(batch)
 
 
-def test_more_ranks_or_workers_than_samples_are_an_error(make: Any, pairs: ImageSets) -> None:
+def test_more_ranks_or_workers_than_samples_are_an_error(
+    make: Any, pairs: ImageSets, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(BadInput, match="45 samples cannot be shared by 46 ranks"):
         make(rank=0, world_size=46)
-    stream = make(rank=0, world_size=40)
-    with pytest.raises(BadInput, match="45 samples cannot be shared by 40 ranks of 2 workers"):
-        list(DataLoader(stream, num_workers=2))
     with pytest.raises(BadInput, match="there are no samples to stream"):
         torch_stream(pairs.filter(level=7), to_tensor)
+    stream = make(rank=0, world_size=40)
+    monkeypatch.setattr(streamed_sets, "get_worker_info", lambda: SimpleNamespace(id=1, num_workers=2))
+    with pytest.raises(BadInput, match="45 samples cannot be shared by 40 ranks of 2 workers"):
+        next(iter(stream))
 
 
 def test_bad_input_is_named_before_any_worker_starts(tmp_path: Path, make: Any) -> None:
