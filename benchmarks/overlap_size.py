@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--captions", type=Path, help="a table of real captions: image, caption_no, caption")
     parser.add_argument("--rows", type=int, help=f"captions  [default: {ROWS:,}]")
     parser.add_argument("--sets", type=int, help=f"sets to mine  [default: {SETS:,}]")
+    parser.add_argument("--dim", type=int, default=DIM, help="dimensions of the image vectors")
     parser.add_argument("--options", default="", help="more options of `clipmine mine`")
     parser.add_argument("--folder", type=Path, help="write the store and the sets here, and keep them")
     args = parser.parse_args()
@@ -51,7 +52,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         if not (folder / "store" / "manifest.json").exists():
-            captions_store(folder / "store", resampled(texts, rows), DIM)
+            captions_store(folder / "store", resampled(texts, rows), args.dim)
         command = ["mine", str(folder / "store"), "--strategy", "overlap", "--sets", str(wanted), "--workers", "2"]
         command += [*shlex.split(args.options), "--out", str(folder / "pairs")]
         seconds, memory, anonymous = run_measured([sys.executable, "-m", "jobs.cli", *command])

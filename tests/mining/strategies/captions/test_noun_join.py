@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mining.strategies.captions import noun_join
 from mining.strategies.captions.noun_join import Join, Joined, join_nouns
 from mining.strategies.captions.noun_sets import NounSets, make_noun_sets
 from mining.strategies.context import MiningContext, in_process
+from mining.text.nouns import noun_extractor
 from tests.mining.worlds import WORDS, captions_context, skewed_captions
 
 ROWS = 1_200
@@ -55,6 +57,30 @@ def test_the_join_finds_all_pairs_and_the_nouns_they_share(skewed: MiningContext
     assert len(expected) > 50
     assert np.array_equal(joined.pairs, expected)
     assert joined.lost == joined.surplus == 0
+
+
+def test_the_join_counts_a_compound_once(tmp_path: Path) -> None:
+    things = ["a tennis racket", "a racket", "a tennis ball", "a soccer ball", "a ball"]
+    rng = np.random.default_rng(0)
+    captions = [
+        f"{caption} and {' and '.join(rng.permutation(things)[: rng.integers(1, 4)])}"
+        for caption in skewed_captions(600)
+    ]
+    ctx = captions_context(tmp_path, captions)
+    sets = make_noun_sets(ctx, in_process(ctx))
+    nouns = [set(found) for found in noun_extractor("lexicon")(captions)]
+
+    def shared(one: int, other: int) -> int:
+        both = nouns[one] & nouns[other]
+        return len([noun for noun in both if not any(f" {noun}" in whole for whole in both)])
+
+    expected = [
+        (one, other, shared(one, other)) for one, other in combinations(range(600), 2) if shared(one, other) >= 5
+    ]
+    joined = join_nouns(ctx, in_process(ctx), sets, Join("05", 5, 1, 10**9))
+    assert [tuple(pair) for pair in joined.pairs.tolist()] == expected
+    assert len(expected) > 50
+    assert joined.lost == 0
 
 
 def test_in_groups_one_pair_in_so_many_is_found_and_all_captions_take_part(skewed: MiningContext) -> None:
