@@ -38,7 +38,7 @@ def plain_text(caption: str) -> str:
     text = caption[:CAPTION_CHARACTERS]
     if "&" in text and ";" in text and _ENTITY.search(text):
         text = html.unescape(html.unescape(text))
-    if "." in text or "<" in text or "@" in text:
+    if "." in text[:-1] or "<" in text:  # an address has a dot; that at the end of a sentence is none
         text = _MARKUP.sub(" ", text)
     if not text.isascii():
         text = text.translate(_MARKS).translate(_QUOTES)
