@@ -62,7 +62,9 @@ def import_sets(
 ) -> ImageSets:
     """Import what `config` asks for into its empty folder `out`, and open the sets; what is there unfinished is redone.
 
-    on_progress: called with the records read and the files finished so far. MEMORY
+    on_progress: called with the records read and the files finished so far. Memory: ids of sets and names of images are
+    held, and a part of 50,000 sets: 0.8 GB for 665,000 conversations on 443,000 images (import_round_trip, benchmarks).
+    Files of VIST and MIMIC-IT are held as a whole.
 
     Raises BadInput: a missing or broken file, an unknown format or column, nothing that could be imported.
     """
