@@ -22,10 +22,11 @@ __all__ = ["WordsItem", "agreeing", "read_words", "shared_phrases", "write_words
 
 _WORDS_SCHEMA = pa.schema(
     [
-        ("rows", pa.list_(pa.int64())),
+        ("rows", pa.list_(pa.int64())),  # the members that are left, ascending
         ("nouns", pa.list_(pa.string())),
         ("phrases", pa.list_(pa.string())),
         ("reason", pa.string()),
+        ("captions", pa.list_(pa.string())),  # the members' captions with `--captions all`; else null
     ]
 )
 # Axes whose value stands before a noun. "a brown dog" and "a tan dog" are of one group of colours but share no word.
@@ -52,18 +53,24 @@ def write_words(item: WordsItem, ctx: MiningContext) -> int:
     groups = read_array(ctx, "groups.npy")[item.first : item.last]
     rows = np.unique(groups[groups >= 0])
     table = ctx.open_store().metadata(rows, ["caption", "captions"])
-    texts = ["\n".join(each) for each in captions_of(table, ctx.config.captions)]
-    nouns = [frozenset(each) for each in noun_extractor("lexicon")(texts)]
-    found: list[tuple[list[int], list[str], list[str], str]] = []
+    lists = captions_of(table, ctx.config.captions)
+    found_nouns = iter(noun_extractor("lexicon")([text for each in lists for text in each]))
+    by_caption = [[frozenset(next(found_nouns)) for _ in each] for each in lists]
+    nouns = [frozenset[str]().union(*each) for each in by_caption]
+    found: list[tuple[list[int], list[str], list[str], str, list[str | None] | None]] = []
     for group in groups:
         places = np.searchsorted(rows, group[group >= 0]).tolist()
         if ctx.config.selection is None:
             places = agreeing([nouns[place] for place in places], places)
+        places = sorted(places)
         shared = sorted(frozenset.intersection(*(nouns[place] for place in places)))
-        phrases = shared_phrases(shared, [texts[place] for place in places])
+        phrases = shared_phrases(shared, ["\n".join(lists[place]) for place in places])
         reason = f"all captions name {', '.join(phrases)}" if phrases else "their captions share no noun"
-        found.append((rows[places].tolist(), shared, phrases, reason))
-    columns = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
+        said = None
+        if ctx.config.captions == "all":
+            said = [_best(lists[place], by_caption[place], shared) for place in places]
+        found.append((rows[places].tolist(), shared, phrases, reason, said))
+    columns = [list(column) for column in zip(*found, strict=True)] or [[]] * 5
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, schema=_WORDS_SCHEMA), buffer, compression="zstd")
     write_atomic(target, buffer.getvalue())
@@ -71,7 +78,7 @@ def write_words(item: WordsItem, ctx: MiningContext) -> int:
 
 
 def read_words(ctx: MiningContext, item: WordsItem) -> pa.Table:
-    """The table that `write_words` wrote: rows, nouns, phrases, reason."""
+    """The table that `write_words` wrote, a row for each group: rows, nouns, phrases, reason, captions."""
     with open_file(_file(ctx, item)) as stream:
         return pq.read_table(stream, schema=_WORDS_SCHEMA)
 
@@ -102,6 +109,12 @@ def shared_phrases(nouns: Sequence[str], captions: Sequence[str]) -> list[str]:
                 words.append(word)
         phrases.append(" ".join([*words, noun]))
     return phrases
+
+
+def _best(captions: Sequence[str], nouns: Sequence[frozenset[str]], shared: Sequence[str]) -> str | None:
+    """The first caption that names the most of the shared nouns; None without a caption."""
+    best = max(range(len(captions)), key=lambda place: len(nouns[place].intersection(shared)), default=None)
+    return None if best is None else captions[best]
 
 
 def _value(value: str | None) -> str | None:

@@ -186,7 +186,7 @@ def _candidates(chosen: _Chosen, names: pa.Array, far: float) -> pa.Table:
     for size in np.unique(sizes).tolist():
         some = np.flatnonzero(sizes == size)
         words = chosen.words.take(pa.array(some)).combine_chunks()
-        columns = {"shared_nouns": words["nouns"]}
+        columns = {"shared_nouns": words["nouns"], "member_captions": words["captions"]}
         together = pa.array(["all captions are close to that of one image"] * len(some), pa.string())
         if len(names):
             columns["concept"] = names.take(pa.array(chosen.concept[some]))
@@ -199,7 +199,7 @@ def _candidates(chosen: _Chosen, names: pa.Array, far: float) -> pa.Table:
         columns["reference"] = _reference(words["phrases"], columns.get("concept"))
         tables.append(
             candidates_table(
-                np.sort(chosen.members[some, :size], axis=1),
+                chosen.members[some, :size],
                 level=chosen.level[some],
                 difficulty=chosen.level[some] / BANDS,
                 reasons=[together, far_apart, words["reason"].combine_chunks()],

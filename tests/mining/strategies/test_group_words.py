@@ -29,6 +29,18 @@ def test_members_agree_on_the_noun_that_most_share_with_the_anchor() -> None:
     assert agreeing([frozenset(), frozenset({"dog"})], [7, 8]) == [7]
 
 
+def test_with_all_captions_a_member_has_the_one_that_names_what_is_shared(tmp_path: Path) -> None:
+    lists = [["a cat", "a brown dog"], ["two dogs", "a sunny day"], [], ["a dog in a hat", "a dog"]]
+    store = mining_store(tmp_path, rows=4, caption=[each[0] if each else None for each in lists], captions=lists)
+    ctx = mining_context(store, tmp_path, "groups", captions="all")
+    write_array(ctx, "groups.npy", np.array([[3, 1, 0, 2]]))
+    write_words(WordsItem(0, 0, 1), ctx)
+    (found,) = read_words(ctx, WordsItem(0, 0, 1)).to_pylist()
+    assert found["rows"] == [0, 1, 3]
+    assert found["nouns"] == found["phrases"] == ["dog"]
+    assert found["captions"] == ["a brown dog", "two dogs", "a dog in a hat"]
+
+
 def test_members_that_share_no_noun_leave_a_group_unless_a_concept_holds_it(tmp_path: Path) -> None:
     store = mining_store(tmp_path, rows=6, caption=CAPTIONS, captions=[[each] for each in CAPTIONS])
     groups = np.array([[0, 1, 2, 3], [0, 1, 4, -1]])
