@@ -1,4 +1,4 @@
-"""Image sets as a collection to read, filter and split: `ImageSets`, and `PairSet` where every set is a pair.
+"""Image sets as a collection to read, filter, split and annotate: `ImageSets`.
 
     pairs = ImageSets.open("pairs").filter(strategy="overlap", min_level=4)
     splits = pairs.split({"train": 0.9, "test": 0.1}, seed=0)
@@ -35,7 +35,7 @@ from mining.sets.same_image import images_of
 from mining.sets.sources import Source, open_source_store
 from mining.sets.split import STRADDLING, Split, split_sets
 
-__all__ = ["ImageSet", "ImageSets", "Member", "PairSet", "Split"]
+__all__ = ["ImageSet", "ImageSets", "Member", "Split"]
 
 Numbers = npt.NDArray[np.int64]
 Names = str | Sequence[str]
@@ -343,19 +343,3 @@ class ImageSets:
 
 def _names(asked: Names | None) -> tuple[str, ...]:
     return (asked,) if isinstance(asked, str) else tuple(asked or ())
-
-
-class PairSet(ImageSets):
-    """Image sets of two members each."""
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> PairSet:
-        """As ImageSets.open. Raises BadInput when a set has more than two members (filter(size=2) gives the pairs)."""
-        pairs = cls(read_layout(path))
-        sizes = pairs.table(["size"])["size"].to_numpy()
-        if (sizes != 2).any():
-            raise BadInput(
-                f"{pairs.path}: {int((sizes != 2).sum())} of its sets have more than two members; open them with "
-                "ImageSets.open(...), whose .filter(size=2) gives the pairs"
-            )
-        return pairs

@@ -14,7 +14,7 @@ import pytest
 
 import mining
 from index.errors import BadInput, StoreInvalid
-from mining import ImageSets, PairSet, export
+from mining import ImageSets, export
 from mining.sets.decisions import Decisions, DecisionsFile
 from tests.mining.made_sets import annotation, file_of, many_pairs, texts_of, write_foreign_sets, write_sets
 from tests.retrieval.stores import make_store, random_unit
@@ -265,12 +265,6 @@ def test_sets_of_none_one_and_many_images_stand_together(tmp_path: Path) -> None
     member = sets[2].members[1]
     assert (member.row_id, member.sha256) == (None, hashlib.sha256(file_of("b/c.jpg")).hexdigest())
     assert (member.extra, member.caption) == ({"box": [0, 0, 1, 1]}, "caption of b/c.jpg")
-
-
-def test_pairs_alone_open_as_a_pair_set(tmp_path: Path, sets: ImageSets) -> None:
-    assert len(PairSet.open(write_sets(tmp_path / "two", [[0, 1]]).path)) == 1
-    with pytest.raises(BadInput, match=r"1 of its sets have more than two members.*filter\(size=2\)"):
-        PairSet.open(sets.path)
 
 
 def test_the_store_is_found_where_it_was_moved_along(tmp_path: Path) -> None:

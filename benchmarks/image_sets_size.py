@@ -1,0 +1,130 @@
+"""A million pairs with an annotation of 300 words each: the memory and time of opening, indexing and reading them.
+
+Run as: python -m benchmarks.image_sets_size [--quick] [--sets N] [--folder DIR]
+
+Times are CPU seconds of one process. The pairs are of files and need no store. Memory is the most that the process held
+above what it held before it opened the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from mining.sets.annotation import Annotation, Annotator, Turn
+from mining.sets.image_sets import ImageSets
+from mining.sets.sources import files_source
+from mining.sets.write_sets import ImageSetsWriter
+
+TARGETS = {"index MB a million": 300.0, "index seconds a million": 10.0, "one annotated set ms": 5.0}
+WORDS, PIECE, READ, RANDOM = 300, 10_000, 100_000, 300
+
+Value = TypeVar("Value")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="100,000 pairs")
+    parser.add_argument("--sets", type=int, help="default: 1,000,000")
+    parser.add_argument("--folder", help="where to write; default: a temporary folder")
+    args = parser.parse_args()
+    count = args.sets or (100_000 if args.quick else 1_000_000)
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; {count:,} pairs, {WORDS} words each")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or temporary
+        _, seconds = timed(lambda: write(count, folder))
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+        print(f"written in {seconds:.0f} s, {size / 1e6:,.0f} MB")
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:  # without the writer's memory
+            figures = process.submit(read, folder, count).result()
+    millions = count / 1e6
+    figures["index MB a million"] = round(figures.pop("index MB") / millions, 1)
+    figures["index seconds a million"] = round(figures.pop("index seconds") / millions, 2)
+    holds = all(figures[name] <= limit for name, limit in TARGETS.items())
+    print(json.dumps({"name": "image_sets_size", "figures": figures, "targets": TARGETS, "holds": holds}))
+    return 0 if holds else 1
+
+
+def write(count: int, folder: str) -> None:
+    rng = np.random.default_rng(0)
+    words = np.array([f"word{number}" for number in rng.integers(0, 10**6, 5_000)])
+    source = files_source("photos", "/data/photos", folder)
+    writer = ImageSetsWriter(folder)
+    for first in range(0, count, PIECE):
+        ids = [f"pair-{number:07d}" for number in range(first, min(first + PIECE, count))]
+        writer.add(*pairs(ids, source.name, rng), [said(each, words[rng.integers(0, 5_000, WORDS)]) for each in ids])
+    writer.finish([source], {})
+
+
+def pairs(ids: list[str], source: str, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
+    images = rng.integers(0, 400_000, 2 * len(ids)).tolist()
+    sets = {"set_id": ids, "strategy": ["photos"] * len(ids), "size": [2] * len(ids)}
+    members = {
+        "set_id": np.repeat(ids, 2),
+        "position": [0, 1] * len(ids),
+        "source": [source] * len(images),
+        "path": [f"train2017/{image:012d}.jpg" for image in images],
+        "caption": [f"caption of image {image} in about ten words, as captions are" for image in images],
+        "sha256": [f"{image * 2654435761:064x}" for image in images],
+    }
+    return pa.table(sets), pa.table(members)
+
+
+def said(set_id: str, words: Any) -> Annotation:
+    turns = (Turn("user", (0, 1, "What differs?")), Turn("assistant", (" ".join(words),)))
+    return Annotation.make(set_id, "comparison", Annotator("model", "1", "3f", {"temperature": 0.2}), turns)
+
+
+def read(folder: str, count: int) -> dict[str, float]:
+    for _ in ImageSets.open(folder).with_annotations()[:300]:  # loads the libraries
+        pass
+    before = most_memory()
+    sets, opened = timed(lambda: ImageSets.open(folder))
+    view = sets.with_annotations("comparison")
+    _, indexed = timed(lambda: view[count // 2])
+    held = most_memory() - before
+    places = np.random.default_rng(1).integers(0, count, RANDOM).tolist()
+    _, random = timed(lambda: [view[place] for place in places])
+    some = slice(0, min(READ, count))
+    found, plain = timed(lambda: number_of(iter(sets[some])))
+    _, annotated = timed(lambda: number_of(iter(view[some])))
+    return {
+        "open ms": round(opened * 1e3, 1),
+        "index MB": held,
+        "index seconds": indexed,
+        "one annotated set ms": round(random / RANDOM * 1e3, 2),
+        "sets a second": round(found / plain),
+        "annotated sets a second": round(found / annotated),
+    }
+
+
+def number_of(items: Iterator[Any]) -> int:
+    return sum(1 for _ in items)
+
+
+def timed(call: Callable[[], Value]) -> tuple[Value, float]:
+    """What `call` returns, and the CPU seconds that it took."""
+    started = time.process_time()
+    return call(), time.process_time() - started
+
+
+def most_memory() -> float:
+    """The most MB of memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
