@@ -16,6 +16,7 @@ from mining.export.skipped import SkippedSet
 from mining.sets.decisions import DecisionsFile
 from tests.mining.made_mixed import write_mixed
 from tests.mining.made_sets import write_sets
+from tests.mining.tiny_llava import tiny_llava, tiny_processor
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 
 
@@ -111,3 +112,41 @@ def test_a_streaming_dataset_comes_in_shards_for_its_workers(tmp_path: Path, mon
     stream: Any = to_datasets(sets, streaming=True)
     assert stream.num_shards == 2
     assert [row["row_ids"] for row in stream.shard(2, 1)] == [[4, 5]]
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_trl_trains_on_a_joined_folder(tmp_path: Path) -> None:
+    """Mined pairs, foreign pairs and LLaVA's records together: images in their places, and the stop is learnt."""
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    data: Any = to_datasets(write_mixed(tmp_path), template="vicuna_v1")
+    settings = SFTConfig(
+        output_dir=str(tmp_path / "out"),
+        max_steps=20,
+        per_device_train_batch_size=4,
+        learning_rate=3e-3,
+        max_length=None,  # the default would cut image tokens
+        assistant_only_loss=True,
+        logging_steps=1,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        bf16=False,
+        activation_checkpointing=False,
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+    )
+    processor = tiny_processor()
+    trainer = SFTTrainer(tiny_llava(), args=settings, train_dataset=data, processing_class=processor)
+    trainer.train()
+    losses = [float(logged["loss"]) for logged in trainer.state.log_history if "loss" in logged]
+    assert len(losses) == 20
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
+    by_id = {row["sample_id"]: row for row in data}
+    batch = trainer.data_collator([by_id["cad/0"], by_id["llava/0"], by_id["text/0"]])
+    decode = processor.tokenizer.decode
+    place = "<image>" * 4  # patches
+    assert decode(batch["input_ids"][0]).startswith(f"USER: Left {place}, right {place}: what differs? ASSISTANT: ")
+    learnt = [decode(ids[labels != -100]) for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)]
+    assert learnt == ["Nothing 0.</s>", "A < s>cat< /s>.</s>Grey.</s>", "1</s>"]
