@@ -51,7 +51,7 @@ class _Reader:
     subject: str = ""  # the first noun of the clause
     last: str = ""  # the previous noun that nobody wears
     person: str = ""  # the previous person or animal
-    wearer: str = ""  # whose things are being listed: "in a shirt and jeans"
+    wearers: list[str] = field(default_factory=list)  # whose things are being listed: "in a shirt and jeans"
     joined: str = ""  # "a man" of "a man and a woman"
     verb: bool = False  # whether there is a verb between the subject and here
     object: bool = False  # whether there is a noun behind that verb
@@ -96,13 +96,13 @@ class _Reader:
             for said in (*self.adjectives, *self.modifiers):
                 self._attribute(owner, said)
         if wearers:
-            self.wearer = wearers[-1]
+            self.wearers = wearers
             self._begin()
             return
         self._relate(owners[0])
         if not self.subject or (not self.preposition and not self.verb and not self.last):
             self.subject = owners[0]
-        self.last, self.wearer = owners[0], ""
+        self.last, self.wearers = owners[0], []
         if word.animate:
             self.person = owners[0]
         self._begin()
@@ -111,8 +111,8 @@ class _Reader:
         """Who wears or has this thing: the person named last, or both of "a man and a woman in hats"; [] for nobody."""
         if head not in WORN:
             return []
-        if self.wearer and not self.preposition:
-            return [self.wearer]
+        if self.wearers and not self.preposition:
+            return self.wearers
         if not self.person or not (self.preposition in _WORN_PREPOSITIONS or self.possessive):
             return []
         if self.joined and word.plural and self.person == self.subject and not self.verb:
@@ -151,7 +151,7 @@ class _Reader:
         """Read a verb: an action of the subject, or of the previous noun."""
         owner = self.subject or self.last
         verb = word.verb or word.lemma
-        self.verb, self.object, self.wearer = True, False, ""
+        self.verb, self.object, self.wearers = True, False, []
         if not owner:
             self.others.append(verb)
             return
@@ -179,7 +179,8 @@ class _Reader:
         """Begin a new clause, with its own subject; joined: "a man and a woman", who do the same."""
         self.end_phrase()
         self.joined = self.subject if joined and not self.verb else ""
-        self.subject = self.last = self.person = self.wearer = ""
+        self.subject = self.last = self.person = ""
+        self.wearers = []
         self.verb = self.object = False
 
 
@@ -273,7 +274,7 @@ def _stop(reader: _Reader, tagged: Tagged, at: int) -> None:
     following = tagged[at + 1][0] if at + 1 < len(tagged) else "."
     if following == "C":
         return  # "a hat, and a scarf"
-    if reader.wearer and _worn_follows(tagged, at + 1):
+    if reader.wearers and _worn_follows(tagged, at + 1):
         reader.end_phrase()
     elif reader.subject and following in "VG":
         reader.end_phrase()
@@ -284,7 +285,7 @@ def _stop(reader: _Reader, tagged: Tagged, at: int) -> None:
 
 def _worn_follows(tagged: Tagged, at: int) -> bool:
     """Whether the next phrase is of what somebody wears: "a blue hat"."""
-    while at < len(tagged) and tagged[at][0] in "SDJKC":
+    while at < len(tagged) and tagged[at][0] in "SDJKCO":
         at += 1
     end = at
     while end < len(tagged) and tagged[end][0] == "N":
@@ -302,7 +303,7 @@ def _conjunction(reader: _Reader, word: Word, tagged: Tagged, at: int) -> None:
     follows = tagged[at + 1][0] if at + 1 < len(tagged) else "."
     if follows in "VG":
         return  # another action of the same subject
-    if reader.wearer and _worn_follows(tagged, at + 1):
+    if reader.wearers and _worn_follows(tagged, at + 1):
         reader.end_phrase()
         return
     reader.clause(joined=word.text in ("and", "&", "+"))
