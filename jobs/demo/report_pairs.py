@@ -33,9 +33,9 @@ class PairStrip:
 
 
 PAIRS_STYLE = """
-.sets{display:grid;grid-template-columns:repeat(4,1fr);gap:12px 18px}.set .images{display:flex;gap:4px}
-.set .images figure{flex:1}.set .images img{border-color:#c9ced6}.set p{font-size:12px;line-height:1.35;margin:4px 0 0}
-.set figcaption{height:26px}
+.sets{display:grid;grid-template-columns:repeat(4,1fr);gap:12px 18px}.set .images{display:flex;flex-wrap:wrap;gap:4px}
+.set .images figure{flex:1 1 30%}.set .images img{border-color:#c9ced6}
+.set p{font-size:12px;line-height:1.35;margin:4px 0 0}.set figcaption{height:26px}
 @media(max-width:860px){.sets{grid-template-columns:1fr 1fr}}@media(max-width:480px){.sets{grid-template-columns:1fr}}
 """
 
