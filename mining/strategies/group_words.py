@@ -15,7 +15,7 @@ from index.files import exists, join, open_file, write_atomic
 from mining.strategies.captions.caption_rows import captions_of
 from mining.strategies.context import MiningContext
 from mining.strategies.neighbors.work_arrays import read_array
-from mining.text.caption_facts import facts_of
+from mining.text.caption_facts import Facts, facts_of
 from mining.text.nouns import noun_extractor
 
 __all__ = ["WordsItem", "agreeing", "read_words", "shared_phrases", "write_words"]
@@ -104,7 +104,7 @@ def shared_phrases(nouns: Sequence[str], captions: Sequence[str]) -> list[str]:
     for noun in nouns:
         words = []
         for axis in _BEFORE:
-            said = {_value(each.get((axis, noun))) for each in facts}
+            said = {_value(_said_of(each, axis, noun)) for each in facts}
             if len(said) == 1 and (word := said.pop()):
                 words.append(word)
         phrases.append(" ".join([*words, noun]))
@@ -115,6 +115,12 @@ def _best(captions: Sequence[str], nouns: Sequence[frozenset[str]], shared: Sequ
     """The first caption that names the most of the shared nouns; None without a caption."""
     best = max(range(len(captions)), key=lambda place: len(nouns[place].intersection(shared)), default=None)
     return None if best is None else captions[best]
+
+
+def _said_of(facts: Facts, axis: str, noun: str) -> str | None:
+    """What a caption says of a noun, or of the only one that somebody wears ("boy's shirt")."""
+    worn = [value for (name, owner), value in facts.items() if name == axis and owner.endswith(f"'s {noun}")]
+    return facts.get((axis, noun)) or (worn[0] if len(worn) == 1 else None)
 
 
 def _value(value: str | None) -> str | None:

@@ -21,6 +21,7 @@ def test_a_word_before_a_noun_is_kept_where_all_captions_have_it() -> None:
     assert shared_phrases(["beach", "dog"], CAPTIONS[:2]) == ["beach", "brown dog"]
     assert shared_phrases(["dog"], CAPTIONS[:3]) == ["dog"]
     assert shared_phrases([], CAPTIONS) == []
+    assert shared_phrases(["shirt"], ["a boy in a red shirt", "a red shirt on a chair"]) == ["red shirt"]
 
 
 def test_members_agree_on_the_noun_that_most_share_with_the_anchor() -> None:

@@ -250,3 +250,10 @@ def test_all_captions_of_an_image_count_where_asked_and_those_that_name_the_noun
 def test_with_one_caption_each_no_caption_is_kept_besides(tmp_path: Path) -> None:
     table = mine_overlap(captions_context(tmp_path, ["a dog", "a big dog"])).table
     assert table["member_captions"].to_pylist() == [None]
+
+
+def test_names_are_shared_only_where_asked_and_count_once(tmp_path: Path) -> None:
+    captions: list[str | None] = ["Barack Obama in a suit", "a dog by Barack Obama", "a Nike bag", "a Nike shirt"]
+    for names, shared in ((False, []), (True, [["barack obama"], ["nike"]])):
+        ctx = captions_context(tmp_path / str(names), captions, sets=10, names=names)
+        assert mine_overlap(ctx).table["shared_nouns"].to_pylist() == shared
