@@ -38,6 +38,9 @@ from retrieval.selection import store_identity
 
 # The file that names the configuration a folder belongs to.
 CLAIM = "mine.json"
+# Options that came after the first release: at its default none is part of a run's identity, so that the same command
+# finds an older run finished.
+LATER = ("ceiling", "names", "facts", "context", "group_size", "hold_out")
 
 
 def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | None = None) -> ImageSets:
@@ -54,7 +57,8 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
     check_strategies(config, store)
     contexts = list_mining(config)
     job = asdict(config) | {"store": store_identity(store)}
-    for name in ("out", "strict"):  # they do not change the sets
+    at_default = {each.name for each in fields(config) if getattr(config, each.name) == each.default}
+    for name in ("out", "strict", *at_default.intersection(LATER)):  # the first two do not change the sets
         del job[name]
     decisions = None
     if config.decisions is not None:

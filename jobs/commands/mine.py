@@ -186,7 +186,8 @@ def _check_strategy_options(strategies: Sequence[str]) -> None:
 def _strategy_lines(summary: dict[str, object]) -> list[Line]:
     """The counts (proposed - dropped - spare = made) of a strategy on one side of a hold-out, then its notes."""
     dropped, levels = summary["dropped"], summary["levels"]
-    name = summary["strategy"] if summary["split"] is None else f"{summary['strategy']} ({summary['split']})"
+    split = summary.get("split")  # a summary of an earlier release has none
+    name = summary["strategy"] if split is None else f"{summary['strategy']} ({split})"
     assert isinstance(dropped, dict)
     assert isinstance(levels, dict)
     lines: list[Line] = [(f"{name}: proposed", summary["proposed"])]
