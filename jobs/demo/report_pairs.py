@@ -33,8 +33,8 @@ class PairStrip:
 
 
 PAIRS_STYLE = """
-.sets{display:grid;grid-template-columns:repeat(4,1fr);gap:12px 18px}.set .images{display:flex;flex-wrap:wrap;gap:4px}
-.set .images figure{flex:1 1 30%}.set .images img{border-color:#c9ced6}
+.sets{display:grid;grid-template-columns:repeat(4,1fr);gap:12px 18px}.set .images{display:grid;gap:4px}
+.set .images{grid-template-columns:repeat(auto-fit,minmax(30%,1fr))}.set .images img{border-color:#c9ced6}
 .set p{font-size:12px;line-height:1.35;margin:4px 0 0}.set figcaption{height:26px}
 @media(max-width:860px){.sets{grid-template-columns:1fr 1fr}}@media(max-width:480px){.sets{grid-template-columns:1fr}}
 """

@@ -76,7 +76,7 @@ class MiningConfig:
     For similar and attribute. ceiling: image cosine below which nearly identical images are paired too, where their
     pixels differ; None for `near_duplicates`.
 
-    For overlap and attribute. captions: which text is parsed, the embedded `caption` or `all` captions of an image.
+    For overlap, attribute and groups. captions: the text that is parsed, the embedded `caption` or `all` of an image.
     nouns: lexicon, spacy or nltk. names: names of people, products and places are nouns too. min_shared_nouns: at least
     so many shared nouns, instead of levels (CaD-QA: 8). rare_nouns: prefer pairs that share rare nouns. axes: the axes
     that may differ; () for all. facts: dotted metadata fields that attribute compares instead of captions.
