@@ -101,6 +101,8 @@ def read(folder: str, count: int) -> dict[str, float]:
     some = slice(0, min(READ, count))
     found, plain = timed(lambda: number_of(iter(sets[some])))
     _, annotated = timed(lambda: number_of(iter(view[some])))
+    split, cut = timed(lambda: sets.split({"train": 0.8, "val": 0.1, "test": 0.1}, near_duplicates=None))
+    print(split)
     return {
         "open ms": round(opened * 1e3, 1),
         "index MB": held,
@@ -108,6 +110,8 @@ def read(folder: str, count: int) -> dict[str, float]:
         "one annotated set ms": round(random / RANDOM * 1e3, 2),
         "sets a second": round(found / plain),
         "annotated sets a second": round(found / annotated),
+        "split seconds": round(cut, 1),
+        "most MB": round(most_memory()),
     }
 
 
