@@ -79,7 +79,8 @@ def test_with_a_hold_out_neighbours_are_of_the_anchors_side(tmp_path: Path, inde
     near = nearest(ctx, in_process(ctx), minable, "image", ANCHORS, 6)
     expected = _exact(store, 6, minable.rows(0, 240))
     assert np.isin(near.ids, minable.rows(0, 240)).all()
-    assert (near.ids == expected).mean() > 0.99
+    found = np.array([len(np.intersect1d(*each)) for each in zip(near.ids, expected, strict=True)])
+    assert found.mean() / 6 > (0.9 if indexed else 0.999)
 
 
 def test_where_rows_run_out_the_rest_is_empty(tmp_path: Path) -> None:
