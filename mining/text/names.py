@@ -46,25 +46,27 @@ def find_names(words: Sequence[Word]) -> list[Word]:
     """
     sentence = _is_sentence(words)
     closing = sentence and any(word.named & CLOSES for word in words)
+    places = [at for at, word in enumerate(words) if word.named & BEGINS or (closing and word.case)]
     found: list[Word] = []
-    brand = False  # whether the word before is a brand
-    end = 0
-    for at, word in enumerate(words):
-        if at < end:
+    done = 0  # words that are read
+    for at in places:
+        if at < done:
             continue
-        if word.named & BEGINS or (word.case and (closing or brand)):
-            end, person = _name_end(words, at, sentence)
-            if end > at:
-                text = " ".join(
-                    [each.text for each in words[at:end] if each.kind != "D" and not each.text[-1].isdigit()]
-                )
-                brand = text in _BRANDS
-                plural = text.endswith("s") and not brand  # "the Lakers play"
-                found.append(Word(text, "M", text, plural=plural, animate=person))
-                continue
-        found.append(word)
-        brand = False
-    return found
+        end, person = _name_end(words, at, sentence)
+        while end > at:
+            found += words[done:at]
+            found.append(_name(words[at:end], person))
+            done = at = end
+            # Right behind a brand, a word that is no name elsewhere may be its product: "Nike Air".
+            if found[-1].text in _BRANDS and at < len(words) and words[at].case:
+                end, person = _name_end(words, at, sentence)
+    return [*found, *words[done:]]
+
+
+def _name(words: Sequence[Word], person: bool) -> Word:
+    parts = [word.text for word in words if word.kind != "D" and not word.text[-1].isdigit()]
+    text = " ".join(parts)
+    return Word(text, "M", text, plural=text.endswith("s") and text not in _BRANDS, animate=person)  # "the Lakers play"
 
 
 def head_noun(name: str) -> str:
