@@ -41,7 +41,11 @@ def gather_strips(store: EmbeddingStore, sets: ImageSets) -> list[PairStrip]:
         some = [own[place] for place in places if place < len(own)]
         shown = [
             MinedSet(
-                [(read_image(store, member.row_id), str(member.caption)) for member in each.members],
+                [
+                    (read_image(store, member.row_id), str(member.caption))
+                    for member in each.members
+                    if member.row_id is not None
+                ],
                 each.level,
                 each.reasons,
             )
