@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from index.store.adopt import adopt_store
     from index.store.embedding_store import EmbeddingStore
     from jobs.api import customize, embed, evaluate, import_sets, index, mine
+    from mining.sets.concat import concat_image_sets
     from mining.sets.image_sets import ImageSets
     from retrieval.client.async_client import AsyncClient
     from retrieval.client.client import Client
@@ -43,6 +44,7 @@ _PLACES = {
     "Rules": "retrieval.rules",
     "Selection": "retrieval.selection",
     "adopt_store": "index.store.adopt",
+    "concat_image_sets": "mining.sets.concat",
     "customize": "jobs.api",
     "embed": "jobs.api",
     "evaluate": "jobs.api",
@@ -67,6 +69,7 @@ __all__ = [
     "Rules",
     "Selection",
     "adopt_store",
+    "concat_image_sets",
     "customize",
     "embed",
     "evaluate",

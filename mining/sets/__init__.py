@@ -1,1 +1,1 @@
-"""Image sets on disk, the contract between mining and tuning: reading, writing, filtering, splitting, decisions."""
+"""Image sets on disk, the contract between mining and tuning: reading, writing, filtering, splitting, annotations."""
