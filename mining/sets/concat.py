@@ -237,7 +237,8 @@ def _with_new_ids(
 ) -> tuple[pa.Table, pa.Table]:
     ids, extra = sets["set_id"].to_pylist(), sets["extra"].to_pylist()
     for place, set_id in renamed.items():
-        known = json.loads(extra[place]) if extra[place] else {}
+        known = json.loads(extra[place] or "{}")
+        known = known if isinstance(known, dict) else {"value": known}
         extra[place] = json.dumps({**known, ORIGINAL: ids[place]}, ensure_ascii=False)
         ids[place] = set_id
     new = pa.array(ids, pa.string())

@@ -94,6 +94,8 @@ def _opened(
     for name in sorted(set(names.tolist())):
         try:
             yield name, open_source_store(sources[name], path, moved.get(name))
+        except KeyError:
+            notes.append(f"near-duplicates in {name} were not looked for, since the manifest does not list it")
         except (ClipmineError, OSError) as error:
             notes.append(f"near-duplicates in {name} were not looked for, since it cannot be opened: {error}")
 

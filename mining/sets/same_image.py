@@ -28,8 +28,9 @@ def own_names(members: pa.Table) -> pa.Array:
 
 def image_numbers(members: pa.Table) -> Numbers:
     """int64 [m]: a number for the image of each member (MEMBER_NAME), the place of its first appearance."""
-    names = _plain(pc.binary_join_element_wise(members["source"], own_names(members), "/"))
-    group = _first_places(_codes(names))
+    # Numbers of names and of sources are joined rather than their texts, which would be hundreds of MB.
+    sources = _codes(_plain(members["source"]))
+    group = _first_places(_codes(own_names(members)) * (int(sources.max(initial=0)) + 1) + sources)
     # -1 where no hash is known: such images are never merged.
     hashes = _codes(_plain(members["sha256"]))
     known = np.flatnonzero(hashes >= 0)
