@@ -167,6 +167,7 @@ def search_graph_from(graph: Any, queries: Floats, starts: Ids, k: int, ef_searc
 
     Args:
         starts: int64 [q], the node that holds each query's vector.
+        ef_search: may be below k here; the walk ends when so many of the nodes found are nearer than the next.
     """
     nearest = np.ascontiguousarray(starts, np.int32)
     # faiss minimises, so it negates inner products; that of a unit vector with itself is 1.
@@ -183,7 +184,7 @@ def search_graph_from(graph: Any, queries: Floats, starts: Ids, k: int, ef_searc
         pointer(numbers),
         1,  # starts of a query
         1,  # so there is one walk
-        _parameters(max(ef_search, k)),
+        _parameters(ef_search),
     )
     return scores, numbers
 
