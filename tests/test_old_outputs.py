@@ -68,7 +68,7 @@ def test_image_sets_open_with_their_decisions(old: Path) -> None:
     sets = ImageSets.open(old / "pairs")
     read = [[each.set_id, each.strategy, [member.row_id for member in each.members]] for each in sets]
     assert read == EXPECTED["sets"]
-    first = read[0]
+    first: Any = read[0]
     decisions = read_decisions(old / "pairs" / "decisions.jsonl")
     assert decisions.rejected == {tuple(sorted(f"*/{row}" for row in first[2]))}
     assert decisions.of(sets[0]) == "reject"

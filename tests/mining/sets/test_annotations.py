@@ -27,10 +27,12 @@ from tests.mining.made_sets import annotation
 SETS = pa.array(["a", "b", "c"])
 
 
-def said_of(path: Path, *choice: tuple[str, ...], replaced: bool = False) -> list[tuple[str, str]]:
+def said_of(
+    path: Path, kinds: tuple[str, ...] = (), annotators: tuple[str, ...] = (), replaced: bool = False
+) -> list[tuple[str, str]]:
     """(set id, answer) of the annotations that `index` finds."""
     opened = Annotations.open(path)
-    owners, numbers = opened.index(SETS, *choice, replaced=replaced)
+    owners, numbers = opened.index(SETS, kinds, annotators, replaced)
     found = opened.read(numbers)
     assert [each.set_id for each in found] == [SETS[owner].as_py() for owner in owners.tolist()]
     return [(each.set_id, each.turns[-1].text) for each in found]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,8 @@ def test_a_copy_of_a_store_is_the_same_source_also_where_it_forgot_rows(tmp_path
 def test_a_store_with_other_images_is_another_source_under_the_same_identity(tmp_path: Path, column: str) -> None:
     one = make_store(tmp_path / "one", random_unit(12))
     values = one.metadata(range(12), [column])[column].to_pylist()
-    two = make_store(tmp_path / "two", random_unit(12), **{column: [*values[:-1], "another"]})
+    changed: dict[str, Any] = {column: [*values[:-1], "another"]}
+    two = make_store(tmp_path / "two", random_unit(12), **changed)
     sources = [
         (tmp_path / name / "sets", store_source(store, tmp_path / name / "sets"))
         for name, store in (("one", one), ("two", two))

@@ -25,7 +25,15 @@ def numbers(*members: dict[str, Any]) -> list[int]:
 
 def test_names_of_columns_are_those_of_single_members() -> None:
     """Of every combination of known and unknown fields."""
-    known = {"row_id": 7, "key": "k", "shard": "a.tar", "offset": 512, "path": "p.jpg", "url": "u", "sha256": "ff"}
+    known: dict[str, Any] = {
+        "row_id": 7,
+        "key": "k",
+        "shard": "a.tar",
+        "offset": 512,
+        "path": "p.jpg",
+        "url": "u",
+        "sha256": "ff",
+    }
     members = [
         dict(zip(known, values, strict=True))
         for values in itertools.product(*[(None, value) for value in known.values()])
