@@ -15,15 +15,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from index.errors import ClipmineError
+from index.errors import BadInput, ClipmineError
 from index.files import hash_json
 from index.store.embedding_store import EmbeddingStore
 from mining.sets.near_duplicates import StoreVectors, Vectors, join_groups, near_duplicate_groups
 from mining.sets.sources import Source, open_source_store
 
-__all__ = ["NEAR_DUPLICATES", "NearImages", "join_near_images"]
+__all__ = ["NEAR_DUPLICATES", "Moved", "NearImages", "join_near_images"]
 
 Ints = npt.NDArray[np.int64]
+Folder = str | os.PathLike[str]
+# Where stores are now that were moved: one path where the sets have one store, else by the name of the source.
+Moved = Folder | Mapping[str, Folder] | None
 
 # The cosine from which `clipmine mine` takes two images for one picture.
 NEAR_DUPLICATES = 0.94
@@ -43,7 +46,7 @@ def join_near_images(
     sources: Mapping[str, Source],
     path: str,
     threshold: float,
-    moved: Mapping[str, str | os.PathLike[str]] | None = None,
+    moved: Moved = None,
 ) -> NearImages:
     """Join the images whose cosine is at least `threshold`, and chains of such images.
 
@@ -51,16 +54,18 @@ def join_near_images(
 
     Args:
         images: int64 [m], a number from 0 for the image of each member. members: their `source` and `row_id`.
-        sources: of the folder `path`, by name. moved: where the stores are now that were moved, by source.
+        sources: of the folder `path`, by name.
 
-    The numbers stay in use: of joined images the lowest holds for all, in whatever order the members come.
+    The numbers stay in use: of joined images the lowest holds for all, in whatever order the members come. Raises
+    BadInput for one `moved` path of several stores.
     """
     distinct, places = np.unique(images, return_inverse=True)
     group = np.arange(len(distinct), dtype=np.int64)
     names, rows = members["source"].to_numpy(zero_copy_only=False), members["row_id"].fill_null(-1).to_numpy()
     has_vector = np.zeros(len(distinct), np.bool_)
     notes: list[str] = []
-    for stores in _by_model(_opened(names[rows >= 0], sources, path, moved or {}, notes)):
+    where = _by_name(moved, sources, path)
+    for stores in _by_model(_opened(names[rows >= 0], sources, path, where, notes)):
         vectors: list[StoreVectors] = []
         numbers: list[Ints] = []
         for name, store in stores:
@@ -84,11 +89,23 @@ def join_near_images(
     return NearImages(distinct[group][places], tuple(notes))
 
 
+def _by_name(moved: Moved, sources: Mapping[str, Source], path: str) -> Mapping[str, Folder]:
+    if moved is None or isinstance(moved, Mapping):
+        return moved or {}
+    stores = sorted(source.name for source in sources.values() if source.kind == "store")
+    if len(stores) != 1:
+        raise BadInput(
+            f"{path}: has {len(stores)} stores ({', '.join(stores) or 'none'}), so {os.fspath(moved)} must come with "
+            "the name of one: moved={NAME: FOLDER}"
+        )
+    return {stores[0]: moved}
+
+
 def _opened(
     names: npt.NDArray[Any],
     sources: Mapping[str, Source],
     path: str,
-    moved: Mapping[str, str | os.PathLike[str]],
+    moved: Mapping[str, Folder],
     notes: list[str],
 ) -> Iterator[tuple[str, EmbeddingStore]]:
     for name in sorted(set(names.tolist())):

@@ -85,7 +85,14 @@ def test_a_store_that_cannot_be_opened_is_said_and_its_files_are_compared(tmp_pa
     assert notes[1] == "4 images have no vector at hand; of these only equal files count as one"
     (name,) = sets.sources
     assert joined(sets, moved={name: tmp_path / "elsewhere"})[0] == [0, 1, 0, 1]
+    assert joined(sets, moved=tmp_path / "elsewhere")[0] == [0, 1, 0, 1]
     assert "cannot be opened" in repr(sets.split(HALVES))
+    assert "cannot be opened" not in repr(sets.split(HALVES, moved=tmp_path / "elsewhere"))
+
+
+def test_one_path_for_no_store_or_several_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"has 0 stores \(none\), so .* must come with the name of one"):
+        write_foreign_sets(tmp_path, [["a.jpg"]]).split(HALVES, moved=tmp_path)
 
 
 def test_images_of_two_stores_of_one_model_are_compared(tmp_path: Path) -> None:
