@@ -62,9 +62,9 @@ class Truth:
         """Whether the scenes have a subject in common, and each two of them differ in one thing only."""
         return bool(self.subjects) and all(len(comparison.differences) == 1 for comparison in self.comparisons)
 
-    def said_of(self, other: Truth) -> Truth:
-        """What this set claims (its axis, nouns, reasons, ...), of the scenes of another set."""
-        return Truth(self.each, other.scenes)
+    def said_of(self, scenes: Sequence[Scene]) -> Truth:
+        """What this set claims (its axis, nouns, reasons, ...), of other scenes."""
+        return Truth(self.each, tuple(scenes))
 
 
 def _nouns_hold(truth: Truth) -> bool:
@@ -128,7 +128,7 @@ def _differs_a_little(truth: Truth) -> bool:
 def _contrasts(truth: Truth) -> bool:
     """Whether similar images show other types in one place, or similar captions have a subject in common but two axes
     or more differ."""
-    if truth.each.reasons[0].startswith("images alike"):
+    if truth.each.extra.get("alike") == "images":
         return truth.types[0] != truth.types[1] and truth.same_place
     return bool(truth.subjects) and len(truth.axes) >= 2
 
@@ -154,6 +154,7 @@ CLAIMS: dict[str, tuple[str, Callable[[Truth], bool]]] = {
     "attribute": ("the subject is shared, the named axis differs", _axis_differs),
     "attribute: all captions": ("the subject is shared, the named axis differs", _axis_differs),
     "attribute: by metadata": ("the subject is shared, the named field differs", _axis_differs),
+    "groups": ("a subject in common of all", lambda truth: bool(truth.subjects)),
     "random": ("", lambda truth: True),
 }
 

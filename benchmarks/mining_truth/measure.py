@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,10 @@ def from_json_things(truth: str | dict[str, Any]) -> list[dict[str, Any]]:
 def figures_of(name: str, found: dict[str, list[Truth]], sets: ImageSets, types: frozenset[str]) -> dict[str, float]:
     """A strategy's row of the table.
 
-    `by_chance` says what each of its sets claims of a random pair: the same claim, judged by the same rule.
+    `by_chance` says what each of its sets claims of as many random scenes: the same claim, judged by the same rule.
     """
-    truths, chance = found[name], found.get("random", [])
+    truths = found[name]
+    scenes = cycle([scene for truth in found.get("random", []) for scene in truth.scenes])
     claim = CLAIMS[name][1]
     summary, asked = sets.manifest["strategies"][0], sets.manifest["config"]["levels"]
     supply = {level: count for level, count in summary["supply"].items() if asked is None or int(level) in asked}
@@ -100,7 +102,7 @@ def figures_of(name: str, found: dict[str, list[Truth]], sets: ImageSets, types:
     return {
         "sets": len(truths),
         "precision": share([claim(truth) for truth in truths]),
-        "by_chance": share([claim(one.said_of(other)) for one, other in zip(truths, chance, strict=False)]),
+        "by_chance": share([claim(truth.said_of([next(scenes) for _ in truth.scenes])) for truth in truths]),
         "image_similarity": round(float(np.median([truth.each.image_sim for truth in truths])), 3),
         "coverage": round(subjects_reached(truths, types), 3),
         "subject": share([bool(truth.subjects) for truth in truths]),

@@ -27,12 +27,12 @@ STRATEGIES = {
     ),
     "overlap": ("mining.strategies.overlap", "overlap", "captions that share nouns, over levels of overlap"),
     "contrast": ("mining.strategies.contrast", "contrast", "alike in one way and not in the other: images or captions"),
-    "attribute": ("mining.strategies.attribute", "attribute", "one axis of the captions differs, the rest agrees"),
+    "attribute": ("mining.strategies.attribute", "attribute", "look-alikes that differ in one attribute of one object"),
     "groups": ("mining.strategies.groups", "groups", "several images of one concept that differ, for group captions"),
     "random": ("mining.strategies.random_pairs", "random_pairs", "random pairs, the baseline"),
 }
 # Strategies whose workers map files of the working folder into memory; it is beside the result.
-MAPPED = ("overlap", "attribute")
+MAPPED = ("overlap",)
 
 
 def get_strategy(name: str) -> Strategy:

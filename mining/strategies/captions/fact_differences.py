@@ -5,14 +5,16 @@ Only the rows of the pairs are read and parsed, so the work depends on the numbe
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from index.files import atomic_file, exists, join, local_path
+from index.files import exists, join, read_bytes, write_atomic
 from mining.strategies.captions.caption_rows import captions_of
 from mining.strategies.captions.fact_comparison import Difference, difference_of_captions, difference_of_metadata
 from mining.strategies.context import MapItems, MiningContext
@@ -59,7 +61,7 @@ def find_differences(ctx: MiningContext, map_items: MapItems, pairs: RowIds, axe
         for number, first in enumerate(range(0, len(pairs), ITEM_PAIRS))
     ]
     map_items(difference_item, items, "mine attribute: compare facts")
-    tables = [pa.ipc.open_file(str(local_path(_file(ctx, item)))).read_all() for item in items]
+    tables = [pq.read_table(io.BytesIO(read_bytes(_file(ctx, item))), schema=FOUND) for item in items]
     return pa.concat_tables([FOUND.empty_table(), *tables])
 
 
@@ -77,9 +79,9 @@ def difference_item(item: DifferenceItem, ctx: MiningContext) -> int:
         if best is not None:
             difference, texts = best
             found.append({"place": place, **vars(difference), "texts": texts})
-    table = pa.Table.from_pylist(found, schema=FOUND)
-    with atomic_file(target) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, FOUND) as stream:
-        stream.write_table(table)
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(found, schema=FOUND), buffer, compression="zstd")
+    write_atomic(target, buffer.getvalue())
     return len(pairs)
 
 
@@ -133,4 +135,4 @@ def _stated(table: pa.Table, fields: tuple[str, ...], columns: list[str]) -> lis
 
 
 def _file(ctx: MiningContext, item: DifferenceItem) -> str:
-    return join(ctx.folder, f"differences_{item.number:05d}.arrow")
+    return join(ctx.folder, f"differences_{item.number:05d}.parquet")

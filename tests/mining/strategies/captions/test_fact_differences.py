@@ -32,8 +32,8 @@ def test_each_pair_with_one_difference_is_found_whatever_the_items(
     written = file_times(ctx.folder)
     assert find_differences(ctx, in_process(ctx), PAIRS, AXES) == found
     after = file_times(ctx.folder)
-    assert {name: after[name] for name in after if name.endswith(".arrow")} == {
-        name: written[name] for name in written if name.endswith(".arrow")
+    assert {name: after[name] for name in after if name.endswith(".parquet")} == {
+        name: written[name] for name in written if name.endswith(".parquet")
     }
 
 
