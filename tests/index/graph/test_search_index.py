@@ -63,6 +63,20 @@ def test_rows_find_their_neighbours_from_their_own_nodes(store: EmbeddingStore, 
     assert np.abs(scores - true).max() < 2e-3
 
 
+def test_a_walk_from_a_rows_own_node_may_have_an_ef_search_below_k(
+    store: EmbeddingStore, vectors: tuple[Halves, Halves]
+) -> None:
+    rows = np.arange(0, 3_000, 50)
+    exact = exact_ids(vectors[0], vectors[0][rows].astype(np.float32), 21)[:, 1:]
+    shares = []
+    for ef_search in (1, 8, 40):
+        scores, ids = open_index(store, "image").search_rows(rows, 20, ef_search)
+        assert (ids >= 0).all()
+        assert (np.diff(scores, axis=1) <= 0).all()
+        shares.append((ids[:, :, None] == exact[:, None, :]).any(axis=1).mean())
+    assert shares == sorted(shares)
+
+
 def test_rows_of_other_shards_and_beside_forgotten_ones_are_searched_for_too(
     own: EmbeddingStore, vectors: tuple[Halves, Halves]
 ) -> None:

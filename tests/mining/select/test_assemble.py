@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,17 @@ def test_images_with_the_same_bytes_are_one_picture_whatever_the_limit(tmp_path:
     store = mining_store(tmp_path, sha256=digests)
     sets = _assemble(store, tmp_path, {"random": _candidates([[238, 239], [0, 1]])}, near_duplicates=1.01)
     assert _rows(sets) == [(0, 1)]
+
+
+def test_a_strategy_that_has_compared_the_pixels_has_a_limit_of_its_own(world: EmbeddingStore, tmp_path: Path) -> None:
+    checked = replace(_candidates([[238, 239], [0, 1]]), near_duplicates=2.0)
+    both = {"similar": checked, "random": _candidates([[238, 239], [2, 3]])}
+    assert sorted(_rows(_assemble(world, tmp_path, both))) == [
+        (0, 1), (2, 3), (238, 239),
+    ]  # fmt: skip
+    (tmp_path / "other").mkdir()
+    only = _assemble(world, tmp_path / "other", {"random": _candidates([[238, 239], [2, 3]])})
+    assert _rows(only) == [(2, 3)]
 
 
 def test_any_set_of_a_larger_one_is_looked_at_for_one_picture(world: EmbeddingStore, tmp_path: Path) -> None:
