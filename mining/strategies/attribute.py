@@ -21,8 +21,9 @@ import pyarrow.compute as pc
 
 from index.errors import BadInput
 from mining.strategies.bands import OVERSAMPLED, best_per_level
-from mining.strategies.captions.fact_differences import find_differences
+from mining.strategies.captions.fact_differences import check_facts, find_differences
 from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table
+from mining.strategies.minable import minable_rows
 from mining.strategies.neighbors.look_alikes import (
     NEAR_IDENTICAL,
     LookAlikes,
@@ -49,9 +50,11 @@ def attribute(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Pairs that differ in one attribute, which `axis` names; the level is the band of image similarity, 1 the least.
 
     The more similar the images, the subtler the difference: level 1 is the strongest, 4 (5 where nearly identical
-    images are mined) the subtlest. Raises BadInput for an unknown axis.
+    images are mined) the subtlest. Raises BadInput for an unknown axis, or a field of `facts`
+    that no row has.
     """
     axes = _axes(ctx.config.axes, by_metadata=bool(ctx.config.facts))
+    check_facts(ctx, minable_rows(ctx, ctx.open_store()))
     found = find_look_alikes(ctx, map_items, ANCHORS_A_SET * ctx.wanted, NEIGHBORS)
     said = find_differences(ctx, map_items, found.pairs.rows, axes).combine_chunks()
     dropped = dict(found.dropped)

@@ -14,16 +14,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index.errors import BadInput
 from index.files import exists, join, read_bytes, write_atomic
 from mining.strategies.captions.caption_rows import captions_of
 from mining.strategies.captions.fact_comparison import Difference, difference_of_captions, difference_of_metadata
 from mining.strategies.context import MapItems, MiningContext
 from mining.strategies.metadata_facts import MetadataFacts, metadata_facts
-from mining.strategies.metadata_fields import field_column
+from mining.strategies.metadata_fields import field_column, fields_there
+from mining.strategies.minable import Minable
 from mining.strategies.neighbors.work_arrays import read_array, write_array
 from mining.text.caption_facts import facts_of
 
-__all__ = ["FOUND", "DifferenceItem", "difference_item", "find_differences"]
+__all__ = ["FOUND", "DifferenceItem", "check_facts", "difference_item", "find_differences"]
 
 RowIds = npt.NDArray[np.int64]
 # What a row states: (caption, or "" for metadata; its facts) of each caption
@@ -31,6 +33,8 @@ Stated = list[tuple[str, Mapping[tuple[str, str], str | float]]]
 
 # Pairs of an item: a few seconds of parsing.
 ITEM_PAIRS = 8_192
+# Rows in which fields are looked for before the work.
+CHECKED_ROWS = 1_000
 # Captions with more facts are skipped: they are lists of words.
 MOST_FACTS = 64
 FOUND = pa.schema(
@@ -48,6 +52,18 @@ class DifferenceItem:
     first: int
     last: int
     axes: tuple[str, ...]
+
+
+def check_facts(ctx: MiningContext, minable: Minable) -> None:
+    """Raises BadInput for a field of `--facts` in which none of CHECKED_ROWS sampled rows has a value."""
+    rows = minable.sample(CHECKED_ROWS, ctx.random("facts"))
+    for field in ctx.config.facts:
+        column = field_column(minable.store, field)
+        if not any(_stated(minable.store.metadata(rows, [column]), (field,), [column])):
+            raise BadInput(
+                f"{minable.store.path}: --facts {field}: none of {len(rows):,} rows has a value there; "
+                + fields_there(minable)
+            )
 
 
 def find_differences(ctx: MiningContext, map_items: MapItems, pairs: RowIds, axes: tuple[str, ...]) -> pa.Table:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index.errors import BadInput
 from mining.strategies.captions import fact_differences
-from mining.strategies.captions.fact_differences import find_differences
+from mining.strategies.captions.fact_differences import check_facts, find_differences
 from mining.strategies.context import MiningConfig, MiningContext, in_process
+from mining.strategies.minable import minable_rows
 from mining.text.axes import AXES
 from tests.folders import file_times
 from tests.mining.worlds import captions_context
@@ -58,6 +60,12 @@ def test_a_metadata_column_is_a_field_too(tmp_path: Path) -> None:
     ctx = made(tmp_path, width=[24, 25, 24], facts=("width", "height", "shard"))
     found = find_differences(ctx, in_process(ctx), np.array([[0, 1], [0, 2]]), ()).to_pylist()
     assert [(one["place"], one["axis"], one["amount"]) for one in found] == [(0, "width", 1.0)]
+
+
+def test_a_field_that_is_nowhere_is_refused_with_those_that_are_there(tmp_path: Path) -> None:
+    ctx = made(tmp_path, extra=[json.dumps({"item": {"size": 1}})] * 3, facts=("item.size", "item.sice"))
+    with pytest.raises(BadInput, match=r"--facts item.sice: none of 3 rows has a value there; .*item.size"):
+        check_facts(ctx, minable_rows(ctx, ctx.open_store()))
 
 
 def made(folder: Path, *, facts: tuple[str, ...], **columns: Any) -> MiningContext:
