@@ -224,6 +224,7 @@ class Annotations:
         for name, _ in self.parts:
             turns = self._files.read(f"{name}.parquet", ["turns.list.element.role"])["turns"]
             counts.append(pc.fill_null(pc.list_value_length(turns), 0).to_numpy().astype(np.int64))
+        counts.append(np.array([len(each.turns) for each in self.corrections], np.int64))
         return np.concatenate(counts)
 
     def tables(self, part: int) -> Iterator[pa.Table]:

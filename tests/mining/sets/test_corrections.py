@@ -52,6 +52,17 @@ def test_a_correction_replaces_its_parent_and_is_itself_corrected(sets: ImageSet
     assert pickle.loads(pickle.dumps(again.annotations)).read([3]) == [second]
 
 
+def test_a_correction_is_among_the_annotations_with_turns(sets: ImageSets) -> None:
+    old = sets.with_annotations()[1].annotations[0]
+    first = corrected(old, "The red bus")
+    CorrectionsFile(sets.path).add(first)
+    again = ImageSets.open(sets.path)
+    assert again.annotations.turn_counts().tolist() == [2, 2, 2]
+    places, numbers = again.annotation_places("comparison", None, with_turns=True)
+    assert places.tolist() == [0, 1]
+    assert again.annotations.read(numbers)[1] == first
+
+
 def test_no_file_is_no_correction(sets: ImageSets) -> None:
     assert read_corrections(sets.path) == []
 
