@@ -97,7 +97,7 @@ def ours(
         candidates = mine_overlap(ctx, map_items)
     truth = true_pairs(sets)
     with timed() as join:
-        joined = join_nouns(ctx, map_items, sets, Join("exact", truth.least, 1, 1 << 40))
+        joined = join_nouns(ctx, map_items, sets, Join("exact", truth.least, 1.0, 1, 1 << 40))
     pairs = joined.pairs[:, :2]
     hit = len(truth.pairs & sampled(pairs, truth.rows)) / max(len(truth.pairs), 1)
     share = joined.largest_task / sets.count

@@ -36,18 +36,34 @@ PAIRS, PAIRS_A_SET = 1 << 27, 4_096
 FEWEST_CAPTIONS = 1 << 14
 # Pairs to find for each that is proposed, so that a sample can take all images equally often.
 FOUND_A_PAIR = 2
-# A join in fewer groups than this is one of all captions with all, and finds rarer levels with it.
-FEWEST_GROUPS = 4
+# A join of more than half of the captions, or in fewer groups than this, is one of all captions with all. It finds
+# rarer levels, too.
+LARGEST_PART, FEWEST_GROUPS = 0.5, 4
 # How many times more captions to parse where too few pairs were found.
 LEAST_GROWTH, MOST_GROWTH = 2.0, 16.0
 
 
 @dataclass(frozen=True)
+class _Source:
+    """A join from `least` nouns, of which `levels` are taken: of a part of the captions, or of all in random groups."""
+
+    least: int
+    levels: tuple[int, ...]
+    part: float = 1.0
+    groups: int = 1
+
+    def __str__(self) -> str:
+        which = f"level {self.least}" if len(self.levels) == 1 else f"levels from {self.least}"
+        captions = "all captions" if self.part == 1 else f"{self.part:.1%} of the captions"
+        return f"{which} from the join of {captions}{f' in {self.groups} random groups' if self.groups > 1 else ''}"
+
+
+@dataclass(frozen=True)
 class _Plan:
-    """drawn: levels from random pairs. joins: (least nouns, number of groups, levels to take or None for all)."""
+    """drawn: levels from random pairs. joins: where the pairs of the others come from."""
 
     drawn: tuple[int, ...]
-    joins: tuple[tuple[int, int, tuple[int, ...] | None], ...]
+    joins: tuple[_Source, ...]
 
 
 @dataclass(frozen=True)
@@ -97,14 +113,15 @@ def _find(ctx: MiningContext, map_items: MapItems, sets: NounSets) -> _Found:
     different = sets.count * sets.different_share()
     exist = compared.counts * (different * (different - 1) / 2 / max(int(compared.counts.sum()), 1))
     if balanced:
-        plan = _plan_levels(compared, exist, levels, proposals)
+        plan = _plan_levels(compared, exist, levels, proposals, captions / max(different, 1))
         keep = FOUND_A_PAIR * _share(exist[list(levels)], proposals)
     else:
-        plan = _plan_least(compared, exist, levels, keep)
+        plan = _plan_least(compared, exist, levels, keep, captions / max(different, 1))
     own = np.isin(compared.pairs[:, 2], plan.drawn)
     pairs, joined = [compared.pairs[own]], []
-    for at_least, groups, taken in plan.joins:
-        wanted = Join(f"{at_least:02d}", at_least, groups, keep, taken, by_level=balanced)
+    for each in plan.joins:
+        name = f"{each.least:02d}"
+        wanted = Join(name, each.least, each.part, each.groups, keep, each.levels, by_level=balanced)
         joined.append(join_nouns(ctx, map_items, sets, wanted))
         pairs.append(joined[-1].pairs)
     unused = int(compared.counts[list(plan.drawn)].sum()) - int(own.sum())
@@ -121,37 +138,45 @@ def _share(exist: npt.NDArray[Any], total: int) -> int:
     return max(1, math.ceil(float(np.max(exist, initial=1))))
 
 
-def _plan_levels(compared: Compared, exist: npt.NDArray[np.floating], levels: tuple[int, ...], proposals: int) -> _Plan:
-    """Choose where the pairs of each level come from, by how many of the random pairs have it."""
+def _plan_levels(
+    compared: Compared, exist: npt.NDArray[np.floating], levels: tuple[int, ...], proposals: int, enough: float
+) -> _Plan:
+    """Choose where the pairs of each level come from, by how many of the random pairs have it.
+
+    exist: [LEVELS], about how many pairs there are. enough: the part of the captions that makes enough images.
+    """
     if compared.whole:
         return _Plan(levels, ())
     share = _share(exist[list(levels)], proposals)
     seen = np.bincount(compared.pairs[:, 2], minlength=LEVELS)
     drawn = tuple(level for level in levels if seen[level] >= share)
-    joins: list[tuple[int, int, tuple[int, ...] | None]] = []
-    everywhere: list[int] = []
+    joins, everywhere = [], []
     for level in (level for level in levels if level not in drawn):
-        groups = _groups(float(exist[level]), FOUND_A_PAIR * share)
-        if groups == 1:
+        join = _join(float(exist[level]), FOUND_A_PAIR * share, enough, (level,))
+        if join.part == join.groups == 1:
             everywhere.append(level)
         else:
-            joins.append((level, groups, (level,)))
+            joins.append(join)
     if everywhere:
-        joins.append((everywhere[0], 1, tuple(everywhere)))
+        joins.append(_Source(everywhere[0], tuple(everywhere)))
     return _Plan(drawn, tuple(joins))
 
 
-def _plan_least(compared: Compared, exist: npt.NDArray[np.floating], levels: tuple[int, ...], keep: int) -> _Plan:
+def _plan_least(
+    compared: Compared, exist: npt.NDArray[np.floating], levels: tuple[int, ...], keep: int, enough: float
+) -> _Plan:
     """The same for all levels together."""
     if not levels or compared.whole or int(compared.counts[list(levels)].sum()) >= keep:
         return _Plan(levels, ())
-    return _Plan((), ((levels[0], _groups(float(exist[list(levels)].sum()), keep), None),))
+    return _Plan((), (_join(float(exist[list(levels)].sum()), keep, enough, levels),))
 
 
-def _groups(exist: float, keep: int) -> int:
-    """In how many groups to join captions, to find `keep` of `exist` pairs; 1 for all captions with all."""
-    groups = int(exist / keep)
-    return groups if groups >= FEWEST_GROUPS else 1
+def _join(exist: float, keep: int, enough: float, levels: tuple[int, ...]) -> _Source:
+    """The join that finds about `keep` of `exist` pairs; the number of pairs grows with the square of the captions."""
+    part = max(math.sqrt(keep / exist), enough) if exist else 1.0
+    part = part if part <= LARGEST_PART else 1.0
+    groups = int(part**2 * exist / keep)
+    return _Source(levels[0], levels, part, groups if groups >= FEWEST_GROUPS else 1)
 
 
 def _candidates(ctx: MiningContext, map_items: MapItems, found: _Found, drawn_of: int | None) -> Candidates:
@@ -209,9 +234,7 @@ def _how(found: _Found) -> str:
         parts.append(
             f"levels {_span(plan.drawn, compared.counts)} from {which} pairs of {compared.captions:,} captions"
         )
-    for least, groups, taken in plan.joins:
-        which = f"levels from {least}" if taken is None or groups == 1 else f"level {least}"
-        parts.append(f"{which} from the join of all captions{f' in {groups} random groups' if groups > 1 else ''}")
+    parts += map(str, plan.joins)
     return "; ".join(parts) or "no level to look for"
 
 

@@ -43,15 +43,17 @@ SETS_AT_ONCE = 8_192
 
 @dataclass(frozen=True)
 class Join:
-    """What to join: captions of at least `least` nouns, all with all or in `groups` random groups.
+    """What to join: captions of at least `least` nouns, all with all, or a random part of them, or in random groups.
 
-    name: part of its file names. groups: with g groups one pair in g is found, and every caption is in one of them.
-    most_pairs: the most pairs kept, of each level or (without by_level) in all; they are chosen by seeded hash. levels:
-    the levels to keep, None for all from `least`.
+    name: part of its file names. part: of the captions that are joined, above 0 and up to 1. groups: with g groups one
+    pair in g is found, and every caption that is joined is in one of them. most_pairs: the most pairs kept, of each
+    level or (without by_level) in all; they are chosen by seeded hash. levels: the levels to keep, None for all from
+    `least`.
     """
 
     name: str
     least: int
+    part: float
     groups: int
     most_pairs: int
     levels: tuple[int, ...] | None = None
@@ -135,15 +137,19 @@ def write_keys(item: KeysItem, ctx: MiningContext) -> int:
     sets = NounSets(item.folder)
     offsets = np.asarray(sets.part("offsets", item.number)).astype(np.int64)
     captions = np.asarray(sets.part("captions", item.number)).astype(np.uint64)
-    places = np.flatnonzero(np.diff(offsets) >= item.join.least)
-    frequency, joined = sets.noun_rows / max(sets.count, 1), max(1, sets.count // item.join.groups)
+    texts = hash_rows(captions[:, None], ctx.config.seed + item.join.least)  # images with one text stay together
+    taken = np.diff(offsets) >= item.join.least
+    if item.join.part < 1:
+        taken &= mix64(texts) <= np.uint64(int(item.join.part * float(1 << 64)))
+    places = np.flatnonzero(taken)
+    frequency, joined = sets.noun_rows / max(sets.count, 1), max(1, int(sets.count * item.join.part / item.join.groups))
     found_keys, found_places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for start in range(0, len(places), SETS_AT_ONCE):
         some = places[start : start + SETS_AT_ONCE]
         own, ranks = sets.ranks(some + sets.starts[item.number])
         keys, owners = path_keys(own, ranks, frequency, item.join.least, joined, _light(sets))
-        if item.join.groups > 1:  # captions of different groups have no key in common, those with one text do
-            group = hash_rows(captions[some, None], ctx.config.seed + item.join.least) % np.uint64(item.join.groups)
+        if item.join.groups > 1:  # captions of different groups have no key in common
+            group = texts[some] % np.uint64(item.join.groups)
             keys = finalize64(keys ^ mix64(group)[owners])
         found_keys.append(keys)
         found_places.append(some[owners])

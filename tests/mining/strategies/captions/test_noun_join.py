@@ -42,11 +42,12 @@ def run(
     name: str | None = None,
     map_items: Any = None,
     *,
+    part: float = 1.0,
     groups: int = 1,
     most: int = 10**9,
 ) -> Joined:
     sets = NounSets(f"{ctx.folder}/nouns")
-    wanted = Join(name or f"{least:02d}", least, groups, most)
+    wanted = Join(name or f"{least:02d}", least, part, groups, most)
     return join_nouns(ctx, map_items or in_process(ctx), sets, wanted)
 
 
@@ -77,7 +78,7 @@ def test_the_join_counts_a_compound_once(tmp_path: Path) -> None:
     expected = [
         (one, other, shared(one, other)) for one, other in combinations(range(600), 2) if shared(one, other) >= 5
     ]
-    joined = join_nouns(ctx, in_process(ctx), sets, Join("05", 5, 1, 10**9))
+    joined = join_nouns(ctx, in_process(ctx), sets, Join("05", 5, 1.0, 1, 10**9))
     assert [tuple(pair) for pair in joined.pairs.tolist()] == expected
     assert len(expected) > 50
     assert joined.lost == 0
@@ -96,6 +97,14 @@ def test_in_groups_one_pair_in_so_many_is_found_and_all_captions_take_part(skewe
     within = sum(group[one] == group[other] for one, other, _ in every.tolist())
     assert within == len(some)
     assert len(np.unique(some[:, :2])) > 0.7 * len(np.unique(every[:, :2]))
+
+
+def test_of_a_part_of_the_captions_all_pairs_are_found(skewed: MiningContext) -> None:
+    every, some = run(skewed, 4).pairs, run(skewed, 4, "part", part=0.5).pairs
+    taken = np.unique(some[:, :2])
+    expected = every[np.isin(every[:, :2], taken).all(axis=1)]
+    assert np.array_equal(some, expected)
+    assert len(some) == pytest.approx(len(every) / 4, rel=0.35)
 
 
 def test_every_comparison_is_accounted_for(skewed: MiningContext) -> None:
