@@ -65,6 +65,8 @@ def test_a_quota_that_cannot_be_met_fails_only_when_strict(
         ("--strategy random --selection nowhere", "no selection"),
         ("--strategy identity", "identity needs --entity FIELD"),
         ("--strategy random --axes color", "--axes would have no effect without --strategy attribute"),
+        ("--strategy random --facts truth", "--facts would have no effect without --strategy attribute"),
+        ("--strategy random --ceiling 1", "--ceiling would have no effect without --strategy similar or attribute"),
         ("--strategy random --names", "--names would have no effect without --strategy overlap"),
         ("--strategy random --rare-nouns", "--rare-nouns would have no effect without --strategy overlap"),
         (
