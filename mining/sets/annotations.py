@@ -31,7 +31,8 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput, OutputExists
 from index.files import exists, hash_json, join, read_bytes, resolve, write_atomic
-from mining.sets.annotation import Annotation, Annotator, Turn
+from mining.sets.annotation import Annotation
+from mining.sets.annotation_rows import ANNOTATIONS_SCHEMA, annotation_of, annotation_row, annotations_table
 from mining.sets.corrections import corrections_path, read_corrections
 from mining.sets.part_files import PartFiles
 
@@ -47,21 +48,6 @@ __all__ = [
 Numbers = npt.NDArray[np.int64]
 
 FOLDER = "annotations"
-_PART = pa.struct([("text", pa.string()), ("image", pa.int32())])
-ANNOTATIONS_SCHEMA = pa.schema(
-    [
-        ("annotation_id", pa.string()),  # unique in the folder
-        ("set_id", pa.string()),
-        ("kind", pa.string()),
-        ("annotator", pa.string()),  # a model, a person or a tool
-        ("annotator_version", pa.string()),
-        ("prompt_hash", pa.string()),
-        ("parameters", pa.string()),  # a JSON object
-        ("turns", pa.list_(pa.struct([("role", pa.string()), ("parts", pa.list_(_PART))]))),
-        ("content", pa.string()),  # a JSON object
-        ("parent", pa.string()),  # the annotation that this one replaces
-    ]
-)
 # Annotations a row group (the marker records it), and row groups kept in memory: 0.2 MB each for answers of 300 words.
 # Decoding one takes 0.5 ms.
 _GROUP = 100
@@ -80,7 +66,7 @@ def append_annotations(path: str | os.PathLike[str], annotations: Iterable[Annot
     said = distinct_ids(annotations)
     digest = hashlib.sha256()
     for each in said:
-        digest.update(hash_json(_row(each)).encode())
+        digest.update(hash_json(annotation_row(each)).encode())
     return append_table(path, annotations_table(said), part, digest.hexdigest())
 
 
@@ -118,11 +104,6 @@ def distinct_ids(annotations: Iterable[Annotation]) -> list[Annotation]:
         count = seen[each.annotation_id]
         found.append(each if count == 1 else replace(each, annotation_id=f"{each.annotation_id}-{count}"))
     return found
-
-
-def annotations_table(annotations: Sequence[Annotation]) -> pa.Table:
-    """ANNOTATIONS_SCHEMA for these annotations, in order."""
-    return pa.Table.from_pylist([_row(each) for each in annotations], ANNOTATIONS_SCHEMA)
 
 
 class Annotations:
@@ -189,29 +170,46 @@ class Annotations:
         replaced: also those that are the parent of another annotation of their kind. An annotation is its number over
         all parts; one that is in two parts is given once. Raises BadInput for an annotation of a set that is not there.
         """
-        table = self.columns(["set_id", "kind", "annotator", "annotation_id", "parent"])
-        places = pc.index_in(table["set_id"], value_set=_plain(set_ids)).combine_chunks()
+        # A column at a time: all of them at once are half a gigabyte for a million annotations.
+        asked = self._column("set_id")
+        places = pc.index_in(asked, value_set=_plain(set_ids))
         if places.null_count:
             number = int(np.flatnonzero(np.asarray(places.is_null()))[0])
             raise BadInput(
-                f"{self._file_of(number)}: annotates the set {table['set_id'][number].as_py()!r:.100}, which is not "
-                "among these image sets; delete that part (.parquet and .json), or that line"
+                f"{self._file_of(number)}: annotates the set {asked[number].as_py()!r:.100}, which is not among these "
+                "image sets; delete that part (.parquet and .json), or that line"
             )
-        good = np.zeros(table.num_rows, np.bool_)
-        ids = table["annotation_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-        good[np.unique(ids, return_index=True)[1]] = True  # the first of each id
+        numbers = places.to_numpy().astype(np.int64)
+        del asked, places
+        good = self._first_of_each_id()
         for name, wanted in (("kind", kinds), ("annotator", annotators)):
             if wanted:
-                good &= np.asarray(pc.is_in(table[name], pa.array(wanted, pa.string()))).astype(np.bool_)
-        corrected = table.filter(pc.is_valid(table["parent"]))
-        if corrected.num_rows and not replaced:
-            replacing = pc.binary_join_element_wise(corrected["kind"], corrected["parent"], " ")
-            own = pc.binary_join_element_wise(table["kind"], table["annotation_id"], " ")
-            good &= ~np.asarray(pc.is_in(own, _plain(replacing))).astype(np.bool_)
+                good &= np.asarray(pc.is_in(self._column(name), pa.array(wanted, pa.string()))).astype(np.bool_)
+        if not replaced:
+            good &= ~self._replaced()
         chosen = np.flatnonzero(good)
-        numbers = places.to_numpy().astype(np.int64)[chosen]
+        numbers = numbers[chosen]
         order = np.argsort(numbers, kind="stable")
         return numbers[order], chosen[order].astype(np.int64)
+
+    def _first_of_each_id(self) -> npt.NDArray[np.bool_]:
+        codes = self._column("annotation_id").dictionary_encode().indices.to_numpy()
+        before = np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
+        return np.asarray(codes > before)  # codes are given in the order of first appearance
+
+    def _replaced(self) -> npt.NDArray[np.bool_]:
+        """bool [n]: the annotations that are the parent of another one of their kind."""
+        parents = self._column("parent")
+        if parents.null_count == len(parents):
+            return np.zeros(len(parents), np.bool_)
+        kinds = self._column("kind")
+        known = parents.is_valid()
+        replacing = pc.binary_join_element_wise(kinds.filter(known), parents.filter(known), " ")
+        own = pc.binary_join_element_wise(kinds, self._column("annotation_id"), " ")
+        return np.asarray(pc.is_in(own, replacing)).astype(np.bool_)
+
+    def _column(self, name: str) -> pa.Array:
+        return _plain(self.columns([name])[name])
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some of ANNOTATIONS_SCHEMA's columns of all parts."""
@@ -246,7 +244,7 @@ class Annotations:
                 found.update((place, self.corrections[places[place]]) for place in run.tolist())
             elif len(run):
                 table = self._group(int(parts[run[0]]), int(groups[run[0]])).take(pa.array(places[run]))
-                found.update(zip(run.tolist(), map(_annotation, table.to_pylist()), strict=True))
+                found.update(zip(run.tolist(), map(annotation_of, table.to_pylist()), strict=True))
         return [found[place] for place in range(len(wanted))]
 
     def _file_of(self, number: int) -> str:
@@ -289,45 +287,6 @@ def _marker(path: str) -> dict[str, Any]:
             f"{path}: is not the marker of a part of annotations ({error!r:.100}); delete it and its .parquet, and "
             "annotate again"
         ) from error
-
-
-def _row(each: Annotation) -> dict[str, Any]:
-    return {
-        "annotation_id": each.annotation_id,
-        "set_id": each.set_id,
-        "kind": each.kind,
-        "annotator": each.annotator.name,
-        "annotator_version": each.annotator.version,
-        "prompt_hash": each.annotator.prompt_hash,
-        "parameters": _json(each.annotator.parameters),
-        "turns": [
-            {
-                "role": turn.role,
-                "parts": [
-                    {"text": part, "image": None} if isinstance(part, str) else {"text": None, "image": part}
-                    for part in turn.parts
-                ],
-            }
-            for turn in each.turns
-        ],
-        "content": _json(each.content),
-        "parent": each.parent,
-    }
-
-
-def _annotation(row: dict[str, Any]) -> Annotation:
-    turns = [
-        Turn(turn["role"], tuple(part["text"] if part["image"] is None else part["image"] for part in turn["parts"]))
-        for turn in row["turns"] or ()
-    ]
-    parameters = json.loads(row["parameters"]) if row["parameters"] else {}
-    annotator = Annotator(row["annotator"], row["annotator_version"], row["prompt_hash"], parameters)
-    content = json.loads(row["content"]) if row["content"] else {}
-    return Annotation(row["annotation_id"], row["set_id"], row["kind"], annotator, tuple(turns), content, row["parent"])
-
-
-def _json(value: Any) -> str | None:
-    return json.dumps(dict(value), ensure_ascii=False) if value else None
 
 
 def _plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
