@@ -1,19 +1,23 @@
-"""A folder that joins mined pairs of a store with foreign pairs and LLaVA's records, for the tests of exports."""
+"""Folders that join mined pairs of a store with foreign pairs and LLaVA's records, for the tests of exports."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mining.sets.annotation import Annotation, Annotator, Turn, marked_parts
+from mining.sets.concat import concat_image_sets
 from mining.sets.image_set import ImageSet, Member
 from mining.sets.image_sets import ImageSets
+from mining.sets.importers import ImportConfig, import_sets
 from mining.sets.sources import files_source, store_source
 from mining.sets.store_members import members_table
 from mining.sets.write_sets import ImageSetsWriter
-from tests.mining.made_sets import sets_table
+from tests.mining.made_sets import sets_table, write_sets
 from tests.retrieval.stores import jpeg, make_store, random_unit
 
 CAD, LLAVA, MIXTRAL = Annotator("cad-inst"), Annotator("llava-665k"), Annotator("mixtral-8x7b", prompt_hash="3f")
@@ -76,3 +80,43 @@ def write_mixed(folder: Path, *, mined: int = 4, each: int = 3) -> ImageSets:
     ]
     written.add_annotations([*comparisons, says(own["set_id"][0].as_py(), "question", MIXTRAL, "Same?", "No.")], "one")
     return ImageSets.open(out)
+
+
+def write_joined(folder: Path, *, each: int = 4) -> ImageSets:
+    """FOLDER/joined: a mined folder, an imported CaD-Inst file and LLaVA's records, joined as a user does.
+
+    The mined pairs have a comparison each; every other record of LLaVA's is text alone.
+    """
+    mined = write_sets(folder, [[2 * number, 2 * number + 1] for number in range(each)], images=2 * each)
+    mined.add_annotations([says(pair.set_id, "comparison", MIXTRAL, "Compare.", "Alike.") for pair in mined], "one")
+    (folder / "photos").mkdir()
+    for number in range(3 * each):
+        (folder / f"photos/{number}.jpg").write_bytes(jpeg(100 + number))
+
+    def talk(question: str, answer: str) -> list[dict[str, str]]:
+        return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+
+    asks = "Image 1: <image>\nImage 2: <image>\nWhat differs?"
+    cad = [
+        {
+            "id": f"8_{number}_8_{number + 1}",
+            "image": str([f"{2 * number}.jpg", f"{2 * number + 1}.jpg"]),  # a list, written as a text
+            "conversations": talk(asks, f"Differences: {number}."),
+            "clip_sim_score": 0.5,
+        }
+        for number in range(each)
+    ]
+    pq.write_table(pa.Table.from_pylist(cad), folder / "cad.parquet")
+    llava = [
+        {
+            "id": f"l{number}",
+            **({"image": f"{2 * each + number}.jpg"} if number % 2 else {}),
+            "conversations": talk("<image>\nWhat is it?" if number % 2 else "What is 1 + 1?", "A <s>cat</s>."),
+        }
+        for number in range(each)
+    ]
+    (folder / "llava.json").write_text(json.dumps(llava))
+    photos = (str(folder / "photos"),)
+    for file, form in (("cad.parquet", "cad-inst"), ("llava.json", "llava")):
+        import_sets(ImportConfig((str(folder / file),), form, str(folder / form), photos))
+    return concat_image_sets([folder / "pairs", folder / "cad-inst", folder / "llava"], folder / "joined")

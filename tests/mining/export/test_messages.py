@@ -14,7 +14,7 @@ from mining.export import messages as module
 from mining.export import to_datasets, to_messages
 from mining.export.skipped import SkippedSet
 from mining.sets.decisions import DecisionsFile
-from tests.mining.made_mixed import write_mixed
+from tests.mining.made_mixed import write_joined, write_mixed
 from tests.mining.made_sets import write_sets
 from tests.mining.tiny_llava import tiny_llava, tiny_processor
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
@@ -116,11 +116,11 @@ def test_a_streaming_dataset_comes_in_shards_for_its_workers(tmp_path: Path, mon
 
 @pytest.mark.usefixtures("own_cache")
 def test_trl_trains_on_a_joined_folder(tmp_path: Path) -> None:
-    """Mined pairs, foreign pairs and LLaVA's records together: images in their places, and the stop is learnt."""
+    """Mined pairs, CaD-Inst and LLaVA's records together: images in their places, and the stop is learnt."""
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    data: Any = to_datasets(write_mixed(tmp_path), template="vicuna_v1")
+    data: Any = to_datasets(write_joined(tmp_path), template="vicuna_v1")
     settings = SFTConfig(
         output_dir=str(tmp_path / "out"),
         max_steps=20,
@@ -143,10 +143,11 @@ def test_trl_trains_on_a_joined_folder(tmp_path: Path) -> None:
     losses = [float(logged["loss"]) for logged in trainer.state.log_history if "loss" in logged]
     assert len(losses) == 20
     assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
-    by_id = {row["sample_id"]: row for row in data}
-    batch = trainer.data_collator([by_id["cad/0"], by_id["llava/0"], by_id["text/0"]])
+    assert len(data) == 12
+    batch = trainer.data_collator([data[4], data[9], data[8]])
     decode = processor.tokenizer.decode
     place = "<image>" * 4  # patches
-    assert decode(batch["input_ids"][0]).startswith(f"USER: Left {place}, right {place}: what differs? ASSISTANT: ")
+    asks = f"USER: Image 1: {place}\nImage 2: {place}\nWhat differs? ASSISTANT: "
+    assert decode(batch["input_ids"][0]).startswith(asks)
     learnt = [decode(ids[labels != -100]) for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True)]
-    assert learnt == ["Nothing 0.</s>", "A < s>cat< /s>.</s>Grey.</s>", "1</s>"]
+    assert learnt == ["Differences: 0.</s>", "A < s>cat< /s>.</s>", "A < s>cat< /s>.</s>"]

@@ -16,7 +16,7 @@ from mining import ImageSets
 from mining.export import streamed_sets, to_webdataset, torch_stream, torch_stream_tars
 from mining.export.skipped import SkippedSet
 from mining.export.streamed_sets import StreamedSets
-from tests.mining.made_mixed import write_mixed
+from tests.mining.made_mixed import write_joined
 from tests.mining.made_sets import many_pairs, write_sets
 from tests.retrieval.stores import forget, make_store, random_unit
 
@@ -275,10 +275,10 @@ def test_bad_input_is_named_before_any_worker_starts(tmp_path: Path, make: Any) 
 
 
 def test_a_joined_folder_over_4_ranks_of_2_workers_is_stopped_and_goes_on(tmp_path: Path) -> None:
-    mixed = write_mixed(tmp_path, mined=12, each=8)
+    joined = write_joined(tmp_path, each=12)
 
     def make(**options: Any) -> StreamedSets:
-        return torch_stream(mixed, **options)
+        return torch_stream(joined, **options)
 
     def loader(stream: StreamedSets) -> Any:
         return DataLoader(stream, batch_size=None, num_workers=2)
@@ -298,4 +298,4 @@ def test_a_joined_folder_over_4_ranks_of_2_workers_is_stopped_and_goes_on(tmp_pa
         rest = [each["sample_id"] for each in loader(again)]
         assert first + rest == whole
         given += whole
-    assert len(given) == len(set(given)) == 4 * ((12 + 1 + 24) // 4)
+    assert len(given) == len(set(given)) == 3 * 12
