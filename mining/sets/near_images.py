@@ -80,10 +80,11 @@ def join_near_images(
     sizes = np.bincount(group, minlength=len(distinct))
     joined, largest = int((sizes > 1).sum()), int(sizes.max(initial=0))
     if has_vector.any():
-        notes.append(
-            f"{int(has_vector.sum()):,} images were compared: those with a cosine of {threshold:g} or more count as "
-            f"one; {joined:,} groups of them, the largest of {largest:,} images"
-        )
+        found_ones = f"no two have a cosine of {threshold:g} or more"
+        if joined:
+            found_ones = f"those with a cosine of {threshold:g} or more count as one; the largest group of them has "
+            found_ones += f"{largest:,}, groups in all: {joined:,}"
+        notes.append(f"{int(has_vector.sum()):,} images were compared: {found_ones}")
     if others := int((~has_vector).sum()):
         notes.append(f"{others:,} images have no vector at hand; of these only equal files count as one")
     return NearImages(distinct[group][places], tuple(notes))

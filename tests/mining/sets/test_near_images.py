@@ -44,10 +44,13 @@ def test_images_above_the_cosine_are_one_and_chains_of_them_too(tmp_path: Path) 
     images, notes = joined(sets, 0.95)
     assert images == [0, 1, 0, 3, 0, 0]
     assert notes == (
-        "5 images were compared: those with a cosine of 0.95 or more count as one; 1 groups of them, the largest of 3 "
-        "images",
+        "5 images were compared: those with a cosine of 0.95 or more count as one; the largest group of them has 3, "
+        "groups in all: 1",
     )
-    assert joined(sets, 0.999)[0] == [0, 1, 2, 3, 4, 0]
+    assert joined(sets, 0.999) == (
+        [0, 1, 2, 3, 4, 0],
+        ("5 images were compared: no two have a cosine of 0.999 or more",),
+    )
 
 
 def test_no_near_duplicates_are_in_two_splits(tmp_path: Path) -> None:
