@@ -60,6 +60,18 @@ class MemberImages:
         for member in each.members:
             self._source(member.source)
 
+    def forgotten(self) -> dict[str, str]:
+        """A hash of the forgotten rows of each store that can be opened, by source."""
+        found = {}
+        for name in sorted(self._sources):
+            try:
+                opened = self._source(name)
+            except BadInput:  # no image comes from it; reading one of its members says why
+                continue
+            if isinstance(opened, _StoreImages):
+                found[name] = opened.forgotten
+        return found
+
     def __reduce__(self) -> Any:
         return _again, (self._path, self._sources, self._moved)
 
@@ -118,6 +130,10 @@ class _StoreImages:
                 "selected, fetch it with `clipmine fetch SELECTION`, embed it and mine there"
             )
         self._store, self._root = store, store.corpus_root
+
+    @property
+    def forgotten(self) -> str:
+        return hashlib.sha256(self._store.forgotten.tobytes()).hexdigest()
 
     def read(self, member: Member) -> bytes | str:
         row = member.row_id

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from index.errors import MissingDependency
+from index.errors import BadInput, ClipmineError, ImagesNotLocal, MissingDependency
 from mining.export.member_images import MemberImages, Moved
 from mining.export.read_sets import decoded, read_samples
 from mining.export.samples import Choice, Numbers, Sample, Samples
@@ -58,8 +58,8 @@ def to_datasets(
 
     Columns: sample_id, set_id, strategy, level, difficulty, split, image_sim, text_sim, shared_nouns, axis, concept,
     entity, reasons, extra (JSON), kind, annotator, refs, row_ids, captions, messages, and images with the files' own
-    bytes. Skips what `to_messages` skips, with a line in the log each. Raises MissingDependency without the package,
-    and what `to_messages` raises.
+    bytes. Skips what `to_messages` skips, with a line in the log each. Raises BadInput where there are no samples,
+    ImagesNotLocal where none could be read, MissingDependency without the package, and what `to_messages` raises.
     """
     try:
         import datasets
@@ -70,9 +70,21 @@ def to_datasets(
     _tell_unused(samples, warn)
     numbers = samples.numbers()
     shards = [numbers[first : first + _SHARD_SAMPLES] for first in range(0, len(numbers), _SHARD_SAMPLES)]
-    arguments = {"sets": sets, "moved": moved, "seed": seed, "choice": dict(choice), "shards": shards}
-    make = datasets.IterableDataset if streaming else datasets.Dataset
-    return make.from_generator(_rows, features=_features(datasets), gen_kwargs=arguments)
+    # datasets keeps what it made of equal arguments, so they must tell when annotations, decisions or stores changed.
+    state = {"samples": samples.digest(), "forgotten": MemberImages(sets, moved).forgotten()}
+    arguments = {"sets": sets, "moved": moved, "seed": seed, "choice": dict(choice), "shards": shards, "state": state}
+    if not len(samples):
+        raise BadInput(f"{sets.path}: there are no samples to export; loosen the filters")
+    if streaming:
+        return datasets.IterableDataset.from_generator(_rows, features=_features(datasets), gen_kwargs=arguments)
+    try:
+        return datasets.Dataset.from_generator(_rows, features=_features(datasets), gen_kwargs=arguments)
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise (error.__cause__ if isinstance(error.__cause__, ClipmineError) else error) from None
+    except ValueError as error:
+        if "no data" not in str(error):  # what datasets says of a generator that yields nothing
+            raise
+        raise ImagesNotLocal(f"{sets.path}: of none of its {len(samples)} samples all images could be read") from error
 
 
 def messages_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
@@ -102,7 +114,10 @@ def _decoded(
             yield *found, opened
 
 
-def _rows(sets: ImageSets, moved: Moved, seed: int, choice: Choice, shards: list[Numbers]) -> Iterator[dict[str, Any]]:
+def _rows(
+    sets: ImageSets, moved: Moved, seed: int, choice: Choice, shards: list[Numbers], state: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the shards. state: only there for datasets, as one of the arguments."""
     samples, images = Samples(sets, seed=seed, **choice), MemberImages(sets, moved)
     for shard in shards:
         # Decoded to find broken images; handed over as they are, since encoding again would change them.

@@ -6,12 +6,14 @@ no annotation with turns, they are the captions. Every format of `mining.export`
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict, get_args
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from index.errors import BadInput
 from mining.export.skipped import SkippedSet
@@ -128,9 +130,13 @@ class Samples:
             for name in self.sets.select(np.flatnonzero(lacking)).table(["set_id"])["set_id"].to_pylist():
                 yield SkippedSet(name, None, None, "without such an annotation")
 
-    def set_places(self, numbers: Numbers) -> Numbers:
-        """int64 [n]: the place of each sample's set in `sets`."""
-        return self._places[numbers]
+    def digest(self) -> str:
+        """A hash of which sets and annotations the samples are, where the folder stays the same."""
+        found = hashlib.sha256(self.sets.numbers[self._places].tobytes())
+        if self._annotations is not None:
+            ids = self.sets.annotations.columns(["annotation_id"])["annotation_id"].take(pa.array(self._annotations))
+            found.update("\n".join(ids.to_pylist()).encode())
+        return found.hexdigest()
 
     def read(self, numbers: Numbers) -> Iterator[Sample | SkippedSet]:
         """Yield the samples of these numbers, in this order, or why there is none, such as a caption that lacks."""

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from index.errors import MissingDependency
+from index.errors import BadInput, ImagesNotLocal, MissingDependency
+from mining import ImageSets
 from mining.export import messages as module
 from mining.export import to_datasets, to_messages
 from mining.export.skipped import SkippedSet
 from mining.sets.decisions import DecisionsFile
-from tests.mining.made_mixed import write_joined, write_mixed
+from tests.mining.made_mixed import MIXTRAL, says, write_joined, write_mixed
 from tests.mining.made_sets import write_sets
 from tests.mining.tiny_llava import tiny_llava, tiny_processor
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
@@ -103,6 +104,42 @@ def test_the_images_are_the_files_own_bytes(tmp_path: Path, streaming: bool) -> 
     assert by_id["text/0"]["images"] == []
     assert (by_id["llava/0"]["kind"], by_id["llava/0"]["annotator"]) == ("conversation", "llava-665k")
     assert raw[1]["images"][0]["bytes"] == jpeg(2)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_the_cache_of_datasets_is_not_used_after_a_change(tmp_path: Path) -> None:
+    sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]])
+
+    def ids() -> list[str]:
+        return [row["set_id"] for row in to_datasets(ImageSets.open(sets.path))]
+
+    every = [each.set_id for each in sets]
+    assert ids() == every
+    decisions = DecisionsFile(Path(sets.path) / "decisions.jsonl")
+    decisions.add(sets[0], "reject", sets.sources)
+    assert ids() == every[1:]
+    decisions.add(sets[0], "keep", sets.sources)
+    decisions.add(sets[1], "reject", sets.sources)
+    assert ids() == [every[0], every[2]]
+    forget(sets.store(), [5])
+    assert ids() == every[:1]
+    sets.add_annotations([says(every[0], "comparison", MIXTRAL, "Compare.", "Alike.")], "one")
+    (row,) = list(to_datasets(ImageSets.open(sets.path)))
+    assert row["kind"] == "comparison"
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_nothing_to_export_is_an_error(tmp_path: Path) -> None:
+    sets = write_sets(tmp_path, [[0, 1]])
+    for streaming in (False, True):
+        with pytest.raises(BadInput, match="there are no samples to export; loosen the filters"):
+            to_datasets(sets.filter(level=7), streaming=streaming)
+    forget(sets.store(), [0])
+    with pytest.raises(ImagesNotLocal, match="of none of its 1 samples all images could be read"):
+        to_datasets(sets)
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match=str(tmp_path / "store")):  # and not datasets' error around ours
+        to_datasets(sets)
 
 
 @pytest.mark.usefixtures("own_cache")
