@@ -16,7 +16,8 @@ Array = npt.NDArray[np.float32]
 
 
 def _unit(vectors: npt.NDArray[np.float64]) -> Array:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: Array = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def _copies(images: int, copied: int, dim: int = 32, seed: int = 0) -> tuple[Array, npt.NDArray[np.int64]]:

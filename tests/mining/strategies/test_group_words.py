@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,10 +46,11 @@ def test_with_all_captions_a_member_has_the_one_that_names_what_is_shared(tmp_pa
 def test_members_that_share_no_noun_leave_a_group_unless_a_concept_holds_it(tmp_path: Path) -> None:
     store = mining_store(tmp_path, rows=6, caption=CAPTIONS, captions=[[each] for each in CAPTIONS])
     groups = np.array([[0, 1, 2, 3], [0, 1, 4, -1]])
-    for name, choices, rows in (
+    cases: tuple[tuple[str, dict[str, Any], list[list[int]] | None], ...] = (
         ("captions", {}, [[0, 1, 2], [0, 1, 4]]),
         ("concept", {"selection": write_test_selection(store, tmp_path / "selection", {"a": range(6)})}, None),
-    ):
+    )
+    for name, choices, rows in cases:
         ctx = mining_context(store, tmp_path / name, "groups", **choices)
         write_array(ctx, "groups.npy", groups)
         item = WordsItem(0, 0, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.context import MiningContext
@@ -20,7 +21,7 @@ EXTRA = [
 ]
 
 
-def _listed(tmp_path: Path, buckets: int = 3, **choices: str) -> tuple[MiningContext, RangeItem]:
+def _listed(tmp_path: Path, buckets: int = 3, **choices: Any) -> tuple[MiningContext, RangeItem]:
     store: EmbeddingStore = mining_store(tmp_path, rows=5, extra=[json.dumps(each) for each in EXTRA])
     ctx = mining_context(store, tmp_path, "identity", entity="who", **choices)
     return ctx, RangeItem(
