@@ -46,7 +46,12 @@ def tiny_llava() -> Any:
     import torch
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-    shape: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(**shape, image_size=28, patch_size=14, projection_dim=32),
         text_config=LlamaConfig(**shape, vocab_size=260, pad_token_id=0, bos_token_id=1, eos_token_id=2),
