@@ -1,0 +1,1 @@
+"""`clipmine mine --strategy overlap` at the size of CaD-VI."""

@@ -1,0 +1,1 @@
+"""Near-duplicates across the sides of a split."""
