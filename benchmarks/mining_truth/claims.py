@@ -154,7 +154,7 @@ CLAIMS: dict[str, tuple[str, Callable[[Truth], bool]]] = {
     "attribute": ("the subject is shared, the named axis differs", _axis_differs),
     "attribute: all captions": ("the subject is shared, the named axis differs", _axis_differs),
     "attribute: by metadata": ("the subject is shared, the named field differs", _axis_differs),
-    "groups": ("a subject in common of all", lambda truth: bool(truth.subjects)),
+    "groups": ("every shared noun is in all pictures", _nouns_hold),
     "random": ("", lambda truth: True),
 }
 
