@@ -20,13 +20,13 @@ from mining.export.skipped import SkippedSet
 from mining.export.templates import Template, text_filter
 from mining.export.turns import Answer, Turns, caption_turns, training_turns
 from mining.sets.annotation import Annotation, Turn
+from mining.sets.attached import Names
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 
 __all__ = ["Choice", "PerSet", "Sample", "Samples", "TurnChoice", "draw_numbers", "make_sample"]
 
 Numbers = npt.NDArray[np.int64]
-Names = str | Sequence[str]
 PerSet = Literal["all", "one"]
 _READ = 512  # samples that are built at a time
 

@@ -21,6 +21,7 @@ from mining.export.tars import FORMAT, INDEX_SCHEMA, VERSION
 from mining.export.templates import text_filter
 from mining.export.turns import caption_turns
 from mining.sets.annotation import Annotation
+from mining.sets.attached import names_of
 from mining.sets.image_set import ImageSet, Member
 
 __all__ = ["TarSamples"]
@@ -43,7 +44,7 @@ class TarSamples:
         self.folder = os.fspath(folder)
         index = _read_index(self.folder)
         self._sets = index.select(["number", "set_id", "shard", "offset", "bytes"])
-        self._kinds, self._annotators = (_names(choice.get(name)) for name in ("kind", "annotator"))
+        self._kinds, self._annotators = (names_of(each) for each in (choice.get("kind"), choice.get("annotator")))
         self._answer, self._template, self._seed = choice.get("answer"), choice.get("template"), seed
         if choice.get("per_set", "all") not in get_args(PerSet):
             raise BadInput(f"per_set {choice['per_set']!r:.50}: choose {' or '.join(get_args(PerSet))}")
@@ -217,7 +218,3 @@ def _parsed(data: memoryview, key: str) -> tuple[ImageSet, list[bytes]]:
     for name in ("shared_nouns", "reasons"):
         fields[name] = tuple(fields[name])
     return ImageSet(**fields, members=members, annotations=annotations), images
-
-
-def _names(asked: Any) -> tuple[str, ...]:
-    return (asked,) if isinstance(asked, str) else tuple(asked or ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -20,6 +20,7 @@ from mining.sets.annotation import Annotation
 from mining.sets.corrections import CorrectionsFile
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
+from mining.sets.recent import Recent
 
 __all__ = ["AnnotatedSets"]
 
@@ -40,9 +41,11 @@ class AnnotatedSets:
         self._sets = sets.with_annotations(replaced=True)
         self._file = CorrectionsFile(sets.path) if is_local(sets.path) else None
         self._added: dict[str, tuple[Annotation, ...]] = {}  # by set id, in the order of writing
-        self._found: OrderedDict[tuple[str | None, str | None], Numbers] = OrderedDict()
+        self._found = Recent[tuple[str | None, str | None], Numbers](_KEPT_FILTERS)
         self._lock = threading.Lock()
-        next(self.read(sets.numbers[:1]), None)  # reads which annotations there are: what is broken shows at the start
+        next(
+            self.read(sets.numbers[:1]), None
+        )  # reads the index of annotations, so that a damaged one is an error at the start
 
     def read(self, numbers: Numbers) -> Iterator[ImageSet]:
         """Yield the sets of these numbers within the folder, in this order, each with its annotations."""
@@ -53,16 +56,12 @@ class AnnotatedSets:
     def numbers(self, kind: str | None, annotator: str | None) -> Numbers:
         """int64 [n], ascending: the sets with an annotation, replaced or not, of this kind by this annotator."""
         asked = (kind, annotator)
-        with self._lock:
-            found = self._found.get(asked)
-        if found is None:
+
+        def annotated() -> Numbers:
             kinds, annotators = ((name,) if name is not None else () for name in asked)
-            owners, _ = self._sets.annotations.index(self._set_ids, kinds, annotators, replaced=True)
-            found = np.unique(owners)
-            with self._lock:
-                self._found[asked] = found
-                while len(self._found) > _KEPT_FILTERS:
-                    self._found.popitem(last=False)
+            return np.unique(self._sets.annotations.index(self._set_ids, kinds, annotators, replaced=True)[0])
+
+        found = self._found.get(asked, annotated)
         added = [set_id for set_id, own in dict(self._added).items() if any(_is_of(each, *asked) for each in own)]
         places = pc.index_in(pa.array(added, pa.string()), value_set=self._set_ids)
         return np.union1d(found, places.to_numpy(zero_copy_only=False)).astype(np.int64)
@@ -89,8 +88,7 @@ class AnnotatedSets:
 
     @cached_property
     def _set_ids(self) -> pa.Array:
-        ids = self._sets.table(["set_id"])["set_id"]
-        return ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+        return self._sets.table(["set_id"])["set_id"].combine_chunks()
 
 
 def _is_of(each: Annotation, kind: str | None, annotator: str | None) -> bool:

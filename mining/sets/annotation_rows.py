@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from mining.sets.annotation import Annotation, Annotator, Turn
 
-__all__ = ["ANNOTATIONS_SCHEMA", "annotation_of", "annotation_row", "annotations_table"]
+__all__ = ["ANNOTATIONS_SCHEMA", "annotation_of", "annotation_row", "annotations_table", "json_object"]
 
 _PART = pa.struct([("text", pa.string()), ("image", pa.int32())])
 ANNOTATIONS_SCHEMA = pa.schema(
@@ -24,7 +24,7 @@ ANNOTATIONS_SCHEMA = pa.schema(
         ("parameters", pa.string()),  # a JSON object
         ("turns", pa.list_(pa.struct([("role", pa.string()), ("parts", pa.list_(_PART))]))),
         ("content", pa.string()),  # a JSON object
-        ("parent", pa.string()),  # the annotation that this one replaces
+        ("parent", pa.string()),  # what this one was made from; it replaces a parent of its kind
     ]
 )
 
@@ -43,7 +43,7 @@ def annotation_row(each: Annotation) -> dict[str, Any]:
         "annotator": each.annotator.name,
         "annotator_version": each.annotator.version,
         "prompt_hash": each.annotator.prompt_hash,
-        "parameters": _json(each.annotator.parameters),
+        "parameters": json_object(each.annotator.parameters),
         "turns": [
             {
                 "role": turn.role,
@@ -54,7 +54,7 @@ def annotation_row(each: Annotation) -> dict[str, Any]:
             }
             for turn in each.turns
         ],
-        "content": _json(each.content),
+        "content": json_object(each.content),
         "parent": each.parent,
     }
 
@@ -71,5 +71,6 @@ def annotation_of(row: dict[str, Any]) -> Annotation:
     return Annotation(row["annotation_id"], row["set_id"], row["kind"], annotator, tuple(turns), content, row["parent"])
 
 
-def _json(value: Any) -> str | None:
+def json_object(value: Mapping[str, Any]) -> str | None:
+    """`value` as JSON, None where it is empty."""
     return json.dumps(dict(value), ensure_ascii=False) if value else None

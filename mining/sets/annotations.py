@@ -5,9 +5,9 @@
       phase-1_0000.json        written after it: rows, kinds and annotators; a part without it does not count
       corrections.jsonl        what people corrected on the page (`mining.sets.corrections`), read as a last part
 
-A part is never changed: who annotates again writes another part, and who corrects an annotation writes a new one of the
-same kind whose `parent` is the old one. Jobs may append at the same time, under different names. The same annotations
-under the same name are written once, so that a job can be run again.
+A part is never changed. Another run writes another part, and a correction is a new annotation of the same kind whose
+`parent` is the old one. Jobs may append at the same time, under different names. The same annotations under the same
+name are written once, so that a job can be run again.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import io
 import json
 import os
 import re
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -35,6 +34,7 @@ from mining.sets.annotation import Annotation
 from mining.sets.annotation_rows import ANNOTATIONS_SCHEMA, annotation_of, annotation_row, annotations_table
 from mining.sets.corrections import corrections_path, read_corrections
 from mining.sets.part_files import PartFiles
+from mining.sets.recent import Recent
 
 __all__ = [
     "ANNOTATIONS_SCHEMA",
@@ -71,7 +71,10 @@ def append_annotations(path: str | os.PathLike[str], annotations: Iterable[Annot
 
 
 def append_table(path: str | os.PathLike[str], table: pa.Table, part: str, digest: str) -> int:
-    """`append_annotations` for a table of ANNOTATIONS_SCHEMA. digest: tells other annotations of the same name."""
+    """`append_annotations` for a table of ANNOTATIONS_SCHEMA.
+
+    digest: a hash of the annotations, by which a finished part of the same name is recognised or refused.
+    """
     if not _NAME.fullmatch(part):
         raise BadInput(f"annotations {part!r:.120}: a part's name has letters, digits, '.', '_' and '-', up to 100")
     table_file, marker = (join(path, FOLDER, f"{part}.{kind}") for kind in ("parquet", "json"))
@@ -93,9 +96,9 @@ def append_table(path: str | os.PathLike[str], table: pa.Table, part: str, diges
 
 
 def distinct_ids(annotations: Iterable[Annotation]) -> list[Annotation]:
-    """The annotations, in order; the second of one id gets the id with `-2` at its end, and so on.
+    """The annotations, in order; where two have one id, the second gets `-2` at its end, a third `-3`, and so on.
 
-    One annotator may say the same twice, as two of a collection's records do.
+    Two records of a collection may hold the same annotation of the same set.
     """
     seen: Counter[str] = Counter()
     found = []
@@ -119,8 +122,7 @@ class Annotations:
         self.path, self.parts, self.corrections = path, tuple(parts), tuple(corrections)
         self._firsts = np.cumsum([0, *(int(said["rows"]) for _, said in self.parts)])
         self._files = PartFiles(join(path, FOLDER), "delete that part (.parquet and .json) and annotate again")
-        self._kept: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = Recent[tuple[int, int], pa.Table](_KEPT_GROUPS)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Annotations:
@@ -159,7 +161,7 @@ class Annotations:
 
     def index(
         self,
-        set_ids: pa.Array | pa.ChunkedArray,
+        set_ids: pa.Array,
         kinds: Sequence[str] = (),
         annotators: Sequence[str] = (),
         replaced: bool = False,
@@ -172,7 +174,7 @@ class Annotations:
         """
         # A column at a time: all of them at once are half a gigabyte for a million annotations.
         asked = self._column("set_id")
-        places = pc.index_in(asked, value_set=_plain(set_ids))
+        places = pc.index_in(asked, value_set=set_ids)
         if places.null_count:
             number = int(np.flatnonzero(np.asarray(places.is_null()))[0])
             raise BadInput(
@@ -209,7 +211,7 @@ class Annotations:
         return np.asarray(pc.is_in(own, replacing)).astype(np.bool_)
 
     def _column(self, name: str) -> pa.Array:
-        return _plain(self.columns([name])[name])
+        return self.columns([name])[name].combine_chunks()
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some of ANNOTATIONS_SCHEMA's columns of all parts."""
@@ -254,17 +256,7 @@ class Annotations:
         return join(self.path, FOLDER, f"{self.parts[part][0]}.parquet")
 
     def _group(self, part: int, group: int) -> pa.Table:
-        with self._lock:
-            found = self._kept.get((part, group))
-            if found is not None:
-                self._kept.move_to_end((part, group))
-                return found
-        read = self._read(part, ANNOTATIONS_SCHEMA.names, group)
-        with self._lock:
-            self._kept[part, group] = read
-            while len(self._kept) > _KEPT_GROUPS:
-                self._kept.popitem(last=False)
-        return read
+        return self._kept.get((part, group), lambda: self._read(part, ANNOTATIONS_SCHEMA.names, group))
 
     def _read(self, part: int, columns: Sequence[str], group: int | None = None) -> pa.Table:
         name, said = self.parts[part]
@@ -287,7 +279,3 @@ def _marker(path: str) -> dict[str, Any]:
             f"{path}: is not the marker of a part of annotations ({error!r:.100}); delete it and its .parquet, and "
             "annotate again"
         ) from error
-
-
-def _plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,11 @@ import numpy.typing as npt
 from mining.sets.image_set import ImageSet
 from mining.sets.layouts import Layout
 
-__all__ = ["Attached"]
+__all__ = ["Attached", "Names", "names_of"]
 
 Numbers = npt.NDArray[np.int64]
+# One name or several.
+Names = str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,27 @@ class Attached:
         if with_turns:
             spoken = self.layout.annotations.turn_counts()[annotations] > 0
             owners, annotations = owners[spoken], annotations[spoken]
-        firsts = np.searchsorted(owners, numbers)
-        counts = np.searchsorted(owners, numbers, side="right") - firsts
-        wanted = np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
-        return np.repeat(np.arange(len(numbers)), counts), annotations[wanted]
+        places, counts = _of_sets(owners, numbers)
+        return np.repeat(np.arange(len(numbers)), counts), annotations[places]
 
     def attach(self, sets: Sequence[ImageSet], numbers: Numbers) -> list[ImageSet]:
         """The sets of these numbers, with their annotations."""
         owners, annotations = self.index
-        first, last = np.searchsorted(owners, numbers), np.searchsorted(owners, numbers, side="right")
-        counts = last - first
-        starts = np.cumsum(counts) - counts
-        wanted = np.repeat(first - starts, counts) + np.arange(int(counts.sum()))
-        found = self.layout.annotations.read(annotations[wanted])
+        places, counts = _of_sets(owners, numbers)
+        found = iter(self.layout.annotations.read(annotations[places]))
         return [
-            replace(each, annotations=tuple(found[start : start + count]))
-            for each, start, count in zip(sets, starts.tolist(), counts.tolist(), strict=True)
+            replace(each, annotations=tuple(islice(found, count)))
+            for each, count in zip(sets, counts.tolist(), strict=True)
         ]
+
+
+def names_of(asked: Names | None) -> tuple[str, ...]:
+    """The names that are asked for; () for None, which stands for all."""
+    return (asked,) if isinstance(asked, str) else tuple(asked or ())
+
+
+def _of_sets(owners: Numbers, numbers: Numbers) -> tuple[Numbers, Numbers]:
+    """(places [m] in `owners`, ascending, of the sets `numbers`, one set after the other; how many each has)."""
+    firsts = np.searchsorted(owners, numbers)
+    counts = np.searchsorted(owners, numbers, side="right") - firsts
+    return np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum())), counts

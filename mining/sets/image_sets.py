@@ -25,7 +25,7 @@ from index.files import exists, join
 from index.store.embedding_store import EmbeddingStore
 from mining.sets.annotation import Annotation
 from mining.sets.annotations import Annotations, append_annotations
-from mining.sets.attached import Attached
+from mining.sets.attached import Attached, Names, names_of
 from mining.sets.decisions import Decisions, read_decisions
 from mining.sets.filter_sets import Conditions, matching
 from mining.sets.image_set import ImageSet, Member, sets_of
@@ -38,7 +38,6 @@ from mining.sets.split import STRADDLING, Split, split_sets
 __all__ = ["ImageSet", "ImageSets", "Member", "Split"]
 
 Numbers = npt.NDArray[np.int64]
-Names = str | Sequence[str]
 # Methods of earlier versions, by the function of `mining.export` that each became.
 _EXPORTS = {
     **{name: name for name in ("to_llava", "to_messages", "to_datasets", "to_webdataset", "torch_stream")},
@@ -168,7 +167,7 @@ class ImageSets:
         kind replaces (is its parent). Annotations that are appended later are seen by the views of a folder that is
         opened again. Raises BadInput for a kind or an annotator that no annotation of the folder has.
         """
-        attached = Attached(self._layout, _names(kind), _names(annotator), replaced)
+        attached = Attached(self._layout, names_of(kind), names_of(annotator), replaced)
         self.annotations.check(attached.kinds, attached.annotators)
         known = "numbers" in self.__dict__
         among, conditions = (self.numbers, ()) if known else (self._among, self._conditions)
@@ -189,7 +188,7 @@ class ImageSets:
         """
         chosen = self._attached or Attached(self._layout)
         if kind is not None or annotator is not None:
-            chosen = Attached(self._layout, _names(kind), _names(annotator))
+            chosen = Attached(self._layout, names_of(kind), names_of(annotator))
             self.annotations.check(chosen.kinds, chosen.annotators)
         return chosen.places(self.numbers, with_turns)
 
@@ -247,7 +246,7 @@ class ImageSets:
             least=dict(zip(_BOUNDED, (min_level, min_difficulty, min_image_sim, min_text_sim), strict=True)),
             most=dict(zip(_BOUNDED, (max_level, max_difficulty, max_image_sim, max_text_sim), strict=True)),
             nouns=(shared_nouns,) if isinstance(shared_nouns, str) else tuple(shared_nouns or ()),
-            numbers=self._annotated(_names(annotated), _names(annotator)) if annotated or annotator else None,
+            numbers=self._annotated(names_of(annotated), names_of(annotator)) if annotated or annotator else None,
             decisions=decisions.last if decisions is not None else {},
         )
         return type(self)(self._layout, self._among, (*self._conditions, conditions), self._attached)
@@ -339,7 +338,3 @@ class ImageSets:
     def _annotated(self, kinds: tuple[str, ...], annotators: tuple[str, ...]) -> Numbers:
         self.annotations.check(kinds, annotators)
         return Attached(self._layout, kinds, annotators).annotated
-
-
-def _names(asked: Names | None) -> tuple[str, ...]:
-    return (asked,) if isinstance(asked, str) else tuple(asked or ())

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +28,7 @@ from index.errors import BadInput
 from index.files import exists, join, read_bytes
 from mining.sets.annotations import Annotations
 from mining.sets.part_files import PartFiles
+from mining.sets.recent import Recent
 from mining.sets.sources import Source
 
 __all__ = ["FORMAT", "GROUP_SETS", "MEMBERS_SCHEMA", "SETS_SCHEMA", "VERSION", "Group", "Layout", "read_layout"]
@@ -111,15 +110,10 @@ class Layout:
         self.first_sets = np.cumsum([0, *(count for _, _, count in self.parts)])
         self.first_groups = np.cumsum([0, *(-(-count // group_sets) for _, _, count in self.parts)])
         self._files = PartFiles(path, _REMEDY)
-        self._kept: OrderedDict[int, Group] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = Recent[int, Group](_KEPT_GROUPS)
 
     def __getstate__(self) -> dict[str, Any]:
-        caches = ("_kept", "_lock", "set_ids", "sizes")
-        return {name: value for name, value in self.__dict__.items() if name not in caches}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _kept=OrderedDict(), _lock=threading.Lock())
+        return {name: value for name, value in self.__dict__.items() if name not in ("set_ids", "sizes")}
 
     @property
     def sets(self) -> int:
@@ -138,17 +132,7 @@ class Layout:
 
     def group(self, group: int) -> Group:
         """A group's tables, from the cache or from disk. Raises BadInput where a file is damaged."""
-        with self._lock:
-            found = self._kept.get(group)
-            if found is not None:
-                self._kept.move_to_end(group)
-                return found
-        read = self._read_group(group)
-        with self._lock:
-            self._kept[group] = read
-            while len(self._kept) > _KEPT_GROUPS:
-                self._kept.popitem(last=False)
-        return read
+        return self._kept.get(group, lambda: self._read_group(group))
 
     @cached_property
     def set_ids(self) -> pa.Array:

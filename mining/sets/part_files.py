@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +11,7 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import join, join_inside, open_file
+from mining.sets.recent import Recent
 
 __all__ = ["PartFiles"]
 
@@ -26,8 +25,7 @@ class PartFiles:
     def __init__(self, folder: str, remedy: str) -> None:
         """remedy: what the error about a damaged file says to do."""
         self.folder, self.remedy = folder, remedy
-        self._footers: OrderedDict[str, Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._footers = Recent[str, Any](_KEPT_FOOTERS)
 
     def __reduce__(self) -> Any:
         return PartFiles, (self.folder, self.remedy)
@@ -62,12 +60,8 @@ class PartFiles:
     def _open(self, name: str) -> Iterator[pq.ParquetFile]:
         try:
             with open_file(join_inside(self.folder, name)) as stream:
-                file = pq.ParquetFile(stream, metadata=self._footers.get(name))
-                with self._lock:
-                    self._footers[name] = file.metadata
-                    while len(self._footers) > _KEPT_FOOTERS:
-                        self._footers.popitem(last=False)
-                yield file
+                footer = self._footers.get(name, lambda: pq.ParquetFile(stream).metadata)
+                yield pq.ParquetFile(stream, metadata=footer)
         except FileNotFoundError as error:
             raise self.damaged(name, "no such file") from error
         except (pa.ArrowException, IndexError) as error:

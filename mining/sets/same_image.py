@@ -23,16 +23,16 @@ def own_names(members: pa.Table) -> pa.Array:
     row, offset = (members[name].cast(pa.string()) for name in ("row_id", "offset"))
     in_file = pc.binary_join_element_wise(members["shard"], pc.coalesce(members["key"], offset, ""), ":")
     names = pc.coalesce(row, members["path"], members["url"], in_file, members["key"], members["sha256"])
-    return _plain(pc.fill_null(names, ""))
+    return pc.fill_null(names, "").combine_chunks()
 
 
 def image_numbers(members: pa.Table) -> Numbers:
     """int64 [m]: a number for the image of each member (MEMBER_NAME), the place of its first appearance."""
     # Numbers of names and of sources are joined rather than their texts, which would be hundreds of MB.
-    sources = _codes(_plain(members["source"]))
+    sources = _codes(members["source"].combine_chunks())
     group = _first_places(_codes(own_names(members)) * (int(sources.max(initial=0)) + 1) + sources)
     # -1 where no hash is known: such images are never merged.
-    hashes = _codes(_plain(members["sha256"]))
+    hashes = _codes(members["sha256"].combine_chunks())
     known = np.flatnonzero(hashes >= 0)
     return join_groups(group, known, known[_first_places(hashes[known])])
 
@@ -62,7 +62,3 @@ def _first_places(codes: Numbers) -> Numbers:
     _, first, back = np.unique(codes, return_index=True, return_inverse=True)
     places: Numbers = first.astype(np.int64)[back.reshape(-1)]
     return places
-
-
-def _plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from index.errors import BadInput
 from index.files import join, write_atomic
 from mining.sets.annotation import Annotation
+from mining.sets.annotation_rows import json_object
 from mining.sets.annotations import append_annotations, distinct_ids
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
@@ -29,7 +30,7 @@ from mining.sets.layouts import FORMAT, GROUP_SETS, MEMBERS_SCHEMA, SETS_SCHEMA,
 from mining.sets.same_image import own_names
 from mining.sets.sources import Source
 
-__all__ = ["PART_SETS", "ImageSetsWriter", "json_object", "write_image_sets"]
+__all__ = ["PART_SETS", "ImageSetsWriter", "write_image_sets"]
 
 PART_SETS = 200 * GROUP_SETS  # about 10 MB for pairs with captions
 
@@ -62,7 +63,7 @@ class ImageSetsWriter:
         self._members = MEMBERS_SCHEMA.empty_table()
         self._annotations: list[Annotation] = []
         self._annotation_parts = 0
-        # What no single piece can show: ids that come twice, and unknown sources.
+        # Checked in `finish`, since no single piece shows whether an id comes twice or a source is unknown.
         self._set_ids: list[pa.Array] = []
         self._used_sources: set[str] = set()
 
@@ -151,11 +152,6 @@ class ImageSetsWriter:
             raise BadInput(f"{self.path}: members name the source {unknown[0]!r:.100}, which is not described")
         if bad := sorted(name for name in sources if not name or "/" in name):
             raise BadInput(f"{self.path}: the source {bad[0]!r:.100} has no usable name; a name has no '/'")
-
-
-def json_object(value: Mapping[str, Any]) -> str | None:
-    """`value` as JSON, None where it is empty."""
-    return json.dumps(dict(value), ensure_ascii=False) if value else None
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
