@@ -70,7 +70,8 @@ class Annotation:
 
     kind: `comparison`, `conversation`, `question`, `difference_note`, `group_caption`, `story` or another word. turns:
     a conversation about the set's images, empty where there is none. content: what the turns do not say, as a JSON
-    object (the options of a question, an attribute's name). parent: the id of the annotation that this one replaces.
+    object (the options of a question, an attribute's name). parent: the id of the annotation that this one was made
+    from; where both are of one kind, this one replaces it.
     """
 
     annotation_id: str
@@ -91,7 +92,7 @@ class Annotation:
         content: Mapping[str, Any] | None = None,
         parent: str | None = None,
     ) -> Annotation:
-        """An annotation whose id is a hash of all that it says: the same annotation has the same id again."""
+        """An annotation whose id is a hash of all other fields, so that equal annotations have equal ids."""
         turns, content = tuple(turns), dict(content or {})
         own = [set_id, kind, annotator.name, annotator.version, annotator.prompt_hash, dict(annotator.parameters)]
         said = [[turn.role, list(turn.parts)] for turn in turns]
@@ -131,7 +132,7 @@ class Annotation:
 
     @classmethod
     def from_json(cls, set_id: str, value: Mapping[str, Any]) -> Annotation:
-        """The annotation of a set that `to_json` described. Raises BadInput, saying what is wrong, for other data."""
+        """The annotation of a set from the JSON of `to_json`. Raises BadInput, which says what is wrong."""
         try:
             said = value["annotator"]
             annotator = Annotator(

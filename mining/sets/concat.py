@@ -2,11 +2,12 @@
 
     sets = concat_image_sets(["mined", "cad-inst", "llava"], "all")
 
-Sets keep their order and their ids. A set with the same id and the same images again is kept once, with the annotations
-of both; so is one without images of which the same is said. One with the same id and other images gets an id with `~2`
-at its end, and its former id in `extra["original_set_id"]`. Annotations, corrections and decisions come along. For each
-folder sets = kept + repeated, and annotations = kept + repeated. Sets are copied a row group at a time; beside that,
-memory holds the ids of all sets, about 80 bytes a set, and the ids of the annotations of sets that come twice.
+Sets keep their order and their ids. Where two folders have a set with the same id and the same images, it is kept
+once, with the annotations of both; sets without images are the same if their annotations are. A set with the id of
+another one and other images gets an id with `~2` at its end, and its own id goes to `extra["original_set_id"]`.
+Annotations, corrections and decisions are copied. For each folder sets = kept + repeated, and annotations = kept +
+repeated. Sets are copied a row group at a time; memory holds the ids of all sets, about 80 bytes a set, and the ids of
+the annotations of sets that come twice.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def _place(path: str) -> str:
 
 
 def _identity(layout: Layout) -> dict[str, Any]:
-    """What decides the result; not where the folder lies."""
+    """What decides the result: the contents of the folder, but not its path."""
     files = {name: join(layout.path, name) for name in ("manifest.json", DECISIONS)}
     parts = [[name, said.get("hash"), said["rows"]] for name, said in layout.annotations.parts]
     corrections = [each.annotation_id for each in layout.annotations.corrections]
@@ -180,7 +181,7 @@ def _free(set_id: str, taken: set[str]) -> str:
 def _digests(layout: Layout, numbers: Numbers, names: Mapping[str, str]) -> Iterator[bytes]:
     """A hash of the images of each set, in their order, with the sources' new names. numbers: ascending.
 
-    Of a set without images it is a hash of all that is said of it: two collections may number their texts alike.
+    A set without images is hashed by its extra and its annotations: two collections may number their texts alike.
     """
     texts = iter(_texts(layout, numbers[layout.sizes[numbers] == 0]))
     for part, (first, last) in enumerate(zip(layout.first_sets[:-1], layout.first_sets[1:], strict=True)):

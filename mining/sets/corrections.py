@@ -31,8 +31,8 @@ def corrections_path(path: str | os.PathLike[str]) -> str:
 def read_corrections(path: str | os.PathLike[str]) -> list[Annotation]:
     """The corrections in the folder of image sets `path`, in the order of writing; none where there is no file.
 
-    A last line that was cut short is skipped: its writer was told of no success. Raises BadInput, with its number, for
-    another broken line.
+    A last line that was cut short is skipped: the call that wrote it did not return. Raises BadInput, with the line's
+    number, for another broken line.
     """
     name = corrections_path(path)
     if not exists(name):
