@@ -49,7 +49,7 @@ def parse_spot_the_diff(record: Mapping[str, Any]) -> Draft:
         raise RecordRejected("a field of another type", "sentences is not a list of texts")
     text = "\n".join(sentences)
     rest, form = rest_of(record, _SPOT)
-    if text.split("\n") != sentences:  # one has a line break, or there is none
+    if text.split("\n") != sentences:  # a sentence has a line break, or there are no sentences
         form["sentences"] = [sentence.count("\n") for sentence in sentences]
     content = {"img_id": own, **rest}
     images = (NamedImage(name), NamedImage(f"{name}_2"))
@@ -57,7 +57,7 @@ def parse_spot_the_diff(record: Mapping[str, Any]) -> Draft:
 
 
 def restore_spot_the_diff(each: ImageSet, own: Sequence[Annotation], form: Mapping[str, Any]) -> dict[str, Any]:
-    """The record again."""
+    """The record that `parse_spot_the_diff` was given."""
     rest = dict(own[0].content)
     lines = own[0].turns[1].text.split("\n")
     breaks = form.get("sentences", [0] * len(lines))
@@ -83,7 +83,7 @@ def parse_birds(record: Mapping[str, Any]) -> Draft:
 
 
 def restore_birds(each: ImageSet, own: Sequence[Annotation], form: Mapping[str, Any]) -> dict[str, Any]:
-    """The row again."""
+    """The row that `parse_birds` was given."""
     rest = dict(own[0].content)
     known: dict[str, Any] = {}
     for side, member in zip((1, 2), each.members, strict=True):

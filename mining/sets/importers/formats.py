@@ -36,8 +36,8 @@ class Format:
     homepage, licence: of the collection, None where it has none or none is known; the licence is that of the
     annotations. kinds: of the annotations. suffixes: of its files. parse: record -> draft, raises RecordRejected.
     restore: (set, the annotations of one record, the draft's form) -> the record. columns: what a table must have.
-    read, write: of files that are no plain list of records, as `read_mimic_it` and `write_mimic_it`. person_a_file:
-    each file is one annotator's. rows: records may be lists.
+    read, write: for files that are no plain list of records, as `read_mimic_it` and `write_mimic_it`. person_a_file:
+    each file has the annotations of one person. rows: a record may be a list instead of an object.
     """
 
     name: str

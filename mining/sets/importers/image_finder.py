@@ -35,8 +35,8 @@ class Found:
 class ImageFinder:
     """Looks images up in `roots` and reads each once; remembers what it found.
 
-    roots: folders, tars, files of base64 images (of which only `wanted` ids are taken). pack: takes images that are no
-    files. `names.notes` has what could not be listed.
+    roots: folders, tars, files of base64 images (of which only `wanted` ids are taken). pack: the tars into which
+    images from tables and base64 texts are written. `names.notes` has what could not be listed.
     """
 
     def __init__(self, roots: Sequence[str], pack: ImagePack, wanted: Iterable[str] = ()) -> None:

@@ -73,7 +73,10 @@ class ImagePack:
 
 
 def checked(start: bytes, size: int) -> str | None:
-    """Why a file that starts so is not taken as an image: "empty", "too large", "unknown format"; None if it is."""
+    """Why a file with these first bytes and this size is no usable image, in two words; None if it is one.
+
+    The reasons are "empty", "too large" and "unknown format".
+    """
     if not size:
         return "empty"
     if size > MAX_IMAGE_BYTES:

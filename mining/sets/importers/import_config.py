@@ -13,7 +13,7 @@ from mining.sets.importers.record_files import columns_of, suffix_of
 
 __all__ = ["ImportConfig", "check_columns", "job_of", "list_files"]
 
-# Raised when an import of the same files gives other sets than before.
+# To be increased when an import of the same files gives other sets than in an earlier version.
 _VERSION = 1
 
 
@@ -70,7 +70,7 @@ def list_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
 
 
 def check_columns(form: Format, files: Sequence[str]) -> None:
-    """BadInput where a table lacks a column that the format, or the mapping, needs."""
+    """Raise BadInput where a table lacks a column that the format, or the mapping, needs."""
     for path in files:
         if suffix_of(path) not in form.suffixes:
             raise BadInput(f"{path}: {form.name} is read from {', '.join(form.suffixes)}")
@@ -83,7 +83,7 @@ def check_columns(form: Format, files: Sequence[str]) -> None:
 
 
 def job_of(config: ImportConfig, files: Sequence[str]) -> dict[str, Any]:
-    """What decides the output, JSON data: the settings and the files' contents."""
+    """The settings and the hashes of the files, which decide the output, as JSON data."""
     job = asdict(config) | {"files": [[path, sha256_file(path)] for path in files]}
     for name in ("out", "strict"):  # they do not change the sets
         del job[name]

@@ -27,12 +27,14 @@ class ImportCounts:
     incomplete: int = 0  # sets with an image that was not found
 
     def skip(self, reason: str, where: str, detail: str) -> None:
+        """Count a skipped record. where: its file and number. detail: what it has, for the summary."""
         self.skipped[reason] += 1
         named = self.examples.setdefault(reason, [])
         if len(named) < _NAMED:
             named.append(f"{where}: {detail}" if detail else where)
 
     def note(self, text: str) -> None:
+        """Add a sentence to the summary, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -55,7 +57,7 @@ class ImportCounts:
 
 
 def problem_of(said: Mapping[str, Any]) -> str:
-    """What was left out or not found, "" where nothing was."""
+    """Which records were left out and which images were not found, as a phrase; "" where there are none."""
     parts = [f"{count} records: {reason}" for reason, count in said["skipped"].items()]
     parts += [f"{count} images {reason}" for reason, count in said["images_not_found"].items()]
     return "; ".join(parts)

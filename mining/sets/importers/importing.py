@@ -60,11 +60,11 @@ class _Placed:
 def import_sets(
     config: ImportConfig, on_progress: Callable[[int, int], None] = lambda records, files: None
 ) -> ImageSets:
-    """Import what `config` asks for into its empty folder `out`, and open the sets; what is there unfinished is redone.
+    """Import what `config` asks for into its folder `out`, and open the sets; an unfinished import in it is deleted.
 
     on_progress: called with the records read and the files finished so far. Memory: ids of sets and names of images are
-    held, and a part of 50,000 sets: 0.8 GB for 665,000 conversations on 443,000 images (import_round_trip, benchmarks).
-    Files of VIST and MIMIC-IT are held as a whole.
+    held, and a part of 50,000 sets: 0.8 GB for 665,000 conversations on 443,000 images (`python -m
+    benchmarks.import_round_trip`). Files of VIST and MIMIC-IT are held as a whole.
 
     Raises BadInput: a missing or broken file, an unknown format or column, nothing that could be imported.
     """
@@ -104,7 +104,7 @@ def import_sets(
 
 
 class _Build:
-    """The sets as they grow: which images have a set already, which ids are taken, and what was counted."""
+    """The state of an import: the set of each list of images, the ids that are taken, and the counts."""
 
     def __init__(self, config: ImportConfig, form: Format, finder: ImageFinder) -> None:
         self.config, self.form, self.finder = config, form, finder
@@ -121,7 +121,7 @@ class _Build:
         self._sources = {root: self._source(root) for root in roots}
 
     def import_file(self, path: str, name: str, on_progress: Callable[[int], None]) -> dict[str, Any]:
-        """Import a file, called `name` from here on; what the manifest says of it."""
+        """Import a file; returns its entry in the manifest, where it is called `name`."""
         before = self.counts.records
         header: dict[str, Any] = {}
         if self.form.read is not None:
@@ -145,14 +145,14 @@ class _Build:
         return {**described, "records": self.counts.records - before, **({"header": header} if header else {})}
 
     def finish(self, described: Mapping[str, Any]) -> ImageSets:
-        """Write what is left, and the manifest with what it says of the import."""
+        """Write the remaining annotations and the manifest. described: the import, for the manifest."""
         if self._said:
             self._write_annotations(len(self._said))
         used = [source for source in self._sources.values() if source.name in self._used]
         return self.writer.finish(used, {"import": described})
 
     def _write_annotations(self, count: int) -> None:
-        # Not by the writer, which takes annotations of the sets that come with them only.
+        # The writer takes only annotations of sets that are added with them; these may be of earlier sets.
         append_annotations(self.config.out, self._said[:count], f"imported_{self._parts:04d}")
         self._said, self._parts = self._said[count:], self._parts + 1
 
@@ -186,7 +186,7 @@ class _Build:
         return _Placed(draft, file, place)
 
     def _add(self, window: Sequence[_Placed]) -> None:
-        """Sets and annotations of a few records."""
+        """Find the images of some records, and add their sets and annotations."""
         found = iter(self.finder.find([image for placed in window for image in placed.draft.images]))
         sets: list[ImageSet] = []
         annotations: list[Annotation] = []

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from index.errors import BadInput
+from index.files import read_bytes
 
-__all__ = ["JsonStream", "load_json"]
+__all__ = ["JsonStream", "load_json", "read_json"]
 
 _CHUNK = 1 << 20  # characters
 # An element longer than this is no record and no image: 64 MiB of image bytes are 90 million characters of base64.
@@ -25,6 +26,14 @@ _NEAR_END = 16
 def load_json(text: str) -> Any:
     """json.loads, with null for the NaN and Infinity that JSON lacks. Raises ValueError."""
     return json.loads(text, parse_constant=lambda name: None)
+
+
+def read_json(path: str) -> Any:
+    """The JSON of a whole file, as `load_json` reads it. Raises BadInput where it is broken or not UTF-8."""
+    try:
+        return load_json(read_bytes(path).decode("utf-8-sig"))
+    except ValueError as error:
+        raise BadInput(f"{path}: broken JSON ({error}); mend the file or download it again") from error
 
 
 class JsonStream:

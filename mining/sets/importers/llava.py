@@ -18,6 +18,7 @@ from mining.sets.importers.record import (
     RecordRejected,
     Said,
     as_written,
+    id_text,
     in_order,
     named_image,
     pick,
@@ -51,7 +52,7 @@ def parse_llava(record: Mapping[str, Any], kind: str = "conversation") -> Draft:
         form["image"] = None
     rest, order = rest_of(record, _FIELDS)
     content = {**({"id": record["id"]} if "id" in record else {}), **rest}
-    return Draft(_id(record), images, (Said(kind, turns, content),), {**form, **order})
+    return Draft(id_text(record.get("id")), images, (Said(kind, turns, content),), {**form, **order})
 
 
 def parse_cad_inst(record: Mapping[str, Any]) -> Draft:
@@ -60,7 +61,7 @@ def parse_cad_inst(record: Mapping[str, Any]) -> Draft:
 
 
 def restore_llava(each: ImageSet, own: Sequence[Annotation], form: Mapping[str, Any]) -> dict[str, Any]:
-    """The record again."""
+    """The record that `parse_llava` was given."""
     said = own[0]
     rest = dict(said.content)
     known: dict[str, Any] = {"id": rest.pop("id")} if "id" in rest else {}
@@ -101,8 +102,3 @@ def write_images(members: Sequence[Member], how: Mapping[str, Any]) -> Any:
 def member_name(member: Member) -> str | None:
     """An image's name in its collection: the path or id that a record gave, or its URL."""
     return member.key if member.key is not None else member.url
-
-
-def _id(record: Mapping[str, Any]) -> str | None:
-    own = record.get("id")
-    return str(own) if isinstance(own, str | int) and own != "" else None

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from index.errors import BadInput
-from index.files import read_bytes
 from mining.sets.annotation import Annotation, Turn
 from mining.sets.image_set import ImageSet
-from mining.sets.importers.json_stream import load_json
+from mining.sets.importers.json_stream import read_json
 from mining.sets.importers.record import (
     Draft,
     NamedImage,
@@ -33,10 +32,7 @@ _FIELDS = ("id", "instruction", "answer", "image_ids")
 
 def read_mimic_it(path: str) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     """(the file but for its `data`, its records with their id). The file is read as a whole. Raises BadInput."""
-    try:
-        whole = load_json(read_bytes(path).decode("utf-8-sig"))
-    except ValueError as error:
-        raise BadInput(f"{path}: broken JSON ({error}); mend the file or download it again") from error
+    whole = read_json(path)
     if not isinstance(whole, dict) or not isinstance(whole.get("data"), dict):
         raise BadInput(f"{path}: is no instruction file of MIMIC-IT, which has an object `data` of instructions by id")
     data = whole.pop("data")
@@ -44,7 +40,7 @@ def read_mimic_it(path: str) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
 
 
 def write_mimic_it(header: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> bytes:
-    """The file again."""
+    """An instruction file of these records. header: what `read_mimic_it` found beside them."""
     data = {record["id"]: {name: value for name, value in record.items() if name != "id"} for record in records}
     return (json.dumps({**header, "data": data}, ensure_ascii=False, indent=1) + "\n").encode()
 
@@ -62,7 +58,7 @@ def parse_mimic_it(record: Mapping[str, Any]) -> Draft:
 
 
 def restore_mimic_it(each: ImageSet, own: Sequence[Annotation], form: Mapping[str, Any]) -> dict[str, Any]:
-    """The record again."""
+    """The record that `parse_mimic_it` was given."""
     rest = dict(own[0].content)
     question, answer = own[0].turns
     known = {

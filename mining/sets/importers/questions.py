@@ -52,7 +52,7 @@ def parse_cad_eval(record: Mapping[str, Any]) -> Draft:
 
 
 def restore_cad_eval(each: ImageSet, own: Sequence[Annotation], form: Mapping[str, Any]) -> dict[str, Any]:
-    """The record again."""
+    """The record that `parse_cad_eval` was given."""
     question, answer = own[0].turns
     known = {
         "image": write_images(each.members, form.get("image", {})),
@@ -90,7 +90,7 @@ def parse_nlvr2(record: Mapping[str, Any]) -> Draft:
 
 
 def restore_nlvr2(each: ImageSet, own: Sequence[Annotation], form: Mapping[str, Any]) -> dict[str, Any]:
-    """The record again."""
+    """The record that `parse_nlvr2` was given."""
     rest = dict(own[0].content)
     statement, label = own[0].turns
     without = form.get("without", {})

@@ -21,6 +21,7 @@ __all__ = [
     "RecordRejected",
     "Said",
     "as_written",
+    "id_text",
     "in_order",
     "marked_turn",
     "named_image",
@@ -105,9 +106,16 @@ def require_text(value: object, what: str) -> str:
     return value
 
 
+def id_text(value: object) -> str | None:
+    """A record's id as a text; None where it is neither a text nor a number, or empty."""
+    return str(value) if isinstance(value, str | int) and value != "" else None
+
+
 def rest_of(record: Record, known: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the other fields, in their order; {"fields": all names} where `known` in their order, then the others, is not
-    the record's own order, else {})."""
+    """(the fields that are not `known`, in their order; {} or {"fields": the names of all fields, in their order}).
+
+    It is {} where the record has its fields in the order of `known`, followed by the others.
+    """
     rest = {name: value for name, value in record.items() if name not in known}
     natural = [*(name for name in known if name in record), *rest]
     return rest, {} if natural == list(record) else {"fields": list(record)}
@@ -120,7 +128,7 @@ def in_order(known: Mapping[str, Any], rest: Mapping[str, Any], form: Record) ->
 
 
 def require_unicode(draft: Draft) -> None:
-    """Raises RecordRejected where a text has half a surrogate pair, which JSON can write and no file can hold."""
+    """Raise RecordRejected where a text has half a surrogate pair, which JSON can write but UTF-8 cannot."""
     texts = [text for image in draft.images for text in (image.name, image.url, image.caption, *image.captions) if text]
     texts += [part for said in draft.said for turn in said.turns for part in turn.parts if isinstance(part, str)]
     others = [draft.extra, draft.record_id, draft.split, *(said.content for said in draft.said)]
@@ -191,7 +199,7 @@ def read_written(value: Any) -> tuple[Any, str | None]:
 
 
 def as_written(value: Any, how: str | None) -> Any:
-    """The field's own value again."""
+    """The field that `read_written` read, written as it was."""
     if how is None:
         return value
     return _WRITERS[how](value) if how in _WRITERS else how

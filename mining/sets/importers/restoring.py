@@ -21,8 +21,8 @@ __all__ = ["export_records", "write_records"]
 def export_records(sets: ImageSets, format: str | None = None) -> dict[str, list[Any]]:
     """{file name: its records, in their order} of sets that were imported; equal to the records that were imported.
 
-    A correction (an annotation with a parent) takes the place of what it corrects. format: where the folder does not
-    say it, as one that `concat` made; the sets must then be of that format. The records are held in memory.
+    A correction (an annotation with a parent) takes the place of what it corrects. format: needed where the folder does
+    not say it, as after `concat`; all sets must be of that format. The records are held in memory.
 
     Raises BadInput where the sets were not imported, or lack a record's annotations.
     """

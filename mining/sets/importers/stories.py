@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from index.errors import BadInput
-from index.files import read_bytes
 from mining.sets.annotation import Annotation, Turn
 from mining.sets.image_set import ImageSet
-from mining.sets.importers.json_stream import load_json
+from mining.sets.importers.json_stream import read_json
 from mining.sets.importers.record import Draft, NamedImage, RecordRejected, Said, pick, require_text
 
 __all__ = ["parse_story", "read_stories", "restore_story", "write_stories"]
@@ -29,10 +28,7 @@ def read_stories(path: str) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     A story: {"steps": [{"place": in the file's annotations, "step": the annotation}], "photos": by id, "album"}.
     Photographs and albums of no story are left out. Raises BadInput.
     """
-    try:
-        whole = load_json(read_bytes(path).decode("utf-8-sig"))
-    except ValueError as error:
-        raise BadInput(f"{path}: broken JSON ({error}); mend the file or download it again") from error
+    whole = read_json(path)
     if not isinstance(whole, dict) or not isinstance(whole.get("annotations"), list):
         raise BadInput(f"{path}: is no file of stories, which has a list `annotations` with a step of a story each")
     photos = _by_id(whole.pop("images", []))
@@ -46,7 +42,7 @@ def read_stories(path: str) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
 
 
 def write_stories(header: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> bytes:
-    """The file again, with the photographs and albums of the stories."""
+    """A file of these stories, with their photographs and albums. header: what `read_stories` found beside them."""
     steps: list[tuple[int, Any]] = []
     photos: dict[str, Any] = {}
     albums: dict[str, Any] = {}

@@ -63,7 +63,7 @@ def parse_subtle_diff(record: Mapping[str, Any]) -> Draft:
 
 
 def restore_subtle_diff(each: ImageSet, own: Sequence[Annotation], form: Mapping[str, Any]) -> dict[str, Any]:
-    """The record again, from its notes and its task."""
+    """The record that `parse_subtle_diff` was given, from its notes and its task."""
     task = next(annotation for annotation in own if annotation.kind == "task")
     rest = dict(task.content)
     placed = {other["place"]: other["attribute"] for other in rest.pop("attributes")}

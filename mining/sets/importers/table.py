@@ -21,6 +21,7 @@ from mining.sets.importers.record import (
     RecordRejected,
     Said,
     as_written,
+    id_text,
     in_order,
     marked_turn,
     named_image,
@@ -65,8 +66,8 @@ def parse_mapping(text: str) -> tuple[tuple[str, str], ...]:
 class ColumnMap:
     """Reads and writes the rows of a table. mapping: (role, column), as `parse_mapping` gives it.
 
-    kind: of the annotations; by default conversation, question or note, by which columns there are. read_image: gives
-    an image's file, for tables that hold the files themselves.
+    kind: of the annotations; by default conversation, question or note, by the roles that are mapped. read_image: the
+    file of a member, for tables that hold the image files themselves.
     """
 
     mapping: tuple[tuple[str, str], ...]
@@ -94,14 +95,13 @@ class ColumnMap:
         split = next((record[column] for column in self._of("split") if isinstance(record[column], str)), None)
         known |= set(self._of("split")) if split is not None else set()
         rest, order = rest_of(record, [column for column in self.columns if column in known])
-        own = next((record[column] for column in self._of("id") if isinstance(record[column], str | int)), None)
-        record_id = None if own is None or own == "" else str(own)
+        record_id = next((id_text(record[column]) for column in self._of("id")), None)
         if said is None:
             return Draft(record_id, images, (), {**form, **order}, split=split, extra=rest)
         return Draft(record_id, images, (replace(said, content=rest),), {**form, **order}, split=split)
 
     def restore(self, each: ImageSet, own: Sequence[Annotation], form: Mapping[str, Any]) -> Any:
-        """The row again."""
+        """The row that `parse` was given."""
         known: dict[str, Any] = {}
         coming = iter(each.members)
         for column in self._of("image"):
