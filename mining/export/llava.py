@@ -20,17 +20,17 @@ from typing import IO, Any, Unpack
 from index.corpus.image_decoding import image_extension
 from index.errors import BadInput
 from index.files import atomic_file, exists, file_size, join, write_atomic
-from mining.export.member_images import MemberImages, Moved
+from mining.export.member_images import MemberImages
 from mining.export.read_sets import read_samples
 from mining.export.samples import Choice, Samples
 from mining.export.skipped import REJECTED, Counted, OnSkipped, SetsExport, SkippedSet
 from mining.sets.annotation import Turn, marked_text
 from mining.sets.image_set import Member
 from mining.sets.image_sets import ImageSets
+from mining.sets.sources import Folder, Moved
 
 __all__ = ["conversations", "to_llava"]
 
-Folder = str | os.PathLike[str]
 _FROM = {"system": "system", "user": "human", "assistant": "gpt"}
 # Hex digits of a file's sha256 in its name: two of a billion files have the same with a chance of 10^-11.
 _DIGITS = 24

@@ -7,7 +7,6 @@ data = images.read(sets[0].members[0])  # bytes, or the reason why there are non
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -19,13 +18,9 @@ from index.errors import BadInput, ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
 from mining.sets.image_set import ImageSet, Member
 from mining.sets.image_sets import ImageSets
-from mining.sets.sources import Source, open_source_store, source_folder
+from mining.sets.sources import Folder, Moved, Source, moved_by_name, open_source_store, source_folder
 
-__all__ = ["MemberImages", "Moved"]
-
-Folder = str | os.PathLike[str]
-# Where the sources are now: one path for a folder of sets with one source, else by the source's name.
-Moved = Folder | Mapping[str, Folder] | None
+__all__ = ["MemberImages"]
 
 _COLUMNS = ["key", "shard", "offset", "size", "sha256"]
 
@@ -38,7 +33,8 @@ class MemberImages:
 
         A source is opened when a member of it is first read. Raises BadInput for a name that is no source of the sets.
         """
-        self._path, self._sources, self._moved = sets.path, sets.sources, _by_name(sets, moved)
+        self._path, self._sources = sets.path, sets.sources
+        self._moved = moved_by_name(moved, sets.sources, sets.path)
         self._opened: dict[str, _StoreImages | _FileImages] = {}
         self._lock = threading.Lock()
 
@@ -66,7 +62,7 @@ class MemberImages:
         for name in sorted(self._sources):
             try:
                 opened = self._source(name)
-            except BadInput:  # no image comes from it; reading one of its members says why
+            except BadInput:  # reading one of its members reports this
                 continue
             if isinstance(opened, _StoreImages):
                 found[name] = opened.forgotten
@@ -102,22 +98,6 @@ def _again(path: str, sources: Mapping[str, Source], moved: Mapping[str, Folder]
     images._path, images._sources, images._moved = path, sources, dict(moved)
     images._opened, images._lock = {}, threading.Lock()
     return images
-
-
-def _by_name(sets: ImageSets, moved: Moved) -> dict[str, Folder]:
-    if moved is None:
-        return {}
-    names = sorted(sets.sources)
-    if not isinstance(moved, Mapping):
-        if len(names) != 1:
-            raise BadInput(
-                f"{sets.path}: has {len(names)} sources ({', '.join(names)}), so {os.fspath(moved)} must come with the "
-                "name of one: moved={NAME: FOLDER}"
-            )
-        return {names[0]: moved}
-    if unknown := sorted(set(moved) - set(names)):
-        raise BadInput(f"{sets.path}: has no source {unknown[0]!r:.100}; it has {', '.join(names) or 'none'}")
-    return dict(moved)
 
 
 class _StoreImages:

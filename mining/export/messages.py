@@ -14,18 +14,21 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from index.errors import BadInput, ClipmineError, ImagesNotLocal, MissingDependency
-from mining.export.member_images import MemberImages, Moved
+from mining.export.member_images import MemberImages
 from mining.export.read_sets import decoded, read_samples
 from mining.export.samples import Choice, Numbers, Sample, Samples
 from mining.export.skipped import REJECTED, OnSkipped, SkippedSet, log, warn
 from mining.sets.annotation import Turn
 from mining.sets.image_sets import ImageSets
+from mining.sets.sources import Moved
 
 if TYPE_CHECKING:
     import datasets
 
 __all__ = ["messages_of", "to_datasets", "to_messages"]
 
+# Fields of `ImageSet.to_json` that are no columns.
+_NOT_COLUMNS = ("members", "size", "annotations")
 # Samples in a shard of a streaming dataset, whose shards are shared out among workers.
 _SHARD_SAMPLES = 1_000
 
@@ -70,7 +73,7 @@ def to_datasets(
     _tell_unused(samples, warn)
     numbers = samples.numbers()
     shards = [numbers[first : first + _SHARD_SAMPLES] for first in range(0, len(numbers), _SHARD_SAMPLES)]
-    # datasets keeps what it made of equal arguments, so they must tell when annotations, decisions or stores changed.
+    # datasets reuses its cache for equal arguments, so these must differ when annotations, decisions or stores changed.
     state = {"samples": samples.digest(), "forgotten": MemberImages(sets, moved).forgotten()}
     arguments = {"sets": sets, "moved": moved, "seed": seed, "choice": dict(choice), "shards": shards, "state": state}
     if not len(samples):
@@ -117,7 +120,7 @@ def _decoded(
 def _rows(
     sets: ImageSets, moved: Moved, seed: int, choice: Choice, shards: list[Numbers], state: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the shards. state: only there for datasets, as one of the arguments."""
+    """Yield the rows of the shards. state: not read here; datasets compares the arguments with those of its cache."""
     samples, images = Samples(sets, seed=seed, **choice), MemberImages(sets, moved)
     for shard in shards:
         # Decoded to find broken images; handed over as they are, since encoding again would change them.
@@ -136,9 +139,6 @@ def _rows(
                 "messages": messages_of(sample.turns),
                 "images": [{"bytes": files[place], "path": None} for place in sample.shown],
             }
-
-
-_NOT_COLUMNS = ("members", "size", "annotations")
 
 
 def _features(datasets: Any) -> Any:

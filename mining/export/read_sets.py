@@ -1,4 +1,4 @@
-"""Sets with all their images, read some at a time by several threads: each comes whole, or with the reason why not."""
+"""Sets with all their image files, read by several threads; a set with an unreadable image comes as a SkippedSet."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _WINDOW = 64
 
 
 def read_sets(images: MemberImages, sets: Iterable[ImageSet]) -> Iterator[tuple[ImageSet, list[bytes]] | SkippedSet]:
-    """Yield every set with its members' image files, in order, or the first member that can't be read."""
+    """Yield every set with its members' image files, in order; a SkippedSet names the first that can't be read."""
     return _read(images, sets, lambda each: each)
 
 
 def read_samples(
     images: MemberImages, samples: Iterable[Sample | SkippedSet]
 ) -> Iterator[tuple[Sample, list[bytes]] | SkippedSet]:
-    """The same for samples, with the image files of the whole set in the order of its members; skipped ones pass."""
+    """Yield every sample with the image files of its whole set, in the order of the members; a SkippedSet as it is."""
     return _read(images, samples, lambda each: each.set)
 
 

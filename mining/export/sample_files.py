@@ -31,7 +31,7 @@ class SampleFiles(Protocol):
         """The samples of an epoch in the order in which they are stored, cut where reading may begin anew."""
 
     def read(self, numbers: Numbers) -> Iterator[tuple[Sample, list[bytes]] | SkippedSet]:
-        """Yield an item for each number, in this order: the sample and the files of its set's members, or why not."""
+        """Yield an item for each number, in this order: the sample and its set's image files, or why it is skipped."""
 
 
 class SetFiles:

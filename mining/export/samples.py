@@ -123,7 +123,7 @@ class Samples:
         return draw_numbers(self._places, [self._seed, epoch]) if self._one else np.arange(len(self._places))
 
     def unused(self) -> Iterator[SkippedSet]:
-        """The sets that give no sample, since they lack an annotation; rejected ones are only counted."""
+        """Yield the sets that give no sample since they lack an annotation. Rejected sets are not among them."""
         lacking = np.ones(len(self.sets), np.bool_)
         lacking[self._places] = False
         if lacking.any():
@@ -131,7 +131,7 @@ class Samples:
                 yield SkippedSet(name, None, None, "without such an annotation")
 
     def digest(self) -> str:
-        """A hash of which sets and annotations the samples are, where the folder stays the same."""
+        """A hash of the numbers of the samples' sets and of the ids of their annotations."""
         found = hashlib.sha256(self.sets.numbers[self._places].tobytes())
         if self._annotations is not None:
             ids = self.sets.annotations.columns(["annotation_id"])["annotation_id"].take(pa.array(self._annotations))
@@ -139,7 +139,7 @@ class Samples:
         return found.hexdigest()
 
     def read(self, numbers: Numbers) -> Iterator[Sample | SkippedSet]:
-        """Yield the samples of these numbers, in this order, or why there is none, such as a caption that lacks."""
+        """Yield the samples of these numbers, in this order; a SkippedSet where there is none, as without a caption."""
         plain = text_filter(self.template)
         for first in range(0, len(numbers), _READ):
             window = numbers[first : first + _READ]
@@ -162,7 +162,7 @@ class Samples:
 
 
 def draw_numbers(places: Numbers, seed: Sequence[int]) -> Numbers:
-    """int64 [sets]: one sample of each set, by chance. places: int64 [samples] ascending, the set of each sample."""
+    """int64 [sets]: one random sample of each set. places: int64 [samples] ascending, the set of each sample."""
     firsts = np.flatnonzero(np.diff(places, prepend=-1))
     counts = np.diff(firsts, append=len(places))
     return firsts + (np.random.default_rng(list(seed)).random(len(firsts)) * counts).astype(np.int64)

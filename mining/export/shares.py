@@ -1,4 +1,4 @@
-"""Which samples each worker of each rank reads in an epoch, and in which order: all compute the same, without talking.
+"""Which samples each worker of each rank reads in an epoch, and in which order, computed without communication.
 
 The blocks of samples are shuffled, cut among the ranks and then among the workers of a rank, and each worker shuffles
 its own within windows. So reading stays nearly sequential, and the order depends on seed and epoch alone.
@@ -100,5 +100,5 @@ def _order(blocks: Sequence[Numbers], seed: int | None, epoch: int) -> Numbers:
         return np.concatenate(blocks)
     chance = np.random.default_rng([seed, epoch])
     order = np.concatenate([blocks[block] for block in chance.permutation(len(blocks))])
-    # Begun anywhere, so that few large blocks too are cut elsewhere in each epoch.
+    # Rotated by a random number, so that also a few large blocks are cut among the ranks elsewhere in each epoch.
     return np.roll(order, -int(chance.integers(len(order))))

@@ -55,8 +55,8 @@ class Counted:
 class SetsExport:
     """What an export wrote: asked = written + sum(skipped.values()).
 
-    Counted are samples, of which a set may give several, or, in `to_webdataset`, sets. A set that gives no sample
-    counts as one that was asked for and skipped. named: the first that were skipped, and why.
+    The counts are of samples, of which a set may give several, or, for `to_webdataset`, of sets. A set that gives no
+    sample counts as one that was asked for and skipped. named: the first that were skipped, and why.
     """
 
     out: str

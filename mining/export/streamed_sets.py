@@ -9,7 +9,7 @@
             if checkpoint_is_due():
                 torch.save({"stream": stream.state_dict(), ...}, path)
 
-Workers read ahead, so that only the caller knows which batches were trained on: `advance` says so. After
+Workers read ahead, so only the caller knows which batches were trained on, and says so with `advance`. After
 `stream.load_state_dict(...)` a loader with as many workers gives the batches that follow, in the same order.
 torchdata's StatefulDataLoader keeps the states itself.
 """
@@ -25,7 +25,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from index.errors import BadInput, ImagesNotLocal
-from mining.export.member_images import MemberImages, Moved
+from mining.export.member_images import MemberImages
 from mining.export.read_sets import decoded
 from mining.export.sample_files import SampleFiles, SetFiles
 from mining.export.samples import Choice, Samples, TurnChoice
@@ -34,10 +34,10 @@ from mining.export.skipped import OnSkipped, SkippedSet, warn
 from mining.export.tar_samples import TarSamples
 from mining.export.torch_sets import TorchSample, Transform, torch_sample
 from mining.sets.image_sets import ImageSets
+from mining.sets.sources import Folder, Moved
 
 __all__ = ["StreamedSets", "torch_stream", "torch_stream_tars"]
 
-Folder = str | os.PathLike[str]
 # DataLoader workers of a rank; the counts that they share with the main process have so many rows.
 _MOST_WORKERS = 1024
 # The columns of the counts; the last one has the number of the loaded state that the worker has used.
@@ -180,26 +180,26 @@ class StreamedSets(IterableDataset[TorchSample]):
         return reader, *self._next.get(reader, (0, 0))
 
     def _items(self, share: Share, tried: int, given: int) -> Iterator[tuple[TorchSample, int]]:
-        """Yield (sample, number of samples tried so far); with a quota the readable ones come again until it is met."""
-        vain = 0
+        """Yield (sample, number of samples tried so far); with a quota readable ones are repeated until it is met."""
+        unreadable = 0  # in a row
         while share.quota is None or given < share.quota:
             for window in share.from_place(tried if share.quota is None else tried % len(share)):
                 for found in self.samples.read(window):
                     tried += 1
                     images = found if isinstance(found, SkippedSet) else decoded(found[0].set, found[1])
                     if isinstance(found, SkippedSet) or isinstance(images, SkippedSet):
-                        vain += 1
+                        unreadable += 1
                         if tried <= len(share):
                             self._tell(images)
                         continue
-                    vain = 0
+                    unreadable = 0
                     given += 1
                     yield torch_sample(found[0], images, self.transform), tried
                     if given == share.quota:
                         return
             if share.quota is None:
                 return
-            if vain >= len(share):
+            if unreadable >= len(share):
                 raise ImagesNotLocal(f"of none of the {len(share)} samples of this worker all images can be read")
 
     def _tell(self, skipped: Any) -> None:
@@ -208,7 +208,7 @@ class StreamedSets(IterableDataset[TorchSample]):
         self.on_skipped(skipped)
 
     def _shape(self) -> dict[str, Any]:
-        """What must be equal for a state to hold."""
+        """The properties of the stream that a loaded state must agree with."""
         place = self._place()
         return {"samples": len(self.samples), "seed": self.seed, "ranks": [place.rank, place.ranks]}
 

@@ -65,7 +65,7 @@ class TarSamples:
         return len(np.unique(self._places)) if self._one else len(self._places)
 
     def blocks(self, epoch: int) -> list[Numbers]:
-        """A block is a tar."""
+        """The samples of an epoch, cut into one block for each tar."""
         every = np.arange(len(self._places))
         numbers = draw_numbers(self._places, [self._seed, epoch]) if self._one else every
         shards = self._sets["shard"].to_numpy()[self._places[numbers]]

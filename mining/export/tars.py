@@ -32,15 +32,15 @@ from index.corpus.image_decoding import image_extension
 from index.errors import BadInput, ImagesNotLocal
 from index.files import atomic_file, exists, hash_json, join, read_bytes, write_atomic
 from index.outputs import claim_folder
-from mining.export.member_images import MemberImages, Moved
+from mining.export.member_images import MemberImages
 from mining.export.read_sets import read_sets
 from mining.export.skipped import NAMED, REJECTED, SetsExport, SkippedSet
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
+from mining.sets.sources import Folder, Moved
 
 __all__ = ["FORMAT", "INDEX_SCHEMA", "VERSION", "to_webdataset"]
 
-Folder = str | os.PathLike[str]
 FORMAT = "clipmine-image-set-tars"
 VERSION = 2
 

@@ -48,7 +48,7 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = {
 # Words of templates that ordinary text has as well: headings in Markdown, a transcript. Only their own template counts
 # them, so that texts for another one keep them.
 _ORDINARY = {"###", "USER:", "ASSISTANT:"}
-# Any `<|name|>`, whatever the template: no text means to have one.
+# Any `<|name|>`, for every template: ordinary text has none.
 _PIPED = r"<\|[A-Za-z0-9_ -]{1,40}\|>"
 
 
@@ -61,8 +61,8 @@ def text_filter(template: Template = None) -> Callable[[str], str]:
     pattern = _pattern(template if template is None or isinstance(template, str) else tuple(template))
 
     def plain(text: str) -> str:
-        # Breaking one string may complete another ("</<image>s>"), so until there is none. It ends: every round takes
-        # brackets away, or puts a space between two characters that had none.
+        # Repeated, since breaking one string may complete another ("</<image>s>"). It ends, because every round removes
+        # brackets or puts a space between two characters that had none.
         while True:
             found = pattern.sub(_broken, text)
             if found == text:

@@ -21,11 +21,12 @@ import torch
 from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from mining.export.member_images import MemberImages, Moved
+from mining.export.member_images import MemberImages
 from mining.export.read_sets import UnreadableMember, decoded, read_members
 from mining.export.samples import Choice, Sample, Samples
 from mining.export.skipped import SkippedSet
 from mining.sets.image_sets import ImageSets
+from mining.sets.sources import Moved
 
 __all__ = ["Messages", "TorchSample", "TorchSets", "Transform", "collate_sets", "torch_dataset", "torch_sample"]
 

@@ -23,13 +23,13 @@ _QUESTION = "What does each image show?"
 
 
 def caption_turns(each: ImageSet) -> Turns | None:
-    """The question what each image shows, and the captions unchanged; None without images or where a caption lacks."""
+    """The question what each image shows, and the captions unchanged; None without images or without a caption."""
     lines = []
     for place, caption in enumerate(each.captions, 1):
         words = (caption or "").split()
         if not words:
             return None
-        lines.append(f"Image {place}: {' '.join(words)}")  # line ends within a caption go: a line is an image
+        lines.append(f"Image {place}: {' '.join(words)}")  # a caption is one line, since each line stands for an image
     return [(_QUESTION, "\n".join(lines))] if lines else None
 
 
@@ -75,7 +75,7 @@ def _no_turns(each: ImageSet, what: object) -> BadInput:
 
 
 def _with_places(turns: list[Turn], size: int) -> list[Turn]:
-    """All images above the first question; a conversation that begins with an answer gets a question of images."""
+    """The turns with all images above the first question, or in a turn of their own before a first answer."""
     places: list[Part] = []
     for image in range(size):
         places += [("\n" if image else "") + f"Image {image + 1}: ", image]

@@ -30,9 +30,9 @@ from mining.sets.decisions import Decisions, read_decisions
 from mining.sets.filter_sets import Conditions, matching
 from mining.sets.image_set import ImageSet, Member, sets_of
 from mining.sets.layouts import Layout, read_layout
-from mining.sets.near_images import NEAR_DUPLICATES, Moved, join_near_images
+from mining.sets.near_images import NEAR_DUPLICATES, join_near_images
 from mining.sets.same_image import images_of
-from mining.sets.sources import Source, open_source_store
+from mining.sets.sources import Moved, Source, open_source_store
 from mining.sets.split import STRADDLING, Split, split_sets
 
 __all__ = ["ImageSet", "ImageSets", "Member", "Split"]
@@ -277,7 +277,7 @@ class ImageSets:
         near_duplicates: images with this cosine or more are one image, by the vectors of their stores; None for equal
         files only. Where a store cannot be opened, and for images of files, equal files alone are one image;
         `Split.notes` says so. moved: where the store is now, or several by the names of their sources. Raises BadInput
-        for shares that do not add up to 1, or a near_duplicates outside 0..1.
+        for shares that do not add up to 1, a near_duplicates outside 0..1, or a name in `moved` that is no source.
         """
         if near_duplicates is not None and not 0 < near_duplicates <= 1:
             raise BadInput(f"near_duplicates {near_duplicates}: a cosine above 0 and up to 1, or None for equal files")

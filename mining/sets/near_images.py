@@ -6,7 +6,6 @@ where one model embedded both.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from index.errors import BadInput, ClipmineError
+from index.errors import ClipmineError
 from index.files import hash_json
 from index.store.embedding_store import EmbeddingStore
 from mining.sets.near_duplicates import StoreVectors, Vectors, join_groups, near_duplicate_groups
-from mining.sets.sources import Source, open_source_store
+from mining.sets.sources import Folder, Moved, Source, moved_by_name, open_source_store
 
-__all__ = ["NEAR_DUPLICATES", "Moved", "NearImages", "join_near_images"]
+__all__ = ["NEAR_DUPLICATES", "NearImages", "join_near_images"]
 
 Ints = npt.NDArray[np.int64]
-Folder = str | os.PathLike[str]
-# Where stores are now that were moved: one path where the sets have one store, else by the name of the source.
-Moved = Folder | Mapping[str, Folder] | None
 
-# The cosine from which `clipmine mine` takes two images for one picture.
+# Cosine similarity from which two images count as the same picture: clip-retrieval's limit for duplicates, and the
+# default of `--near-duplicates` of `clipmine mine` and `clipmine retrieve`. Another model may need another value.
 NEAR_DUPLICATES = 0.94
 
 
@@ -54,17 +51,17 @@ def join_near_images(
 
     Args:
         images: int64 [m], a number from 0 for the image of each member. members: their `source` and `row_id`.
-        sources: of the folder `path`, by name.
+        sources: of the folder `path`, by name. moved: where stores are now; one path where the sets have one store.
 
-    The numbers stay in use: of joined images the lowest holds for all, in whatever order the members come. Raises
-    BadInput for one `moved` path of several stores.
+    Joined images get the lowest of their numbers, in whatever order the members come. Raises BadInput as
+    `moved_by_name` does.
     """
     distinct, places = np.unique(images, return_inverse=True)
     group = np.arange(len(distinct), dtype=np.int64)
     names, rows = members["source"].to_numpy(zero_copy_only=False), members["row_id"].fill_null(-1).to_numpy()
     has_vector = np.zeros(len(distinct), np.bool_)
     notes: list[str] = []
-    where = _by_name(moved, sources, path)
+    where = moved_by_name(moved, sources, path, "store")
     for stores in _by_model(_opened(names[rows >= 0], sources, path, where, notes)):
         vectors: list[StoreVectors] = []
         numbers: list[Ints] = []
@@ -88,18 +85,6 @@ def join_near_images(
     if others := int((~has_vector).sum()):
         notes.append(f"{others:,} images have no vector at hand; of these only equal files count as one")
     return NearImages(distinct[group][places], tuple(notes))
-
-
-def _by_name(moved: Moved, sources: Mapping[str, Source], path: str) -> Mapping[str, Folder]:
-    if moved is None or isinstance(moved, Mapping):
-        return moved or {}
-    stores = sorted(source.name for source in sources.values() if source.kind == "store")
-    if len(stores) != 1:
-        raise BadInput(
-            f"{path}: has {len(stores)} stores ({', '.join(stores) or 'none'}), so {os.fspath(moved)} must come with "
-            "the name of one: moved={NAME: FOLDER}"
-        )
-    return {stores[0]: moved}
 
 
 def _opened(

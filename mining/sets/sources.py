@@ -18,7 +18,22 @@ from index.files import exists, hash_json, is_local, join, local_path
 from index.store.embedding_store import EmbeddingStore
 from retrieval.selection import describe_store, store_identity
 
-__all__ = ["Source", "files_source", "is_store", "open_source_store", "relative_path", "source_folder", "store_source"]
+__all__ = [
+    "Folder",
+    "Moved",
+    "Source",
+    "files_source",
+    "is_store",
+    "moved_by_name",
+    "open_source_store",
+    "relative_path",
+    "source_folder",
+    "store_source",
+]
+
+Folder = str | os.PathLike[str]
+# Where sources are now that were moved: one path where there is one source, else by the name of the source.
+Moved = Folder | Mapping[str, Folder] | None
 
 _STORE = "store-"
 # Hex digits of a store's identity within its source's name.
@@ -110,6 +125,29 @@ def open_source_store(source: Source, sets: str, moved: str | os.PathLike[str] |
             f"{store.path}: is not the store that {sets} was mined from; name the right one, or mine again"
         )
     return store
+
+
+def moved_by_name(
+    moved: Moved, sources: Mapping[str, Source], sets: str, kind: Literal["store", "files"] | None = None
+) -> dict[str, Folder]:
+    """Where sources of the folder `sets` are now, by name. kind: of the source that a single path stands for.
+
+    Raises BadInput for a name that is no source, or for a single path where the folder has several sources of the kind.
+    """
+    if moved is None:
+        return {}
+    if isinstance(moved, Mapping):
+        if unknown := sorted(set(moved) - set(sources)):
+            raise BadInput(f"{sets}: has no source {unknown[0]!r:.100}; it has {', '.join(sorted(sources)) or 'none'}")
+        return dict(moved)
+    names = sorted(name for name, source in sources.items() if kind in (None, source.kind))
+    if len(names) != 1:
+        what = "stores" if kind == "store" else "sources"
+        raise BadInput(
+            f"{sets}: has {len(names)} {what} ({', '.join(names) or 'none'}), so {os.fspath(moved)} must come with the "
+            "name of one: moved={NAME: FOLDER}"
+        )
+    return {names[0]: moved}
 
 
 def source_folder(

@@ -19,6 +19,7 @@ import pyarrow as pa
 from index.errors import BadInput
 from index.files import hash_json
 from index.store.embedding_store import EmbeddingStore
+from mining.sets.near_images import NEAR_DUPLICATES
 
 __all__ = [
     "CANDIDATES_SCHEMA",
@@ -57,9 +58,6 @@ TRAIN, HELD_OUT = "train", "held-out"
 
 # The most images of a group; a model reads hundreds of tokens an image.
 MOST_GROUP = 32
-# Cosine similarity from which two images count as the same picture: clip-retrieval's limit for duplicates, and the
-# default of `clipmine retrieve --near-duplicates`. Another model may need another value.
-NEAR_DUPLICATES = 0.94
 
 
 @dataclass(frozen=True)
@@ -215,14 +213,9 @@ def candidates_table(
     """
     count, size = rows.shape
     offsets = np.arange(count + 1, dtype=np.int32)
-    joined = (
-        np.arange(count * len(reasons)).reshape(len(reasons), count).T.ravel()
-    )  # the reasons of set 0, of set 1, ...
-    texts = (
-        pa.concat_arrays([_plain(each) for each in reasons]).take(pa.array(joined))
-        if reasons
-        else pa.array([], "string")
-    )
+    # The reasons of set 0, of set 1, ...
+    joined = np.arange(count * len(reasons)).reshape(len(reasons), count).T.ravel()
+    texts = pa.concat_arrays(reasons).take(pa.array(joined)) if reasons else pa.array([], "string")
     data = {
         "rows": pa.ListArray.from_arrays(offsets * np.int32(size), pa.array(np.ascontiguousarray(rows).ravel())),
         "level": pa.array(np.broadcast_to(np.asarray(level, np.int32), (count,))),
@@ -257,7 +250,3 @@ def _shown(values: npt.NDArray[Any] | pa.Array) -> list[str]:
     if isinstance(values, np.ndarray) and values.dtype.kind == "f":
         return [f"{value:.2f}" for value in values.tolist()]
     return [str(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values.to_pylist())]
-
-
-def _plain(texts: pa.Array) -> pa.Array:
-    return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts

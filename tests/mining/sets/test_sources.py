@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from index.errors import BadInput, StoreInvalid
-from mining.sets.sources import Source, files_source, is_store, open_source_store, source_folder, store_source
+from mining.sets.sources import (
+    Source,
+    files_source,
+    is_store,
+    moved_by_name,
+    open_source_store,
+    source_folder,
+    store_source,
+)
 from tests.retrieval.stores import MODEL, make_store, random_unit
 
 
@@ -91,3 +99,14 @@ def test_a_folder_is_the_one_beside_the_sets_if_it_exists(tmp_path: Path) -> Non
     assert source_folder(source, str(tmp_path / "moved/sets"), "/named") == "/named"
     assert source_folder(source, "s3://bucket/sets") == str(tmp_path / "photos")
     assert source_folder(Source("urls", "files", None), str(tmp_path)) is None
+
+
+def test_one_moved_path_stands_for_the_only_source_and_names_must_be_known() -> None:
+    sources = {"store-1": Source("store-1", "store", "/store"), "photos": Source("photos", "files", "/photos")}
+    assert moved_by_name(None, sources, "pairs") == {}
+    assert moved_by_name({"photos": "/new"}, sources, "pairs") == {"photos": "/new"}
+    assert moved_by_name("/new", sources, "pairs", "store") == {"store-1": "/new"}
+    with pytest.raises(BadInput, match=r"pairs: has 2 sources \(photos, store-1\), so /new must come with the name"):
+        moved_by_name("/new", sources, "pairs")
+    with pytest.raises(BadInput, match="pairs: has no source 'stores'; it has photos, store-1"):
+        moved_by_name({"stores": "/new"}, sources, "pairs", "store")
