@@ -50,8 +50,7 @@ def attribute(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Pairs that differ in one attribute, which `axis` names; the level is the band of image similarity, 1 the least.
 
     The more similar the images, the subtler the difference: level 1 is the strongest, 4 (5 where nearly identical
-    images are mined) the subtlest. Raises BadInput for an unknown axis, or a field of `facts`
-    that no row has.
+    images are mined) the subtlest. Raises BadInput for an unknown axis, or a field of `facts` that no row has.
     """
     axes = _axes(ctx.config.axes, by_metadata=bool(ctx.config.facts))
     check_facts(ctx, minable_rows(ctx, ctx.open_store()))
@@ -59,7 +58,7 @@ def attribute(ctx: MiningContext, map_items: MapItems) -> Candidates:
     said = find_differences(ctx, map_items, found.pairs.rows, axes).combine_chunks()
     dropped = dict(found.dropped)
     dropped["no single difference stated"] = len(found.pairs) - said.num_rows
-    # Only now, as few pairs are left whose images must be decoded.
+    # Last, since few pairs are left now whose images must be decoded.
     pairs, kept, copies = drop_copies(ctx, map_items, found.pairs.take(said["place"].to_numpy()))
     dropped |= copies
     pairs, said = pairs.take(kept), said.take(pa.array(kept))
@@ -87,8 +86,8 @@ def attribute(ctx: MiningContext, map_items: MapItems) -> Candidates:
 def _choose(ctx: MiningContext, pairs: LookAlikes, said: pa.Table) -> Ints:
     """Places, ascending, of the pairs to propose: as many of each axis at each level, as far as there are enough.
 
-    Within these the chances grow with the square of the share of stated facts in which the pair agrees, since "all else
-    is the same" is then said of more, and fall with every further object that only one of two captions names.
+    Among the pairs of one axis and level, the chance of a pair grows with the square of the share of stated facts in
+    which it agrees: the more facts agree, the more surely the named one is all that differs.
     """
     axis = pc.rank(said["axis"], tiebreaker="dense").to_numpy().astype(np.int64)
     group = axis * (NEAR_IDENTICAL + 1) + pairs.level

@@ -21,10 +21,10 @@ __all__ = [
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
 
-# Sets that are proposed for one wanted, as caps, near-duplicates and scarce levels cost some. The summary of a run
-# says where that was not enough.
+# Sets that are proposed for each one wanted, since caps, near-duplicates and scarce levels remove some. The summary of
+# a run says where that was not enough.
 OVERSAMPLED = 4
-# Bands of similarity; a store of a few thousand rows fills each of so few.
+# The number of bands of similarity; few enough that a store of some thousand rows fills each.
 BANDS = 4
 
 

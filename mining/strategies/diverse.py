@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mining.strategies.bands import BANDS, OVERSAMPLED, equal_bands, thin, unique_pairs
 from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table, sentences
-from mining.strategies.minable import Minable, minable_rows, open_selection
+from mining.strategies.minable import Minable, concept_rows, minable_rows
 from mining.strategies.neighbors.caption_fit import close_captions
 from mining.strategies.neighbors.similarity import similarities
 
@@ -62,18 +62,10 @@ def diverse(ctx: MiningContext, map_items: MapItems) -> Candidates:
 def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
     """Pairs within each concept of the selection, equally many of each where there are enough."""
     config, store = ctx.config, minable.store
-    selection = open_selection(str(config.selection), store)
-    table = selection.table(["row_id", "concept"])
-    rows, names = table["row_id"].to_numpy(), table["concept"].combine_chunks().dictionary_encode()
-    codes = names.indices.to_numpy()
-    kept = minable.allows(rows)
-    rows, codes = rows[kept], codes[kept]
-    order = np.lexsort((rows, codes))
-    rows, codes = rows[order], codes[order]
-    starts = np.searchsorted(codes, np.arange(len(names.dictionary) + 1))
-    each = max(1, 2 * OVERSAMPLED * ctx.wanted // max(1, len(names.dictionary)))
+    names, rows, bounds = concept_rows(minable, str(config.selection))
+    each = max(1, 2 * OVERSAMPLED * ctx.wanted // max(1, len(names)))
     drawn, of = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
-    for code, (start, stop) in enumerate(pairwise(starts)):
+    for code, (start, stop) in enumerate(pairwise(bounds)):
         if stop - start < 2:
             continue
         some = rows[ctx.random("concept", code).integers(start, stop, (each, 2))]
@@ -91,7 +83,7 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
     places = places[
         thin(pairs[places], concept[places] * (BANDS + 1) + level[places], OVERSAMPLED * ctx.wanted, config.seed)
     ]
-    named = names.dictionary.take(pa.array(concept[places]))
+    named = names.take(pa.array(concept[places]))
     reasons = [
         sentences("both were retrieved for {}", named),
         _far_sentences(image_sim[places], far[places], level[places]),
@@ -104,7 +96,7 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
     found = candidates_table(
         pairs[places], level=level[places], difficulty=level[places] / BANDS, reasons=reasons, concept=named
     )
-    return Candidates(found, len(pairs), dropped, notes, {"concepts": float(len(names.dictionary))})
+    return Candidates(found, len(pairs), dropped, notes, {"concepts": float(len(names))})
 
 
 def _far(image_sim: Floats) -> tuple[float, npt.NDArray[np.int32]]:

@@ -1,5 +1,8 @@
-"""The members of groups, chosen from lists of images that may be in one: in a seeded order, those that are far from all
-that were chosen before. A list of 48 images takes about 0.1 ms."""
+"""Choose the members of groups from lists of images.
+
+The images of a list are taken in a seeded order; one that is far from all that were chosen before joins the group. A
+list of 48 images takes about 0.1 ms.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _LISTS = 512
 
 @dataclass(frozen=True)
 class GroupItem:
-    """The lists first .. last - 1 of `lists.npy`. far: the similarity below which two images of a group are."""
+    """The lists first .. last - 1 of `lists.npy`. far: any two images of a group are less similar than this."""
 
     number: int
     first: int

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from index.files import exists, join, open_file, write_atomic
 from mining.strategies.captions.caption_rows import captions_of
 from mining.strategies.context import MiningContext
-from mining.strategies.neighbors.work_arrays import read_array
+from mining.strategies.neighbors.work_arrays import has_arrays, read_array, read_table, write_table
 from mining.text.caption_facts import Facts, facts_of
 from mining.text.nouns import noun_extractor
 
@@ -45,10 +42,9 @@ class WordsItem:
 def write_words(item: WordsItem, ctx: MiningContext) -> int:
     """Write the shared nouns and phrases of each group, and a reason; returns the number of groups.
 
-    Without a selection the members leave the group whose captions lack the noun that most share with the anchor.
+    Without a selection a group keeps only the members whose captions have the noun that most share with the anchor.
     """
-    target = _file(ctx, item)
-    if exists(target):
+    if has_arrays(ctx, _file(item)):
         return item.last - item.first
     groups = read_array(ctx, "groups.npy")[item.first : item.last]
     rows = np.unique(groups[groups >= 0])
@@ -71,16 +67,13 @@ def write_words(item: WordsItem, ctx: MiningContext) -> int:
             said = [_best(lists[place], by_caption[place], shared) for place in places]
         found.append((rows[places].tolist(), shared, phrases, reason, said))
     columns = [list(column) for column in zip(*found, strict=True)] or [[]] * 5
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=_WORDS_SCHEMA), buffer, compression="zstd")
-    write_atomic(target, buffer.getvalue())
+    write_table(ctx, _file(item), pa.table(columns, schema=_WORDS_SCHEMA))
     return item.last - item.first
 
 
 def read_words(ctx: MiningContext, item: WordsItem) -> pa.Table:
     """The table that `write_words` wrote, a row for each group: rows, nouns, phrases, reason, captions."""
-    with open_file(_file(ctx, item)) as stream:
-        return pq.read_table(stream, schema=_WORDS_SCHEMA)
+    return read_table(ctx, _file(item), _WORDS_SCHEMA)
 
 
 def agreeing(nouns: Sequence[frozenset[str]], places: Sequence[int]) -> list[int]:
@@ -128,5 +121,5 @@ def _value(value: str | None) -> str | None:
     return None if value is None else value.rpartition("|")[2]
 
 
-def _file(ctx: MiningContext, item: WordsItem) -> str:
-    return join(ctx.folder, f"words_{item.number:05d}.parquet")
+def _file(item: WordsItem) -> str:
+    return f"words_{item.number:05d}.parquet"

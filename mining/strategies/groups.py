@@ -12,6 +12,7 @@ the like that all captions give it. It is no caption that a person wrote; with a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from mining.strategies.context import (
 )
 from mining.strategies.group_members import GroupItem, choose_members, members_file
 from mining.strategies.group_words import WordsItem, read_words, write_words
-from mining.strategies.minable import Minable, minable_rows, open_selection
+from mining.strategies.minable import Minable, concept_rows, minable_rows
 from mining.strategies.neighbors.caption_fit import close_captions
 from mining.strategies.neighbors.similarity import set_similarity, similarities
 from mining.strategies.neighbors.work_arrays import read_arrays, write_array
@@ -39,7 +40,7 @@ __all__ = ["groups"]
 RowIds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Neighbours of an anchor's caption, of which half fit, and some are far from each other.
+# Neighbours of an anchor's caption. Half of them have a caption that fits, and some of these are far from each other.
 NEIGHBORS = 48
 # Captions are close from this quantile of the similarity to the nearest other one: lower than for pairs, since the
 # captions of a group must share a noun as well.
@@ -54,7 +55,7 @@ ITEM_GROUPS = 5_000
 # Images are far below this quantile of the similarity of two images of one concept. With the median a group of eight
 # would need 28 pairs that are all below it.
 FAR = 0.75
-# Pairs that it is measured on.
+# Pairs on which the quantile is measured.
 _MEASURED = 20_000
 
 
@@ -135,26 +136,20 @@ def _of_captions(ctx: MiningContext, map_items: MapItems, minable: Minable) -> _
 
 def _of_concepts(ctx: MiningContext, minable: Minable) -> _Lists:
     """Random rows of each concept of the selection, equally many lists of each."""
-    table = open_selection(str(ctx.config.selection), minable.store).table(["row_id", "concept"])
-    names = table["concept"].combine_chunks().dictionary_encode()
-    pairs = np.unique(np.stack([names.indices.to_numpy().astype(np.int64), table["row_id"].to_numpy()], 1), axis=0)
-    pairs = pairs[minable.allows(pairs[:, 1])]
-    bounds = np.searchsorted(pairs[:, 0], np.arange(len(names.dictionary) + 1))
-    each = max(1, -(-ANCHORS_A_SET * ctx.wanted // max(1, len(names.dictionary))))
+    names, rows, bounds = concept_rows(minable, str(ctx.config.selection))
+    each = max(1, -(-ANCHORS_A_SET * ctx.wanted // max(1, len(names))))
     pieces, of = [np.empty((0, NEIGHBORS), np.int64)], [np.empty(0, np.int64)]
     few = 0
-    for code in range(len(names.dictionary)):
-        rows = pairs[bounds[code] : bounds[code + 1], 1]
-        few += len(rows) < ctx.config.group_size[0]
-        if len(rows) < ctx.config.group_size[0]:
+    for code, (start, stop) in enumerate(pairwise(bounds.tolist())):
+        if stop - start < ctx.config.group_size[0]:
+            few += 1
             continue
-        drawn = rows[ctx.random("concept", code).integers(0, len(rows), (each, NEIGHBORS))]
-        pieces.append(drawn)
+        pieces.append(rows[start:stop][ctx.random("concept", code).integers(0, stop - start, (each, NEIGHBORS))])
         of.append(np.full(each, code))
     notes = ("members were retrieved for one concept",)
     found = np.concatenate(pieces)
     dropped = {"concepts of too few images": few} if few else {}
-    return _Lists(found, np.concatenate(of), names.dictionary, len(found) + few, dropped, notes)
+    return _Lists(found, np.concatenate(of), names, len(found) + few, dropped, notes)
 
 
 def _far(ctx: MiningContext, minable: Minable, lists: RowIds) -> float:

@@ -51,8 +51,10 @@ class RangeItem:
 
 @dataclass(frozen=True)
 class Seen:
-    """Counts of a range: rows; (row, individual) pairs in them; those of these pairs without a value of `order`, and
-    those without one of `context` that have an order."""
+    """Counts of a range: rows, and (row, individual) pairs in them (`named`).
+
+    unordered: pairs without a value of `order`. without_context: other pairs without a value of `context`.
+    """
 
     rows: int
     named: int

@@ -6,14 +6,12 @@ that neighbours have different contexts. With an order they are windows of conse
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index.files import exists, join, read_bytes, write_atomic
 from index.hashing import hash_rows
@@ -21,6 +19,7 @@ from mining.strategies.bands import rank_in_groups
 from mining.strategies.context import CANDIDATES_SCHEMA, HELD_OUT, MiningContext, candidates_table, sentences
 from mining.strategies.individual_rows import read_bucket
 from mining.strategies.minable import Side, holds_out_individuals
+from mining.strategies.neighbors.work_arrays import read_table, write_table
 
 __all__ = ["BucketItem", "Made", "cut_sets", "deal_sets", "make_sets", "read_sets", "step_windows"]
 
@@ -29,8 +28,10 @@ RowIds = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class BucketItem:
-    """The names of one bucket, in the lists of all ranges. turns: how often an individual's rows are cut into sets.
-    keep: the share of the sets that is kept."""
+    """The names of one bucket, in the lists of all ranges.
+
+    turns: how often an individual's rows are cut into sets. keep: the share of the sets that is kept.
+    """
 
     name: str
     bucket: int
@@ -41,8 +42,11 @@ class BucketItem:
 
 @dataclass(frozen=True)
 class Made:
-    """Counts of a bucket, in (row, individual) pairs. alone: of individuals in too few rows for a set. one_step: of
-    stories of one step. other_side: of individuals on the other side of a hold-out."""
+    """Counts of a bucket, in (row, individual) pairs.
+
+    alone: of individuals in too few rows for a set. one_step: of stories of one step. other_side: of individuals that a
+    hold-out puts on the other side.
+    """
 
     alone: int
     one_step: int
@@ -51,7 +55,7 @@ class Made:
 
 def make_sets(item: BucketItem, ctx: MiningContext) -> Made:
     """Write the sets of a bucket's individuals; returns the counts."""
-    target, marker = (join(ctx.folder, f"sets_{item.name}.{kind}") for kind in ("parquet", "json"))
+    marker = join(ctx.folder, f"sets_{item.name}.json")
     if exists(marker):
         return Made(**json.loads(read_bytes(marker)))
     config = ctx.config
@@ -88,9 +92,7 @@ def make_sets(item: BucketItem, ctx: MiningContext) -> Made:
             some = np.take_along_axis(some, np.argsort(rows[some], axis=1), axis=1)
         some = _distinct(some, rows, config.seed, item.keep)
         tables.append(_as_candidates(ctx, some, table, names.dictionary.take(pa.array(entity[some[:, 0]]))))
-    buffer = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables), buffer, compression="zstd")
-    write_atomic(target, buffer.getvalue())
+    write_table(ctx, f"sets_{item.name}.parquet", pa.concat_tables(tables))
     made = Made(alone, one_step, other_side)
     write_atomic(marker, json.dumps(made.__dict__))
     return made
@@ -98,9 +100,7 @@ def make_sets(item: BucketItem, ctx: MiningContext) -> Made:
 
 def read_sets(ctx: MiningContext, item: BucketItem) -> pa.Table:
     """The sets that `make_sets` wrote for a bucket: CANDIDATES_SCHEMA without levels."""
-    return pq.read_table(
-        io.BytesIO(read_bytes(join(ctx.folder, f"sets_{item.name}.parquet"))), schema=CANDIDATES_SCHEMA
-    )
+    return read_table(ctx, f"sets_{item.name}.parquet", CANDIDATES_SCHEMA)
 
 
 def cut_sets(entity: RowIds, rows: RowIds, size: int, seed: int) -> RowIds:

@@ -15,7 +15,7 @@ from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.minable import Minable
 
-__all__ = ["field_column", "field_values", "fields_there", "row_values"]
+__all__ = ["field_column", "field_values", "fields_there", "row_values", "words_below"]
 
 Value = str | int | float
 
@@ -34,10 +34,14 @@ def field_column(store: EmbeddingStore, field: str) -> str:
 
 def row_values(table: pa.Table, column: str, field: str) -> list[list[Value]]:
     """The distinct values of `field` for each row of `table`, in their order."""
-    words = field.split(".")
-    if column != "extra" or words[0] == "extra":
-        words = words[1:]
+    words = words_below(field, column)
     return [list(dict.fromkeys(field_values(value, words))) for value in table[column].to_pylist()]
+
+
+def words_below(field: str, column: str) -> list[str]:
+    """The words of a dotted field that lead to its value within the metadata column that `field_column` gave."""
+    words = field.split(".")
+    return words[1:] if column != "extra" or words[0] == "extra" else words
 
 
 def field_values(value: Any, words: list[str]) -> list[Value]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from index.errors import BadInput
 from index.hashing import hash_rows
@@ -19,16 +20,25 @@ from index.store.embedding_store import EmbeddingStore
 from mining.strategies.context import HELD_OUT, MiningConfig, MiningContext
 from retrieval.selection import Selection, store_identity
 
-__all__ = ["Minable", "Side", "holds_out_individuals", "mark_rows", "minable_rows", "open_selection", "side_of"]
+__all__ = [
+    "Minable",
+    "Side",
+    "concept_rows",
+    "holds_out_individuals",
+    "mark_rows",
+    "minable_rows",
+    "open_selection",
+    "side_of",
+]
 
 RowIds = npt.NDArray[np.int64]
 
 # The hash that decides the side of a row. It does not depend on --seed, so that all runs on a store have the same sides
 # and their sets can be joined.
 _SIDE_SEED = 0x484F4C44
-# Rows of a store from which on the rows of a side are not counted: there are enough of any side that is asked for.
+# In stores of more rows the rows of a side are not counted: any part that is asked for has enough.
 _COUNTED = 1_000_000
-# The most neighbours that a search is asked for to find enough of one side.
+# The most neighbours that a search returns so that enough of them are on one side.
 _MOST_ASKED = 4_096
 
 
@@ -76,7 +86,7 @@ class Minable:
         return self.store.rows if self.chosen is None else len(self.chosen)
 
     def allows(self, rows: RowIds) -> npt.NDArray[np.bool_]:
-        """A mask over row ids of any shape: which are not forgotten and on this side; -1 is neither."""
+        """A mask over row ids of any shape: which are not forgotten and on this side; False for -1."""
         allowed = (rows >= 0) & ~self.store.is_forgotten(rows)
         return allowed if self.side is None else allowed & self.side.contains(rows)
 
@@ -155,6 +165,19 @@ def open_selection(path: str, store: EmbeddingStore) -> Selection:
     if recorded.get("parts") is None or store_identity(store, parts=recorded["parts"]) != recorded["identity"]:
         raise BadInput(f"{path}: was not retrieved from {store.path}; mine its own store, or retrieve again")
     return selection
+
+
+def concept_rows(minable: Minable, selection: str) -> tuple[pa.StringArray, RowIds, RowIds]:
+    """(concepts [c], rows int64 [n], bounds int64 [c + 1]) of a selection, without the rows that may not be mined.
+
+    The rows of concept i are rows[bounds[i] : bounds[i + 1]], ascending; a row may be in several concepts. Raises
+    BadInput as `open_selection` does.
+    """
+    table = open_selection(selection, minable.store).table(["row_id", "concept"])
+    encoded = table["concept"].combine_chunks().dictionary_encode()
+    pairs = np.unique(np.stack([encoded.indices.to_numpy().astype(np.int64), table["row_id"].to_numpy()], 1), axis=0)
+    pairs = pairs[minable.allows(pairs[:, 1])]
+    return encoded.dictionary, pairs[:, 1], np.searchsorted(pairs[:, 0], np.arange(len(encoded.dictionary) + 1))
 
 
 def mark_rows(row_ids: RowIds, chosen: RowIds) -> npt.NDArray[np.bool_]:

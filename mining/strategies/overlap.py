@@ -60,7 +60,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Plan:
-    """drawn: levels from random pairs. joins: where the pairs of the others come from."""
+    """drawn: the levels whose pairs are drawn from random pairs. joins: the joins that find the other levels."""
 
     drawn: tuple[int, ...]
     joins: tuple[_Source, ...]
@@ -97,7 +97,7 @@ def _find(ctx: MiningContext, map_items: MapItems, sets: NounSets) -> _Found:
     balanced = config.min_shared_nouns is None
     asked = config.levels if balanced else None
     levels = tuple(each for each in range(config.min_shared_nouns or 1, LEVELS) if asked is None or each in asked)
-    # A level may have to make up for others that are rare, but a quarter of all sets is plenty.
+    # A level may replace others that are rare, but it needs no more than a quarter of all sets.
     keep = max(64, FOUND_A_PAIR * (-(-proposals // max(1, min(len(levels), 4))) if balanced else proposals))
     captions = max(FEWEST_CAPTIONS, CAPTIONS_A_SET * ctx.wanted)
     compared = compare_blocks(
@@ -129,7 +129,7 @@ def _find(ctx: MiningContext, map_items: MapItems, sets: NounSets) -> _Found:
 
 
 def _share(exist: npt.NDArray[Any], total: int) -> int:
-    """How many pairs of each level make `total`, where level i has exist[i]: as even as they reach."""
+    """The number of pairs of each level that makes `total`, as even as possible. exist: pairs that each level has."""
     left, levels = float(total), len(exist)
     for size in np.sort(exist):
         if size * levels >= left:
@@ -239,7 +239,7 @@ def _how(found: _Found) -> str:
 
 
 def _span(levels: tuple[int, ...], counts: Ints) -> str:
-    """Levels in words, up to the highest of which there are pairs."""
+    """The levels that have pairs, as text: "1-4", or "2, 4"."""
     there = [level for level in levels if counts[level]] or list(levels[:1])
     consecutive = there == list(range(there[0], there[-1] + 1))
     return f"{there[0]}-{there[-1]}" if consecutive and len(there) > 1 else ", ".join(map(str, there))

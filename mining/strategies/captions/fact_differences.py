@@ -5,24 +5,21 @@ Only the rows of the pairs are read and parsed, so the work depends on the numbe
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index.errors import BadInput
-from index.files import exists, join, read_bytes, write_atomic
 from mining.strategies.captions.caption_rows import captions_of
 from mining.strategies.captions.fact_comparison import Difference, difference_of_captions, difference_of_metadata
 from mining.strategies.context import MapItems, MiningContext
 from mining.strategies.metadata_facts import MetadataFacts, metadata_facts
-from mining.strategies.metadata_fields import field_column, fields_there
+from mining.strategies.metadata_fields import field_column, fields_there, words_below
 from mining.strategies.minable import Minable
-from mining.strategies.neighbors.work_arrays import read_array, write_array
+from mining.strategies.neighbors.work_arrays import has_arrays, read_array, read_table, write_array, write_table
 from mining.text.caption_facts import facts_of
 
 __all__ = ["FOUND", "DifferenceItem", "check_facts", "difference_item", "find_differences"]
@@ -33,7 +30,7 @@ Stated = list[tuple[str, Mapping[tuple[str, str], str | float]]]
 
 # Pairs of an item: a few seconds of parsing.
 ITEM_PAIRS = 8_192
-# Rows in which fields are looked for before the work.
+# Rows that are checked for the fields of `--facts` before the work begins.
 CHECKED_ROWS = 1_000
 # Captions with more facts are skipped: they are lists of words.
 MOST_FACTS = 64
@@ -55,7 +52,7 @@ class DifferenceItem:
 
 
 def check_facts(ctx: MiningContext, minable: Minable) -> None:
-    """Raises BadInput for a field of `--facts` in which none of CHECKED_ROWS sampled rows has a value."""
+    """Raise BadInput for a field of `--facts` in which none of CHECKED_ROWS sampled rows has a value."""
     rows = minable.sample(CHECKED_ROWS, ctx.random("facts"))
     for field in ctx.config.facts:
         column = field_column(minable.store, field)
@@ -77,14 +74,12 @@ def find_differences(ctx: MiningContext, map_items: MapItems, pairs: RowIds, axe
         for number, first in enumerate(range(0, len(pairs), ITEM_PAIRS))
     ]
     map_items(difference_item, items, "mine attribute: compare facts")
-    tables = [pq.read_table(io.BytesIO(read_bytes(_file(ctx, item))), schema=FOUND) for item in items]
-    return pa.concat_tables([FOUND.empty_table(), *tables])
+    return pa.concat_tables([FOUND.empty_table(), *(read_table(ctx, _file(item), FOUND) for item in items)])
 
 
 def difference_item(item: DifferenceItem, ctx: MiningContext) -> int:
     """Write the differences of an item's pairs; returns the number of pairs."""
-    target = _file(ctx, item)
-    if exists(target):
+    if has_arrays(ctx, _file(item)):
         return item.last - item.first
     pairs = read_array(ctx, "fact_pairs.npy")[item.first : item.last]
     rows = np.unique(pairs)
@@ -95,9 +90,7 @@ def difference_item(item: DifferenceItem, ctx: MiningContext) -> int:
         if best is not None:
             difference, texts = best
             found.append({"place": place, **vars(difference), "texts": texts})
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(found, schema=FOUND), buffer, compression="zstd")
-    write_atomic(target, buffer.getvalue())
+    write_table(ctx, _file(item), pa.Table.from_pylist(found, schema=FOUND))
     return len(pairs)
 
 
@@ -143,12 +136,10 @@ def _stated(table: pa.Table, fields: tuple[str, ...], columns: list[str]) -> lis
     for place in range(table.num_rows):
         facts: MetadataFacts = {}
         for field, column in zip(fields, columns, strict=True):
-            words = field.split(".")
-            below = words[1:] if column != "extra" or words[0] == "extra" else words
-            facts |= metadata_facts(values[column][place], below, words[-1])
+            facts |= metadata_facts(values[column][place], words_below(field, column), field.rpartition(".")[2])
         found.append([("", facts)] if facts else [])
     return found
 
 
-def _file(ctx: MiningContext, item: DifferenceItem) -> str:
-    return join(ctx.folder, f"differences_{item.number:05d}.parquet")
+def _file(item: DifferenceItem) -> str:
+    return f"differences_{item.number:05d}.parquet"

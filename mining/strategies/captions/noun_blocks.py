@@ -100,7 +100,7 @@ def compare_blocks(
     distances = [*range(1, rounds), 0] if rounds == most else [*range(1, rounds + 1)]
     spans = [(apart, first, last) for apart in distances for first, last in _spans(blocks, apart, sets.count // size)]
     compared = sum(last - first for _, first, last in spans)
-    # More than its share, as a level's pairs are not spread evenly over the blocks.
+    # Each two blocks keep four times their share, since the pairs of a level are not spread evenly over the blocks.
     share = min(keep, -(-4 * keep // max(compared, 1)) + 64)
     items = [
         BlocksItem(number, sets.folder, first, last, apart, blocks, size, share, least, by_level)
@@ -128,7 +128,7 @@ def _different(sets: NounSets, drawn: Ints) -> Ints:
 
 
 def _spans(blocks: int, apart: int, most: int) -> list[tuple[int, int]]:
-    """Ranges of blocks for one round; `most` is the number of blocks that hold all captions."""
+    """Ranges (first, last) of the blocks of one round. most: the number of blocks that would hold all captions."""
     count = blocks // 2 if apart and 2 * apart == blocks else blocks if blocks > 1 or not apart else 0
     step = max(1, min(ITEM_BLOCKS, most // (2 * LARGEST_SHARE)))
     return [(first, min(first + step, count)) for first in range(0, count, step)]

@@ -42,9 +42,9 @@ Words = npt.NDArray[np.uint64]
 
 # The signature of a set: a bit for each of the 192 commonest nouns, and a word of hashed bits for all others.
 EXACT_BITS, SIGNATURE_WORDS = 192, 4
-# Texts by which the part of different ones is measured.
+# Texts in the sample on which the share of different texts is measured.
 SAMPLED_TEXTS = 1 << 20
-# The place of a caption of a row that is marked in 64 bits; later captions share the last.
+# The captions of a row are marked by 64 bits; this is the last bit, which all later captions share.
 _LAST_PLACE = 63
 
 

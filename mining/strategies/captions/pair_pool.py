@@ -1,4 +1,4 @@
-"""A seeded sample of the pairs that many tasks found, read one file after the other: the pairs never are all in memory.
+"""A seeded sample of the pairs that many tasks found, read file by file, so that never all pairs are in memory.
 
 The sample keeps the pairs with the smallest hashes of each level, so it does not depend on which task found a pair, nor
 on how the files are read.
@@ -72,8 +72,8 @@ def spread(pairs: Ints, most: int) -> npt.NDArray[np.float64]:
     """float64 [n]: weights of the pairs [n, 3] with which samples of the levels take all captions about equally often.
 
     A caption is expected in as many sampled pairs as it has pairs, each counted with the part of its level that is
-    sampled (`most` pairs of a level). The weight of a pair is one over that number for its more frequent caption. So a
-    caption that rare levels need is left to them by the common ones.
+    sampled (`most` pairs of a level). The weight of a pair is one over that number for its more frequent caption, so
+    common levels seldom take a caption that rare levels need.
     """
     if not len(pairs):
         return np.empty(0)

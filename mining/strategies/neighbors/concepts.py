@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mining.strategies.context import MapItems, MiningContext
-from mining.strategies.minable import Minable, open_selection
+from mining.strategies.minable import Minable, concept_rows
 from mining.strategies.neighbors.nearest import scan_rows
 from mining.strategies.neighbors.similarity import similarities
 from mining.strategies.neighbors.work_arrays import has_arrays, read_array, read_arrays, write_array, write_arrays
@@ -50,13 +50,9 @@ def nearest_in_concepts(
 
     All rows of a concept are compared. A row that was retrieved for several concepts may be an anchor in each.
     """
-    table = open_selection(str(ctx.config.selection), minable.store).table(["row_id", "concept"])
-    encoded = table["concept"].combine_chunks().dictionary_encode()
-    names = encoded.dictionary
-    pairs = np.unique(np.stack([encoded.indices.to_numpy().astype(np.int64), table["row_id"].to_numpy()], 1), axis=0)
-    pairs = pairs[minable.allows(pairs[:, 1])]
-    bounds = np.searchsorted(pairs[:, 0], np.arange(len(names) + 1)).tolist()
-    write_array(ctx, "concept_rows.npy", pairs[:, 1])
+    names, rows, starts = concept_rows(minable, str(ctx.config.selection))
+    bounds = starts.tolist()
+    write_array(ctx, "concept_rows.npy", rows)
     each = max(1, -(-anchors // max(1, len(names))))
     items = [
         ConceptItem(code, bounds[code], bounds[code + 1], min(each, bounds[code + 1] - bounds[code]), k)

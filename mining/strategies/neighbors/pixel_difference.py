@@ -66,7 +66,7 @@ class PixelItem:
 
 
 def needs_pixels(store: EmbeddingStore, option: str) -> None:
-    """Raises BadInput for a store without images, whose pixels `option` would compare."""
+    """Raise BadInput for a store without images, whose pixels `option` would compare."""
     if store.corpus_root is None:
         raise BadInput(
             f"{store.path}: has embeddings without images, and {option} compares their pixels; "

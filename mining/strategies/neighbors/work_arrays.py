@@ -1,4 +1,4 @@
-"""Arrays in a strategy's working folder: what the driver hands to its items, and what these hand back.
+"""Arrays and tables in a strategy's working folder: what the driver hands to its items, and what these hand back.
 
 Files are written atomically, so one that exists is complete, and an item that finds its file is finished.
 """
@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from index.errors import StoreInvalid
 from index.files import exists, join, open_file, write_atomic
 from mining.strategies.context import MiningContext
 
-__all__ = ["has_arrays", "read_array", "read_arrays", "write_array", "write_arrays"]
+__all__ = ["has_arrays", "read_array", "read_arrays", "read_table", "write_array", "write_arrays", "write_table"]
 
 
 def write_array(ctx: MiningContext, name: str, array: npt.NDArray[Any]) -> None:
@@ -33,6 +35,7 @@ def read_array(ctx: MiningContext, name: str) -> npt.NDArray[Any]:
 
 
 def has_arrays(ctx: MiningContext, name: str) -> bool:
+    """Whether the file NAME was written, by any of the functions here."""
     return exists(join(ctx.folder, name))
 
 
@@ -50,3 +53,16 @@ def read_arrays(ctx: MiningContext, name: str) -> dict[str, npt.NDArray[Any]]:
             return {each: arrays[each] for each in arrays.files}
     except (ValueError, OSError) as error:
         raise StoreInvalid(f"{join(ctx.folder, name)}: is damaged; delete {ctx.folder} and mine again") from error
+
+
+def write_table(ctx: MiningContext, name: str, table: pa.Table) -> None:
+    """Write a table as NAME, a .parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    write_atomic(join(ctx.folder, name), buffer.getvalue())
+
+
+def read_table(ctx: MiningContext, name: str, schema: pa.Schema) -> pa.Table:
+    """The table of `write_table`."""
+    with open_file(join(ctx.folder, name)) as stream:
+        return pq.read_table(stream, schema=schema)
