@@ -1,7 +1,6 @@
 """The import job: files of a foreign collection in, image sets out, in one pass.
 
-Run again after a kill, it begins anew, since one file of records is read front to back; a finished import is found
-finished.
+After a kill it starts over when run again, since files of records are read front to back; when finished it is not redone.
 """
 
 from __future__ import annotations

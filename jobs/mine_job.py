@@ -38,8 +38,8 @@ from retrieval.selection import store_identity
 
 # The file that names the configuration a folder belongs to.
 CLAIM = "mine.json"
-# Options that came after the first release: at its default none is part of a run's identity, so that the same command
-# finds an older run finished.
+# Options that are not part of a run's identity at their defaults, so that a finished run of a release that lacked them
+# is found finished.
 LATER = ("ceiling", "names", "facts", "context", "group_size", "hold_out")
 
 
@@ -75,9 +75,7 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
             proposed = [_propose(ctx, executor, workers) for ctx in contexts]
             sets = assemble(config, proposed, decisions)
         except BadInput:
-            if (
-                not begun
-            ):  # free the folder: a corrected command has another configuration, which the claim would refuse
+            if not begun:  # a corrected command has another configuration, which the claim would refuse
                 remove_folder(join(config.out, "work"))
                 remove(join(config.out, CLAIM))
             raise

@@ -17,7 +17,7 @@ from jobs.executors.execute import execute
 
 __all__ = ["check_shared_storage"]
 
-# Items of the check: workers take them in turn, so a cluster of fewer workers has each do one or more.
+# Items of the check. Workers take them in turn, so with fewer workers each of them is checked at least once.
 _ITEMS = 64
 
 

@@ -10,6 +10,15 @@ import click
 from jobs.options import output_options
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
+# The counts of a folder that the summary shows where they are not 0.
+_LABELS = {
+    "there already": "repeated",
+    "under a new id": "renamed",
+    "annotations": "annotations",
+    "annotations there already": "annotations_repeated",
+    "decisions": "decisions",
+}
+
 
 @dataclass(frozen=True)
 class ConcatSummary:
@@ -46,13 +55,3 @@ def command(pairs: tuple[str, ...], out: str, as_json: bool) -> None:
     lines += [("sets written", summary.sets), ("annotations written", summary.annotations), ("written to", out)]
     lines += [("note", note) for note in summary.notes]
     print_summary(summary, lines, as_json=as_json)
-
-
-# What is said of a folder where it is not 0.
-_LABELS = {
-    "there already": "repeated",
-    "under a new id": "renamed",
-    "annotations": "annotations",
-    "annotations there already": "annotations_repeated",
-    "decisions": "decisions",
-}

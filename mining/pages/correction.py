@@ -19,7 +19,7 @@ from mining.sets.image_set import ImageSet
 
 __all__ = ["CorrectionRequest", "corrected"]
 
-# Ten times the longest conversations of published data sets; the answer is bounded by them.
+# Ten times the longest conversations of published data sets. They bound the size of an answer of the service too.
 _TURNS, _PARTS, _CHARACTERS = 100, 100, 100_000
 _CONTENT_BYTES = 100_000
 
@@ -64,8 +64,8 @@ class CorrectionRequest(BaseModel):
 def corrected(request: CorrectionRequest, each: ImageSet, parent: Annotation) -> Annotation:
     """The annotation that replaces `parent` of the set `each`.
 
-    Raises BadInput for a name that shows nothing, an image that the set does not have, control characters in what is
-    new, a correction that changes nothing or says nothing, or one that is too large.
+    Raises BadInput for a name without visible letters, an image that the set does not have, control characters in new
+    text, a correction that changes nothing or is empty, or one that is too large.
     """
     name = " ".join(request.person.split())
     if not name or any(unicodedata.category(letter)[0] == "C" for letter in name):
@@ -111,7 +111,7 @@ def _check_size(turns: tuple[Turn, ...], content: dict[str, Any]) -> None:
     if characters > _CHARACTERS:
         raise BadInput(f"the turns have {characters:,} characters: at most {_CHARACTERS:,}")
     try:
-        # orjson refuses what another JSON reader may not take, such as numbers of more than 64 bits; json NaN.
+        # orjson refuses what other JSON readers may not take, such as numbers of more than 64 bits; json refuses NaN.
         size = len(orjson.dumps(content))
         json.dumps(content, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:

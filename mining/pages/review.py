@@ -26,7 +26,7 @@ from mining.sets.sources import is_store, open_source_store, source_folder
 
 __all__ = ["NoSuchSet", "PairsQuery", "Review"]
 
-# Sets whose text one request searches, which takes about a second. The answer says where the next one goes on.
+# Sets whose text one request searches, in about a second. `next` in the answer says where the next request begins.
 _LOOKED_AT = 10_000
 # Set ids whose numbers are kept: a page's images are asked for right after the page.
 _KEPT_IDS = 10_000

@@ -141,7 +141,7 @@ def add_pairs(app: FastAPI, review: Review) -> None:
 
 
 async def _written(what: str, write: Callable[[], dict[str, Any]]) -> Response:
-    """The answer of a call that appends to a file; what cannot be written is one line, and its path in the log only."""
+    """The answer of a call that appends to a file; a failure is one line, and the file's path is only in the log."""
     try:
         return _json(await asyncio.to_thread(write))
     except (OSError, DiskFull) as error:

@@ -54,8 +54,8 @@ POSITIONS = _groups("position")
 OPPOSITE_POSITIONS = frozenset(
     pair for one, other in map(str.split, _LISTS["opposite positions"]) for pair in ((one, other), (other, one))
 )
-# Nouns that say where a scene is, behind "in", "on" or "at". Those of one group may be one place, so they exclude each
-# other no more than they agree; only those of one group of SAME_PLACES agree.
+# Nouns that say where a scene is, behind "in", "on" or "at". Two of one group may be the same place, so they do not
+# exclude each other; only two of one group of SAME_PLACES agree.
 PLACES = _groups("place")
 SAME_PLACES = _groups("same place")
 # words of a phrase -> (axis, value); both are "" for a phrase that is taken out.

@@ -1,4 +1,4 @@
-"""Whether a caption is English: short titles too, which have no function words ("Rote Handtasche").
+"""Whether a caption is English, also where it is a short title without function words ("Rote Handtasche").
 
 Each word speaks for English or for another language, or for neither. Function words count most, then words of
 `mining/text/words/languages.txt`, letters that English does not use, and endings that it does not have. Words that the
@@ -18,7 +18,7 @@ __all__ = ["foreign_weight", "is_foreign"]
 # What a word of a kind says for English. Words of a letter or two are words of other languages too.
 _ENGLISH = dict.fromkeys("SDPTCXUWR", 4) | dict.fromkeys("NJVGAQBKI", 2)
 _SHARED_WEIGHT = 2
-# From this weight on a word is of another language without doubt; those below only add up.
+# A word of at least this weight is certainly of another language; smaller weights only add up.
 _SURE = 4
 # Letters of alphabets other than English. Those of the first are common in names and loan words ("café").
 _ACCENTED = re.compile("[áàâäãéèêëíìîïóòôöõúùûüñç]")

@@ -26,8 +26,11 @@ class Word:
     kind: S "a", D another determiner or a number, P preposition, T "to", C conjunction, R adverb, W relative,
     U pronoun, X auxiliary, J adjective, N noun, V verb form (seen, parked), G -ing form; of two readings: A noun
     before verb, B verb before noun, Q either, K noun or adjective, I noun or -ing form; O unknown, F another
-    language's function word.
-    lemma: as a noun, or the word. verb: the lemma as a verb, or "". plural: a plural, or a verb's -s form.
+    language's function word. Made while reading a caption: M name, ' possessive ("dog's"), "." end of a phrase.
+    lemma: as a noun, or the word. verb: the lemma as a verb, or "". plural: a plural, or a verb's -s form. stop: a stop
+    noun. animate: a person or an animal. case: "" in lower case, C capitalised, U in capitals, X mixed. foreign: how
+    much it speaks for another language (`language.foreign_weight`). named: whether a name may begin or close with it
+    (`names.may_name`). marked: whether a caption with it must be looked at for names, possessives or its language.
     """
 
     text: str

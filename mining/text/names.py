@@ -3,8 +3,8 @@
     find_names(words of "Eiffel Tower at Sunset")      # "eiffel tower" is one word of kind M
 
 A word that the English lexicon lacks is a name where it is capitalised. Words that it knows are part of a name where a
-list says so ("Taylor Swift", "Ford Mustang", "White House") or the name goes on with them ("Abbey Road"). In titles
-every word is capitalised, so capitals alone say nothing there.
+list says so ("Taylor Swift", "Ford Mustang", "White House") or where they end a name ("Abbey Road"). In titles every
+word is capitalised, so capitals alone say nothing there.
 """
 
 from __future__ import annotations
