@@ -1,6 +1,7 @@
 """The import job: files of a foreign collection in, image sets out, in one pass.
 
-After a kill it starts over when run again, since files of records are read front to back; when finished it is not redone.
+After a kill it starts over when run again, since a file of records is read front to back. A finished import is not run
+again.
 """
 
 from __future__ import annotations

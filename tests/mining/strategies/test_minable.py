@@ -11,7 +11,7 @@ import pytest
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.context import MiningConfig
-from mining.strategies.minable import Minable, Side, holds_out_individuals, mark_rows, minable_rows
+from mining.strategies.minable import Minable, Side, concept_rows, holds_out_individuals, mark_rows, minable_rows
 from tests.mining.conftest import mining_context
 from tests.mining.made_sets import write_test_selection
 from tests.mining.worlds import mining_store
@@ -33,6 +33,15 @@ def test_a_selection_leaves_its_rows_alone(world: EmbeddingStore, tmp_path: Path
     minable = minable_rows(mining_context(world, tmp_path, "random", selection=selection), world)
     assert minable.rows(0, 10).tolist() == [3, 5, 9, 200]
     assert set(minable.sample(100, np.random.default_rng(0)).tolist()) == {3, 5, 9, 200}
+
+
+def test_the_rows_of_each_concept_ascend_without_forgotten_ones(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    selection = write_test_selection(store, tmp_path / "selection", {"a": [5, 3, 9], "b": [3, 200], "c": [7]})
+    forget(store, [7, 9])
+    names, rows, bounds = concept_rows(Minable(store), selection)
+    found = {name: rows[bounds[place] : bounds[place + 1]].tolist() for place, name in enumerate(names.to_pylist())}
+    assert found == {"a": [3, 5], "b": [3, 200], "c": []}
 
 
 def test_a_selection_of_another_store_is_refused(world: EmbeddingStore, tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def test_images_stand_where_their_markers_stand() -> None:
     [
         ([HUMAN, GPT], 1, r"as many <image> markers as images are needed \(2 markers, 1 images\)"),
         ([{"from": "human", "value": "no marker"}, GPT], 2, "0 markers, 2 images"),
+        ([{"from": "human", "value": "<image>\nWhat is it?"}, GPT], 0, "1 markers, 0 images"),
+        ([{"role": "user", "content": [{"type": "text", "text": "<image> and <image>"}]}], 0, "2 markers, 0 images"),
         ([{"from": "tool", "value": "x"}], 0, "an unknown role"),
         ([], 0, "has no conversation"),
         ("hello", 0, "has no conversation"),

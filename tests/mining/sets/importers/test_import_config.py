@@ -20,9 +20,12 @@ def test_files_folders_and_patterns_are_listed_in_order(tmp_path: Path) -> None:
     assert [Path(path).name for path in list_files([str(tmp_path / "*.json*")], (".json",))] == ["a.jsonl", "b.json"]
     one = str(tmp_path / "notes.txt")
     assert list_files([one, one], (".json",)) == [one]
-    for nothing in (tmp_path / "nowhere.json", tmp_path / "*.tsv"):
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty", tmp_path / "*.tsv"):
         with pytest.raises(BadInput, match="has no file of records"):
             list_files([str(nothing)], (".json",))
+    with pytest.raises(BadInput, match=r"nowhere\.json: does not exist"):
+        list_files([str(tmp_path / "nowhere.json")], (".json",))
 
 
 def test_a_column_that_is_not_there_is_an_error_that_lists_those_that_are(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from index.errors import BadInput
 from mining.sets.importers import json_stream
-from mining.sets.importers.json_stream import JsonStream, load_json
+from mining.sets.importers.json_stream import JsonStream, load_json, read_json
 
 VALUES = [{"a": 'x"y]},{', "b": [1, 2.5e3, -7]}, "two\nlines", 12345, None, True, [], {}, "ä\u2028"]
 
@@ -93,3 +94,13 @@ def test_what_json_lacks_is_null() -> None:
     expected: Any = {"a": None, "b": [None]}
     assert load_json('{"a": NaN, "b": [Infinity]}') == expected
     assert list(stream('[{"a": NaN, "b": [-Infinity]}]').elements()) == [expected]
+
+
+def test_a_whole_file_is_read_with_a_byte_order_mark_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "whole.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a": NaN}')
+    assert read_json(str(path)) == {"a": None}
+    for broken in (b'{"a": ', b'"\xff"'):
+        path.write_bytes(broken)
+        with pytest.raises(BadInput, match=r"whole\.json: broken JSON"):
+            read_json(str(path))

@@ -12,7 +12,7 @@ from mining.sets.importers.record import RecordRejected
 from tests.mining.sets.importers.made_files import GPT, HUMAN, round_trip
 
 ONE = [{"from": "human", "value": "What is this?\n<image>"}, {"from": "gpt", "value": "A bus."}]
-TEXT = [{"from": "human", "value": "What is an <image> tag?"}, {"from": "gpt", "value": "HTML."}]
+TEXT = [{"from": "human", "value": "What is an <img> tag?"}, {"from": "gpt", "value": "HTML."}]
 
 
 def test_records_of_one_image_several_and_none_come_back(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_records_of_one_image_several_and_none_come_back(tmp_path: Path) -> None
         ".json",
     )
     assert [each.size for each in sets] == [1, 0, 2, 1, 1, 0, 0, 1, 1]
-    assert sets.with_annotations()[1].annotations[0].turns[0].parts == ("What is an <image> tag?",)
+    assert sets.with_annotations()[1].annotations[0].turns[0].parts == ("What is an <img> tag?",)
     assert sets[7].members[0].url == "https://x.org/a.jpg"
     assert sets[0].members[0].key == "coco/train2017/000000033471.jpg"
 
@@ -89,6 +89,8 @@ def test_conversations_may_be_written_as_a_text_too(tmp_path: Path) -> None:
         ({"image": [1, 2], "conversations": ONE}, "an image's name is int"),
         ({"image": {"path": "a"}, "conversations": ONE}, "an image's name is dict"),
         ({"image": "a.jpg", "conversations": [HUMAN, GPT]}, "2 markers, 1 images"),
+        ({"conversations": ONE}, "1 markers, 0 images"),
+        ({"image": None, "conversations": ONE}, "1 markers, 0 images"),
     ],
 )
 def test_what_is_no_record_is_rejected(record: dict[str, Any], message: str) -> None:

@@ -80,6 +80,7 @@ def test_a_statement_may_lack_its_urls(tmp_path: Path) -> None:
     [
         ({"image": ["a", "b"], "text": "<image>", "answer": "A"}, "1 markers, 2 images"),
         ({"image": ["a", "b"], "text": "x", "answer": 1}, "0 markers"),
+        ({"image": [], "text": "<image> What?", "answer": "A"}, "1 markers, 0 images"),
         ({"image": ["a"], "text": "<image>", "answer": 1}, "answer is int"),
         ({"image": ["a", "b"], "answer": "A"}, r"lacks a field \(text\)"),
     ],

@@ -61,15 +61,9 @@ def test_other_values_stay_as_they_are(value: object) -> None:
 
 
 def test_markers_become_places_and_come_back() -> None:
-    turn = marked_turn("user", "a <image> and <image>\nwhat?", 2, 4)
+    turn = marked_turn("user", "a <image> and <image>\nwhat?", 2)
     assert turn == Turn("user", ("a ", 2, " and ", 3, "\nwhat?"))
     assert turn_text(turn.parts) == "a <image> and <image>\nwhat?"
-
-
-def test_a_marker_in_a_record_without_images_is_a_text() -> None:
-    turn = marked_turn("user", "write an <image> tag", 0, 0)
-    assert turn.images == ()
-    assert turn_text(turn.parts) == "write an <image> tag"
 
 
 def test_a_url_is_looked_up_by_its_last_part() -> None:

@@ -32,7 +32,7 @@ MAPPINGS: list[tuple[str, list[Any]]] = [
         [{"i": "a.jpg", "q": "What?", "a": "A bus."}, {"i": "a.jpg", "q": "<image> What?", "a": "x"}],
     ),
     ("image=i,question=q,answer=a", [{"i": ["a", "b"], "q": "Same?", "a": True}, {"i": None, "q": "1 + 1?", "a": 2}]),
-    ("question=q", [{"q": "What is an <image> tag?"}]),
+    ("question=q", [{"q": "What is an <img> tag?"}]),
     ("answer=text,id=question_id", [{"question_id": 0, "text": "Black and brown.", "category": "conv"}]),
     ("image=i,answer=label", [{"i": ["a.jpg"], "label": 0.5}, {"i": "a.jpg", "label": ""}]),
     (
@@ -108,6 +108,8 @@ def test_what_is_no_mapping_is_an_error(text: str, message: str) -> None:
         ("image=i,caption=c", {"i": ["a", "b"], "c": "one"}, "another number of captions than images"),
         ("image=i,caption=c", {"i": "a", "c": 3}, "a caption is a text or a list of texts"),
         ("image=i,question=q", {"i": ["a", "b"], "q": "<image>"}, "1 markers, 2 images"),
+        ("question=q", {"q": "<image> What?"}, "1 markers, 0 images"),
+        ("conversations=c", {"c": [HUMAN, GPT]}, "2 markers, 0 images"),
         ("image=i", {"i": 3}, "an image's name is int"),
         ("image=i", {"i": {"path": "a.jpg", "bytes": None}}, "an image without its bytes"),
         ("image=i,answer=a", {"i": "a", "a": ["x"]}, "a is list, not a text"),
