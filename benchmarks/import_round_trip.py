@@ -137,6 +137,7 @@ def measure(count: int, folder: Path) -> dict[str, float]:
 
 
 def made_records(count: int) -> Iterator[dict[str, Any]]:
+    """Yield records of LLaVA's form with two questions and answers of 60 words."""
     text = "a red bus stands on the left of two people who look at the old clock of the station"
     words = text.split()
     for number in range(count):

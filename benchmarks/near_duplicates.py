@@ -1,4 +1,4 @@
-"""Near-duplicate groups by cells beside all pairs: the share of the pairs that is found, and the time.
+"""Near-duplicates found by comparing clusters, beside comparing all pairs: the share that is found, and the time.
 
 Run as: python -m benchmarks.near_duplicates [--quick] [--images N] [--probes P]
 

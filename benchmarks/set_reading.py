@@ -111,6 +111,7 @@ def cut(image: Any) -> Any:
 
 
 def stream(tars: Path, epoch: int) -> Any:
+    """Our streaming data set over the tars."""
     from mining.export import torch_stream_tars
 
     found = torch_stream_tars(tars, cut)
@@ -119,12 +120,14 @@ def stream(tars: Path, epoch: int) -> Any:
 
 
 def cut_sample(sample: Any) -> Any:
+    """A sample of webdataset with the tensor of its images."""
     import torch
 
     return {**sample, "images": torch.stack([cut(sample[name].convert("RGB")) for name in sample["json"]["images"]])}
 
 
 def webdataset_stream(tars: Path) -> Any:
+    """webdataset's own data set over the same tars, with the same window of shuffling."""
     import webdataset
 
     names = sorted(str(path) for path in tars.glob("*.tar"))
@@ -133,12 +136,14 @@ def webdataset_stream(tars: Path) -> Any:
 
 
 def collate_ours(samples: Any) -> Any:
+    """A batch of our samples."""
     from mining.export import collate_sets
 
     return collate_sets(samples)
 
 
 def collate_theirs(samples: Any) -> Any:
+    """A batch of webdataset's samples."""
     import torch
 
     return {"images": torch.cat([each["images"] for each in samples]), "json": [each["json"] for each in samples]}

@@ -23,6 +23,7 @@ Value = TypeVar("Value")
 
 
 def write(count: int, folder: str) -> None:
+    """Write `count` pairs with an annotation of WORDS words each to `folder`."""
     rng = np.random.default_rng(0)
     words = np.array([f"word{number}" for number in rng.integers(0, 10**6, 5_000)])
     source = files_source("photos", "/data/photos", folder)
@@ -34,6 +35,7 @@ def write(count: int, folder: str) -> None:
 
 
 def pairs(ids: list[str], source: str, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
+    """(sets, members) of pairs with these ids, of random files of the source."""
     images = rng.integers(0, 400_000, 2 * len(ids)).tolist()
     sets = {"set_id": ids, "strategy": ["photos"] * len(ids), "size": [2] * len(ids)}
     members = {
@@ -48,11 +50,13 @@ def pairs(ids: list[str], source: str, rng: np.random.Generator) -> tuple[pa.Tab
 
 
 def said(set_id: str, words: Any) -> Annotation:
+    """A comparison of the set whose answer has these words."""
     turns = (Turn("user", (0, 1, "What differs?")), Turn("assistant", (" ".join(words),)))
     return Annotation.make(set_id, "comparison", Annotator("model", "1", "3f", {"temperature": 0.2}), turns)
 
 
 def read(folder: str, count: int) -> dict[str, float]:
+    """The figures of opening, indexing, reading and splitting the folder of `count` pairs."""
     warm = ImageSets.open(folder)
     number_of(iter(warm[:300]))  # loads the libraries, but no index
     warm.annotations.read(range(300))
@@ -83,6 +87,7 @@ def read(folder: str, count: int) -> dict[str, float]:
 
 
 def number_of(items: Iterator[Any]) -> int:
+    """The number of items, all of which are read."""
     return sum(1 for _ in items)
 
 

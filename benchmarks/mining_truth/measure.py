@@ -67,6 +67,7 @@ def mine(store: EmbeddingStore, name: str, wanted: int, folder: Path) -> ImageSe
 
 
 def truths_of(sets: ImageSets) -> list[Truth]:
+    """The truth of each set, from the scenes that its members' metadata describe."""
     return [Truth(each, tuple(from_json(dict(member.extra["truth"])) for member in each.members)) for each in sets]
 
 
@@ -81,6 +82,7 @@ def common_types(store: EmbeddingStore) -> frozenset[str]:
 
 
 def from_json_things(truth: str | dict[str, Any]) -> list[dict[str, Any]]:
+    """The objects of a scene, whose JSON may be text."""
     things: list[dict[str, Any]] = (json.loads(truth) if isinstance(truth, str) else truth)["objects"]
     return things
 
@@ -115,6 +117,7 @@ def figures_of(name: str, found: dict[str, list[Truth]], sets: ImageSets, types:
 
 
 def print_table(figures: dict[str, dict[str, float]]) -> None:
+    """Print the figures as the table of docs/mining.md."""
     print(
         "\n| strategy | claims | sets | precision | by chance | image similarity | one difference | same picture | "
         "subject in common | place in common | axes that differ, of 6 | coverage | level balance |\n"

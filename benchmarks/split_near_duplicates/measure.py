@@ -26,8 +26,11 @@ SHARES = {"train": 0.9, "test": 0.1}
 
 
 def measured(count: int) -> dict[str, Any]:
-    """For each kind of pairs and of split [test images with a near-duplicate in train, test images, test sets]; and for
-    each kind of pairs the sets that test was to have."""
+    """The figures for `count` scenes.
+
+    "PAIRS, SPLIT": [test images with a near-duplicate in train, test images, test sets]. "PAIRS, asked": the number of
+    sets that test should have.
+    """
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         write_split("corpus", f"{folder}/tars", count, shard_size=1_000)
@@ -49,6 +52,7 @@ def measured(count: int) -> dict[str, Any]:
 
 
 def random_pairs(rows: int) -> npt.NDArray[np.int64]:
+    """int64 [rows // 2, 2]: all rows, paired at random."""
     pairs: npt.NDArray[np.int64] = np.random.default_rng(0).permutation(rows)[: rows // 2 * 2].reshape(-1, 2)
     return pairs
 
@@ -63,6 +67,7 @@ def neighbours(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
 
 def write_pairs(store: clipmine.EmbeddingStore, pairs: npt.NDArray[np.int64], out: str) -> ImageSets:
+    """Write pairs of rows, int64 [n, 2], as image sets to `out`."""
     source, rows = store_source(store, out), pa.array(pairs.tolist(), pa.list_(pa.int64()))
     ids = mined_set_ids(source.name, rows)
     sets = pa.table({"set_id": ids, "strategy": ["pairs"] * len(pairs), "size": [2] * len(pairs)})
