@@ -4,8 +4,8 @@ Run as: python -m benchmarks.caption_nouns [--quick] [--errors]
 
 `web_captions.tsv` has 200 captions in two halves: the rules of the extractor were made while looking at one of them,
 and the other was only counted. 40 more (fresh) were written after the rules. Captions and rules have one author, so
-captions of other people will have names and words that the rules lack. spaCy is measured where it is installed with its model:
-its nouns are the tokens that it tags as nouns, without our stop nouns, and with names also its proper nouns.
+captions of other people will have names and words that the rules lack. spaCy is measured where it is installed with its
+model: its nouns are the tokens that it tags as nouns, without our stop nouns, and with names also its proper nouns.
 """
 
 from __future__ import annotations
