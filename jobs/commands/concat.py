@@ -54,4 +54,6 @@ def command(pairs: tuple[str, ...], out: str, as_json: bool) -> None:
         lines += [(f"- {label}", each[name]) for label, name in _LABELS.items() if each[name]]
     lines += [("sets written", summary.sets), ("annotations written", summary.annotations), ("written to", out)]
     lines += [("note", note) for note in summary.notes]
-    print_summary(summary, lines, as_json=as_json)
+    store = next((source.path for source in sets.sources.values() if source.kind == "store" and source.path), None)
+    next_step = f"clipmine serve {store or 'STORE'} --pairs {out}" + ("" if store else " (STORE: any store)")
+    print_summary(summary, lines, as_json=as_json, next_step=next_step)

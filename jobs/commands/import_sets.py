@@ -65,7 +65,9 @@ def command(form: str, mapping: str | None, as_json: bool, **choices: Any) -> No
         config = ImportConfig(format=form, mapping=pairs, **choices)
         sets = run_import(config)
     said = sets.manifest["import"]
-    print_summary({"path": config.out, **sets.manifest}, _lines(sets.manifest, said), as_json=as_json)
+    summary = {"path": config.out, **sets.manifest}
+    next_step = f"clipmine serve STORE --pairs {config.out} (STORE: any store)"
+    print_summary(summary, _lines(sets.manifest, said), as_json=as_json, next_step=next_step)
 
 
 def _lines(manifest: Any, said: dict[str, Any]) -> list[Line]:

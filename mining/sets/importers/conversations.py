@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mining.sets.annotation import Part, Turn
+from mining.sets.annotation import IMAGE, Part, Turn
 from mining.sets.importers.record import RecordRejected, marked_turn, require_text, turn_text
 
 __all__ = ["COUNT_REASON", "read_turns", "write_turns"]
@@ -50,7 +50,7 @@ def read_turns(value: Any, images: int) -> tuple[tuple[Turn, ...], dict[str, Any
             if said and any(value is None for piece in said if isinstance(piece, Mapping) for value in piece.values()):
                 form["piece_fields"] = list(said[0])
         else:
-            turn = marked_turn(role, require_text(said, keys[1]), seen, images)
+            turn = marked_turn(role, require_text(said, keys[1]), seen)
         seen += len(turn.images)
         turns.append(turn)
         if speaker != _USUAL[keys][role]:
@@ -59,6 +59,9 @@ def read_turns(value: Any, images: int) -> tuple[tuple[Turn, ...], dict[str, Any
             form.setdefault("turns", {})[str(number)] = {
                 name: None if name in keys else each[name] for name in each
             }  # all names in their order, with the values of those that turns do not have
+    if not images:
+        # A content list has its images as pieces. Without any, a marker in its texts means that the images are lost.
+        seen += sum(turn.text.count(IMAGE) for turn in turns)
     if seen != images:
         raise RecordRejected(COUNT_REASON, f"{seen} markers, {images} images")
     return tuple(turns), form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,8 +14,10 @@ from mining.sets.importers.record_files import columns_of, suffix_of
 
 __all__ = ["ImportConfig", "check_columns", "job_of", "list_files"]
 
+# What makes a path a pattern, where there is no such file.
+_PATTERN = re.compile(r"[*?[]")
 # To be increased when an import of the same files gives other sets than in an earlier version.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def list_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
             found.append(path)
             continue
         system, inside = resolve(path)
+        if not _PATTERN.search(path) and not system.exists(inside):
+            raise BadInput(f"{path}: does not exist; name the file of records, or a folder that has it")
         if system.isdir(inside):
             listed = sorted(str(name) for name in system.ls(inside, detail=False))
             own = [name for name in listed if suffix_of(name) in suffixes]

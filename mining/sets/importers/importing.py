@@ -88,6 +88,12 @@ def import_sets(
         pack.close()
     counts = build.counts
     counts.notes += finder.names.notes
+    images = finder.counts()
+    if not config.images and (missing := sum(images["not_found"].values())):
+        counts.note(
+            f"{missing:,} images are known by name or URL only, since no --images was given: they cannot be shown or"
+            " exported; import again into another folder with --images DIR_OR_TAR"
+        )
     if not counts.imported:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in counts.skipped.most_common()) or "no records"
         first = next((named[0] for named in counts.examples.values()), ", ".join(files))
@@ -100,7 +106,7 @@ def import_sets(
         "files": described,
         "images": list(config.images),
     }
-    return build.finish({**asked, **counts.to_json(finder.counts())})
+    return build.finish({**asked, **counts.to_json(images)})
 
 
 class _Build:

@@ -37,7 +37,7 @@ def parse_cad_eval(record: Mapping[str, Any]) -> Draft:
     """A record of CaD-VI's evaluation files. Raises RecordRejected."""
     image, text, answer = pick(record, _EVAL)
     images, how = read_images(image)
-    question = marked_turn("user", require_text(text, "text"), 0, len(images))
+    question = marked_turn("user", require_text(text, "text"), 0)
     if len(question.images) != len(images):
         raise RecordRejected(COUNT_REASON, f"{len(question.images)} markers, {len(images)} images")
     turns = (question, Turn("assistant", (require_text(answer, "answer"),)))

@@ -153,12 +153,9 @@ def _last(url: str) -> str:
     return url.split("#")[0].split("?")[0].rstrip("/").rpartition("/")[2]
 
 
-def marked_turn(role: str, text: str, first: int, count: int) -> Turn:
-    """A turn from a text with markers, whose first `<image>` is the image at `first`.
-
-    count: images of the record; in a record without images, `<image>` is only a text.
-    """
-    return Turn(role, marked_parts(text, first) if count else ((text,) if text else ()))
+def marked_turn(role: str, text: str, first: int) -> Turn:
+    """A turn from a text with markers, whose first `<image>` is the image at `first`."""
+    return Turn(role, marked_parts(text, first))
 
 
 def turn_text(parts: Iterable[Part]) -> str:

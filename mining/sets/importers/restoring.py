@@ -42,8 +42,11 @@ def write_records(sets: ImageSets, path: str, file: str | None = None, format: s
     """
     form = _format(sets, format)
     known = export_records(sets, format)
+    if not known:
+        raise BadInput(f"{sets.path}: has no imported records")
     if file is None and len(known) != 1:
-        raise BadInput(f"{sets.path}: was imported from {', '.join(known) or 'no file'}; name one of them")
+        listed = ", ".join(known)
+        raise BadInput(f"{sets.path}: was imported from {listed}; name one of them, as in file={next(iter(known))!r}")
     name = next(iter(known)) if file is None else file
     if name not in known:
         raise BadInput(f"{sets.path}: was not imported from {name}; it has {', '.join(known)}")
@@ -59,7 +62,10 @@ def write_records(sets: ImageSets, path: str, file: str | None = None, format: s
 def _format(sets: ImageSets, name: str | None) -> Format:
     said = sets.manifest.get("import", {})
     if name is None and "format" not in said:
-        raise BadInput(f"{sets.path}: was not imported as one collection; filter(strategy=...) and name the format")
+        raise BadInput(
+            f"{sets.path}: does not say in which format the records were (a folder of concat has several); choose the"
+            ' sets of one collection and name its format: export_records(sets.filter(strategy=...), format="llava")'
+        )
     mapping = tuple((role, column) for role, column in said.get("mapping", ()))
     chosen = name or said["format"]
     return get_format(chosen, mapping if chosen == said.get("format") else (), said.get("kind"), _reader(sets))

@@ -199,7 +199,7 @@ class ColumnMap:
             return None, set()
         asked = Turn("user", tuple(range(images)))
         if question:
-            asked = marked_turn("user", require_text(record[question[0]], question[0]), 0, images)
+            asked = marked_turn("user", require_text(record[question[0]], question[0]), 0)
             if images and not asked.images:
                 asked = Turn("user", (*range(images), *asked.parts))
                 form["images_first"] = True

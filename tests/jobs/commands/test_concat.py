@@ -19,6 +19,7 @@ def test_folders_become_one_and_the_counts_add_up(tmp_path: Path, clipmine: Run)
     two = write_foreign_sets(tmp_path, [["x.jpg"], ["y.jpg"]], texts=["1", "3"], out="two")
     out = tmp_path / "all"
     lines = clipmine("concat", pairs.path, one.path, two.path, "--out", out)
+    assert lines[-1] == f"next: clipmine serve {tmp_path / 'a' / 'store'} --pairs {out}"
     assert counts(lines) == {
         f"sets of {pairs.path}": 2,
         f"sets of {one.path}": 2,

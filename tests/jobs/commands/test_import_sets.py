@@ -36,6 +36,18 @@ def test_it_says_what_became_of_every_record_and_image(table: Path, tmp_path: Pa
     assert ImageSets.open(tmp_path / "pairs")[0].members[0].caption == "Number 1."
 
 
+def test_without_images_it_says_so_and_what_to_do_next(table: Path, tmp_path: Path, clipmine: Run) -> None:
+    asked = ["import", table, "--format", "table", "--map", "image=file,caption=text", "--out"]
+    lines = clipmine(*asked, tmp_path / "pairs")
+    assert any(
+        line.startswith("note ") and "3 images are known by name or URL only, since no --images" in line
+        for line in lines
+    )
+    assert lines[-1] == f"next: clipmine serve STORE --pairs {tmp_path / 'pairs'} (STORE: any store)"
+    lines = clipmine(*asked, tmp_path / "others", "--images", tmp_path / "images")
+    assert not any("no --images was given" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -59,5 +71,5 @@ def test_what_cannot_be_imported_is_an_error_of_one_line(
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, fails: Fails) -> None:
     line, status = fails("import", tmp_path / "nowhere.json", "--format", "llava", "--out", tmp_path / "pairs")
-    assert "nowhere.json: has no file of records" in line
+    assert "nowhere.json: does not exist" in line
     assert status == 2

@@ -13,8 +13,8 @@ from index.errors import BadInput
 from mining.sets.annotation import Annotation, Annotator, Turn
 from mining.sets.image_sets import ImageSets
 from mining.sets.importers import export_records, write_records
-from mining.sets.importers.record_files import SUFFIXES, read_records
-from tests.mining.sets.importers.made_files import GPT, HUMAN, import_records
+from mining.sets.importers.record_files import SUFFIXES, read_records, records_file
+from tests.mining.sets.importers.made_files import GPT, HUMAN, import_file, import_records
 
 RECORDS: list[dict[str, Any]] = [
     {"id": "a", "image": ["1.jpg", "2.jpg"], "conversations": [HUMAN, GPT]},
@@ -60,8 +60,8 @@ def test_the_format_is_asked_for_where_the_folder_does_not_say_it(tmp_path: Path
     del said["import"]
     manifest.write_text(json.dumps(said))
     sets = ImageSets.open(sets.path)
-    with pytest.raises(BadInput, match="was not imported as one collection"):
-        export_records(sets)
+    with pytest.raises(BadInput, match=r'export_records\(sets\.filter\(strategy=\.\.\.\), format="llava"\)'):
+        export_records(sets.filter(strategy="llava"))
     assert export_records(sets, "llava")["records.jsonl"] == RECORDS
 
 
@@ -69,3 +69,9 @@ def test_the_file_is_named_where_there_are_several(tmp_path: Path) -> None:
     sets = import_records(tmp_path, "llava", RECORDS)
     with pytest.raises(BadInput, match=r"was not imported from x\.json; it has records\.jsonl"):
         write_records(sets, str(tmp_path / "y.json"), "x.json")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_bytes(records_file(RECORDS[:1], ".jsonl"))
+    several = import_file(tmp_path / "more", "llava", tmp_path / "one.jsonl", tmp_path / "two.jsonl")
+    with pytest.raises(BadInput, match=r"from one\.jsonl, two\.jsonl; name one of them, as in file='one\.jsonl'"):
+        write_records(several, str(tmp_path / "y.json"))
+    assert write_records(several, str(tmp_path / "y.json"), file="two.jsonl") == 1
