@@ -74,6 +74,9 @@ def run_serve(
         print(f"pairs at {where}{PAGE}, decisions go to {review.decisions.path}", file=sys.stderr, flush=True)
         for name, place in review.missing_sources().items():
             print(f"the images of {name} are not shown: {place} is not there", file=sys.stderr, flush=True)
+        for name, count in review.sets_without_images().items():
+            line = f"{count:,} sets have images of {name} that are not shown: they are known by name or URL only"
+            print(f"{line}; import them again with --images", file=sys.stderr, flush=True)
     warn_if_open(host, settings)
     try:
         uvicorn.Server(config).run(sockets=[listener])

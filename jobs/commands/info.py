@@ -1,18 +1,52 @@
-"""`clipmine info`: what a store holds, from its manifests."""
+"""`clipmine info`: what a store holds, from its manifests, or what a folder of image sets holds."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from jobs.options import output_options
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
+if TYPE_CHECKING:
+    from mining.sets.sets_info import SetsInfo
+
 
 @click.command
-@click.argument("store")
+@click.argument("folder", metavar="STORE|PAIRS")
 @output_options
-def command(store: str, as_json: bool) -> None:
-    """Show what STORE holds: rows, model, size, indexes and their recall."""
+def command(folder: str, as_json: bool) -> None:
+    """Show what a store holds: rows, model, size, indexes and their recall; or what a folder of image sets holds: sets,
+    sources, annotations and decisions."""
+    with only_summary_on_stdout():
+        from mining.sets.sets_info import holds_image_sets, sets_info
+
+        pairs = sets_info(folder) if holds_image_sets(folder) else None
+    if pairs is not None:
+        print_summary(pairs, _lines_of_sets(pairs), as_json=as_json)
+    else:
+        _show_store(folder, as_json)
+
+
+def _lines_of_sets(info: SetsInfo) -> list[Line]:
+    lines: list[Line] = [("sets", info.sets)]
+    lines += [(f"- {each.strategy}, level {each.level}", each.sets) for each in info.strategies]
+    lines += [(f"split {name}", count) for name, count in info.splits.items()]
+    lines.append(("images, each once a set", info.images))
+    for source in info.sources:
+        if source.path is None:
+            lines.append(
+                (source.name, f"has no folder: the images of {source.sets:,} sets are known by name or URL only")
+            )
+        else:
+            lines.append((source.name, source.path + ("" if source.is_there else " (is not there)")))
+    lines.append(("annotations", sum(each.count for each in info.annotations)))
+    lines += [(f"- {each.kind} by {each.annotator}", each.count) for each in info.annotations]
+    return [*lines, ("rejected", info.rejected), ("kept", info.kept)]
+
+
+def _show_store(store: str, as_json: bool) -> None:
     with only_summary_on_stdout():
         from index.graph.capacity import show_bytes
         from index.graph.info import store_info

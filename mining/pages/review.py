@@ -22,6 +22,8 @@ from mining.sets.annotation import Annotation
 from mining.sets.decisions import Decision, DecisionsFile
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
+from mining.sets.layouts import read_layout
+from mining.sets.sets_info import sets_without_folder
 from mining.sets.sources import is_store, open_source_store, source_folder
 
 __all__ = ["NoSuchSet", "PairsQuery", "Review"]
@@ -119,6 +121,7 @@ class Review:
             "next": after,
             "matching": len(numbers),
             "looked_at": looked_at,
+            "hint": self._hint(query),
             **self.counts,
             "annotations": self.annotated.counts(),
         }
@@ -156,6 +159,10 @@ class Review:
             raise NoImage(f"set {set_id!r:.100} has no image {position + 1}; it has {each.size}")
         return member_thumbnail(self.images, each.members[position], side)
 
+    def sets_without_images(self) -> dict[str, int]:
+        """Name -> sets of the sources without a store or a folder: images that are known by name or URL only."""
+        return sets_without_folder(read_layout(self.sets.path))
+
     def missing_sources(self) -> dict[str, str]:
         """Name -> place of the sources whose folder or store is not there: their images are not shown."""
         sources = self.sets.sources
@@ -187,6 +194,20 @@ class Review:
     @cached_property
     def _set_ids(self) -> pa.ChunkedArray:
         return self.sets.table(["set_id"])["set_id"]  # 20 bytes a set; searching a hundred million takes a second
+
+    def _hint(self, query: PairsQuery) -> str | None:
+        """Which filter asks for a name that the folder does not have, and the names that it has."""
+        counts, splits, said = self.counts["counts"], self.counts["splits"], self.annotated.counts()
+        for name, asked, rows in (
+            ("strategy", query.strategy, counts),
+            ("split", query.split, splits),
+            ("kind", query.kind, said),
+            ("annotator", query.annotator, said),
+        ):
+            there = sorted({row[name] for row in rows})
+            if asked is not None and asked not in there:
+                return f"there is no {name} {asked!r}; there is {', '.join(there) or 'none at all'}"
+        return None
 
     def _matching(self, query: PairsQuery) -> Numbers:
         good = np.ones(len(self.sets), np.bool_)

@@ -39,6 +39,7 @@ class PairsResponse(BaseModel):
     next: int | None = Field(description="the cursor of the next page; null at the end")
     matching: int = Field(description="sets that meet the filters, before those on text and decision")
     looked_at: int = Field(description="sets whose text was searched for this page")
+    hint: str | None = Field(description="the first filter that names what the folder does not have; null for none")
     counts: list[Count]
     splits: list[SplitCount] = Field(description="sets that belong to no split are not counted")
     difficulty: tuple[float, float] | None = Field(description="the least and the greatest; null where none is known")

@@ -110,6 +110,8 @@ def _add_errors(app: FastAPI) -> None:
 def _where_and_what(found: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in found["loc"] if part != "body")
     what = str(found["msg"]).removeprefix("Value error, ")
+    if not where and found["type"] in ("model_attributes_type", "model_type", "dict_type"):
+        what = "send a JSON object, with the header Content-Type: application/json"
     return f"{where}: {what}" if where else what
 
 

@@ -52,7 +52,8 @@ function tell(answer) {
   const shown = byId("pairs").children.length;
   const wanted = readFilters();
   if (next === null) {
-    say(shown ? `${count(shown, "set")}, and these are all.` : "No set meets the filters.");
+    const none = answer.hint ? `No set meets the filters: ${answer.hint}.` : "No set meets the filters.";
+    say(shown ? `${count(shown, "set")}, and these are all.` : none);
   } else if (wanted.text || wanted.decision) {
     say(`${count(shown, "set")} so far; looked through ${answer.looked_at.toLocaleString("en")} more of ${answer.matching.toLocaleString("en")}.`);
   } else {

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.jobs.running import Fails, Run, counts
+from tests.mining.made_sets import write_foreign_sets
 
 
 def test_it_shows_rows_model_and_recall(store: Path, clipmine: Run) -> None:
@@ -23,6 +24,27 @@ def test_forgotten_rows_are_counted(store: Path, tmp_path: Path, clipmine: Run) 
     (tmp_path / "rows.txt").write_text("1\n2\n")
     clipmine("forget", store, "--rows", tmp_path / "rows.txt")
     assert counts(clipmine("info", store))["- forgotten"] == 2
+
+
+def test_image_sets_are_counted_by_strategy_source_and_annotation(tmp_path: Path, clipmine: Run) -> None:
+    sets = write_foreign_sets(tmp_path, [["a.jpg", "b.jpg"], ["c.jpg"]], texts=["one"], split=["train", None])
+    lines = clipmine("info", sets.path)
+    assert counts(lines) == {
+        "sets": 2,
+        "- photos, level 0": 2,
+        "split train": 1,
+        "images, each once a set": 3,
+        "annotations": 1,
+        "- comparison by model": 1,
+        "rejected": 0,
+        "kept": 0,
+    }
+    [source] = sets.sources
+    assert [line.split() for line in lines if line.startswith(source)] == [[source, str(tmp_path / "photos")]]
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    assert any(line.endswith("photos (is not there)") for line in clipmine("info", sets.path))
+    info = json.loads(clipmine("info", sets.path, "--json")[0])
+    assert (info["sets"], info["strategies"]) == (2, [{"strategy": "photos", "level": 0, "sets": 2}])
 
 
 def test_a_folder_that_is_no_store_is_one_line(tmp_path: Path, fails: Fails) -> None:

@@ -16,6 +16,9 @@ from mining.pages.member_thumbnail import NoImage
 from mining.pages.review import NoSuchSet, PairsQuery, Review
 from mining.sets.corrections import read_corrections
 from mining.sets.decisions import DecisionsFile, read_decisions
+from mining.sets.image_set import ImageSet, Member
+from mining.sets.sources import files_source
+from mining.sets.write_sets import ImageSetsWriter
 from tests.mining.made_sets import write_sets
 from tests.mining.pages.conftest import ELSEWHERE, MINED, ODD, PAIRS, STORY
 from tests.retrieval.stores import forget, make_store, random_unit
@@ -52,6 +55,22 @@ def test_pages_follow_each_other_by_their_cursor(review: Review) -> None:
 )
 def test_filters_hold_together(review: Review, query: PairsQuery, expected: list[str]) -> None:
     assert ids(review.page(query)) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        (PairsQuery(strategy="nope"), "no strategy 'nope'; there is attribute, identity, overlap, similar"),
+        (PairsQuery(split="dev"), "no split 'dev'; there is held-out, train"),
+        (PairsQuery(kind="note"), "no kind 'note'; there is none at all"),
+    ],
+)
+def test_a_name_that_the_folder_does_not_have_is_answered_with_those_it_has(
+    review: Review, query: PairsQuery, hint: str
+) -> None:
+    page = review.page(query)
+    assert (page["sets"], page["hint"]) == ([], f"there is {hint}")
+    assert review.page(PairsQuery(strategy="overlap", split="train"))["hint"] is None
 
 
 def test_a_search_stops_after_a_bounded_number_of_sets(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +188,19 @@ def test_corrections_are_there_when_the_folder_is_served_again(
 def test_sets_of_other_sources_are_served_beside_the_store(of_many: Review, pairs_store: EmbeddingStore) -> None:
     for set_id in (MINED, ELSEWHERE, ODD):
         assert of_many.thumbnail(set_id, 1, 64)[:2] == b"\xff\xd8"
-    assert of_many.missing_sources() == {}
+    assert (of_many.missing_sources(), of_many.sets_without_images()) == ({}, {})
+
+
+def test_sets_whose_images_have_no_folder_are_counted(pairs_store: EmbeddingStore, tmp_path: Path) -> None:
+    source = files_source("letters", None, tmp_path / "pairs")
+    writer = ImageSetsWriter(tmp_path / "pairs")
+    images = (Member(0, source.name, key="a"), Member(1, source.name, key="b"))
+    writer.add_sets(
+        [ImageSet("one", "letters", images), ImageSet("two", "letters", images[:1]), ImageSet("text", "letters", ())]
+    )
+    review = Review(writer.finish([source], {}), pairs_store, DecisionsFile(tmp_path / "decisions.jsonl"))
+    assert review.sets_without_images() == {source.name: 2}
+    assert review.missing_sources() == {}
 
 
 def test_a_forgotten_row_of_another_store_hides_its_sets(of_many: Review, joined_folder: Path) -> None:

@@ -69,7 +69,11 @@ def test_a_page_of_sets_meets_the_schema_and_says_how_to_go_on(client: httpx.Cli
 def test_filters_by_strategy_level_and_text(client: httpx.Client) -> None:
     assert ids(page(client, strategy="overlap")) == ["0_1", "0_2"]
     assert ids(page(client, strategy="overlap", level=1)) == ["0_2"]
-    assert ids(page(client, strategy="none")) == []
+    none = page(client, strategy="none")
+    assert (ids(none), none["hint"]) == (
+        [],
+        "there is no strategy 'none'; there is attribute, identity, overlap, similar",
+    )
     assert ids(page(client, text="A BALL")) == ["0_1", "0_2"], "in any case, in any caption"
     assert ids(page(client, text="lionel")) == ["5_4_3"]
     found = page(client, text="caption 65")
@@ -141,6 +145,7 @@ def test_what_another_site_can_send_without_asking_is_refused(client: httpx.Clie
         for path in ("/pairs/decision", "/pairs/annotation"):
             answer = client.post(path, content=b'{"set_id": "0_1", "decision": "reject"}', headers=headers)
             assert answer.status_code == 422
+            assert answer.json()["error"] == "send a JSON object, with the header Content-Type: application/json"
     assert not decisions.exists()
 
 
