@@ -21,7 +21,7 @@ import numpy.typing as npt
 from index.errors import BadInput
 from index.hashing import mix64
 
-__all__ = ["STRADDLING", "Split", "split_sets"]
+__all__ = ["STRADDLING", "Split", "short_splits", "split_sets"]
 
 Sets = TypeVar("Sets", bound=Sized)
 Ints = npt.NDArray[np.int64]
@@ -37,7 +37,7 @@ STRADDLING = -1
 class Split(Mapping[str, Sets]):
     """The splits by name; `straddling` has the sets with images in different splits, which belong to none.
 
-    notes: sentences on what counted as one image, and on what could not be checked.
+    notes: sentences on what counted as one image, on what could not be checked, and on splits that are far too small.
     """
 
     splits: Mapping[str, Sets]
@@ -94,6 +94,19 @@ def split_sets(images: Ints, owners: Ints, count: int, shares: Mapping[str, floa
     lowest = np.minimum.reduceat(of_members, starts[:-1])
     highest = np.maximum.reduceat(of_members, starts[:-1])
     return np.where(lowest == highest, lowest, STRADDLING)
+
+
+def short_splits(counts: Mapping[str, int], shares: Mapping[str, float]) -> tuple[str, ...]:
+    """A sentence for each split with less than half of its share of all sets. counts: as `Split.counts` gives them."""
+    total = sum(counts.values())
+    wanted = {name: round(share * total) for name, share in shares.items()}
+    return tuple(
+        f"{name} has {counts[name]:,} sets instead of {wanted[name]:,}: too many sets share images, or near-duplicates,"
+        f" with sets of other splits ({counts['straddling']:,} sets straddle). To get the share, hold images out"
+        " before mining: clipmine mine --hold-out SHARE"
+        for name in shares
+        if counts[name] < wanted[name] / 2
+    )
 
 
 def _clusters(members: Ints, starts: Ints, hashes: Hashes, most: int) -> Ints:
