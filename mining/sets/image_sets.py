@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
@@ -33,7 +34,7 @@ from mining.sets.layouts import Layout, read_layout
 from mining.sets.near_images import NEAR_DUPLICATES, join_near_images
 from mining.sets.same_image import images_of
 from mining.sets.sources import Moved, Source, open_source_store
-from mining.sets.split import STRADDLING, Split, split_sets
+from mining.sets.split import STRADDLING, Split, short_splits, split_sets
 
 __all__ = ["ImageSet", "ImageSets", "Member", "Split"]
 
@@ -233,13 +234,15 @@ class ImageSets:
 
         With several values for one field a set must have one of them; with several shared nouns it must have all. A set
         without a similarity or difficulty meets no bound on it. annotated, annotator: sets with an annotation of such a
-        kind, by such an annotator. decisions: skips the rejected sets. Raises BadInput for a strategy that no set of
-        the folder has, or a kind or annotator of no annotation.
+        kind, by such an annotator. decisions: skips the rejected sets. Raises BadInput for a strategy or a split of no
+        set of the folder, or a kind or annotator of no annotation.
         """
-        known = self.strategies
-        for name in [strategy] if isinstance(strategy, str) else strategy or ():
-            if name not in known:
-                raise BadInput(f"{self.path}: has no sets of strategy {name!r}; it has {', '.join(known) or 'none'}")
+        for field, asked in (("strategy", names_of(strategy)), ("split", names_of(split))):
+            known = self._values(field) if asked else ()
+            for name in asked:
+                if name not in known:
+                    there = ", ".join(known) or "none"
+                    raise BadInput(f"{self.path}: has no sets of {field} {name!r:.100}; it has {there}")
         named = {"axis": axis, "concept": concept, "entity": entity, "split": split}
         conditions = Conditions(
             values={"strategy": strategy, "level": level, "size": size, **named},
@@ -271,8 +274,9 @@ class ImageSets:
 
         Shares are met where few images are in many sets. Otherwise sets are kept rather than shares met: a million
         random pairs over 400,000 images, five an image, cut 8 : 1 : 1, give 800,000, 15,000 and 15,000 with 170,000
-        straddling; splits of the asked shares would lose half of the sets. `counts()` gives the numbers. 4 to 10 s and
-        1 GB a million pairs, and the time of `near_duplicate_groups`.
+        straddling; splits of the asked shares would lose half of the sets. `counts()` gives the numbers, and `notes`
+        names a split with less than half of its share. 4 to 10 s and 1 GB a million pairs, and the time of
+        `near_duplicate_groups`.
 
         near_duplicates: images with this cosine or more are one image, by the vectors of their stores; None for equal
         files only. Where a store cannot be opened, and for images of files, equal files alone are one image;
@@ -291,15 +295,13 @@ class ImageSets:
         images = np.concatenate([images, self._layout.sizes.sum() + self.numbers[empty]])
         found = split_sets(images, np.concatenate([owners, empty]), len(self), shares, seed)
         splits = {name: self._view(self.numbers[found == place]) for place, name in enumerate(shares)}
-        return Split(splits, self._view(self.numbers[found == STRADDLING]), notes)
+        split = Split(splits, self._view(self.numbers[found == STRADDLING]), notes)
+        return replace(split, notes=(*notes, *short_splits(split.counts(), shares)))
 
     @cached_property
     def strategies(self) -> tuple[str, ...]:
         """The strategies of the whole folder, sorted by name."""
-        found: set[str] = set()
-        for part in range(len(self._layout.parts)):
-            found.update(self._layout.set_columns(part, ["strategy"])["strategy"].unique().to_pylist())
-        return tuple(sorted(found))
+        return self._values("strategy")
 
     def counts(self) -> dict[tuple[str, int], int]:
         """(strategy, level) -> number of sets, sorted."""
@@ -330,6 +332,13 @@ class ImageSets:
             names = ", ".join(source.name for source in stores) or "none"
             raise BadInput(f"{self.path}: its images come from {len(stores)} stores ({names}); open one by its name")
         return open_source_store(stores[0], self.path, path)
+
+    def _values(self, column: str) -> tuple[str, ...]:
+        """What the sets of the whole folder have in a column of texts, sorted, without null."""
+        found: set[str | None] = set()
+        for part in range(len(self._layout.parts)):
+            found.update(self._layout.set_columns(part, [column])[column].unique().to_pylist())
+        return tuple(sorted(value for value in found if value is not None))
 
     def _view(self, numbers: Numbers) -> ImageSets:
         """The sets of these numbers within the folder."""

@@ -261,6 +261,8 @@ def test_sets_of_none_one_and_many_images_stand_together(tmp_path: Path) -> None
     assert [[member.path for member in each.members] for each in sets] == names
     assert [texts_of(each) for each in sets.with_annotations()] == [["hello"], ["one"], ["three"], []]
     assert [each.set_id for each in sets.filter(split="held-out")] == ["foreign-2"]
+    with pytest.raises(BadInput, match="has no sets of split 'heldout'; it has held-out, train"):
+        sets.filter(split=["train", "heldout"])
     assert [each.set_id for each in sets.filter(size=[0, 1])] == ["foreign-0", "foreign-1", "foreign-3"]
     member = sets[2].members[1]
     assert (member.row_id, member.sha256) == (None, hashlib.sha256(file_of("b/c.jpg")).hexdigest())

@@ -8,7 +8,7 @@ import pytest
 
 from index.errors import BadInput
 from mining import ImageSets
-from mining.sets.split import STRADDLING, Split, split_sets
+from mining.sets.split import STRADDLING, Split, short_splits, split_sets
 from tests.mining.made_sets import many_pairs, write_foreign_sets, write_sets
 from tests.retrieval.stores import make_store, random_unit
 
@@ -47,6 +47,27 @@ def test_a_giant_component_is_cut_and_what_straddles_is_counted(tmp_path: Path) 
     assert 0 < counts["straddling"] < 600
     assert counts["train"] > 400
     assert min(counts["val"], counts["test"]) > 4
+
+
+def test_a_split_that_is_far_from_its_share_is_named(tmp_path: Path) -> None:
+    """Every pair has image 0, so all images hang together and one split gets nearly all sets."""
+    split = write_sets(tmp_path, [[0, other] for other in range(1, 101)], images=101).split(
+        {"train": 0.8, "test": 0.2}, near_duplicates=None
+    )
+    counts = split.counts()
+    assert counts["test"] < 10
+    assert split.notes[1:] == (
+        f"test has {counts['test']} sets instead of 20: too many sets share images, or near-duplicates, with sets of "
+        f"other splits ({counts['straddling']} sets straddle). To get the share, hold images out before mining: "
+        "clipmine mine --hold-out SHARE",
+    )
+
+
+def test_a_split_is_named_below_half_of_its_share_only() -> None:
+    assert short_splits({"train": 85, "test": 10, "straddling": 5}, {"train": 0.8, "test": 0.2}) == ()
+    [note] = short_splits({"train": 85, "test": 9, "straddling": 6}, {"train": 0.8, "test": 0.2})
+    assert note.startswith("test has 9 sets instead of 20")
+    assert short_splits({"train": 3, "test": 0, "straddling": 0}, {"train": 0.9, "test": 0.1}) == ()
 
 
 def test_a_chain_is_cut_where_few_pairs_are_lost(tmp_path: Path) -> None:
