@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from mining.export.member_images import MemberImages
 from mining.export.read_sets import read_samples
-from mining.export.samples import Numbers, Sample, Samples
+from mining.export.sample import Sample
+from mining.export.samples import Numbers, Samples
 from mining.export.skipped import SkippedSet
 from mining.sets.layouts import GROUP_SETS
 
@@ -26,6 +28,9 @@ class SampleFiles(Protocol):
 
     def __len__(self) -> int:
         """Samples of an epoch."""
+
+    def digest(self) -> str:
+        """A hash of the ids of the samples' sets, in order, and of what is said of them."""
 
     def blocks(self, epoch: int) -> list[Numbers]:
         """The samples of an epoch in the order in which they are stored, cut where reading may begin anew."""
@@ -45,6 +50,13 @@ class SetFiles:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def digest(self) -> str:
+        ids = self.samples.sets.table(["set_id"])["set_id"]
+        found = hashlib.sha256(self.samples.digest().encode())
+        for batch in ids.chunks:
+            found.update("".join(f"{name}\n" for name in batch.to_pylist()).encode())
+        return found.hexdigest()
 
     def blocks(self, epoch: int) -> list[Numbers]:
         numbers = self.samples.numbers(epoch)

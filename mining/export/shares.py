@@ -53,7 +53,12 @@ class Share:
 
 
 def rank_count(samples: int, place: Place, equal: bool) -> int:
-    """The samples of a rank in an epoch. Raises BadInput where a rank would have none."""
+    """The samples of a rank in an epoch. Raises BadInput where a rank would have none, or is none of the ranks."""
+    if not 0 <= place.rank < place.ranks:
+        raise BadInput(
+            f"rank {place.rank} of {place.ranks}: ranks are counted from 0; correct RANK and WORLD_SIZE in the "
+            "environment, or give rank and world_size"
+        )
     if not samples:
         raise BadInput("there are no samples to stream; loosen the filters")
     if samples < place.ranks:

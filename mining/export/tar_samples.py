@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import IO, Any, Unpack, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import exists, join, open_file, read_bytes
-from mining.export.samples import Numbers, PerSet, Sample, TurnChoice, draw_numbers, make_sample
+from mining.export.sample import Sample, Wording
+from mining.export.samples import Numbers, PerSet, TurnChoice, draw_numbers, with_captions
 from mining.export.skipped import SkippedSet
 from mining.export.tars import FORMAT, INDEX_SCHEMA, VERSION
-from mining.export.templates import text_filter
-from mining.export.turns import caption_turns
 from mining.sets.annotation import Annotation
 from mining.sets.attached import names_of
 from mining.sets.image_set import ImageSet, Member
@@ -28,10 +29,13 @@ __all__ = ["TarSamples"]
 
 _BLOCK = 512  # bytes; POSIX.1-1988 (ustar): headers and files begin at multiples of it
 _PIECE = 8 << 20  # bytes that are read at a time
+_LACKING = "has no conversation that was asked for"
 
 
 class TarSamples:
     """The samples of a folder of tars: see `mining.export.sample_files.SampleFiles`."""
+
+    rejected = 0  # sets: the tars have none of them
 
     # The files of so many sets are held while they are shuffled: 50 MB for pairs of photographs of 100 kB.
     window = 256
@@ -45,24 +49,44 @@ class TarSamples:
         index = _read_index(self.folder)
         self._sets = index.select(["number", "set_id", "shard", "offset", "bytes"])
         self._kinds, self._annotators = (names_of(each) for each in (choice.get("kind"), choice.get("annotator")))
-        self._answer, self._template, self._seed = choice.get("answer"), choice.get("template"), seed
+        answer, self._seed = choice.get("answer"), seed
+        self._wording = Wording(answer, choice.get("question"), choice.get("template"), silent=True)
         if choice.get("per_set", "all") not in get_args(PerSet):
             raise BadInput(f"per_set {choice['per_set']!r:.50}: choose {' or '.join(get_args(PerSet))}")
         self._one = choice.get("per_set") == "one"
         chosen = self._kinds or self._annotators
-        if chosen and self._answer:
+        if chosen and answer:
             raise BadInput("choose annotations by kind and annotator, or give an answer function")
         # place: the set of each sample; which: its place among the set's chosen conversations, -1 for none of them.
         self._places, self._which = self._conversations(index["conversations"])
         if chosen and not len(self._places):
             raise BadInput(f"{self.folder}: no set in it has such an annotation; it was exported with others")
-        if self._answer or not len(self._places):
-            self._places = np.arange(index.num_rows)
-            self._which = np.full(index.num_rows, -1)
+        if answer:
+            self._places, self._which = self._places[:0], self._which[:0]
+        if not chosen:
+            self._places, self._which = with_captions(self._places, self._which, index.num_rows)
         self._several = np.bincount(self._places, minlength=index.num_rows) > 1
 
     def __len__(self) -> int:
         return len(np.unique(self._places)) if self._one else len(self._places)
+
+    def digest(self) -> str:
+        """A hash of the ids of the samples' sets, in order, and of which of their conversations the samples are."""
+        ids = self._sets["set_id"].take(pa.array(self._places)).to_pylist()
+        return hashlib.sha256("\n".join(ids).encode() + self._which.astype("<i8").tobytes()).hexdigest()
+
+    def unused(self) -> Iterator[SkippedSet]:
+        """Yield the sets of the tars that lack an annotation that was asked for."""
+        for name in self._sets["set_id"].take(pa.array(self._lacking())).to_pylist():
+            yield SkippedSet(name, None, None, _LACKING)
+
+    def unused_counts(self) -> dict[str, int]:
+        """How many sets `unused` would yield, by reason."""
+        count = len(self._lacking())
+        return {_LACKING: count} if count else {}
+
+    def _lacking(self) -> Numbers:
+        return np.setdiff1d(np.arange(self._sets.num_rows), self._places)
 
     def blocks(self, epoch: int) -> list[Numbers]:
         """The samples of an epoch, cut into one block for each tar."""
@@ -73,14 +97,13 @@ class TarSamples:
 
     def read(self, numbers: Numbers) -> Iterator[tuple[Sample, list[bytes]] | SkippedSet]:
         """Yield an item for each number, in this order. The sets of a window are read in the order of the tars."""
-        plain = text_filter(self._template)
         with closing(_Tars(self.folder)) as tars:
             for first in range(0, len(numbers), self.window):
                 window = numbers[first : first + self.window]
                 held = self._held(tars, np.unique(self._places[window]))
                 for number in window.tolist():
                     record = held[int(self._places[number])]
-                    yield record if isinstance(record, SkippedSet) else self._sample(number, *record, plain)
+                    yield record if isinstance(record, SkippedSet) else self._sample(number, *record)
 
     def _held(self, tars: _Tars, places: Numbers) -> dict[int, tuple[ImageSet, list[bytes]] | SkippedSet]:
         """The sets at these places, which ascend, by place."""
@@ -99,24 +122,16 @@ class TarSamples:
                     held[place] = SkippedSet(row["set_id"], None, None, why)
         return held
 
-    def _sample(
-        self, number: int, each: ImageSet, files: list[bytes], plain: Callable[[str], str]
-    ) -> tuple[Sample, list[bytes]] | SkippedSet:
+    def _sample(self, number: int, each: ImageSet, files: list[bytes]) -> tuple[Sample, list[bytes]] | SkippedSet:
         which = int(self._which[number])
         if which < 0:
-            turns = (self._answer or caption_turns)(each)
-            if turns:
-                sample = make_sample(each, None, turns, False, plain)
-            elif self._answer is None:
-                sample = Sample(each.set_id, each, None, ())
-            else:
-                sample = SkippedSet(each.set_id, None, None, "without an answer")
+            sample = self._wording.of_set(each)
         else:
             spoken = [said for said in each.annotations if said.turns]
             if which >= len(spoken):
                 return SkippedSet(each.set_id, None, None, "its tar is damaged (an annotation is gone)")
             several = bool(self._several[self._places[number]])
-            sample = make_sample(each, spoken[which], spoken[which].turns, several, plain)
+            sample = self._wording.of_annotation(each, spoken[which], several)
         return sample if isinstance(sample, SkippedSet) else (sample, files)
 
     def _conversations(self, lists: pa.ChunkedArray) -> tuple[Numbers, Numbers]:
@@ -126,10 +141,19 @@ class TarSamples:
         which = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
         said = lists.combine_chunks().flatten()
         good = np.ones(len(places), np.bool_)
-        for name, wanted in (("kind", self._kinds), ("annotator", self._annotators)):
-            if wanted:
-                good &= np.asarray(pc.is_in(said.field(name), pa.array(wanted, pa.string()))).astype(np.bool_)
+        if self._kinds:
+            good &= _is_one_of(said.field("kind"), self._kinds)
+        if self._annotators:
+            own, earlier = _is_one_of(said.field("annotator"), self._annotators), said.field("replaces")
+            own[pc.list_parent_indices(earlier).to_numpy()[_is_one_of(pc.list_flatten(earlier), self._annotators)]] = (
+                True
+            )
+            good &= own
         return places[good], which[good]
+
+
+def _is_one_of(values: pa.Array, wanted: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    return np.array(pc.is_in(values, pa.array(wanted, pa.string()))).astype(np.bool_)
 
 
 class _Tars:

@@ -30,6 +30,12 @@ def test_all_readers_together_have_every_sample_once() -> None:
     assert sorted(every) == list(range(103))
 
 
+@pytest.mark.parametrize(("rank", "ranks"), [(2, 2), (-1, 2), (0, 0), (0, -1)])
+def test_a_rank_that_is_none_of_the_ranks_is_an_error(rank: int, ranks: int) -> None:
+    with pytest.raises(BadInput, match="ranks are counted from 0"):
+        rank_count(9, Place(rank, ranks), equal=False)
+
+
 def test_equal_shares_have_the_rest_as_spares() -> None:
     ranks = shares(4, 3, equal=True)
     assert [[share.quota for share in rank] for rank in ranks] == [[9, 8, 8]] * 4

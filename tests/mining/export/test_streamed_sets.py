@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,6 +141,40 @@ def test_one_process_skips_what_it_cannot_read(tmp_path: Path) -> None:
     told: list[SkippedSet] = []
     assert order(torch_stream(sets, to_tensor, on_skipped=told.append)) == [sets[0].set_id]
     assert [str(each) for each in told] == [f"set {sets[1].set_id}, image 2 ({sets[1].members[1].ref}): forgotten"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_log_names_ten_skipped_sets_of_a_stream_and_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], workers: int
+) -> None:
+    store = make_store(tmp_path, random_unit(30))
+    sets = write_sets(tmp_path, many_pairs(30, COUNT), store=store)
+    forget(store, range(20))
+    stream = torch_stream(sets, to_tensor, equal=False)
+    log = logging.getLogger("clipmine.mining")
+    handler = logging.StreamHandler()  # workers log to the same standard error
+    log.addHandler(handler)
+    try:
+        for epoch in range(2):
+            stream.set_epoch(epoch)
+            list(DataLoader(stream, batch_size=None, num_workers=workers))
+            assert stream.counts()["skipped"] > 20
+    finally:
+        log.removeHandler(handler)
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("skipped set ")]
+    assert 10 <= len(said) <= 10 + max(0, workers - 1)  # two workers may write the tenth
+    assert said[-1].endswith("further ones are only counted: stream.counts()")
+
+
+def test_sets_without_an_asked_for_annotation_are_told_when_a_stream_is_made(tmp_path: Path) -> None:
+    told: list[SkippedSet] = []
+    joined = write_joined(tmp_path)
+    stream = torch_stream(joined, to_tensor, kind="comparison", on_skipped=told.append)
+    to_webdataset(joined, tmp_path / "tars")
+    assert len(stream) + len(told) == len(joined)
+    again: list[SkippedSet] = []
+    torch_stream_tars(tmp_path / "tars", to_tensor, kind="comparison", on_skipped=again.append)
+    assert [each.set_id for each in again] == [each.set_id for each in told]
 
 
 def test_equal_shares_of_which_nothing_can_be_read_are_an_error(tmp_path: Path) -> None:
@@ -299,3 +334,66 @@ def test_a_joined_folder_over_4_ranks_of_2_workers_is_stopped_and_goes_on(tmp_pa
         assert first + rest == whole
         given += whole
     assert len(given) == len(set(given)) == 3 * 12
+
+
+def test_a_state_of_other_sets_is_refused(make: Any, tmp_path: Path) -> None:
+    """As many pairs, other images: the state would leave out pairs that were never given."""
+    others = write_sets(tmp_path, many_pairs(40, COUNT), images=40)
+    stream = make()
+    next(iter(stream))
+    with pytest.raises(BadInput, match="as many samples of other sets"):
+        torch_stream(others, to_tensor).load_state_dict(stream.state_dict())
+    half = torch_stream(others[:20], to_tensor)
+    next(iter(half))
+    with pytest.raises(BadInput, match="as many samples of other sets"):
+        torch_stream(others[20:40], to_tensor).load_state_dict(half.state_dict())
+
+
+def test_a_refused_state_leaves_the_stream_as_it_was(make: Any) -> None:
+    stream = make()
+    running = iter(stream)
+    next(running)
+    state = stream.state_dict()
+    for bad in ({}, None, {**state, "next": [[0, 99, 99]]}):
+        with pytest.raises(BadInput):
+            stream.load_state_dict(bad)
+    assert stream.state_dict() == state
+
+
+@pytest.mark.parametrize(("rank", "ranks"), [("2", "2"), ("-1", "2"), ("0", "0"), ("x", "2"), ("1", None)])
+def test_a_rank_of_the_environment_that_is_none_of_the_ranks_is_an_error(
+    make: Any, monkeypatch: pytest.MonkeyPatch, rank: str, ranks: str | None
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if ranks is not None:
+        monkeypatch.setenv("WORLD_SIZE", ranks)
+    with pytest.raises(BadInput, match="WORLD_SIZE"):
+        make()
+
+
+@pytest.mark.parametrize("epoch", [-1, True, 0.5, "1", 1 << 63])
+def test_an_epoch_that_is_no_number_from_0_is_refused_at_once(make: Any, epoch: Any) -> None:
+    with pytest.raises(BadInput, match="a whole number from 0"):
+        make().set_epoch(epoch)
+
+
+@pytest.mark.parametrize("batch", [5, None, {}, {"position": 5}, {"position": torch.zeros(4)}])
+def test_advance_says_what_it_takes(make: Any, batch: Any) -> None:
+    with pytest.raises(BadInput, match="give it a batch as the stream's loader gives it"):
+        make().advance(batch)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_an_iteration_from_before_set_epoch_does_not_change_the_state(make: Any, epoch: int) -> None:
+    stream = make()
+    old = iter(stream)
+    next(old)
+    stream.set_epoch(epoch)
+    next(old)
+    assert (stream.state_dict()["next"], stream.state_dict()["last"]) == ([], -1)
+    assert stream.counts()["given"] == 0
+    new = iter(stream)
+    next(new)
+    next(old)
+    assert stream.state_dict()["next"] == [[0, 1, 1]]
