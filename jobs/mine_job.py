@@ -9,14 +9,14 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import exists, join, make_folder, read_bytes, remove, write_atomic
-from index.outputs import claim_folder, remove_folder
+from index.outputs import claim_folder, only_writer, remove_folder
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
 from jobs.shared_storage import check_shared_storage
@@ -38,9 +38,12 @@ from retrieval.selection import store_identity
 
 # The file that names the configuration a folder belongs to.
 CLAIM = "mine.json"
-# Options that are not part of a run's identity at their defaults, so that a finished run of a release that lacked them
-# is found finished.
-LATER = ("ceiling", "names", "facts", "context", "group_size", "hold_out")
+# The options of the first release are always part of a run's identity, but `out` and `strict`, which do not change the
+# sets. Later ones are no part of it at their defaults, so that a run of a release that lacked them is found finished.
+IDENTITY = (
+    *("store", "strategies", "sets", "seed", "max_per_image", "near_duplicates", "levels", "min_shared_nouns"),
+    *("rare_nouns", "nouns", "axes", "captions", "entity", "order", "set_size", "selection", "decisions"),
+)
 
 
 def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | None = None) -> ImageSets:
@@ -56,30 +59,30 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
     store = EmbeddingStore.open(config.store)
     check_strategies(config, store)
     contexts = list_mining(config)
-    job = asdict(config) | {"store": store_identity(store)}
-    at_default = {each.name for each in fields(config) if getattr(config, each.name) == each.default}
-    for name in ("out", "strict", *at_default.intersection(LATER)):  # the first two do not change the sets
-        del job[name]
+    job = _identity(config) | {"store": store_identity(store)}
     decisions = None
     if config.decisions is not None:
         decisions = read_decisions(config.decisions)
         job["decisions"] = hashlib.sha256(read_bytes(config.decisions)).hexdigest()
     if config.selection is not None:
         job["selection"] = dict(open_selection(config.selection, store).manifest) | {"store": None}
-    begun = exists(join(config.out, CLAIM))
-    if claim_folder(config.out, CLAIM, job):
-        sets = ImageSets.open(config.out)
-    else:
-        try:
-            check_shared_storage(config.out, executor, workers)
-            proposed = [_propose(ctx, executor, workers) for ctx in contexts]
-            sets = assemble(config, proposed, decisions)
-        except BadInput:
-            if not begun:  # a corrected command has another configuration, which the claim would refuse
-                remove_folder(join(config.out, "work"))
-                remove(join(config.out, CLAIM))
-            raise
-        remove_folder(join(config.out, "work"))
+    with only_writer(config.out):
+        begun = exists(join(config.out, CLAIM))
+        if claim_folder(config.out, CLAIM, job):
+            sets = ImageSets.open(config.out)
+        else:
+            try:
+                check_shared_storage(config.out, executor, workers)
+                proposed: list[tuple[MiningContext, Candidates]] = []
+                for ctx in contexts:
+                    proposed.append(_propose(_with_measured(ctx, proposed), executor, workers))
+                sets = assemble(config, proposed, decisions)
+            except BadInput:
+                if not begun:  # a corrected command has another configuration, which the claim would refuse
+                    remove_folder(join(config.out, "work"))
+                    remove(join(config.out, CLAIM))
+                raise
+            remove_folder(join(config.out, "work"))
     if config.strict and sets.manifest["shortfall"]:
         raise BadInput(
             f"--strict: {'; '.join(sets.manifest['shortfall'])} (the sets that were found are in {config.out})"
@@ -110,6 +113,21 @@ def list_mining(config: MiningConfig) -> list[MiningContext]:
             f"--hold-out {config.hold_out:g} of --sets {config.sets} leaves no set on one side; ask for more sets"
         )
     return found
+
+
+def _identity(config: MiningConfig) -> dict[str, Any]:
+    """The options that decide which sets a run makes."""
+    at_default = {each.name for each in fields(config) if getattr(config, each.name) == each.default}
+    left_out = {"out", "strict", *at_default.difference(IDENTITY)}
+    return {name: value for name, value in asdict(config).items() if name not in left_out}
+
+
+def _with_measured(ctx: MiningContext, proposed: Sequence[tuple[MiningContext, Candidates]]) -> MiningContext:
+    """The context; for a held-out side with what the strategy measured on the training side, which comes before it."""
+    if ctx.split != HELD_OUT:
+        return ctx
+    own = [found.measured for other, found in proposed if other.strategy == ctx.strategy]
+    return replace(ctx, measured=own[0]) if own else ctx
 
 
 def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[MiningContext, Candidates]:

@@ -51,12 +51,14 @@ def assemble(
 ) -> ImageSets:
     """Filter the proposed sets and write the image sets to `config.out`, the manifest last.
 
-    Raises BadInput, before anything is written, where a hold-out leaves no set on one of its sides.
+    Raises BadInput, before anything is written, where a hold-out leaves no set on one of its sides; ValueError for a
+    strategy that gives a difficulty outside 0..1.
     """
     decisions = decisions or Decisions()
     store = EmbeddingStore.open(config.store)
     tables = [candidates.table for _, candidates in proposed]
     table = pa.concat_tables(tables).combine_chunks()
+    _check_difficulty(proposed)
     counts = [each.num_rows for each in tables]
     wanted = [ctx.wanted for ctx, _ in proposed]
     sets = Proposals(
@@ -106,8 +108,18 @@ def assemble(
         _check_sides(config, summaries)
     notes = list(decisions.notes)
     if of_others:
-        notes.append(f"{of_others:,} rejected sets of the decisions file belong to other stores or collections")
+        belong = "set of the decisions file belongs" if of_others == 1 else "sets of the decisions file belong"
+        notes.append(f"{of_others:,} rejected {belong} to other stores or collections")
     return write_mined(config, store, table, sets, made, image_sim, summaries, notes)
+
+
+def _check_difficulty(proposed: Sequence[tuple[MiningContext, Candidates]]) -> None:
+    """Raise ValueError for a difficulty outside 0..1, which is an error in a strategy; null is none."""
+    for ctx, candidates in proposed:
+        given = candidates.table["difficulty"].drop_null().to_numpy()
+        wrong = given[~((given >= 0) & (given <= 1))]
+        if len(wrong):
+            raise ValueError(f"the strategy {ctx.strategy} gave the difficulty {wrong[0]:g}, which is not within 0..1")
 
 
 def _check_sides(config: MiningConfig, summaries: Sequence[StrategySummary]) -> None:

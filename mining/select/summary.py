@@ -20,9 +20,9 @@ RowIds = npt.NDArray[np.int64]
 class StrategySummary:
     """The counts of one strategy: proposed = made + sum(dropped.values()) + spare.
 
-    split: the side of a hold-out that the counts are of. wanted: its quota. considered: how many sets or rows the
-    strategy looked at. left_out: how many of them it did not propose, by reason. levels: level -> sets made. supply:
-    level -> sets proposed. notes, measured: as in Candidates.
+    split: the side of a hold-out that the counts are of. wanted: its quota. considered: how many sets the
+    strategy looked at. left_out: how many of them it did not propose, by reason: considered = proposed + left out.
+    levels: level -> sets made. supply: level -> sets proposed. notes, measured, unused: as in Candidates.
     """
 
     strategy: str
@@ -39,6 +39,7 @@ class StrategySummary:
     notes: list[str] = field(default_factory=list)
     measured: dict[str, float] = field(default_factory=dict)
     split: str | None = None
+    unused: dict[str, int] = field(default_factory=dict)
 
     @property
     def short(self) -> int:
@@ -48,13 +49,18 @@ class StrategySummary:
         """A sentence that says how many sets are missing and why; None when none is missing."""
         if not self.short:
             return None
-        found = f"only {self.proposed:,} were proposed"
+        found = f"only {self.proposed:,} {'was' if self.proposed == 1 else 'were'} proposed"
+        if not self.proposed:
+            found = "none was proposed"
         if why := _listed(self.dropped):
             found += f", of which the filters dropped some ({why})"
         if self.proposed < self.wanted and (why := _listed(self.left_out)):
             found += f"; of {self.considered:,} considered the strategy left out some ({why})"
+        if self.proposed < self.wanted and (why := _listed(self.unused)):
+            found += f"; some rows were of no use ({why})"
         name = self.strategy if self.split is None else f"{self.strategy} ({self.split})"
-        return f"{name}: {self.short:,} of {self.wanted:,} sets are missing: {found}"
+        missing = f"set{'s' * (self.wanted != 1)} {'is' if self.short == 1 else 'are'} missing"
+        return f"{name}: {self.short:,} of {self.wanted:,} {missing}: {found}"
 
 
 def summarize(
@@ -96,6 +102,7 @@ def summarize(
         notes=notes,
         measured=dict(candidates.measured),
         split=ctx.split,
+        unused=dict(candidates.unused),
     )
 
 

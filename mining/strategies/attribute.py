@@ -80,7 +80,7 @@ def attribute(ctx: MiningContext, map_items: MapItems) -> Candidates:
     )
     notes = (*found.notes, f"pairs found by axis: {by_axis}")
     near = lifted_ceiling(ctx) or None
-    return Candidates(table, found.looked_at, dropped, notes, found.measured, near_duplicates=near)
+    return Candidates(table, found.looked_at, dropped, notes=notes, measured=found.measured, near_duplicates=near)
 
 
 def _choose(ctx: MiningContext, pairs: LookAlikes, said: pa.Table) -> Ints:
@@ -112,7 +112,9 @@ def _reason(stated: dict[str, Any]) -> str:
     owner = " and ".join(f"the {each}" for each in stated["owner"].split(" - ")) if stated["owner"] else ""
     degree = f" (the second: {stated['degree']})" if stated["degree"] else ""
     rest = f"{stated['agree']} other facts agree" if stated["agree"] != 1 else "1 other fact agrees"
-    alone = f", {stated['unstated']} are stated of one image only" if stated["unstated"] else ""
+    alone = ""
+    if stated["unstated"]:
+        alone = f", {stated['unstated']} {'is' if stated['unstated'] == 1 else 'are'} stated of one image only"
     named = f"{stated['axis']} of {owner}" if owner else stated["axis"]
     return f"{named}: {stated['one']} / {stated['other']}{degree}; {rest}{alone}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,7 @@ __all__ = [
     "OVERSAMPLED",
     "best_per_level",
     "equal_bands",
+    "equal_edges",
     "even_bands",
     "rank_in_groups",
     "thin",
@@ -37,12 +40,17 @@ def even_bands(values: Floats, low: float, high: float, bands: int = BANDS) -> n
     return found
 
 
-def equal_bands(values: Floats, below: float, bands: int = BANDS) -> npt.NDArray[np.int32]:
-    """int32 [n]: bands with equally many of the values under `below`, 1 for the largest values; 0 for the others."""
-    under = values < below
-    edges = np.quantile(values[under], np.arange(1, bands) / bands) if under.any() else np.empty(0)
-    found: npt.NDArray[np.int32] = np.where(under, bands - np.searchsorted(edges, values, side="right"), 0)
-    return found.astype(np.int32)
+def equal_edges(values: Floats, below: float, bands: int = BANDS) -> list[float]:
+    """The edges, rising, between bands with equally many of the values under `below`; [] where there is none."""
+    under = values[values < below]
+    return list(map(float, np.quantile(under, np.arange(1, bands) / bands))) if len(under) else []
+
+
+def equal_bands(values: Floats, below: float, edges: Sequence[float]) -> npt.NDArray[np.int32]:
+    """int32 [n]: the bands of `equal_edges` for values under `below`, 1 for the largest values; 0 for the others."""
+    bands = len(edges) + 1 - np.searchsorted(np.asarray(edges, np.float64), values, side="right")
+    found: npt.NDArray[np.int32] = np.where(values < below, bands, 0).astype(np.int32)
+    return found
 
 
 def unique_pairs(pairs: RowIds) -> RowIds:

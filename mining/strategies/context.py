@@ -8,7 +8,7 @@ rules that hold for all strategies. All of it is plain data that can be sent to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,7 +140,8 @@ class MiningConfig:
 class MiningContext:
     """What one strategy gets: the configuration, its name, the number of sets wanted of it, and its working folder.
 
-    split: the side of `hold_out` whose rows it may use, TRAIN or HELD_OUT; None without a hold-out.
+    split: the side of `hold_out` whose rows it may use, TRAIN or HELD_OUT; None without a hold-out. measured: on the
+    held-out side, what the strategy measured on the training side (`Candidates.measured`).
     """
 
     config: MiningConfig
@@ -148,6 +149,7 @@ class MiningContext:
     wanted: int
     folder: str
     split: str | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     def open_store(self) -> EmbeddingStore:
         return EmbeddingStore.open(self.config.store)
@@ -162,16 +164,19 @@ class MiningContext:
 class Candidates:
     """The sets that a strategy proposes.
 
-    table: CANDIDATES_SCHEMA, in an order that does not depend on the executor. considered: how many sets (or rows) the
-    strategy looked at. dropped: how many of them it dropped, by reason. notes: sentences for the summary. measured:
-    numbers that it measured on the store, such as a similarity floor, for the manifest. near_duplicates: the limit for
-    these sets where the strategy has checked more similar images itself; None for that of the configuration. balanced:
-    whether equally many sets of each level are made; False to draw from all that are proposed alike.
+    table: CANDIDATES_SCHEMA, in an order that does not depend on the executor. considered: how many sets the strategy
+    looked at (or lists of images to choose a set from). dropped: how many of them it dropped, by reason; considered =
+    sets of the table + dropped. unused: rows that it could not use at all, by reason. notes: sentences for the summary.
+    measured: numbers that it measured on the store, such as a similarity floor, for the manifest and the held-out side.
+    near_duplicates: the limit for these sets where the strategy has checked more similar images itself; None for that
+    of the configuration. balanced: whether equally many sets of each level are made; False to draw from all that are
+    proposed alike.
     """
 
     table: pa.Table
     considered: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    unused: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     measured: dict[str, float] = field(default_factory=dict)
     near_duplicates: float | None = None

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mining.strategies.bands import BANDS, OVERSAMPLED, equal_bands, thin, unique_pairs
+from mining.strategies.bands import BANDS, OVERSAMPLED, thin, unique_pairs
 from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table, sentences
+from mining.strategies.measured import Measured
 from mining.strategies.minable import Minable, minable_rows
 from mining.strategies.neighbors.caption_fit import close_captions, fit_floor, fitting
-from mining.strategies.neighbors.look_alikes import look_alike_window
+from mining.strategies.neighbors.look_alikes import look_alike_window, settled_window
 from mining.strategies.neighbors.nearest import nearest
 from mining.strategies.neighbors.similarity import similarities
 from mining.strategies.random_pairs import draw_pairs
@@ -55,8 +56,8 @@ def contrast(ctx: MiningContext, map_items: MapItems) -> Candidates:
         pa.concat_tables([half.table for half in halves]),
         sum(half.considered for half in halves),
         dropped,
-        tuple(note for half in halves for note in half.notes),
-        {name: value for half in halves for name, value in half.measured.items()},
+        notes=tuple(dict.fromkeys(note for half in halves for note in half.notes)),
+        measured={name: value for half in halves for name, value in half.measured.items()},
     )
 
 
@@ -66,28 +67,34 @@ def _images_alike(
     """Look-alikes whose captions are no closer than those of most random pairs."""
     store = minable.store
     near = nearest(ctx, map_items, minable, "image", anchors, k)
-    window = look_alike_window(near.similarity, ctx.config.near_duplicates)
-    inside = (near.similarity >= window.floor) & (near.similarity < window.ceiling)
-    pairs = np.sort(np.stack([np.broadcast_to(anchors[:, None], near.ids.shape)[inside], near.ids[inside]], 1), axis=1)
-    image_sim = near.similarity[inside]
-    first = unique_pairs(pairs)
-    pairs, image_sim = pairs[first], image_sim[first]
-    floor = fit_floor(minable, ctx.random("caption fit"))
+    limits = Measured(ctx)
+    window = settled_window(limits, look_alike_window(near.similarity, ctx.config.near_duplicates), "look-alike ")
+    known = near.ids >= 0
+    found = np.sort(np.stack([np.broadcast_to(anchors[:, None], near.ids.shape)[known], near.ids[known]], 1), axis=1)
+    first = unique_pairs(found)
+    pairs, image_sim = found[first], near.similarity[known][first]
+    inside = (image_sim >= window.floor) & (image_sim < window.ceiling)
+    pairs, image_sim = pairs[inside], image_sim[inside]
+    floor = limits.settle("caption fit", fit_floor(minable, ctx.random("caption fit")))
     fit = fitting(store, pairs, floor)
     text_sim = similarities(store, "text", pairs)
-    limit = _limit(similarities(store, "text", chance), text_sim[fit])
+    own = _limit(similarities(store, "text", chance), text_sim[fit])
+    limit = limits.settle("captions differ below", own)
     note = (
         f"images alike, captions not: image similarity {window.floor:.3f} to {window.ceiling:.3f}, caption similarity "
         f"below {limit:.3f}; {near.how}"
     )
     level = np.zeros(len(pairs), np.int32)
-    level[fit] = equal_bands(text_sim[fit], limit)
+    level[fit] = limits.levels(text_sim[fit], limit, "captions: ")
     return _half(
         ctx,
         "images",
         pairs,
         level,
+        len(found),
         {
+            "found twice": len(found) - len(first),
+            "images that are no look-alikes": int((~inside).sum()),
             "captions that do not fit their images": int((~fit).sum()),
             "captions too close": int((fit & (level == 0)).sum()),
         },
@@ -99,8 +106,8 @@ def _images_alike(
                 level,
             ),
         ],
-        note,
-        {"look-alike floor": window.floor, "captions differ below": limit, "caption fit": floor},
+        (note, *limits.notes),
+        limits.values,
     )
 
 
@@ -113,15 +120,17 @@ def _captions_alike(
     first = unique_pairs(close.rows)
     pairs, text_sim = np.sort(close.rows[first], axis=1), close.text_sim[first]
     image_sim = similarities(store, "image", pairs)
-    limit = _limit(similarities(store, "image", chance), image_sim)
+    limits = Measured(ctx)
+    limit = limits.settle("images differ below", _limit(similarities(store, "image", chance), image_sim))
     note = f"captions alike, images not: image similarity below {limit:.3f}; {close.how}"
-    level = equal_bands(image_sim, limit)
+    level = limits.levels(image_sim, limit, "images: ")
     return _half(
         ctx,
         "captions",
         pairs,
         level,
-        close.dropped | {"images too close": int((level == 0).sum())},
+        close.looked_at,
+        close.dropped | {"found twice": len(close.rows) - len(first), "images too close": int((level == 0).sum())},
         [
             sentences("captions alike, images not: caption similarity {}, image similarity {}", text_sim, image_sim),
             sentences(
@@ -130,8 +139,8 @@ def _captions_alike(
                 level,
             ),
         ],
-        note,
-        {"captions close from": close.floor, "images differ below": limit},
+        (note, *limits.notes),
+        close.measured | limits.values,
     )
 
 
@@ -153,9 +162,10 @@ def _half(
     alike: str,
     pairs: RowIds,
     level: npt.NDArray[np.int32],
+    looked_at: int,
     dropped: dict[str, int],
     reasons: list[pa.Array],
-    note: str,
+    notes: tuple[str, ...],
     measured: dict[str, float],
 ) -> Candidates:
     """The candidates of one of the two kinds, thinned to half of what the strategy proposes."""
@@ -170,4 +180,4 @@ def _half(
         reasons=taken,
         extra=pa.array([json.dumps({"alike": alike})] * len(kept), pa.string()),
     )
-    return Candidates(table, len(pairs), dropped, (note,), measured)
+    return Candidates(table, looked_at, dropped, notes=notes, measured=measured)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mining.strategies.bands import BANDS, OVERSAMPLED, equal_bands, thin, unique_pairs
+from mining.strategies.bands import BANDS, OVERSAMPLED, thin, unique_pairs
 from mining.strategies.context import Candidates, MapItems, MiningContext, candidates_table, sentences
+from mining.strategies.measured import Measured
 from mining.strategies.minable import Minable, concept_rows, minable_rows
 from mining.strategies.neighbors.caption_fit import close_captions
 from mining.strategies.neighbors.similarity import similarities
@@ -41,7 +42,8 @@ def diverse(ctx: MiningContext, map_items: MapItems) -> Candidates:
     first = unique_pairs(close.rows)
     pairs, text_sim = np.sort(close.rows[first], axis=1), close.text_sim[first]
     image_sim = similarities(store, "image", pairs)
-    far, level = _far(image_sim)
+    limits = Measured(ctx)
+    far, level = _far(limits, image_sim)
     dropped = close.dropped | {"found twice": len(close.rows) - len(pairs), "images not far": int((level == 0).sum())}
     kept = np.flatnonzero(level > 0)
     kept = kept[thin(pairs[kept], level[kept], OVERSAMPLED * ctx.wanted, ctx.config.seed)]
@@ -55,8 +57,9 @@ def diverse(ctx: MiningContext, map_items: MapItems) -> Candidates:
             _far_sentences(image_sim[kept], far, level[kept]),
         ],
     )
-    notes = (close.how, f"images are far below {far:.3f}, the median over pairs of close captions")
-    return Candidates(table, close.looked_at, dropped, notes, {"caption floor": close.floor, "far": far})
+    notes = (close.how, f"images are far below {far:.3f}, the median over pairs of close captions", *limits.notes)
+    measured = close.measured | limits.values
+    return Candidates(table, close.looked_at, dropped, notes=notes, measured=measured)
 
 
 def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
@@ -76,8 +79,10 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
     pairs, concept = np.concatenate(drawn), np.concatenate(of)
     image_sim = similarities(store, "image", pairs)
     far, level = np.zeros(len(pairs)), np.zeros(len(pairs), np.int32)
+    limits = Measured(ctx)
     for some in np.split(np.arange(len(pairs)), np.flatnonzero(np.diff(concept)) + 1):  # one concept's pairs
-        far[some], level[some] = _far(image_sim[some])
+        if len(some):
+            far[some], level[some] = _far(limits, image_sim[some], f"{names[concept[some[0]]]}: ")
     places = np.flatnonzero(level > 0)
     # As even over concepts and levels as possible.
     places = places[
@@ -92,17 +97,20 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> Candidates:
         "images not far": int((level == 0).sum()),
         "more than needed": int((level > 0).sum()) - len(places),
     }
-    notes = ("images are far below the median over pairs of their concept",)
+    notes = ("images are far below the median over pairs of their concept", *limits.notes)
     found = candidates_table(
         pairs[places], level=level[places], difficulty=level[places] / BANDS, reasons=reasons, concept=named
     )
-    return Candidates(found, len(pairs), dropped, notes, {"concepts": float(len(names))})
+    # Four limits of each concept, which only a held-out side needs.
+    measured = {"concepts": float(len(names))} | (limits.values if ctx.split else {})
+    return Candidates(found, len(pairs), dropped, notes=notes, measured=measured)
 
 
-def _far(image_sim: Floats) -> tuple[float, npt.NDArray[np.int32]]:
+def _far(limits: Measured, image_sim: Floats, of: str = "") -> tuple[float, npt.NDArray[np.int32]]:
     """(the median similarity, below which images are far; the level of each pair [n], 0 where they are not far)."""
-    far = round(float(np.median(image_sim)), 3) if len(image_sim) else 0.0
-    return far, equal_bands(image_sim, far)
+    known = image_sim[np.isfinite(image_sim)]
+    far = limits.settle(f"{of}far", round(float(np.median(known)), 3) if len(known) else 0.0)
+    return far, limits.levels(image_sim, far, of)
 
 
 def _far_sentences(image_sim: Floats, far: npt.NDArray[np.floating] | float, level: npt.NDArray[np.int32]) -> pa.Array:

@@ -6,7 +6,7 @@ quartile of pairs of one concept (or of close captions). Anchors are sampled, so
 not with the store.
 
 `reference` is what all captions of a group name: their shared nouns, each with the words for colour, size, material and
-the like that all captions give it. It is no caption that a person wrote; with a Selection it begins with the concept.
+the like that all captions give it. It is no caption that a person wrote, and null where the captions share no noun.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mining.strategies.bands import BANDS, OVERSAMPLED, equal_bands, thin
+from mining.strategies.bands import BANDS, OVERSAMPLED, thin
 from mining.strategies.context import (
     CANDIDATES_SCHEMA,
     Candidates,
@@ -30,6 +30,7 @@ from mining.strategies.context import (
 )
 from mining.strategies.group_members import GroupItem, choose_members, members_file
 from mining.strategies.group_words import WordsItem, read_words, write_words
+from mining.strategies.measured import Measured
 from mining.strategies.minable import Minable, concept_rows, minable_rows
 from mining.strategies.neighbors.caption_fit import close_captions
 from mining.strategies.neighbors.similarity import set_similarity, similarities
@@ -69,6 +70,7 @@ class _Lists:
     considered: int
     dropped: dict[str, int]
     notes: tuple[str, ...]
+    measured: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def groups(ctx: MiningContext, map_items: MapItems) -> Candidates:
     config = ctx.config
     minable = minable_rows(ctx, ctx.open_store())
     lists = _of_concepts(ctx, minable) if config.selection is not None else _of_captions(ctx, map_items, minable)
-    far = _far(ctx, minable, lists.rows)
+    limits = Measured(ctx)
+    far = limits.settle("far", _far(ctx, minable, lists.rows))
     write_array(ctx, "lists.npy", lists.rows)
     items = [
         GroupItem(number, start, min(start + ITEM_ANCHORS, len(lists.rows)), far)
@@ -107,7 +110,7 @@ def groups(ctx: MiningContext, map_items: MapItems) -> Candidates:
     share = (members >= 0).sum(axis=1) >= least
     words, members, concept = words.filter(pa.array(share)), members[share], concept[share]
     image_sim, _ = set_similarity(minable.store, "image", members)
-    level = equal_bands(np.nan_to_num(image_sim, nan=far - 1e-6), far)
+    level = limits.levels(np.nan_to_num(image_sim, nan=far - 1e-6), far)
     kept = thin(members, concept * (BANDS + 1) + level, OVERSAMPLED * ctx.wanted, config.seed)
     dropped = lists.dropped | {
         f"fewer than {least} images that differ": int((~enough).sum()),
@@ -117,7 +120,8 @@ def groups(ctx: MiningContext, map_items: MapItems) -> Candidates:
     chosen = _Chosen(members[kept], image_sim[kept], level[kept], concept[kept], words.take(pa.array(kept)))
     table = _candidates(chosen, lists.names, far)
     how = f"images of a group are less similar than {far:.3f}, the upper quartile over pairs of one concept"
-    return Candidates(table, lists.considered, dropped, (*lists.notes, how), {"far": far})
+    notes, measured = (*lists.notes, how, *limits.notes), lists.measured | limits.values
+    return Candidates(table, lists.considered, dropped, notes=notes, measured=measured)
 
 
 def _of_captions(ctx: MiningContext, map_items: MapItems, minable: Minable) -> _Lists:
@@ -131,7 +135,9 @@ def _of_captions(ctx: MiningContext, map_items: MapItems, minable: Minable) -> _
     inside = np.arange(lists.shape[1] - 1) < times[:, None]  # the pairs of an anchor follow each other
     lists[:, 1:][inside] = close.rows[np.argsort(close.rows[:, 0], kind="stable"), 1]
     dropped = {"anchors without close captions": len(anchors) - len(rows)}
-    return _Lists(lists, np.full(len(rows), -1), pa.array([], pa.string()), len(anchors), dropped, (close.how,))
+    return _Lists(
+        lists, np.full(len(rows), -1), pa.array([], pa.string()), len(anchors), dropped, (close.how,), close.measured
+    )
 
 
 def _of_concepts(ctx: MiningContext, minable: Minable) -> _Lists:
@@ -149,7 +155,7 @@ def _of_concepts(ctx: MiningContext, minable: Minable) -> _Lists:
     notes = ("members were retrieved for one concept",)
     found = np.concatenate(pieces)
     dropped = {"concepts of too few images": few} if few else {}
-    return _Lists(found, np.concatenate(of), names, len(found) + few, dropped, notes)
+    return _Lists(found, np.concatenate(of), names, len(found) + few, dropped, notes, {})
 
 
 def _far(ctx: MiningContext, minable: Minable, lists: RowIds) -> float:
@@ -191,7 +197,7 @@ def _candidates(chosen: _Chosen, names: pa.Array, far: float) -> pa.Table:
             chosen.image_sim[some],
             chosen.level[some],
         )
-        columns["reference"] = _reference(words["phrases"], columns.get("concept"))
+        columns["reference"] = _reference(words["phrases"])
         tables.append(
             candidates_table(
                 chosen.members[some, :size],
@@ -204,12 +210,7 @@ def _candidates(chosen: _Chosen, names: pa.Array, far: float) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _reference(phrases: pa.ChunkedArray, concepts: pa.Array | None) -> pa.Array:
-    """A text for each group: the concept and what all captions say; null where there is neither."""
-    named = concepts.to_pylist() if concepts is not None else [None] * len(phrases)
-    texts = []
-    for own, concept in zip(phrases.to_pylist(), named, strict=True):
-        shown = [concept] if concept else []
-        shown += [phrase for phrase in own if concept is None or phrase not in concept]
-        texts.append(f"All of these images show: {', '.join(shown)}." if shown else None)
-    return pa.array(texts, pa.string())
+def _reference(phrases: pa.ChunkedArray) -> pa.Array:
+    """What all captions of each group say; null where they share no noun, even with a concept: that is a search's."""
+    said = (f"All of these images show: {', '.join(own)}." if own else None for own in phrases.to_pylist())
+    return pa.array(list(said), pa.string())

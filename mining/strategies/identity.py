@@ -21,6 +21,7 @@ from mining.strategies.bands import BANDS, OVERSAMPLED, even_bands, thin
 from mining.strategies.context import CANDIDATES_SCHEMA, Candidates, MapItems, MiningContext, padded
 from mining.strategies.individual_rows import RangeItem, list_range
 from mining.strategies.individual_sets import BucketItem, make_sets, read_sets
+from mining.strategies.measured import Measured
 from mining.strategies.metadata_fields import field_column, fields_there
 from mining.strategies.minable import minable_rows
 from mining.strategies.neighbors.similarity import set_similarity
@@ -78,28 +79,29 @@ def identity(ctx: MiningContext, map_items: MapItems) -> Candidates:
     table, members = table.take(pa.array(kept)), members[kept]
     mean, largest = set_similarity(store, "image", members)
     limit = config.near_duplicates
-    measured = {}
-    notes = [f"{config.entity} names an individual {named:,} times"]
+    limits = Measured(ctx)
+    notes = [f"{config.entity} names an individual {named:,} time{'s' * (named != 1)}"]
     if config.order:
         notes.append(f"members are consecutive in {config.order}, in the order of the images that are there")
     elif not config.context:
-        limit = _median(largest, config.near_duplicates)
-        measured["another context below"] = limit
+        limit = limits.settle("another context below", _median(largest, config.near_duplicates))
         notes.append(f"another context: images less similar than {limit:.3f}, the median for one individual")
-    table, measured["least"] = _with_levels(table, mean, limit)
+    least = limits.settle("least", _least(mean, limit))
+    table = _with_levels(table, mean, least, limit)
     alike = _at_least(largest, limit)
     table = table.filter(pa.array(~alike))
-    dropped = {
+    dropped = {"images too alike": int(alike.sum()), "more than needed": found - len(kept)}
+    unused = {
         **({f"no value in {config.order}": unordered} if config.order else {}),
         **({f"no value in {config.context}": without} if config.context else {}),
         **({"in a story of one step": sum(each.one_step for each in made)} if config.order else {}),
         "named too seldom": sum(each.alone for each in made),
         "of individuals on the other side": sum(each.other_side for each in made),
-        "sets of images too alike": int(alike.sum()),
-        "sets more than needed": found - len(kept),
     }
-    dropped = {reason: count for reason, count in dropped.items() if count or reason == "named too seldom"}
-    return Candidates(table, named, dropped, tuple(notes), measured)
+    unused = {reason: count for reason, count in unused.items() if count}
+    if unused:
+        notes.append(f"in no set: {', '.join(f'{count:,} {reason}' for reason, count in unused.items())}")
+    return Candidates(table, found, dropped, unused, (*notes, *limits.notes), limits.values)
 
 
 def _median(largest: Floats, near_duplicates: float) -> float:
@@ -113,13 +115,18 @@ def _at_least(largest: Floats, limit: float) -> npt.NDArray[np.bool_]:
     return np.asarray(largest >= limit, np.bool_)
 
 
-def _with_levels(table: pa.Table, image_sim: Floats, ceiling: float) -> tuple[pa.Table, float]:
-    """Set level and difficulty: bands of equal width of image similarity, from the 1st percentile to the ceiling."""
+def _least(image_sim: Floats, ceiling: float) -> float:
+    """The lower end of the bands of image similarity: the 1st percentile, but below the ceiling."""
     known = image_sim[np.isfinite(image_sim)]
     least = round(float(np.quantile(known, 0.01)), 3) if len(known) else 0.0
-    clipped = np.clip(np.nan_to_num(image_sim, nan=least), least, max(least, ceiling) - 1e-6)
-    level = BANDS + 1 - even_bands(clipped, least, max(least, ceiling))
+    return min(least, round(ceiling - 0.001, 6))
+
+
+def _with_levels(table: pa.Table, image_sim: Floats, least: float, ceiling: float) -> pa.Table:
+    """Set level and difficulty: bands of equal width of image similarity, from `least` to the ceiling above it."""
+    clipped = np.clip(np.nan_to_num(image_sim, nan=least).astype(np.float64), least, ceiling - 1e-6)
+    level = BANDS + 1 - even_bands(clipped, least, ceiling)
     for name, values in (("level", level), ("difficulty", level / BANDS)):
         column = CANDIDATES_SCHEMA.field(name)
         table = table.set_column(CANDIDATES_SCHEMA.get_field_index(name), column, pa.array(values, column.type))
-    return table, least
+    return table

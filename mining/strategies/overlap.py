@@ -211,7 +211,7 @@ def _candidates(ctx: MiningContext, map_items: MapItems, found: _Found, drawn_of
     if compared.repeated:
         notes.append(f"{compared.repeated:,} captions have the text of another one and count once")
     dropped = {reason: count for reason, count in dropped.items() if count}
-    return Candidates(table, considered, dropped, tuple(notes), measured, balanced=balanced)
+    return Candidates(table, considered, dropped, notes=tuple(notes), measured=measured, balanced=balanced)
 
 
 def _rarity(sets: NounSets, pairs: Ints) -> npt.NDArray[np.float64]:

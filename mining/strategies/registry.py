@@ -11,6 +11,7 @@ import importlib
 from index.errors import BadInput
 from index.files import is_local
 from index.store.embedding_store import EmbeddingStore
+from mining.strategies.bands import BANDS
 from mining.strategies.context import HELD_OUT, TRAIN, MiningConfig, MiningContext, Strategy
 from mining.strategies.minable import holds_out_individuals, minable_rows
 
@@ -31,6 +32,10 @@ STRATEGIES = {
     "groups": ("mining.strategies.groups", "groups", "several images of one concept that differ, for group captions"),
     "random": ("mining.strategies.random_pairs", "random_pairs", "random pairs, the baseline"),
 }
+# The highest level of each strategy that has a fixed number of them, from 1; overlap has any from 1, random none.
+HIGHEST_LEVEL = dict.fromkeys(("similar", "diverse", "identity", "contrast", "attribute", "groups"), BANDS)
+# Strategies that have one more with `--ceiling`.
+WITH_CEILING = ("similar", "attribute")
 # Strategies whose workers map files of the working folder into memory; it is beside the result.
 MAPPED = ("overlap",)
 
@@ -69,14 +74,15 @@ def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
 def check_strategies(config: MiningConfig, store: EmbeddingStore) -> None:
     """Check, before any work, that all strategies of `config` can run on the store.
 
-    Raises BadInput that names each strategy which cannot, why, and what to do; also for an unknown strategy and for a
-    store or selection with fewer than two rows, on each side of a hold-out.
+    Raises BadInput that names each strategy which cannot, why, and what to do, also where it has none of the levels
+    asked for; and for an unknown strategy or a store or selection with fewer than two rows, on each side of a hold-out.
     """
     for name, _ in config.strategies:
         get_strategy(name)
     for split in (TRAIN, HELD_OUT) if config.hold_out else (None,):
         minable_rows(MiningContext(config, "", 0, "", split), store)
     reasons = [reason for name, _ in config.strategies if (reason := _why_not(name, config, store)) is not None]
+    reasons += [reason for name, _ in config.strategies if (reason := _no_such_level(name, config)) is not None]
     if reasons:
         raise BadInput("; ".join(reasons))
 
@@ -101,3 +107,17 @@ def _why_not(name: str, config: MiningConfig, store: EmbeddingStore) -> str | No
             + f", or choose from {', '.join(without)}"
         )
     return None
+
+
+def _no_such_level(name: str, config: MiningConfig) -> str | None:
+    """Why a strategy can give no set where it has none of `config.levels`."""
+    if config.levels is None or name == "random":
+        return None
+    asked = ",".join(map(str, config.levels))
+    if name not in HIGHEST_LEVEL:
+        return None if max(config.levels) > 0 else f"{name} has levels from 1 on, the number of nouns, and not {asked}"
+    highest = HIGHEST_LEVEL[name] + (name in WITH_CEILING and config.ceiling is not None)
+    if set(config.levels) & set(range(1, highest + 1)):
+        return None
+    more = f" ({highest + 1} with --ceiling)" if name in WITH_CEILING and config.ceiling is None else ""
+    return f"{name} has the levels 1-{highest}{more}, and --levels {asked} has none of them"

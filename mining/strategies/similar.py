@@ -50,5 +50,10 @@ def similar(ctx: MiningContext, map_items: MapItems) -> Candidates:
         extra=pa.array([json.dumps(said) if said else None for said in pixels_said(pairs)], pa.string()),
     )
     return Candidates(
-        table, found.looked_at, dropped, found.notes, found.measured, near_duplicates=lifted_ceiling(ctx) or None
+        table,
+        found.looked_at,
+        dropped,
+        notes=found.notes,
+        measured=found.measured,
+        near_duplicates=lifted_ceiling(ctx) or None,
     )

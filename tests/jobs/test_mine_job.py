@@ -8,22 +8,25 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import jobs.mine_job
 import mining.strategies.identity
 import mining.strategies.neighbors.nearest
 from index.errors import BadInput, OutputExists
 from index.store.embedding_store import EmbeddingStore
-from jobs.mine_job import list_mining, run_mine
-from mining.strategies.context import MiningConfig
+from jobs.mine_job import IDENTITY, list_mining, run_mine
+from mining.strategies.context import Candidates, MapItems, MiningConfig, MiningContext, Strategy
 from mining.strategies.minable import Side
-from mining.strategies.registry import parse_mix
+from mining.strategies.registry import get_strategy, parse_mix
 from tests.folders import file_bytes
 from tests.jobs.running import clipmine_command
+from tests.mining.made_sets import write_test_selection
 from tests.mining.worlds import index_both, mining_store
 
 HERO = "truth.objects.entity"
@@ -106,6 +109,25 @@ def test_a_complete_run_is_read_and_another_configuration_is_refused(world: Embe
         run_mine(_config(world, tmp_path / "pairs", "random", sets=50, seed=1))
 
 
+def test_a_new_option_at_its_default_leaves_a_finished_run_finished(world: EmbeddingStore, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Later(MiningConfig):
+        new: int = 3
+
+    first = _config(world, tmp_path / "pairs", "random")
+    run_mine(first)
+    asked = {each.name: getattr(first, each.name) for each in fields(first)}
+    assert len(run_mine(Later(**asked))) == 100
+    with pytest.raises(OutputExists, match=r"other new\)"):
+        run_mine(Later(**asked, new=4))
+
+
+def test_every_option_of_the_first_release_is_there_and_each_other_has_a_default() -> None:
+    there = {each.name: each for each in fields(MiningConfig)}
+    assert set(IDENTITY) <= set(there)
+    assert all(there[name].default is not MISSING for name in there.keys() - {*IDENTITY, "out"})
+
+
 def test_quotas_add_up_to_the_sets_asked_for() -> None:
     config = MiningConfig("store", "out", parse_mix("similar,random,diverse"), sets=100)
     assert [mine.wanted for mine in list_mining(config)] == [34, 33, 33]
@@ -158,6 +180,52 @@ def test_with_a_hold_out_every_set_is_of_one_side_and_both_have_their_share(
     assert all(count for count, _ in made.values())
 
 
+HELD_BACK = {"hold_out": 0.3, "sets": 60, "near_duplicates": 0.97, "group_size": (2, 3)}
+
+
+def test_both_sides_of_a_hold_out_have_the_same_limits_and_levels(world: EmbeddingStore, tmp_path: Path) -> None:
+    mix = "similar,attribute,diverse,contrast,identity,groups"
+    sets = run_mine(_config(world, tmp_path / "pairs", mix, **HELD_BACK))
+    _same_limits(sets.manifest["strategies"], mix)
+    selection = write_test_selection(world, tmp_path / "selection", {"dog": range(0, 240, 2), "cup": range(240)})
+    mix = "similar,diverse,groups"
+    sets = run_mine(_config(world, tmp_path / "concepts", mix, selection=selection, **HELD_BACK))
+    _same_limits(sets.manifest["strategies"], mix)
+    assert {"dog: far", "cup: level 4 below"} <= set(sets.manifest["strategies"][2]["measured"])
+
+
+def _same_limits(summaries: list[dict[str, Any]], mix: str) -> None:
+    measured = {(each["strategy"], each["split"]): each["measured"] for each in summaries}
+    for name in mix.split(","):
+        train, held = ({**measured[name, side], "anchors": 0} for side in ("train", "held-out"))
+        assert len(train) > 1
+        assert held == train
+    notes = {each["strategy"]: each["notes"] for each in summaries if each["split"] == "held-out"}
+    assert all("limits and levels are those of the training side" in each for each in notes.values())
+
+
+@pytest.mark.parametrize("strategy", ["similar", "groups"])
+def test_a_run_that_stops_before_the_held_out_side_goes_on_and_makes_the_same_sets(
+    world: EmbeddingStore, tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_mine(_config(world, tmp_path / "whole", strategy, **HELD_BACK))
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs.mine_job, "get_strategy", _stops_at_the_held_out_side)
+        with pytest.raises(KeyboardInterrupt):
+            run_mine(_config(world, tmp_path / "pairs", strategy, **HELD_BACK))
+    run_mine(_config(world, tmp_path / "pairs", strategy, **HELD_BACK))
+    assert _files(tmp_path / "pairs") == _files(tmp_path / "whole")
+
+
+def _stops_at_the_held_out_side(name: str) -> Strategy:
+    def strategy(ctx: MiningContext, map_items: MapItems) -> Candidates:
+        if ctx.split == "held-out":
+            raise KeyboardInterrupt
+        return get_strategy(name)(ctx, map_items)
+
+    return strategy
+
+
 def test_another_seed_has_the_same_sides(world: EmbeddingStore, tmp_path: Path) -> None:
     sides = []
     for seed in (1, 2):
@@ -172,7 +240,7 @@ def test_a_hold_out_that_leaves_nothing_is_named_and_the_folder_stays_free(
     with pytest.raises(BadInput, match=r"--hold-out 0\.01 of --sets 10 leaves no set on one side"):
         run_mine(_config(world, tmp_path / "pairs", "random", sets=10, hold_out=0.01))
     with pytest.raises(BadInput, match=r"--hold-out 0\.1 leaves no held-out set \(similar \(held-out\): 10 of 10 sets"):
-        run_mine(_config(world, tmp_path / "pairs", "similar", hold_out=0.1, levels=(9,)))
+        run_mine(_config(world, tmp_path / "pairs", "similar", hold_out=0.1, near_duplicates=0.01))
     assert len(run_mine(_config(world, tmp_path / "pairs", "random"))) == 100
 
 

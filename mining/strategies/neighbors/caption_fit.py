@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.context import MapItems, MiningContext
+from mining.strategies.measured import Measured
 from mining.strategies.minable import Minable
 from mining.strategies.neighbors.nearest import nearest
 
@@ -42,7 +43,7 @@ class ClosePairs:
 
     rows: int64 [n, 2], an anchor and its neighbour, the pairs of an anchor together. text_sim: float32 [n]. floor: the
     least similarity of close captions. looked_at: pairs before filtering. dropped: pairs that were filtered out, by
-    reason. how: a sentence that says how pairs were found.
+    reason. how: a sentence that says how pairs were found. measured: as in `Candidates`.
     """
 
     rows: RowIds
@@ -51,6 +52,7 @@ class ClosePairs:
     looked_at: int
     dropped: dict[str, int]
     how: str
+    measured: dict[str, float]
 
 
 def caption_fit(store: EmbeddingStore, rows: RowIds) -> Floats:
@@ -90,7 +92,8 @@ def close_captions(
     anchors: int64 [a]; those whose caption does not fit are skipped. same_words: also pairs of equal captions.
     """
     store = minable.store
-    floor = fit_floor(minable, ctx.random("caption fit"))
+    limits = Measured(ctx)
+    floor = limits.settle("caption fit", fit_floor(minable, ctx.random("caption fit")))
     fit = anchors[caption_fit(store, anchors) >= floor]
     near = nearest(ctx, map_items, minable, "text", fit, k)
     known = near.ids >= 0
@@ -99,17 +102,18 @@ def close_captions(
     other = np.where(near.similarity < EQUAL_CAPTIONS, near.similarity, -np.inf).max(axis=1, initial=-np.inf)
     other = other[np.isfinite(other)]
     least = round(float(np.quantile(other, quantile)), 3) if len(other) else EQUAL_CAPTIONS
+    least = limits.settle("captions close from", least)
     equal = (text_sim >= EQUAL_CAPTIONS) & (not same_words)
     close = (text_sim >= least) & ~equal
     good = np.zeros(len(pairs), np.bool_)
     good[close] = fitting(store, pairs[close], floor)
     dropped = {
         "captions of the same words": int(equal.sum()),
-        "captions not close": int((text_sim < least).sum()),
+        "captions not close": int((~close & ~equal).sum()),
         "captions that do not fit their images": int((close & ~good).sum()),
     }
     how = (
         f"{near.how}; captions fit their images from cosine {floor:.3f} on (the store's median), and are close from "
         f"{least:.3f} on (quantile {quantile:g} of the similarity to the nearest other caption)"
     )
-    return ClosePairs(pairs[good], text_sim[good], least, len(pairs), dropped, how)
+    return ClosePairs(pairs[good], text_sim[good], least, len(pairs), dropped, how, limits.values)

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from mining.strategies.bands import BANDS, even_bands, thin, unique_pairs
 from mining.strategies.context import MapItems, MiningContext
+from mining.strategies.measured import Measured
 from mining.strategies.minable import minable_rows
 from mining.strategies.neighbors.concepts import nearest_in_concepts
 from mining.strategies.neighbors.nearest import nearest
@@ -34,6 +35,7 @@ __all__ = [
     "lifted_ceiling",
     "look_alike_window",
     "pixels_said",
+    "settled_window",
     "similarity_reasons",
 ]
 
@@ -116,27 +118,38 @@ def find_look_alikes(ctx: MiningContext, map_items: MapItems, anchors: int, neig
         near = nearest(ctx, map_items, minable, "image", own, k)
         ids, every, how = near.ids, near.similarity, near.how
         named = pa.nulls(int((ids >= 0).sum()), pa.string())
-    window = look_alike_window(every, config.near_duplicates)
+    limits = Measured(ctx)
+    window = settled_window(limits, look_alike_window(every, config.near_duplicates))
     known = ids >= 0
     rows = np.sort(np.stack([np.broadcast_to(own[:, None], ids.shape)[known], ids[known]], 1), axis=1)
     similarity = every[known]
     first = unique_pairs(rows)
+    looked_at = len(rows)
     rows, similarity, named = rows[first], similarity[first], named.take(pa.array(first))
     level = even_bands(similarity, window.floor, window.ceiling)
     level[(similarity >= window.ceiling) & (similarity < lifted_ceiling(ctx))] = NEAR_IDENTICAL
+    above = (similarity >= window.ceiling) & (level == 0)
+    near_duplicates = above & (similarity >= config.near_duplicates)
     dropped = {
-        "near-duplicates": int(((similarity >= window.ceiling) & (level == 0)).sum()),
+        "found twice": looked_at - len(rows),
+        "near-duplicates": int(near_duplicates.sum()),
+        "above the ceiling": int((above & ~near_duplicates).sum()),
         "below the floor": int((similarity < window.floor).sum()),
+        "no image vector": int(np.isnan(similarity).sum()),
     }
     unknown = np.full((len(rows), 5), np.nan, np.float32)
     pairs = LookAlikes(rows, similarity, level, named, unknown[:, 0], unknown[:, 1:]).take(np.flatnonzero(level > 0))
+    begin = "near-duplicates begin there"
+    if window.ceiling < config.near_duplicates:
+        begin = "the 99th percentile of the similarity to the nearest other picture"
     notes = (
         how,
-        f"floor {window.floor:.3f}: the lower quartile of the similarity to the nearest other picture; ceiling "
-        f"{window.ceiling:.3f}: near-duplicates",
+        f"floor {window.floor:.3f}: the lower quartile of the similarity to the nearest other picture below the "
+        f"ceiling; ceiling {window.ceiling:.3f}: {begin}",
+        *limits.notes,
     )
-    measured = {"floor": window.floor, "ceiling": window.ceiling, "anchors": float(len(own))}
-    return Found(pairs, window, len(known.ravel()), dropped, notes, measured)
+    measured = limits.values | {"anchors": float(len(own))}
+    return Found(pairs, window, looked_at, {why: count for why, count in dropped.items() if count}, notes, measured)
 
 
 def lifted_ceiling(ctx: MiningContext) -> float:
@@ -195,7 +208,7 @@ def similarity_reasons(pairs: LookAlikes, window: Window) -> pa.StringArray:
         if level == NEAR_IDENTICAL:
             left, top, right, bottom = (round(100 * each) for each in box)
             said.append(
-                f"image similarity {similarity:.3f}, that of near-duplicates (from {window.ceiling:.2f} on), but "
+                f"image similarity {similarity:.3f}, above that of look-alikes (up to {window.ceiling:.2f}), but "
                 f"{share:.1%} of the picture differs, {left}-{right}% from the left and {top}-{bottom}% from the top"
             )
         else:
@@ -204,6 +217,12 @@ def similarity_reasons(pairs: LookAlikes, window: Window) -> pa.StringArray:
                 f"store's look-alikes are (band {level} of {BANDS})"
             )
     return pa.array(said, pa.string())
+
+
+def settled_window(limits: Measured, own: Window, of: str = "") -> Window:
+    """The window to use, where `own` was measured on this side; of: the beginning of the limits' names."""
+    ceiling = limits.settle(f"{of}ceiling", own.ceiling)
+    return Window(limits.settle(f"{of}floor", own.floor), ceiling)
 
 
 def look_alike_window(similarity: Floats, near_duplicates: float) -> Window:

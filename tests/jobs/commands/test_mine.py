@@ -61,6 +61,7 @@ def test_a_quota_that_cannot_be_met_fails_only_when_strict(
         ("--strategy similiar", "unknown strategy 'similiar': choose from similar, diverse"),
         ("--strategy random --sets 0", "--sets must be at least 1"),
         ("--strategy random --levels one", "whole numbers separated by commas"),
+        ("--strategy similar --levels 9", "similar has the levels 1-4 (5 with --ceiling), and --levels 9 has none"),
         ("--strategy random --decisions nowhere.jsonl", "there is no such decisions file"),
         ("--strategy random --selection nowhere", "no selection"),
         ("--strategy identity", "identity needs --entity FIELD"),

@@ -208,3 +208,27 @@ def test_a_hold_out_that_leaves_nothing_is_an_error_and_nothing_is_written(
     with pytest.raises(BadInput, match="leaves no training set"):
         _sides(world, tmp_path, [], [[0, 2]])
     assert not (tmp_path / "pairs").exists()
+
+
+def test_a_difficulty_outside_0_to_1_is_an_error_of_the_strategy(tmp_path: Path) -> None:
+    store = mining_store(tmp_path, rows=12)
+    good = _candidates([[0, 1], [2, 3]])
+    place = CANDIDATES_SCHEMA.get_field_index("difficulty")
+    for wrong in (1.25, -0.1, float("nan")):
+        column = pa.array([0.5, wrong], pa.float32())
+        bad = replace(good, table=good.table.set_column(place, CANDIDATES_SCHEMA.field(place), column))
+        with pytest.raises(ValueError, match="the strategy identity gave the difficulty"):
+            _assemble(store, tmp_path, {"identity": bad})
+    assert not (tmp_path / "pairs").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(1, "1 rejected set of the decisions file belongs"), (2, "2 rejected sets of the decisions file belong")],
+)
+def test_rejected_sets_of_other_stores_are_counted(tmp_path: Path, count: int, said: str) -> None:
+    store = mining_store(tmp_path, rows=12)
+    decisions = Decisions({(f"other/{each}", f"other/{each + 1}"): "reject" for each in range(count)})
+    config = MiningConfig(str(store.path), str(tmp_path / "pairs"), (("random", 1.0),), sets=1)
+    proposed = [(MiningContext(config, "random", 1, ""), _candidates([[0, 1]]))]
+    assert assemble(config, proposed, decisions).manifest["notes"] == [f"{said} to other stores or collections"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mining.select.choose import Proposals
@@ -38,3 +40,14 @@ def test_a_shortfall_names_the_side_and_the_reasons_largest_first() -> None:
 
 def test_a_level_that_was_asked_for_and_is_not_there_is_named() -> None:
     assert _summary([1, 2], [-1, -1], [0], levels=(1, 3)).notes == ["no set at level 3, which was asked for"]
+
+
+def test_one_set_and_none_are_said_as_such() -> None:
+    assert str(_summary([], [], []).shortfall()).startswith("similar: 4 of 4 sets are missing: none was proposed;")
+    assert "only 1 was proposed" in str(_summary([1], [-1], [0]).shortfall())
+    assert str(_summary([1] * 4, [0, -1, -1, -1], [1, 2, 3]).shortfall()).startswith("similar: 1 of 4 sets is missing")
+
+
+def test_rows_of_no_use_are_named_where_too_few_sets_were_proposed() -> None:
+    found = replace(_summary([1], [-1], [0]), unused={"named too seldom": 7})
+    assert str(found.shortfall()).endswith("; some rows were of no use (7 named too seldom)")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from index.errors import BadInput
-from mining.strategies.attribute import attribute
+from mining.strategies.attribute import _reason, attribute
 from mining.strategies.context import Candidates, MiningConfig, MiningContext, in_process
 from mining.text.axes import AXES
 from scenes.comparing.axes import LOCAL_AXES
@@ -79,8 +79,14 @@ def test_look_alikes_that_differ_in_one_attribute_of_the_subject_are_paired(tmp_
 def test_what_is_looked_at_adds_up(tmp_path: Path) -> None:
     found = mine(context(tmp_path, CAPTIONS, sets=100))
     assert found.considered == 8 * 7  # each row with all others
-    window = found.dropped["no single difference stated"] + found.table.num_rows
-    assert window + found.dropped["below the floor"] + found.dropped["near-duplicates"] == 8 * 7 // 2
+    assert found.dropped["found twice"] == 8 * 7 // 2
+    assert found.considered == found.table.num_rows + sum(found.dropped.values())
+
+
+def test_one_fact_of_one_image_only_is_said_in_the_singular() -> None:
+    stated = {"axis": "color", "owner": "dog", "one": "brown", "other": "black", "degree": None, "agree": 1}
+    assert _reason(stated | {"unstated": 1}).endswith("1 other fact agrees, 1 is stated of one image only")
+    assert _reason(stated | {"unstated": 2}).endswith("1 other fact agrees, 2 are stated of one image only")
 
 
 def test_named_axes_restrict_and_unknown_ones_are_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_close_captions_of_one_subject_with_far_images(world: EmbeddingStore, tm
     assert len(rows) > 5
     assert all(subject(a) == subject(b) for a, b in rows.tolist())
     assert (similarities(world, "image", rows) < found.measured["far"]).all()
-    assert (similarities(world, "text", rows) >= found.measured["caption floor"]).all()
+    assert (similarities(world, "text", rows) >= found.measured["captions close from"]).all()
 
 
 def test_captions_that_say_nothing_of_their_image_make_no_pair(world: EmbeddingStore, tmp_path: Path) -> None:

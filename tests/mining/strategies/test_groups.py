@@ -44,7 +44,7 @@ def test_the_level_is_higher_the_more_the_images_differ(world: EmbeddingStore, t
     assert means == sorted(means, reverse=True)
 
 
-def test_with_a_selection_a_group_is_of_one_concept_and_its_reference_names_it(tmp_path: Path) -> None:
+def test_with_a_selection_a_group_is_of_one_concept_and_its_reference_is_what_captions_say(tmp_path: Path) -> None:
     store = mining_store(tmp_path, text=False)
     concepts = {"a dog": range(0, 240, 6), "a boat": range(1, 240, 6), "rare": [5, 11]}
     selection = write_test_selection(store, tmp_path / "selection", concepts)
@@ -52,9 +52,11 @@ def test_with_a_selection_a_group_is_of_one_concept_and_its_reference_names_it(t
     assert found.dropped["concepts of too few images"] == 1
     for one in found.table.to_pylist():
         assert set(one["rows"]) <= set(concepts[one["concept"]])
-        assert one["reference"].startswith(f"All of these images show: {one['concept']}")
+        shared = one["shared_nouns"]
+        assert one["reference"] == (f"All of these images show: {', '.join(shared)}." if shared else None)
         assert one["reasons"][0] == f"all were retrieved for {one['concept']}"
     assert set(found.table["concept"].to_pylist()) == {"a dog", "a boat"}
+    assert 0 < found.table["reference"].null_count < found.table.num_rows  # a third of the captions say nothing
 
 
 def test_the_groups_do_not_depend_on_how_the_work_is_cut(

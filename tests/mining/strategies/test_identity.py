@@ -6,12 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mining.strategies.identity
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
-from mining.strategies.context import in_process, padded
+from mining.strategies.context import candidates_table, in_process, padded
+from mining.strategies.identity import _least, _with_levels
 from mining.strategies.neighbors.similarity import set_similarity
 from mining.strategies.registry import get_strategy
 from tests.mining.conftest import mining_context, propose
@@ -43,7 +45,7 @@ def test_another_context_is_asked_for(world: EmbeddingStore, tmp_path: Path) -> 
     assert (set_similarity(world, "image", members)[0] < limit).all()
     # The ten heroes are in twelve rows each: 660 pairs, of which a bit less than half are below the median.
     assert 250 < len({tuple(rows) for rows in members.tolist()}) < 340
-    assert found.dropped["sets of images too alike"] > 250
+    assert found.dropped["images too alike"] > 250
 
 
 def test_the_level_is_higher_the_less_alike_the_images_are(world: EmbeddingStore, tmp_path: Path) -> None:
@@ -53,6 +55,14 @@ def test_the_level_is_higher_the_less_alike_the_images_are(world: EmbeddingStore
     similarity, _ = set_similarity(world, "image", padded(table["rows"]))
     means = [similarity[level == each].mean() for each in (1, 2, 3, 4)]
     assert means == sorted(means, reverse=True)
+
+
+@pytest.mark.parametrize("similarity", [0.3, 0.4996, 0.5, 0.9])
+def test_levels_stay_in_bounds_where_all_sets_are_as_similar(similarity: float) -> None:
+    values = np.full(5, similarity, np.float32)
+    table = _with_levels(candidates_table(np.arange(10).reshape(5, 2)), values, _least(values, 0.5), 0.5)
+    assert set(table["level"].to_pylist()) <= {1, 2, 3, 4}
+    assert set(table["difficulty"].to_pylist()) <= {0.25, 0.5, 0.75, 1}
 
 
 def test_the_context_may_be_a_field_that_differs_in_all_members(tmp_path: Path) -> None:
@@ -65,7 +75,7 @@ def test_the_context_may_be_a_field_that_differs_in_all_members(tmp_path: Path) 
         assert {places[row] for row in one["rows"]} == {"beach", "street", "kitchen"}
         assert len({row // 12 for row in one["rows"]}) == 1
         assert one["reasons"][1] == "different place: " + ", ".join(str(places[row]) for row in one["rows"])
-    assert found.dropped["no value in place"] == 4
+    assert found.unused["no value in place"] == 4
 
 
 def test_stories_are_windows_of_consecutive_steps(world: EmbeddingStore, tmp_path: Path) -> None:
@@ -73,7 +83,7 @@ def test_stories_are_windows_of_consecutive_steps(world: EmbeddingStore, tmp_pat
     rows = padded(found.table["rows"]).tolist()
     assert sorted(rows) == [[first, first + 1, first + 2, first + 3] for first in range(0, 240, 4) if first != 236]
     assert "consecutive in truth.step: 0, 1, 2, 3" in found.table["reasons"].to_pylist()[0]
-    assert found.dropped["sets of images too alike"] == 1  # the last story shows one picture twice
+    assert found.dropped["images too alike"] == 1  # the last story shows one picture twice
 
 
 def test_short_stories_are_whole_and_one_step_is_no_story(tmp_path: Path) -> None:
@@ -88,7 +98,7 @@ def test_short_stories_are_whole_and_one_step_is_no_story(tmp_path: Path) -> Non
         [("a", 3), ("a", 4), ("a", 5)],
         [("b", 1), ("b", 2)],
     ]
-    assert found.dropped["in a story of one step"] == 3
+    assert found.unused["in a story of one step"] == 3
 
 
 def test_the_order_is_that_of_the_field_and_not_of_the_rows(tmp_path: Path) -> None:
@@ -98,7 +108,7 @@ def test_the_order_is_that_of_the_field_and_not_of_the_rows(tmp_path: Path) -> N
     times = ["d", "b", "c", "a", None, "b"]
     for first, second in padded(found.table["rows"]).tolist():
         assert str(times[first]) < str(times[second])
-    assert found.dropped["no value in when"] == 1
+    assert found.unused["no value in when"] == 1
 
 
 def test_the_sets_do_not_depend_on_how_the_work_is_cut(
@@ -153,7 +163,7 @@ def test_a_side_without_an_individual_has_no_sets(tmp_path: Path, split: str) ->
     ctx = replace(mining_context(store, tmp_path, "identity", entity="who", hold_out=share), split=split)
     found = get_strategy("identity")(ctx, in_process(ctx))
     assert found.table.num_rows == 0
-    assert found.dropped["of individuals on the other side"] == 12
+    assert found.unused["of individuals on the other side"] == 12
 
 
 def test_individuals_are_held_out_as_a_whole(world: EmbeddingStore, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_what_is_looked_at_adds_up(world: EmbeddingStore, tmp_path: Path) -> Non
     assert found.table.num_rows == 40
     assert found.dropped["near-duplicates"] >= 1
     assert found.considered == 240 * 16  # every row is an anchor with 16 neighbours
+    assert found.considered == found.table.num_rows + sum(found.dropped.values())
 
 
 def test_a_lower_limit_for_duplicates_lowers_the_ceiling(world: EmbeddingStore, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mining.strategies.context import in_process
 from mining.strategies.neighbors import look_alikes
 from mining.strategies.neighbors.look_alikes import (
     NEAR_IDENTICAL,
+    Window,
     difficulty_of,
     drop_copies,
     find_look_alikes,
@@ -60,9 +62,27 @@ def test_without_a_lifted_ceiling_near_duplicates_are_counted_only(
     ctx = mining_context(copies_and_edits, tmp_path, "similar")
     found = find_look_alikes(ctx, in_process(ctx), 100, 8)
     assert found.dropped["near-duplicates"] == 10  # of five rows
-    assert found.looked_at == 12 * 8
+    assert found.looked_at == 12 * 8 == len(found.pairs) + sum(found.dropped.values())
+    assert "ceiling 0.940: near-duplicates begin there" in found.notes[1]
     assert set(found.pairs.level.tolist()) <= {1, 2, 3, 4}
     assert ((found.pairs.similarity >= found.window.floor) & (found.pairs.similarity < found.window.ceiling)).all()
+
+
+def test_a_ceiling_below_near_duplicates_says_what_it_is(copies_and_edits: EmbeddingStore, tmp_path: Path) -> None:
+    ctx = mining_context(copies_and_edits, tmp_path, "similar", near_duplicates=1.01)
+    found = find_look_alikes(ctx, in_process(ctx), 100, 8)
+    assert found.window.ceiling < 1.01
+    assert found.notes[1].endswith("the 99th percentile of the similarity to the nearest other picture")
+
+
+def test_the_held_out_side_takes_the_window_of_the_training_side(
+    copies_and_edits: EmbeddingStore, tmp_path: Path
+) -> None:
+    ctx = replace(mining_context(copies_and_edits, tmp_path, "similar"), measured={"floor": 0.5, "ceiling": 0.9})
+    found = find_look_alikes(ctx, in_process(ctx), 100, 8)
+    assert found.window == Window(0.5, 0.9)
+    assert found.measured["floor"] == 0.5
+    assert "limits and levels are those of the training side" in found.notes
 
 
 def test_of_nearly_identical_pairs_only_edits_are_kept(copies_and_edits: EmbeddingStore, tmp_path: Path) -> None:
