@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mining.export.llava import to_llava
     from mining.export.messages import to_datasets, to_messages
-    from mining.export.samples import Sample, Samples
+    from mining.export.sample import Sample
+    from mining.export.samples import Samples
     from mining.export.streamed_sets import torch_stream, torch_stream_tars
     from mining.export.tars import to_webdataset
     from mining.export.torch_sets import collate_sets, torch_dataset
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Sample": "samples",
+    "Sample": "sample",
     "Samples": "samples",
     "caption_turns": "turns",
     "collate_sets": "torch_sets",

@@ -15,16 +15,19 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import IO, Any, Unpack
+from typing import IO, Any
 
 from index.corpus.image_decoding import image_extension
 from index.errors import BadInput
 from index.files import atomic_file, exists, file_size, join, write_atomic
 from mining.export.member_images import MemberImages
 from mining.export.read_sets import read_samples
-from mining.export.samples import Choice, Samples
+from mining.export.samples import Choice, PerSet, Samples
 from mining.export.skipped import REJECTED, Counted, OnSkipped, SetsExport, SkippedSet
+from mining.export.templates import Template
+from mining.export.turns import Answer, Question
 from mining.sets.annotation import Turn, marked_text
+from mining.sets.attached import Names
 from mining.sets.image_set import Member
 from mining.sets.image_sets import ImageSets
 from mining.sets.sources import Folder, Moved
@@ -42,8 +45,15 @@ def to_llava(
     *,
     images: Folder | None = None,
     moved: Moved = None,
+    kind: Names | None = None,
+    annotator: Names | None = None,
+    answer: Answer | None = None,
+    per_set: PerSet = "all",
+    question: Question = None,
+    template: Template = None,
+    rejected: bool = False,
     seed: int = 0,
-    **choice: Unpack[Choice],
+    on_skipped: OnSkipped | None = None,
 ) -> SetsExport:
     """Write the file `out`: a JSON list, or JSON lines where its name ends in .jsonl. It is moved in place when whole.
 
@@ -53,20 +63,36 @@ def to_llava(
             only what is missing. By default `images` beside `out`.
         moved: where the images' sources are now: see MemberImages.
         seed: of the draw of one annotation a set, with per_set="one".
-        choice: which conversations: see `mining.export.samples.Choice`.
+        on_skipped: called with each sample that is skipped; they are counted in the result in any case.
+        kind, annotator, answer, per_set, question, template, rejected: see `mining.export.samples.Choice`.
 
-    Sets without a conversation or with an image that can't be read are skipped, and counted in the result. Raises
-    BadInput for another file name, and what MemberImages raises.
+    Sets without a conversation or with an image that can't be read are skipped. Raises BadInput for another file name,
+    and what MemberImages raises.
     """
     target = os.fspath(out)
     if not target.endswith((".json", ".jsonl")):
         raise BadInput(f"{target}: LLaVA's data is a file named .json or .jsonl")
     folder = os.fspath(images) if images is not None else join(target.rpartition("/")[0] or ".", "images")
+    choice: Choice = {
+        "kind": kind,
+        "annotator": annotator,
+        "answer": answer,
+        "per_set": per_set,
+        "question": question,
+        "template": template,
+        "rejected": rejected,
+    }
     samples = Samples(sets, seed=seed, **choice)
     skipped = Counted({REJECTED: samples.rejected} if samples.rejected else {})
+
+    def skip(each: SkippedSet) -> None:
+        skipped(each)
+        if on_skipped is not None:
+            on_skipped(each)
+
     for unused in samples.unused():
-        skipped(unused)
-    records = _records(samples, MemberImages(sets, moved), folder, skipped)
+        skip(unused)
+    records = _records(samples, MemberImages(sets, moved), folder, skip)
     with atomic_file(target) as partial, open(partial, "w", encoding="utf-8") as stream:
         written = _write_lines(stream, records) if target.endswith(".jsonl") else _write_list(stream, records)
     return SetsExport(target, written + sum(skipped.reasons.values()), written, skipped.reasons, skipped.named)

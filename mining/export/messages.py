@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from index.errors import BadInput, ClipmineError, ImagesNotLocal, MissingDependency
 from mining.export.member_images import MemberImages
 from mining.export.read_sets import decoded, read_samples
-from mining.export.samples import Choice, Numbers, Sample, Samples
-from mining.export.skipped import REJECTED, OnSkipped, SkippedSet, log, warn
+from mining.export.sample import Sample
+from mining.export.samples import Choice, Numbers, PerSet, Samples
+from mining.export.skipped import LoggedSkips, OnSkipped, SkippedSet, tell_unused
+from mining.export.templates import Template
+from mining.export.turns import Answer, Question
 from mining.sets.annotation import Turn
+from mining.sets.attached import Names
 from mining.sets.image_sets import ImageSets
 from mining.sets.sources import Moved
 
@@ -37,31 +41,59 @@ def to_messages(
     sets: ImageSets,
     *,
     moved: Moved = None,
+    kind: Names | None = None,
+    annotator: Names | None = None,
+    answer: Answer | None = None,
+    per_set: PerSet = "all",
+    question: Question = None,
+    template: Template = None,
+    rejected: bool = False,
     seed: int = 0,
     on_skipped: OnSkipped | None = None,
-    **choice: Unpack[Choice],
 ) -> Iterator[dict[str, Any]]:
     """Yield {"messages": [...], "images": [PIL images in RGB]} for each sample, with the images as they are shown.
 
-    moved: where the images' sources are now: see MemberImages. choice: which conversations: see
-    `mining.export.samples.Choice`. Sets without a conversation or with an image that can't be read are skipped; each is
-    given to `on_skipped`, by default written to the log. Raises what MemberImages raises.
+    moved: where the images' sources are now: see MemberImages. seed: of the draw with per_set="one". Sets without a
+    conversation or with an image that can't be read are skipped; each is given to `on_skipped`, by default the first
+    ten are written to the log and, at the end, the counts. The other arguments: see `mining.export.samples.Choice`.
+    Raises what MemberImages raises.
     """
-    tell = on_skipped or warn
+    choice: Choice = {
+        "kind": kind,
+        "annotator": annotator,
+        "answer": answer,
+        "per_set": per_set,
+        "question": question,
+        "template": template,
+        "rejected": rejected,
+    }
     samples = Samples(sets, seed=seed, **choice)
-    _tell_unused(samples, tell)
-    for sample, _, images in _decoded(samples, samples.numbers(), MemberImages(sets, moved), tell):
-        yield {"messages": messages_of(sample.turns), "images": [images[place] for place in sample.shown]}
+    with LoggedSkips() as logged:
+        tell_unused(samples, on_skipped, logged)
+        for sample, _, images in _decoded(samples, samples.numbers(), MemberImages(sets, moved), on_skipped or logged):
+            yield {"messages": messages_of(sample.turns), "images": [images[place] for place in sample.shown]}
 
 
 def to_datasets(
-    sets: ImageSets, *, moved: Moved = None, streaming: bool = False, seed: int = 0, **choice: Unpack[Choice]
+    sets: ImageSets,
+    *,
+    moved: Moved = None,
+    streaming: bool = False,
+    kind: Names | None = None,
+    annotator: Names | None = None,
+    answer: Answer | None = None,
+    per_set: PerSet = "all",
+    question: Question = None,
+    template: Template = None,
+    rejected: bool = False,
+    seed: int = 0,
 ) -> datasets.Dataset | datasets.IterableDataset:
     """A `datasets.Dataset` in datasets' own cache, or, streaming, an `IterableDataset` in shards for its workers.
 
     Columns: sample_id, set_id, strategy, level, difficulty, split, image_sim, text_sim, shared_nouns, axis, concept,
     entity, reasons, extra (JSON), kind, annotator, refs, row_ids, captions, messages, and images with the files' own
-    bytes. Skips what `to_messages` skips, with a line in the log each. Raises BadInput where there are no samples,
+    bytes. The arguments are those of `to_messages`, and it skips what that skips, as the log says; without
+    `on_skipped`, since datasets reads its cache instead where it has one. Raises BadInput where there are no samples,
     ImagesNotLocal where none could be read, MissingDependency without the package, and what `to_messages` raises.
     """
     try:
@@ -69,13 +101,23 @@ def to_datasets(
     except ImportError as error:
         raise MissingDependency("datasets", "to_datasets()", extra="datasets") from error
 
+    choice: Choice = {
+        "kind": kind,
+        "annotator": annotator,
+        "answer": answer,
+        "per_set": per_set,
+        "question": question,
+        "template": template,
+        "rejected": rejected,
+    }
     samples = Samples(sets, seed=seed, **choice)
-    _tell_unused(samples, warn)
+    with LoggedSkips() as logged:
+        tell_unused(samples, None, logged)
     numbers = samples.numbers()
     shards = [numbers[first : first + _SHARD_SAMPLES] for first in range(0, len(numbers), _SHARD_SAMPLES)]
     # datasets reuses its cache for equal arguments, so these must differ when annotations, decisions or stores changed.
     state = {"samples": samples.digest(), "forgotten": MemberImages(sets, moved).forgotten()}
-    arguments = {"sets": sets, "moved": moved, "seed": seed, "choice": dict(choice), "shards": shards, "state": state}
+    arguments = {"sets": sets, "moved": moved, "seed": seed, "choice": choice, "shards": shards, "state": state}
     if not len(samples):
         raise BadInput(f"{sets.path}: there are no samples to export; loosen the filters")
     if streaming:
@@ -99,13 +141,6 @@ def _part(part: str | int) -> dict[str, Any]:
     return {"type": "text", "text": part} if isinstance(part, str) else {"type": "image", "text": None}
 
 
-def _tell_unused(samples: Samples, tell: OnSkipped) -> None:
-    for unused in samples.unused():
-        tell(unused)
-    if samples.rejected:
-        log.info("skipped %d sets: %s", samples.rejected, REJECTED)
-
-
 def _decoded(
     samples: Samples, numbers: Numbers, images: MemberImages, tell: OnSkipped
 ) -> Iterator[tuple[Sample, list[bytes], list[Any]]]:
@@ -122,23 +157,24 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of the shards. state: not read here; datasets compares the arguments with those of its cache."""
     samples, images = Samples(sets, seed=seed, **choice), MemberImages(sets, moved)
-    for shard in shards:
-        # Decoded to find broken images; handed over as they are, since encoding again would change them.
-        for sample, files, _ in _decoded(samples, shard, images, warn):
-            each, annotation = sample.set, sample.annotation
-            fields = {name: value for name, value in each.to_json().items() if name not in _NOT_COLUMNS}
-            yield {
-                **fields,
-                "extra": json.dumps(fields["extra"], ensure_ascii=False) if fields["extra"] else None,
-                "sample_id": sample.sample_id,
-                "kind": annotation.kind if annotation else None,
-                "annotator": annotation.annotator.name if annotation else None,
-                "refs": [member.ref for member in each.members],
-                "row_ids": list(each.rows),
-                "captions": list(each.captions),
-                "messages": messages_of(sample.turns),
-                "images": [{"bytes": files[place], "path": None} for place in sample.shown],
-            }
+    with LoggedSkips() as logged:
+        for shard in shards:
+            # Decoded to find broken images; handed over as they are, since encoding again would change them.
+            for sample, files, _ in _decoded(samples, shard, images, logged):
+                each, annotation = sample.set, sample.annotation
+                fields = {name: value for name, value in each.to_json().items() if name not in _NOT_COLUMNS}
+                yield {
+                    **fields,
+                    "extra": json.dumps(fields["extra"], ensure_ascii=False) if fields["extra"] else None,
+                    "sample_id": sample.sample_id,
+                    "kind": annotation.kind if annotation else None,
+                    "annotator": annotation.annotator.name if annotation else None,
+                    "refs": [member.ref for member in each.members],
+                    "row_ids": list(each.rows),
+                    "captions": list(each.captions),
+                    "messages": messages_of(sample.turns),
+                    "images": [{"bytes": files[place], "path": None} for place in sample.shown],
+                }
 
 
 def _features(datasets: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from index.corpus.image_decoding import ImageRejected, decode_image
 from index.errors import StoreInvalid
 from mining.export.member_images import MemberImages
-from mining.export.samples import Sample
+from mining.export.sample import Sample
 from mining.export.skipped import SkippedSet
 from mining.sets.image_set import ImageSet
 

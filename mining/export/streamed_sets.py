@@ -262,11 +262,11 @@ class StreamedSets(IterableDataset[TorchSample]):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
             return Place(rank, ranks, worker, workers)
-        rank, ranks = (os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+        own, every = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
         try:
-            return Place(int(rank), int(ranks), worker, workers)
+            return Place(int(own), int(every), worker, workers)
         except ValueError as error:
-            raise BadInput(f"RANK={rank!r:.50} WORLD_SIZE={ranks!r:.50}: they are whole numbers") from error
+            raise BadInput(f"RANK={own!r:.50} WORLD_SIZE={every!r:.50}: they are whole numbers") from error
 
 
 def torch_stream(

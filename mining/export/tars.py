@@ -29,12 +29,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index.corpus.image_decoding import image_extension
-from index.errors import BadInput, ImagesNotLocal
+from index.errors import BadInput, ImagesNotLocal, OutputExists
 from index.files import atomic_file, exists, hash_json, join, read_bytes, write_atomic
 from index.outputs import claim_folder
 from mining.export.member_images import MemberImages
 from mining.export.read_sets import read_sets
-from mining.export.skipped import NAMED, REJECTED, SetsExport, SkippedSet
+from mining.export.skipped import NAMED, REJECTED, OnSkipped, SetsExport, SkippedSet
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 from mining.sets.sources import Folder, Moved
@@ -45,8 +45,9 @@ FORMAT = "clipmine-image-set-tars"
 VERSION = 2
 
 # Sets are numbered in the order of their rows; offset, bytes: the set's files in the tar, with their headers.
-# conversations: the set's annotations that have turns, in the order in which the json has them.
-_CONVERSATION = pa.struct([("kind", pa.string()), ("annotator", pa.string())])
+# conversations: the set's annotations that have turns, in the order in which the json has them. replaces: who wrote
+# what this one replaces, as the model whose annotation a person corrected.
+_CONVERSATION = pa.struct([("kind", pa.string()), ("annotator", pa.string()), ("replaces", pa.list_(pa.string()))])
 INDEX_SCHEMA = pa.schema(
     [
         ("number", pa.int64()),
@@ -71,16 +72,18 @@ def to_webdataset(
     sets_per_shard: int = 1_000,
     moved: Moved = None,
     rejected: bool = False,
+    on_skipped: OnSkipped | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SetsExport:
     """Write `sets` to the folder `out`; after an interruption the same call goes on after the last finished shard.
 
     kind, annotator: the annotations that are written, as `ImageSets.with_annotations` takes them; by default those of a
     view that has chosen some, else all. sets_per_shard: 1,000 pairs of photographs of 100 kB are 200 MB. moved: where
-    the images' sources are now: see MemberImages. rejected: also the sets that a person rejected. on_progress(done,
-    total): called after each shard, in sets. A set with an image that can't be read is skipped, and counted in the
-    result. Raises BadInput where there are no sets, ImagesNotLocal where none has all its images, OutputExists where
-    the folder holds another export.
+    the images' sources are now: see MemberImages. rejected: also the sets that a person rejected. on_skipped: called
+    with each skipped set once all shards are written. on_progress(done, total): called after each shard, in sets. A set
+    without such an annotation is written with its images. One with an image that can't be read is skipped, and counted
+    in the result. Raises BadInput where there are no sets, ImagesNotLocal where none has all its images, OutputExists
+    where the folder holds another export.
     """
     target = os.fspath(out)
     if sets_per_shard < 1:
@@ -88,27 +91,40 @@ def to_webdataset(
     kept = sets if rejected else sets.kept()
     if not len(kept):
         raise BadInput(f"{sets.path}: there are no sets to export; loosen the filters")
-    places, annotations = kept.annotation_places(kind, annotator)
-    if claim_folder(target, "export.json", _job(kept, annotations, sets_per_shard)):
+    places, annotations = kept.chosen_annotations(kind, annotator).places(kept.numbers)
+    if _claimed(target, _job(kept, annotations, sets_per_shard)):
         return _summary(target, json.loads(read_bytes(join(target, "manifest.json"))))
     images = MemberImages(sets, moved)
+    earlier = kept.annotations.earlier_annotators()
     stats = []
     for number, first in enumerate(range(0, len(kept), sets_per_shard)):
         last = min(first + sets_per_shard, len(kept))
         begin, end = np.searchsorted(places, [first, last])
-        own = _Annotated(kept, first, last, places[begin:end], annotations[begin:end])
+        own = _Annotated(kept, first, last, places[begin:end], annotations[begin:end], earlier)
         stats.append(_write_shard(images, own, target, number))
         if on_progress is not None:
             on_progress(last, len(kept))
-    return _finish(sets, len(sets) - len(kept), target, stats)
+    return _finish(sets, len(sets) - len(kept), target, stats, on_skipped)
 
 
 class _Annotated:
     """The sets first .. last - 1 of a view, with their annotations."""
 
-    def __init__(self, sets: ImageSets, first: int, last: int, places: Any, annotations: Any) -> None:
+    def __init__(
+        self, sets: ImageSets, first: int, last: int, places: Any, annotations: Any, earlier: dict[int, list[str]]
+    ) -> None:
+        """places, annotations: as `Attached.places` gives them. earlier: `Annotations.earlier_annotators`."""
         self.first, self.last = first, last
-        self._sets, self._places, self._annotations = sets, places, annotations
+        self._sets, self._places, self._annotations, self._earlier = sets, places, annotations, earlier
+
+    def conversations(self, place: int, each: ImageSet) -> list[dict[str, Any]]:
+        """`conversations` of INDEX_SCHEMA for the set `each` at `place`."""
+        begin, end = np.searchsorted(self._places, [place, place + 1])
+        return [
+            {"kind": said.kind, "annotator": said.annotator.name, "replaces": self._earlier.get(number, [])}
+            for number, said in zip(self._annotations[begin:end].tolist(), each.annotations, strict=True)
+            if said.turns
+        ]
 
     def __iter__(self) -> Iterator[ImageSet]:
         found = self._sets.annotations.read(self._annotations)
@@ -148,9 +164,7 @@ def _write_shard(images: MemberImages, sets: _Annotated, out: str, number: int) 
                     "shard": number,
                     "offset": begin,
                     "bytes": tar.offset - begin,
-                    "conversations": [
-                        {"kind": said.kind, "annotator": said.annotator.name} for said in each.annotations if said.turns
-                    ],
+                    "conversations": sets.conversations(place, each),
                 }
             )
     stats = {
@@ -163,8 +177,26 @@ def _write_shard(images: MemberImages, sets: _Annotated, out: str, number: int) 
     return stats
 
 
-def _finish(sets: ImageSets, rejected: int, out: str, stats: list[dict[str, Any]]) -> SetsExport:
+def _claimed(out: str, job: dict[str, Any]) -> bool:
+    """Claim the folder; whether the same export is finished there. Raises OutputExists where it holds another one."""
+    try:
+        return claim_folder(out, "export.json", job)
+    except OutputExists as error:
+        if "another configuration" not in str(error):
+            raise
+        raise OutputExists(
+            f"{out}: holds an export of other sets or with other arguments; rejecting, correcting or annotating sets "
+            "since then counts too. Export into a new folder, or delete this one"
+        ) from error
+
+
+def _finish(
+    sets: ImageSets, rejected: int, out: str, stats: list[dict[str, Any]], on_skipped: OnSkipped | None
+) -> SetsExport:
     rejects = [SkippedSet(**each) for shard in stats for each in shard["skipped"]]
+    if on_skipped is not None:
+        for each in rejects:
+            on_skipped(each)
     asked = sum(shard["asked"] for shard in stats)
     written = sum(shard["written"] for shard in stats)
     if not written:

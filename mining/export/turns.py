@@ -2,27 +2,76 @@
 
 question, answer = training_turns(pair, [("Which is older?", "The left one.")], text_filter("vicuna_v1"))
 question.parts == ("Image 1: ", 0, "\\nImage 2: ", 1, "\\nWhich is older?")
+
+Some published annotations show images without a question, such as notes on differences; those get one by their kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from index.errors import BadInput
 from mining.sets.annotation import Part, Turn
 from mining.sets.image_set import ImageSet
 
-__all__ = ["Answer", "Turns", "caption_turns", "training_turns"]
+__all__ = ["QUESTIONS", "Answer", "Question", "Turns", "asked_turns", "caption_turns", "question_for", "training_turns"]
 
 # The turns of a conversation, or (question, answer) again and again.
 Turns = Sequence[Turn] | Sequence[tuple[str, str]]
 # The turns for a set; None to skip it.
 Answer = Callable[[ImageSet], Turns | None]
 
-_QUESTION = "What does each image show?"
+# A question for all that have none of their own, or by kind; None for those of QUESTIONS.
+Question = str | Mapping[str, str] | None
+
+# The questions of annotations that have none, by kind; `captions` is that of sets whose captions are the answer.
+QUESTIONS: Mapping[str, str] = {
+    "captions": "What does each image show?",
+    "comparison": "What differs between the images, and what is alike?",
+    "difference_note": "What differs between the images?",
+    "group_caption": "What do the images have in common?",
+    "story": "Which story do the images tell?",
+}
+_OTHER_KINDS = "Describe what is shown."
+# A text that begins so goes on in the line of the image before it.
+_GOES_ON = ",.;:!?)]}"
 
 
-def caption_turns(each: ImageSet) -> Turns | None:
+def question_for(kind: str, question: Question = None) -> str:
+    """The question of annotations of this kind that have none: of `question`, else of QUESTIONS."""
+    if isinstance(question, str):
+        return question
+    return (question or {}).get(kind) or QUESTIONS.get(kind, _OTHER_KINDS)
+
+
+def asked_turns(each: ImageSet, turns: Sequence[Turn], question: str) -> tuple[Turn, ...]:
+    """The turns of an annotation, each answer with a question, and questions below the images that they follow.
+
+    Where a user's turn shows images without a word and the answer follows, `question` is put below the images; so it is
+    where an answer comes first, or after an empty turn, and no turn shows the images. Where the user's images are
+    followed by text alone, the text begins a line of its own ("<image>\\nWhat is this?").
+    """
+    said = list(turns)
+    if each.size and not any(turn.images for turn in said):
+        first = next((number for number, turn in enumerate(said) if turn.role != "system"), len(said))
+        if first < len(said) and said[first].role == "assistant":
+            said.insert(first, Turn("user", (question,)))
+        elif said[first + 1 : first + 2] and said[first + 1].role == "assistant" and not said[first].text.strip():
+            said[first] = Turn("user", (question,))
+    asks = False  # whether the user said a word since the last answer
+    for number, turn in enumerate(said):
+        if turn.role == "user":
+            answered = said[number + 1 : number + 2] and said[number + 1].role == "assistant"
+            asks = asks or bool(turn.text.strip())
+            if turn.images and answered and not asks:
+                turn = Turn("user", (*turn.parts, question))
+            said[number] = Turn("user", _below_images(turn.parts))
+        elif turn.role == "assistant":
+            asks = False
+    return tuple(said)
+
+
+def caption_turns(each: ImageSet, question: str = QUESTIONS["captions"]) -> Turns | None:
     """The question what each image shows, and the captions unchanged; None without images or without a caption."""
     lines = []
     for place, caption in enumerate(each.captions, 1):
@@ -30,7 +79,7 @@ def caption_turns(each: ImageSet) -> Turns | None:
         if not words:
             return None
         lines.append(f"Image {place}: {' '.join(words)}")  # a caption is one line, since each line stands for an image
-    return [(_QUESTION, "\n".join(lines))] if lines else None
+    return [(question, "\n".join(lines))] if lines else None
 
 
 def training_turns(each: ImageSet, turns: Turns, plain: Callable[[str], str]) -> tuple[Turn, ...]:
@@ -49,6 +98,20 @@ def training_turns(each: ImageSet, turns: Turns, plain: Callable[[str], str]) ->
     if each.size and not shown:
         said = _with_places(said, each.size)
     return tuple(Turn(turn.role, tuple(_joined(turn.parts, plain))) for turn in said)
+
+
+def _below_images(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts with a line end between images and a text after them, where the turn is images and then text alone."""
+    images = next((place for place, part in enumerate(parts) if isinstance(part, str) and part), len(parts))
+    text = parts[images:]
+    if not text or not any(isinstance(part, int) for part in parts[:images]) or any(map(_is_image, text)):
+        return parts
+    glued = not str(text[0])[0].isspace() and str(text[0])[0] not in _GOES_ON
+    return (*parts[:images], *(("\n",) if glued else ()), *text)
+
+
+def _is_image(part: Part) -> bool:
+    return isinstance(part, int)
 
 
 def _listed(each: ImageSet, turns: object) -> Sequence[object]:

@@ -169,8 +169,10 @@ class Annotations:
         """(set int64 [m] ascending, annotation int64 [m]): the annotations of each set, by part and the order in it.
 
         set_ids: of all sets of the folder; a set is its place among them. kinds, annotators: only these; () for all.
-        replaced: also those that are the parent of another annotation of their kind. An annotation is its number over
-        all parts; one that is in two parts is given once. Raises BadInput for an annotation of a set that is not there.
+        An annotation counts as one by an annotator if it, or one that it replaces, directly or through others, is by
+        that annotator. replaced: also those that are the parent of another annotation of their kind. An annotation is
+        its number over all parts; one that is in two parts is given once. Raises BadInput for an annotation of a set
+        that is not there.
         """
         # A column at a time: all of them at once are half a gigabyte for a million annotations.
         asked = self._column("set_id")
@@ -184,11 +186,14 @@ class Annotations:
         numbers = places.to_numpy().astype(np.int64)
         del asked, places
         good = self._first_of_each_id()
-        for name, wanted in (("kind", kinds), ("annotator", annotators)):
-            if wanted:
-                good &= np.asarray(pc.is_in(self._column(name), pa.array(wanted, pa.string()))).astype(np.bool_)
-        if not replaced:
-            good &= ~self._replaced()
+        if kinds:
+            good &= self._has("kind", kinds)
+        if annotators or not replaced:
+            newer, older = self._replacements()
+            if annotators:
+                good &= _handed_on(self._has("annotator", annotators), newer, older)
+            if not replaced:
+                good[older] = False
         chosen = np.flatnonzero(good)
         numbers = numbers[chosen]
         order = np.argsort(numbers, kind="stable")
@@ -199,16 +204,40 @@ class Annotations:
         before = np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
         return np.asarray(codes > before)  # codes are given in the order of first appearance
 
-    def _replaced(self) -> npt.NDArray[np.bool_]:
-        """bool [n]: the annotations that are the parent of another one of their kind."""
+    def _has(self, column: str, values: Sequence[str]) -> npt.NDArray[np.bool_]:
+        return np.asarray(pc.is_in(self._column(column), pa.array(values, pa.string()))).astype(np.bool_)
+
+    def _replacements(self) -> tuple[Numbers, Numbers]:
+        """(newer int64 [m] ascending, older int64 [m]): each annotation that replaces one of its kind, and that one."""
         parents = self._column("parent")
-        if parents.null_count == len(parents):
-            return np.zeros(len(parents), np.bool_)
+        newer = np.flatnonzero(np.asarray(parents.is_valid()))
+        if not len(newer):
+            return newer, newer
         kinds = self._column("kind")
-        known = parents.is_valid()
-        replacing = pc.binary_join_element_wise(kinds.filter(known), parents.filter(known), " ")
+        asked = pc.binary_join_element_wise(kinds.take(pa.array(newer)), parents.take(pa.array(newer)), " ")
         own = pc.binary_join_element_wise(kinds, self._column("annotation_id"), " ")
-        return np.asarray(pc.is_in(own, replacing)).astype(np.bool_)
+        named = np.flatnonzero(np.asarray(pc.is_in(own, asked)))
+        places = pc.index_in(asked, own.take(pa.array(named)))
+        there = np.asarray(places.is_valid())
+        return newer[there], named[places.drop_null().to_numpy()]
+
+    def earlier_annotators(self) -> dict[int, list[str]]:
+        """The annotators of what an annotation replaces, directly or through others, the newest first.
+
+        By the annotation's number; only of those that replace one.
+        """
+        newer, older = (each.tolist() for each in self._replacements())
+        parents = dict(zip(newer, older, strict=True))
+        names = dict(zip(older, self._column("annotator").take(pa.array(older, pa.int64())).to_pylist(), strict=True))
+        found = {}
+        for number in newer:
+            chain: list[int] = []
+            each = number
+            while parents.get(each, number) not in (number, *chain):  # a file may name two that replace each other
+                each = parents[each]
+                chain.append(each)
+            found[number] = [names[each] for each in chain]
+        return found
 
     def _column(self, name: str) -> pa.Array:
         return self.columns([name])[name].combine_chunks()
@@ -264,6 +293,14 @@ class Annotations:
         if group is None and table.num_rows != said["rows"]:
             raise self._files.damaged(f"{name}.parquet", f"has {table.num_rows} rows, its marker says {said['rows']}")
         return table.select(list(columns)).cast(pa.schema([ANNOTATIONS_SCHEMA.field(column) for column in columns]))
+
+
+def _handed_on(marked: npt.NDArray[np.bool_], newer: Numbers, older: Numbers) -> npt.NDArray[np.bool_]:
+    """The marked annotations, and those that replace a marked one, directly or through others."""
+    count = -1
+    while count != (count := int(marked.sum())):
+        marked[newer[marked[older]]] = True
+    return marked
 
 
 def _marker(path: str) -> dict[str, Any]:

@@ -24,6 +24,8 @@ Names = str | Sequence[str]
 class Attached:
     """kinds, annotators: only these; () for all. replaced: also annotations that another one replaces.
 
+    What replaces an annotation by one of the annotators counts as by that one too.
+
     Pickled with the index where it was read: 16 bytes an annotation.
     """
 
@@ -39,12 +41,25 @@ class Attached:
         return layout.annotations.index(layout.set_ids, self.kinds, self.annotators, self.replaced)
 
     @property
+    def unrestricted(self) -> bool:
+        """Whether neither a kind nor an annotator is asked for."""
+        return not self.kinds and not self.annotators
+
+    def __str__(self) -> str:
+        """What is asked for: "annotation of kind question by llava"."""
+        kinds = f" of kind {' or '.join(self.kinds)}" if self.kinds else ""
+        return f"annotation{kinds}{' by ' + ' or '.join(self.annotators) if self.annotators else ''}"
+
+    @property
     def annotated(self) -> Numbers:
         """int64 [n]: the numbers of the sets that have such annotations, ascending."""
         return np.unique(self.index[0])
 
-    def places(self, numbers: Numbers, with_turns: bool) -> tuple[Numbers, Numbers]:
-        """(place int64 [m] ascending, annotation int64 [m]): the annotations of these sets, by place in `numbers`."""
+    def places(self, numbers: Numbers, with_turns: bool = False) -> tuple[Numbers, Numbers]:
+        """(place int64 [m] ascending, annotation int64 [m]): the annotations of these sets, by place in `numbers`.
+
+        with_turns: only conversations.
+        """
         owners, annotations = self.index
         if with_turns:
             spoken = self.layout.annotations.turn_counts()[annotations] > 0

@@ -69,7 +69,7 @@ class ImageSet:
     published split of an imported set.
     image_sim, text_sim: cosine similarity, for more than two members the mean over their pairs; None where unknown.
     axis, concept, entity: None where they do not apply. reasons: sentences that a person can check. extra: JSON data.
-    annotations: those of `ImageSets.with_annotations`, else none.
+    annotations: those that `ImageSets.with_annotations` chose; () in a view without it, whatever the folder has.
     """
 
     set_id: str

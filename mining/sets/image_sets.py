@@ -164,9 +164,10 @@ class ImageSets:
     ) -> ImageSets:
         """The same sets with their annotations in `ImageSet.annotations`, in the order of writing.
 
-        kind, annotator: only these, one or several; None for all. replaced: also annotations that another one of their
-        kind replaces (is its parent). Annotations that are appended later are seen by the views of a folder that is
-        opened again. Raises BadInput for a kind or an annotator that no annotation of the folder has.
+        kind, annotator: only these, one or several; None for all. A correction counts as by its own annotator and by
+        the one of what it corrects. replaced: also annotations that another one of their kind replaces (is its parent).
+        Annotations that are appended later are seen by the views of a folder that is opened again. Raises BadInput for
+        a kind or an annotator that no annotation of the folder has.
         """
         attached = Attached(self._layout, names_of(kind), names_of(annotator), replaced)
         self.annotations.check(attached.kinds, attached.annotators)
@@ -179,19 +180,16 @@ class ImageSets:
         """The annotations of the whole folder: `len`, `counts()` by kind and annotator."""
         return self._layout.annotations
 
-    def annotation_places(
-        self, kind: Names | None = None, annotator: Names | None = None, *, with_turns: bool = False
-    ) -> tuple[Numbers, Numbers]:
-        """(place int64 [m] ascending, annotation int64 [m]): the annotations of each set, by its place in this view.
+    def chosen_annotations(self, kind: Names | None = None, annotator: Names | None = None) -> Attached:
+        """The annotations that are asked for, as `with_annotations` takes them; this view's where both are None.
 
-        kind, annotator: as `with_annotations` takes them; this view's choice where both are None. with_turns: only
-        conversations. `annotations.read` takes the numbers. Raises BadInput as `with_annotations` does.
+        `.places(sets.numbers)` gives their numbers, which `annotations.read` takes. Raises as `with_annotations` does.
         """
         chosen = self._attached or Attached(self._layout)
         if kind is not None or annotator is not None:
             chosen = Attached(self._layout, names_of(kind), names_of(annotator))
             self.annotations.check(chosen.kinds, chosen.annotators)
-        return chosen.places(self.numbers, with_turns)
+        return chosen
 
     def add_annotations(self, annotations: Iterable[Annotation], part: str) -> int:
         """Append a part of annotations to the folder; returns their number. Sets opened before do not see them.

@@ -8,6 +8,7 @@ import pytest
 
 from index.errors import BadInput, ImagesNotLocal
 from mining.export import to_llava
+from mining.export.skipped import SkippedSet
 from mining.sets.decisions import DecisionsFile
 from mining.sets.image_set import ImageSet
 from tests.mining.made_mixed import write_mixed
@@ -82,7 +83,9 @@ def test_answers_of_the_callers_may_have_several_rounds_or_leave_a_set_out(tmp_p
         return [("What differs?", f"Level {each.level}."), ("Which is larger?", "A")]
 
     sets = write_sets(tmp_path, [[0, 1], [2, 3]])
-    summary = to_llava(sets, tmp_path / "llava.jsonl", answer=annotate)
+    told: list[SkippedSet] = []
+    summary = to_llava(sets, tmp_path / "llava.jsonl", answer=annotate, on_skipped=told.append)
+    assert [str(each) for each in told] == summary.named
     assert (summary.asked, summary.written, summary.skipped) == (2, 1, {"without an answer": 1})
     assert summary.named == [f"set {sets[1].set_id}: without an answer"]
     (record,) = [json.loads(line) for line in (tmp_path / "llava.jsonl").read_text().splitlines()]

@@ -62,6 +62,7 @@ def test_skipped_sets_are_given_to_the_caller_or_the_log(tmp_path: Path, caplog:
         list(to_messages(sets))
     assert f"skipped set {sets[1].set_id}, image 1 ({sets[1].members[0].ref}): forgotten" in caplog.text
     assert "skipped 1 sets: rejected by a person" in caplog.text
+    assert caplog.records[-1].getMessage() == "skipped sets: 1: broken image; 1: forgotten"
 
 
 @pytest.fixture

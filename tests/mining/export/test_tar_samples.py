@@ -19,7 +19,10 @@ from mining.export.sample_files import SetFiles
 from mining.export.samples import Samples
 from mining.export.skipped import SkippedSet
 from mining.export.tar_samples import TarSamples
-from tests.mining.made_mixed import write_mixed
+from mining.sets.annotation import Annotation, Annotator, Turn
+from mining.sets.corrections import CorrectionsFile
+from tests.mining.made_mixed import MIXTRAL, says, write_mixed
+from tests.mining.made_sets import write_sets
 from tests.retrieval.stores import jpeg
 
 
@@ -56,6 +59,26 @@ def test_the_samples_are_those_of_the_sources(mixed: ImageSets, tars: Path, choi
     ]
     assert [each.set.members for each, _ in found] == [each.set.members for each, _ in expected]
     assert len(found) == len(TarSamples(tars, **choice))
+
+
+def test_sets_without_an_annotation_give_captions_or_are_told_of_where_one_is_asked_for(tmp_path: Path) -> None:
+    """Also a correction counts for the annotator of what it corrects."""
+    sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5]])
+    old = says(sets[1].set_id, "comparison", MIXTRAL, "Compare.", "Alike.")
+    sets.add_annotations([old], "one")
+    turns = (Turn("user", ("Compare.",)), Turn("assistant", ("Not alike.",)))
+    new = Annotation.make(old.set_id, "comparison", Annotator("person:Ann"), turns, parent=old.annotation_id)
+    CorrectionsFile(sets.path).add(new)
+    sets = ImageSets.open(sets.path)
+    to_webdataset(sets, tmp_path / "tars")
+    choices: list[dict[str, Any]] = [{}, {"annotator": "mixtral-8x7b"}, {"annotator": "person:Ann"}]
+    for choice, count in zip(choices, (3, 1, 1), strict=True):
+        found, expected = TarSamples(tmp_path / "tars", **choice), Samples(sets, **choice)
+        samples: Any = expected.read(expected.numbers())
+        assert [each.turns for each, _ in every(found)] == [each.turns for each in samples]
+        assert len(found) == count
+        assert [each.set_id for each in found.unused()] == [each.set_id for each in expected.unused()]
+        assert sum(found.unused_counts().values()) == 3 - count
 
 
 def test_one_annotation_a_set_is_drawn_the_same(mixed: ImageSets, tars: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from index.errors import BadInput, ImagesNotLocal, OutputExists
 from mining import ImageSets
 from mining.export import to_webdataset
+from mining.export.skipped import SkippedSet
 from mining.sets.decisions import DecisionsFile
 from tests.folders import file_bytes
 from tests.mining.made_mixed import MIXTRAL, says, write_mixed
@@ -83,8 +84,8 @@ def test_annotations_are_in_the_json_and_images_once(tmp_path: Path) -> None:
     assert [each["kind"] for each in first["annotations"]] == ["comparison", "question"]
     index = pq.read_table(tmp_path / "out/index.parquet").to_pylist()
     assert index[0]["conversations"] == [
-        {"kind": "comparison", "annotator": "mixtral-8x7b"},
-        {"kind": "question", "annotator": "mixtral-8x7b"},
+        {"kind": "comparison", "annotator": "mixtral-8x7b", "replaces": []},
+        {"kind": "question", "annotator": "mixtral-8x7b", "replaces": []},
     ]
     assert [each["shard"] for each in index] == [0] * 5 + [1] * 5 + [2] * 3
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
@@ -125,8 +126,10 @@ def test_a_set_whose_image_cannot_be_had_is_counted_and_named(tmp_path: Path) ->
     with open(tar, "r+b") as stream:  # somebody changed the image of row 2
         stream.seek(sets[1].members[0].offset or 0)
         stream.write(b"\xff\xd8\xff changed")
-    summary = to_webdataset(sets, tmp_path / "out", sets_per_shard=2)
+    told: list[SkippedSet] = []
+    summary = to_webdataset(sets, tmp_path / "out", sets_per_shard=2, on_skipped=told.append)
     assert (summary.asked, summary.written) == (6, 2)
+    assert [str(each) for each in told] == summary.named
     assert summary.skipped == {"changed": 1, "forgotten": 1, "of unknown format": 1, "rejected by a person": 1}
     ids, refs = [each.set_id for each in sets], [[member.ref for member in each.members] for each in sets]
     assert summary.named == [
@@ -147,11 +150,15 @@ def test_ids_of_any_letters_and_length_fit_into_the_tar(tmp_path: Path) -> None:
 
 def test_another_view_or_other_annotations_do_not_go_into_the_same_folder(sets: ImageSets, tmp_path: Path) -> None:
     to_webdataset(sets, tmp_path / "out")
-    with pytest.raises(OutputExists, match="other chosen"):
+    with pytest.raises(OutputExists, match="out: holds an export of other sets or with other arguments; rejecting,"):
         to_webdataset(sets[:2], tmp_path / "out")
     sets.add_annotations([says(sets[0].set_id, "comparison", MIXTRAL, "Compare.", "Alike.")], "one")
-    with pytest.raises(OutputExists, match="other annotations"):
+    with pytest.raises(OutputExists, match="annotating sets since then counts too"):
         to_webdataset(ImageSets.open(sets.path), tmp_path / "out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    with pytest.raises(OutputExists, match="is not empty"):
+        to_webdataset(sets, tmp_path / "full")
 
 
 def test_nothing_to_export_is_an_error(sets: ImageSets, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import torch
 from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
 
-from index.errors import ImagesNotLocal, StoreInvalid
+from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from mining import ImageSets
 from mining.export import torch_dataset
+from mining.export.skipped import SkippedSet
 from mining.export.torch_sets import collate_sets
-from tests.mining.made_mixed import write_mixed
+from tests.mining.made_mixed import MIXTRAL, says, write_mixed
 from tests.mining.made_sets import many_pairs, write_sets
 from tests.retrieval.stores import forget, make_store, random_unit
 
@@ -87,6 +88,28 @@ def test_sets_of_several_sizes_are_collated_by_their_members(tmp_path: Path) -> 
     assert [len(messages) for messages in batch["messages"]] == [2, 2]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_torchs_own_collation_of_several_sizes_says_what_to_do(tmp_path: Path, workers: int) -> None:
+    sets = write_sets(tmp_path, [[0, 1], [4, 3, 2], [5, 6]])
+    loader = DataLoader(torch_dataset(sets, to_tensor), batch_size=3, num_workers=workers)
+    with pytest.raises(BadInput, match=r"sets of 2 and 3 images.*collate_fn=collate_sets.*sets.filter\(size=2\)"):
+        list(loader)
+    assert len(list(DataLoader(torch_dataset(sets.filter(size=2), to_tensor), batch_size=2))) == 1
+    (batch,) = DataLoader(torch_dataset(sets, to_tensor), batch_size=3, collate_fn=collate_sets)
+    assert batch["sizes"].tolist() == [2, 3, 2]
+
+
+def test_sets_without_an_asked_for_annotation_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[SkippedSet] = []
+    mixed = write_mixed(tmp_path)
+    assert len(torch_dataset(mixed, kind="question", on_skipped=told.append)) == 1
+    assert len(told) == 12
+    torch_dataset(mixed, kind="question")
+    assert [record.getMessage() for record in caplog.records][10:] == [
+        "skipped sets: 12: has no annotation of kind question"
+    ]
+
+
 def test_sets_without_captions_are_given_for_their_images(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(4), caption=[None] * 4)
     sample = torch_dataset(write_sets(tmp_path, [[0, 1]], store=store), to_tensor)[0]
@@ -129,6 +152,8 @@ def test_the_training_script_of_the_readme_trains(tmp_path: Path, monkeypatch: p
     write_sets(tmp_path, many_pairs(12, 8), images=12)
     (tmp_path / "scenes").symlink_to(ROOT / "scenes")
     monkeypatch.chdir(tmp_path)
+    sets = ImageSets.open("pairs")
+    sets.add_annotations([says(sets[0].set_id, "comparison", MIXTRAL, "What differs?", "The bus.")], "phase-1")
     torch.manual_seed(0)
     names: dict[str, object] = {}
     exec(compile(script, "README.md", "exec"), names)
@@ -137,3 +162,7 @@ def test_the_training_script_of_the_readme_trains(tmp_path: Path, monkeypatch: p
     assert torch.isfinite(loss)
     assert isinstance(batch, dict)
     assert batch["images"].shape[1:3] == (2, 3)
+    given, train = names["torch_dataset"](names["train"]), names["train"]  # type: ignore[operator]
+    assert isinstance(train, ImageSets)
+    assert {sample["set_id"] for sample in given} == {each.set_id for each in train}
+    assert len(train) > 1

@@ -6,7 +6,7 @@ import pytest
 
 from index.errors import BadInput
 from mining.export.templates import text_filter
-from mining.export.turns import caption_turns, training_turns
+from mining.export.turns import QUESTIONS, asked_turns, caption_turns, question_for, training_turns
 from mining.sets.annotation import Turn, marked_text
 from mining.sets.image_set import ImageSet, Member
 
@@ -83,3 +83,45 @@ def test_turns_that_cannot_be_learnt_from_say_why() -> None:
         training_turns(pair(""), [Turn("user", (0, "Why?"))], PLAIN)
     with pytest.raises(BadInput, match="set a: the turns show image 3, it has 2"):
         training_turns(pair("", ""), [Turn("user", (2,)), Turn("assistant", ("A.",))], PLAIN)
+
+
+NOTE = Turn("assistant", ("The left one is red.",))
+
+
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        ([Turn("user", (0, 1)), NOTE], ["<image><image>\nWhat differs?"]),
+        ([Turn("user", (0, " ", 1, "\n")), NOTE], ["<image> <image>\nWhat differs?"]),
+        ([NOTE], ["What differs?"]),  # below the images, which `training_turns` puts above
+        ([Turn("user", ()), NOTE], ["What differs?"]),
+        ([Turn("user", (0,)), NOTE, Turn("user", (1,)), NOTE], ["<image>\nWhat differs?"] * 2),
+        ([Turn("user", ("Look.",)), Turn("user", (0, 1)), NOTE], ["Look.", "<image><image>"]),
+        ([Turn("user", (0, 1)), Turn("user", ("Look.",)), NOTE], ["<image><image>", "Look."]),
+        ([Turn("user", ("Image 1: ", 0)), NOTE], ["Image 1: <image>"]),
+        ([Turn("user", (0, 1, "Why?")), NOTE], ["<image><image>\nWhy?"]),
+        ([Turn("user", (0, 1, "\nWhy?")), NOTE], ["<image><image>\nWhy?"]),
+        ([Turn("user", (0, ", what is it?")), NOTE], ["<image>, what is it?"]),
+        ([Turn("user", (0, "is left of ", 1)), NOTE], ["<image>is left of <image>"]),
+        ([Turn("user", ("", "Why?")), NOTE], ["Why?"]),
+        ([Turn("user", ("Why ", 0, "?")), NOTE], ["Why <image>?"]),
+    ],
+)
+def test_an_answer_without_a_question_gets_one_on_a_line_of_its_own(turns: list[Turn], expected: list[str]) -> None:
+    found = asked_turns(pair("", ""), turns, "What differs?")
+    assert [marked_text(turn.parts) for turn in found if turn.role == "user"] == expected
+    assert [turn for turn in found if turn.role != "user"] == [turn for turn in turns if turn.role != "user"]
+
+
+def test_a_system_turn_stays_first_and_a_text_alone_gets_no_question() -> None:
+    system = Turn("system", ("Be brief.",))
+    found = asked_turns(pair("", ""), [system, NOTE], "What differs?")
+    assert found == (system, Turn("user", ("What differs?",)), NOTE)
+    assert asked_turns(pair(), [system, NOTE], "What differs?") == (system, NOTE)
+
+
+def test_the_question_is_of_the_kind_or_the_callers() -> None:
+    assert question_for("difference_note") == QUESTIONS["difference_note"] == "What differs between the images?"
+    assert question_for("odd") == "Describe what is shown."
+    assert question_for("odd", "Why?") == "Why?"
+    assert [question_for(kind, {"odd": "Why?"}) for kind in ("odd", "story")] == ["Why?", QUESTIONS["story"]]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,31 @@ def test_a_replaced_annotation_is_given_only_on_request(tmp_path: Path) -> None:
     CorrectionsFile(tmp_path).add(third)
     assert said_of(tmp_path) == [("a", "third"), ("b", "b")]
     assert said_of(tmp_path, replaced=True) == [("a", "first"), ("a", "second"), ("a", "third"), ("b", "b")]
-    assert said_of(tmp_path, (), ("model",)) == [("b", "b")]
+    assert said_of(tmp_path, (), ("model",)) == [("a", "third"), ("b", "b")]
+
+
+def test_a_correction_counts_for_its_own_annotator_and_those_of_what_it_replaces(tmp_path: Path) -> None:
+    first = annotation("a", "first")
+    second = annotation("a", "second", annotator="Ann", parent=first.annotation_id)
+    third = annotation("a", "third", annotator="Bob", parent=second.annotation_id)
+    made = annotation("a", "made of it", "question", annotator="Bob", parent=first.annotation_id)
+    append_annotations(tmp_path, [third, annotation("b", "b")], "1")  # also before what it replaces
+    append_annotations(tmp_path, [second, made], "2")
+    append_annotations(tmp_path, [first], "3")
+    for name in ("model", "Ann", "Bob"):
+        assert ("a", "third") in said_of(tmp_path, ("comparison",), (name,))
+    assert said_of(tmp_path, ("question",), ("model",)) == []
+    assert said_of(tmp_path, (), ("Ann",), replaced=True) == [("a", "third"), ("a", "second")]
+    assert Annotations.open(tmp_path).earlier_annotators() == {0: ["Ann", "model"], 2: ["model"]}
+
+
+def test_two_that_replace_each_other_are_no_endless_loop(tmp_path: Path) -> None:
+    one, two = annotation("a", "1", annotator="Ann"), annotation("a", "2", annotator="Bob")
+    both = [replace(one, parent=two.annotation_id), replace(two, parent=one.annotation_id)]
+    append_annotations(tmp_path, [*both, annotation("a", "3", parent="not here")], "1")
+    assert said_of(tmp_path) == [("a", "3")]
+    assert said_of(tmp_path, (), ("Ann",), replaced=True) == [("a", "1"), ("a", "2")]
+    assert Annotations.open(tmp_path).earlier_annotators() == {0: ["Bob"], 1: ["Ann"]}
 
 
 def test_an_annotation_of_another_kind_stands_beside_the_one_it_was_made_from(tmp_path: Path) -> None:

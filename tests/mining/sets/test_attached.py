@@ -48,6 +48,13 @@ def test_a_choice_of_kind_and_annotator_leaves_the_others_out(layout: Layout) ->
     assert Attached(layout, (), ("nobody",)).annotated.tolist() == []
 
 
+def test_what_is_asked_for_is_said_in_words(layout: Layout) -> None:
+    assert str(Attached(layout)) == "annotation"
+    assert str(Attached(layout, ("story",))) == "annotation of kind story"
+    assert str(Attached(layout, ("story", "note"), ("Ann",))) == "annotation of kind story or note by Ann"
+    assert [Attached(layout, *asked).unrestricted for asked in ((), ((), ("Ann",)))] == [True, False]
+
+
 def test_the_index_travels_with_it(layout: Layout) -> None:
     attached = Attached(layout)
     assert len(attached.index[0]) == 4

@@ -49,6 +49,8 @@ def test_a_correction_replaces_its_parent_and_is_itself_corrected(sets: ImageSet
     }
     assert len(again.annotations) == 4
     assert [each.set_id for each in again.filter(annotator="person:Bo")] == [old.set_id]
+    assert again.with_annotations("comparison", "a-model")[1].annotations == (second,), "in the place of the original"
+    assert len(again.filter(annotated="comparison", annotator="a-model")) == 2
     assert pickle.loads(pickle.dumps(again.annotations)).read([3]) == [second]
 
 
@@ -58,7 +60,7 @@ def test_a_correction_is_among_the_annotations_with_turns(sets: ImageSets) -> No
     CorrectionsFile(sets.path).add(first)
     again = ImageSets.open(sets.path)
     assert again.annotations.turn_counts().tolist() == [2, 2, 2]
-    places, numbers = again.annotation_places("comparison", None, with_turns=True)
+    places, numbers = again.chosen_annotations("comparison").places(again.numbers, with_turns=True)
     assert places.tolist() == [0, 1]
     assert again.annotations.read(numbers)[1] == first
 
