@@ -38,7 +38,7 @@ COMMANDS = {
     "fetch": "Download a selection's URLs into tars.",
     "download": "Download a table of URLs and captions into tars.",
     "evaluate": "Measure models: zero-shot, few-shot, retrieval, segmentation, regions.",
-    "info": "Show what a store holds: rows, model, indexes, recall.",
+    "info": "Show what a store or a folder of image sets holds.",
     "forget": "Hide rows from all searches, selections and exports.",
     "compact": "Erase forgotten rows from a store's files.",
     "demo": "Run the full pipeline on drawn scenes and write a report.",

@@ -75,8 +75,8 @@ def run_serve(
         for name, place in review.missing_sources().items():
             print(f"the images of {name} are not shown: {place} is not there", file=sys.stderr, flush=True)
         for name, count in review.sets_without_images().items():
-            line = f"{count:,} sets have images of {name} that are not shown: they are known by name or URL only"
-            print(f"{line}; import them again with --images", file=sys.stderr, flush=True)
+            line = f"the images of {name} are not shown: they are known by name or URL only (sets: {count:,})"
+            print(f"{line}; import again with --images", file=sys.stderr, flush=True)
     warn_if_open(host, settings)
     try:
         uvicorn.Server(config).run(sockets=[listener])

@@ -36,9 +36,7 @@ def _lines_of_sets(info: SetsInfo) -> list[Line]:
     lines.append(("images, each once a set", info.images))
     for source in info.sources:
         if source.path is None:
-            lines.append(
-                (source.name, f"has no folder: the images of {source.sets:,} sets are known by name or URL only")
-            )
+            lines.append((source.name, f"has no folder; sets with images known by name or URL only: {source.sets:,}"))
         else:
             lines.append((source.name, source.path + ("" if source.is_there else " (is not there)")))
     lines.append(("annotations", sum(each.count for each in info.annotations)))

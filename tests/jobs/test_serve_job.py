@@ -22,6 +22,7 @@ from mining import ImageSets
 from mining.sets.decisions import read_decisions
 from tests.jobs.running import clipmine_command, heed_ctrl_c
 from tests.mining.made_sets import write_foreign_sets, write_sets
+from tests.mining.sets.importers.made_files import import_records
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,20 @@ def test_pairs_are_served_beside_the_store_and_decisions_kept_with_them(store_fo
         for path in ("rows/0/image?side=64", "pairs/image?set_id=0_1&position=0"):
             assert httpx.get(f"{url}/{path}", timeout=20).headers["Content-Type"] == "image/jpeg"
     assert read_decisions(decisions).rejected == {ImageSets.open(pairs_folder)[0].refs}
+
+
+def test_sets_whose_images_have_no_folder_are_counted_at_the_start(store_folder: Path, tmp_path: Path) -> None:
+    talk = [{"from": "human", "value": "<image> What?"}, {"from": "gpt", "value": "A bus."}]
+    records = [{"id": name, "image": f"{name}.jpg", "conversations": talk} for name in ("a", "b")]
+    sets = import_records(tmp_path, "llava", records)
+    [source] = sets.sources
+    with process(str(store_folder), "--pairs", sets.path) as (server, _):
+        assert server.stderr is not None
+        assert server.stderr.readline().startswith("pairs at ")
+        assert server.stderr.readline() == (
+            f"the images of {source} are not shown: they are known by name or URL only (sets: 2); import again with "
+            "--images\n"
+        )
 
 
 def test_pairs_of_other_sources_are_served_and_the_missing_ones_named(store_folder: Path, tmp_path: Path) -> None:

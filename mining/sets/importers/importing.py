@@ -91,8 +91,8 @@ def import_sets(
     images = finder.counts()
     if not config.images and (missing := sum(images["not_found"].values())):
         counts.note(
-            f"{missing:,} images are known by name or URL only, since no --images was given, so they cannot be shown;"
-            " import again into another folder with --images DIR_OR_TAR"
+            f"no --images was given, so images are known by name or URL only ({missing:,}) and cannot be shown; import"
+            " again into another folder with --images DIR_OR_TAR"
         )
     if not counts.imported:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in counts.skipped.most_common()) or "no records"

@@ -40,7 +40,7 @@ def test_without_images_it_says_so_and_what_to_do_next(table: Path, tmp_path: Pa
     asked = ["import", table, "--format", "table", "--map", "image=file,caption=text", "--out"]
     lines = clipmine(*asked, tmp_path / "pairs")
     assert any(
-        line.startswith("note ") and "3 images are known by name or URL only, since no --images" in line
+        line.startswith("note ") and "no --images was given, so images are known by name or URL only (3)" in line
         for line in lines
     )
     assert lines[-1] == f"next: clipmine serve STORE --pairs {tmp_path / 'pairs'} (STORE: any store)"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.jobs.running import Fails, Run, counts
 from tests.mining.made_sets import write_foreign_sets
+from tests.mining.sets.importers.made_files import import_records
 
 
 def test_it_shows_rows_model_and_recall(store: Path, clipmine: Run) -> None:
@@ -45,6 +46,13 @@ def test_image_sets_are_counted_by_strategy_source_and_annotation(tmp_path: Path
     assert any(line.endswith("photos (is not there)") for line in clipmine("info", sets.path))
     info = json.loads(clipmine("info", sets.path, "--json")[0])
     assert (info["sets"], info["strategies"]) == (2, [{"strategy": "photos", "level": 0, "sets": 2}])
+
+
+def test_a_source_without_a_folder_is_named(tmp_path: Path, clipmine: Run) -> None:
+    records = [{"id": "a", "image": "a.jpg", "conversations": [{"from": "human", "value": "<image>"}]}]
+    sets = import_records(tmp_path, "llava", records)
+    line = next(line for line in clipmine("info", sets.path) if line.startswith("llava-"))
+    assert line.endswith("has no folder; sets with images known by name or URL only: 1")
 
 
 def test_a_folder_that_is_no_store_is_one_line(tmp_path: Path, fails: Fails) -> None:

@@ -78,6 +78,11 @@ def test_a_story_is_shown_with_all_its_images_in_order(page: Page, url: str) -> 
     expect(story.locator("dd")).to_have_count(0)
 
 
+def test_a_filter_that_names_nothing_says_what_there_is(page: Page, url: str) -> None:
+    page.goto(f"{url}#split=dev")
+    expect(status(page)).to_have_text("No set meets the filters: there is no split 'dev'; there is held-out, train.")
+
+
 def test_captions_and_reasons_are_text_whatever_they_say(page: Page, url: str) -> None:
     open_page(page, f"{url}#strategy=overlap&level=1")
     pair = item(page, "0_2")
