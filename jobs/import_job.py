@@ -7,8 +7,8 @@ again.
 from __future__ import annotations
 
 from index.errors import BadInput
-from index.files import exists, join, remove
-from index.outputs import claim_folder, remove_folder
+from index.files import join, remove
+from index.outputs import claim_folder, only_writer, remove_folder
 from jobs.interrupt import stop_if_interrupted
 from jobs.progress import Progress
 from mining.sets.image_sets import ImageSets
@@ -29,27 +29,28 @@ def run_import(config: ImportConfig) -> ImageSets:
     Raises:
         BadInput: what `mining.sets.importers.importing.import_sets` raises; with `config.strict`, anything that was
             left out or not found (the sets are written nevertheless).
-        OutputExists: the folder holds an import of other files or settings.
+        OutputExists: the folder holds an import of other files or settings, or another process is writing there.
     """
     form = get_format(config.format, config.mapping, config.kind)
     files = list_files(config.files, form.suffixes)
     job = job_of(config, files)
-    begun = exists(join(config.out, CLAIM))
-    if claim_folder(config.out, CLAIM, job):
-        sets = ImageSets.open(config.out)
-    else:
-        try:
-            with Progress("import", len(files), unit="files") as progress:
-                sets = import_sets(config, lambda records, done: _show(progress, records, done))
-        except BadInput:
-            if not begun:  # a corrected command has another configuration, which the claim would refuse
-                for folder in OWN_FOLDERS:
-                    remove_folder(join(config.out, folder))
-                remove(join(config.out, CLAIM))
-            raise
+    with only_writer(config.out):
+        sets = ImageSets.open(config.out) if claim_folder(config.out, CLAIM, job) else _import(config, len(files))
     if config.strict and (problem := problem_of(sets.manifest["import"])):
         raise BadInput(f"--strict: {problem} (what could be imported is in {config.out})")
     return sets
+
+
+def _import(config: ImportConfig, files: int) -> ImageSets:
+    try:
+        with Progress("import", files, unit="files") as progress:
+            return import_sets(config, lambda records, done: _show(progress, records, done))
+    except Exception:
+        # A corrected command, or a mended file, is another configuration, which the claim would refuse.
+        for folder in OWN_FOLDERS:
+            remove_folder(join(config.out, folder))
+        remove(join(config.out, CLAIM))
+        raise
 
 
 def _show(progress: Progress, records: int, files: int) -> None:

@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from index.errors import BadInput
-from index.files import exists, hash_json, is_local, join, local_path, read_bytes, write_atomic
-from index.outputs import claim_folder
+from index.files import exists, hash_json, is_local, join, local_path, read_bytes, remove, write_atomic
+from index.outputs import claim_folder, only_writer, remove_folder
 from mining.sets.annotations import Annotations, annotations_table, append_table
 from mining.sets.decisions import renamed_decisions
 from mining.sets.image_sets import DECISIONS, ImageSets
@@ -83,7 +83,7 @@ def concat_image_sets(paths: Sequence[str | os.PathLike[str]], out: str | os.Pat
 
     The same folders give the same bytes. A killed run goes on when it is called again; a finished one is opened.
     Raises BadInput for no folder, `out` among them, or a folder that cannot be read; OutputExists where `out` holds
-    anything else.
+    anything else, or another process is writing there.
     """
     target = os.fspath(out)
     if not paths:
@@ -91,8 +91,21 @@ def concat_image_sets(paths: Sequence[str | os.PathLike[str]], out: str | os.Pat
     layouts = [read_layout(path) for path in paths]
     if any(_place(layout.path) == _place(target) for layout in layouts):
         raise BadInput(f"{target}: is one of the folders to join; choose another folder for the result")
-    if claim_folder(target, CLAIM, {"inputs": [_identity(layout) for layout in layouts]}):
-        return ImageSets.open(target)
+    with only_writer(target):
+        if claim_folder(target, CLAIM, {"inputs": [_identity(layout) for layout in layouts]}):
+            return ImageSets.open(target)
+        try:
+            return _join(layouts, target)
+        except BadInput:  # a mended input is another one, which the claim would refuse
+            for folder in ("sets", "members", "annotations"):
+                remove_folder(join(target, folder))
+            for name in (DECISIONS, CLAIM):
+                if exists(join(target, name)):
+                    remove(join(target, name))
+            raise
+
+
+def _join(layouts: Sequence[Layout], target: str) -> ImageSets:
     joined = join_sources([(layout.path, layout.sources) for layout in layouts], target)
     plans = _plan(layouts, joined.names)
     writer = ImageSetsWriter(target)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from index.errors import BadInput, OutputExists
+from index.outputs import only_writer
+from jobs import import_job
 from jobs.import_job import run_import
 from mining.sets.importers import ImportConfig
 from tests.folders import file_bytes, file_times
@@ -77,6 +79,25 @@ def test_a_mistake_leaves_the_folder_free_for_the_corrected_command(made: Import
         run_import(again(made, format="spot-the-diff"))
     assert list(Path(made.out).iterdir()) == []
     assert len(run_import(made)) == 3
+
+
+def test_an_unforeseen_error_frees_the_folder_and_an_interrupt_keeps_it(
+    made: ImportConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, left in ((MemoryError, []), (KeyboardInterrupt, ["import.json"])):
+        with monkeypatch.context() as patched:
+            patched.setattr(import_job, "import_sets", lambda *_, error=error: (_ for _ in ()).throw(error))
+            with pytest.raises(error):
+                run_import(made)
+        assert [path.name for path in Path(made.out).iterdir()] == left
+    assert len(run_import(made)) == 3
+
+
+def test_a_second_import_into_the_folder_waits_its_turn(made: ImportConfig) -> None:
+    with only_writer(made.out), pytest.raises(OutputExists, match="another process is writing there"):
+        run_import(made)
+    assert len(run_import(made)) == 3
+    assert not list(Path(made.out).glob(".*"))
 
 
 def test_strict_is_an_error_after_the_sets_are_written(made: ImportConfig) -> None:

@@ -295,6 +295,7 @@ def test_an_annotation_of_no_set_is_named(tmp_path: Path) -> None:
     append_annotations(one.path, [annotation("lost", "x")], "part")
     with pytest.raises(BadInput, match=r"one.*: an annotation is of the set 'lost', which is not there"):
         concat_image_sets([one.path], tmp_path / "all")
+    assert list((tmp_path / "all").iterdir()) == []  # free for the corrected command
 
 
 def test_folders_of_an_object_store_are_joined(tmp_path: Path) -> None:
