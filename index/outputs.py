@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from index.errors import OutputExists
@@ -69,21 +70,19 @@ def only_writer(folder: str) -> Iterator[None]:
         yield
         return
     make_folder(folder)
-    path = join(os.fspath(local_path(folder)), _LOCK)
+    path = local_path(folder) / _LOCK
     held = _lock(path, folder)
     try:
         yield
     finally:
         if held is not None:
-            try:
-                os.unlink(path)
-            except OSError:  # the folder was deleted meanwhile, or is not ours to write in any more
-                pass
+            with suppress(OSError):  # the folder was deleted meanwhile, or is not ours to write in any more
+                path.unlink()
             fcntl.flock(held, fcntl.LOCK_UN)
             os.close(held)
 
 
-def _lock(path: str, folder: str) -> int | None:
+def _lock(path: Path, folder: str) -> int | None:
     """The descriptor of the locked file; None where there are no locks."""
     while True:
         try:
@@ -95,7 +94,7 @@ def _lock(path: str, folder: str) -> int | None:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The writer before us may have deleted the file between our opening and our locking it.
-            if os.stat(path).st_ino == os.fstat(held).st_ino:
+            if path.stat().st_ino == os.fstat(held).st_ino:
                 return held
         except FileNotFoundError:
             pass

@@ -173,7 +173,10 @@ def _read_one(
 
 
 def broken_link(root: str, path: str) -> str | None:
-    """Why `root/path` must not be read: "linked_folder" or "link_leaves_folder"; None when it may be read."""
+    """Why `root/path` must not be read: "linked_folder", "link_leaves_folder" or, for links in a circle, "unreadable".
+
+    None when it may be read.
+    """
     if not files.is_local(root):
         return None
     full = files.local_path(files.join(root, path))
@@ -181,4 +184,8 @@ def broken_link(root: str, path: str) -> str | None:
         return None
     if full.is_dir():
         return "linked_folder"
-    return None if full.resolve().is_relative_to(files.local_path(root).resolve()) else "link_leaves_folder"
+    try:
+        inside = full.resolve().is_relative_to(files.local_path(root).resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        return "unreadable"
+    return None if inside else "link_leaves_folder"

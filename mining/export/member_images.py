@@ -143,6 +143,8 @@ class _FileImages:
         if self._root is None or name is None:
             return "not downloaded" if member.url else "without a file"
         if member.path is None and member.offset is not None:
+            if broken_link(self._root, name):
+                return "a link out of its folder"
             return _read_range(self._root, member.shard, member.offset, member.bytes)
         return _read_file(self._root, name)
 

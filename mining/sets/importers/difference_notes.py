@@ -18,6 +18,7 @@ from mining.sets.importers.record import (
     NamedImage,
     RecordRejected,
     Said,
+    id_text,
     in_order,
     pick,
     require_text,
@@ -44,6 +45,8 @@ def note_turns(text: str) -> tuple[Turn, ...]:
 def parse_spot_the_diff(record: Mapping[str, Any]) -> Draft:
     """A record of Spot-the-Diff: one person's sentences are one note, a line each. Raises RecordRejected."""
     own, sentences = pick(record, _SPOT)
+    if id_text(own) is None or isinstance(own, bool):
+        raise RecordRejected("a field of another type", "img_id is neither a text nor a number")
     name = str(own)
     if not isinstance(sentences, list) or not all(isinstance(each, str) for each in sentences):
         raise RecordRejected("a field of another type", "sentences is not a list of texts")
@@ -61,6 +64,8 @@ def restore_spot_the_diff(each: ImageSet, own: Sequence[Annotation], form: Mappi
     rest = dict(own[0].content)
     lines = own[0].turns[1].text.split("\n")
     breaks = form.get("sentences", [0] * len(lines))
+    if sum(breaks) + len(breaks) != len(lines) and (breaks or lines != [""]):
+        breaks = [0] * len(lines)  # a correction has other lines: each is a sentence
     coming = iter(lines)
     sentences = ["\n".join(next(coming) for _ in range(count + 1)) for count in breaks]
     return in_order({"img_id": rest.pop("img_id"), "sentences": sentences}, rest, form)

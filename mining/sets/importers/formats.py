@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,8 @@ from mining.sets.importers.difference_notes import (
 from mining.sets.importers.llava import parse_cad_inst, parse_llava, restore_llava
 from mining.sets.importers.mimic_it import parse_mimic_it, read_mimic_it, restore_mimic_it, write_mimic_it
 from mining.sets.importers.questions import parse_cad_eval, parse_nlvr2, restore_cad_eval, restore_nlvr2
-from mining.sets.importers.record import Draft
-from mining.sets.importers.record_files import SUFFIXES
+from mining.sets.importers.record import TOO_DEEP, Draft, is_deep
+from mining.sets.importers.record_files import SUFFIXES, read_records
 from mining.sets.importers.stories import parse_story, read_stories, restore_story, write_stories
 from mining.sets.importers.subtle_diff import parse_subtle_diff, restore_subtle_diff
 from mining.sets.importers.table import ColumnMap
@@ -52,6 +53,24 @@ class Format:
     write: Callable[[Mapping[str, Any], Iterable[Any]], bytes] | None = None
     person_a_file: bool = False
     rows: bool = False
+
+    def open(self, path: str, note: Callable[[str], None] = lambda text: None) -> tuple[Header, Iterator[Any]]:
+        """(what a file has beside its records, its records). Raises BadInput, also while the records are read.
+
+        note: as in `read_records`.
+        """
+        if self.read is None:
+            return {}, read_records(path, self.columns, note)
+        try:
+            header, records = self.read(path)
+            if is_deep(header):
+                raise RecursionError
+            json.dumps(header, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(f"{path}: a text beside its records is no Unicode (half a surrogate pair)") from error
+        except RecursionError as error:
+            raise BadInput(f"{path}: is {TOO_DEEP}; mend the file") from error
+        return header, records
 
 
 _JSON = (".json", ".jsonl", ".ndjson")

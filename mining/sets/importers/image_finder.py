@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from index.corpus.image_decoding import MAX_IMAGE_BYTES
-from index.corpus.image_folder import broken_link
 from index.files import join, open_file
-from mining.sets.importers.image_names import ImageNames, Place, split_root
+from mining.sets.importers.image_names import ImageNames, Place, split_root, why_unread
 from mining.sets.importers.image_packs import ImagePack, checked, encoded_images, is_encoded
+from mining.sets.importers.import_counts import shown
 from mining.sets.importers.record import NamedImage
 
 __all__ = ["Found", "ImageFinder"]
@@ -87,7 +87,7 @@ class ImageFinder:
         examples: dict[str, list[str]] = {reason: [] for reason in sorted(reasons)}
         for name, found in self._known.items():
             if found.reason is not None and len(examples[found.reason]) < _NAMED:
-                examples[found.reason].append(name)
+                examples[found.reason].append(shown(name))
         named = len(self._known)
         return {
             "named": named,
@@ -105,7 +105,9 @@ class ImageFinder:
             if name not in wanted:
                 continue
             packed = "broken base64" if data is None else self._pack.add(data)
-            self._known[name] = Found(packed) if isinstance(packed, Place) else Found(None, packed)
+            found = Found(packed) if isinstance(packed, Place) else Found(None, packed)
+            # One id of two images.
+            self._known[name] = found if self._known.get(name, found) == found else Found(None, "ambiguous")
 
     def _measure(self, places: Sequence[Place]) -> None:
         new = [place for place in dict.fromkeys(places) if place not in self._measured]
@@ -124,12 +126,12 @@ def _identity(image: NamedImage) -> str:
 def _read(place: Place) -> Found:
     """The place with its length and hash. The file is read a chunk at a time."""
     name = place.shard or place.path
-    if place.shard is None and broken_link(place.root, name):
-        return Found(None, "a link out of its folder")
     digest = hashlib.sha256()
     size = 0
     start = b""
     try:
+        if reason := why_unread(place.root, name):
+            return Found(None, reason)
         with open_file(join(place.root, name)) as stream:
             if place.offset:
                 stream.seek(place.offset)

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from index.corpus.image_folder import broken_link
 from index.corpus.samples import IMAGE_SUFFIXES
 from index.corpus.tars import TarBroken, iter_members
 from index.errors import BadInput
 from index.files import exists, is_local, join, local_path, open_file, resolve
 
-__all__ = ["ImageNames", "Place", "is_inside", "split_root"]
+__all__ = ["ImageNames", "Place", "is_inside", "split_root", "why_unread"]
 
 _BUFFER = 1 << 20
 
@@ -57,9 +58,14 @@ class ImageNames:
         if not exists(path):
             raise BadInput(f"{path}: does not exist; --images names a folder, a tar, or MIMIC-IT's file of images")
         root, tar = split_root(path)
-        for name in [tar] if tar is not None else self._listed(root):
+        if tar is not None and (reason := self._add_tar(root, tar)):
+            raise BadInput(f"{path}: {reason}; --images names a folder, a tar, or MIMIC-IT's file of images")
+        if tar is None and is_local(root) and not local_path(root).is_dir():
+            raise BadInput(f"{path}: is no folder, tar or file of images (.json, .parquet); unpack it into a folder")
+        for name in self._listed(root) if tar is None else ():
             if name.endswith(".tar"):
-                self._add_tar(root, name)
+                if reason := self._add_tar(root, name):
+                    self.notes.append(f"{join(root, name)}: {reason}")
             elif _is_image(name):
                 self.add(Place(root, name))
 
@@ -97,7 +103,10 @@ class ImageNames:
         exact = [place for place in best if place.path.lstrip("./") == name.lstrip("./")]
         return exact if len(exact) == 1 else best
 
-    def _add_tar(self, root: str, name: str) -> None:
+    def _add_tar(self, root: str, name: str) -> str | None:
+        """Why the tar cannot be read at all; None where it can."""
+        if reason := why_unread(root, name):
+            return reason
         count = 0
         try:
             with open_file(join(root, name), buffering=_BUFFER) as stream:
@@ -107,6 +116,9 @@ class ImageNames:
                         count += 1
         except TarBroken as broken:
             self.notes.append(f"{join(root, name)}: {broken.reason.replace('_', ' ')} after {count} images")
+        except OSError as error:
+            return f"unreadable: {error.strerror or type(error).__name__}"
+        return None
 
     def _listed(self, root: str) -> Iterator[str]:
         if not is_local(root):
@@ -115,7 +127,7 @@ class ImageNames:
                 yield str(found).removeprefix(inside.rstrip("/")).lstrip("/")
             return
         top = local_path(root)
-        for folder, folders, names in os.walk(top):
+        for folder, folders, names in os.walk(top, onerror=self._note_unlisted):
             folders.sort()
             linked = [each for each in folders if Path(folder, each).is_symlink()]
             self.notes += [f"{Path(folder, each)}: a link to a folder, not entered; name it as well" for each in linked]
@@ -123,10 +135,23 @@ class ImageNames:
             for name in sorted(names):
                 yield name if inside == "." else f"{inside}/{name}"
 
+    def _note_unlisted(self, error: OSError) -> None:
+        self.notes.append(f"{error.filename}: not listed ({error.strerror or type(error).__name__})")
+
+
+def why_unread(root: str, name: str) -> str | None:
+    """Why the file `name` below `root` is not opened: a link out of the root, or no file of bytes, such as a pipe."""
+    if reason := broken_link(root, name):
+        return "unreadable: links in a circle" if reason == "unreadable" else "a link out of its folder"
+    if not is_local(root):
+        return None
+    path = local_path(join(root, name))
+    return "no regular file" if path.exists() and not path.is_file() else None
+
 
 def split_root(path: str) -> tuple[str, str | None]:
     """(the folder, None) of a folder; (its folder, its name) of a tar."""
-    if not path.endswith(".tar"):
+    if not path.endswith(".tar") or (is_local(path) and local_path(path).is_dir()):
         return path, None
     folder, _, name = path.rpartition("/")
     return folder or ("/" if path.startswith("/") else "."), name

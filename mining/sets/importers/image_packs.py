@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import IO, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index.corpus.image_decoding import MAX_IMAGE_BYTES, image_extension
 from index.errors import BadInput
-from index.files import atomic_file, join, open_file
+from index.files import atomic_file, is_local, join, local_path, open_file
 from mining.sets.importers.image_names import Place
+from mining.sets.importers.import_counts import shown, shown_list
 from mining.sets.importers.json_stream import JsonStream
 
 __all__ = ["FOLDER", "ImagePack", "checked", "encoded_images", "is_encoded"]
@@ -86,11 +88,13 @@ def checked(start: bytes, size: int) -> str | None:
 
 def is_encoded(path: str) -> bool:
     """Whether a root of images is a file of base64 texts."""
-    return path.lower().endswith((".json", ".parquet"))
+    return path.lower().endswith((".json", ".parquet")) and not (is_local(path) and local_path(path).is_dir())
 
 
 def encoded_images(path: str) -> Iterator[tuple[str, bytes | None]]:
     """(image id, its file, None where the text is no base64) of a file of images, streamed. Raises BadInput."""
+    if is_local(path) and local_path(path).exists() and not local_path(path).is_file():
+        raise BadInput(f"{path}: is no regular file")
     try:
         if path.lower().endswith(".json"):
             with open_file(path, "r") as stream:
@@ -101,18 +105,19 @@ def encoded_images(path: str) -> Iterator[tuple[str, bytes | None]]:
             file = pq.ParquetFile(stream)
             # pandas writes the ids as its index, whatever the index is called.
             names = [name for name in file.schema_arrow.names if name != "base64"]
-            if "base64" not in file.schema_arrow.names or len(names) != 1:
+            if file.schema_arrow.names.count("base64") != 1 or len(names) != 1:
                 raise BadInput(
                     f"{path}: a file of images has a column base64 and one of ids; it has "
-                    f"{', '.join(file.schema_arrow.names)}"
+                    f"{shown_list(file.schema_arrow.names)}"
                 )
             for batch in file.iter_batches(batch_size=_BATCH):
                 for row in batch.to_pylist():
                     yield str(row[names[0]]), _decoded(row["base64"])
     except FileNotFoundError as error:
         raise BadInput(f"{path}: does not exist") from error
-    except (UnicodeDecodeError, OSError) as error:
-        raise BadInput(f"{path}: is damaged ({error}); download it again") from error
+    except (UnicodeDecodeError, OSError, pa.ArrowException) as error:
+        why = shown(str(error).partition("\n")[0])
+        raise BadInput(f"{path}: is damaged, or of another kind ({why}); download it again") from error
 
 
 def _decoded(text: Any) -> bytes | None:

@@ -10,6 +10,7 @@ from typing import Any
 from index.errors import BadInput
 from index.files import is_local, local_path, resolve, sha256_file
 from mining.sets.importers.formats import Format
+from mining.sets.importers.import_counts import shown_list
 from mining.sets.importers.record_files import columns_of, suffix_of
 
 __all__ = ["ImportConfig", "check_columns", "job_of", "list_files"]
@@ -68,6 +69,10 @@ def list_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
             own = [name for name in listed if suffix_of(name) in suffixes]
         else:
             own = [str(name) for name in sorted(system.glob(inside))]
+        if is_local(path):  # a file is read several times, so that a pipe is none
+            own = [name for name in own if local_path(name).is_file()]
+            if not own and local_path(path).exists() and not local_path(path).is_dir():
+                raise BadInput(f"{path}: is no regular file; write its records to one")
         if not own:
             raise BadInput(f"{path}: has no file of records ({', '.join(suffixes)})")
         found += own if is_local(path) else [str(system.unstrip_protocol(name)) for name in own]
@@ -84,12 +89,18 @@ def check_columns(form: Format, files: Sequence[str]) -> None:
         known = columns_of(path)
         lacking = [name for name in form.columns if name not in known]
         if lacking:
-            raise BadInput(f"{path}: has no column {', '.join(lacking)}; it has {', '.join(known) or 'none'}")
+            raise BadInput(f"{path}: has no column {shown_list(lacking)}; it has {shown_list(known) or 'none'}")
 
 
 def job_of(config: ImportConfig, files: Sequence[str]) -> dict[str, Any]:
-    """The settings and the hashes of the files, which decide the output, as JSON data."""
-    job = asdict(config) | {"files": [[path, sha256_file(path)] for path in files]}
+    """The settings and the hashes of the files, which decide the output, as JSON data.
+
+    Raises BadInput for a file that cannot be read.
+    """
+    try:
+        job = asdict(config) | {"files": [[path, sha256_file(path)] for path in files]}
+    except OSError as error:
+        raise BadInput(f"{error.filename}: cannot be read ({error.strerror or type(error).__name__})") from error
     for name in ("out", "strict"):  # they do not change the sets
         del job[name]
     return job | {"version": _VERSION}

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-__all__ = ["ImportCounts", "problem_of"]
+__all__ = ["ImportCounts", "problem_of", "shown", "shown_list"]
 
 # Records that the summary names, of each reason.
 _NAMED = 10
+# The same for other notes, and for columns.
+_NOTES = 20
+_COLUMNS = 20
+_LONGEST_NOTE = 400
+# Characters that end a line, move the cursor or turn the direction of writing; half surrogate pairs cannot be printed.
+_UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def shown(text: str, longest: int = 100) -> str:
+    """A name of a stranger's file as part of a line: control characters escaped, the rest of a long one cut off."""
+    cut = text if len(text) <= longest else text[:longest] + "..."
+    if cut.isascii() and cut.isprintable():
+        return cut
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in _UNSHOWN else each for each in cut
+    )
+
+
+def shown_list(names: Iterable[str]) -> str:
+    """The first 20 of these names, as `shown`."""
+    found = list(names)
+    more = f" and {len(found) - _COLUMNS:,} more" if len(found) > _COLUMNS else ""
+    return ", ".join(map(shown, islice(found, _COLUMNS))) + more
 
 
 @dataclass
@@ -25,18 +50,24 @@ class ImportCounts:
     notes: list[str] = field(default_factory=list)
     repeated_ids: int = 0
     incomplete: int = 0  # sets with an image that was not found
+    further_notes: int = 0  # notes that are not in `notes`
 
     def skip(self, reason: str, where: str, detail: str) -> None:
         """Count a skipped record. where: its file and number. detail: what it has, for the summary."""
         self.skipped[reason] += 1
         named = self.examples.setdefault(reason, [])
         if len(named) < _NAMED:
-            named.append(f"{where}: {detail}" if detail else where)
+            named.append(f"{shown(where, 200)}: {shown(detail, 200)}" if detail else shown(where, 200))
 
     def note(self, text: str) -> None:
-        """Add a sentence to the summary, once."""
-        if text not in self.notes:
-            self.notes.append(text)
+        """Add a sentence to the summary, once; of many, the first 20 are kept and the others counted."""
+        line = shown(text, _LONGEST_NOTE)
+        if line in self.notes:
+            return
+        if len(self.notes) < _NOTES:
+            self.notes.append(line)
+        else:
+            self.further_notes += 1
 
     def to_json(self, images: Mapping[str, Any]) -> dict[str, Any]:
         """The counts for the manifest, with those of `ImageFinder.counts`; records = imported + the sum of skipped."""
@@ -52,7 +83,7 @@ class ImportCounts:
             "images_found": images["found"],
             "images_not_found": images["not_found"],
             "images_not_found_examples": images["examples"],
-            "notes": self.notes,
+            "notes": [*self.notes, *([f"and {self.further_notes:,} more notes"] if self.further_notes else [])],
         }
 
 

@@ -28,8 +28,15 @@ from mining.sets.importers.image_packs import FOLDER as PACKED
 from mining.sets.importers.image_packs import ImagePack, is_encoded
 from mining.sets.importers.import_config import ImportConfig, check_columns, list_files
 from mining.sets.importers.import_counts import ImportCounts
-from mining.sets.importers.record import Draft, NamedImage, RecordRejected, require_unicode, without_nonfinite
-from mining.sets.importers.record_files import Unread, read_records
+from mining.sets.importers.record import (
+    TOO_DEEP,
+    Draft,
+    NamedImage,
+    RecordRejected,
+    require_unicode,
+    without_nonfinite,
+)
+from mining.sets.importers.record_files import Unread
 from mining.sets.sources import Source, files_source
 from mining.sets.write_sets import PART_SETS, ImageSetsWriter
 
@@ -87,7 +94,8 @@ def import_sets(
         finder.close()
         pack.close()
     counts = build.counts
-    counts.notes += finder.names.notes
+    for text in finder.names.notes:
+        counts.note(text)
     images = finder.counts()
     if not config.images and (missing := sum(images["not_found"].values())):
         counts.note(
@@ -129,11 +137,7 @@ class _Build:
     def import_file(self, path: str, name: str, on_progress: Callable[[int], None]) -> dict[str, Any]:
         """Import a file; returns its entry in the manifest, where it is called `name`."""
         before = self.counts.records
-        header: dict[str, Any] = {}
-        if self.form.read is not None:
-            header, records = self.form.read(path)
-        else:
-            records = read_records(path, self.form.columns, self.counts.note)
+        header, records = self.form.open(path, self.counts.note)
         window: list[_Placed] = []
         held = 0
         for place, record in enumerate(records):
@@ -188,6 +192,9 @@ class _Build:
                     raise RecordRejected("an image's name leaves the folder", f"{image.name!r:.80}")
         except RecordRejected as rejected:
             self.counts.skip(rejected.reason, where, rejected.detail)
+            return None
+        except RecursionError:
+            self.counts.skip(TOO_DEEP, where, "")
             return None
         return _Placed(draft, file, place)
 
@@ -321,11 +328,10 @@ def _file_names(files: Sequence[str]) -> list[str]:
 def _names_in(form: Format, files: Sequence[str]) -> Iterator[str]:
     """The names of all images in the files."""
     for path in files:
-        records = form.read(path)[1] if form.read is not None else read_records(path, form.columns)
-        for record in records:
+        for record in form.open(path)[1]:
             if isinstance(record, Unread):
                 continue
             try:
                 yield from (image.name for image in form.parse(record).images if image.name)
-            except (RecordRejected, AttributeError, TypeError):
+            except (RecordRejected, RecursionError, AttributeError, TypeError):
                 continue

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Any
 
 from index.errors import BadInput
 from index.files import read_bytes
 
-__all__ = ["JsonStream", "load_json", "read_json"]
+__all__ = ["REPEATED", "JsonStream", "RepeatedKey", "Unread", "load_json", "read_json"]
 
 _CHUNK = 1 << 20  # characters
 # An element longer than this is no record and no image: 64 MiB of image bytes are 90 million characters of base64.
@@ -21,19 +22,60 @@ _LONGEST = 128 << 20
 _SPACE = " \t\r\n"
 # How far from the end of what was read a syntax error may still come from a value that was cut there.
 _NEAR_END = 16
+# Why a record is not read in which an object has a key twice: one of the values would be lost.
+REPEATED = "a key comes twice in an object"
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A record that could not be read, and why."""
+
+    reason: str
+    detail: str
+
+
+class RepeatedKey(ValueError):
+    """An object has a key twice."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key!r:.80} comes twice in an object")
+        self.key = key
 
 
 def load_json(text: str) -> Any:
-    """json.loads, with null for the NaN and Infinity that JSON lacks. Raises ValueError."""
-    return json.loads(text, parse_constant=lambda name: None)
+    """json.loads, with null for the NaN and Infinity that JSON lacks.
+
+    Raises ValueError, RepeatedKey for an object that has a key twice, RecursionError for what is nested too deeply.
+    """
+    return json.loads(text, parse_constant=lambda name: None, object_pairs_hook=_object)
 
 
 def read_json(path: str) -> Any:
     """The JSON of a whole file, as `load_json` reads it. Raises BadInput where it is broken or not UTF-8."""
     try:
         return load_json(read_bytes(path).decode("utf-8-sig"))
+    except RecursionError as error:
+        raise BadInput(f"{path}: broken JSON (it is nested too deeply); mend the file") from error
     except ValueError as error:
-        raise BadInput(f"{path}: broken JSON ({error}); mend the file or download it again") from error
+        raise BadInput(f"{path}: broken JSON ({_said(error)}); mend the file or download it again") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise RepeatedKey(_repeated(pairs))
+    return found
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> str:
+    """The first key that comes again."""
+    seen = set[str]()
+    return next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+
+
+def _said(error: ValueError) -> str:
+    """What is wrong. Python says of a long number how its own limit is raised, which is no help here."""
+    return "a number of thousands of digits" if "integer string conversion" in str(error) else str(error)
 
 
 class JsonStream:
@@ -41,7 +83,8 @@ class JsonStream:
 
     def __init__(self, stream: IO[str], name: str) -> None:
         self._stream, self._name = stream, name
-        self._decoder = json.JSONDecoder(parse_constant=lambda name: None)
+        self._decoder = json.JSONDecoder(parse_constant=lambda name: None, object_pairs_hook=self._object)
+        self._repeated: str | None = None  # a key that came twice in the value that was read last
         self._text, self._place, self._lines, self._ended = "", 0, 1, False
         if self._peek() == "\ufeff":
             self._place += 1
@@ -51,13 +94,17 @@ class JsonStream:
         return self._peek()
 
     def elements(self) -> Iterator[Any]:
-        """The elements of the list that the file holds. Raises BadInput with the line where it is broken."""
+        """The elements of the list that the file holds; an Unread for one in which an object has a key twice.
+
+        Raises BadInput with the line where the list is broken.
+        """
         self._expect("[")
         if self._take("]"):
             self._end()
             return
         while True:
-            yield self._value()
+            value = self._value()
+            yield value if self._repeated is None else Unread(REPEATED, f"{self._line()}: {self._repeated!r:.80}")
             if self._take("]"):
                 self._end()
                 return
@@ -83,6 +130,7 @@ class JsonStream:
     def _value(self) -> Any:
         self._peek()
         while True:
+            self._repeated = None
             try:
                 value, end = self._decoder.raw_decode(self._text, self._place)
                 # A number that ends with the text may go on in the next chunk.
@@ -94,11 +142,19 @@ class JsonStream:
                 if self._ended or not cut:
                     self._place = min(error.pos, len(self._text))
                     raise self._broken(error.msg) from error
+            except ValueError as error:
+                raise self._broken(_said(error)) from error
             except RecursionError as error:
                 raise self._broken("is nested too deeply") from error
             if len(self._text) - self._place > _LONGEST:
                 raise self._broken("a record is longer than 128 million characters")
             self._more()
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            self._repeated = _repeated(pairs)
+        return found
 
     def _peek(self) -> str:
         while True:
@@ -137,5 +193,7 @@ class JsonStream:
         self._text, self._place = rest + chunk, 0
 
     def _broken(self, what: str) -> BadInput:
-        line = self._lines + self._text.count("\n", 0, self._place)
-        return BadInput(f"{self._name}: broken JSON at line {line}: {what}; mend the file or download it again")
+        return BadInput(f"{self._name}: broken JSON at {self._line()}: {what}; mend the file or download it again")
+
+    def _line(self) -> str:
+        return f"line {self._lines + self._text.count(chr(10), 0, self._place)}"

@@ -16,6 +16,7 @@ from typing import Any
 from mining.sets.annotation import IMAGE, Part, Turn, marked_parts
 
 __all__ = [
+    "TOO_DEEP",
     "Draft",
     "NamedImage",
     "RecordRejected",
@@ -23,6 +24,7 @@ __all__ = [
     "as_written",
     "id_text",
     "in_order",
+    "is_deep",
     "marked_turn",
     "named_image",
     "pick",
@@ -35,6 +37,9 @@ __all__ = [
 ]
 
 Record = Mapping[str, Any]
+
+TOO_DEEP = "nested too deeply"
+DEEPEST = 100
 
 
 class RecordRejected(ValueError):
@@ -128,18 +133,44 @@ def in_order(known: Mapping[str, Any], rest: Mapping[str, Any], form: Record) ->
 
 
 def require_unicode(draft: Draft) -> None:
-    """Raise RecordRejected where a text has half a surrogate pair, which JSON can write but UTF-8 cannot."""
+    """Raise RecordRejected where a text has half a surrogate pair, which JSON can write but UTF-8 cannot.
+
+    Likewise for what is nested so deeply that it could not be read again, and for values that are no JSON data.
+    """
     texts = [text for image in draft.images for text in (image.name, image.url, image.caption, *image.captions) if text]
     texts += [part for said in draft.said for turn in said.turns for part in turn.parts if isinstance(part, str)]
-    others = [draft.extra, draft.record_id, draft.split, *(said.content for said in draft.said)]
+    others: list[Any] = [draft.extra, draft.form, draft.record_id, draft.split, draft.concept]
+    others += [each for said in draft.said for each in (said.content, said.annotator)]
     others += [image.extra for image in draft.images if image.extra]
     try:
         for text in texts:
             if not text.isascii():
                 text.encode()
-        json.dumps(others, ensure_ascii=False).encode()
+        written = json.dumps(others, ensure_ascii=False)
+        written.encode()
     except UnicodeEncodeError as error:
         raise RecordRejected("a text that is no Unicode", f"character {error.object[error.start]!r}") from error
+    except TypeError as error:
+        raise RecordRejected("a value that is no JSON data", f"{error!s:.100}") from error
+    except RecursionError as error:
+        raise RecordRejected(TOO_DEEP) from error
+    if written.count("[") + written.count("{") > DEEPEST and is_deep(others):
+        raise RecordRejected(TOO_DEEP)
+
+
+def is_deep(value: Any) -> bool:
+    """Whether JSON data is nested more than 100 times, far below what Python's and other readers of JSON take."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, Mapping | list | tuple)
+            for inner in (each.values() if isinstance(each, Mapping) else each)
+        ]
+        if not level:
+            return False
+    return any(isinstance(each, Mapping | list | tuple) for each in level)
 
 
 def named_image(name: str, **known: Any) -> NamedImage:
@@ -182,6 +213,8 @@ def read_written(value: Any) -> tuple[Any, str | None]:
         return value, None
     try:
         found = json.loads(value)
+    except RecursionError:
+        return value, None
     except ValueError:
         try:
             found = ast.literal_eval(value.strip())

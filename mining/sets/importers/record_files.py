@@ -11,7 +11,6 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any
 
@@ -20,7 +19,8 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import open_file
-from mining.sets.importers.json_stream import JsonStream, load_json
+from mining.sets.importers.import_counts import shown, shown_list
+from mining.sets.importers.json_stream import REPEATED, JsonStream, RepeatedKey, Unread, load_json
 
 __all__ = ["SUFFIXES", "Unread", "columns_of", "read_records", "records_file", "suffix_of"]
 
@@ -30,14 +30,8 @@ _BATCH_OF_FILES = 32  # where they hold image files
 _LOOKED_AT = 100  # records that tell the columns of a JSON file
 # The longest line of text; a conversation has some thousand characters.
 _LONGEST_LINE = 128 << 20
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A record that could not be read, and why."""
-
-    reason: str
-    detail: str
+# A field of CSV is as long as a line at most; the csv module's own limit is 131,072 characters.
+csv.field_size_limit(_LONGEST_LINE)
 
 
 def suffix_of(path: str) -> str:
@@ -69,6 +63,8 @@ def read_records(path: str, keep: Sequence[str] = (), note: Callable[[str], None
         raise BadInput(f"{path}: does not exist") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); convert it first") from error
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from error
 
 
 def columns_of(path: str) -> list[str]:
@@ -122,6 +118,9 @@ def _lines(stream: IO[str], path: str) -> Iterator[Any]:
             continue
         try:
             record = load_json(text)
+        except RepeatedKey as error:
+            yield Unread(REPEATED, f"line {number}: {error.key!r:.80}")
+            continue
         except (ValueError, RecursionError) as error:
             if number == 1 and text.strip() in ("{", "["):
                 raise BadInput(
@@ -146,7 +145,7 @@ def _rows(stream: IO[str], path: str, suffix: str) -> Iterator[Any]:
             if names is None:
                 names = [*(name.removeprefix("\ufeff") for name in row)]
                 if len(set(names)) != len(names):
-                    raise BadInput(f"{path}: two columns have one name: {', '.join(names)}")
+                    raise BadInput(f"{path}: two columns have one name: {shown_list(names)}")
             elif row and row != [""]:
                 if len(row) != len(names):
                     yield Unread("another number of fields than columns", f"row {number}: {len(row)}, {len(names)}")
@@ -159,9 +158,12 @@ def _rows(stream: IO[str], path: str, suffix: str) -> Iterator[Any]:
 def _parquet(path: str, keep: Sequence[str], note: Callable[[str], None]) -> Iterator[Any]:
     with _table(path) as file:
         schema = file.schema_arrow
+        if len(set(schema.names)) != len(schema.names):
+            raise BadInput(f"{path}: two columns have one name: {shown_list(schema.names)}")
         left_out = [field for field in schema if field.name not in keep and not _is_json(field.type)]
         for field in left_out:
-            note(f"{path}: the column {field.name} was left out: {field.type} is no JSON data")
+            kind = shown(str(field.type))
+            note(f"{path}: the column {shown(field.name)} was left out: {kind} is no JSON data")
         columns = [name for name in schema.names if name not in {field.name for field in left_out}]
         size = _BATCH if all(_is_json(schema.field(name).type) for name in columns) else _BATCH_OF_FILES
         for batch in file.iter_batches(batch_size=size, columns=columns):
@@ -175,8 +177,9 @@ def _table(path: str) -> Iterator[pq.ParquetFile]:
             yield pq.ParquetFile(stream)
     except FileNotFoundError as error:
         raise BadInput(f"{path}: does not exist") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadInput(f"{path}: is no Parquet file, or damaged ({str(error).splitlines()[0]})") from error
+    except (pa.ArrowException, OSError) as error:
+        why = shown(str(error).partition("\n")[0])
+        raise BadInput(f"{path}: is no Parquet file, or damaged ({why})") from error
 
 
 def _is_json(kind: pa.DataType) -> bool:

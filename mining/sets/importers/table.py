@@ -56,8 +56,13 @@ def parse_mapping(text: str) -> tuple[tuple[str, str], ...]:
             raise BadInput(f"--map {piece!r:.80}: write ROLE=COLUMN, where ROLE is one of {', '.join(ROLES)}")
         if role not in _SEVERAL and role in [known for known, _ in pairs]:
             raise BadInput(f"--map: {role} is given twice; only {' and '.join(_SEVERAL)} may be")
+        if column in [known for _, known in pairs]:
+            raise BadInput(f"--map: the column {column!r:.80} is given twice; a column has one role")
         pairs.append((role, column))
-    if not {"image", "question", "answer", "conversations"} & {role for role, _ in pairs}:
+    roles = {role for role, _ in pairs}
+    if "conversations" in roles and roles & {"question", "answer"}:
+        raise BadInput("--map: give either conversations or question and answer; a row has one text")
+    if not {"image", "question", "answer", "conversations"} & roles:
         raise BadInput("--map: name the columns of a set's images, as in --map image=file,caption=text")
     return tuple(pairs)
 

@@ -122,5 +122,5 @@ def test_a_row_that_does_not_fit_is_rejected(mapping: str, row: dict[str, Any], 
 
 
 def test_columns_are_those_of_the_mapping() -> None:
-    assert ColumnMap(parse_mapping("image=a, image=b ,id=a")).columns == ("a", "b")
+    assert ColumnMap(parse_mapping("image=a, image=b ,id=c")).columns == ("a", "b", "c")
     assert json.dumps(parse_mapping(" image = a ")) == '[["image", "a"]]'
