@@ -65,7 +65,8 @@ def corrected(request: CorrectionRequest, each: ImageSet, parent: Annotation) ->
     """The annotation that replaces `parent` of the set `each`.
 
     Raises BadInput for a name without visible letters, an image that the set does not have, control characters in new
-    text, a correction that changes nothing or is empty, or one that is too large.
+    text, a correction that changes nothing or is empty, or one that is too large; and where it changes `record` in the
+    content, which it keeps in any case.
     """
     name = " ".join(request.person.split())
     if not name or any(unicodedata.category(letter)[0] == "C" for letter in name):
@@ -76,9 +77,15 @@ def corrected(request: CorrectionRequest, each: ImageSet, parent: Annotation) ->
     )
     content = {key: _checked_value(key, value, parent) for key, value in request.content.items()}
     _check_size(turns, content)
+    nothing = not turns and not content.keys() - {"record"}
+    # Where an imported annotation came from is no statement that a person could correct.
+    if "record" in content and content["record"] != parent.content.get("record"):
+        raise BadInput("content 'record': says where the annotation came from, which cannot be corrected; leave it out")
+    if "record" in parent.content:
+        content["record"] = parent.content["record"]
     if (turns, content) == (parent.turns, dict(parent.content)):
         raise BadInput("the correction says the same as the annotation that it corrects")
-    if not turns and not content:
+    if nothing:
         raise BadInput("the correction says nothing: give it turns or content")
     return Annotation.make(
         each.set_id, parent.kind, Annotator(f"person:{name}"), turns, content, parent=parent.annotation_id

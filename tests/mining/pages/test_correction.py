@@ -67,3 +67,19 @@ def test_what_cannot_be_taken_is_one_line(said: dict[str, Any], error: str) -> N
 def test_letters_of_every_direction_and_signs_of_several_code_points_are_taken() -> None:
     text = "الطائر\u200f \u202bأصغر\u202c 👩‍👩‍👧 e\u0301\tx\ny"
     assert correct(turns=[{"role": "user", "parts": [{"text": text}]}]).turns[0].text == text
+
+
+def test_where_an_annotation_came_from_stays() -> None:
+    place = {"file": "a.json", "place": 3}
+    parent = Annotation.make("a/b", "comparison", Annotator("model"), TURNS, {"record": place, "id": 5})
+    made = correct(parent, turns=AS_SENT, content={"id": 6})
+    assert made.content == {"record": place, "id": 6}
+    assert correct(parent, turns=AS_SENT, content={"id": 6, "record": place}) == made
+    with pytest.raises(BadInput, match="content 'record': says where"):
+        correct(parent, turns=AS_SENT, content={"record": {"file": "x", "place": "y"}})
+    with pytest.raises(BadInput, match="content 'record': says where"):
+        correct(turns=AS_SENT, content={"record": {}})
+    with pytest.raises(BadInput, match="says nothing"):
+        correct(parent, content={"record": place})
+    with pytest.raises(BadInput, match="says the same"):
+        correct(parent, turns=AS_SENT, content={"id": 5})
