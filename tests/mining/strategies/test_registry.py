@@ -97,15 +97,17 @@ def _tiny(folder: Path, kind: str) -> EmbeddingStore:
     """Stores that leave nearly nothing to measure: few rows, one individual, and one picture again and again."""
     if kind == "few rows":
         return mining_store(folder, rows=5)
-    rows, spread = 12, 0.0 if kind == "one picture" else 0.05
+    rows, spread = 2 if kind == "one pair" else 12, 0.0 if kind == "one picture" else 0.05
     vectors = unit(np.ones((rows, 16)) + spread * np.random.default_rng(0).normal(size=(rows, 16)))
-    captions = [f"a brown dog on a {thing}" for thing in ("beach", "boat", "street") * 4]
+    if kind == "one pair":  # its cosine is rounded up, so that it is below the median of all
+        vectors = unit(np.array([[1, 0], [0.4997, np.sqrt(1 - 0.4997**2)]]))
+    captions = [f"a brown dog on a {thing}" for thing in ("beach", "boat", "street") * 4][:rows]
     extra = [json.dumps({"truth": {"objects": [{"entity": "ann"}]}})] * rows
     lists = [[caption] for caption in captions]
     return make_store(folder, vectors, vectors, images=[b""] * rows, caption=captions, captions=lists, extra=extra)
 
 
-@pytest.mark.parametrize("kind", ["few rows", "one individual", "one picture", "world"])
+@pytest.mark.parametrize("kind", ["few rows", "one pair", "one individual", "one picture", "world"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_difficulty_is_from_0_to_1_levels_are_those_named_and_counts_add_up(
     world: EmbeddingStore, tmp_path: Path, strategy: str, kind: str
