@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from index.corpus.image_folder import broken_link
 from index.corpus.samples import Reject, Sample
 from index.corpus.sources import list_items, read_item
 from index.errors import BadInput
@@ -125,3 +126,9 @@ def test_a_name_that_is_not_utf8_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / b"caf\xe9.png".decode("utf-8", "surrogateescape")).write_bytes(picture())
     with pytest.raises(BadInput, match="not valid UTF-8"):
         list_items(str(tmp_path))
+
+
+def test_links_in_a_circle_are_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    assert broken_link(str(tmp_path), "a.jpg") == "unreadable"

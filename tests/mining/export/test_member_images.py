@@ -145,6 +145,9 @@ def test_nothing_outside_the_root_is_read(tmp_path: Path) -> None:
     assert found[6] == jpeg(1)
     ranged = Member(0, "", shard="linked.jpg", offset=0, bytes=10)
     assert readings(foreign(tmp_path / "ranged", [ranged], root)) == ["a link out of its folder"]
+    (root / "linked.tar").symlink_to(tmp_path / "secret.jpg")
+    tar = Member(0, "", key="1.jpg", shard="linked.tar", offset=0, bytes=10)
+    assert readings(foreign(tmp_path / "tar", [tar], root)) == ["a link out of its folder"]
 
 
 def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,3 +80,9 @@ def test_what_is_no_note_is_rejected(record: dict[str, Any], message: str) -> No
 def test_a_row_without_its_url_is_rejected() -> None:
     with pytest.raises(RecordRejected, match="an image's URL is NoneType"):
         parse_birds({**BIRD, "img2ImgURL": None})
+
+
+@pytest.mark.parametrize("img_id", [None, {}, [1], True, "", 1.5])
+def test_an_img_id_that_names_no_image_is_rejected(img_id: Any) -> None:
+    with pytest.raises(RecordRejected, match="img_id is neither a text nor a number"):
+        parse_spot_the_diff({"img_id": img_id, "sentences": ["a"]})

@@ -148,3 +148,14 @@ def test_whatever_a_record_holds_it_is_imported_and_comes_back_or_is_rejected(na
     known = {json.dumps(record) for record in [VALID[name], *kept]}
     assert {json.dumps(record) for record in back} <= known
     assert len(back) == said["imported"]
+
+
+def test_what_a_file_has_beside_its_records_must_be_writable(tmp_path: Path) -> None:
+    path = tmp_path / "SD.json"
+    for meta, message in (('"\\ud800"', "is no Unicode"), ("[" * 200 + "]" * 200, "nested too deeply")):
+        path.write_text(f'{{"meta": {meta}, "data": {{}}}}')
+        with pytest.raises(BadInput, match=message):
+            get_format("mimic-it").open(str(path))
+    path.write_text('{"meta": {"version": 1}, "data": {"a": {"answer": "b"}}}')
+    header, records = get_format("mimic-it").open(str(path))
+    assert (header, list(records)) == ({"meta": {"version": 1}}, [{"id": "a", "answer": "b"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,24 @@ def test_a_url_is_found_by_the_other_names_of_its_file(tmp_path: Path) -> None:
     [found] = finder.find([NamedImage(None, "https://x.org/photos/647514/large.jpg", ("647514",))])
     assert found.place is not None
     assert found.place.path == "647514.jpg"
+
+
+def test_pipes_and_links_in_a_circle_are_not_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "circle.jpg").symlink_to("circle.jpg")
+    finder = ImageFinder([str(folder)], ImagePack(str(tmp_path / "out")))
+    found = finder.find([NamedImage("pipe.jpg"), NamedImage("circle.jpg"), NamedImage("gone\n.jpg")])
+    finder.close()
+    assert [each.reason for each in found] == ["no regular file", "unreadable: links in a circle", "missing"]
+    assert finder.counts()["examples"]["missing"] == ["gone\\n.jpg"]
+
+
+def test_an_id_of_two_images_is_ambiguous(tmp_path: Path) -> None:
+    one, two = base64_file(1), base64_file(2)
+    (tmp_path / "SD.json").write_text(f'{{"a": "{one}", "b": "{one}", "a": "{two}", "b": "{one}"}}')
+    pack = ImagePack(str(tmp_path / "out"))
+    finder = ImageFinder([str(tmp_path / "SD.json")], pack, ["a", "b"])
+    pack.close()
+    assert [each.reason for each in finder.find([NamedImage("a"), NamedImage("b")])] == ["ambiguous", None]

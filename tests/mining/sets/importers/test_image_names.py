@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -118,3 +120,51 @@ def test_a_tar_is_split_from_its_folder() -> None:
     assert split_root("a.tar") == (".", "a.tar")
     assert split_root("/a.tar") == ("/", "a.tar")
     assert split_root("data") == ("data", None)
+
+
+def test_pipes_links_and_unreadable_folders_are_noted_and_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    write_tar(tmp_path / "out.tar", {"secret.jpg": b"x"})
+    write_tar(folder / "in.tar", {"1.jpg": b"x"})
+    (folder / "closed").mkdir()
+    os.mkfifo(folder / "pipe.tar")
+    for name, target in (("link", "../out"), ("inner", "in"), ("gone", "nothing"), ("circle", "circle")):
+        (folder / f"{name}.tar").symlink_to(f"{target}.tar")
+    scandir = os.scandir
+
+    def closed(path: Any) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    names = ImageNames()
+    names.add_root(str(folder))
+    assert names.find(["secret.jpg"]) == "missing"
+    assert len(names) == 2
+    assert sorted(note.removeprefix(f"{folder}/") for note in names.notes) == [
+        "circle.tar: unreadable: links in a circle",
+        "closed: not listed (Permission denied)",
+        "gone.tar: unreadable: No such file or directory",
+        "link.tar: a link out of its folder",
+        "pipe.tar: no regular file",
+    ]
+
+
+def test_a_root_that_is_neither_a_folder_nor_a_tar_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(b"PK")
+    write_tar(tmp_path / "out.tar", {"1.jpg": b"x"})
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "link.tar").symlink_to(tmp_path / "out.tar")
+    os.mkfifo(tmp_path / "pipe.tar")
+    for name, message in (
+        ("x.zip", "is no folder, tar or file of images"),
+        ("d/link.tar", "a link out of its folder"),
+        ("pipe.tar", "no regular file"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            ImageNames().add_root(str(tmp_path / name))
+    (tmp_path / "folder.tar").mkdir()
+    assert split_root(str(tmp_path / "folder.tar")) == (str(tmp_path / "folder.tar"), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,14 @@ def test_another_file_is_an_error_of_one_line(tmp_path: Path) -> None:
         found: Any = encoded_images(str(tmp_path / name))
         with pytest.raises(BadInput, match=message):
             list(found)
+
+
+def test_what_is_no_file_of_images_is_an_error_of_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR")
+    os.mkfifo(tmp_path / "pipe.json")
+    for name, message in (("x.parquet", "is damaged, or of another kind"), ("pipe.json", "no regular file")):
+        found: Any = encoded_images(str(tmp_path / name))
+        with pytest.raises(BadInput, match=message):
+            list(found)
+    (tmp_path / "folder.json").mkdir()
+    assert not is_encoded(str(tmp_path / "folder.json"))

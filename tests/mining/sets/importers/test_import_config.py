@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,15 @@ def test_the_job_depends_on_the_files_and_on_what_changes_the_sets(tmp_path: Pat
 def test_an_import_of_no_files_is_an_error() -> None:
     with pytest.raises(BadInput, match="name the files to import"):
         ImportConfig((), "llava", "out")
+
+
+def test_folders_and_pipes_are_no_files_of_records(tmp_path: Path) -> None:
+    (tmp_path / "src" / "dd.json").mkdir(parents=True)
+    (tmp_path / "src" / "a.json").write_text("[]")
+    os.mkfifo(tmp_path / "src" / "pipe.json")
+    assert list_files([str(tmp_path / "src")], [".json"]) == [str(tmp_path / "src" / "a.json")]
+    assert list_files([str(tmp_path / "src" / "*.json")], [".json"]) == [str(tmp_path / "src" / "a.json")]
+    with pytest.raises(BadInput, match="is no regular file"):
+        list_files([str(tmp_path / "src" / "pipe.json")], [".json"])
+    with pytest.raises(BadInput, match="cannot be read"):
+        job_of(ImportConfig(("a",), "llava", "o"), [str(tmp_path / "gone.json")])

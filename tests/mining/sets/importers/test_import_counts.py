@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mining.sets.importers.import_counts import ImportCounts, problem_of
+from mining.sets.importers.import_counts import ImportCounts, problem_of, shown, shown_list
 
 IMAGES = {"named": 3, "found": 1, "not_found": {"missing": 2}, "examples": {"missing": ["a.jpg", "b.jpg"]}}
 
@@ -29,3 +29,25 @@ def test_a_note_is_kept_once() -> None:
     counts.note("a column was left out")
     counts.note("a column was left out")
     assert counts.notes == ["a column was left out"]
+
+
+def test_names_of_strangers_make_no_lines_of_their_own() -> None:
+    counts = ImportCounts()
+    counts.skip("lacks a field", "a\nnote  forged record 1", "\x1b[31mred" + "x" * 5000)
+    [example] = counts.to_json({"named": 0, "found": 0, "not_found": {}, "examples": {}})["examples"]["lacks a field"]
+    assert example.startswith("a\\nnote  forged record 1: \\x1b[31mred")
+    assert len(example) < 300
+    assert shown("caf\u00e9 \u202e\ud800") == "caf\u00e9 \\u202e\\ud800"
+    assert shown("x" * 101) == "x" * 100 + "..."
+    assert shown_list(map(str, range(23))).endswith("18, 19 and 3 more")
+
+
+def test_of_many_notes_the_first_are_kept_and_the_others_counted() -> None:
+    counts = ImportCounts()
+    for number in range(25):
+        counts.note(f"note {number}\n" + "x" * 1000)
+        counts.note("note 0\n" + "x" * 1000)
+    notes = counts.to_json({"named": 0, "found": 0, "not_found": {}, "examples": {}})["notes"]
+    assert len(notes) == 21
+    assert notes[-1] == "and 5 more notes"
+    assert max(map(len, notes)) < 500

@@ -175,3 +175,20 @@ def test_who_wrote_the_annotations_and_under_which_licence_can_be_said(tmp_path:
     [source] = sets.sources.values()
     assert (source.collection, source.licence, source.homepage) == ("CaD-Inst V1", "mine", "https://x.org")
     assert source.name.startswith("cad-inst-v1-")
+
+
+def test_one_bad_record_does_not_cost_the_others(tmp_path: Path) -> None:
+    deep = "[" * 400 + "]" * 400
+    lines = [json.dumps(pair(name, "1.jpg", f"{name}.jpg")) for name in "abc"]
+    bad = lines[0].replace('"a"', deep, 1)
+    surrogate = lines[1].replace('"human"', '"human", "x": "\\ud800"', 1)
+    twice = lines[2].replace('"id"', '"id": 1, "id"', 1)
+    (tmp_path / "r.jsonl").write_text("\n".join([bad, surrogate, twice, *lines]))
+    sets = import_file(tmp_path, "llava", tmp_path / "r.jsonl")
+    said = sets.manifest["import"]
+    assert (said["records"], said["imported"]) == (6, 3)
+    assert said["skipped"] == {
+        "a key comes twice in an object": 1,
+        "a text that is no Unicode": 1,
+        "nested too deeply": 1,
+    }

@@ -11,7 +11,7 @@ import pytest
 
 from index.errors import BadInput
 from mining.sets.importers import json_stream
-from mining.sets.importers.json_stream import JsonStream, load_json, read_json
+from mining.sets.importers.json_stream import REPEATED, JsonStream, RepeatedKey, Unread, load_json, read_json
 
 VALUES = [{"a": 'x"y]},{', "b": [1, 2.5e3, -7]}, "two\nlines", 12345, None, True, [], {}, "ä\u2028"]
 
@@ -104,3 +104,26 @@ def test_a_whole_file_is_read_with_a_byte_order_mark_and_a_broken_one_is_named(t
         path.write_bytes(broken)
         with pytest.raises(BadInput, match=r"whole\.json: broken JSON"):
             read_json(str(path))
+
+
+def test_a_key_that_comes_twice_loses_no_value_unsaid(tmp_path: Path) -> None:
+    text = '[{"a": 1},\n{"b": [{"id": 1, "id": 2}]}, {"a": 3}]'
+    assert list(JsonStream(io.StringIO(text), "f").elements()) == [
+        {"a": 1},
+        Unread(REPEATED, "line 2: 'id'"),
+        {"a": 3},
+    ]
+    with pytest.raises(RepeatedKey):
+        load_json('{"id": 1, "id": 1}')
+    (tmp_path / "f.json").write_text('{"data": {"x": 1, "x": 2}}')
+    with pytest.raises(BadInput, match="the key 'x' comes twice in an object"):
+        read_json(str(tmp_path / "f.json"))
+
+
+def test_long_numbers_and_deep_nesting_are_an_error_of_one_line(tmp_path: Path) -> None:
+    for text, message in (("9" * 5000, "a number of thousands of digits"), ("[" * 100_000, "nested too deeply")):
+        with pytest.raises(BadInput, match=message):
+            list(JsonStream(io.StringIO(f"[{text}, 1]"), "f").elements())
+        (tmp_path / "f.json").write_text(text)
+        with pytest.raises(BadInput, match=message):
+            read_json(str(tmp_path / "f.json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from mining.sets.importers.record import (
     Said,
     as_written,
     in_order,
+    is_deep,
     marked_turn,
     named_image,
     pick,
@@ -90,3 +92,31 @@ def test_numbers_that_json_lacks_become_null() -> None:
     value = {"a": [1.5, math.nan, {"b": -math.inf}], "c": "NaN"}
     assert without_nonfinite(value) == {"a": [1.5, None, {"b": None}], "c": "NaN"}
     assert json.dumps(without_nonfinite(value), allow_nan=False)
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_cannot_be_written_or_read_again_is_rejected() -> None:
+    turns = (Turn("user", ("hello",)),)
+    for draft, reason in (
+        (Draft("a", (), (Said("note", turns, {"x": nested(5000)}),)), "nested too deeply"),
+        (Draft("a", (), (Said("note", turns, {"x": nested(120)}),)), "nested too deeply"),
+        (Draft("a", (), (Said("note", turns),), form={"x": "\ud800"}), "a text that is no Unicode"),
+        (Draft("a", (), (Said("note", turns, annotator="\ud800"),)), "a text that is no Unicode"),
+        (Draft("a", (), (), concept="\ud800"), "a text that is no Unicode"),
+        (Draft("a", (), (Said("note", turns, {"x": b"1"}),)), "a value that is no JSON data"),
+    ):
+        with pytest.raises(RecordRejected, match=reason):
+            require_unicode(draft)
+    require_unicode(Draft("a", (), (Said("note", turns, {"x": nested(50), "y": [[]] * 200}),)))
+    assert is_deep({"a": nested(120)})
+    assert not is_deep({"a": nested(80)})
+
+
+def test_a_text_of_brackets_is_a_text() -> None:
+    assert read_written("[" * 100_000) == ("[" * 100_000, None)

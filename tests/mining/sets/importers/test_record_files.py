@@ -122,3 +122,27 @@ def test_there_is_no_writer_for_other_suffixes() -> None:
     rows: list[Any] = []
     with pytest.raises(BadInput, match=r"\.xlsx: unknown kind of file"):
         records_file(rows, ".xlsx")
+
+
+def test_a_line_with_a_key_twice_is_counted_and_the_others_are_read(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('{"id": "a", "id": "b"}\n{"id": "c"}\n')
+    assert list(read_records(str(tmp_path / "r.jsonl"))) == [
+        Unread("a key comes twice in an object", "line 1: 'id'"),
+        {"id": "c"},
+    ]
+
+
+def test_a_field_of_csv_may_be_long_and_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("a,b\n" + "x" * 200_000 + ",1\n")
+    [record] = read_records(str(tmp_path / "r.csv"))
+    assert len(record["a"]) == 200_000
+    table = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "r.parquet")
+    with pytest.raises(BadInput, match="two columns have one name: a, a"):
+        list(read_records(str(tmp_path / "r.parquet")))
+
+
+def test_a_folder_of_that_name_is_an_error_of_one_line(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").mkdir()
+    with pytest.raises(BadInput, match="cannot be read"):
+        list(read_records(str(tmp_path / "r.jsonl")))

@@ -124,3 +124,17 @@ def test_a_row_that_does_not_fit_is_rejected(mapping: str, row: dict[str, Any], 
 def test_columns_are_those_of_the_mapping() -> None:
     assert ColumnMap(parse_mapping("image=a, image=b ,id=c")).columns == ("a", "b", "c")
     assert json.dumps(parse_mapping(" image = a ")) == '[["image", "a"]]'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image=a,image=a", "the column 'a' is given twice"),
+        ("image=a,answer=a", "the column 'a' is given twice"),
+        ("answer=a,conversations=b", "either conversations or question and answer"),
+        ("conversations=b,question=a", "either conversations or question and answer"),
+    ],
+)
+def test_a_column_has_one_role_and_a_row_one_text(text: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        parse_mapping(text)
