@@ -257,8 +257,11 @@ class Annotations:
         return np.concatenate(counts)
 
     def tables(self, part: int) -> Iterator[pa.Table]:
-        """Yield a part's annotations as ANNOTATIONS_SCHEMA, a row group at a time."""
-        for group in range(self._files.row_groups(f"{self.parts[part][0]}.parquet")):
+        """Yield a part's annotations as ANNOTATIONS_SCHEMA, a row group at a time. Raises BadInput where it has others
+        than its marker says."""
+        name, said = self.parts[part]
+        self._check_rows(name, self._files.rows(f"{name}.parquet"), said["rows"])
+        for group in range(self._files.row_groups(f"{name}.parquet")):
             yield self._read(part, ANNOTATIONS_SCHEMA.names, group)
 
     def read(self, numbers: Numbers | Sequence[int]) -> list[Annotation]:
@@ -287,11 +290,18 @@ class Annotations:
     def _group(self, part: int, group: int) -> pa.Table:
         return self._kept.get((part, group), lambda: self._read(part, ANNOTATIONS_SCHEMA.names, group))
 
+    def _check_rows(self, name: str, found: int, expected: int, where: str = "") -> None:
+        if found != expected:
+            raise self._files.damaged(f"{name}.parquet", f"has {found} rows{where}, its marker says {expected}")
+
     def _read(self, part: int, columns: Sequence[str], group: int | None = None) -> pa.Table:
         name, said = self.parts[part]
         table = self._files.read(f"{name}.parquet", columns, group)
-        if group is None and table.num_rows != said["rows"]:
-            raise self._files.damaged(f"{name}.parquet", f"has {table.num_rows} rows, its marker says {said['rows']}")
+        if group is None:
+            self._check_rows(name, table.num_rows, said["rows"])
+        else:
+            own = min(said["group_rows"], said["rows"] - group * said["group_rows"])
+            self._check_rows(name, table.num_rows, own, f" in row group {group}")
         return table.select(list(columns)).cast(pa.schema([ANNOTATIONS_SCHEMA.field(column) for column in columns]))
 
 
@@ -310,8 +320,11 @@ def _marker(path: str) -> dict[str, Any]:
         counts = [{**each, "count": int(each["count"])} for each in said["counts"]]
         if any(not isinstance(each[name], str) for each in counts for name in ("kind", "annotator")):
             raise ValueError("counts without kind and annotator")
-        return {**said, "rows": int(said["rows"]), "group_rows": int(said["group_rows"]), "counts": counts}
-    except (ValueError, KeyError, TypeError) as error:
+        rows, group_rows = int(said["rows"]), int(said["group_rows"])
+        if rows < 0 or group_rows < 1:
+            raise ValueError(f"{rows} rows in groups of {group_rows}")
+        return {**said, "rows": rows, "group_rows": group_rows, "counts": counts}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(
             f"{path}: is not the marker of a part of annotations ({error!r:.100}); delete it and its .parquet, and "
             "annotate again"

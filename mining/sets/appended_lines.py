@@ -19,7 +19,7 @@ __all__ = ["append_line", "read_lines"]
 Value = TypeVar("Value")
 
 _LONGEST_LINE = 1 << 20  # bytes from the end that are searched for the start of the last line
-_BROKEN = (ValueError, TypeError, KeyError, BadInput)
+_BROKEN = (ValueError, TypeError, KeyError, RecursionError, BadInput)
 
 
 def read_lines(
@@ -27,8 +27,8 @@ def read_lines(
 ) -> tuple[list[Value], tuple[str, ...]]:
     """(the values of all lines, remarks on the file). Empty lines are skipped.
 
-    parse: raises ValueError, TypeError, KeyError or BadInput for a broken line. what, remedy: of the error's message,
-    such as "a decision" and "delete the line". Raises BadInput with the number of the first broken line.
+    parse: raises ValueError, TypeError, KeyError, RecursionError or BadInput for a broken line. what, remedy: of the
+    error's message, such as "a decision" and "delete the line". Raises BadInput with the number of the first broken line.
     """
     name = os.fspath(path)
     lines = read_bytes(name).split(b"\n")

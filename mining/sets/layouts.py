@@ -168,8 +168,14 @@ class Layout:
         sets = self.set_columns(part, SETS_SCHEMA.names, place)
         members = self.member_columns(part, MEMBERS_SCHEMA.names, place)
         starts = np.concatenate([[0], np.cumsum(sets["size"].to_numpy(), dtype=np.int64)])
+        if (count := min(self.group_sets, self.parts[part][2] - place * self.group_sets)) != sets.num_rows:
+            what = f"has {sets.num_rows} sets in row group {place} instead of {count}, by `group_sets` of the manifest"
+            raise self._files.damaged(self.parts[part][0], what)
         if starts[-1] != members.num_rows:
             raise self._files.damaged(self.parts[part][1], f"has {members.num_rows} members instead of {starts[-1]}")
+        if unknown := sorted(set(members["source"].unique().to_pylist()) - set(self.sources), key=str):
+            what = f"members name the source {unknown[0]!r:.100}, which the manifest does not describe"
+            raise self._files.damaged(self.parts[part][1], what)
         return Group(sets, members, starts)
 
     def _read(self, name: str, columns: list[str], group: int | None, schema: pa.Schema) -> pa.Table:
@@ -193,13 +199,24 @@ def _version_2(path: str, manifest: Mapping[str, Any]) -> Layout:
 
 
 def _layout(path: str, manifest: Mapping[str, Any], sources: Mapping[str, Source]) -> Layout:
+    name, listed, group_sets = join(path, "manifest.json"), manifest["parts"], manifest["group_sets"]
+    if type(group_sets) is not int or group_sets < 1:  # `type`, since True == 1
+        raise BadInput(f"{name}: lacks a number of `group_sets` from 1, it has {group_sets!r:.50}; {_REMEDY}")
+    if not listed:
+        raise BadInput(f"{name}: lacks `parts`, the list is empty; {_REMEDY}")
+    if not sources and any(part["members"] for part in listed):
+        raise BadInput(f"{name}: lacks `sources`, though the sets have members; {_REMEDY}")
+    for column, field in (("rows", "sets"), ("members", "members")):
+        total = sum(part[column] for part in listed)
+        if manifest.get(field, total) != total:
+            raise BadInput(f"{name}: says {manifest[field]!r:.50} {field}, its parts have {total}; {_REMEDY}")
     parts, files = [], PartFiles(path, _REMEDY)
-    for part in manifest["parts"]:
-        for name, rows in ((part["file"], part["rows"]), (part["members_file"], part["members"])):
-            if (found := files.rows(name)) != rows:
-                raise BadInput(f"{join(path, name)}: has {found} rows, its manifest says {rows}; {_REMEDY}")
+    for part in listed:
+        for file, rows in ((part["file"], part["rows"]), (part["members_file"], part["members"])):
+            if (found := files.rows(file)) != rows:
+                raise BadInput(f"{join(path, file)}: has {found} rows, its manifest says {rows}; {_REMEDY}")
         parts.append((part["file"], part["members_file"], int(part["rows"])))
-    return Layout(path, manifest, parts, int(manifest["group_sets"]), sources)
+    return Layout(path, manifest, parts, group_sets, sources)
 
 
 # The columns that version 1 lacks.
@@ -249,7 +266,7 @@ def read_layout(path: str | os.PathLike[str]) -> Layout:
         raise BadInput(f"{root}: {what} (it has no manifest.json)")
     try:
         manifest = json.loads(read_bytes(name))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{name}: is damaged ({error}); {_REMEDY}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BadInput(f"{name}: is not the manifest of image sets")

@@ -254,3 +254,21 @@ def test_an_unknown_kind_or_annotator_is_named_with_those_there_are(tmp_path: Pa
 def test_parts_in_an_object_store_are_listed_and_read() -> None:
     append_annotations("memory://annotated", [annotation("a", "1")], "1")
     assert json.loads(json.dumps(Annotations.open("memory://annotated").read([0])[0].to_json()))["kind"] == "comparison"
+
+
+@pytest.mark.parametrize(("rows", "group_rows"), [(99, 100), (3, 100), (4, 3), (4, 0), (-1, 100), (4, -100)])
+def test_a_marker_with_other_numbers_than_its_part_is_an_error(tmp_path: Path, rows: int, group_rows: int) -> None:
+    append_annotations(tmp_path, [annotation("a", f"answer {number}") for number in range(4)], "part")
+    marker = tmp_path / "annotations/part.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "rows": rows, "group_rows": group_rows}))
+    with pytest.raises(BadInput, match=r"annotations/part\."):
+        list(Annotations.open(tmp_path).tables(0))
+    with pytest.raises(BadInput, match=r"annotations/part\."):
+        said_of(tmp_path)
+
+
+def test_a_marker_that_is_nested_deeply_is_named(tmp_path: Path) -> None:
+    append_annotations(tmp_path, [annotation("a", "answer")], "part")
+    (tmp_path / "annotations/part.json").write_text("[" * 100_000)
+    with pytest.raises(BadInput, match=r"part.json: is not the marker"):
+        Annotations.open(tmp_path)

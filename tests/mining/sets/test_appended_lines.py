@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,10 @@ def test_another_broken_line_is_named_with_its_number(tmp_path: Path) -> None:
     path.write_text("3\n\n4x\n5\n")
     with pytest.raises(BadInput, match=r"lines, line 3: is not a number \(invalid literal .*\); delete the line"):
         read(path)
+
+
+def test_a_line_that_is_nested_deeply_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_text("[" * 100_000 + "\n3\n")
+    with pytest.raises(BadInput, match=r"lines, line 1: is not a number"):
+        read_lines(path, json.loads, "a number", "delete the line")

@@ -317,3 +317,13 @@ def test_equal_images_of_several_sources_are_on_one_side_of_a_split(tmp_path: Pa
     assert not sides[0] & sides[1]
     assert split.counts() == {"train": 20, "test": 20, "straddling": 0}
     assert np.unique(both.images()[0]).size == 20
+
+
+def test_a_part_of_annotations_with_other_rows_than_its_marker_says_is_not_joined(tmp_path: Path) -> None:
+    """The counts would not add up: what the marker says was neither kept nor repeated."""
+    sets = write(tmp_path, [[0, 1]])
+    sets.add_annotations([annotation(sets[0].set_id, "a dog")], "said")
+    marker = Path(sets.path) / "annotations/said.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "rows": 99}))
+    with pytest.raises(BadInput, match=r"said.parquet: missing or damaged \(has 1 rows, its marker says 99\)"):
+        concat_image_sets([sets.path], tmp_path / "out")

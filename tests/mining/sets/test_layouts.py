@@ -173,7 +173,7 @@ def test_sets_whose_members_are_of_another_number_are_damaged(tmp_path: Path) ->
     other = Path(write_sets(tmp_path / "other", [[0, 1, 2]]).path)
     (folder / "members/members_0000.parquet").write_bytes((other / "members/members_0000.parquet").read_bytes())
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["parts"][0]["members"] = 3
+    manifest["parts"][0]["members"] = manifest["members"] = 3
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BadInput, match=r"members_0000.parquet: missing or damaged \(has 3 members instead of 2"):
         ImageSets.open(folder)[0]
@@ -197,3 +197,40 @@ def test_groups_are_read_by_threads_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         sizes = list(threads.map(lambda number: layout.group(number % 4).sets.num_rows, range(40)))
     assert sizes == [250] * 40
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"parts": []}, "lacks `parts`"),
+        ({"sources": {}}, "lacks `sources`"),
+        ({"group_sets": 0}, "lacks a number of `group_sets` from 1, it has 0"),
+        ({"group_sets": -1}, "lacks a number of `group_sets` from 1, it has -1"),
+        ({"sets": 99}, "says 99 sets, its parts have 1"),
+        ({"members": 3}, "says 3 members, its parts have 2"),
+    ],
+)
+def test_a_manifest_that_cannot_be_is_named(tmp_path: Path, change: dict[str, object], error: str) -> None:
+    path = manifest_of(tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(BadInput, match=f"manifest.json: {error}"):
+        ImageSets.open(path.parent)
+
+
+def test_a_manifest_that_is_nested_deeply_is_damaged(tmp_path: Path) -> None:
+    path = manifest_of(tmp_path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(BadInput, match=r"manifest.json: is damaged"):
+        ImageSets.open(path.parent)
+
+
+def test_row_groups_of_another_size_and_unknown_sources_are_damage(tmp_path: Path) -> None:
+    path = Path(write_sets(tmp_path, many_pairs(40, 300), images=40).path) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "group_sets": 100}))
+    with pytest.raises(BadInput, match=r"has 250 sets in row group 0 instead of 100, by `group_sets`"):
+        ImageSets.open(path.parent)[0]
+    (source,) = manifest["sources"].values()
+    path.write_text(json.dumps({**manifest, "sources": {"other": source}}))
+    with pytest.raises(BadInput, match=r"members name the source 'store-\w+', which the manifest does not describe"):
+        ImageSets.open(path.parent)[0]
