@@ -82,7 +82,7 @@ class PairsQuery:
             for annotation in each.annotations
             if (annotation.kind, annotation.annotation_id) not in gone
             and self.kind in (None, annotation.kind)
-            and self.annotator in (None, annotation.annotator.name)
+            and (self.annotator is None or self.annotator in _annotators(each, annotation))
         ]
 
 
@@ -277,6 +277,17 @@ def _fields(each: ImageSet, query: PairsQuery, decision: Decision | None) -> dic
     gone = _replaced(each)
     said = [{**own.to_json(), "replaced": (own.kind, own.annotation_id) in gone} for own in query.shown(each)]
     return {**each.to_json(), "annotations": said, "decision": decision}
+
+
+def _annotators(each: ImageSet, annotation: Annotation) -> set[str]:
+    """Who an annotation of the set counts for: its annotator, and those of what it replaces."""
+    by_name = {(own.kind, own.annotation_id): own for own in each.annotations}
+    found: dict[str, str] = {}
+    said: Annotation | None = annotation
+    while said is not None and said.annotation_id not in found:
+        found[said.annotation_id] = said.annotator.name
+        said = by_name.get((said.kind, said.parent)) if said.parent is not None else None
+    return set(found.values())
 
 
 def _replaced(each: ImageSet) -> set[tuple[str, str]]:
