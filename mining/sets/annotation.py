@@ -9,9 +9,10 @@ conversation, and a text that happens to contain `<image>` is only a text: a for
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args, overload
 
 from index.errors import BadInput
@@ -92,11 +93,45 @@ class Annotation:
         content: Mapping[str, Any] | None = None,
         parent: str | None = None,
     ) -> Annotation:
-        """An annotation whose id is a hash of all other fields, so that equal annotations have equal ids."""
+        """An annotation whose id is a hash of all other fields, so that equal annotations have equal ids.
+
+        Raises BadInput as `check` does.
+        """
         turns, content = tuple(turns), dict(content or {})
         own = [set_id, kind, annotator.name, annotator.version, annotator.prompt_hash, dict(annotator.parameters)]
         said = [[turn.role, list(turn.parts)] for turn in turns]
-        return cls(hash_json([*own, said, content, parent])[:24], set_id, kind, annotator, turns, content, parent)
+        made = cls("", set_id, kind, annotator, turns, content, parent)
+        made.check()
+        return replace(made, annotation_id=hash_json([*own, said, content, parent])[:24])
+
+    def check(self) -> None:
+        """Raise BadInput where the annotation cannot be written, or nobody could tell whose it is.
+
+        That is without a kind or a name of the annotator, with parts of turns that are no texts or numbers, with
+        anything but JSON data (which has no NaN) or Unicode in its fields, or with itself as its parent.
+        """
+        where = f"an annotation ({self.kind!r:.50}) of set {self.set_id!r:.100}"
+        if not isinstance(self.kind, str) or not self.kind.strip():
+            raise BadInput(f"{where}: has no kind; name one, such as 'comparison'")
+        if not isinstance(self.annotator.name, str) or not self.annotator.name.strip():
+            raise BadInput(f"{where}: has no annotator; name the model, person or tool")
+        for part in (part for turn in self.turns for part in turn.parts):
+            if not isinstance(part, str) and (type(part) is not int or part < 0):  # `type`, since True == 1
+                raise BadInput(f"{where}: a turn's parts are texts and image positions from 0, not {part!r:.50}")
+        if self.parent is not None and (not self.parent or self.parent == self.annotation_id):
+            raise BadInput(f"{where}: has {'itself' if self.parent else 'an empty text'} as its parent")
+        said = self.annotator
+        texts = [self.set_id, self.kind, said.name, said.version, said.prompt_hash, self.parent]
+        turns = [part for turn in self.turns for part in turn.parts]
+        try:
+            whole = json.dumps(
+                [texts, turns, dict(said.parameters), dict(self.content)], ensure_ascii=False, allow_nan=False
+            )
+            whole.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(f"{where}: has a text that is no Unicode ({error.object[error.start]!r})") from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadInput(f"{where}: cannot be written as JSON ({error})") from error
 
     def to_json(self) -> dict[str, Any]:
         """The annotation as docs/image-sets.schema.json describes it."""

@@ -28,7 +28,8 @@ def read_lines(
     """(the values of all lines, remarks on the file). Empty lines are skipped.
 
     parse: raises ValueError, TypeError, KeyError, RecursionError or BadInput for a broken line. what, remedy: of the
-    error's message, such as "a decision" and "delete the line". Raises BadInput with the number of the first broken line.
+    error's message, such as "a decision" and "delete the line". Raises BadInput with the number of the first
+    broken line.
     """
     name = os.fspath(path)
     lines = read_bytes(name).split(b"\n")

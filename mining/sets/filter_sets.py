@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from index.errors import BadInput
 from mining.sets.layouts import Layout
 from mining.sets.same_image import MEMBER_NAME, own_names
 
-__all__ = ["Conditions", "matching"]
+__all__ = ["Conditions", "checked_bound", "checked_names", "checked_numbers", "matching"]
 
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -42,6 +45,42 @@ class Conditions:
         named = {name for bounds in (self.values, self.least, self.most) for name in bounds if bounds[name] is not None}
         named |= {"shared_nouns"} if self.nouns else set()
         return named | ({"set_id", "size"} if self.decisions else set())
+
+
+def checked_names(field: str, value: object) -> tuple[str, ...] | None:
+    """The texts of a condition, one or several; None for None. Raises BadInput for anything else."""
+    if value is None or isinstance(value, str):
+        return None if value is None else (value,)
+    names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes) else (value,)
+    for name in names:
+        if not isinstance(name, str):
+            raise BadInput(f"filter: {field} is a text or a list of texts, not {value!r:.100}")
+    return names
+
+
+def checked_numbers(field: str, value: object) -> tuple[int, ...] | None:
+    """The whole numbers of a condition, one or several; None for None. Raises BadInput for anything else."""
+    if value is None:
+        return None
+    listed = list(value) if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes | str) else [value]
+    numbers = [int(each) for each in listed if isinstance(each, Integral) and not isinstance(each, bool)]
+    if len(numbers) < len(listed) or any(not -(1 << 31) <= number < 1 << 31 for number in numbers):
+        raise BadInput(f"filter: {field} is a whole number or a list of them, not {value!r:.100}")
+    return tuple(numbers)
+
+
+def checked_bound(name: str, value: object) -> float | None:
+    """A bound such as `min_level`; None for None. Raises BadInput for NaN and anything but a number."""
+    if value is None:
+        return None
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if math.isnan(number):
+        raise BadInput(f"filter: {name} is a number, not {value!r:.100}")
+    if not name.endswith("level"):
+        return number
+    if not -(1 << 31) <= number < 1 << 31 or not number.is_integer():
+        raise BadInput(f"filter: {name} is a whole number, as levels are, not {value!r:.100}")
+    return int(number)
 
 
 def matching(layout: Layout, among: Numbers, conditions: tuple[Conditions, ...]) -> Numbers:

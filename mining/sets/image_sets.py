@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from index.errors import BadInput
 from index.files import exists, join
 from index.store.embedding_store import EmbeddingStore
+from mining.sets.added_annotations import check_added
 from mining.sets.annotation import Annotation
 from mining.sets.annotations import Annotations, append_annotations
 from mining.sets.attached import Attached, Names, names_of
 from mining.sets.decisions import Decisions, read_decisions
-from mining.sets.filter_sets import Conditions, matching
+from mining.sets.filter_sets import Conditions, checked_bound, checked_names, checked_numbers, matching
 from mining.sets.image_set import ImageSet, Member, sets_of
 from mining.sets.layouts import Layout, read_layout
 from mining.sets.near_images import NEAR_DUPLICATES, join_near_images
@@ -194,15 +194,10 @@ class ImageSets:
     def add_annotations(self, annotations: Iterable[Annotation], part: str) -> int:
         """Append a part of annotations to the folder; returns their number. Sets opened before do not see them.
 
-        part: its name, as `append_annotations` takes it. Raises BadInput for a set that is not in the folder, or an
-        image position that its set does not have.
+        part: its name, as `append_annotations` takes it. Raises BadInput, and writes nothing, where `check_added` does.
         """
         rows = list(annotations)
-        places = pc.index_in(pa.array([each.set_id for each in rows], pa.string()), value_set=self._layout.set_ids)
-        for each, place in zip(rows, places.to_pylist(), strict=True):
-            if place is None:
-                raise BadInput(f"{self.path}: has no set {each.set_id!r:.100}, which an annotation ({each.kind}) names")
-            each.check_images(int(self._layout.sizes[place]))
+        check_added(self.path, rows, self._layout.set_ids, self._layout.sizes)
         return append_annotations(self.path, rows, part)
 
     def filter(
@@ -230,24 +225,29 @@ class ImageSets:
     ) -> ImageSets:
         """The sets that meet every condition, as a view that reads the sets' columns when it is used.
 
-        With several values for one field a set must have one of them; with several shared nouns it must have all. A set
-        without a similarity or difficulty meets no bound on it. annotated, annotator: sets with an annotation of such a
-        kind, by such an annotator. decisions: skips the rejected sets. Raises BadInput for a strategy or a split of no
-        set of the folder, or a kind or annotator of no annotation.
+        None is no condition. With several values for one field a set must have one of them, so no set meets an empty
+        list; with several shared nouns it must have all. A set without a similarity or difficulty meets no bound on it.
+        annotated, annotator: sets with an annotation of such a kind, by such an annotator. decisions: skips the
+        rejected sets. Raises BadInput for a strategy or a split of no set of the folder, a kind or annotator of no
+        annotation, or a value of another type.
         """
-        for field, asked in (("strategy", names_of(strategy)), ("split", names_of(split))):
-            known = self._values(field) if asked else ()
-            for name in asked:
+        texts = {"strategy": strategy, "axis": axis, "concept": concept, "entity": entity, "split": split}
+        named = {field: checked_names(field, value) for field, value in texts.items()}
+        kinds, annotators = checked_names("annotated", annotated), checked_names("annotator", annotator)
+        for field in ("strategy", "split"):
+            known = self._values(field) if named[field] else ()
+            for name in named[field] or ():
                 if name not in known:
                     there = ", ".join(known) or "none"
                     raise BadInput(f"{self.path}: has no sets of {field} {name!r:.100}; it has {there}")
-        named = {"axis": axis, "concept": concept, "entity": entity, "split": split}
+        least = zip(_BOUNDED, (min_level, min_difficulty, min_image_sim, min_text_sim), strict=True)
+        most = zip(_BOUNDED, (max_level, max_difficulty, max_image_sim, max_text_sim), strict=True)
         conditions = Conditions(
-            values={"strategy": strategy, "level": level, "size": size, **named},
-            least=dict(zip(_BOUNDED, (min_level, min_difficulty, min_image_sim, min_text_sim), strict=True)),
-            most=dict(zip(_BOUNDED, (max_level, max_difficulty, max_image_sim, max_text_sim), strict=True)),
-            nouns=(shared_nouns,) if isinstance(shared_nouns, str) else tuple(shared_nouns or ()),
-            numbers=self._annotated(names_of(annotated), names_of(annotator)) if annotated or annotator else None,
+            values={**named, "level": checked_numbers("level", level), "size": checked_numbers("size", size)},
+            least={field: checked_bound(f"min_{field}", value) for field, value in least},
+            most={field: checked_bound(f"max_{field}", value) for field, value in most},
+            nouns=checked_names("shared_nouns", shared_nouns) or (),
+            numbers=self._annotated(kinds, annotators) if kinds is not None or annotators is not None else None,
             decisions=decisions.last if decisions is not None else {},
         )
         return type(self)(self._layout, self._among, (*self._conditions, conditions), self._attached)
@@ -342,6 +342,8 @@ class ImageSets:
         """The sets of these numbers within the folder."""
         return type(self)(self._layout, np.asarray(numbers, np.int64), (), self._attached)
 
-    def _annotated(self, kinds: tuple[str, ...], annotators: tuple[str, ...]) -> Numbers:
-        self.annotations.check(kinds, annotators)
-        return Attached(self._layout, kinds, annotators).annotated
+    def _annotated(self, kinds: tuple[str, ...] | None, annotators: tuple[str, ...] | None) -> Numbers:
+        if () in (kinds, annotators):  # one of none
+            return np.zeros(0, np.int64)
+        self.annotations.check(kinds or (), annotators or ())
+        return Attached(self._layout, kinds or (), annotators or ()).annotated

@@ -84,8 +84,9 @@ def parse_story(record: Mapping[str, Any]) -> Draft:
         rest = {name: None if name in elsewhere else value for name, value in step.items()}
         others.append({"place": place, "step": rest})
     content = {"story_id": first["story_id"], "album": record["album"], "steps": others}
-    said = Said("story", tuple(turns), content, annotator=str(first["worker_id"]))
-    form = {} if isinstance(first["worker_id"], str) else {"worker_id": first["worker_id"]}
+    said = Said("story", tuple(turns), content, annotator=str(first["worker_id"]).strip() and str(first["worker_id"]))
+    named = isinstance(first["worker_id"], str) and first["worker_id"].strip()
+    form = {} if named else {"worker_id": first["worker_id"]}
     return Draft(str(first["story_id"]), tuple(images), (said,), form)
 
 

@@ -88,3 +88,34 @@ def test_markers_become_image_positions_and_back() -> None:
 
 def test_a_marker_within_a_text_is_no_image() -> None:
     assert marked_text((0, "a caption with <image> in it", 1)) == "<image>a caption with image in it<image>"
+
+
+class _Part:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": ""}, "has no kind"),
+        ({"kind": " "}, "has no kind"),
+        ({"annotator": Annotator("")}, "has no annotator"),
+        ({"annotator": Annotator("m", parameters={"t": float("nan")})}, "cannot be written as JSON"),
+        ({"annotator": Annotator("m", version="\ud800")}, "has a text that is no Unicode"),
+        ({"content": {"score": float("nan")}}, "cannot be written as JSON"),
+        ({"content": {"a": _Part()}}, "cannot be written as JSON"),
+        ({"content": {"a\ud800": 1}}, "has a text that is no Unicode"),
+        ({"turns": (Turn("user", ("half \ud83d",)),)}, "has a text that is no Unicode"),
+        ({"turns": (Turn("user", (b"x",)),)}, "a turn's parts are texts and image positions from 0, not b'x'"),  # type: ignore[arg-type]
+        ({"turns": (Turn("user", (True,)),)}, "a turn's parts are"),
+        ({"parent": ""}, "has an empty text as its parent"),
+        ({"parent": SAID.annotation_id}, "has itself as its parent"),
+    ],
+)
+def test_what_cannot_be_written_or_told_apart_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        replace(SAID, **change).check()  # type: ignore[arg-type]
+    if "parent" not in change:
+        whole = {"kind": SAID.kind, "annotator": SAID.annotator, "turns": TURNS, "content": {}, **change}
+        with pytest.raises(BadInput, match=message):
+            Annotation.make("a", **whole)  # type: ignore[arg-type]

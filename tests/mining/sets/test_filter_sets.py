@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index.errors import BadInput
 from mining.sets import write_sets as module
-from mining.sets.filter_sets import Conditions, matching
+from mining.sets.filter_sets import Conditions, checked_bound, checked_names, checked_numbers, matching
 from mining.sets.layouts import Layout, read_layout
 from tests.mining.made_sets import write_sets
 
@@ -90,3 +91,33 @@ def test_several_filters_hold_together_and_the_order_asked_for_stays(layout: Lay
     assert found(layout, *both) == [1, 4]
     assert found(layout, *both, among=[5, 4, 3, 1, 4]) == [4, 1, 4]
     assert both[0].columns | both[1].columns == {"shared_nouns", "level"}
+
+
+@pytest.mark.parametrize("value", [5, ["a", 5], b"a", {"a": 1}, [None], True])
+def test_names_are_texts(value: Any) -> None:
+    with pytest.raises(BadInput, match="filter: axis is a text or a list of texts"):
+        checked_names("axis", value)
+    assert checked_names("axis", None) is None
+    assert checked_names("axis", "a") == ("a",)
+    assert checked_names("axis", ["a", "b"]) == ("a", "b")
+    assert checked_names("axis", []) == ()
+
+
+@pytest.mark.parametrize("value", ["x", 2.5, True, [1, True], [None], {"a": 1}, 1 << 31, b"1"])
+def test_numbers_are_whole(value: Any) -> None:
+    with pytest.raises(BadInput, match="filter: level is a whole number or a list of them"):
+        checked_numbers("level", value)
+    assert checked_numbers("level", None) is None
+    assert checked_numbers("level", np.int64(3)) == (3,)
+    assert checked_numbers("level", [1, 2]) == checked_numbers("level", np.array([1, 2])) == (1, 2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), "x", True, [1], np.float32("nan")])
+def test_bounds_are_numbers(value: Any) -> None:
+    with pytest.raises(BadInput, match="filter: min_difficulty is a number"):
+        checked_bound("min_difficulty", value)
+    with pytest.raises(BadInput, match="filter: max_level is a whole number"):
+        checked_bound("max_level", 1.5)
+    with pytest.raises(BadInput, match="filter: max_level is a whole number"):
+        checked_bound("max_level", float("inf"))
+    assert (checked_bound("max_level", 2.0), checked_bound("min_image_sim", np.float32(0.5))) == (2, 0.5)

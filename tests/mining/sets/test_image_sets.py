@@ -301,3 +301,23 @@ def test_a_method_of_an_earlier_version_names_the_function_that_it_became(
 
 def test_what_the_export_wing_offers_is_there() -> None:
     assert all(callable(getattr(export, name)) for name in export.__all__)
+
+
+def test_a_condition_of_another_type_is_one_line_and_an_empty_list_is_met_by_no_set(tmp_path: Path) -> None:
+    sets = write_foreign_sets(tmp_path, [["a.jpg"], ["b.jpg"]], texts=["one", "two"])
+    wrong: list[dict[str, Any]] = [
+        {"level": "x"},
+        {"strategy": 5},
+        {"annotator": 5},
+        {"annotated": 5},
+        {"shared_nouns": 5},
+        {"min_level": float("nan")},
+        {"max_text_sim": float("nan")},
+    ]
+    for conditions in wrong:
+        with pytest.raises(BadInput, match=f"filter: {next(iter(conditions))} is "):
+            sets.filter(**conditions)
+    for name in ("strategy", "level", "size", "split", "axis", "annotated", "annotator"):
+        assert len(sets.filter(**{name: []})) == 0, name
+    assert len(sets.filter(shared_nouns=[])) == 2
+    assert len(sets.filter(level=[0, 7])) == len(sets.filter(level=0)) == 2

@@ -118,3 +118,14 @@ def test_another_file_is_an_error_of_one_line(tmp_path: Path) -> None:
         (tmp_path / "x.json").write_text(text)
         with pytest.raises(BadInput, match=message):
             read_stories(str(tmp_path / "x.json"))
+
+
+@pytest.mark.parametrize("worker", ["", "  ", 7])
+def test_a_worker_without_a_name_comes_back(tmp_path: Path, worker: Any) -> None:
+    steps = [step("7", order, str(order), worker, album_id=None) for order in (1, 2)]
+    path = tmp_path / "stories.json"
+    path.write_text(json.dumps(whole(steps)))
+    sets = import_file(tmp_path, "vist", path)
+    write_records(sets, str(tmp_path / "again.json"))
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert [each[0]["worker_id"] for each in again["annotations"]] == [worker, worker]
