@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from index.corpus.image_decoding import image_extension
 from index.errors import BadInput
-from index.files import atomic_file, exists, file_size, join, write_atomic
+from index.files import atomic_file, exists, file_size, is_local, join, local_path, write_atomic
 from mining.export.member_images import MemberImages
 from mining.export.read_sets import read_samples
 from mining.export.samples import Choice, PerSet, Samples
@@ -67,12 +67,13 @@ def to_llava(
         kind, annotator, answer, per_set, question, template, rejected: see `mining.export.samples.Choice`.
 
     Sets without a conversation or with an image that can't be read are skipped. Raises BadInput for another file name,
-    and what MemberImages raises.
+    a folder where the file would be or a file where the folder would be, and what MemberImages raises.
     """
     target = os.fspath(out)
     if not target.endswith((".json", ".jsonl")):
         raise BadInput(f"{target}: LLaVA's data is a file named .json or .jsonl")
     folder = os.fspath(images) if images is not None else join(target.rpartition("/")[0] or ".", "images")
+    _check_places(target, folder)
     choice: Choice = {
         "kind": kind,
         "annotator": annotator,
@@ -96,6 +97,19 @@ def to_llava(
     with atomic_file(target) as partial, open(partial, "w", encoding="utf-8") as stream:
         written = _write_lines(stream, records) if target.endswith(".jsonl") else _write_list(stream, records)
     return SetsExport(target, written + sum(skipped.reasons.values()), written, skipped.reasons, skipped.named)
+
+
+def _check_places(target: str, folder: str) -> None:
+    """Fails before any image is read, where the file or the folder of the images cannot be made."""
+    if is_local(target) and local_path(target).is_dir():
+        raise BadInput(f"{target}: is a folder; name a file for the records, or remove it")
+    for name, what in ((target, "the records"), (folder, "the images")):
+        if not is_local(name):
+            continue
+        path = local_path(name)
+        for each in (path, *path.parents) if name == folder else path.parents:
+            if each.exists() and not each.is_dir():
+                raise BadInput(f"{each}: is a file where {what} need a folder; choose another place")
 
 
 def conversations(turns: tuple[Turn, ...]) -> list[dict[str, str]]:

@@ -126,11 +126,16 @@ def _turns_in(turn: object) -> int:
 
 def _turn(each: ImageSet, turn: object, place: int) -> Turn:
     """A Turn as it is, or the one at `place` of (question, answer)."""
-    if isinstance(turn, Turn):
-        return turn
     if isinstance(turn, tuple | list) and len(turn) == 2 and all(isinstance(text, str) for text in turn):
-        return Turn(("user", "assistant")[place], (turn[place],))
-    raise _no_turns(each, turn)
+        turn = Turn(("user", "assistant")[place], (turn[place],))
+    if not isinstance(turn, Turn) or any(type(part) is not int and not isinstance(part, str) for part in turn.parts):
+        raise _no_turns(each, turn)
+    try:
+        turn.text.encode()
+    except UnicodeEncodeError as error:
+        broken = error.object[error.start]
+        raise BadInput(f"set {each.set_id}: a turn has a text that is no Unicode (character {broken!r})") from error
+    return turn
 
 
 def _no_turns(each: ImageSet, what: object) -> BadInput:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from index.errors import BadInput, ImagesNotLocal
 from mining.export import to_llava
 from mining.export.skipped import SkippedSet
+from mining.sets.annotation import Turn
 from mining.sets.decisions import DecisionsFile
 from mining.sets.image_set import ImageSet
 from tests.mining.made_mixed import write_mixed
@@ -137,3 +139,37 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     elsewhere = make_store(tmp_path / "elsewhere", random_unit(12), local=False)
     with pytest.raises(ImagesNotLocal, match="has embeddings and no images"):
         to_llava(write_sets(tmp_path / "elsewhere", [[0, 1]], store=elsewhere), tmp_path / "llava.json")
+
+
+def test_a_folder_in_the_place_of_the_file_and_a_file_in_that_of_a_folder_are_one_line(tmp_path: Path) -> None:
+    sets = write_sets(tmp_path, [[0, 1]])
+    (tmp_path / "llava.json").mkdir()
+    with pytest.raises(BadInput, match=r"llava.json: is a folder; name a file for the records"):
+        to_llava(sets, tmp_path / "llava.json")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/images").write_text("mine")
+    with pytest.raises(BadInput, match=r"out/images: is a file where the images need a folder"):
+        to_llava(sets, tmp_path / "out/other.json")
+    with pytest.raises(BadInput, match=r"out/images: is a file where the images need a folder"):
+        to_llava(sets, tmp_path / "out/other.json", images=tmp_path / "out/images/below")
+    with pytest.raises(BadInput, match=r"out/images: is a file where the records need a folder"):
+        to_llava(sets, tmp_path / "out/images/other.json", images=tmp_path / "out/photos")
+    assert (tmp_path / "out/images").read_text() == "mine"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images"]
+
+
+@pytest.mark.parametrize(
+    ("turns", "error"),
+    [
+        ([Turn("user", (b"x",)), Turn("assistant", ("y",))], "an answer is a list of Turn"),  # type: ignore[arg-type]
+        ([Turn("user", (1.5,)), Turn("assistant", ("y",))], "an answer is a list of Turn"),  # type: ignore[arg-type]
+        ([(b"x", "y")], "an answer is a list of Turn"),
+        ([("x", "\ud800")], "a turn has a text that is no Unicode"),
+        ([Turn("user", ("x",)), Turn("assistant", ("a", 0, "\udfff"))], "a turn has a text that is no Unicode"),
+    ],
+)
+def test_an_answer_that_cannot_be_written_is_one_line(tmp_path: Path, turns: Any, error: str) -> None:
+    sets = write_sets(tmp_path, [[0, 1]])
+    with pytest.raises(BadInput, match=f"set {sets[0].set_id}: {error}"):
+        to_llava(sets, tmp_path / "llava.json", answer=lambda each: turns)
+    assert not (tmp_path / "llava.json").exists()
