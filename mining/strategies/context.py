@@ -58,6 +58,8 @@ TRAIN, HELD_OUT = "train", "held-out"
 
 # The most images of a group; a model reads hundreds of tokens an image.
 MOST_GROUP = 32
+# Bounds against slips of the keyboard. A run holds its proposals in memory; a caption keeps 64 nouns.
+MOST_SETS, MOST_MEMBERS, MOST_NOUNS = 1_000_000_000, 1_000, 64
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ class MiningConfig:
             value = getattr(self, name)
             if value < least:
                 raise BadInput(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+        for name, most in (("sets", MOST_SETS), ("set_size", MOST_MEMBERS), ("min_shared_nouns", MOST_NOUNS)):
+            value = getattr(self, name)
+            if value is not None and value > most:
+                raise BadInput(f"--{name.replace('_', '-')} must be at most {most:,}, not {value}")
         if not 0 < self.near_duplicates <= 1.01:
             raise BadInput(f"--near-duplicates is a cosine above 0 and up to 1, not {self.near_duplicates:g}")
         if self.ceiling is not None and not self.near_duplicates < self.ceiling <= 1.01:

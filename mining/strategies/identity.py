@@ -64,6 +64,9 @@ def identity(ctx: MiningContext, map_items: MapItems) -> Candidates:
     )
     if not named:
         raise BadInput(f"{store.path}: no row has a value in {config.entity}; {fields_there(minable)}")
+    for field, lacking, among in ((config.order, unordered, named), (config.context, without, named - unordered)):
+        if field and lacking == among:
+            raise BadInput(f"{store.path}: no row of an individual has a value in {field}; {fields_there(minable)}")
     wanted = MADE_A_SET * OVERSAMPLED * ctx.wanted
     a_turn = max(1, (named - unordered - without) // config.set_size)
     turns = min(SHUFFLES, -(-wanted // a_turn))

@@ -16,7 +16,9 @@ __all__ = ["draw_pairs", "random_pairs"]
 def random_pairs(ctx: MiningContext, map_items: MapItems) -> Candidates:
     """Pairs of rows drawn with the seed, each row as likely as any other; level and difficulty 0."""
     minable = minable_rows(ctx, ctx.open_store())
-    drawn = draw_pairs(minable, OVERSAMPLED * ctx.wanted, ctx.random("pairs"))
+    # No more sets can be made than the limit on an image's sets allows.
+    wanted = min(ctx.wanted, minable.count * ctx.config.max_per_image)
+    drawn = draw_pairs(minable, OVERSAMPLED * wanted, ctx.random("pairs"))
     pairs = drawn[unique_pairs(drawn)]
     table = candidates_table(pairs, difficulty=0.0, reasons=[pa.array(["drawn by chance"] * len(pairs), "string")])
     return Candidates(table, len(drawn), {"drawn twice": len(drawn) - len(pairs)})

@@ -17,6 +17,9 @@ from mining.strategies.minable import holds_out_individuals, minable_rows
 
 __all__ = ["STRATEGIES", "check_strategies", "get_strategy", "parse_mix"]
 
+# Shares are scaled to add up to 1; a larger one could overflow.
+MOST_SHARE = 1_000_000
+
 # name: (module, function, what it pairs)
 STRATEGIES = {
     "similar": ("mining.strategies.similar", "similar", "neighbours in image space that are not the same picture"),
@@ -65,8 +68,11 @@ def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
             shares[name] = float(share) if share else 1.0
         except ValueError:
             shares[name] = 0.0
-        if not 0 < shares[name] < float("inf"):
-            raise BadInput(f"--strategy {part.strip()}: a share is a number above 0, as in similar:0.5,attribute:0.5")
+        if not 0 < shares[name] <= MOST_SHARE:
+            raise BadInput(
+                f"--strategy {part.strip()}: a share is a number above 0 and up to {MOST_SHARE:,}, as in "
+                "similar:0.5,attribute:0.5"
+            )
     total = sum(shares.values())
     return tuple((name, share / total) for name, share in shares.items())
 

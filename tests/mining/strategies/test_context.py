@@ -35,6 +35,9 @@ from mining.strategies.context import (
         {"group_size": (1, 3)},
         {"group_size": (5, 3)},
         {"group_size": (3, 99)},
+        {"sets": 10**22},
+        {"set_size": 10**6},
+        {"min_shared_nouns": 10**30},
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(choices: dict[str, Any]) -> None:

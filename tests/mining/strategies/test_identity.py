@@ -147,6 +147,12 @@ def test_a_field_that_nobody_has_is_an_error_that_names_those_there(world: Embed
         propose(world, tmp_path, "identity", entity="truth..hero")
 
 
+@pytest.mark.parametrize("option", ["order", "context"])
+def test_an_order_or_context_that_nobody_has_is_an_error(world: EmbeddingStore, tmp_path: Path, option: str) -> None:
+    with pytest.raises(BadInput, match=r"no row of an individual has a value in truth\.nope; the fields "):
+        propose(world, tmp_path, "identity", entity=HERO, **{option: "truth.nope"})
+
+
 def test_windows_may_be_asked_to_change_the_context(tmp_path: Path) -> None:
     places = ["hall", "attic", "attic", "hall"]
     extra = [json.dumps({"story": "a", "step": step, "place": place}) for step, place in enumerate(places)]

@@ -25,6 +25,11 @@ def test_every_row_is_as_likely_as_any_other_and_no_pair_comes_twice(world: Embe
     assert set(found.table["level"].to_pylist()) == {0}
 
 
+def test_no_more_is_drawn_than_images_may_be_used(tmp_path: Path) -> None:
+    found = propose(mining_store(tmp_path, rows=24), tmp_path, "random", wanted=10**8, max_per_image=3)
+    assert found.considered <= 4 * 24 * 3
+
+
 def test_another_seed_draws_other_pairs(world: EmbeddingStore, tmp_path: Path) -> None:
     first = propose(world, tmp_path, "random").table["rows"].to_pylist()
     assert first == propose(world, tmp_path, "random").table["rows"].to_pylist()

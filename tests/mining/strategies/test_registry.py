@@ -42,6 +42,7 @@ def test_shares_add_up_to_one(text: str, shares: dict[str, float]) -> None:
         ("similar:zero", "a share is a number above 0"),
         ("similar:0", "a share is a number above 0"),
         ("similar:nan", "a share is a number above 0"),
+        ("random:1e308,similar:1e308", "a share is a number above 0 and up to 1,000,000"),
         ("", "unknown strategy ''"),
     ],
 )
