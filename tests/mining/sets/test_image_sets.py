@@ -318,6 +318,7 @@ def test_a_condition_of_another_type_is_one_line_and_an_empty_list_is_met_by_no_
         with pytest.raises(BadInput, match=f"filter: {next(iter(conditions))} is "):
             sets.filter(**conditions)
     for name in ("strategy", "level", "size", "split", "axis", "annotated", "annotator"):
-        assert len(sets.filter(**{name: []})) == 0, name
+        nothing: dict[str, Any] = {name: []}
+        assert len(sets.filter(**nothing)) == 0, name
     assert len(sets.filter(shared_nouns=[])) == 2
     assert len(sets.filter(level=[0, 7])) == len(sets.filter(level=0)) == 2

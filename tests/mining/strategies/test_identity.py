@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,7 +151,8 @@ def test_a_field_that_nobody_has_is_an_error_that_names_those_there(world: Embed
 @pytest.mark.parametrize("option", ["order", "context"])
 def test_an_order_or_context_that_nobody_has_is_an_error(world: EmbeddingStore, tmp_path: Path, option: str) -> None:
     with pytest.raises(BadInput, match=r"no row of an individual has a value in truth\.nope; the fields "):
-        propose(world, tmp_path, "identity", entity=HERO, **{option: "truth.nope"})
+        choices: dict[str, Any] = {option: "truth.nope"}
+        propose(world, tmp_path, "identity", entity=HERO, **choices)
 
 
 def test_windows_may_be_asked_to_change_the_context(tmp_path: Path) -> None:

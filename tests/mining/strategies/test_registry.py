@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,7 +117,8 @@ def test_difficulty_is_from_0_to_1_levels_are_those_named_and_counts_add_up(
     store = world if kind == "world" else _tiny(tmp_path, kind)
     concepts = {"a dog": range(0, store.rows, 2), "a boat": range(store.rows)}
     selection = write_test_selection(store, tmp_path / "selection", concepts)
-    cases = [{"near_duplicates": limit} for limit in (0.5, 0.94, 1.01)] + [{"selection": selection}]
+    cases: list[dict[str, Any]] = [{"near_duplicates": limit} for limit in (0.5, 0.94, 1.01)]
+    cases += [{"selection": selection}]
     cases += [{"set_size": 3}] if strategy == "identity" else []
     for number, choices in enumerate(cases):
         asked = {"entity": "truth.objects.entity", "group_size": (2, 3), **choices}
