@@ -150,8 +150,8 @@ def test_a_field_that_nobody_has_is_an_error_that_names_those_there(world: Embed
 
 @pytest.mark.parametrize("option", ["order", "context"])
 def test_an_order_or_context_that_nobody_has_is_an_error(world: EmbeddingStore, tmp_path: Path, option: str) -> None:
+    choices: dict[str, Any] = {option: "truth.nope"}
     with pytest.raises(BadInput, match=r"no row of an individual has a value in truth\.nope; the fields "):
-        choices: dict[str, Any] = {option: "truth.nope"}
         propose(world, tmp_path, "identity", entity=HERO, **choices)
 
 
