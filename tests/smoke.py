@@ -77,6 +77,8 @@ def run_every_command(folder: Path) -> None:
     said = [{"from": "human", "value": "What is a pair?"}, {"from": "gpt", "value": "Two images."}]
     (folder / "llava.json").write_text(json.dumps([{"id": "0", "conversations": said}]))
     run("import", folder / "llava.json", "--format", "llava", "--out", folder / "imported")
+    run("concat", pairs, folder / "imported", "--out", folder / "joined")
+    run("info", folder / "joined")
     run("customize", store, selection, "--steps", 2, "--batch-size", 8, "--augment", "none", "--out", folder / "model")
     run("evaluate", folder / "model", "--task", task, "--seeds", 1, "--out", folder / "evaluation")
     serve_store(store)
