@@ -21,9 +21,8 @@ from mining.export.sample import Sample, Wording
 from mining.export.samples import Numbers, PerSet, TurnChoice, draw_numbers, with_captions
 from mining.export.skipped import SkippedSet
 from mining.export.tars import FORMAT, INDEX_SCHEMA, VERSION
-from mining.sets.annotation import Annotation
 from mining.sets.attached import names_of
-from mining.sets.image_set import ImageSet, Member
+from mining.sets.image_set import ImageSet
 
 __all__ = ["TarSamples"]
 
@@ -235,10 +234,4 @@ def _parsed(data: memoryview, key: str) -> tuple[ImageSet, list[bytes]]:
         place += _BLOCK + -(-size // _BLOCK) * _BLOCK
     fields = json.loads(bytes(files["json"]))
     images = [bytes(files[name]) for name in fields.pop("images")]
-    set_id = fields["set_id"]
-    annotations = tuple(Annotation.from_json(set_id, said) for said in fields.pop("annotations"))
-    members = tuple(Member(**{**member, "captions": tuple(member["captions"])}) for member in fields.pop("members"))
-    del fields["size"]
-    for name in ("shared_nouns", "reasons"):
-        fields[name] = tuple(fields[name])
-    return ImageSet(**fields, members=members, annotations=annotations), images
+    return ImageSet.from_json(fields), images

@@ -58,6 +58,11 @@ class Member:
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "captions": list(self.captions), "extra": dict(self.extra)}
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Member:
+        """The member that `to_json` gave. Raises KeyError or TypeError for anything else."""
+        return cls(**{**value, "captions": tuple(value["captions"])})
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -113,6 +118,16 @@ class ImageSet:
         own["members"] = [member.to_json() for member in self.members]
         own["annotations"] = [each.to_json() for each in self.annotations]
         return own
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ImageSet:
+        """The set that `to_json` gave. Raises KeyError or TypeError for anything else."""
+        fields = {name: own for name, own in value.items() if name != "size"}
+        for name in ("shared_nouns", "reasons"):
+            fields[name] = tuple(fields[name])
+        fields["members"] = tuple(Member.from_json(each) for each in fields["members"])
+        fields["annotations"] = tuple(Annotation.from_json(value["set_id"], said) for said in fields["annotations"])
+        return cls(**fields)
 
 
 def sets_of(group: Group, places: list[int]) -> Iterator[ImageSet]:

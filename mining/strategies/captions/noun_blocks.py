@@ -18,10 +18,11 @@ import numpy.typing as npt
 
 from index.files import exists, join, local_path
 from mining.strategies.captions.caption_rows import LARGEST_SHARE
-from mining.strategies.captions.noun_sets import EXACT_BITS, NounSets, save_array
+from mining.strategies.captions.noun_sets import EXACT_BITS, NounSets
 from mining.strategies.captions.pair_pool import pool_pairs
 from mining.strategies.captions.shared_nouns import pad_sets, ranges, shared_mask, without_parts
 from mining.strategies.context import MapItems, MiningContext
+from mining.strategies.neighbors.work_arrays import save_array
 
 __all__ = ["LEVELS", "Compared", "compare_blocks"]
 

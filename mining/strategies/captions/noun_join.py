@@ -19,11 +19,12 @@ from index.files import exists, join, local_path
 from index.hashing import finalize64, hash_rows, mix64
 from mining.strategies.captions.caption_rows import LARGEST_SHARE
 from mining.strategies.captions.noun_keys import path_keys
-from mining.strategies.captions.noun_sets import NounSets, save_array
+from mining.strategies.captions.noun_sets import NounSets
 from mining.strategies.captions.pair_pool import pool_pairs, sample_pairs
 from mining.strategies.captions.shared_nouns import pad_sets, shared_mask, without_parts
 from mining.strategies.captions.slots import SLOT_BITS, SlotRange, first_of_each_caption, pack_slots, sort_by_slot
 from mining.strategies.context import MapItems, MiningContext
+from mining.strategies.neighbors.work_arrays import save_array
 
 __all__ = ["Join", "Joined", "join_nouns"]
 

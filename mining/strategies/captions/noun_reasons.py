@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from index.files import atomic_file, exists, join, local_path
 from mining.strategies.captions.caption_rows import captions_of
-from mining.strategies.captions.noun_sets import NounSets, save_array
+from mining.strategies.captions.noun_sets import NounSets
 from mining.strategies.captions.shared_nouns import pad_sets, shared_mask, without_parts
 from mining.strategies.context import CANDIDATES_SCHEMA, MapItems, MiningContext, candidates_table
+from mining.strategies.neighbors.work_arrays import save_array
 
 __all__ = ["HARDEST", "ReasonsItem", "difficulty_of", "explain_pairs"]
 

@@ -26,6 +26,7 @@ from mining.strategies.captions.caption_rows import ITEM_ROWS, RowSlice, caption
 from mining.strategies.captions.shared_nouns import Parts, compound_parts, ranges
 from mining.strategies.context import MapItems, MiningContext
 from mining.strategies.minable import minable_rows
+from mining.strategies.neighbors.work_arrays import save_array
 from mining.text.nouns import CAPTION_NOUNS, NounExtractor, noun_extractor
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "NounSets",
     "NounsItem",
     "make_noun_sets",
-    "save_array",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -268,10 +268,3 @@ def _parquet(table: pa.Table) -> bytes:
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd")
     return stream.getvalue()
-
-
-def save_array(path: str, array: npt.NDArray[Any]) -> None:
-    """Write a .npy file atomically."""
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    write_atomic(path, stream.getvalue())

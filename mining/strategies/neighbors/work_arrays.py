@@ -17,14 +17,28 @@ from index.errors import StoreInvalid
 from index.files import exists, join, open_file, write_atomic
 from mining.strategies.context import MiningContext
 
-__all__ = ["has_arrays", "read_array", "read_arrays", "read_table", "write_array", "write_arrays", "write_table"]
+__all__ = [
+    "has_arrays",
+    "read_array",
+    "read_arrays",
+    "read_table",
+    "save_array",
+    "write_array",
+    "write_arrays",
+    "write_table",
+]
 
 
 def write_array(ctx: MiningContext, name: str, array: npt.NDArray[Any]) -> None:
     """Write one array as NAME, a .npy file."""
+    save_array(join(ctx.folder, name), array)
+
+
+def save_array(path: str, array: npt.NDArray[Any]) -> None:
+    """Write a .npy file of any folder."""
     buffer = io.BytesIO()
-    np.save(buffer, array)
-    write_atomic(join(ctx.folder, name), buffer.getvalue())
+    np.save(buffer, array, allow_pickle=False)
+    write_atomic(path, buffer.getvalue())
 
 
 def read_array(ctx: MiningContext, name: str) -> npt.NDArray[Any]:

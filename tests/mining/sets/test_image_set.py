@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mining import ImageSets
+from mining.sets.annotation import Annotation, Annotator, Turn
 from mining.sets.image_set import ImageSet, Member, sets_of
 from mining.sets.layouts import read_layout
 from tests.mining.made_sets import annotation, write_sets
@@ -79,3 +80,10 @@ def test_sets_of_the_same_images_have_the_same_names(sets: ImageSets) -> None:
 def test_an_image_set_without_members_has_none() -> None:
     each = ImageSet("t", "text", ())
     assert (each.size, each.rows, each.captions, each.to_json()["members"]) == (0, (), (), [])
+
+
+def test_a_set_comes_back_from_its_json() -> None:
+    said = Annotation.make("a/1", "question", Annotator("ann"), (Turn("user", (0, "Why?")),), {"options": ["A"]})
+    members = (Member(0, "store-0", row_id=4, captions=("a bus",), extra={"truth": {"place": "hall"}}),)
+    each = ImageSet("a/1", "similar", members, 2, 0.5, shared_nouns=("bus",), reasons=("look",), annotations=(said,))
+    assert ImageSet.from_json(json.loads(json.dumps(each.to_json()))) == each
