@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS: dict[str, set[str]] = {
     "index": set(),
     "retrieval": {"index"},
-    "customize": {"index", "retrieval"},
     "mining": {"index", "retrieval"},
+    "customize": {"index", "retrieval", "mining"},
     "scenes": {"index"},
     "jobs": {"index", "retrieval", "customize", "mining", "scenes"},
     "clipmine": {"index", "retrieval", "customize", "mining", "jobs"},
@@ -29,10 +29,10 @@ FLOORS: dict[str, set[str]] = {
 WINGS = {
     "index": ["graph", "store", "corpus", "encoder"],
     "retrieval": ["client", "service", "export", "search"],
-    "customize": ["clip"],
-    "mining": ["pages", "export", "select", "strategies", "sets", "text"],
+    "customize": ["lmm", "clip"],
+    "mining": ["pages", "annotate", "chat", "export", "select", "strategies", "sets", "text"],
     "jobs": ["commands", "demo", "serve_ray", "executors"],
-    "scenes": ["gallery", "training", "comparing", "language", "drawing", "world", "shapes"],
+    "scenes": ["gallery", "training", "held_out", "comparing", "language", "drawing", "world", "shapes"],
 }
 # A module has logic when it holds one of these.
 LOGIC = (ast.If, ast.For, ast.While, ast.Try, ast.With, ast.comprehension, ast.IfExp, ast.BoolOp)

@@ -8,7 +8,7 @@ import pytest
 
 from customize.clip.evaluate.task_files import load_task, open_split
 from index.errors import BadInput
-from scenes.held_out import default_types, single_objects, write_tasks
+from scenes.held_out.clip_tasks import default_types, single_objects, write_tasks
 from scenes.world.splits import concept_groups
 
 TYPES = tuple(concept_groups()["rare"][:2])  # each is in one of thirty test scenes

@@ -1,0 +1,1 @@
+"""Multimodal models of the LLaVA family: their checkpoints, training data, tuning and evaluation."""

@@ -1,0 +1,1 @@
+"""Training samples of LLaVA-family models: sources, mixtures, and their tokens."""

@@ -1,0 +1,1 @@
+"""Measuring multimodal models on benchmarks of image pairs: tasks, scores, tables."""

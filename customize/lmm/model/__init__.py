@@ -1,0 +1,1 @@
+"""LLaVA checkpoints: loading, vision features, adapters, exported folders."""

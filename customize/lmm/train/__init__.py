@@ -1,0 +1,1 @@
+"""Tuning a LLaVA-family model in stages: batches, steps, checkpoints, logs."""

@@ -1,0 +1,1 @@
+"""What models say of image sets: comparisons, questions and answers, choices, ratings, written as annotations."""

@@ -1,0 +1,72 @@
+"""What is asked of a model about a set, and what becomes of its answer: the contract between prompts and the runner.
+
+A task is one kind of annotation (`comparison`, `cad-qa`, `choice`, `judge`). The runner makes a request of each set,
+hands it to a `mining.chat.ChatModel`, and gives the reply to `parse`. A task without a model (`needs_model` False, the
+annotator `captions`) answers by itself through `answer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mining.chat.chat import ChatRequest
+from mining.sets.annotation import Annotation, Turn
+from mining.sets.image_set import ImageSet
+
+__all__ = ["AnnotationTask", "Answer", "Asked", "Unparsed"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question about a set. item: distinguishes several questions about one set ("" where there is one).
+
+    parent: the annotation that the answer refines or judges, None where there is none.
+    """
+
+    item: str
+    request: ChatRequest
+    parent: Annotation | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply that was understood. turns: the conversation for training. content: structured, as JSON data."""
+
+    turns: tuple[Turn, ...]
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unparsed:
+    """A reply that was not understood: why, in one line. It is asked again, then kept as a rejected annotation."""
+
+    reason: str
+
+
+class AnnotationTask(Protocol):
+    """kind: of the annotations. prompt_hash: of all prompt texts and their version. needs_images: whether requests show
+    images (the runner then reads the members' files).
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def prompt_hash(self) -> str: ...
+
+    @property
+    def needs_images(self) -> bool: ...
+
+    def asked(self, each: ImageSet, images: tuple[bytes, ...], attempt: int) -> list[Asked]:
+        """The questions about one set; [] where there is nothing to ask, such as no captions.
+
+        images: the members' files where `needs_images`, else (). attempt: 0, then 1, 2, ... when a reply was not
+        understood (a task may then ask more strictly, or with another seed). Deterministic.
+        """
+        ...
+
+    def parse(self, each: ImageSet, asked: Asked, text: str) -> Answer | Unparsed:
+        """What the reply says."""
+        ...

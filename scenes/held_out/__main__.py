@@ -1,0 +1,5 @@
+"""Run as: python -m scenes.held_out --out tasks"""
+
+from scenes.held_out.clip_tasks import main
+
+main()
