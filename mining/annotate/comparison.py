@@ -1,6 +1,6 @@
 """A comparison of images: commonalities and differences, each an item with its axis. CaD-VI, section 3.1.
 
-Its text has the form of CaD-Inst's answers: "Commonalities:" and numbered items, then "Differences:" and numbered items.
+Its text has the form of CaD-Inst's answers: "Commonalities:" and "Differences:", each with numbered items below it.
 As an annotation of kind `comparison` its content is `to_json()`, and its turns are a question and this text.
 """
 
