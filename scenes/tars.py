@@ -2,7 +2,7 @@
 
 The same split, count and sizes give the same bytes in every process. A shard is written under a temporary name and then
 renamed, so a shard that exists is complete: a run that was killed continues where it stopped.
-Run as: python -m scenes.tars --split corpus --count 20000 --out DIR
+Run as: python -m scenes.tars --split corpus --count 20000 --out DIR [--easy]
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from scenes.drawing.paint import Image as Pixels
 from scenes.drawing.render import render
 from scenes.language.captions import captions
 from scenes.language.questions import questions
+from scenes.world.easy import easy_scene
 from scenes.world.sample import sample
 from scenes.world.scene import Scene, to_json
 from scenes.world.splits import SPLITS, STORY_LENGTH
@@ -38,7 +39,7 @@ JPEG_QUALITY = 95  # img2dataset's default
 
 @dataclasses.dataclass(frozen=True)
 class ShardTask:
-    """The scenes of one tar: numbers `first` to `last` (not included) of a split."""
+    """The scenes of one tar: numbers `first` to `last` (not included) of a split, of the easy world or the full one."""
 
     split: str
     shard: int
@@ -46,6 +47,7 @@ class ShardTask:
     last: int
     size: int
     path: str
+    easy: bool = False
 
 
 def write_split(
@@ -56,12 +58,14 @@ def write_split(
     size: int = 96,
     workers: int = 2,
     progress: Callable[[int], None] | None = None,
+    easy: bool = False,
 ) -> list[Path]:
     """Write the first `count` scenes (default: all) of a split into OUT/00000.tar, 00001.tar, ...; returns the paths.
 
     Shards that exist are skipped. size: pixels of an image's side. `progress` is called with the number of scenes of
-    each finished shard; without it a progress bar is shown. Raises BadInput for an unknown split or a number that is
-    not positive.
+    each finished shard; without it a progress bar is shown. easy: scenes of `scenes.world.easy`, whose caption is the
+    dense one, as people describe photographs, instead of a web-like alt text. Raises BadInput for an unknown split or a
+    number that is not positive.
     """
     if split not in SPLITS:
         raise BadInput(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
@@ -71,7 +75,7 @@ def write_split(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [
-        ShardTask(split, shard, first, min(first + shard_size, count), size, str(folder / f"{shard:05d}.tar"))
+        ShardTask(split, shard, first, min(first + shard_size, count), size, str(folder / f"{shard:05d}.tar"), easy)
         for shard, first in enumerate(range(0, count, shard_size))
     ]
     undone = [task for task in tasks if not Path(task.path).exists()]
@@ -96,8 +100,10 @@ def write_shard(task: ShardTask) -> int:
         number: f"{task.shard:0{SHARD_DIGITS}d}{number - task.first:0{INDEX_DIGITS}d}"
         for number in range(task.first, task.last)
     }
+    draw = easy_scene if task.easy else sample
     write_tar(
-        Path(task.path), ((key, members(sample(task.split, number), key, task.size)) for number, key in keys.items())
+        Path(task.path),
+        ((key, members(draw(task.split, number), key, task.size, task.easy)) for number, key in keys.items()),
     )
     return len(keys)
 
@@ -123,10 +129,12 @@ def encode_jpeg(image: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def members(scene: Scene, key: str, size: int = 96) -> dict[str, bytes]:
-    """A scene's tar members: suffix -> bytes of the jpg, json and txt."""
+def members(scene: Scene, key: str, size: int = 96, dense: bool = False) -> dict[str, bytes]:
+    """A scene's tar members: suffix -> bytes of the jpg, json and txt. dense: the caption is the dense one."""
     jpg = encode_jpeg(render(scene, size).image)
     row = sidecar(scene, key, jpg, size)
+    if dense:
+        row["caption"] = row["dense"]
     return {
         "jpg": jpg,
         "json": json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode(),
@@ -180,9 +188,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shard-size", type=int, default=1000, help="scenes a tar (default: 1000)")
     parser.add_argument("--size", type=int, default=96, help="pixels of an image's side")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: the cores)")
+    parser.add_argument("--easy", action="store_true", help="scenes of the easy world, with dense captions")
     given = parser.parse_args(arguments)
     try:
-        paths = write_split(given.split, given.out, given.count, given.shard_size, given.size, given.workers)
+        paths = write_split(
+            given.split, given.out, given.count, given.shard_size, given.size, given.workers, easy=given.easy
+        )
     except BadInput as error:
         parser.error(str(error))
     print(f"{len(paths)} shards in {given.out}")

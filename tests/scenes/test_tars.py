@@ -12,6 +12,7 @@ from PIL import Image
 from index.errors import BadInput
 from scenes.language.captions import captions
 from scenes.tars import main, write_split
+from scenes.world.easy import easy_scene
 from scenes.world.sample import sample
 from scenes.world.scene import from_json
 
@@ -37,6 +38,14 @@ def test_shards_have_img2datasets_shape(tmp_path: Path) -> None:
     assert (row["split"], row["number"], row["status"]) == ("corpus", 3, "success")
     assert row["url"].startswith("https://scenes.example/")
     assert Image.open(io.BytesIO(second["000010000.jpg"])).size == (row["width"], row["height"]) == (96, 96)
+
+
+def test_tars_of_the_easy_world_have_dense_captions(tmp_path: Path) -> None:
+    paths = write_split("pool", tmp_path, count=1, workers=1, progress=lambda n: None, easy=True)
+    files = _read(paths[0])
+    scene = easy_scene("pool", 0)
+    assert from_json(json.loads(files["000000000.json"])["truth"]) == scene
+    assert files["000000000.txt"].decode() == captions(scene).dense
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
