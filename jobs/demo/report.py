@@ -76,7 +76,7 @@ class Report:
     customized: CustomizeReport | None = None
 
 
-_STYLE = """
+REPORT_STYLE = """
 :root{--ink:#1c2430;--soft:#5b6675;--line:#dfe4ea;--card:#fff;--page:#f5f7f9;--blue:#2563a8;--orange:#c8641b;--ok:#2e8b57}
 *{box-sizing:border-box}body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page)}
 main{max-width:1120px;margin:0 auto;padding:24px 20px 60px}h1{font-size:28px;margin:8px 0 4px}h2{margin:40px 0 8px;font-size:21px}
@@ -124,7 +124,7 @@ def _concept(found: ConceptHits) -> str:
     )
 
 
-def _stages(stages: Sequence[Stage]) -> str:
+def stages_table(stages: Sequence[Stage]) -> str:
     longest = max((stage.seconds for stage in stages), default=1.0) or 1.0
     rows = []
     for stage in stages:
@@ -221,7 +221,7 @@ def render_report(report: Report) -> str:
     commands = escape("\n".join(report.commands))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(report.title)}</title><style>{_STYLE}{PAIRS_STYLE}{CUSTOMIZE_STYLE}</style></head><body><main>
+<title>{escape(report.title)}</title><style>{REPORT_STYLE}{PAIRS_STYLE}{CUSTOMIZE_STYLE}</style></head><body><main>
 <h1>{escape(report.title)}</h1>
 <p>The pictures below were retrieved from a corpus of drawn scenes with web-like captions, for a list of concepts. What
 each scene shows is known: a green frame marks a picture that does show the concept.</p>
@@ -239,7 +239,7 @@ wrong, as on the web, so the two differ. Rare concepts were hardly seen when the
 <div class="curves">{"".join(map(_curve, report.curves))}</div>
 <p>How this search was run:</p><ul>{plans}</ul>
 <h2>Time</h2>
-{_stages(report.stages)}
+{stages_table(report.stages)}
 <h2>The same, by hand</h2>
 <p>The commands that make all of this. In these folders they find their work done; in others they do it again.</p>
 <pre>{commands}</pre>
