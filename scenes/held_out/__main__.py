@@ -2,4 +2,5 @@
 
 from scenes.held_out.clip_tasks import main
 
-main()
+if __name__ == "__main__":
+    main()
