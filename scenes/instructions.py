@@ -1,0 +1,70 @@
+"""Writes single-image instruction data on drawn scenes as LLaVA's JSON: questions and descriptions of the easy world.
+
+OUT/000000.jpg ...        the scenes
+OUT/instructions.json     [{"id", "image", "conversations": [{"from": "human", "value": "<image>\\n..."}, ...]}, ...]
+
+They are the questions that the scenes' LLaVA was instructed on (`scenes.training.llava_questions`), about other scenes:
+what a mixture needs beside pairs, so that tuning on pairs does not cost single-image skill.
+Run as: python -m scenes.instructions --split pool --count 2000 --out DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from scenes.drawing.render import render
+from scenes.tars import encode_jpeg
+from scenes.training.llava_data import Scenes, user_text
+from scenes.world.easy import easy_scene
+from scenes.world.seeded_random import rng_of
+
+__all__ = ["main", "write_instructions"]
+
+SINGLE = (1.0, 1.0, 1.0, 1.0)  # cumulative shares of conversations about 1, 2, 3 and 4 images
+SCENES = 500  # scenes that are held in memory at a time
+
+
+def write_instructions(split: str, out: str | Path, count: int, *, first: int = 0, size: int = 96) -> Path:
+    """Write one conversation about each of the easy scenes `first` to `first + count`; returns instructions.json.
+
+    The file is written last; a folder whose file has `count` records is complete and is left as it is.
+    """
+    folder = Path(out)
+    path = folder / "instructions.json"
+    if path.exists() and len(json.loads(path.read_text())) == count:
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    records = []
+    for start in range(first, first + count, SCENES):
+        some = min(SCENES, first + count - start)
+        known, rng = Scenes(split, start, some), rng_of("instructions", split, start)
+        for _ in range(some):
+            sample = known.sample(rng, SINGLE)
+            number, record_id = sample.images[0], f"{len(records):06d}"
+            name = f"{number:06d}.jpg"
+            if not (folder / name).exists():
+                (folder / name).write_bytes(encode_jpeg(render(easy_scene(split, number), size).image))
+            said = []
+            for turn, (question, answer) in enumerate(sample.turns):
+                said.append({"from": "human", "value": user_text(1, question) if turn == 0 else question})
+                said.append({"from": "gpt", "value": answer})
+            records.append({"id": record_id, "image": name, "conversations": said})
+    path.write_text(json.dumps(records, indent=0))
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line with these arguments, or with the process's."""
+    parser = argparse.ArgumentParser(description="Write single-image instruction data on drawn scenes.")
+    parser.add_argument("--split", default="pool", help="split of the easy world (default: pool)")
+    parser.add_argument("--count", type=int, default=2_000, help="conversations (default: 2,000)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the images and instructions.json")
+    given = parser.parse_args(arguments)
+    print(write_instructions(given.split, given.out, given.count))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scenes.instructions import main, write_instructions
+
+
+def test_conversations_are_in_llavas_form_and_about_drawn_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--count", "4", "--out", str(tmp_path)])
+    records = json.loads(Path(capsys.readouterr().out.strip()).read_text())
+    assert [record["id"] for record in records] == ["000000", "000001", "000002", "000003"]
+    for record in records:
+        turns = record["conversations"]
+        assert [turn["from"] for turn in turns] == ["human", "gpt"] * (len(turns) // 2)
+        assert [turn["value"].count("<image>") for turn in turns] == [1] + [0] * (len(turns) - 1)
+        assert all(turn["value"].strip() for turn in turns)
+        assert (tmp_path / record["image"]).stat().st_size > 500
+
+
+def test_a_complete_folder_is_left_as_it_is(tmp_path: Path) -> None:
+    path = write_instructions("pool", tmp_path, 2)
+    said = path.read_text()
+    for file in tmp_path.glob("*.jpg"):
+        file.unlink()
+    assert write_instructions("pool", tmp_path, 2).read_text() == said
+    assert not list(tmp_path.glob("*.jpg"))
