@@ -12,10 +12,13 @@ from typing import Any
 
 from index.errors import BadInput
 
-__all__ = ["AXES", "Comparison", "Item"]
+__all__ = ["AXES", "LISTS", "Comparison", "Item"]
 
 # CaD-VI's six axes.
 AXES = ("object types", "attributes", "counts", "actions", "locations", "relative positions")
+
+# The two lists of a comparison, in their order.
+LISTS = ("commonalities", "differences")
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,13 @@ class Comparison:
     commonalities: tuple[Item, ...] = ()
     differences: tuple[Item, ...] = ()
 
-    def text(self) -> str:
-        """Both lists with numbered items; an empty list is "None."."""
+    def text(self, lists: Sequence[str] = LISTS) -> str:
+        """The lists with numbered items, both or one of them; an empty list is "None."."""
         parts = []
-        for title, items in (("Commonalities", self.commonalities), ("Differences", self.differences)):
+        for name in lists:
+            items = self.commonalities if name == "commonalities" else self.differences
             lines = [f"{number}. {item.text}" for number, item in enumerate(items, 1)] or ["None."]
-            parts.append("\n".join([f"{title}:", *lines]))
+            parts.append("\n".join([f"{name.capitalize()}:", *lines]))
         return "\n".join(parts)
 
     def to_json(self) -> dict[str, Any]:

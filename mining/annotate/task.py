@@ -67,6 +67,6 @@ class AnnotationTask(Protocol):
         """
         ...
 
-    def parse(self, each: ImageSet, asked: Asked, text: str) -> Answer | Unparsed:
-        """What the reply says."""
+    def parse(self, each: ImageSet, asked: Asked, text: str, cut: bool = False) -> Answer | Unparsed:
+        """What the reply says. cut: it ended at the limit of new tokens, so that its last item may be incomplete."""
         ...
