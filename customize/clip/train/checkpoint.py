@@ -10,7 +10,7 @@ that resumes from a checkpoint needs nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,19 @@ import torch
 from index.errors import BadInput, ClipmineError
 from index.files import atomic_file, join, local_path, make_folder, remove_partial
 
-__all__ = ["Checkpoint", "last_checkpoint", "restore_checkpoint", "write_checkpoint"]
+__all__ = [
+    "MOMENTS",
+    "Checkpoint",
+    "last_checkpoint",
+    "read_state",
+    "restore_checkpoint",
+    "save_state",
+    "state_tensors",
+    "write_checkpoint",
+]
 
 KEPT = 2  # checkpoints
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -57,27 +66,44 @@ def write_checkpoint(
         averages: exponential moving averages by name; empty without them.
         watch: state of the `CollapseWatch`.
     """
-    from safetensors.torch import save_file
+    tensors = state_tensors(trained, optimizer)
+    tensors |= {f"average.{name}": tensor for name, tensor in averages.items()}
+    return save_state(folder, step, tensors, {"identity": identity, "watch": dict(watch)})
 
+
+def state_tensors(
+    trained: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
+) -> dict[str, torch.Tensor]:
+    """The trained weights and AdamW's moments, by the names that a checkpoint has for them."""
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in trained.items():
         tensors[f"weight.{name}"] = parameter.detach()
-        for moment in _MOMENTS:
+        for moment in MOMENTS:
             state = optimizer.state.get(parameter)
             if state:
                 tensors[f"{moment}.{name}"] = state[moment]
-    tensors |= {f"average.{name}": tensor for name, tensor in averages.items()}
+    return tensors
+
+
+def save_state(
+    folder: str, step: int, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]
+) -> Checkpoint | None:
+    """Write the checkpoint of `step` with `about` (JSON data) in its header; older ones are deleted but the one before.
+
+    Returns None and writes nothing when a value is not finite.
+    """
+    from safetensors.torch import save_file
+
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         return None
     make_folder(folder)
     remove_partial(folder)
     path = join(folder, f"{step:08d}.safetensors")
-    about = {"step": step, "identity": identity, "watch": dict(watch)}
     with atomic_file(path) as partial:
         save_file(
             {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
             str(partial),
-            metadata={"clipmine": json.dumps(about)},
+            metadata={"clipmine": json.dumps({"step": step, **about})},
         )
     for old in sorted(local_path(folder).glob("*.safetensors"))[:-KEPT]:
         old.unlink()
@@ -92,6 +118,30 @@ def restore_checkpoint(
     averages: Mapping[str, torch.Tensor],
 ) -> dict[str, Any]:
     """Load a checkpoint into the weights, the optimizer and the averages; returns the state of the `CollapseWatch`.
+
+    Raises:
+        BadInput: the checkpoint is one of another run.
+        ClipmineError: the file is damaged.
+    """
+    about, tensors = read_state(checkpoint, identity, trained)
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(tensors[f"weight.{name}"])
+            if f"exp_avg.{name}" in tensors:
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(float(about["step"])),
+                    **{moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in MOMENTS},
+                }
+        for name, tensor in averages.items():
+            tensor.copy_(tensors[f"average.{name}"])
+    watch: dict[str, Any] = about["watch"]
+    return watch
+
+
+def read_state(
+    checkpoint: Checkpoint, identity: str, trained: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What a checkpoint says of itself, and its tensors. trained: the names of the weights that it must hold.
 
     Raises:
         BadInput: the checkpoint is one of another run.
@@ -114,15 +164,4 @@ def restore_checkpoint(
             f"{checkpoint.path}: is the checkpoint of another run (other data, model or settings); delete its folder, "
             "or choose another --out"
         )
-    with torch.no_grad():
-        for name, parameter in trained.items():
-            parameter.copy_(tensors[f"weight.{name}"])
-            if f"exp_avg.{name}" in tensors:
-                optimizer.state[parameter] = {
-                    "step": torch.tensor(float(about["step"])),
-                    **{moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS},
-                }
-        for name, tensor in averages.items():
-            tensor.copy_(tensors[f"average.{name}"])
-    watch: dict[str, Any] = about["watch"]
-    return watch
+    return about, tensors

@@ -6,11 +6,11 @@ import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from index.files import exists, local_path, open_file, write_atomic
 
-__all__ = ["StepRecord", "TrainLog", "read_log"]
+__all__ = ["StepRecord", "TrainLog", "board_writer", "continue_log", "read_lines", "read_log"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,8 @@ class TrainLog:
     """
 
     def __init__(self, path: str, board: str, resumed: int) -> None:
-        kept = [record for record in read_log(path) if record.step <= resumed] if exists(path) else []
-        write_atomic(path, "".join(_line(record) for record in kept))
-        self._stream = open_file(path, "a")
-        self._board = _board_writer(str(local_path(board)), resumed)
+        self._stream = continue_log(path, resumed)
+        self._board = board_writer(str(local_path(board)), resumed)
 
     def write(self, record: StepRecord) -> None:
         """Append one step."""
@@ -66,19 +64,28 @@ class TrainLog:
 
 def read_log(path: str) -> list[StepRecord]:
     """The steps of a log, in order; a last line that was cut off by a kill is skipped."""
-    records = []
+    return [StepRecord(**values) for values in read_lines(path)]
+
+
+def read_lines(path: str) -> list[dict[str, Any]]:
+    """The JSON objects of a log, in order; a last line that was cut off by a kill is skipped."""
     with open_file(path, "r") as stream:
-        for line in stream:
-            if line.endswith("\n"):
-                records.append(StepRecord(**json.loads(line)))
-    return records
+        return [json.loads(line) for line in stream if line.endswith("\n")]
+
+
+def continue_log(path: str, resumed: int) -> IO[str]:
+    """Open a log to append to. Lines after step `resumed`, which a killed run left behind, are dropped."""
+    kept = [values for values in read_lines(path) if values["step"] <= resumed] if exists(path) else []
+    write_atomic(path, "".join(json.dumps(values) + "\n" for values in kept))
+    stream: IO[str] = open_file(path, "a")
+    return stream
 
 
 def _line(record: StepRecord) -> str:
     return json.dumps(asdict(record)) + "\n"
 
 
-def _board_writer(folder: str, resumed: int) -> Any:
+def board_writer(folder: str, resumed: int) -> Any:
     """TensorBoard's own writer, or that of tensorboardX, which Ray installs; None without either."""
     for name in ("torch.utils.tensorboard", "tensorboardX"):
         try:
