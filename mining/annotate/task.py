@@ -1,8 +1,8 @@
 """What is asked of a model about a set, and what becomes of its answer: the contract between prompts and the runner.
 
 A task is one kind of annotation (`comparison`, `cad-qa`, `choice`, `judge`). The runner makes a request of each set,
-hands it to a `mining.chat.ChatModel`, and gives the reply to `parse`. A task without a model (`needs_model` False, the
-annotator `captions`) answers by itself through `answer`.
+hands it to a `mining.chat.ChatModel`, and gives the reply to `parse`. A `RuleTask` needs no model (the annotator
+`captions`): it gives the annotations of a set by itself. `mining.annotate.tasks` makes both by their kind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mining.chat.chat import ChatRequest
 from mining.sets.annotation import Annotation, Turn
 from mining.sets.image_set import ImageSet
 
-__all__ = ["AnnotationTask", "Answer", "Asked", "Unparsed"]
+__all__ = ["AnnotationTask", "Answer", "Asked", "RuleTask", "Unparsed"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Unparsed:
 
 class AnnotationTask(Protocol):
     """kind: of the annotations. prompt_hash: of all prompt texts and their version. needs_images: whether requests show
-    images (the runner then reads the members' files).
+    images (the runner then reads the members' files). What a task reads of a set's annotations must be among
+    `ImageSet.annotations`: `mining.annotate.tasks.view_for` gives the view of the sets that has them.
     """
 
     @property
@@ -69,4 +70,24 @@ class AnnotationTask(Protocol):
 
     def parse(self, each: ImageSet, asked: Asked, text: str, cut: bool = False) -> Answer | Unparsed:
         """What the reply says. cut: it ended at the limit of new tokens, so that its last item may be incomplete."""
+        ...
+
+
+class RuleTask(Protocol):
+    """A task without a model: its annotations follow from the set by rules. kind and prompt_hash as above.
+
+    annotator: the name under which its annotations are kept.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def prompt_hash(self) -> str: ...
+
+    @property
+    def annotator(self) -> str: ...
+
+    def answers(self, each: ImageSet) -> list[Answer]:
+        """The annotations of a set; [] where it says nothing, such as a set without captions. Deterministic."""
         ...
