@@ -1,0 +1,64 @@
+"""Tokens that a multimodal model needs beside those of its language model: the image's place, and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from index.errors import BadInput
+from mining.sets.annotation import IMAGE
+
+__all__ = ["PAD", "add_tokens", "require_tokens"]
+
+PAD = "<pad>"
+
+
+def add_tokens(tokenizer: Any, model: Any) -> int:
+    """Give tokenizer and causal language model an image token, and a padding token where they have none.
+
+    A new token starts as the mean of all embeddings before it, in the input and the output layer.
+
+    Returns: the image token's id.
+    """
+    from transformers import AddedToken
+
+    vocabulary = tokenizer.get_vocab()
+    needed = [IMAGE] if tokenizer.pad_token is not None else [IMAGE, PAD]
+    new = [token for token in needed if token not in vocabulary]
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in new], special_tokens=True)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = PAD
+    ids = [int(tokenizer.convert_tokens_to_ids(token)) for token in new]
+    if ids:
+        _embed_new(model, ids)
+    return int(tokenizer.convert_tokens_to_ids(IMAGE))
+
+
+def require_tokens(tokenizer: Any, tokens: Iterable[str], where: str) -> None:
+    """Raise BadInput unless each of `tokens` is one token of the tokenizer; `where` begins the message."""
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in tokens if token not in vocabulary]
+    if missing:
+        raise BadInput(
+            f"{where}: the tokenizer has no {' and no '.join(missing)}, which the prompt template needs; choose the "
+            "template of this language model"
+        )
+
+
+@torch.no_grad()
+def _embed_new(model: Any, ids: list[int]) -> None:
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    old = min(rows, min(ids))
+    if max(ids) >= rows:
+        model.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
+    weights = {id(layer.weight): layer.weight for layer in _embeddings(model)}  # one where they are tied
+    for weight in weights.values():
+        # In float64 and from values rounded to bfloat16, so that runs of both precisions begin with the same rows.
+        mean = weight[:old].to(torch.bfloat16).double().mean(0)
+        weight[ids] = mean.to(torch.bfloat16).to(weight.dtype)
+
+
+def _embeddings(model: Any) -> list[Any]:
+    return [layer for layer in (model.get_input_embeddings(), model.get_output_embeddings()) if layer is not None]
