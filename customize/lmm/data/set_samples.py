@@ -1,0 +1,240 @@
+"""Image sets as sources: the conversations of their annotations, or CaD-VI's conversation made of comparisons.
+
+SetSource("pairs", kind="question", split="train")
+SetSource("pairs", cad=("commonalities", "differences", "choice"))      # CaD-VI's two turns
+TarSource("tars")                                                        # what `to_webdataset` wrote
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from customize.lmm.data.sample import ImageFile, LmmSample
+from customize.lmm.data.skipped import SkippedSample
+from customize.lmm.data.source import Numbers, PlacedImage
+from index.errors import BadInput, ClipmineError
+from index.files import hash_json
+from mining.annotate.conversation import cad_turns
+from mining.export.member_images import MemberImages
+from mining.export.sample import Sample
+from mining.export.samples import Samples
+from mining.export.skipped import SkippedSet
+from mining.export.tar_samples import TarSamples
+from mining.export.turns import Question, Turns
+from mining.sets.annotation import Turn
+from mining.sets.attached import Names
+from mining.sets.image_set import ImageSet, Member
+from mining.sets.image_sets import ImageSets
+from mining.sets.sources import Moved
+
+__all__ = ["CadAnswer", "SetSource", "TarSource"]
+
+# The fields of a member that reading its image takes.
+_PLACE = ("source", "row_id", "key", "shard", "offset", "bytes", "path", "url", "sha256")
+
+
+class CadAnswer:
+    """CaD-VI's conversation of a set whose comparisons are among its `annotations`; the last of them is taken."""
+
+    def __init__(self, parts: Collection[str], seed: int = 0) -> None:
+        self.parts, self.seed = tuple(parts), seed
+
+    def __call__(self, each: ImageSet) -> Turns | None:
+        comparison = each.annotations[-1] if each.annotations else None
+        return cad_turns(each, comparison, parts=self.parts, seed=self.seed) or None
+
+
+class SetSource:
+    """The samples of a folder of image sets."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        moved: Moved = None,
+        kind: Names | None = None,
+        annotator: Names | None = None,
+        split: Names | None = None,
+        strategy: Names | None = None,
+        cad: Collection[str] | None = None,
+        question: Question = None,
+        rejected: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """kind, annotator: of the annotations; with `cad` of the comparisons, by default kind `comparison`, and for the
+        part `note` also `difference_note`.
+
+        cad: parts of CaD-VI's conversation (`mining.annotate.conversation.CAD_PARTS`), one sample a set. split,
+        strategy: only these sets. moved: where the images' sources are now. question, rejected: as
+        `mining.export.samples.Choice` has them. seed: of the draws of `cad`. Raises BadInput where the folder has no
+        image sets, or none of these annotations.
+        """
+        self.name = name or Path(os.fspath(path)).name
+        sets = ImageSets.open(path)
+        self._images = MemberImages(sets, moved)
+        if split is not None or strategy is not None:
+            sets = sets.filter(split=split, strategy=strategy)
+        if cad is None:
+            self._samples = Samples(sets, kind=kind, annotator=annotator, question=question, rejected=rejected)
+        else:
+            sets = _with_comparisons(sets, cad, kind, annotator)
+            self._samples = Samples(sets, answer=CadAnswer(cad, seed), question=question, rejected=rejected)
+        self._wording = [sorted(cad or ()), seed, str(question), str(kind), str(annotator)]
+        if not len(self._samples):
+            raise BadInput(f"{self._samples.sets.path}: no set in it gives a sample; choose other annotations or sets")
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def digest(self) -> str:
+        # With `cad` the samples are of sets; which comparisons they hold is told by the annotations of the folder.
+        said = self._samples.sets.annotations.columns(["annotation_id"])["annotation_id"].to_pylist()
+        return hash_json([self._samples.digest(), self._wording, hash_json(said)])
+
+    def read(self, numbers: Numbers) -> Iterator[LmmSample | SkippedSample]:
+        for found in self._samples.read(numbers):
+            if isinstance(found, SkippedSet):
+                yield _skipped(found, self.name)
+            else:
+                yield _as_sample(found, self.name, [self._member(member) for member in found.set.members])
+
+    def image(self, key: str, place: str) -> ImageFile:
+        member = Member(position=0, **json.loads(place))
+        return PlacedImage(key, lambda: _read(self._images, member), place)
+
+    def _member(self, member: Member) -> ImageFile:
+        known = {name: getattr(member, name) for name in _PLACE}
+        place = json.dumps({name: value for name, value in known.items() if value is not None})
+        return PlacedImage(member.sha256 or member.ref, lambda: _read(self._images, member), place)
+
+
+class TarSource:
+    """The samples of the tars that `mining.export.to_webdataset` wrote."""
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        kind: Names | None = None,
+        annotator: Names | None = None,
+        cad: Collection[str] | None = None,
+        question: Question = None,
+        seed: int = 0,
+    ) -> None:
+        """The arguments are those of SetSource. With `cad` the tars need the comparisons among their annotations."""
+        self._arguments: dict[str, Any] = {
+            "name": name,
+            "kind": kind,
+            "annotator": annotator,
+            "cad": cad,
+            "question": question,
+            "seed": seed,
+        }
+        self._folder = os.fspath(folder)
+        self.name = name or Path(self._folder).name
+        if cad is None:
+            self._samples = TarSamples(folder, kind=kind, annotator=annotator, question=question)
+        else:
+            answer = _OfKind(CadAnswer(cad, seed), kind or ("comparison", "difference_note"), annotator)
+            self._samples = TarSamples(folder, answer=answer, question=question)
+        self._wording = [sorted(cad or ()), seed, str(question), str(kind), str(annotator)]
+        # Two images of one sample, and neighbours, are then read from a tar once.
+        self._held = lru_cache(maxsize=8)(self._files)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def digest(self) -> str:
+        return hash_json([self._samples.digest(), self._wording])
+
+    def read(self, numbers: Numbers) -> Iterator[LmmSample | SkippedSample]:
+        for number, found in zip(numbers.tolist(), self._samples.read(numbers), strict=True):
+            if isinstance(found, SkippedSet):
+                yield _skipped(found, self.name)
+                continue
+            sample, files = found
+            images = [
+                self.image(member.sha256 or hashlib.sha256(file).hexdigest(), f"{number}/{member.position}")
+                for member, file in zip(sample.set.members, files, strict=True)
+            ]
+            yield _as_sample(sample, self.name, images)
+
+    def image(self, key: str, place: str) -> ImageFile:
+        number, _, position = place.partition("/")
+        return PlacedImage(key, lambda: self._held(int(number))[int(position)], place)
+
+    def __reduce__(self) -> Any:
+        return _open_tars, (self._folder, self._arguments)
+
+    def _files(self, number: int) -> list[bytes]:
+        found = next(self._samples.read(np.array([number])))
+        if isinstance(found, SkippedSet):
+            raise ClipmineError(f"{self._folder}: {found}")
+        return found[1]
+
+
+class _OfKind:
+    """An answer function that sees only the annotations of some kinds and annotators."""
+
+    def __init__(self, answer: CadAnswer, kind: Names, annotator: Names | None) -> None:
+        self._answer = answer
+        self._kinds = (kind,) if isinstance(kind, str) else tuple(kind)
+        self._annotators = (annotator,) if isinstance(annotator, str) else annotator
+
+    def __call__(self, each: ImageSet) -> Turns | None:
+        from dataclasses import replace
+
+        own = [
+            said
+            for said in each.annotations
+            if said.kind in self._kinds and (self._annotators is None or said.annotator.name in self._annotators)
+        ]
+        return self._answer(replace(each, annotations=tuple(own)))
+
+
+def _open_tars(folder: str, arguments: dict[str, Any]) -> TarSource:
+    return TarSource(folder, **arguments)
+
+
+def _with_comparisons(sets: ImageSets, cad: Collection[str], kind: Names | None, annotator: Names | None) -> ImageSets:
+    """The sets with the annotations that the parts of the conversation need; all sets, also those without."""
+    if set(cad) == {"choice"} and kind is None and annotator is None:
+        return sets
+    if kind is None:
+        there = {known for known, _ in sets.annotations.counts()}
+        wanted = ("comparison", "difference_note") if "note" in cad else ("comparison",)
+        kind = tuple(each for each in wanted if each in there) or wanted
+    return sets.with_annotations(kind, annotator)
+
+
+def _as_sample(sample: Sample, source: str, images: list[ImageFile]) -> LmmSample:
+    """The sample with the images that its turns show alone."""
+    shown = sorted(set(sample.shown))
+    places = {position: place for place, position in enumerate(shown)}
+    turns = tuple(
+        Turn(turn.role, tuple(places[part] if isinstance(part, int) else part for part in turn.parts))
+        for turn in sample.turns
+    )
+    return LmmSample(sample.sample_id, source, turns, tuple(images[position] for position in shown))
+
+
+def _read(images: MemberImages, member: Member) -> bytes:
+    found = images.read(member)
+    if isinstance(found, str):
+        raise ClipmineError(f"image {member.ref}: {found}")
+    return found
+
+
+def _skipped(found: SkippedSet, source: str) -> SkippedSample:
+    where = "" if found.position is None else f"image {found.position + 1}, {found.ref}"
+    return SkippedSample(found.set_id, source, found.reason, where)
