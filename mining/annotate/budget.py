@@ -25,21 +25,21 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """None is no limit. requests, tokens (prompt and new), cost. price_in, price_out: of a million tokens."""
+    """None is no limit. max_tokens: prompt and new ones. price_in, price_out: of a million tokens, in the currency of
+    max_cost.
+    """
 
-    requests: int | None = None
-    tokens: int | None = None
-    cost: float | None = None
+    max_requests: int | None = None
+    max_tokens: int | None = None
+    max_cost: float | None = None
     price_in: float | None = None
     price_out: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("requests", "tokens", "cost", "price_in", "price_out"):
-            value = getattr(self, name)
+        for name, value in self.__dict__.items():
             if value is not None and not 0 <= value < float("inf"):
-                option = f"--{'' if name.startswith('price') else 'max-'}{name.replace('_', '-')}"
-                raise BadInput(f"{option} {value}: give a number from 0")
-        if self.cost is not None and self.price_in is None and self.price_out is None:
+                raise BadInput(f"--{name.replace('_', '-')} {value}: give a number from 0")
+        if self.max_cost is not None and self.price_in is None and self.price_out is None:
             raise BadInput("--max-cost needs --price-in and --price-out, the prices of a million tokens")
 
     def price(self, prompt_tokens: int, new_tokens: int) -> float:
@@ -79,12 +79,12 @@ class Budget:
             total += each
         limits = self.limits
         self.stopped = None
-        if limits.requests is not None and total.requests > limits.requests:
-            self.stopped = f"--max-requests {limits.requests:,}"
-        elif limits.tokens is not None and total.prompt_tokens + total.new_tokens > limits.tokens:
-            self.stopped = f"--max-tokens {limits.tokens:,}"
-        elif limits.cost is not None and total.cost > limits.cost:
-            self.stopped = f"--max-cost {limits.cost:g}"
+        if limits.max_requests is not None and total.requests > limits.max_requests:
+            self.stopped = f"--max-requests {limits.max_requests}"
+        elif limits.max_tokens is not None and total.prompt_tokens + total.new_tokens > limits.max_tokens:
+            self.stopped = f"--max-tokens {limits.max_tokens}"
+        elif limits.max_cost is not None and total.cost > limits.max_cost:
+            self.stopped = f"--max-cost {limits.max_cost:g}"
         else:
             self._in_flight[key] = asked
         return self.stopped is None

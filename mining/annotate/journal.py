@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from index.errors import BadInput
 from mining.annotate.line_file import LineFile, whole_lines
@@ -61,6 +63,16 @@ class Journal:
     def waiting(self) -> int:
         """Decided sets that are in no part yet."""
         return sum(self._free)
+
+    def undecided(self, sets: ImageSets) -> ImageSets:
+        """The sets of a view that are not decided yet."""
+        done = pc.is_in(_ids(sets), value_set=pa.array(list(self.decided), pa.string()))
+        return sets.select(np.flatnonzero(~np.asarray(done)))
+
+    def counts(self, sets: ImageSets) -> tuple[int, int]:
+        """How many sets of a view are annotated, and how many have only rejected answers."""
+        known = [self.decided[each] for each in _ids(sets).to_pylist() if each in self.decided]
+        return sum(known), len(known) - sum(known)
 
     def add(self, set_id: str, annotations: Sequence[Annotation]) -> None:
         """Note a decided set with its annotations, at least one; writes a part where enough are waiting."""
@@ -117,3 +129,7 @@ class Journal:
             free[first : last + 1] = bytes(last + 1 - first)
             self.parts += 1
         return free
+
+
+def _ids(sets: ImageSets) -> pa.Array:
+    return sets.table(["set_id"])["set_id"].combine_chunks()

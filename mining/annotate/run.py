@@ -20,10 +20,6 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from index.errors import BadInput
 from mining.annotate.answer_cache import AnswerCache
 from mining.annotate.budget import Budget, Spent
@@ -104,11 +100,8 @@ class AnnotationRun:
         self._journal, self._cache, self._ledger, self._budget = journal, cache, ledger, budget
         self._images, self._sampling, self._attempts = images, sampling or Sampling(), max(1, attempts)
         self._on_progress = on_progress or (lambda run: None)
-        ids = sets.table(["set_id"])["set_id"].combine_chunks()
-        done = pc.is_in(ids, value_set=pa.array(list(journal.decided), pa.string()))
-        self.sets, self.earlier = len(sets), int(pc.sum(done).as_py() or 0)
-        self._ids = ids
-        self._left = sets.select(np.flatnonzero(~np.asarray(done)))
+        self._sets, self._left = sets, journal.undecided(sets)
+        self.sets, self.earlier = len(sets), len(sets) - len(self._left)
         self._fresh = self._fresh_questions()
         self._again: deque[_Question | tuple[_Set, str, int]] = deque()
         self._waiting: dict[str, list[_Question]] = {}
@@ -295,16 +288,14 @@ class AnnotationRun:
         self._on_progress(self)
 
     def _summary(self) -> AnnotateSummary:
-        known = [self._journal.decided[each] for each in self._ids.to_pylist() if each in self._journal.decided]
-        annotated = sum(known)
-        counted = len(known) + self._failed_sets + self.nothing + self.missing.total()
-        left = self.sets - counted
+        annotated, rejected = self._journal.counts(self._sets)
+        left = self.sets - annotated - rejected - self._failed_sets - self.nothing - self.missing.total()
         return AnnotateSummary(
             kind=self._task.kind,
             annotator=self._annotator.name,
             sets=self.sets,
             annotated=annotated,
-            rejected=len(known) - annotated,
+            rejected=rejected,
             failed=self._failed_sets,
             nothing_to_ask=self.nothing,
             image_missing=self.missing.total(),

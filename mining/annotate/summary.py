@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["AnnotateSummary"]
 
@@ -23,27 +23,27 @@ class AnnotateSummary:
     kind: str
     annotator: str
     sets: int
-    annotated: int
-    rejected: int
-    failed: int
-    nothing_to_ask: int
-    image_missing: int
-    left: int
-    stopped_by: str | None
-    earlier: int
-    annotations: int
-    parts: int
-    requests: int
-    cached: int
-    retried: int
-    prompt_tokens: int
-    new_tokens: int
-    estimated_requests: int
-    cost: float
-    total_requests: int
-    total_tokens: int
-    total_cost: float
-    seconds: float
-    failures: Mapping[str, int]
-    rejections: Mapping[str, int]
-    missing: Mapping[str, int]
+    annotated: int = 0
+    rejected: int = 0
+    failed: int = 0
+    nothing_to_ask: int = 0
+    image_missing: int = 0
+    left: int = 0
+    stopped_by: str | None = None
+    earlier: int = 0
+    annotations: int = 0
+    parts: int = 0
+    requests: int = 0
+    cached: int = 0
+    retried: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    estimated_requests: int = 0
+    cost: float = 0.0
+    total_requests: int = 0
+    total_tokens: int = 0
+    total_cost: float = 0.0
+    seconds: float = 0.0
+    failures: Mapping[str, int] = field(default_factory=dict)
+    rejections: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)

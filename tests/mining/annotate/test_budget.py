@@ -16,7 +16,7 @@ ASKED = ChatRequest((Turn("user", ("x" * 100,)),), max_new_tokens=19)
 
 
 def test_requests_in_flight_count_as_estimated_and_answered_ones_as_they_were() -> None:
-    budget = Budget(Limits(tokens=250))
+    budget = Budget(Limits(max_tokens=250))
     assert [budget.reserve(key, ASKED) for key in "abc"] == [True, True, False]
     assert budget.stopped == "--max-tokens 250"
     spent = budget.settle("a", ASKED, ChatReply("yes", "stop", 40, 5))
@@ -26,7 +26,7 @@ def test_requests_in_flight_count_as_estimated_and_answered_ones_as_they_were() 
 
 
 def test_the_prompts_estimate_follows_the_highest_count_of_the_model() -> None:
-    budget = Budget(Limits(tokens=1_000))
+    budget = Budget(Limits(max_tokens=1_000))
     for key, tokens in (("a", 160), ("b", 40)):
         assert budget.reserve(key, ASKED)
         budget.settle(key, ASKED, ChatReply("yes", "stop", tokens, 5))
@@ -36,8 +36,8 @@ def test_the_prompts_estimate_follows_the_highest_count_of_the_model() -> None:
 
 def test_images_count() -> None:
     shown = ChatRequest((Turn("user", (0, 1, "?")),), (b"1", b"2"), 10)
-    assert not Budget(Limits(tokens=6_000)).reserve("a", shown)
-    assert Budget(Limits(tokens=6_100)).reserve("a", shown)
+    assert not Budget(Limits(max_tokens=6_000)).reserve("a", shown)
+    assert Budget(Limits(max_tokens=6_100)).reserve("a", shown)
 
 
 def test_a_reply_without_counts_is_spent_as_estimated_and_a_failed_one_costs_what_it_names() -> None:
@@ -51,7 +51,7 @@ def test_a_reply_without_counts_is_spent_as_estimated_and_a_failed_one_costs_wha
 
 
 def test_what_earlier_runs_spent_counts() -> None:
-    budget = Budget(Limits(requests=10), Spent(requests=9))
+    budget = Budget(Limits(max_requests=10), Spent(requests=9))
     assert [budget.reserve(key, ASKED) for key in "ab"] == [True, False]
     assert budget.stopped == "--max-requests 10"
 
@@ -59,9 +59,9 @@ def test_what_earlier_runs_spent_counts() -> None:
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"requests": -1}, "--max-requests -1: give a number from 0"),
+        ({"max_requests": -1}, "--max-requests -1: give a number from 0"),
         ({"price_in": float("nan")}, "--price-in nan"),
-        ({"cost": 1.0}, "--max-cost needs --price-in and --price-out"),
+        ({"max_cost": 1.0}, "--max-cost needs --price-in and --price-out"),
     ],
 )
 def test_limits_without_meaning_are_refused(limits: dict[str, Any], message: str) -> None:

@@ -191,9 +191,9 @@ def test_an_error_of_the_task_ends_the_run_though_the_model_asked_from_a_thread(
 @pytest.mark.parametrize(
     ("limits", "why"),
     [
-        (Limits(requests=7), "--max-requests 7"),
-        (Limits(tokens=500), "--max-tokens 500"),
-        (Limits(cost=0.0005, price_in=1.0, price_out=1.0), "--max-cost 0.0005"),
+        (Limits(max_requests=7), "--max-requests 7"),
+        (Limits(max_tokens=500), "--max-tokens 500"),
+        (Limits(max_cost=0.0005, price_in=1.0, price_out=1.0), "--max-cost 0.0005"),
     ],
 )
 def test_the_budget_ends_a_run_and_counts_all_runs_of_the_part(pairs: ImageSets, limits: Limits, why: str) -> None:
@@ -201,9 +201,9 @@ def test_the_budget_ends_a_run_and_counts_all_runs_of_the_part(pairs: ImageSets,
     assert 0 < summary.annotated < 20
     assert (summary.left, summary.stopped_by) == (20 - summary.annotated, why)
     assert adds_up(summary)
-    assert limits.tokens is None or 400 < summary.prompt_tokens + summary.new_tokens <= 500
-    assert limits.requests is None or summary.requests == 7
-    assert limits.cost is None or summary.cost <= limits.cost
+    assert limits.max_tokens is None or 400 < summary.prompt_tokens + summary.new_tokens <= 500
+    assert limits.max_requests is None or summary.requests == 7
+    assert limits.max_cost is None or summary.cost <= limits.max_cost
     model = FunctionModel()
     assert annotate(pairs, model, limits=limits).left == summary.left
     assert model.asked == []
