@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ class CadAnswer:
     """CaD-VI's conversation of a set whose comparisons are among its `annotations`; the last of them is taken."""
 
     def __init__(self, parts: Collection[str], seed: int = 0) -> None:
+        """Raises BadInput for an unknown part, or parts that exclude each other."""
         self.parts, self.seed = tuple(parts), seed
+        cad_turns(ImageSet("", "", ()), None, parts=self.parts)
 
     def __call__(self, each: ImageSet) -> Turns | None:
         comparison = each.annotations[-1] if each.annotations else None
@@ -86,8 +89,9 @@ class SetSource:
         if cad is None:
             self._samples = Samples(sets, kind=kind, annotator=annotator, question=question, rejected=rejected)
         else:
+            answer = CadAnswer(cad, seed)
             sets = _with_comparisons(sets, cad, kind, annotator)
-            self._samples = Samples(sets, answer=CadAnswer(cad, seed), question=question, rejected=rejected)
+            self._samples = Samples(sets, answer=answer, question=question, rejected=rejected)
         self._wording = [sorted(cad or ()), seed, str(question), str(kind), str(annotator)]
         if not len(self._samples):
             raise BadInput(f"{self._samples.sets.path}: no set in it gives a sample; choose other annotations or sets")
@@ -192,8 +196,6 @@ class _OfKind:
         self._annotators = (annotator,) if isinstance(annotator, str) else annotator
 
     def __call__(self, each: ImageSet) -> Turns | None:
-        from dataclasses import replace
-
         own = [
             said
             for said in each.annotations

@@ -46,7 +46,7 @@ def llama_tokenizer() -> Any:
     special = ["<unk>", "<s>", "</s>", "<pad>", "<image>", *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special[:5], show_progress=False)
     # Words are cut apart while it is trained, as SentencePiece does, and not when it is used.
-    inner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")  # type: ignore[assignment]
+    inner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     inner.train_from_iterator(TEXTS, trainer)
     # The bytes come into the vocabulary as ordinary tokens.
     model = json.loads(inner.to_str()) | {"pre_tokenizer": None}

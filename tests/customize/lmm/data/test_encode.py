@@ -193,7 +193,7 @@ def test_a_token_across_question_and_answer_skips_the_sample() -> None:
     letters = sorted({*"abcdefghijklmnopqrstuvwxyz :?0123456789\nQA"})
     vocabulary = {token: number for number, token in enumerate(["<s>", "</s>", "<image>", *letters, ":x"])}
     inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[(":", "x")]))
-    inner.decoder = decoders.Fuse()  # type: ignore[assignment]
+    inner.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=inner, bos_token="<s>", eos_token="</s>", additional_special_tokens=["<image>"]
     )

@@ -34,8 +34,9 @@ class Counting:
         raise NotImplementedError
 
 
-def mixture(*parts: tuple[int, float | None, int | None], **choices: int) -> Mixture:
-    return Mixture([Part(Counting(f"s{place}", size), *own) for place, (size, *own) in enumerate(parts)], **choices)
+def mixture(*parts: tuple[int, float | None, int | None], seed: int = 0, samples: int | None = None) -> Mixture:
+    named = [Part(Counting(f"s{place}", size), weight, count) for place, (size, weight, count) in enumerate(parts)]
+    return Mixture(named, seed=seed, samples=samples)
 
 
 def test_without_weights_an_epoch_takes_every_sample_once() -> None:
