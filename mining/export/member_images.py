@@ -20,7 +20,7 @@ from mining.sets.image_set import ImageSet, Member
 from mining.sets.image_sets import ImageSets
 from mining.sets.sources import Folder, Moved, Source, moved_by_name, open_source_store, source_folder
 
-__all__ = ["MemberImages"]
+__all__ = ["MemberImages", "read_below"]
 
 _COLUMNS = ["key", "shard", "offset", "size", "sha256"]
 
@@ -142,11 +142,23 @@ class _FileImages:
         name = member.path or member.shard
         if self._root is None or name is None:
             return "not downloaded" if member.url else "without a file"
-        if member.path is None and member.offset is not None:
-            if broken_link(self._root, name):
-                return "a link out of its folder"
-            return _read_range(self._root, member.shard, member.offset, member.bytes)
-        return _read_file(self._root, name)
+        if member.path is None:
+            return read_below(self._root, name, member.shard, member.offset, member.bytes)
+        return read_below(self._root, name)
+
+
+def read_below(
+    root: str, name: str, shard: str | None = None, offset: int | None = None, size: int | None = None
+) -> bytes | str:
+    """The file `name` below `root`, or `size` bytes at `offset` of the tar `shard` there, or why there is none.
+
+    Neither names nor links lead out of `root`. The reasons are those of `MemberImages.read`.
+    """
+    if offset is None:
+        return _read_file(root, name)
+    if broken_link(root, shard or name):
+        return "a link out of its folder"
+    return _read_range(root, shard, offset, size)
 
 
 def _read_range(root: str, shard: str | None, offset: int | None, size: int | None) -> bytes | str:
