@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from time import time
+
+import pytest
+
+from index.errors import BadInput
+from mining.chat.outcomes import answer_outcome, status_outcome
+from mining.chat.server_address import ServerAddress
+
+ADDRESS = ServerAddress.parse("http://host/v1", "sk-secret")
+
+
+def error(message: str, **fields: object) -> str:
+    return json.dumps({"error": {"message": message, **fields}})
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "do"),
+    [
+        (400, error("too long"), "reply"),
+        (400, error("gone", code="model_not_found"), "missing"),
+        (400, error("Unsupported parameter: 'seed'"), "change"),
+        (401, "", "end"),
+        (402, "", "end"),
+        (403, "", "end"),
+        (404, "", "missing"),
+        (408, "", "again"),
+        (413, "", "reply"),
+        (422, "", "reply"),
+        (429, "", "busy"),
+        (429, error("pay", code="insufficient_quota"), "end"),
+        (500, "", "again"),
+        (502, "", "busy"),
+        (503, "", "busy"),
+        (302, "", "end"),
+    ],
+)
+def test_a_status_says_what_follows(status: int, text: str, do: str) -> None:
+    assert status_outcome(status, text, {}, ADDRESS).do == do
+
+
+def test_an_error_inside_a_good_status_counts_by_its_code() -> None:
+    assert answer_outcome(error("slow down", code=429), ADDRESS).do == "busy"
+    assert answer_outcome(error("bad key", code=401), ADDRESS).do == "end"
+    assert answer_outcome(error("odd", code="odd"), ADDRESS).do == "again"
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [("3", 3, 3), ("0.25", 0.25, 0.25), ("", 0, 0), ("soon", 0, 0), (formatdate(time() + 60, usegmt=True), 30, 61)],
+)
+def test_retry_after_is_a_number_or_a_date(header: str, least: float, most: float) -> None:
+    assert least <= status_outcome(429, "", {"retry-after": header}, ADDRESS).wait <= most
+
+
+def test_no_words_of_the_server_show_the_key() -> None:
+    for status in (302, 400, 401, 402, 403, 404, 429, 500):
+        outcome = status_outcome(status, error("sk-secret"), {"location": "http://a/sk-secret"}, ADDRESS)
+        assert "sk-secret" not in repr(outcome)
+    assert isinstance(status_outcome(401, "", {}, ADDRESS).error, BadInput)
