@@ -10,6 +10,7 @@ import string
 from dataclasses import dataclass
 
 from mining.annotate.prompts import drawn, load_prompt
+from mining.annotate.quotes import captions_of
 from mining.sets.annotation import Part, Turn
 from mining.sets.image_set import ImageSet
 
@@ -42,7 +43,7 @@ def draw_choice(each: ImageSet, seed: int = 0, *, reorder: bool = True) -> Choic
     """
     if not 2 <= each.size <= len(string.ascii_uppercase):
         return None
-    captions = [_captions(place, each) for place in range(each.size)]
+    captions = [captions_of(member) for member in each.members]
     if not all(captions):
         return None
     answer = drawn(each.size, "choice caption", seed, each.set_id)
@@ -75,10 +76,3 @@ def image_places(order: tuple[int, ...] | range) -> tuple[Part, ...]:
     for number, image in enumerate(order, 1):
         parts += [("\n" if number > 1 else "") + f"Image {number}: ", image]
     return tuple(parts)
-
-
-def _captions(place: int, each: ImageSet) -> list[str]:
-    """All captions of an image on one line each, the one of the set's reasons first."""
-    member = each.members[place]
-    said = [" ".join((caption or "").split()) for caption in (member.caption, *member.captions)]
-    return list(dict.fromkeys(filter(None, said)))

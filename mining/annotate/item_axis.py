@@ -19,7 +19,7 @@ _NAMED = (
     ("attributes", r"colou?rs?|colou?red|sized?|textures?|shapes?|materials?|bigger|smaller|larger|taller|"
      r"darker|brighter"),
     ("locations", r"locations?|settings?|backgrounds?|indoors?|outdoors?|environments?|takes? place|"
-     r"set (in|on|at)"),
+     r"set (in|on|at)|were taken|was taken"),
     ("actions", r"actions?|activit(y|ies)|engaged in"),
     ("object types", r"types? of|kinds? of|objects?"),
 )  # fmt: skip

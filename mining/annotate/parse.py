@@ -56,7 +56,8 @@ _NONE = re.compile(
 )
 _REFUSAL = re.compile(
     r"\W*(?:(?:i['’]?m|i am|we['’]?re) (?:very )?(?:sorry|unable|not able)|sorry\b|"
-    r"(?:unfortunately,? )?i (?:can(?:no|['’])t|can not|won['’]?t|do not have|don['’]?t have)|as an? (?:ai|artificial|language|text)|i apologi[sz]e)",
+    r"(?:unfortunately,? )?i (?:can(?:no|['’])t|can not|won['’]?t|do not have|don['’]?t have)|"
+    r"as an? (?:ai|artificial|language|text)|i apologi[sz]e)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+(?=[^\s\d])|(?<=[。！？])(?=\S)")

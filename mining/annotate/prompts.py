@@ -63,7 +63,7 @@ def load_prompt(name: str) -> Prompt:
 
 
 def prompts_hash(names: Iterable[str], *settings: object) -> str:
-    """16 hex digits: a hash of these prompts' texts and versions, and of settings (JSON data) that decide the request."""
+    """16 hex digits: a hash of these prompts' texts and versions, and of settings (JSON data) that change requests."""
     return hash_json([[load_prompt(name).digest for name in names], list(settings)])[:16]
 
 

@@ -1,0 +1,185 @@
+"""What the captions of one image state, united: its things with counts, attributes, actions and what they wear.
+
+    image = read_image(["A man in a red hat rides a horse", "A person on a horse"])
+    image.things["man"].actions     # {"ride": "riding a horse"}
+
+A value that the captions of one image disagree about is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from mining.annotate.english import gerund, noun_phrase
+from mining.text.caption_facts import Facts, facts_of
+from mining.text.kinds import ACTS_ALONE, ACTS_ON, ACTS_TOWARD, DEPICTIONS, GAMES, NOT_THINGS, kinds_of, same_noun
+from mining.text.nouns import noun_extractor
+
+__all__ = ["CaptionImage", "Thing", "Value", "read_image"]
+
+_ATTRIBUTES = ("color", "size", "material", "texture", "shape", "state", "attribute")
+_OWNER = re.compile(r"(?P<owner>.*?)(?: \((?P<part>[^()]*)\))?\Z", re.DOTALL)
+_WORN = "'s "
+_NOUNS = noun_extractor("lexicon")
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of a slot: the group by which it is compared, and the words of the caption."""
+
+    group: str
+    words: str
+
+
+@dataclass
+class Thing:
+    """Things of one noun in one image. count: a number as text, "many", or "" where unknown or disputed.
+
+    attributes: (axis, dimension) -> value, where one individual or one group of them is named. actions: verb -> the
+    phrase that says it ("riding a horse"); acts: verb -> its group. worn: noun -> attributes of what it wears.
+    """
+
+    noun: str
+    counts: list[str] = field(default_factory=list)
+    alone: bool = True  # whether no caption names two of this noun apart
+    attributes: dict[tuple[str, str], set[Value]] = field(default_factory=dict)
+    actions: dict[str, str] = field(default_factory=dict)
+    acts: dict[str, str] = field(default_factory=dict)
+    worn: dict[str, dict[tuple[str, str], set[Value]]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> str:
+        numbers = {each for each in self.counts if each != "many"}
+        if len(numbers) > 1 or (numbers == {"1"} and "many" in self.counts):
+            return ""
+        return next(iter(numbers)) if numbers else "many" if self.counts else ""
+
+    @property
+    def several(self) -> bool:
+        return self.count not in ("1", "")
+
+
+@dataclass
+class CaptionImage:
+    """things: noun -> Thing, in the order of mention. scene: "place", "light", "view" -> values. positions:
+    (noun, other) -> groups of prepositions with their words. zones: noun -> "left", "right" or "middle".
+    """
+
+    things: dict[str, Thing] = field(default_factory=dict)
+    scene: dict[str, set[Value]] = field(default_factory=dict)
+    positions: dict[tuple[str, str], set[Value]] = field(default_factory=dict)
+    zones: dict[str, set[str]] = field(default_factory=dict)
+
+    def names(self, noun: str) -> bool:
+        """Whether a caption names this noun, as a thing or as the place."""
+        return noun in self.things or any(noun == value.words for value in self.scene.get("place", ()))
+
+
+def read_image(captions: Iterable[str]) -> CaptionImage:
+    """What these captions of one image state together."""
+    image = CaptionImage()
+    for caption in captions:
+        _add(image, facts_of(caption), frozenset(_NOUNS([caption])[0]))
+    for noun in [noun for noun in image.things if any(noun in kinds_of(each) for each in image.things)]:
+        image.things.pop(noun)  # "a person" of one caption is "a man" of another
+    return image
+
+
+def _add(image: CaptionImage, facts: Facts, known: frozenset[str]) -> None:
+    """Add the facts of a caption. known: its nouns without names and without what it says is not there."""
+    nouns_said = {owner: value for (axis, owner), value in facts.items() if axis == "object"}
+    nouns = {owner: same_noun(value) for owner, value in nouns_said.items()}
+    shown = {owner: noun for owner, noun in nouns.items() if _is_shown(owner, facts, known)}
+    own = [noun for owner, noun in shown.items() if _WORN not in owner]
+    # noun -> the caption's word -> counts; "a plane" and then "the airplane" are one.
+    counted: dict[str, dict[str, list[str]]] = {}
+    for (axis, name), value in facts.items():
+        found = _OWNER.match(name)
+        owner, part = (found["owner"], found["part"] or "") if found else (name, "")
+        wearer, worn, _ = owner.partition(_WORN)
+        group, _, words = value.partition("|")
+        if axis in ("place", "light", "view"):
+            image.scene.setdefault(axis, set()).add(Value(group, words))
+        elif axis == "position" and name in shown:
+            image.zones.setdefault(shown[name], set()).add(group)
+        elif axis == "position":
+            _position(image, shown, own, name, Value(group, words))
+        elif wearer not in shown or owner not in nouns:
+            continue
+        elif worn:
+            if facts["object", owner].rpartition(" ")[2] in known or facts["object", owner] in known:
+                _worn(image, shown[wearer], nouns[owner], axis, part, Value(group, words or group))
+        else:
+            thing = image.things.setdefault(shown[owner], Thing(shown[owner]))
+            if axis == "count":
+                counted.setdefault(thing.noun, {}).setdefault(nouns_said[owner], []).append(group)
+            elif axis in _ATTRIBUTES:
+                thing.attributes.setdefault((axis, part), set()).add(Value(group, words or group))
+            elif axis == "action":
+                _action(thing, facts, shown, owner, group, words)
+    for noun, by_word in counted.items():
+        thing = image.things[noun]
+        thing.alone = thing.alone and all(len(counts) == 1 for counts in by_word.values())
+        thing.counts.append(_sum(max(by_word.values(), key=len)))
+
+
+def _sum(counts: list[str]) -> str:
+    return str(sum(map(int, counts))) if all(map(str.isdigit, counts)) else "many"
+
+
+def _is_shown(owner: str, facts: Facts, known: frozenset[str]) -> bool:
+    """Whether a noun of the facts is a thing in the image: no name, no part of a body, and no picture of a thing."""
+    noun = facts["object", owner]
+    head = noun.rpartition(" ")[2]
+    if not {noun, head} & known or {noun, same_noun(noun), head} & NOT_THINGS:
+        return False
+    return not any(facts.get(("relation", f"{each} - {owner}")) == "of" for each in DEPICTIONS)
+
+
+def _worn(image: CaptionImage, noun: str, worn: str, axis: str, part: str, value: Value) -> None:
+    thing = image.things.setdefault(noun, Thing(noun))
+    said = thing.worn.setdefault(worn, {})
+    if axis in _ATTRIBUTES:
+        said.setdefault((axis, part), set()).add(value)
+
+
+def _position(image: CaptionImage, shown: dict[str, str], own: list[str], name: str, value: Value) -> None:
+    one, _, other = name.partition(" - ")
+    if one not in shown or other not in shown or shown[one] == shown[other]:
+        return
+    pair = shown[one], shown[other]
+    if all(own.count(noun) == 1 for noun in pair):
+        image.positions.setdefault(pair, set()).add(value)
+
+
+def _action(thing: Thing, facts: Facts, shown: dict[str, str], owner: str, group: str, verb: str) -> None:
+    """Add a verb with its object, where it is the owner's only verb and so the object is surely its."""
+    if " and " in verb:
+        return
+    objects: dict[str, str] = {}
+    if ("action", f"{owner} (2)") not in facts:
+        for (axis, name), value in facts.items():
+            one, _, other = name.partition(" - ")
+            noun = facts.get(("object", other), "")
+            if axis not in ("relation", "position") or one != owner or not noun:
+                continue
+            if noun in GAMES and verb == "play":
+                objects.setdefault("object", noun)
+            elif other in shown:
+                phrase = noun_phrase(shown[other], facts.get(("count", other), "1").partition("|")[0])
+                objects.setdefault(value.rpartition("|")[2], phrase)
+    toward = next((each for each in objects if (verb, each) in ACTS_TOWARD), None)
+    if verb in ACTS_ON and "object" in objects:
+        said = f"{gerund(verb)} {objects['object']}"
+    elif toward is not None:
+        said = f"{gerund(verb)} {toward} {objects[toward]}"
+    elif verb in ACTS_ALONE or verb == "park":
+        said = gerund(verb)
+    else:
+        return
+    kept = thing.actions.get(verb)
+    if kept is None or len(kept) < len(said):
+        thing.actions[verb] = said
+        thing.acts[verb] = group
