@@ -33,6 +33,7 @@ COMMANDS = {
     "customize": "Train CLIP on a selection, with one of seven strategies.",
     "mine": "Mine image pairs, each with the reasons for it.",
     "import": "Import image sets of a foreign collection, with what was said of them.",
+    "annotate": "Annotate image sets: comparisons and questions by a model, or by rules.",
     "concat": "Join several folders of image sets into one.",
     "export": "Write a selection as webdataset tars or a URL list.",
     "fetch": "Download a selection's URLs into tars.",

@@ -18,7 +18,15 @@ ANNOTATORS = ("openai", "transformers", "captions")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
-
+# The settings of one annotator, and the least values of numbers.
+_OF_ANNOTATOR = {
+    "openai": ("base_url", "key_variable", "concurrency", "timeout"),
+    "transformers": ("device", "precision", "batch_size"),
+}
+_LEAST = {
+    **dict.fromkeys(("max_new_tokens", "attempts", "concurrency", "batch_size", "rounds"), 1),
+    **dict.fromkeys(("seed", "temperature", "timeout"), 0),
+}
 T = TypeVar("T")
 
 
@@ -27,23 +35,28 @@ class AnnotateConfig:
     """pairs: a folder of image sets. kind: of the annotations, such as `comparison`. annotator: openai (a server with
     OpenAI's protocol), transformers (a checkpoint in this process or in Ray's actors), captions (rules, no model).
 
-    model: its name at the server, or a name or folder of a checkpoint. base_url: of the server. name: of the parts of
-    annotations; by default the kind and the model. from_images: show the images; with_captions: also the captions.
-    refine: the kind of the annotations that are refined or judged. choice: which sets. seed: of all draws.
+    model: its name at the server, or a name or folder of a checkpoint. name: of the parts of annotations; by default
+    the kind and the model. from_images: show the images; with_captions: also the captions. refine: KIND or
+    KIND/ANNOTATOR of the annotations that are refined, asked about (cad-qa) or judged. rounds: of questions that cad-qa
+    asks for. choice: which sets. seed: of all draws.
     moved: where the images' sources are now. cache: folder of answers; by default `annotations/answers` in `pairs`.
     max_new_tokens, temperature: of replies; by default the task's. attempts: at a reply that is not understood.
-    limits: of requests, tokens and cost. server, local: further settings of `mining.chat.open_model`.
+    limits: of requests, tokens and cost.
+
+    For openai. base_url: of the server. key_variable: the environment variable that holds the key. concurrency: most
+    requests at once. timeout: seconds for an answer. For transformers. device, precision, batch_size: None leaves them
+    to `mining.chat`.
     """
 
     pairs: str
     kind: str = "comparison"
     annotator: str = "captions"
     model: str | None = None
-    base_url: str | None = None
     name: str | None = None
     from_images: bool = False
     with_captions: bool = False
     refine: str | None = None
+    rounds: int | None = None
     choice: SetChoice = field(default_factory=SetChoice)
     seed: int = 0
     moved: dict[str, Folder] | Folder | None = None
@@ -52,19 +65,29 @@ class AnnotateConfig:
     temperature: float | None = None
     attempts: int = 3
     limits: Limits = field(default_factory=Limits)
-    settings: dict[str, Any] = field(default_factory=dict)
+    base_url: str | None = None
+    key_variable: str | None = None
+    concurrency: int | None = None
+    timeout: float | None = None
+    device: str | None = None
+    precision: str | None = None
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.annotator not in ANNOTATORS:
             raise BadInput(f"--annotator {self.annotator!r:.50}: choose one of {', '.join(ANNOTATORS)}")
         if self.annotator == "captions":
-            if self.model or self.base_url or self.from_images:
-                raise BadInput("--annotator captions compares captions by rules: it takes no model, URL or images")
+            if self.model or self.from_images:
+                raise BadInput("--annotator captions compares captions by rules: it takes no model and no images")
         elif not self.model:
             raise BadInput(f"--annotator {self.annotator} needs --model NAME")
-        if self.base_url and self.annotator != "openai":
-            raise BadInput("--base-url is of --annotator openai")
-        for name, least in (("max_new_tokens", 1), ("attempts", 1), ("seed", 0), ("temperature", 0)):
+        if self.annotator == "openai" and not self.base_url:
+            raise BadInput("--annotator openai needs --base-url URL, such as http://host:8000/v1")
+        for owner, names in _OF_ANNOTATOR.items():
+            given = [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]
+            if given and owner != self.annotator:
+                raise BadInput(f"{', '.join(given)}: of --annotator {owner}, not of {self.annotator}")
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
                 raise BadInput(f"--{name.replace('_', '-')} must be at least {least}, not {value}")

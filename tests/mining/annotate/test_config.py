@@ -12,7 +12,15 @@ from mining.annotate.config import AnnotateConfig
 
 def test_plain_options_are_sorted_into_their_places() -> None:
     config = AnnotateConfig.of(
-        "pairs", kind="choice", annotator="openai", model="m", strategy="similar", shard="2/8", max_cost=1.5, price_in=1
+        "pairs",
+        kind="choice",
+        annotator="openai",
+        base_url="http://h/v1",
+        model="m",
+        strategy="similar",
+        shard="2/8",
+        max_cost=1.5,
+        price_in=1,
     )
     assert (config.choice.strategy, config.choice.shard) == (("similar",), (2, 8))
     assert (config.limits.max_cost, config.limits.price_in, config.kind) == (1.5, 1, "choice")
@@ -21,7 +29,7 @@ def test_plain_options_are_sorted_into_their_places() -> None:
 
 
 def test_the_part_is_named_by_kind_and_model_unless_the_user_names_it() -> None:
-    config = AnnotateConfig.of("pairs", annotator="openai", model="mistralai/Mixtral 8x7B:free", shard="1/4")
+    config = AnnotateConfig.of("pairs", annotator="transformers", model="mistralai/Mixtral 8x7B:free", shard="1/4")
     assert config.part == "comparison-Mixtral-8x7B-free-1-of-4"
     assert config.folder == "pairs/annotations/comparison-Mixtral-8x7B-free-1-of-4.run"
     assert config.answers == "pairs/annotations/answers"
@@ -35,7 +43,12 @@ def test_the_part_is_named_by_kind_and_model_unless_the_user_names_it() -> None:
         ({"annotator": "vllm"}, "choose one of openai, transformers, captions"),
         ({"annotator": "openai"}, "--annotator openai needs --model NAME"),
         ({"model": "m"}, "it takes no model"),
-        ({"annotator": "transformers", "model": "m", "base_url": "http://"}, "--base-url is of --annotator openai"),
+        (
+            {"annotator": "transformers", "model": "m", "base_url": "http://"},
+            "--base-url: of --annotator openai, not of transf",
+        ),
+        ({"annotator": "openai", "model": "m"}, "--annotator openai needs --base-url URL"),
+        ({"device": "cuda", "batch_size": 4}, "--device, --batch-size: of --annotator transformers, not of captions"),
         ({"name": "../x"}, "--name '../x': letters"),
         ({"name": "x" * 81}, "up to 80"),
         ({"max_new_tokens": 0}, "--max-new-tokens must be at least 1, not 0"),

@@ -1,0 +1,203 @@
+"""The annotation job: image sets in, annotations of them out, by a server, a local checkpoint, Ray's actors or rules.
+
+Killed at any point, it goes on when run again: what was decided is in the journal of the part, and every answer that
+was received is in the cache (`mining.annotate.journal`, `mining.annotate.answer_cache`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from index.errors import BadInput, OutputExists
+from index.files import is_local, local_path
+from index.outputs import claim_folder, only_writer, remove_folder
+from jobs.annotate_progress import AnnotateProgress
+from mining.annotate.answer_cache import AnswerCache
+from mining.annotate.budget import Budget
+from mining.annotate.chosen_sets import choose_sets
+from mining.annotate.config import AnnotateConfig
+from mining.annotate.journal import Journal
+from mining.annotate.ledger import Ledger
+from mining.annotate.rule_run import run_rules
+from mining.annotate.run import AnnotationRun, Sampling
+from mining.annotate.summary import AnnotateSummary
+from mining.annotate.task import AnnotationTask, RuleTask
+from mining.annotate.tasks import make_rule_task, make_task, view_for
+from mining.chat.chat import ChatModel
+from mining.export.member_images import MemberImages
+from mining.sets.annotation import Annotator
+from mining.sets.image_sets import ImageSets
+
+__all__ = ["open_model", "open_task", "run_annotate"]
+
+# The file that says what decides the answers of a part.
+CLAIM = "annotate.json"
+# The options of a task, by the names that they have there.
+_TASK_OPTIONS = {
+    "comparison": {"from_images": "from_images", "with_captions": "with_captions", "refine": "refine", "seed": "seed"},
+    "cad-qa": {"refine": "summary", "rounds": "rounds", "seed": "seed"},
+    "judge": {"refine": "of"},
+}
+
+
+def run_annotate(config: AnnotateConfig, *, executor: str = "local", workers: int | None = None) -> AnnotateSummary:
+    """Annotate what `config` asks for; run again after an interruption or a limit, it goes on.
+
+    executor, workers: `ray` runs a checkpoint in that many actors, each with the whole model.
+
+    Raises:
+        BadInput: sets, images, a task, model, server or key that cannot be used.
+        OutputExists: the part was begun with other settings, or another process is writing it.
+        ClipmineError: the server stopped answering; what it had answered is kept.
+        DiskFull: what was kept before is whole.
+    """
+    if not is_local(config.pairs):
+        raise BadInput(f"{config.pairs}: annotations are appended line by line, so the folder has to be local; copy it")
+    if executor != "local" and config.annotator != "transformers":
+        raise BadInput(f"--executor {executor} runs checkpoints: it is of --annotator transformers")
+    whole = ImageSets.open(config.pairs)
+    if config.annotator == "captions":
+        rules = open_rules(config)
+        sets = view_for(rules, choose_sets(whole, config.choice, config.seed))
+        progress = AnnotateProgress(len(sets))
+        with _part(config, whole, {"prompt_hash": rules.prompt_hash}) as files, progress:
+            note = progress.note_decided
+            return run_rules(sets, rules, journal=files.journal, ledger=files.ledger, on_progress=note)
+    task = open_task(config)
+    sets = view_for(task, choose_sets(whole, config.choice, config.seed))
+    images = MemberImages(sets, config.moved) if task.needs_images else None
+    if images is not None:
+        images.open(sets[0])  # a wrong folder fails here, before a model is asked for
+    sampling = Sampling(config.max_new_tokens, config.temperature)
+    model = open_model(config, executor, workers)
+    said = {
+        "model": dict(model.identity),
+        "prompt_hash": task.prompt_hash,
+        "max_new_tokens": config.max_new_tokens,
+        "temperature": config.temperature,
+    }
+    progress = AnnotateProgress(len(sets))
+    with _part(config, whole, said) as files, AnswerCache(config.answers, model.identity) as cache, progress:
+        run = AnnotationRun(
+            sets,
+            task,
+            model,
+            _annotator(model, task),
+            journal=files.journal,
+            cache=cache,
+            ledger=files.ledger,
+            budget=Budget(config.limits, files.ledger.spent),
+            images=images,
+            sampling=sampling,
+            attempts=config.attempts,
+            on_progress=progress.note,
+        )
+        return run.run()
+
+
+def open_task(config: AnnotateConfig) -> AnnotationTask:
+    """The task that asks a model. Raises BadInput for a kind that it is not of, and options that the kind lacks."""
+    return make_task(config.kind, **_task_options(config, _TASK_OPTIONS.get(config.kind, {})))
+
+
+def open_rules(config: AnnotateConfig) -> RuleTask:
+    """The task without a model. Raises as `open_task` does."""
+    return make_rule_task(config.kind, **_task_options(config, {"seed": "seed"}))
+
+
+def open_model(config: AnnotateConfig, executor: str = "local", workers: int | None = None) -> ChatModel:
+    """The model that answers. Raises BadInput for a model, address or key that cannot be used."""
+    assert config.model is not None
+    if config.annotator == "openai":
+        from mining.chat.openai_server import OpenAIServer
+
+        assert config.base_url is not None
+        settings = _given(key_variable=config.key_variable, max_concurrency=config.concurrency, timeout=config.timeout)
+        return OpenAIServer(config.base_url, config.model, **settings)
+    make = local_model(config)
+    if executor == "ray":
+        from jobs.chat_on_ray import ChatOnRay
+
+        return ChatOnRay(make, workers)
+    return make()
+
+
+def local_model(config: AnnotateConfig) -> Callable[[], ChatModel]:
+    """What makes the checkpoint's model, here or in an actor."""
+    from mining.chat.local_model import LocalModel
+
+    settings = _given(device=config.device, precision=config.precision, batch_size=config.batch_size)
+    return functools.partial(LocalModel, config.model, **settings)
+
+
+@dataclass(frozen=True)
+class _Files:
+    journal: Journal
+    ledger: Ledger
+
+
+@contextmanager
+def _part(config: AnnotateConfig, sets: ImageSets, said: dict[str, Any]) -> Iterator[_Files]:
+    """The open files of the part, which no other process writes meanwhile; nothing stays of a part that did not begin.
+
+    said: what decides the answers, beside the kind. Raises OutputExists where the part was begun with other settings.
+    """
+    folder = local_path(config.folder)
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(only_writer(config.folder))
+        except OutputExists as error:
+            raise OutputExists(
+                f"{config.pairs}: another process is writing the annotations {config.part!r}; wait for it, or choose "
+                "another --name"
+            ) from error
+        try:
+            job = {"kind": config.kind, "annotator": config.annotator, **said}
+            claim_folder(config.folder, CLAIM, job, values=True)
+        except OutputExists as error:
+            why = str(error).removeprefix(f"{config.folder}: ").partition(";")[0]
+            raise OutputExists(
+                f"{config.pairs}: the annotations {config.part!r}: {why}; choose another --name"
+            ) from error
+        try:
+            with (
+                closing(Journal(sets, folder, config.part)) as journal,
+                closing(Ledger(folder / "ledger.jsonl")) as ledger,
+            ):
+                yield _Files(journal, ledger)
+        finally:
+            if not _has_lines(folder):  # a corrected command may have other settings, which the claim would refuse
+                remove_folder(config.folder)
+
+
+def _has_lines(folder: Path) -> bool:
+    """Whether a set was decided or a request answered."""
+    journal = folder / "journal.jsonl"
+    spent = folder / "ledger.jsonl"
+    return bool(journal.exists() and journal.stat().st_size) or (spent.exists() and b'"request"' in spent.read_bytes())
+
+
+def _annotator(model: ChatModel, task: AnnotationTask) -> Annotator:
+    """Who answers: the model's identity goes into its version (what a user can look up) and its parameters."""
+    identity = dict(model.identity)
+    version = identity.get("revision")
+    return Annotator(model.name, None if version is None else str(version), task.prompt_hash, {"model": identity})
+
+
+def _task_options(config: AnnotateConfig, names: dict[str, str]) -> dict[str, Any]:
+    """The options of a task by its own names; BadInput for one that the user gave and the kind does not have."""
+    given = _given(refine=config.refine, rounds=config.rounds)
+    given |= {name: True for name in ("from_images", "with_captions") if getattr(config, name)}
+    for name in given:
+        if name not in names:
+            raise BadInput(f"--{name.replace('_', '-')} has no meaning for --kind {config.kind} of {config.annotator}")
+    return {names[name]: value for name, value in {**given, "seed": config.seed}.items() if name in names}
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
