@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,16 @@ from customize.lmm.model.checkpoints import loading
 from customize.lmm.model.source import read_json
 from index.errors import BadInput
 
-__all__ = ["PROJECTOR", "PROVENANCE_NAME", "check_base", "load_adapter", "lora_targets"]
+__all__ = ["PROJECTOR", "PROVENANCE_NAME", "check_base", "is_adapted", "load_adapter", "lora_targets", "with_adapter"]
 
 PROJECTOR = "multi_modal_projector"
 PROVENANCE_NAME = "clipmine.json"  # beside the weights that we write
 _BASE_PARTS = ("vision_tower", "language_model")
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether a model is peft's around another one."""
+    return hasattr(model, "get_base_model")
 
 
 def lora_targets(llava: Any) -> str:
@@ -40,6 +46,15 @@ def lora_targets(llava: Any) -> str:
     return rf"(?:.*\.)?language_model\..*\.(?:{'|'.join(sorted(map(re.escape, linear)))})"
 
 
+def with_adapter(model: Any, config: Any) -> Any:
+    """peft's `get_peft_model`, without its warnings: of the base's name, and of names that transformers renames."""
+    import peft
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return peft.get_peft_model(model, config)
+
+
 def load_adapter(model: Any, folder: Path, parts: Mapping[str, Any]) -> Any:
     """A `PeftModel` around `model` with the adapter's weights, in float32.
 
@@ -49,7 +64,7 @@ def load_adapter(model: Any, folder: Path, parts: Mapping[str, Any]) -> Any:
     Raises:
         BadInput: the folder holds no LoRA adapter, or one of another model.
     """
-    from peft import PeftConfig, get_peft_model
+    from peft import PeftConfig
     from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 
     stated = read_json(folder / "adapter_config.json")
@@ -59,7 +74,7 @@ def load_adapter(model: Any, folder: Path, parts: Mapping[str, Any]) -> Any:
     with loading(folder):
         config = PeftConfig.from_pretrained(str(folder))
         weights = load_peft_weights(str(folder), device="cpu")
-        adapted = get_peft_model(model, config)
+        adapted = with_adapter(model, config)
         try:
             found: Any = set_peft_model_state_dict(adapted, weights)
         except RuntimeError as error:

@@ -45,7 +45,9 @@ def embed(model: Any, input_ids: torch.Tensor, features: torch.Tensor) -> torch.
         return embeddings.masked_scatter(places.unsqueeze(-1), projected.to(embeddings.dtype))
     if torch.is_grad_enabled() and projector.linear_1.weight.requires_grad:
         # Without images the projector gets a gradient of zeros, since the workers of a run all reduce the same weights.
-        nothing = projector(torch.zeros(1, projector.linear_1.in_features, dtype=dtype, device=input_ids.device))
+        nothing: torch.Tensor = projector(
+            torch.zeros(1, projector.linear_1.in_features, dtype=dtype, device=input_ids.device)
+        )
         return embeddings + 0.0 * nothing.sum().to(embeddings.dtype)
     return embeddings
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from customize.lmm.model.adapter import load_adapter
+from customize.lmm.model.adapter import is_adapted, load_adapter
 from customize.lmm.model.assemble import assemble, load_original
 from customize.lmm.model.checkpoints import load_weights, loading
 from customize.lmm.model.hashes import weights_sha256
@@ -60,9 +60,13 @@ class Lmm:
 
 def bare_model(model: Any) -> Any:
     """The `LlavaForConditionalGeneration` within a model: of peft, of DistributedDataParallel, or plain."""
-    while not hasattr(model, "lm_head") or hasattr(model, "peft_config"):
-        model = model.get_base_model() if hasattr(model, "get_base_model") else model.module
-    return model
+    while True:
+        if is_adapted(model):
+            model = model.get_base_model()
+        elif hasattr(model, "lm_head"):
+            return model
+        else:
+            model = model.module
 
 
 def load_lmm(

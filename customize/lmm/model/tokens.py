@@ -30,9 +30,11 @@ def add_tokens(tokenizer: Any, model: Any) -> int:
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in new], special_tokens=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = PAD
-    ids = [int(tokenizer.convert_tokens_to_ids(token)) for token in new]
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    # The language model may also lack rows for tokens that its tokenizer has.
+    ids = sorted({*(int(tokenizer.convert_tokens_to_ids(token)) for token in new), *range(rows, len(tokenizer))})
     if ids:
-        _embed_new(model, ids)
+        _embed_new(model, ids, rows)
     return int(tokenizer.convert_tokens_to_ids(IMAGE))
 
 
@@ -48,8 +50,7 @@ def require_tokens(tokenizer: Any, tokens: Iterable[str], where: str) -> None:
 
 
 @torch.no_grad()
-def _embed_new(model: Any, ids: list[int]) -> None:
-    rows = int(model.get_input_embeddings().weight.shape[0])
+def _embed_new(model: Any, ids: list[int], rows: int) -> None:
     old = min(rows, min(ids))
     if max(ids) >= rows:
         model.resize_token_embeddings(max(ids) + 1, mean_resizing=False)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from customize.lmm.model.adapter import PROJECTOR, lora_targets
+from customize.lmm.model.adapter import PROJECTOR, is_adapted, lora_targets, with_adapter
 from customize.lmm.model.load import Lmm
 from customize.lmm.model.projector import is_linear
 from index.errors import BadInput
@@ -97,18 +97,18 @@ def apply_trained(lmm: Lmm, parts: TrainedParts, *, seed: int = 0) -> None:
     Raises:
         BadInput: the model has an adapter of another shape, or one where `parts` trains without LoRA.
     """
-    adapted = hasattr(lmm.model, "peft_config")
+    adapted = is_adapted(lmm.model)
     if adapted and parts.language_model != "lora":
         raise BadInput("the model has a LoRA adapter and is to be trained without one: merge the adapter first")
-    lmm.model.requires_grad_(False)
     if parts.language_model == "lora":
         if adapted:
             _check_adapter(lmm, parts)
         else:
             lmm.model = _add_lora(lmm.llava, parts, seed)
-        for name, weight in lmm.model.named_parameters():
-            if "lora_" in name:
-                weight.requires_grad = True
+    lmm.model.requires_grad_(False)
+    for name, weight in lmm.model.named_parameters():
+        if "lora_" in name:
+            weight.requires_grad = True
     llava = lmm.llava
     if parts.language_model == "full":
         llava.model.language_model.requires_grad_(True)
@@ -156,7 +156,7 @@ def count_parameters(model: torch.nn.Module) -> ParameterCounts:
 
 
 def _add_lora(llava: Any, parts: TrainedParts, seed: int) -> Any:
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     config = LoraConfig(
         r=parts.lora_r,
@@ -169,7 +169,7 @@ def _add_lora(llava: Any, parts: TrainedParts, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # On the CPU, so that every device begins with the same matrices.
-        return get_peft_model(llava, config)
+        return with_adapter(llava, config)
 
 
 def _check_adapter(lmm: Lmm, parts: TrainedParts) -> None:
@@ -197,8 +197,13 @@ def _set_dtypes(model: torch.nn.Module, precision: Precision) -> None:
 
 
 def _set_checkpointing(llava: Any, wanted: bool) -> None:
-    if not wanted:
-        llava.gradient_checkpointing_disable()
-        return
-    # Re-entrant checkpoints need inputs with gradients, which a model with a frozen embedding does not have.
-    llava.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    enable, disable = (
+        (llava.activation_checkpointing_enable, llava.activation_checkpointing_disable)
+        if hasattr(llava, "activation_checkpointing_enable")
+        else (llava.gradient_checkpointing_enable, llava.gradient_checkpointing_disable)  # transformers before 5.2x
+    )
+    if wanted:
+        # Re-entrant checkpoints need inputs with gradients, which a model with a frozen embedding does not have.
+        enable({"use_reentrant": False})
+    else:
+        disable()
