@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mining.annotate.english import gerund, noun_phrase
+from mining.text.axes import ADJECTIVE_AXES
 from mining.text.caption_facts import Facts, facts_of
 from mining.text.kinds import ACTS_ALONE, ACTS_ON, ACTS_TOWARD, DEPICTIONS, GAMES, NOT_THINGS, kinds_of, same_noun
 from mining.text.nouns import noun_extractor
@@ -133,6 +134,8 @@ def _is_shown(owner: str, facts: Facts, known: frozenset[str]) -> bool:
     """Whether a noun of the facts is a thing in the image: no name, no part of a body, and no picture of a thing."""
     noun = facts["object", owner]
     head = noun.rpartition(" ")[2]
+    if noun in ADJECTIVE_AXES and facts.get(("count", owner)) == "1|one":
+        return False  # "a man in orange"
     if not {noun, head} & known or {noun, same_noun(noun), head} & NOT_THINGS:
         return False
     return not any(facts.get(("relation", f"{each} - {owner}")) == "of" for each in DEPICTIONS)
