@@ -74,8 +74,11 @@ class CaptionImage:
     zones: dict[str, set[str]] = field(default_factory=dict)
 
     def names(self, noun: str) -> bool:
-        """Whether a caption names this noun, as a thing or as the place."""
-        return noun in self.things or any(noun == value.words for value in self.scene.get("place", ()))
+        """Whether a caption names this noun: as a thing, as the place, or as what somebody wears."""
+        if noun in self.things or any(noun == value.words for value in self.scene.get("place", ())):
+            return True
+        worn = [each for thing in self.things.values() for each in thing.worn]
+        return any(noun == each or noun in kinds_of(each) or each in kinds_of(noun) for each in worn)
 
 
 def read_image(captions: Iterable[str]) -> CaptionImage:
@@ -171,7 +174,8 @@ def _action(thing: Thing, facts: Facts, shown: dict[str, str], owner: str, group
             if noun in GAMES and verb == "play":
                 objects.setdefault("object", noun)
             elif other in shown:
-                phrase = noun_phrase(shown[other], facts.get(("count", other), "1").partition("|")[0])
+                count = facts.get(("count", other), "1").partition("|")[0]
+                phrase = noun_phrase(shown[other], count).removeprefix("several ")
                 objects.setdefault(value.rpartition("|")[2], phrase)
     toward = next((each for each in objects if (verb, each) in ACTS_TOWARD), None)
     if verb in ACTS_ON and "object" in objects:

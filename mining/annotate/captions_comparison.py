@@ -223,7 +223,7 @@ def _actions(lists: _Lists, things: list[Thing]) -> None:
         said = [thing.actions[own[group]] for thing, own in zip(things, groups, strict=True)]
         if len(set(said)) == 1:
             lists.shared("actions", _bare(noun_phrase(things[0].noun, count, (), said[0])))
-        elif all(" " in each for each in said):
+        elif len({each.rpartition(" ")[2] for each in said}) == len(said) and all(" " in each for each in said):
             lists.differ("actions", _doing(things, said))
     if not common:
         lists.differ("actions", _doing(things, [next(iter(thing.actions.values())) for thing in things]))

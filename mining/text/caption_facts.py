@@ -34,6 +34,7 @@ _WORN_PREPOSITIONS = frozenset(["in", "with", "wearing"])
 _OF_THE_LAST = frozenset(["in", "with", "of", "wearing"])
 _POSSESSIVES = frozenset(["his", "her", "their", "its", "'s"])
 _NOUN_TAGS = frozenset("NM")
+_SIDES = {"left-of": "left", "right-of": "right"}
 
 
 @dataclass
@@ -167,7 +168,10 @@ class _Reader:
         self.definite = self.possessive = False
 
     def ignore(self) -> None:
-        """Skip a phrase about the picture itself."""
+        """Skip a phrase about the picture itself; "on the left side of the picture" is a position in it."""
+        if self.preposition in _SIDES and self.last:
+            side = _SIDES[self.preposition]
+            self.add("position", self.subject if self.verb and self.subject else self.last, f"{side}|{side}")
         self._begin()
 
     def end_phrase(self) -> None:

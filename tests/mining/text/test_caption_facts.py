@@ -142,3 +142,10 @@ def test_a_caption_without_objects_states_nothing(caption: str | None) -> None:
 
 def groups(caption: str) -> dict[tuple[str, str], str]:
     return {slot: value.partition("|")[0] for slot, value in facts_of(caption).items()}
+
+
+def test_a_side_of_the_picture_is_a_position_in_it() -> None:
+    said = facts_of("A cat. The bag is on the left side of the picture and the dog is in the right part of the image.")
+
+    assert said["position", "bag"] == "left|left"
+    assert said["position", "dog"] == "right|right"
