@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from index.errors import BadInput
 from index.files import write_atomic
 from jobs.demo.by_hand import commands
+from jobs.demo.clock import StageClock
 from jobs.demo.report import ConceptHits, Hit, RecallCurve, Report, Stage, render_report
 from jobs.demo.settings import (
     CONCEPTS,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from mining.sets.image_sets import ImageSets
     from retrieval.export.export import ExportSummary
     from retrieval.selection import Selection
-
-T = TypeVar("T")
 
 SHOWN = 8  # pictures a concept and search mode in the report
 _WHAT = {
@@ -71,25 +70,6 @@ class DemoSummary:
     stages: dict[str, float]
 
 
-class _Clock:
-    """Times the stages. The time of a stage's first run is kept in stages.json, so that a rerun shows it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.stages: dict[str, Stage] = {}
-        if path.exists():
-            self.stages = {name: Stage(**stage) for name, stage in json.loads(path.read_text()).items()}
-
-    def run(self, name: str, what: str, rows: Callable[[T], int], work: Callable[[], T]) -> T:
-        started = time.monotonic()
-        result = work()
-        seconds = round(time.monotonic() - started, 2)
-        if name not in self.stages:
-            self.stages[name] = Stage(name, what, rows(result), seconds)
-            write_atomic(str(self.path), json.dumps({n: asdict(stage) for n, stage in self.stages.items()}))
-        return result
-
-
 def run_demo(
     out: str = "demo", *, scenes: int = 20_000, executor: str = "ray", workers: int | None = None
 ) -> DemoSummary:
@@ -118,7 +98,7 @@ def run_demo(
     root.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     _claim(root, scenes)
-    clock = _Clock(root / "stages.json")
+    clock = StageClock(root / "stages.json")
     model = ModelSpec(model_dir=MODEL)
     store, excluded, selected, tars = (str(root / name) for name in ("store", "test_store", "selection", "export"))
 
