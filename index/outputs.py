@@ -19,7 +19,7 @@ from typing import Any
 from index.errors import OutputExists
 from index.files import exists, hash_json, is_local, join, local_path, make_folder, read_bytes, resolve, write_atomic
 
-__all__ = ["claim_folder", "only_writer", "remove_folder"]
+__all__ = ["check_free", "claim_folder", "only_writer", "remove_folder"]
 
 # Hidden, so that a folder with it counts as empty; it is there only while a job writes.
 _LOCK = ".writer.lock"
@@ -44,16 +44,26 @@ def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool =
     if exists(path):
         _check_claim(out, path, job, values)
         return exists(join(out, "manifest.json"))
-    if is_local(out) and local_path(out).is_file():
-        raise OutputExists(f"{out}: is a file; choose a folder for the output")
-    if _holds_files(out):
-        raise OutputExists(f"{out}: is not empty and holds no run to continue; choose another folder or delete it")
+    check_free(out, claim)
     make_folder(out)
     if values:
         write_atomic(path, json.dumps(job, indent=1, sort_keys=True) + "\n")
     else:
         write_atomic(path, json.dumps({"job": hash_json(job), "parts": _hashes(job)}) + "\n")
     return False
+
+
+def check_free(out: str, claim: str) -> None:
+    """Raise OutputExists where no job may claim the folder: it is a file, or has no `claim` and files that aren't hidden.
+
+    For jobs that know all that decides their output only after they have read their input.
+    """
+    if exists(join(out, claim)):
+        return
+    if is_local(out) and local_path(out).is_file():
+        raise OutputExists(f"{out}: is a file; choose a folder for the output")
+    if _holds_files(out):
+        raise OutputExists(f"{out}: is not empty and holds no run to continue; choose another folder or delete it")
 
 
 @contextmanager

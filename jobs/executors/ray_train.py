@@ -103,7 +103,7 @@ def _fit(label: str, function: Callable[[Any], Any], config: Any, workers: int |
     with TemporaryDirectory(prefix="clipmine-train-") as storage, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # copying Ray Data's context sets every field, the deprecated ones too
         trainer: Any = TorchTrainer(
-            _worker,  # type: ignore[arg-type]
+            _worker,
             train_loop_config={"function": function, "config": config, "threads": threads, "failures": failures},
             scaling_config=ScalingConfig(num_workers=count, use_gpu=bool(gpus), resources_per_worker=own),
             torch_config=TorchConfig(timeout_s=TIMEOUT_SECONDS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from customize.lmm.model.source import LmmSource
 from customize.lmm.train.stages import TRAIN, Recipe, Train, stage_recipe
@@ -14,7 +14,7 @@ from index.errors import BadInput
 __all__ = ["Export", "Precision", "Tracker", "TuneConfig"]
 
 Precision = Literal["auto", "fp32", "bf16"]
-Export = Literal["adapter", "merged", "both"]
+Export = Literal["adapter", "merged", "both", "projector"]
 Batching = Literal["length", "packed", "random"]
 # Called as tracker(step, figures) by the first worker after each step.
 Tracker = Callable[[int, Mapping[str, float]], None]
@@ -60,7 +60,7 @@ class TuneConfig:
         tracker: "tensorboard", "wandb", or a function tracker(step, figures).
         generate_on: a source of held-out samples; the model answers `generate_count` of them every `generate_every`
             steps, with at most `generate_tokens` tokens each.
-        export: "adapter", "merged" or "both"; None: what was trained (an adapter after LoRA, else the merged model).
+        export: "adapter", "merged", "both", or "projector" alone; None: an adapter after LoRA, else the merged model.
         device: "cpu", "cuda", ...; None: the fastest that this machine has.
 
     Raises:
@@ -112,7 +112,7 @@ class TuneConfig:
             ("train", (None, *TRAIN)),
             ("batching", ("length", "packed", "random")),
             ("precision", ("auto", "fp32", "bf16")),
-            ("export", (None, "adapter", "merged", "both")),
+            ("export", (None, *get_args(Export))),
         ):
             value = getattr(self, name)
             if value not in allowed:
@@ -122,9 +122,11 @@ class TuneConfig:
         for name in ("steps", "part_tokens", "loaders", "save_every", "generate_every", "generate_count"):
             self._check_count(name, 1)
         self._check_count("generate_tokens", 1)
+        if self.generate_on is not None and self.shard_model:
+            raise BadInput("--generate-on: a model that is shared out (--shard-model) does not answer while it trains")
         self._check_recipe()
-        if self.export == "adapter" and self.recipe.train != "lora":
-            raise BadInput(f"--export adapter: {self.recipe.train} training makes no adapter; choose merged")
+        if self.export in ("adapter", "both") and self.recipe.train != "lora":
+            raise BadInput(f"--export {self.export}: {self.recipe.train} training makes no adapter; choose merged")
 
     def _check_count(self, name: str, least: int) -> None:
         value = getattr(self, name)
@@ -159,11 +161,16 @@ class TuneConfig:
     def recipe(self) -> Recipe:
         """The stage's values with those that this configuration replaces."""
         own = stage_recipe(self.stage, self.train, self.source.projector_kind)
-        given = {field.name: getattr(self, field.name, None) for field in fields(Recipe)}
-        given = {name: value for name, value in given.items() if value is not None}
+        named = {field.name: getattr(self, field.name, None) for field in fields(Recipe)}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         if own.train == "projector" and "lr" in given:  # one learning rate: that of the projector
             given.setdefault("projector_lr", given["lr"])
         return replace(own, **given)
+
+    @property
+    def exported(self) -> Export:
+        """What is written, the projector's file aside."""
+        return self.export or ("adapter" if self.recipe.train == "lora" else "merged")
 
     def identity(self, model: Mapping[str, Any], data: str) -> dict[str, Any]:
         """All that decides the trained weights, as plain JSON values.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 import torch.distributed as dist
 
-__all__ = ["sum_gradients", "sum_values"]
+__all__ = ["largest", "sum_gradients", "sum_values"]
 
 BUCKET = 64 << 20  # elements that are summed in one call: 256 MB in fp32
 
@@ -22,6 +22,15 @@ def sum_values(tensor: torch.Tensor, workers: int) -> torch.Tensor:
     if workers > 1:
         dist.all_reduce(tensor)
     return tensor
+
+
+def largest(value: int, workers: int, device: str) -> int:
+    """The largest `value` of all workers. A collective."""
+    if workers == 1:
+        return value
+    found = torch.tensor([value], device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return int(found[0])
 
 
 def sum_gradients(parameters: Iterable[torch.nn.Parameter], workers: int, bucket: int = BUCKET) -> None:

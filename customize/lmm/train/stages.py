@@ -29,7 +29,8 @@ class Recipe:
     Attributes:
         source: where the numbers are from.
         train: what is trained, see TRAIN.
-        template: the prompt's format, see `customize.lmm.data`.
+        template: the prompt's format, of `mining.chat.templates`; None: the checkpoint's own where it fits, else
+            vicuna_v1, as in LLaVA-1.5 and CaD-VI.
         lr: peak learning rate of the language model's weights or adapters; of the projector where it trains alone.
         projector_lr: peak learning rate of the projector.
         batch_size: samples a step, over all workers.
@@ -42,7 +43,7 @@ class Recipe:
 
     source: str
     train: Train
-    template: str
+    template: str | None
     lr: float
     projector_lr: float
     batch_size: int
@@ -67,9 +68,9 @@ _CAD = "CaD-VI (arXiv:2406.09240, implementation details; LLaVA-1.5's 665K with 
 
 _RECIPES: dict[tuple[str, Train], Recipe] = {
     ("align", "projector"): Recipe(_ALIGN, "projector", "plain", lr=1e-3, projector_lr=1e-3, batch_size=256),
-    ("instruct", "lora"): Recipe(_LORA, "lora", "vicuna_v1", lr=2e-4, projector_lr=2e-5, batch_size=128),
-    ("instruct", "full"): Recipe(_INSTRUCT, "full", "vicuna_v1", lr=2e-5, projector_lr=2e-5, batch_size=128),
-    ("cad", "lora"): Recipe(_CAD, "lora", "vicuna_v1", lr=1e-4, projector_lr=2e-5, batch_size=128),
+    ("instruct", "lora"): Recipe(_LORA, "lora", None, lr=2e-4, projector_lr=2e-5, batch_size=128),
+    ("instruct", "full"): Recipe(_INSTRUCT, "full", None, lr=2e-5, projector_lr=2e-5, batch_size=128),
+    ("cad", "lora"): Recipe(_CAD, "lora", None, lr=1e-4, projector_lr=2e-5, batch_size=128),
 }
 _ALIGN_LINEAR = Recipe(_LLAVA, "projector", "plain", lr=2e-3, projector_lr=2e-3, batch_size=128)
 # What each stage trains unless it is said.
