@@ -8,8 +8,15 @@ import click
 from click.core import ParameterSource
 
 from customize.clip.evaluate.config import PROTOCOLS, EvaluateConfig
-from jobs.options import output_options
+from jobs.options import given, output_options, refuse_without_effect
 from jobs.summary import Line, only_summary_on_stdout, print_summary
+
+# The options that only one kind of model has.
+_OF_CLIP = (
+    "benchmark", "protocols", "shots", "shares", "seeds", "start", "epochs", "quick_search", "lr", "weight_decay",
+    "allow_empty", "self_training",
+)  # fmt: skip
+_OF_LMM = ("judge", "one_order", "limit", "max_new_tokens", "key_variable", "concurrency", "timeout")
 
 
 @click.command
@@ -68,6 +75,13 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
     help="Images or texts encoded at once.",
 )
 @click.option("--device", help="cpu, cuda, ...  [default: the fastest available]")
+@click.option("--judge", metavar="MODEL", help="Rates open answers from 0 to 5: a checkpoint, or openai:MODEL@URL.")
+@click.option("--one-order", is_flag=True, help="Don't ask choices in the other order too; halves the work.")
+@click.option("--limit", type=click.IntRange(min=1), help="The first so many questions of each task.")
+@click.option("--max-new-tokens", type=click.IntRange(min=1), help="Limit of a reply.  [default: 256]")
+@click.option("--key-variable", metavar="NAME", help="Environment variable with a server's key.")
+@click.option("--concurrency", type=click.IntRange(min=1), help="Most requests at a server at once.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Wait so long for a server's answer.")
 @click.option("--out", metavar="DIR", default="evaluation", show_default=True, help="Folder for runs and tables.")
 @click.option("--list-tasks", is_flag=True, help="List the task files that come with it and stop.")
 @click.option("--concepts", metavar="FILE", help="Write the tasks' classes as one concept list to retrieve with; stop.")
@@ -80,17 +94,35 @@ def command(
     seeds: int,
     lr: float | None,
     weight_decay: float | None,
-    precision: str,
     out: str,
     list_tasks: bool,
     concepts: str | None,
     as_json: bool,
     **rest: Any,
 ) -> None:
-    """Measure MODELS: folders, or NAME:TAG of open_clip's registry, on tasks. Several models make one table.
+    """Measure MODELS on tasks; several models make one table.
 
-    Finished runs are kept in --out and not measured again.
+    CLIP models are folders, or NAME:TAG of open_clip's registry. Multimodal language models are folders (checkpoints,
+    adapters), Hugging Face names, or openai:MODEL@URL; their tasks are bison, svo, nlvr2, eqben, cola, cad-qa,
+    cad-summaries, seed-image, seed-video, seed-video-1, NAME=FILE, or a file of questions (.json, .jsonl).
+
+    Finished runs and replies are kept in --out and not measured again.
     """
+    from customize.lmm.evaluate.tasks import TASKS, is_lmm_task
+
+    asked = [is_lmm_task(name) for name in tasks]
+    if any(asked) and not (list_tasks or concepts):
+        if not all(asked) or benchmark:
+            raise click.UsageError(
+                "some of the tasks are for CLIP models, others for models that answer; run them apart"
+            )
+        refuse_without_effect(_OF_CLIP, "on tasks that ask a model questions")
+        _evaluate_lmm(models, tasks, out, as_json, rest)
+        return
+    if models:
+        refuse_without_effect(_OF_LMM, "on tasks of CLIP models")
+    for name in _OF_LMM:
+        del rest[name]
     with only_summary_on_stdout():
         from customize.clip.evaluate.task_files import benchmark_tasks, load_task, task_names, union_concepts
 
@@ -100,9 +132,10 @@ def command(
             tasks += tuple(task.name for task in benchmark_tasks(benchmark)) if benchmark else ()
             found = [load_task(name) for name in tasks]
         if not list_tasks and concepts is None:
-            summary = _measure(models, tasks, shots, seeds, lr, weight_decay, precision, out, rest)
+            summary = _measure(models, tasks, shots, seeds, lr, weight_decay, out, rest)
     if list_tasks:
         about = {task.name: f"{task.kind}, {task.metric}, {len(task.classes)} classes: {task.title}" for task in found}
+        about |= {task.name: f"questions: {task.title}" for task in TASKS.values()}
         print_summary(about, list(about.items()), as_json=as_json)
         return
     if concepts is not None:
@@ -130,7 +163,6 @@ def _measure(
     seeds: int,
     lr: float | None,
     weight_decay: float | None,
-    precision: Any,
     out: str,
     rest: dict[str, Any],
 ) -> Any:
@@ -139,6 +171,7 @@ def _measure(
     from index.errors import BadInput
     from jobs.progress import Progress
 
+    precision = rest.pop("precision")
     specs = []
     for name in models:
         registered, colon, tag = name.partition(":")
@@ -166,3 +199,30 @@ def _measure(
     )
     with Progress("evaluate", unit="runs") as progress:
         return evaluate(config, progress.reach)
+
+
+def _evaluate_lmm(
+    models: tuple[str, ...], tasks: tuple[str, ...], out: str, as_json: bool, rest: dict[str, Any]
+) -> None:
+    """Measure models that answer questions, and print the summary."""
+    with only_summary_on_stdout():
+        from customize.lmm.evaluate.evaluate import LmmEvaluateConfig
+        from customize.lmm.evaluate.result_tables import shown_figure
+        from jobs.evaluate_lmm_job import ModelSettings, run_evaluate_lmm
+
+        known = {name: rest[name] for name in ("limit", "max_new_tokens") if rest[name] is not None}
+        config = LmmEvaluateConfig(tasks, out, rest["data"], swap=not rest["one_order"], **known)
+        names = ("device", "precision", "batch_size", "key_variable", "concurrency", "timeout")
+        # Both kinds of models have these options, with other defaults.
+        set_by_user = {name: rest[name] for name in names if given([name])}
+        summary = run_evaluate_lmm(models, config, rest["judge"], ModelSettings(**set_by_user))
+    lines: list[Line] = []
+    for result in summary.results:
+        score = result.score
+        lines += [(f"{result.model} {result.task}", f"{score.main} {shown_figure(score.figures[score.main])}")]
+        lines += [("- questions", score.questions), ("- answered", score.answered), ("- kept from before", result.kept)]
+        lines += [(f"- {reason}", count) for reason, count in score.failures.items()]
+        if "says A" in score.figures and score.figures["says A"].count:
+            lines.append(("- says A", shown_figure(score.figures["says A"])))
+    lines.append(("tables", ", ".join(summary.files)))
+    print_summary(summary, lines, as_json=as_json)

@@ -115,8 +115,11 @@ def _overview(tasks: Mapping[str, Sequence[Scored]]) -> ResultTable:
             if shown:
                 rows.setdefault(f"{name} ({table})", {}).update(shown)
                 sources[about["source"]] = None
-    notes = ("Shares in percent with 95% intervals, over the questions that were answered.", *sources)
-    return ResultTable("Models and tasks", tuple(columns), rows, notes)
+    notes = ["Shares in percent with 95% intervals, over the questions that were answered."]
+    if sources:
+        notes.append("Rows of papers are over the benchmarks' own questions; other questions do not compare with them.")
+    notes += sources
+    return ResultTable("Models and tasks", tuple(columns), rows, tuple(notes))
 
 
 def _of_task(task: str, results: Sequence[Scored]) -> ResultTable:

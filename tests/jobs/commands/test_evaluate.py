@@ -9,6 +9,8 @@ import pytest
 
 from jobs.cli import run
 from tests.customize.clip.evaluate.conftest import color_tasks
+from tests.customize.lmm.evaluate.conftest import choice_record, write_images, write_lines
+from tests.mining.chat.chat_server import completion, serving
 
 __all__ = ["color_tasks"]
 
@@ -24,7 +26,9 @@ def test_figures_are_printed(
 
 def test_the_list_of_tasks_and_the_concepts_of_a_benchmark(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", "--list-tasks", "--json"]) == 0
-    assert "imagenet-1k" in json.loads(capfd.readouterr().out)
+    listed = json.loads(capfd.readouterr().out)
+    assert "imagenet-1k" in listed
+    assert listed["bison"].startswith("questions: BISON")
     assert run(["evaluate", "--benchmark", "elevater", "--concepts", str(tmp_path / "union.yaml")]) == 0
     assert "clipmine retrieve STORE --concepts" in capfd.readouterr().out
     assert (tmp_path / "union.yaml").stat().st_size > 10_000
@@ -38,6 +42,14 @@ def test_the_list_of_tasks_and_the_concepts_of_a_benchmark(tmp_path: Path, capfd
         (["clip", "--task", "dtd", "--lr", "0.1", "--quick-search"], "--quick-search: with --lr 0.1"),
         (["clip", "--task", "dtd", "--share", "0.1", "--shots", "5"], "--shots and --share contradict each other"),
         (["clip", "--task", "dtd", "--shots", "five"], "--shots five: give a number of images a class, or full"),
+        (["clip", "--task", "dtd", "--judge", "m"], "--judge would have no effect on tasks of CLIP models"),
+        (
+            ["llava", "--task", "bison", "--shots", "5"],
+            "--shots would have no effect on tasks that ask a model questions",
+        ),
+        (["llava", "--task", "bison", "--task", "dtd"], "others for models that answer; run them apart"),
+        (["llava", "--task", "bison"], "task bison: where are its questions and images? give --data DIR"),
+        (["ViT-B-32:openai", "--task", "bison=none.jsonl"], "is a CLIP model, which answers no questions"),
     ],
 )
 def test_options_that_do_not_go_together_are_one_line(
@@ -47,3 +59,20 @@ def test_options_that_do_not_go_together_are_one_line(
     error = capfd.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_model_that_answers_is_measured_on_pairs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_images(tmp_path, ["a.png", "b.png"])
+    records = [choice_record(n, "a dog", "AB"[n], ("a.png", "b.png")) for n in (0, 1)]
+    records.append(choice_record(2, "a dog", "A", ("a.png", "none.png")))
+    write_lines(tmp_path / "BISON.jsonl", records)
+    arguments = ["--task", "bison", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    with serving(lambda number, body: completion("A")) as server:
+        assert run(["evaluate", f"openai:tiny@{server.url}", *arguments]) == 0
+        out = capfd.readouterr().out
+        assert "tiny bison" in out
+        assert "accuracy 50.0" in out
+        assert "- image missing" in out
+        assert run(["evaluate", f"openai:tiny@{server.url}", *arguments, "--one-order", "--limit", "1", "--json"]) == 0
+    (result,) = json.loads(capfd.readouterr().out)["results"]
+    assert (result["kept"], result["asked"], result["score"]["figures"]["accuracy"]["right"]) == (1, 1, 1)
