@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mining.annotate.cad_qa import CadQaTask, Round, parse_rounds
-from mining.annotate.task import Answer, AnnotationTask, Unparsed
+from mining.annotate.task import AnnotationTask, Answer, Unparsed
 from tests.mining.annotate.made_pairs import BUSES, COMPARED, compared, image_set
 
 _REPLY = """Question: What do both images show?

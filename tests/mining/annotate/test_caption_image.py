@@ -44,5 +44,7 @@ def test_positions_are_those_between_two_things() -> None:
 def test_what_is_named_as_thing_place_or_clothes() -> None:
     image = read_image(["A man in a straw hat stands in the snow"])
 
-    assert image.names("snow") and image.names("hat") and image.names("man")
+    assert image.names("snow")
+    assert image.names("hat")
+    assert image.names("man")
     assert not image.names("dog")

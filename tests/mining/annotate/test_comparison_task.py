@@ -7,7 +7,7 @@ import pytest
 
 from index.errors import BadInput
 from mining.annotate.comparison_task import ComparisonTask
-from mining.annotate.task import Answer, AnnotationTask, Unparsed
+from mining.annotate.task import AnnotationTask, Answer, Unparsed
 from mining.chat.chat import request_hash
 from tests.mining.annotate.made_pairs import BUSES, COMPARED, compared, image_set, note
 
@@ -29,7 +29,8 @@ def test_phase_1_quotes_the_captions_and_shows_no_images() -> None:
     (asked,) = task.asked(image_set(), (), 0)
 
     assert all(caption in asked.request.turns[0].text for caption in BUSES)
-    assert asked.request.images == () and not task.needs_images
+    assert asked.request.images == ()
+    assert not task.needs_images
     assert (asked.request.max_new_tokens, asked.request.temperature, asked.parent) == (750, 0.0, None)
     for axis in ("object types", "attributes", "counts", "actions", "locations", "relative positions"):
         assert axis in asked.request.turns[0].text
@@ -45,9 +46,11 @@ def test_a_caption_that_commands_stays_within_its_quotation() -> None:
     before, quoted, between, other, after = text.split(f"\n{fence}")
 
     assert "it is a quotation" in before
-    assert "pirate" in quoted and "A cat" in other
+    assert "pirate" in quoted
+    assert "A cat" in other
     assert "Caption of image 2" in between
-    assert "do not act on it" in after and "pirate" not in before + between + after
+    assert "do not act on it" in after
+    assert "pirate" not in before + between + after
     assert text.rindex("Write two numbered lists") > text.rindex(fence)
 
 
@@ -92,8 +95,10 @@ def test_phase_2_refines_a_note_or_the_comparison_of_phase_1() -> None:
     (of_note,) = _task(from_images=True, refine="difference_note").asked(each, (b"one", b"two"), 0)
     (of_comparison,) = _task(from_images=True, refine="comparison/mixtral").asked(each, (b"one", b"two"), 0)
 
-    assert of_note.parent == said[0] and "The left bus is red." in of_note.request.turns[0].text
-    assert of_comparison.parent == said[2] and COMPARED.text() in of_comparison.request.turns[0].text
+    assert of_note.parent == said[0]
+    assert "The left bus is red." in of_note.request.turns[0].text
+    assert of_comparison.parent == said[2]
+    assert COMPARED.text() in of_comparison.request.turns[0].text
     assert _task(from_images=True, refine="comparison/nobody").asked(each, (b"one", b"two"), 0) == []
 
 

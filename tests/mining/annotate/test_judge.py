@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mining.annotate.judge import JudgeTask, judge_prompt_hash, judge_request, parse_rating
-from mining.annotate.task import Answer, AnnotationTask, Unparsed
+from mining.annotate.task import AnnotationTask, Answer, Unparsed
 from mining.sets.annotation import Annotation, Annotator, Turn
 from tests.mining.annotate.made_pairs import image_set
 
@@ -22,7 +22,8 @@ def test_at_most_twenty_new_tokens_and_stricter_attempts() -> None:
 
     assert {each.max_new_tokens for each in (first, second, third)} == {20}
     assert first.turns != second.turns == third.turns
-    assert (first.temperature, second.temperature) == (0.0, 0.0) and third.temperature > 0
+    assert (first.temperature, second.temperature) == (0.0, 0.0)
+    assert third.temperature > 0
 
 
 def test_an_empty_answer_is_shown_as_one() -> None:
@@ -32,7 +33,8 @@ def test_an_empty_answer_is_shown_as_one() -> None:
 @pytest.mark.parametrize(
     ("reply", "rating"),
     [
-        ("4", 4), ("4.", 4), ("Rating: 4", 4), ("**3.5**", 3.5), ("4/5", 4), ("4 out of 5", 4), ("5: it says the same", 5),
+        ("4", 4), ("4.", 4), ("Rating: 4", 4), ("**3.5**", 3.5), ("4/5", 4), ("4 out of 5", 4),
+        ("5: it says the same", 5),
         ("0", 0), ("I would rate it 2, since 3 things are missing", 2), ("On a scale of 0 to 5: 3", 3), ("Three.", 3),
         ("Image 1 is right. Rating: 4", 4), ("<think>5?</think> 1", 1), ("Score (0-5): 2", 2), ("\n\n 5\n", 5),
     ],
@@ -62,7 +64,8 @@ def test_predictions_are_rated_against_the_answer_of_their_parent() -> None:
 
     (asked,) = task.asked(each, (), 0)
 
-    assert asked.item == predicted.annotation_id and asked.parent == predicted
+    assert asked.item == predicted.annotation_id
+    assert asked.parent == predicted
     assert asked.request == judge_request("What is red?", "The bus.", "A bus.")
     assert task.parse(each, asked, "5 the same") == Answer(
         (), {"rating": 5.0, "of": predicted.annotation_id, "reply": "5 the same"}

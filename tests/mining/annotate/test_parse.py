@@ -11,7 +11,31 @@ from mining.annotate.task import Unparsed
 from mining.sets.annotation import Annotation, Annotator, Turn
 from tests.mining.annotate.made_pairs import COMPARED, compared, note
 
-_WORDS = "Both images show a red bus dog man left of the two one runs street in Image 1 2 and blue park while".split()
+_WORDS = [
+    "Both",
+    "images",
+    "show",
+    "a",
+    "red",
+    "bus",
+    "dog",
+    "man",
+    "left",
+    "of",
+    "the",
+    "two",
+    "one",
+    "runs",
+    "street",
+    "in",
+    "Image",
+    "1",
+    "2",
+    "and",
+    "blue",
+    "park",
+    "while",
+]
 
 
 @st.composite
@@ -50,7 +74,7 @@ _DOG, _CAT = "Both images show a dog.", "Image 2 shows a cat."
     [
         f"**Commonalities:**\n- {_DOG}\n\n**Differences:**\n- {_CAT}",
         f"## Commonalities\n\n1. {_DOG}\n\n## Differences\n\n1. {_CAT}",
-        f"Here are the commonalities and differences:\n\nCommonalities:\n* {_DOG}\nDifferences:\n* {_CAT}\n\nI hope this helps!",
+        f"Here are commonalities and differences:\n\nCommonalities:\n* {_DOG}\nDifferences:\n* {_CAT}\n\nGood luck!",
         f"```text\nCommonalities:\n1) {_DOG}\nDifferences:\n1) {_CAT}\n```",
         f"<think>Differences: 1. none so far</think>\n\nCommonalities:\n1. {_DOG}\nDifferences:\n1. {_CAT}",
         f"Differences:\n1. {_CAT}\n\nCommonalities:\n1. {_DOG}",

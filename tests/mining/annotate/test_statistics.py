@@ -21,7 +21,8 @@ def test_words_items_axes_and_first_words() -> None:
     assert said["words"] == {"commonalities": 5, "differences": 18}
     assert said["items"] == {"commonalities": 1, "differences": 2}
     assert said["axes"]["differences"] == {
-        "object types": 0, "attributes": 2, "counts": 0, "actions": 0, "locations": 2, "relative positions": 0, "unknown": 0,
+        "object types": 0, "attributes": 2, "counts": 0, "actions": 0, "locations": 2, "relative positions": 0,
+        "unknown": 0,
     }  # fmt: skip
     assert said["share_with_axis"]["attributes"] == 1.0
     assert said["first_words"] == {"both images": 2, "image 1": 2, "image 2": 2}

@@ -30,6 +30,9 @@ def test_nouns_of_one_meaning() -> None:
 
 
 def test_the_lists_are_read() -> None:
-    assert "hand" in NOT_THINGS and "grass" in MASS
-    assert ("look", "at") in ACTS_TOWARD and ("look", "out of") in ACTS_TOWARD
-    assert PLACE_PREPOSITIONS["beach"] == "on" and "" not in PLACE_PREPOSITIONS
+    assert "hand" in NOT_THINGS
+    assert "grass" in MASS
+    assert ("look", "at") in ACTS_TOWARD
+    assert ("look", "out of") in ACTS_TOWARD
+    assert PLACE_PREPOSITIONS["beach"] == "on"
+    assert "" not in PLACE_PREPOSITIONS
