@@ -24,7 +24,7 @@ from customize.lmm.model.source import LmmSource, local_checkpoint, read_json
 from customize.lmm.model.tokens import add_tokens
 from index.errors import BadInput
 
-__all__ = ["Parts", "assemble", "load_original"]
+__all__ = ["Parts", "assemble", "llama_config", "load_original", "original_tower", "tower_config"]
 
 # The model, its tokenizer, its image processor, its chat template.
 Parts = tuple[Any, Any, Any, str | None]
@@ -55,20 +55,13 @@ def assemble(tower_folder: Path, language_folder: Path, source: LmmSource, dtype
 
 def load_original(folder: Path, source: LmmSource, dtype: torch.dtype, seed: int) -> Parts:
     """A model from LLaVA's own layout, such as liuhaotian/llava-v1.5-7b. Raises as `assemble` does."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     config = read_json(folder / "config.json")
-    llama = {
-        name: value for name, value in config.items() if name != "model_type" and not name.startswith(_LLAVA_FIELDS)
-    }
-    with loading(folder):
-        own = LlamaConfig(**llama)
+    own = llama_config(folder)
     language = load_weights(LlamaForCausalLM, folder, dtype, _NOT_OF_THE_LANGUAGE_MODEL, own)
     weights = select_projector(dict(_projector_tensors(folder)), str(folder))
-    # A folder beside the checkpoint comes first, so that a copied checkpoint can bring its tower.
-    named = str(config["mm_vision_tower"])
-    beside = folder / named
-    tower = beside if beside.is_dir() else local_checkpoint(named, f"the vision tower of {folder}")
+    tower = original_tower(folder)
     layer, select = int(config.get("mm_vision_select_layer", -2)), str(config.get("mm_vision_select_feature", "patch"))
     padding = source.pad_to_square
     if padding is None and "image_aspect_ratio" in config:
@@ -123,14 +116,39 @@ def _join(
 
 def _load_tower(folder: Path, dtype: torch.dtype) -> Any:
     """The vision tower of a checkpoint of its own, or of a CLIP or SigLIP model."""
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
+
+    return load_weights(AutoModel, folder, dtype, _NOT_OF_THE_TOWER, tower_config(folder))
+
+
+def tower_config(folder: Path) -> Any:
+    """The configuration of a checkpoint's vision tower; BadInput where it has none."""
+    from transformers import AutoConfig
 
     with loading(folder):
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-        config = getattr(config, "vision_config", config)
-        if not hasattr(config, "patch_size"):
-            raise BadInput(f"{folder}: holds a {config.model_type}, which is no vision tower with patches")
-    return load_weights(AutoModel, folder, dtype, _NOT_OF_THE_TOWER, config)
+    config = getattr(config, "vision_config", config)
+    if not hasattr(config, "patch_size"):
+        raise BadInput(f"{folder}: holds a {config.model_type}, which is no vision tower with patches")
+    return config
+
+
+def llama_config(folder: Path) -> Any:
+    """The language model's configuration of a checkpoint in LLaVA's own layout."""
+    from transformers import LlamaConfig
+
+    config = read_json(folder / "config.json")
+    llama = {name: value for name, value in config.items() if not name.startswith((*_LLAVA_FIELDS, "model_type"))}
+    with loading(folder):
+        return LlamaConfig(**llama)
+
+
+def original_tower(folder: Path, *, weights: bool = True) -> Path:
+    """The folder of the vision tower that a checkpoint in LLaVA's own layout names."""
+    named = str(read_json(folder / "config.json")["mm_vision_tower"])
+    # A folder beside the checkpoint comes first, so that a copied checkpoint can bring its tower.
+    beside = folder / named
+    return beside if beside.is_dir() else local_checkpoint(named, f"the vision tower of {folder}", weights=weights)
 
 
 def _checked_layer(layer: int, tower: Any, folder: Path) -> int:

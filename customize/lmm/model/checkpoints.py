@@ -13,7 +13,7 @@ import torch
 
 from index.errors import BadInput, ClipmineError
 
-__all__ = ["load_weights", "loading"]
+__all__ = ["load_weights", "loading", "quiet"]
 
 _SHOWN = 3  # names of weights in a message
 # Buffers that older versions of transformers stored; they follow from the configuration.
@@ -21,8 +21,8 @@ _COMPUTED = re.compile(r"(rotary_emb\.inv_freq|position_ids|rotary_emb\.\w+_cach
 
 
 @contextmanager
-def loading(folder: Path) -> Iterator[None]:
-    """Silence transformers' progress bars and reports, and turn its errors into BadInput that names `folder`."""
+def quiet() -> Iterator[None]:
+    """Silence transformers' progress bars, reports and warnings."""
     from transformers.utils import logging as transformers_logging
 
     logging: Any = transformers_logging
@@ -33,15 +33,23 @@ def loading(folder: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """`quiet`, and transformers' errors become BadInput that names `folder`."""
+    try:
+        with quiet():
+            yield
     except ClipmineError:
         raise
     except Exception as error:  # of a damaged or foreign folder: any of several libraries' exceptions
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise BadInput(f"{folder}: cannot be loaded: {' '.join(lines[:2])[:300]}") from error
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def load_weights(kind: Any, folder: Path, dtype: torch.dtype, ignore: str | None = None, config: Any = None) -> Any:

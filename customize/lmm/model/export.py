@@ -24,7 +24,7 @@ import torch
 
 from customize.lmm.model.adapter import PROVENANCE_NAME, is_adapted
 from customize.lmm.model.card import model_card
-from customize.lmm.model.checkpoints import loading
+from customize.lmm.model.checkpoints import quiet
 from customize.lmm.model.load import Lmm
 from customize.lmm.model.merge import plain_state
 from index.errors import BadInput
@@ -59,7 +59,7 @@ def export_adapter(
     if not is_adapted(lmm.model):
         raise BadInput("the model has no LoRA adapter to write: export the merged model")
     with _replaced(folder) as partial:
-        with loading(partial):  # quiet; nothing is fetched, since the embeddings are not saved
+        with quiet():  # nothing is fetched, since the embeddings are not saved
             lmm.model.save_pretrained(
                 str(partial), save_embedding_layers=False, state_dict=None if state is None else dict(state)
             )
@@ -122,7 +122,7 @@ def _write_model(
     plain.generation_config = llava.generation_config
     plain.config.dtype = wanted or weights["lm_head.weight"].dtype
     with _replaced(folder) as partial:
-        with loading(partial):
+        with quiet():
             plain.save_pretrained(str(partial))
         _finish(lmm, partial, kind, about, chat_template)
 
@@ -132,7 +132,7 @@ def _finish(lmm: Lmm, partial: Path, kind: str, about: Mapping[str, Any] | None,
     own = lmm.processor.chat_template
     lmm.processor.chat_template = own if chat_template is None else chat_template
     try:
-        with loading(partial):
+        with quiet():
             lmm.processor.save_pretrained(str(partial))
     finally:
         lmm.processor.chat_template = own

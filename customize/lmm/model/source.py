@@ -59,12 +59,13 @@ class LmmSource:
             raise BadInput(f"projector {self.projector_kind!r:.50}: choose mlp2x_gelu or linear")
 
 
-def local_checkpoint(name: str, what: str) -> Path:
+def local_checkpoint(name: str, what: str, *, weights: bool = True) -> Path:
     """The local folder of a checkpoint; one that is named by its place on the hub is downloaded, or found in the cache.
 
     Args:
         name: a folder, or OWNER/NAME.
         what: what it is, for messages: "the vision tower".
+        weights: whether its weights are needed as well.
 
     Raises:
         BadInput: there is no such folder or name.
@@ -77,7 +78,7 @@ def local_checkpoint(name: str, what: str) -> Path:
         raise BadInput(f"{name}: is a file; {what} is a folder or a name on the Hugging Face hub")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise BadInput(f"{name}: there is no such folder; {what} is a folder or a name on the Hugging Face hub")
-    return _download(name, what)
+    return _download(name, what, weights)
 
 
 def checkpoint_layout(folder: Path) -> Layout:
@@ -119,13 +120,14 @@ def _next(folder: Path) -> BadInput:
     return BadInput(f"{folder}: is a LLaVA-NeXT model, which cuts images into tiles; take a LLaVA or LLaVA-1.5 model")
 
 
-def _download(name: str, what: str) -> Path:
+def _download(name: str, what: str, weights: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=[*_SMALL_FILES, *_SAFETENSORS]))
-        if not any(folder.glob("*.safetensors")):
+        kinds = _SAFETENSORS if weights else []
+        folder = Path(snapshot_download(name, allow_patterns=[*_SMALL_FILES, *kinds]))
+        if weights and not any(folder.glob("*.safetensors")):
             folder = Path(snapshot_download(name, allow_patterns=[*_SMALL_FILES, *_PICKLES]))
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise BadInput(f"{name}: {what} is neither a folder nor a name on the Hugging Face hub") from error

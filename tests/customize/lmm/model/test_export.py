@@ -1,0 +1,225 @@
+"""Exported adapters and merged models, loaded by plain transformers and peft in a process of their own, and by us."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from customize.lmm.model.export import export_adapter, export_base, export_merged
+from customize.lmm.model.load import Lmm, load_lmm
+from customize.lmm.model.source import LmmSource
+from customize.lmm.model.trainable import TrainedParts, apply_trained
+from index.errors import BadInput
+from tests.mining.tiny_llava import CHAT_TEMPLATE
+
+# What a stranger runs, in a folder without our code.
+PLAIN = """
+import sys
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+base, adapter, inputs, out = sys.argv[1:]
+model = LlavaForConditionalGeneration.from_pretrained(base)
+if adapter:
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(model, adapter)
+given = load_file(inputs)
+processor = AutoProcessor.from_pretrained(adapter or base)
+pixels = processor(images=[Image.new("RGB", (40, 20), (255, 0, 0))], text=["<image>"], return_tensors="pt")
+logits = model.eval()(**given).logits
+save_file({"logits": logits.detach(), "pixels": pixels["pixel_values"], "ids": pixels["input_ids"]}, out)
+assert not any(name.partition(".")[0] in ("customize", "index", "mining") for name in sys.modules)
+"""
+LORA = TrainedParts("lora", precision="float32", lora_r=2, lora_alpha=4, lora_dropout=0.0)
+
+
+def trained(lmm: Lmm, parts: TrainedParts = LORA) -> Lmm:
+    """`lmm` with its trained weights moved, as training does."""
+    apply_trained(lmm, parts)
+    generator = torch.Generator().manual_seed(5)
+    for weight in lmm.model.parameters():
+        if weight.requires_grad:
+            weight.data += 0.2 * torch.randn(weight.shape, generator=generator)
+    lmm.model.eval()
+    return lmm
+
+
+def inputs(lmm: Lmm) -> dict[str, torch.Tensor]:
+    image = [lmm.image_token_id] * 4
+    generator = torch.Generator().manual_seed(6)
+    return {
+        "input_ids": torch.tensor([[1, 5, 6, *image, 7, 8, *image, 9]]),
+        "pixel_values": torch.randn(2, 3, 28, 28, generator=generator),
+    }
+
+
+def logits(lmm: Lmm, given: dict[str, torch.Tensor]) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = lmm.model(**given).logits
+    return found
+
+
+def plain(folder: Path, base: Path, adapter: Path | None, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What plain transformers (and peft) computes with exported folders."""
+    save_file(given, folder / "inputs.safetensors")
+    arguments = [str(base), str(adapter or ""), str(folder / "inputs.safetensors"), str(folder / "out.safetensors")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-P", "-c", PLAIN, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]
+    return load_file(folder / "out.safetensors")
+
+
+def test_an_adapter_gives_plain_transformers_and_peft_the_same_logits(
+    lmm: Lmm, checkpoints: Path, tmp_path: Path
+) -> None:
+    trained(lmm)
+    export_adapter(lmm, str(tmp_path / "adapter"))
+    given = inputs(lmm)
+    expected = logits(lmm, given)
+    found = plain(tmp_path, checkpoints / "llava", tmp_path / "adapter", given)
+    torch.testing.assert_close(found["logits"], expected, rtol=0, atol=1e-5)
+    assert int((found["ids"] == 3).sum()) == 4
+    again = load_lmm(LmmSource(model=str(checkpoints / "llava"), adapter=str(tmp_path / "adapter")))
+    torch.testing.assert_close(logits(again, given), expected, rtol=0, atol=1e-6)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["r"]) == ("llava", 2)
+
+
+@pytest.mark.parametrize("train", ["lora", "full", "frozen"])
+def test_a_merged_folder_gives_plain_transformers_the_same_logits(lmm: Lmm, tmp_path: Path, train: Any) -> None:
+    trained(lmm, TrainedParts(train, precision="float32", lora_r=2, lora_alpha=4, lora_dropout=0.0))
+    export_merged(lmm, str(tmp_path / "merged"), chat_template=CHAT_TEMPLATE)
+    given = inputs(lmm)
+    expected = logits(lmm, given)
+    found = plain(tmp_path, tmp_path / "merged", None, given)
+    torch.testing.assert_close(found["logits"], expected, rtol=0, atol=1e-5)
+    assert (tmp_path / "merged" / "chat_template.jinja").read_text() == CHAT_TEMPLATE
+    again = load_lmm(LmmSource(model=str(tmp_path / "merged")))
+    torch.testing.assert_close(logits(again, given), expected, rtol=0, atol=1e-5)
+    assert again.processor.chat_template == CHAT_TEMPLATE
+
+
+def test_padding_to_a_square_travels_with_the_folder(lmm: Lmm, checkpoints: Path, tmp_path: Path) -> None:
+    export_merged(lmm, str(tmp_path / "merged"))
+    found = plain(tmp_path, tmp_path / "merged", None, inputs(lmm))
+    assert float(found["pixels"][0, :, 0].abs().max()) < 0.02, "a band of the mean colour above the picture"
+    cropped = load_lmm(LmmSource(model=str(checkpoints / "llava"), pad_to_square=False))
+    export_merged(cropped, str(tmp_path / "cropped"))
+    assert not load_lmm(LmmSource(model=str(tmp_path / "cropped"))).processor.image_processor.do_pad
+
+
+def test_merged_weights_have_the_names_of_llava_checkpoints_that_servers_know(lmm: Lmm, tmp_path: Path) -> None:
+    trained(lmm)
+    export_merged(lmm, str(tmp_path / "merged"))
+    names = load_file(tmp_path / "merged" / "model.safetensors").keys()
+    assert {"language_model.lm_head.weight", "multi_modal_projector.linear_1.weight"} <= names
+    assert "language_model.model.layers.0.self_attn.q_proj.weight" in names
+    assert not any("lora" in name or "base_layer" in name or "modules_to_save" in name for name in names)
+    config = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert config["architectures"] == ["LlavaForConditionalGeneration"]
+    assert config["image_seq_length"] == 4
+
+
+@pytest.mark.parametrize(("halves", "kind"), [(True, "linear"), (True, "mlp2x_gelu"), (False, "mlp2x_gelu")])
+def test_an_adapter_on_a_model_that_was_no_folder_loads_on_its_written_base(
+    checkpoints: Path, tmp_path: Path, halves: bool, kind: Any
+) -> None:
+    clip, llama = str(checkpoints / "clip"), str(checkpoints / "llama")
+    source = LmmSource(vision_tower=clip, language_model=llama, projector_kind=kind)
+    lmm = trained(load_lmm(source if halves else LmmSource(model=str(checkpoints / "original"))))
+    export_adapter(lmm, str(tmp_path / "adapter"))
+    export_base(lmm, str(tmp_path / "base"))
+    given = inputs(lmm)
+    expected = logits(lmm, given)
+    found = plain(tmp_path, tmp_path / "base", tmp_path / "adapter", given)
+    torch.testing.assert_close(found["logits"], expected, rtol=0, atol=1e-5)
+    again = load_lmm(LmmSource(model=str(tmp_path / "base"), adapter=str(tmp_path / "adapter")))
+    torch.testing.assert_close(logits(again, given), expected, rtol=0, atol=1e-6)
+
+
+def test_an_adapter_of_another_base_is_one_line(lmm: Lmm, checkpoints: Path, tmp_path: Path) -> None:
+    trained(lmm)
+    export_adapter(lmm, str(tmp_path / "adapter"))
+    with pytest.raises(BadInput, match=r"an adapter of another model \(another vision_tower and language_model\)"):
+        load_lmm(LmmSource(model=str(checkpoints / "original"), adapter=str(tmp_path / "adapter")))
+
+
+def test_a_tied_output_layer_stays_tied(tmp_path: Path, checkpoints: Path) -> None:
+    from tests.customize.lmm.model.checkpoints import write_llama
+
+    write_llama(tmp_path / "tied", tied=True)
+    source = LmmSource(vision_tower=str(checkpoints / "clip"), language_model=str(tmp_path / "tied"))
+    lmm = trained(load_lmm(source))
+    export_merged(lmm, str(tmp_path / "merged"))
+    again = load_lmm(LmmSource(model=str(tmp_path / "merged")))
+    assert again.model.lm_head.weight is again.model.get_input_embeddings().weight
+    torch.testing.assert_close(logits(again, inputs(lmm)), logits(lmm, inputs(lmm)), rtol=0, atol=1e-5)
+
+
+def test_weights_can_be_written_in_bfloat16_and_from_a_gathered_state(lmm: Lmm, tmp_path: Path) -> None:
+    trained(lmm)
+    state = {name: weight.clone() for name, weight in lmm.model.state_dict().items()}
+    export_merged(lmm, str(tmp_path / "expected"), dtype="bfloat16")
+    for weight in lmm.model.parameters():
+        weight.data.zero_()
+    export_merged(lmm, str(tmp_path / "gathered"), dtype="bfloat16", state=state)
+    export_adapter(lmm, str(tmp_path / "adapter"), state=state)
+    expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("expected", "gathered"))
+    assert {weight.dtype for weight in found.values()} == {torch.bfloat16}
+    assert all(torch.equal(found[name], weight) for name, weight in expected.items())
+    adapter = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert all(float(weight.abs().sum()) > 0 for weight in adapter.values())
+    assert json.loads((tmp_path / "gathered" / "config.json").read_text())["dtype"] == "bfloat16"
+    with pytest.raises(BadInput, match="choose float32, bfloat16 or float16"):
+        export_merged(lmm, str(tmp_path / "other"), dtype="int8")
+
+
+def test_an_export_replaces_an_earlier_one_and_leaves_nothing_half_written(
+    lmm: Lmm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_merged(lmm, str(tmp_path / "out"))
+    (tmp_path / "out" / "model-00001-of-00009.safetensors").write_bytes(b"")  # of an earlier export in shards
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    trained(lmm)
+    monkeypatch.setattr(lmm.processor, "save_pretrained", lambda _: (_ for _ in ()).throw(OSError("no")))
+    with pytest.raises(OSError, match="no"):
+        export_merged(lmm, str(tmp_path / "out"))
+    assert (tmp_path / "out" / "clipmine.json").exists()
+    monkeypatch.undo()
+    export_merged(lmm, str(tmp_path / "out"))
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert "model-00001-of-00009.safetensors" not in names
+    assert {"README.md", "clipmine.json", "notes.txt", "model.safetensors"} <= set(names)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_provenance_lies_beside_the_weights_as_json(lmm: Lmm, tmp_path: Path) -> None:
+    trained(lmm)
+    export_adapter(lmm, str(tmp_path / "adapter"), {"training": {"stage": "cad", "steps": 3}})
+    about = json.loads((tmp_path / "adapter" / "clipmine.json").read_text())
+    assert (about["format"], about["kind"], about["training"]) == (
+        "clipmine-lmm",
+        "adapter",
+        {"stage": "cad", "steps": 3},
+    )
+    assert about["base"] == json.loads(json.dumps(dict(lmm.source)))
+    assert "cad" in (tmp_path / "adapter" / "README.md").read_text()
+
+
+def test_a_model_without_an_adapter_and_a_file_as_folder_are_one_line(lmm: Lmm, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="has no LoRA adapter"):
+        export_adapter(lmm, str(tmp_path / "adapter"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="is a file"):
+        export_merged(lmm, str(tmp_path / "file"))
