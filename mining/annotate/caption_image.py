@@ -1,7 +1,7 @@
 """What the captions of one image state, united: its things with counts, attributes, actions and what they wear.
 
     image = read_image(["A man in a red hat rides a horse", "A person on a horse"])
-    image.things["man"].actions     # {"ride": "riding a horse"}
+    image.things["man"].actions["ride"].said     # "riding a horse"
 
 A value that the captions of one image disagree about is left out.
 """
@@ -9,6 +9,7 @@ A value that the captions of one image disagree about is left out.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from mining.text.caption_facts import Facts, facts_of
 from mining.text.kinds import ACTS_ALONE, ACTS_ON, ACTS_TOWARD, DEPICTIONS, GAMES, NOT_THINGS, kinds_of, same_noun
 from mining.text.nouns import noun_extractor
 
-__all__ = ["CaptionImage", "Thing", "Value", "read_image"]
+__all__ = ["CaptionImage", "Doing", "Thing", "Value", "read_image"]
 
 _ATTRIBUTES = ("color", "size", "material", "texture", "shape", "state", "attribute")
 _OWNER = re.compile(r"(?P<owner>.*?)(?: \((?P<part>[^()]*)\))?\Z", re.DOTALL)
@@ -34,20 +35,30 @@ class Value:
     words: str
 
 
+@dataclass(frozen=True)
+class Doing:
+    """What something does. said: with its object ("riding a horse"). alone: the verb without one, "" where that shows
+    nothing ("holding"). direct: whether the object is the verb's own, not one of place or direction.
+    """
+
+    said: str
+    alone: str
+    direct: bool
+
+
 @dataclass
 class Thing:
     """Things of one noun in one image. count: a number as text, "many", or "" where unknown or disputed.
 
-    attributes: (axis, dimension) -> value, where one individual or one group of them is named. actions: verb -> the
-    phrase that says it ("riding a horse"); acts: verb -> its group. worn: noun -> attributes of what it wears.
+    attributes: (axis, dimension) -> value, where one individual or one group of them is named. actions: by the group of
+    the verb. worn: noun -> attributes of what it wears.
     """
 
     noun: str
     counts: list[str] = field(default_factory=list)
     alone: bool = True  # whether no caption names two of this noun apart
     attributes: dict[tuple[str, str], set[Value]] = field(default_factory=dict)
-    actions: dict[str, str] = field(default_factory=dict)
-    acts: dict[str, str] = field(default_factory=dict)
+    actions: dict[str, Doing] = field(default_factory=dict)
     worn: dict[str, dict[tuple[str, str], set[Value]]] = field(default_factory=dict)
 
     @property
@@ -65,13 +76,15 @@ class Thing:
 @dataclass
 class CaptionImage:
     """things: noun -> Thing, in the order of mention. scene: "place", "light", "view" -> values. positions:
-    (noun, other) -> groups of prepositions with their words. zones: noun -> "left", "right" or "middle".
+    (noun, other) -> groups of prepositions with their words. zones: noun -> "left", "right" or "middle". doubtful:
+    nouns that may be other captions' words for one of `things`.
     """
 
     things: dict[str, Thing] = field(default_factory=dict)
     scene: dict[str, set[Value]] = field(default_factory=dict)
     positions: dict[tuple[str, str], set[Value]] = field(default_factory=dict)
     zones: dict[str, set[str]] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
 
     def names(self, noun: str) -> bool:
         """Whether a caption names this noun: as a thing, as the place, or as what somebody wears."""
@@ -84,15 +97,22 @@ class CaptionImage:
 def read_image(captions: Iterable[str]) -> CaptionImage:
     """What these captions of one image state together."""
     image = CaptionImage()
-    for caption in captions:
-        _add(image, facts_of(caption), frozenset(_NOUNS([caption])[0]))
+    named = [_add(image, facts_of(caption), frozenset(_NOUNS([caption])[0])) for caption in captions]
     for noun in [noun for noun in image.things if any(noun in kinds_of(each) for each in image.things)]:
         image.things.pop(noun)  # "a person" of one caption is "a man" of another
+    # "A dancer", "a boy" and "a skateboarder" of three captions are likely one person.
+    often = Counter(noun for own in named for noun in own)
+    for noun in sorted(image.things, key=lambda noun: -often[noun]):
+        for other in [each for each in image.things if each != noun and noun in image.things]:
+            alike = set(kinds_of(noun)) & set(kinds_of(other))
+            if alike and often[other] <= often[noun] and not any({noun, other} <= own for own in named):
+                image.things.pop(other)
+                image.doubtful.add(other)
     return image
 
 
-def _add(image: CaptionImage, facts: Facts, known: frozenset[str]) -> None:
-    """Add the facts of a caption. known: its nouns without names and without what it says is not there."""
+def _add(image: CaptionImage, facts: Facts, known: frozenset[str]) -> set[str]:
+    """Add the facts of a caption; returns its things. known: its nouns, without names and what it says is not there."""
     nouns_said = {owner: value for (axis, owner), value in facts.items() if axis == "object"}
     nouns = {owner: same_noun(value) for owner, value in nouns_said.items()}
     shown = {owner: noun for owner, noun in nouns.items() if _is_shown(owner, facts, known)}
@@ -127,6 +147,7 @@ def _add(image: CaptionImage, facts: Facts, known: frozenset[str]) -> None:
         thing = image.things[noun]
         thing.alone = thing.alone and all(len(counts) == 1 for counts in by_word.values())
         thing.counts.append(_sum(max(by_word.values(), key=len)))
+    return set(counted)
 
 
 def _sum(counts: list[str]) -> str:
@@ -178,15 +199,15 @@ def _action(thing: Thing, facts: Facts, shown: dict[str, str], owner: str, group
                 phrase = noun_phrase(shown[other], count).removeprefix("several ")
                 objects.setdefault(value.rpartition("|")[2], phrase)
     toward = next((each for each in objects if (verb, each) in ACTS_TOWARD), None)
+    alone = gerund(verb) if verb in ACTS_ALONE or verb == "park" else ""
     if verb in ACTS_ON and "object" in objects:
-        said = f"{gerund(verb)} {objects['object']}"
+        doing = Doing(f"{gerund(verb)} {objects['object']}", alone, True)
     elif toward is not None:
-        said = f"{gerund(verb)} {toward} {objects[toward]}"
-    elif verb in ACTS_ALONE or verb == "park":
-        said = gerund(verb)
+        doing = Doing(f"{gerund(verb)} {toward} {objects[toward]}", alone, False)
+    elif alone:
+        doing = Doing(alone, alone, False)
     else:
         return
-    kept = thing.actions.get(verb)
-    if kept is None or len(kept) < len(said):
-        thing.actions[verb] = said
-        thing.acts[verb] = group
+    kept = thing.actions.get(group)
+    if kept is None or (kept.direct, len(kept.said)) < (doing.direct, len(doing.said)):
+        thing.actions[group] = doing

@@ -90,16 +90,18 @@ def _things(lists: _Lists, images: list[CaptionImage]) -> list[str]:
     """Compare what is shown; returns the nouns that all captions name as things."""
     nouns = list(dict.fromkeys(noun for image in images for noun in image.things))
     shared = [noun for noun in nouns if all(noun in image.things for image in images)]
-    for noun in shared:
-        counts = [image.things[noun].count for image in images]
-        if len(set(counts)) > 1 or counts[0] in ("1", ""):
-            several = all(image.things[noun].several for image in images)
-            lists.shared("object types", _bare(noun_phrase(noun, "many" if several else "1")))
+    places = _stated([image.scene.get("place") for image in images])
+    where = {place.words for place in places or ()}
     # The thing of one caption may be the place of another: "a dog in the snow", "a dog runs through snow".
     named = [noun for noun in nouns if noun not in shared and all(image.names(noun) for image in images)]
-    for noun in named:
-        lists.shared("object types", noun_phrase(noun))
-    left = [[noun for noun in image.things if noun not in (*shared, *named)] for image in images]
+    for noun in (*shared, *named):
+        counts = [image.things[noun].count if noun in image.things else "" for image in images]
+        if where == {noun} or (len(set(counts)) == 1 and counts[0] not in ("1", "")):
+            continue  # it is said of the location, or with the count
+        several = all(count not in ("1", "") for count in counts)
+        lists.shared("object types", _bare(noun_phrase(noun, "many" if several else "1")))
+    doubtful = {noun for image in images for noun in image.doubtful}
+    left = [[noun for noun in image.things if noun not in (*shared, *named, *doubtful)] for image in images]
     for kind in _replaced(lists, images, left, shared):
         lists.shared("object types", noun_phrase(kind))
     alone = [0] * len(images)
@@ -116,33 +118,35 @@ def _things(lists: _Lists, images: list[CaptionImage]) -> list[str]:
 
 
 def _replaced(lists: _Lists, images: list[CaptionImage], left: list[list[str]], shared: list[str]) -> list[str]:
-    """Take out of `left` what all images show under different names; returns the kinds that they share.
+    """Take out of `left` what two images show under different names; returns the kinds that they share.
 
     "a girl" and "a child" may be one thing: no difference. "a man" and "a woman" are persons of different kinds.
     """
     found: list[str] = []
     if len(images) != 2:
         return found
-    for one in list(left[0]):
-        for other in list(left[1]):
-            if one not in left[0] or other not in left[1]:
+    for alike in (_may_be_one, _common_kind):
+        for one, other in [(one, other) for one in left[0] for other in left[1]]:
+            kind = alike(one, other) if one in left[0] and other in left[1] else None
+            if kind is None:
                 continue
-            if other in kinds_of(one) or one in kinds_of(other):
-                found.append(other if other in kinds_of(one) else one)
-            elif not (set(kinds_of(one)) & set(kinds_of(other))):
-                continue
-            else:
-                found.append(next(kind for kind in kinds_of(one) if kind in kinds_of(other)))
-                lists.differ(
-                    "object types",
-                    [
-                        noun_phrase(each, image.things[each].count)
-                        for each, image in zip((one, other), images, strict=True)
-                    ],
-                )
+            found.append(kind)
             left[0].remove(one)
             left[1].remove(other)
+            if alike is _common_kind:
+                things = images[0].things[one], images[1].things[other]
+                lists.differ("object types", [noun_phrase(thing.noun, thing.count) for thing in things])
     return [kind for kind in dict.fromkeys(found) if not any(kind in (noun, *kinds_of(noun)) for noun in shared)]
+
+
+def _may_be_one(one: str, other: str) -> str | None:
+    """The wider of two nouns of which one is a kind of the other, None for others."""
+    return other if other in kinds_of(one) else one if one in kinds_of(other) else None
+
+
+def _common_kind(one: str, other: str) -> str | None:
+    """The nearest kind that both belong to, None without one."""
+    return next((kind for kind in kinds_of(one) if kind in kinds_of(other)), None)
 
 
 def _counts(lists: _Lists, things: list[Thing]) -> None:
@@ -217,16 +221,17 @@ def _actions(lists: _Lists, things: list[Thing]) -> None:
     if not all(thing.alone and thing.actions for thing in things):
         return
     count = "many" if all(thing.several for thing in things) else "1"
-    groups = [{thing.acts[verb]: verb for verb in thing.actions} for thing in things]
-    common = [group for group in groups[0] if all(group in each for each in groups)]
+    common = [group for group in things[0].actions if all(group in thing.actions for thing in things)]
     for group in common:
-        said = [thing.actions[own[group]] for thing, own in zip(things, groups, strict=True)]
-        if len(set(said)) == 1:
-            lists.shared("actions", _bare(noun_phrase(things[0].noun, count, (), said[0])))
-        elif len({each.rpartition(" ")[2] for each in said}) == len(said) and all(" " in each for each in said):
-            lists.differ("actions", _doing(things, said))
+        doing = [thing.actions[group] for thing in things]
+        if len({each.said for each in doing}) == 1:
+            lists.shared("actions", _bare(noun_phrase(things[0].noun, count, (), doing[0].said)))
+        elif all(each.direct for each in doing):
+            lists.differ("actions", _doing(things, [each.said for each in doing]))
+        elif doing[0].alone:
+            lists.shared("actions", _bare(noun_phrase(things[0].noun, count, (), doing[0].alone)))
     if not common:
-        lists.differ("actions", _doing(things, [next(iter(thing.actions.values())) for thing in things]))
+        lists.differ("actions", _doing(things, [next(iter(thing.actions.values())).said for thing in things]))
 
 
 def _doing(things: list[Thing], said: list[str]) -> list[str]:

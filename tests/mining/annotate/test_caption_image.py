@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mining.annotate.caption_image import Value, read_image
+from mining.annotate.caption_image import Doing, Value, read_image
 
 
 def test_captions_of_one_image_are_united() -> None:
@@ -8,7 +8,7 @@ def test_captions_of_one_image_are_united() -> None:
 
     assert list(image.things) == ["man", "horse"]
     assert image.things["man"].worn == {"hat": {("color", ""): {Value("red", "red")}}}
-    assert image.things["man"].actions == {"ride": "riding a horse"}
+    assert image.things["man"].actions == {"ride": Doing("riding a horse", "riding", True)}
     assert image.things["horse"].attributes == {("color", ""): {Value("brown", "brown")}}
     assert image.scene["light"] == {Value("dusk", "dusk")}
 
@@ -48,3 +48,11 @@ def test_what_is_named_as_thing_place_or_clothes() -> None:
     assert image.names("hat")
     assert image.names("man")
     assert not image.names("dog")
+
+
+def test_words_of_several_captions_for_one_person_are_one_thing() -> None:
+    image = read_image(["A boy on a skateboard", "A boy jumps", "A dancer on steps", "A man is skateboarding"])
+
+    assert list(image.things) == ["boy", "skateboard"]
+    assert image.doubtful == {"dancer", "man"}
+    assert list(read_image(["A boy and a man", "A boy"]).things) == ["boy", "man"]

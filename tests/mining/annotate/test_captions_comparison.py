@@ -54,6 +54,17 @@ def _said(*images: str | list[str]) -> tuple[list[str], list[str]]:
             "A dog on a beach at night", "A dog in a kitchen by day", ["Both images show a dog."],
             ["Image 1 is set on a beach, Image 2 in a kitchen.", "Image 1 was taken at night, Image 2 by day."],
         ),
+        (
+            "A man riding a horse", "A man riding a bicycle", ["Both images show a man."],
+            [
+                "Image 1 shows a horse.", "Image 2 shows a bicycle.",
+                "Image 1 shows a man riding a horse, Image 2 a man riding a bicycle.",
+            ],
+        ),
+        (
+            "A dog runs through water", "A dog running", ["Both images show a dog.", "Both images show a dog running."],
+            ["Image 1 shows water."],
+        ),
         ("A dog in the snow", "A dog runs through snow", ["Both images show a dog.", "Both images show snow."], []),
     ],
 )  # fmt: skip
