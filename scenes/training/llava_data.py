@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 SCENES, SEQUENCES = 6_000, 20_000  # of a block
 MOST_IMAGES = 4
 # Cumulative shares of sequences with 1, 2, 3 and 4 images.
-STAGES = {"single": (1.0, 1.0, 1.0, 1.0), "mixed": (0.4, 0.96, 0.99, 1.0), "pairs": (0.15, 0.92, 0.98, 1.0)}
-TURNS = {1: 6, 2: 8, 3: 8, 4: 8}
-YES_NO = 0.42  # share of the turns
+STAGES = {"single": (1.0, 1.0, 1.0, 1.0), "mixed": (0.4, 0.96, 0.99, 1.0), "pairs": (0.25, 0.96, 0.99, 1.0)}
+TURNS = {1: 8, 2: 10, 3: 10, 4: 10}
+YES_NO = 0.5  # share of the turns
 WEIGHTS = {
-    "color": 3.0, "count": 1.2, "place": 1.5, "indoors": 0.4, "light": 0.7, "action": 1.6, "side": 1.5,
-    "relation": 0.4, "objects": 1.6, "describe": 1.6, "caption": 0.5, "mixed": 0.5,
+    "color": 4.0, "count": 1.2, "place": 1.2, "indoors": 0.3, "light": 0.5, "action": 1.6, "side": 1.5,
+    "relation": 0.4, "objects": 1.8, "describe": 1.2, "caption": 0.2, "mixed": 0.3,
 }  # fmt: skip
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "

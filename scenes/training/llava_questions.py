@@ -27,6 +27,7 @@ KINDS = (
     "existence", "attribute", "count", "color", "place", "indoors", "light", "action", "side", "relation",
     "objects", "describe", "caption", "statement", "suits", "mixed",
 )  # fmt: skip
+YES_NO_KINDS = ("existence",) * 5 + ("attribute",) * 4 + ("statement", "suits")  # drawn alike
 Key = tuple[str, ...]  # (kind, what is asked)
 
 
@@ -143,7 +144,7 @@ def yes_no(rng: random.Random, here: About, others: list[About]) -> Ask | None:
 
     What is absent here is often present in one of the `others`, so that a model must look at the right image.
     """
-    kind = pick(rng, ("existence", "existence", "attribute", "attribute", "statement", "suits"))
+    kind = pick(rng, YES_NO_KINDS)
     truth = rng.random() < 0.5
     answer = "yes" if truth else "no"
     other = pick(rng, others) if others and rng.random() < 0.75 else None

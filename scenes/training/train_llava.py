@@ -33,12 +33,14 @@ from scenes.training.llava_data import MOST_IMAGES, Sample, Scenes, encode, load
 from scenes.training.llava_model import (
     PAD_ID,
     VOCABULARY,
-    forward_logits,
     fresh_model,
+    image_features,
     language_hidden,
     save_folder,
+    text_logits,
 )
 from scenes.training.llava_tower import pixels_of
+from scenes.training.llava_words import word_ids, word_loss, word_targets
 from scenes.world.seeded_random import rng_of
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ if TYPE_CHECKING:
 
 OUT = Path(__file__).parent.parent / "models" / "llava"
 BATCH = 48  # sequences
-RATE, TOWER_RATE, WARMUP, WEIGHT_DECAY = 1.5e-3, 3e-4, 100, 0.05
+RATE, TOWER_RATE, WARMUP, WEIGHT_DECAY = 2e-3, 3e-4, 100, 0.05
+WORD_WEIGHT = 0.5  # of the loss of words that patches show
 SHIFT = 3  # pixels by which an image is moved at random
 CHECKPOINT_EVERY = 200
 
@@ -173,7 +176,8 @@ def answers_right(
     for tokens, trained, numbers in measured.rows:
         before = torch.zeros_like(trained)
         before[:, :-1] = trained[:, 1:]
-        logits = forward_logits(model, tokens, pixels_of(images[numbers]), before)
+        features = image_features(model, pixels_of(images[numbers]), torch.bfloat16)
+        logits = text_logits(model, tokens, features, before, torch.bfloat16)
         wrong = torch.zeros(trained.shape, dtype=torch.bool)
         wrong[before] = logits.argmax(-1) != tokens[trained]
         right += (~wrong.any(1)).tolist()
@@ -208,7 +212,7 @@ def train(
     steps: int,
     batch: int = BATCH,
     measure: int = 200,
-    questions: int = 300,
+    questions: int = 400,
     save: float = 10.0,
     compiled: bool = True,
     seed: int = 0,
@@ -226,6 +230,8 @@ def train(
     model = fresh_model(load_file(str(data / "tower" / "tower.safetensors")), VOCABULARY, seed).train()
     model.model.vision_tower.set_attn_implementation("eager")
     optimizer = torch.optim.AdamW(parameter_groups(model), betas=(0.9, 0.98), eps=1e-6, fused=True)
+    ids = word_ids(tokenizer)
+    targets = word_targets("language", range(len(images)), np.load(data / "language" / "covered.npy", mmap_mode="r"))
     hidden_of = torch.compile(language_hidden, dynamic=True) if compiled else language_hidden
     batches = Batches(data / "sequences", plan, batch, seed)
     fixed = {name: fixed_questions(tokenizer, count, questions) for name, count in (("single", 1), ("pair", 2))}
@@ -246,8 +252,11 @@ def train(
         pixels = augmented(images[numbers], np.random.default_rng((seed, step)))
         before = torch.zeros_like(trained)
         before[:, :-1] = trained[:, 1:]
-        logits = forward_logits(model, tokens, pixels, before, torch.bfloat16, hidden_of)
-        loss = F.cross_entropy(logits, tokens[trained])
+        features = image_features(model, pixels, torch.bfloat16)
+        logits = text_logits(model, tokens, features, before, torch.bfloat16, hidden_of)
+        words, named = word_loss(model, features, torch.from_numpy(targets[numbers]), ids)
+        answers = F.cross_entropy(logits, tokens[trained])
+        loss = answers + WORD_WEIGHT * words
         if not torch.isfinite(loss):
             raise SystemExit(f"step {step}: the loss is {loss.item()}; the last checkpoint is {checkpoint}")
         optimizer.zero_grad(set_to_none=True)
@@ -257,7 +266,7 @@ def train(
         step += 1
         seconds = time.monotonic() - started
         if step % 20 == 0:
-            _log(run, {"step": step, "seconds": round(seconds, 1), "loss": round(loss.item(), 4)})
+            _log(run, {"step": step, "seconds": round(seconds, 1), "loss": round(answers.item(), 4), "words": named})
         if step % measure == 0:
             row: dict[str, Any] = {"step": step, "seconds": round(seconds, 1)}
             row |= {name: accuracies(answers_right(model, some, held)) for name, some in fixed.items()}
