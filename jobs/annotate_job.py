@@ -20,20 +20,22 @@ from jobs.annotate_progress import AnnotateProgress
 from mining.annotate.answer_cache import AnswerCache
 from mining.annotate.budget import Budget
 from mining.annotate.chosen_sets import choose_sets
-from mining.annotate.config import AnnotateConfig
+from mining.annotate.config import PRECISIONS, AnnotateConfig
 from mining.annotate.journal import Journal
 from mining.annotate.ledger import Ledger
 from mining.annotate.rule_run import run_rules
 from mining.annotate.run import AnnotationRun, Sampling
+from mining.annotate.statistics import AnnotationStatistics, statistics_of
 from mining.annotate.summary import AnnotateSummary
 from mining.annotate.task import AnnotationTask, RuleTask
 from mining.annotate.tasks import make_rule_task, make_task, view_for
 from mining.chat.chat import ChatModel
 from mining.export.member_images import MemberImages
 from mining.sets.annotation import Annotator
+from mining.sets.annotation_rows import annotation_of
 from mining.sets.image_sets import ImageSets
 
-__all__ = ["open_model", "open_task", "run_annotate"]
+__all__ = ["open_model", "open_task", "part_statistics", "run_annotate"]
 
 # The file that says what decides the answers of a part.
 CLAIM = "annotate.json"
@@ -97,7 +99,11 @@ def run_annotate(config: AnnotateConfig, *, executor: str = "local", workers: in
             attempts=config.attempts,
             on_progress=progress.note,
         )
-        return run.run()
+        try:
+            return run.run()
+        finally:
+            if executor == "ray":
+                model.close()  # type: ignore[attr-defined]
 
 
 def open_task(config: AnnotateConfig) -> AnnotationTask:
@@ -114,10 +120,12 @@ def open_model(config: AnnotateConfig, executor: str = "local", workers: int | N
     """The model that answers. Raises BadInput for a model, address or key that cannot be used."""
     assert config.model is not None
     if config.annotator == "openai":
+        from mining.chat.asking import Limits
         from mining.chat.openai_server import OpenAIServer
 
         assert config.base_url is not None
         settings = _given(key_variable=config.key_variable, max_concurrency=config.concurrency, timeout=config.timeout)
+        settings["limits"] = Limits(**_given(patience=config.patience))
         return OpenAIServer(config.base_url, config.model, **settings)
     make = local_model(config)
     if executor == "ray":
@@ -129,10 +137,20 @@ def open_model(config: AnnotateConfig, executor: str = "local", workers: int | N
 
 def local_model(config: AnnotateConfig) -> Callable[[], ChatModel]:
     """What makes the checkpoint's model, here or in an actor."""
-    from mining.chat.local_model import LocalModel
+    from mining.chat.factory import open_chat_model
 
-    settings = _given(device=config.device, precision=config.precision, batch_size=config.batch_size)
-    return functools.partial(LocalModel, config.model, **settings)
+    precision = None if config.precision is None else PRECISIONS[config.precision]
+    settings = {"adapter": config.adapter, "device": config.device, "batch_size": config.batch_size}
+    # A name after "transformers:" is a checkpoint, however it looks.
+    return functools.partial(open_chat_model, f"transformers:{config.model}", precision=precision, **settings)
+
+
+def part_statistics(config: AnnotateConfig) -> AnnotationStatistics:
+    """The statistics of all that was annotated under this name."""
+    annotations = ImageSets.open(config.pairs).annotations
+    own = [number for number, (name, _) in enumerate(annotations.parts) if name.rpartition("_")[0] == config.part]
+    tables = (table for number in own for table in annotations.tables(number))
+    return statistics_of(annotation_of(row) for table in tables for row in table.to_pylist())
 
 
 @dataclass(frozen=True)

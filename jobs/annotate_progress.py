@@ -20,7 +20,9 @@ class AnnotateProgress(Progress):
         """What `AnnotationRun` tells as it goes on."""
         stop_if_interrupted()
         self._run = run
-        self.reach(run.earlier + run.decided, run.sets)
+        done = run.earlier + run.decided
+        if done != self.done or done < run.sets:  # the last line is printed once
+            self.reach(done, run.sets)
 
     def note_decided(self, decided: int) -> None:
         """So many sets are decided by rules."""

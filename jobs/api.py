@@ -17,11 +17,14 @@ from index.errors import BadInput
 if TYPE_CHECKING:
     from customize.clip.evaluate.evaluate import EvaluateSummary
     from customize.clip.train.train import TrainSummary
+    from customize.lmm.model.source import LmmSource
+    from customize.lmm.train.summary import TuneSummary
     from index.graph.build import IndexSummary
     from index.store import EmbeddingStore
     from mining import ImageSets
+    from mining.annotate.summary import AnnotateSummary
 
-__all__ = ["customize", "embed", "evaluate", "import_sets", "index", "mine"]
+__all__ = ["annotate", "customize", "embed", "evaluate", "import_sets", "index", "mine", "tune"]
 
 Path = str | os.PathLike[str]
 C = TypeVar("C")
@@ -131,6 +134,38 @@ def customize(
     return run_customize(config, executor=executor, workers=workers)
 
 
+def tune(
+    data: str | Iterable[str],
+    model: Path | LmmSource,
+    *,
+    out: Path,
+    stage: str = "instruct",
+    executor: str = "local",
+    workers: int | None = None,
+    **options: Any,
+) -> TuneSummary:
+    """Tune a multimodal model on samples; the tuned model is written to the folder `out`.
+
+    Args:
+        data: sources of samples, each "PLACE[:WEIGHT][,OPTION=VALUE...]": image sets, tars, LLaVA's JSON, ...
+        model: a LLaVA-family checkpoint by name or folder, or an `LmmSource` of several parts.
+        stage: "align", "instruct" or "cad".
+        executor: "local" or "ray" (Ray Train). workers: of Ray Train.
+        options: other fields of `customize.lmm.train.config.TuneConfig`: train, lr, batch_size, epochs, export, ...
+
+    Raises:
+        BadInput: contradicting or unknown options; and what `jobs.tune_job.run_tune` raises.
+    """
+    from customize.lmm.model.source import LmmSource
+    from customize.lmm.train.config import TuneConfig
+    from jobs.tune_job import run_tune
+
+    source = model if isinstance(model, LmmSource) else os.fspath(model)
+    sources = (data,) if isinstance(data, str) else tuple(data)
+    config = _config(TuneConfig, options, data=sources, model=source, out=os.fspath(out), stage=stage)
+    return run_tune(config, executor=executor, workers=workers)
+
+
 def evaluate(
     models: Path | ModelSpec | Mapping[str, Path | ModelSpec],
     tasks: str | Iterable[str],
@@ -219,6 +254,37 @@ def import_sets(
     mapping = parse_mapping(columns) if columns else ()
     given = {"files": _paths(files), "images": _paths(images), "out": os.fspath(out), "mapping": mapping}
     return run_import(_config(ImportConfig, options, format=format, **given))
+
+
+def annotate(
+    pairs: Path,
+    kind: str = "comparison",
+    annotator: str = "captions",
+    *,
+    model: Path | None = None,
+    executor: str = "local",
+    workers: int | None = None,
+    **options: Any,
+) -> AnnotateSummary:
+    """Annotate the image sets in the folder `pairs`; what is annotated already is not asked again.
+
+    Args:
+        pairs: folder of image sets; the annotations are appended to it (`ImageSets.open(pairs).with_annotations()`).
+        kind: "comparison", "cad-qa", "choice" or "judge".
+        annotator: "openai" (a server, with `base_url`), "transformers" (a checkpoint) or "captions" (rules).
+        model: the server's name of the model, or a checkpoint by name or folder.
+        executor: "local" or "ray" (checkpoints). workers: actors of Ray.
+        options: others of the command: name, refine, from_images, limit, max_cost, ...
+
+    Raises:
+        BadInput: an unknown option; and what `jobs.annotate_job.run_annotate` raises.
+    """
+    from jobs.annotate_job import run_annotate
+    from mining.annotate.config import AnnotateConfig
+
+    named = None if model is None else os.fspath(model)
+    config = AnnotateConfig.of(os.fspath(pairs), kind=kind, annotator=annotator, model=named, **options)
+    return run_annotate(config, executor=executor, workers=workers)
 
 
 def _paths(given: Path | Iterable[Path]) -> tuple[str, ...]:

@@ -42,11 +42,16 @@ class ChatOnRay:
         gpus = int(resources.get("GPU", 0))
         self._workers, threads = share_cores(int(resources["CPU"]), workers or gpus or 1, None)
         self._batch = batch
+        # Ray sets OMP_NUM_THREADS of an actor to its num_cpus.
         cores = min(float(threads), resources["CPU"] / self._workers)
         options = {"num_cpus": cores, "num_gpus": min(1.0, gpus / self._workers) if gpus else 0, "max_restarts": -1}
         actor: Any = ray.remote(**options)(_Actor)
-        self._actors: list[Any] = [actor.remote(make, threads) for _ in range(self._workers)]
-        described: list[tuple[str, dict[str, Any]]] = _result(self._actors[0].described.remote())
+        self._actors: list[Any] = [actor.remote(make) for _ in range(self._workers)]
+        try:
+            described: list[tuple[str, dict[str, Any]]] = _result(self._actors[0].described.remote())
+        except BaseException:
+            self.close()
+            raise
         self._name, self._identity = described[0]
 
     @property
@@ -94,8 +99,8 @@ class ChatOnRay:
 class _Actor:
     """One model in a process of its own."""
 
-    def __init__(self, make: Callable[[], ChatModel], threads: int) -> None:
-        self._make, self._threads = make, threads
+    def __init__(self, make: Callable[[], ChatModel]) -> None:
+        self._make = make
         self._model: ChatModel | None = None
 
     def described(self) -> tuple[Any, Any]:
@@ -109,9 +114,6 @@ class _Actor:
     def _guarded(self, use: Callable[[ChatModel], list[Any]]) -> tuple[Any, Any]:
         try:
             if self._model is None:
-                import torch
-
-                torch.set_num_threads(self._threads)
                 self._model = self._make()
             return None, use(self._model)
         except ClipmineError as error:

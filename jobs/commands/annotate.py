@@ -44,6 +44,10 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 )
 @click.option("--concurrency", type=int, metavar="N", help="openai: most requests at once.  [default: 64]")
 @click.option("--timeout", type=float, metavar="SECONDS", help="openai: wait so long for an answer.  [default: 600]")
+@click.option(
+    "--patience", type=float, metavar="SECONDS", help="openai: wait so long for a server that is away.  [default: 300]"
+)
+@click.option("--adapter", metavar="DIR", help="transformers: a LoRA adapter for --model.")
 @click.option("--device", help="transformers: cpu, cuda, ...  [default: the fastest available]")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), help="transformers: number format.")
 @click.option("--batch-size", type=int, metavar="N", help="transformers: requests answered together.")
@@ -96,19 +100,19 @@ def command(
     is paid for twice.
     """
     with only_summary_on_stdout():
-        from jobs.annotate_job import run_annotate
+        from jobs.annotate_job import part_statistics, run_annotate
         from mining.annotate.config import AnnotateConfig
 
         config = AnnotateConfig.of(pairs, moved=_moved(images), **options)
         summary = run_annotate(config, executor=executor, workers=workers)
-        statistics = _statistics(config)
+        statistics = part_statistics(config)
     lines = _lines(config.part, summary)
-    lines += [(label, value) for label, value in statistics]
+    lines += [("" if line.startswith(" ") else "statistics", line) for line in statistics.lines()]
     next_step = None
     if summary.left or summary.failed:
         next_step = "the same command, with a greater limit" if summary.stopped_by else "the same command"
     print_summary(
-        {"path": pairs, "name": config.part, **summary.__dict__, "statistics": dict(statistics)},
+        {"path": pairs, "name": config.part, **summary.__dict__, "statistics": statistics.to_json()},
         lines,
         as_json=as_json,
         next_step=next_step,
@@ -153,7 +157,3 @@ def _reasons(summary: AnnotateSummary) -> list[tuple[str, int]]:
     found += [(f"failed: {reason}", count) for reason, count in summary.failures.items()]
     found += [("nothing to ask", summary.nothing_to_ask)] if summary.nothing_to_ask else []
     return found + [(f"image: {reason}", count) for reason, count in summary.missing.items()]
-
-
-def _statistics(config: Any) -> list[Line]:
-    return []

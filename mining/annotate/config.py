@@ -12,7 +12,7 @@ from mining.annotate.budget import Limits
 from mining.annotate.chosen_sets import SetChoice, parse_shard, shard_name
 from mining.sets.sources import Folder
 
-__all__ = ["ANNOTATORS", "AnnotateConfig"]
+__all__ = ["ANNOTATORS", "PRECISIONS", "AnnotateConfig"]
 
 ANNOTATORS = ("openai", "transformers", "captions")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -20,12 +20,13 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 # The settings of one annotator, and the least values of numbers.
 _OF_ANNOTATOR = {
-    "openai": ("base_url", "key_variable", "concurrency", "timeout"),
-    "transformers": ("device", "precision", "batch_size"),
+    "openai": ("base_url", "key_variable", "concurrency", "timeout", "patience"),
+    "transformers": ("adapter", "device", "precision", "batch_size"),
 }
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _LEAST = {
     **dict.fromkeys(("max_new_tokens", "attempts", "concurrency", "batch_size", "rounds"), 1),
-    **dict.fromkeys(("seed", "temperature", "timeout"), 0),
+    **dict.fromkeys(("seed", "temperature", "timeout", "patience"), 0),
 }
 T = TypeVar("T")
 
@@ -44,8 +45,9 @@ class AnnotateConfig:
     limits: of requests, tokens and cost.
 
     For openai. base_url: of the server. key_variable: the environment variable that holds the key. concurrency: most
-    requests at once. timeout: seconds for an answer. For transformers. device, precision, batch_size: None leaves them
-    to `mining.chat`.
+    requests at once. timeout: seconds for an answer; patience: seconds without any before the run ends. For
+    transformers. adapter: folder of a LoRA adapter. device, precision (fp32, fp16 or bf16), batch_size: None leaves
+    them to `mining.chat`.
     """
 
     pairs: str
@@ -69,6 +71,8 @@ class AnnotateConfig:
     key_variable: str | None = None
     concurrency: int | None = None
     timeout: float | None = None
+    patience: float | None = None
+    adapter: str | None = None
     device: str | None = None
     precision: str | None = None
     batch_size: int | None = None
@@ -91,6 +95,8 @@ class AnnotateConfig:
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
                 raise BadInput(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise BadInput(f"--precision {self.precision!r:.50}: choose one of {', '.join(PRECISIONS)}")
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise BadInput(f"--name {self.name!r:.100}: letters, digits, '.', '_' and '-', up to 80")
 
@@ -117,7 +123,7 @@ class AnnotateConfig:
     @property
     def part(self) -> str:
         """The name of the parts, with the shard's."""
-        model = (self.model or self.annotator).rstrip("/").rpartition("/")[2]
+        model = (self.adapter or self.model or self.annotator).rstrip("/").rpartition("/")[2]
         name = self.name or _NOT_IN_NAMES.sub("-", f"{self.kind}-{model}").strip("-._")[:80]
         return shard_name(name, self.choice.shard)
 

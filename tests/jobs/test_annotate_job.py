@@ -49,8 +49,7 @@ def test_every_pair_once_when_server_and_job_are_killed_in_turn(pairs: ImageSets
     with comparing_server(tmp_path / "log.jsonl", seconds=0.05) as server:
         own = ["--annotator", "openai", "--model", MODEL, "--base-url", server.url, "--name", "phase-1"]
         command = clipmine_command("annotate", pairs.path, *own, "--concurrency", 4)
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        job = subprocess.Popen(command, **quiet)
+        job = started(command)
         server.wait_for_answers(8, job)
         server.kill()
         time.sleep(0.2)
@@ -61,10 +60,9 @@ def test_every_pair_once_when_server_and_job_are_killed_in_turn(pairs: ImageSets
             job.kill()
             job.wait()
             cached = cached_texts(Path(pairs.path) / "annotations/answers")
-            before = server.lines()
             time.sleep(0.2)  # what the killed job had asked is answered into the void
             before = server.lines()
-            job = subprocess.Popen(command, **quiet)
+            job = started(command)
             server.wait_for_answers(answers + 6, job)
             assert cached.isdisjoint(said["text"] for said in server.noted("answered", before))
         server.wait_for_answers(48, job)
@@ -80,6 +78,10 @@ def test_every_pair_once_when_server_and_job_are_killed_in_turn(pairs: ImageSets
         summary = annotate(pairs, server)
         assert (summary.annotated, summary.earlier, summary.requests) == (COUNT, COUNT, 0)
         assert server.lines() == lines
+
+
+def started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def cached_texts(folder: Path) -> set[str]:

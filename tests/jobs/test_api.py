@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 import clipmine
+import jobs.api
 from index.encoder.loading import load_encoder
+from index.errors import BadInput
+from tests.mining.made_sets import write_foreign_sets
 
 
 def test_from_a_corpus_to_a_selection(tiny_clip_dir: Path, small_corpus: Path, tmp_path: Path) -> None:
@@ -75,3 +78,13 @@ def test_a_foreign_collection_is_imported(tmp_path: Path) -> None:
         tmp_path / "table.csv", "table", tmp_path / "pairs", images=[tmp_path], columns="image=file,caption=text"
     )
     assert [member.caption for each in sets for member in each.members] == ["A bus."]
+
+
+def test_image_sets_are_annotated(tmp_path: Path) -> None:
+    pairs = write_foreign_sets(tmp_path, [["a.jpg", "b.jpg"], ["c.jpg", "d.jpg"]])
+    summary = jobs.api.annotate(pairs.path, "choice", name="choices")
+    assert (summary.sets, summary.annotated) == (2, 2)
+    found = clipmine.ImageSets.open(pairs.path).with_annotations(kind="choice")
+    assert [each.annotations[0].annotator.name for each in found] == ["captions", "captions"]
+    with pytest.raises(BadInput, match="unknown option modle"):
+        jobs.api.annotate(pairs.path, modle="m")
