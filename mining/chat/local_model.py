@@ -91,7 +91,7 @@ class LocalModel:
         }
 
     def replies(self, requests: Iterable[tuple[str, ChatRequest]]) -> Iterator[tuple[str, ChatReply]]:
-        """See `mining.chat.chat.ChatModel.replies`. Requests wait for others of their length, at most 8 batches' worth."""
+        """See `mining.chat.chat.ChatModel.replies`. At most 8 batches of requests wait for others like them."""
         waiting: dict[tuple[Any, ...], Waiting] = {}
         for key, request in requests:
             prompt = self._prompt(request)
