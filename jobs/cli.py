@@ -31,6 +31,7 @@ COMMANDS = {
     "retrieve": "Retrieve the rows that match a concept list.",
     "serve": "Serve a store over HTTP: a search page and an API.",
     "customize": "Train CLIP on a selection, with one of seven strategies.",
+    "tune": "Tune a multimodal model on pairs and instructions.",
     "mine": "Mine image pairs, each with the reasons for it.",
     "import": "Import image sets of a foreign collection, with what was said of them.",
     "annotate": "Annotate image sets: comparisons and questions by a model, or by rules.",

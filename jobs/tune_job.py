@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TextIO
 
+from customize.lmm.data.sources import SourceSpec
 from customize.lmm.train.config import TuneConfig
 from customize.lmm.train.generations import Generation
 from customize.lmm.train.log import TuneRecord
 from customize.lmm.train.loop import STEPS_NAME
 from customize.lmm.train.tune import TuneSummary, tune
 from index.errors import BadInput
+from index.files import exists, is_local
 from jobs.executors.ray_train import absolute, train_on_ray
 from jobs.interrupt import stop_if_interrupted
 from jobs.progress import Progress
@@ -119,4 +121,30 @@ def run_tune(config: TuneConfig, *, executor: str = "local", workers: int | None
 
 def _absolute(config: TuneConfig) -> dict[str, Any]:
     """The configuration's local paths made absolute, since a worker may run in another folder than the command."""
-    return {name: absolute(getattr(config, name)) for name in ("out", "features")}
+    source = config.source
+    parts = ("model", "vision_tower", "language_model", "projector", "adapter")
+    named: dict[str, Any] = {name: _absolute_if_there(getattr(source, name)) for name in parts}
+    return {
+        "out": absolute(config.out),
+        "features": absolute(config.features),
+        "data": tuple(_absolute_spec(text) for text in config.data),
+        "generate_on": None if config.generate_on is None else _absolute_spec(config.generate_on),
+        "model": replace(source, **named),
+    }
+
+
+def _absolute_spec(text: str) -> str:
+    """A source's spec with absolute places. Raises BadInput where it is none."""
+    spec = SourceSpec.parse(text)
+    options = dict(spec.options)
+    if "images" in options:
+        options["images"] = str(absolute(options["images"]))
+    if spec.count is not None:
+        options["count"] = str(spec.count)
+    weight = "" if spec.weight is None else f":{spec.weight!r}"
+    return f"{absolute(spec.place)}{weight}" + "".join(f",{name}={value}" for name, value in options.items())
+
+
+def _absolute_if_there(name: str | None) -> str | None:
+    """A name on the hub stays as it is; a path becomes absolute where something is there."""
+    return absolute(name) if name is not None and is_local(name) and exists(name) else name

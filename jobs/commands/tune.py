@@ -86,7 +86,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 )
 @click.option(
     "--export",
-    type=click.Choice(["adapter", "merged", "both"]),
+    type=click.Choice(["adapter", "merged", "both", "projector"]),
     help="What is written.  [default: the adapter after --lora, else the merged model]",
 )
 @click.option("--loaders", type=int, help="Threads that read images.  [default: by cores]")
@@ -143,12 +143,17 @@ def command(
         from jobs.tune_job import run_tune
 
         summary = run_tune(config, executor=executor, workers=workers)
-    lines: list[Line] = [("samples", summary.samples)]
-    for source_name, counts in summary.sources.items():
-        lines.append((f"- {source_name}", counts["usable"]))
-        lines += [(f"  left out: {reason}", count) for reason, count in counts["left_out"].items()]
+    lines: list[Line] = []
+    for name, own in summary.sources.items():
+        lines += [(f"{name}: samples", own.samples)]
+        lines += [(f"- left out: {reason}", count) for reason, count in own.left_out.items()]
+        lines += [("- usable", own.usable), ("- taken", own.taken)]
+    lines += [("samples taken", summary.taken)]
+    if summary.unreadable:
+        lines += [("- left out: an image that cannot be read", summary.unreadable)]
+    lines += [("samples trained", summary.trained), ("steps", summary.steps)]
     lines += [(f"trains: {part}", count) for part, count in summary.trainable.items()]
-    lines += [("steps", summary.steps), ("samples trained", summary.trained_samples)]
+    lines += [("images from", summary.images)]
     if summary.first_loss is not None and summary.last_loss is not None:
         lines.append(("loss", f"{summary.first_loss:.4f} -> {summary.last_loss:.4f}"))
         lines.append(("samples/s", f"{summary.samples_per_second:,.1f}"))
