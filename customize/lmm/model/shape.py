@@ -29,7 +29,8 @@ class ModelShape:
             rank r has r times as many weights.
         layers, hidden, intermediate, vocabulary: of the language model.
         key_value_share: heads of keys over heads of queries.
-        image_tokens: tokens an image in the language model; tower_tokens: in the vision tower.
+        image_tokens: tokens an image in the language model; tower_tokens, tower_width: number
+            and width of those in the vision tower.
     """
 
     tower: int
@@ -44,6 +45,7 @@ class ModelShape:
     key_value_share: float
     image_tokens: int
     tower_tokens: int
+    tower_width: int
 
 
 def shape_of(config: Any) -> ModelShape:
@@ -75,6 +77,7 @@ def shape_of(config: Any) -> ModelShape:
         key_value_share=int(getattr(text, "num_key_value_heads", None) or heads) / heads,
         image_tokens=tokens + (cls if llava.config.vision_feature_select_strategy == "full" else 0),
         tower_tokens=tokens + cls,
+        tower_width=int(vision.hidden_size),
     )
 
 

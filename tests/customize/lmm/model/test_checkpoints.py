@@ -1,0 +1,57 @@
+"""Loading weights with transformers: quiet, complete, and with one line where something is wrong."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from customize.lmm.model.checkpoints import load_weights, loading, quiet
+from index.errors import BadInput, DiskFull
+from tests.customize.lmm.model.checkpoints import write_llama
+
+
+def llama() -> Any:
+    from transformers import LlamaForCausalLM
+
+    return LlamaForCausalLM
+
+
+def test_transformers_is_quiet_meanwhile_and_as_before_afterwards(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    level = logging.get_verbosity()
+    write_llama(tmp_path)
+    capfd.readouterr()
+    with quiet():
+        llama().from_pretrained(tmp_path)
+        warnings.warn("of a library", FutureWarning, stacklevel=1)
+    assert "".join(capfd.readouterr()) == ""
+    assert (logging.is_progress_bar_enabled(), logging.get_verbosity()) == (shown, level)
+
+
+def test_errors_become_one_line_that_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="there: cannot be loaded: first second$"), loading(Path("there")):
+        raise RuntimeError("first\n\n  second\nthird")
+    with pytest.raises(BadInput, match="there: cannot be loaded: KeyError|'x'"), loading(Path("there")):
+        raise KeyError("x")
+    with pytest.raises(DiskFull, match="^mine$"), loading(Path("there")):
+        raise DiskFull("mine")
+
+
+def test_weights_of_other_parts_are_refused_unless_they_are_expected(tmp_path: Path) -> None:
+    write_llama(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights |= {f"other.{number}": torch.zeros(1) for number in range(5)}
+    weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.zeros(8)  # as transformers once stored it
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=r"belong to no part of the model: other\.0, other\.1, other\.2 and 2 more"):
+        load_weights(llama(), tmp_path, torch.float32)
+    assert load_weights(llama(), tmp_path, torch.bfloat16, r"^other\.").dtype == torch.bfloat16
