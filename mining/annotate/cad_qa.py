@@ -31,6 +31,7 @@ __all__ = ["CadQaTask", "Round", "parse_rounds"]
 
 NEW_TOKENS = 750
 _MOST_CHARACTERS = 200_000
+_LONGEST_ROUND = 4_000  # characters that are read of one round
 _LABEL = re.compile(
     r"(?:round )?(?:\(?\d{1,2}[.):]? ?)?"
     r"(?:(?P<question>question|q|person|user|human)|(?P<images>images?)|(?P<answer>answer|a|assistant))"
@@ -154,6 +155,8 @@ def parse_rounds(text: str, cut: bool = False) -> list[Round] | Unparsed:
                 rounds.append(Round())
         if not line:
             part = part if found else ""  # an empty line ends an answer
+        elif rounds and len(rounds[-1].question) + len(rounds[-1].answer) > _LONGEST_ROUND:
+            continue
         elif rounds and part == "images":
             rounds[-1].images = tuple(sorted({int(number) - 1 for number in re.findall(r"[1-9]", line)}))
         elif rounds and part == "question":

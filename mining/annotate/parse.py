@@ -2,7 +2,7 @@
 
     parse_comparison("**Commonalities:**\\n- Both images show a dog.\\n**Differences:**\\n1. Actions: ...")
 
-Every pass over the text takes linear time, and no more than the first 200,000 characters are read.
+Every pass over the text takes linear time, and no more than its first 200,000 characters and 5,000 lines are read.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from index.errors import BadInput
 from mining.annotate.comparison import Comparison, Item
@@ -19,7 +20,7 @@ from mining.sets.annotation import Annotation
 
 __all__ = ["comparison_of", "parse_comparison", "refusal", "without_thinking"]
 
-_MOST_CHARACTERS = 200_000
+_MOST_CHARACTERS, _MOST_LINES = 200_000, 5_000
 _LONGEST_ITEM = 1_000
 _MOST_ITEMS = 60  # of one list; a model that goes round in circles writes more
 
@@ -75,6 +76,7 @@ class _Reading:
     bulleted: bool = False  # whether the list being read has bullets or numbers
     blank: bool = False  # whether an empty line was above
     merges: bool = False  # whether the previous item is a bullet without a number
+    seen: set[tuple[str, str]] = field(default_factory=set)  # (list, item), since some models repeat an item for ever
 
     def begin(self, name: str) -> None:
         self.name, self.axis, self.bulleted, self.merges = name, None, False, False
@@ -88,16 +90,23 @@ class _Reading:
         if not text or _NONE.fullmatch(text):
             return
         items = self.lists[self.name]
-        if self.merges and not numbered and items and _goes_on(items[-1].text, text):
+        merges = self.merges and not numbered and items and len(items[-1].text) <= _LONGEST_ITEM
+        if merges and _goes_on(items[-1].text, text):
             joined = f"{items[-1].text.rstrip('.;,')}; {text}"
             items[-1] = Item(joined, items[-1].axis)
             return
+        said = (self.name, text.casefold())
+        if said in self.seen or len(items) >= _MOST_ITEMS:
+            return
+        self.seen.add(said)
         items.append(Item(text, axis or self.axis or axis_of(text)))
         self.merges = not numbered
 
     def extend(self, text: str) -> None:
-        """The previous item goes on in this line."""
+        """The previous item goes on in this line; one that is too long already stays as it is."""
         items = self.lists[self.name]
+        if len(items[-1].text) > _LONGEST_ITEM:
+            return
         items[-1] = Item(f"{items[-1].text} {_unmarked(text)}", items[-1].axis)
 
 
@@ -107,7 +116,7 @@ def parse_comparison(text: str, cut: bool = False) -> Comparison | Unparsed:
     if not said.strip():
         return Unparsed("the reply is empty" if not text.strip() else "the reply is only thinking")
     reading = _Reading()
-    for line in _lines(said[:_MOST_CHARACTERS]):
+    for line in islice(_lines(said[:_MOST_CHARACTERS]), _MOST_LINES):
         _read(reading, line)
     lists = reading.lists
     if not lists:
@@ -127,7 +136,7 @@ def parse_comparison(text: str, cut: bool = False) -> Comparison | Unparsed:
     longest = max((len(item.text) for item in items), default=0)
     if longest > _LONGEST_ITEM:
         return Unparsed(f"an item has {longest} characters")
-    return Comparison(_distinct(lists.get("commonalities", [])), _distinct(lists.get("differences", [])))
+    return Comparison(tuple(lists.get("commonalities", ())), tuple(lists.get("differences", ())))
 
 
 def comparison_of(annotation: Annotation) -> Comparison | None:
@@ -271,8 +280,3 @@ def _goes_on(before: str, text: str) -> bool:
 
 def _image_number(found: re.Match[str]) -> int:
     return int(found[1]) if found[1] else ("first", "second", "third").index(found[2].lower()) + 1
-
-
-def _distinct(items: list[Item]) -> tuple[Item, ...]:
-    """The items without repetitions, the first ones."""
-    return tuple({item.text.casefold(): item for item in reversed(items)}.values())[::-1][:_MOST_ITEMS]

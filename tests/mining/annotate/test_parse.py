@@ -167,6 +167,8 @@ def test_what_says_nothing_is_not_read(reply: str, why: str) -> None:
         "Image 1: ",
         "共",
         "Commonalities a ",
+        "- a\n" + "b\n" * 100_000,
+        "- Image 1: a\n" + "- Image 2: b\n" * 100_000,
     ],
 )
 def test_ten_megabytes_of_garbage_are_read_at_once(piece: str) -> None:
