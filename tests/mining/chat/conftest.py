@@ -28,8 +28,14 @@ def image_file(seed: int, width: int = 40, height: int = 28) -> bytes:
 
 @pytest.fixture(scope="session")
 def llava_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
     folder = tmp_path_factory.mktemp("models") / "llava"
-    tiny_llava().save_pretrained(str(folder))
+    model = tiny_llava()
+    with torch.no_grad():  # weights so large that answers depend on the prompt
+        for weight in model.parameters():
+            weight.mul_(8.0 if weight.ndim > 1 else 1.0)
+    model.save_pretrained(str(folder))
     tiny_processor().save_pretrained(str(folder))
     return folder
 
@@ -42,7 +48,13 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "llama"
     shape: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     config = LlamaConfig(
-        **shape, num_attention_heads=2, vocab_size=260, max_position_embeddings=256, bos_token_id=1, eos_token_id=2
+        **shape,
+        num_attention_heads=2,
+        vocab_size=260,
+        max_position_embeddings=256,
+        bos_token_id=1,
+        eos_token_id=2,
+        initializer_range=0.2,
     )
     torch.manual_seed(1)
     LlamaForCausalLM(config).save_pretrained(str(folder))
