@@ -17,6 +17,7 @@ from index.errors import BadInput
 if TYPE_CHECKING:
     from customize.clip.evaluate.evaluate import EvaluateSummary
     from customize.clip.train.train import TrainSummary
+    from customize.lmm.evaluate.evaluate import LmmEvaluateSummary
     from customize.lmm.model.source import LmmSource
     from customize.lmm.train.summary import TuneSummary
     from index.graph.build import IndexSummary
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mining import ImageSets
     from mining.annotate.summary import AnnotateSummary
 
-__all__ = ["annotate", "customize", "embed", "evaluate", "import_sets", "index", "mine", "tune"]
+__all__ = ["annotate", "customize", "embed", "evaluate", "evaluate_lmm", "import_sets", "index", "mine", "tune"]
 
 Path = str | os.PathLike[str]
 C = TypeVar("C")
@@ -196,6 +197,47 @@ def evaluate(
     config = _config(EvaluateConfig, options, models=specs, tasks=wanted, out=os.fspath(out))
     with Progress("evaluate", unit="runs") as progress:
         return measure(config, on_progress=progress.reach)
+
+
+def evaluate_lmm(
+    models: Path | Iterable[Path] | Mapping[str, Path],
+    tasks: str | Iterable[str],
+    *,
+    data: Path | None = None,
+    out: Path = "evaluation",
+    judge: Path | None = None,
+    **options: Any,
+) -> LmmEvaluateSummary:
+    """Measure models that answer questions about images; replies that are in `out` already are not asked for again.
+
+    Args:
+        models: a folder (a checkpoint, an adapter), a Hugging Face name or "openai:MODEL@URL", or several, or
+            {name in the tables: such a name}.
+        tasks: "bison", "svo", "nlvr2", "eqben", "cola", "cad-qa", "cad-summaries", "seed-image", "seed-video",
+            "NAME=FILE" or question files.
+        data: folder of the images, and of the question files of tasks by name.
+        judge: a model that rates open answers from 0 to 5, named as in `models`.
+        options: fields of `customize.lmm.evaluate.evaluate.LmmEvaluateConfig` (swap, limit, max_new_tokens) and of
+            `jobs.evaluate_lmm_job.ModelSettings` (device, precision, batch_size, key_variable, concurrency, timeout).
+
+    Raises:
+        BadInput: an unknown task, model or option, a question file that is missing or of another form.
+    """
+    from customize.lmm.evaluate.evaluate import LmmEvaluateConfig
+    from jobs.evaluate_lmm_job import ModelSettings, run_evaluate_lmm
+
+    names: list[str] | dict[str, str]
+    if isinstance(models, Mapping):
+        names = {name: os.fspath(model) for name, model in models.items()}
+    else:
+        names = list(_paths(models))
+    of_models = {field.name for field in fields(ModelSettings)}
+    settings = ModelSettings(**{name: value for name, value in options.items() if name in of_models})
+    others = {name: value for name, value in options.items() if name not in of_models}
+    wanted = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    folder = None if data is None else os.fspath(data)
+    config = _config(LmmEvaluateConfig, others, tasks=wanted, data=folder, out=os.fspath(out))
+    return run_evaluate_lmm(names, config, None if judge is None else os.fspath(judge), settings)
 
 
 def mine(

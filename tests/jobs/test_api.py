@@ -64,6 +64,8 @@ def test_customizing_goes_on_from_a_selection(
         (lambda out: clipmine.import_sets("r.json", "lava", out), "--format 'lava': choose from cad-inst"),
         (lambda out: clipmine.import_sets("r.json", "llava", out, sets=3), "unknown option sets: choose from .*kind"),
         (lambda out: clipmine.evaluate(out, "no-such-task", out=out), "no-such-task"),
+        (lambda out: jobs.api.evaluate_lmm("llava", "bison", out=out), "task bison: where are its questions"),
+        (lambda out: jobs.api.evaluate_lmm("llava", "bison", out=out, shots=5), "unknown option shots: choose from"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(call: Callable[[Path], object], message: str, tmp_path: Path) -> None:
