@@ -132,7 +132,8 @@ class Encoder:
             return _skipped(sample, PLACES, f"{len(set(shown))} places, {len(sample.images)} images")
         turns = _with_answers(sample.turns)
         if not turns:
-            return _skipped(sample, NO_ANSWER)
+            answered = any(turn.role == "assistant" for turn in sample.turns)
+            return _skipped(sample, NO_ANSWER, "an answer is empty or an image" if answered else "")
         try:
             return render(self.template, self.processor, turns)
         except BadInput as error:
@@ -213,9 +214,10 @@ class Encoder:
         found = re.fullmatch(r"\s*wordfour(.*?)\s*wordsix(.*)", said, re.DOTALL)
         if found is None or found[1].strip() != found[2].strip():
             return f"it trains {said!r:.200}, not the answers alone"
-        # LLaVA's plain template ends with the end of a line.
-        if not found[2].strip() and not said.endswith("\n"):
-            return "it does not train the stop behind an answer"
+        # LLaVA's plain template ends with the end of a line. Any other stop is one token, which generation waits for.
+        ends = {int(ids[run.stop - 1]) for run in _runs(trained)}
+        if not said.endswith("\n") and not ends <= set(self.tokenizer.added_tokens_decoder):
+            return f"it trains no stop behind an answer that is a token of its own (it ends {said[-20:]!r})"
         return ""
 
 

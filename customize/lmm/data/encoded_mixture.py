@@ -17,7 +17,7 @@ from customize.lmm.data.encode import Encoder
 from customize.lmm.data.mixture import Mixture, Part
 from customize.lmm.data.sample import EncodedSample
 from customize.lmm.data.skipped import SkippedCounts
-from customize.lmm.data.token_cache import EncodedSource, encode_source
+from customize.lmm.data.token_cache import EncodedSource, OnProgress, encode_source
 from index.files import hash_json
 
 __all__ = ["EncodedMixture"]
@@ -52,11 +52,20 @@ class EncodedMixture:
         samples: int | None = None,
         processes: int = 0,
         check_images: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> EncodedMixture:
         """Encode all sources, each once; see `Mixture` and `encode_source` for the arguments and what is raised."""
         Mixture(parts, seed=seed, samples=samples)  # what is wrong with it is an error before anything is encoded
         sources = [
-            encode_source(part.source, encoder, cache, processes=processes, check_images=check_images) for part in parts
+            encode_source(
+                part.source,
+                encoder,
+                cache,
+                processes=processes,
+                check_images=check_images,
+                on_progress=on_progress,
+            )
+            for part in parts
         ]
         mixture = Mixture(parts, seed=seed, samples=samples, usable=[source.usable() for source in sources])
         content = [[part.source.digest(), part.source.name, part.weight, part.count] for part in parts]

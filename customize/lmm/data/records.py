@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from customize.lmm.data.record_forms import IMAGE_FIELDS, parse_record
@@ -43,7 +44,7 @@ from mining.sets.importers.record_files import Unread, read_records
 
 __all__ = ["RecordSource"]
 
-_VERSION = 1  # of the Arrow file
+_VERSION = 2  # of the Arrow file
 _ROWS = 1024  # samples in a batch of the Arrow file
 _BATCH_BYTES = 64 << 20  # of images in a batch
 _FILE = "file:"  # a place that begins so is an image within the records
@@ -52,7 +53,8 @@ _SCHEMA = pa.schema(
         ("sample_id", pa.string()),
         ("turns", pa.string()),  # JSON: [[role, [part, ...]], ...]
         ("images", pa.list_(pa.string())),  # names in the image folder, or the sha256 of a file in the record
-        ("files", pa.list_(pa.large_binary())),  # image files of the record; empty where it has names
+        ("held", pa.bool_()),  # whether the images are files of the record
+        ("files", pa.list_(pa.large_binary())),
         ("reason", pa.string()),  # why the record cannot be used
         ("detail", pa.string()),
     ]
@@ -94,10 +96,12 @@ class RecordSource:
         return hash_json([self._digest, self.root])
 
     def read(self, numbers: Numbers) -> Iterator[LmmSample | SkippedSample]:
-        columns = self._table.select(["sample_id", "turns", "images", "reason", "detail"])
+        columns = self._table.select(["sample_id", "turns", "images", "held", "reason", "detail"])
         for first in range(0, len(numbers), _ROWS):
             window = numbers[first : first + _ROWS]
-            for number, row in zip(window.tolist(), columns.take(pa.array(window)).to_pylist(), strict=True):
+            neighbours = (np.diff(window) == 1).all()
+            rows = columns.slice(window[0], len(window)) if neighbours else columns.take(pa.array(window))
+            for number, row in zip(window.tolist(), rows.to_pylist(), strict=True):
                 yield self._sample(number, row)
 
     def image(self, key: str, place: str) -> ImageFile:
@@ -115,10 +119,9 @@ class RecordSource:
     def _sample(self, number: int, row: dict[str, Any]) -> LmmSample | SkippedSample:
         if row["reason"] is not None:
             return SkippedSample(row["sample_id"], self.name, row["reason"], row["detail"])
-        held = len(self._table["files"][number]) > 0
         images: list[ImageFile] = []
         for position, name in enumerate(row["images"]):
-            if held:
+            if row["held"]:
                 images.append(self.image(name, f"{_FILE}{number}/{position}"))
                 continue
             if problem := self._missing(name):
@@ -150,9 +153,10 @@ class RecordSource:
 
 def _image_root(path: str, images: str | os.PathLike[str] | None) -> str:
     if images is None:
-        beside = path.rpartition("/")[0] or "."
-        return join(beside, "images") if exists(join(beside, "images")) else beside
-    root = os.fspath(images)
+        root = path.rpartition("/")[0] or "."
+        root = join(root, "images") if exists(join(root, "images")) else root
+    else:
+        root = os.fspath(images)
     if not exists(root) or (is_local(root) and not local_path(root).is_dir()):
         raise BadInput(f"{root}: the folder of the images of {path} is not there; name it by images=FOLDER")
     return str(local_path(root).absolute()) if is_local(root) else root
@@ -218,6 +222,7 @@ def _row(number: int, record: Any) -> dict[str, Any]:
         "sample_id": str(number),
         "turns": None,
         "images": [],
+        "held": False,
         "files": [],
         "reason": None,
         "detail": "",
@@ -238,4 +243,4 @@ def _row(number: int, record: Any) -> dict[str, Any]:
         names = [hashlib.sha256(file).hexdigest() for file in files]
     turns = [[turn.role, list(turn.parts)] for turn in draft.said[0].turns]
     own = draft.record_id or str(number)
-    return {**row, "sample_id": own, "turns": json.dumps(turns), "images": names, "files": files}
+    return {**row, "sample_id": own, "turns": json.dumps(turns), "images": names, "held": bool(files), "files": files}

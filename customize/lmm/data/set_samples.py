@@ -22,7 +22,7 @@ from customize.lmm.data.sample import ImageFile, LmmSample
 from customize.lmm.data.skipped import SkippedSample
 from customize.lmm.data.source import Numbers, PlacedImage
 from index.errors import BadInput, ClipmineError
-from index.files import hash_json
+from index.files import hash_json, join
 from mining.annotate.conversation import cad_turns
 from mining.export.member_images import MemberImages
 from mining.export.sample import Sample
@@ -38,6 +38,8 @@ from mining.sets.sources import Moved
 
 __all__ = ["CadAnswer", "SetSource", "TarSource"]
 
+WITHOUT_ANSWER = "without an answer"  # what `mining.export` says of a set whose answer function gives None
+CAD_LACKING = "lacks the comparison, or captions that can be told apart"
 # The fields of a member that reading its image takes.
 _PLACE = ("source", "row_id", "key", "shard", "offset", "bytes", "path", "url", "sha256")
 
@@ -92,6 +94,7 @@ class SetSource:
             answer = CadAnswer(cad, seed)
             sets = _with_comparisons(sets, cad, kind, annotator)
             self._samples = Samples(sets, answer=answer, question=question, rejected=rejected)
+        self._lacking = CAD_LACKING if cad is not None else None
         self._wording = [sorted(cad or ()), seed, str(question), str(kind), str(annotator)]
         if not len(self._samples):
             raise BadInput(f"{self._samples.sets.path}: no set in it gives a sample; choose other annotations or sets")
@@ -107,7 +110,7 @@ class SetSource:
     def read(self, numbers: Numbers) -> Iterator[LmmSample | SkippedSample]:
         for found in self._samples.read(numbers):
             if isinstance(found, SkippedSet):
-                yield _skipped(found, self.name)
+                yield _skipped(found, self.name, self._lacking)
             else:
                 yield _as_sample(found, self.name, [self._member(member) for member in found.set.members])
 
@@ -118,7 +121,9 @@ class SetSource:
     def _member(self, member: Member) -> ImageFile:
         known = {name: getattr(member, name) for name in _PLACE}
         place = json.dumps({name: value for name, value in known.items() if value is not None})
-        return PlacedImage(member.sha256 or member.ref, lambda: _read(self._images, member), place)
+        # A store's name is unique, the name of another source is not.
+        own = member.ref if member.row_id is not None else join(self._samples.sets.path, member.ref)
+        return PlacedImage(member.sha256 or own, lambda: _read(self._images, member), place)
 
 
 class TarSource:
@@ -151,6 +156,7 @@ class TarSource:
         else:
             answer = _OfKind(CadAnswer(cad, seed), kind or ("comparison", "difference_note"), annotator)
             self._samples = TarSamples(folder, answer=answer, question=question)
+        self._lacking = CAD_LACKING if cad is not None else None
         self._wording = [sorted(cad or ()), seed, str(question), str(kind), str(annotator)]
         # Two images of one sample, and neighbours, are then read from a tar once.
         self._held = lru_cache(maxsize=8)(self._files)
@@ -164,7 +170,7 @@ class TarSource:
     def read(self, numbers: Numbers) -> Iterator[LmmSample | SkippedSample]:
         for number, found in zip(numbers.tolist(), self._samples.read(numbers), strict=True):
             if isinstance(found, SkippedSet):
-                yield _skipped(found, self.name)
+                yield _skipped(found, self.name, self._lacking)
                 continue
             sample, files = found
             images = [
@@ -237,6 +243,9 @@ def _read(images: MemberImages, member: Member) -> bytes:
     return found
 
 
-def _skipped(found: SkippedSet, source: str) -> SkippedSample:
+def _skipped(found: SkippedSet, source: str, lacking: str | None) -> SkippedSample:
+    """lacking: the reason of a set for which the conversation of `cad` could not be made."""
+    if lacking is not None and found.position is None and found.reason == WITHOUT_ANSWER:
+        return SkippedSample(found.set_id, source, lacking)
     where = "" if found.position is None else f"image {found.position + 1}, {found.ref}"
     return SkippedSample(found.set_id, source, found.reason, where)

@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -34,7 +35,9 @@ from index.errors import BadInput, ClipmineError
 from index.files import atomic_file, hash_json, join, local_path, make_folder, read_bytes, write_atomic
 from index.outputs import only_writer
 
-__all__ = ["UNREADABLE", "EncodedSource", "encode_source"]
+__all__ = ["UNREADABLE", "EncodedSource", "OnProgress", "encode_source"]
+
+OnProgress = Callable[[str, int, int], None]
 
 UNREADABLE = "an image that cannot be read"
 _VERSION = 1
@@ -127,11 +130,13 @@ def encode_source(
     *,
     processes: int = 0,
     check_images: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> EncodedSource:
     """Encode all samples of a source into a folder below `folder`, unless they are there.
 
     processes: that encode; 0 for this one alone. check_images: read every image once, so that samples whose images
-    cannot be read are skipped here and not while training. Raises BadInput where no sample can be trained on.
+    cannot be read are skipped here and not while training. on_progress: called with a text, how many samples are done
+    and how many there are. Raises BadInput where no sample can be trained on.
     """
     key = hash_json([source.digest(), encoder.digest(), check_images, _VERSION])[:24]
     target = join(folder, f"tokens-{key}")
@@ -140,7 +145,7 @@ def encode_source(
         make_folder(target)
         with only_writer(target):
             if not marker.exists():
-                _write(source, encoder, target, processes, check_images)
+                _write(source, encoder, target, processes, check_images, on_progress)
     found = EncodedSource(source, target, encoder.image_token_id)
     if not found.lengths.any():
         why = "; ".join(f"{count:,}: {reason}" for reason, count in found.reasons.items())
@@ -148,7 +153,14 @@ def encode_source(
     return found
 
 
-def _write(source: Source, encoder: Encoder, target: str, processes: int, check_images: bool) -> None:
+def _write(
+    source: Source,
+    encoder: Encoder,
+    target: str,
+    processes: int,
+    check_images: bool,
+    on_progress: OnProgress | None,
+) -> None:
     place = local_path(target)
     reasons: Counter[str] = Counter()
     named: list[str] = []
@@ -167,6 +179,8 @@ def _write(source: Source, encoder: Encoder, target: str, processes: int, check_
             image_tokens += chunk.image_tokens
             reasons += chunk.reasons
             named += chunk.named[: NAMED - len(named)]
+            if on_progress is not None:
+                on_progress(f"{source.name}: samples encoded", sum(map(len, lengths)), len(source))
     _save(place / "starts.npy", np.cumsum(np.concatenate(counts)))
     _save(place / "lengths.npy", np.concatenate(lengths))
     _save(place / "trained.npy", np.concatenate(trained))
@@ -177,23 +191,29 @@ def _write(source: Source, encoder: Encoder, target: str, processes: int, check_
 
 def _chunks(source: Source, encoder: Encoder, processes: int, check_images: bool) -> Iterator[_Chunk]:
     """The chunks of all samples, in order."""
-    firsts = range(0, len(source), _CHUNK)
-    if processes < 2 or len(firsts) < 2:
+    spans = [(first, min(first + _CHUNK, len(source))) for first in range(0, len(source), _CHUNK)]
+    if processes < 2 or len(spans) < 2:
         with ThreadPoolExecutor(_READERS) as readers:
             work = _Work(source, encoder, readers if check_images else None)
-            for first in firsts:
-                yield work.chunk(first)
+            for span in spans:
+                yield work.chunk(*span)
         return
     pool = ProcessPoolExecutor(
-        min(processes, len(firsts)), get_context("spawn"), _start_process, (source, encoder, check_images)
+        min(processes, len(spans)), get_context("spawn"), _start_process, (source, encoder, check_images)
     )
     with pool:
         # Only so many chunks are under way that their tokens fit in memory.
-        waiting = [pool.submit(_of_process, first) for first in firsts[: 2 * processes]]
-        coming = iter(firsts[2 * processes :])
+        waiting = [pool.submit(_of_process, *span) for span in spans[: 2 * processes]]
+        coming = iter(spans[2 * processes :])
         while waiting:
-            found = waiting.pop(0).result()
-            waiting += [pool.submit(_of_process, first) for first in islice(coming, 1)]
+            try:
+                found = waiting.pop(0).result()
+            except BrokenProcessPool as error:
+                raise ClipmineError(
+                    f"{source.name}: a process that encodes samples ended early, as for lack of memory; run again, or "
+                    "with fewer processes"
+                ) from error
+            waiting += [pool.submit(_of_process, *span) for span in islice(coming, 1)]
             yield found
 
 
@@ -205,9 +225,9 @@ class _Work:
     encoder: Encoder
     readers: ThreadPoolExecutor | None
 
-    def chunk(self, first: int) -> _Chunk:
-        """The samples first .. first + _CHUNK - 1."""
-        numbers = np.arange(first, min(first + _CHUNK, len(self.source)))
+    def chunk(self, first: int, last: int) -> _Chunk:
+        """The samples first .. last - 1."""
+        numbers = np.arange(first, last)
         read = list(self.source.read(numbers))
         samples = [each for each in read if isinstance(each, LmmSample)]
         rows = iter(self._checked(samples, self.encoder.rows(samples)))
@@ -261,8 +281,8 @@ def _start_process(source: Source, encoder: Encoder, check_images: bool) -> None
     _work.append(_Work(source, encoder, ThreadPoolExecutor(_READERS) if check_images else None))
 
 
-def _of_process(first: int) -> _Chunk:
-    return _work[0].chunk(first)
+def _of_process(first: int, last: int) -> _Chunk:
+    return _work[0].chunk(first, last)
 
 
 def _problem(image: ImageFile) -> str:

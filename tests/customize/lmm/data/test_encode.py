@@ -219,6 +219,9 @@ def test_a_tokenizer_without_the_image_token_is_told_in_one_line() -> None:
         "{% for message in messages %}{{ message['content'] }}{% endfor %}",  # no stop
         "{% for message in messages %}{% generation %}{{ message['content'] }}</s>{% endgeneration %}{% endfor %}",
         "{% for message in messages if message['role'] == 'assistant' %}{{ message['content'] }}</s>{% endfor %}",
+        # A stop that is no token of this tokenizer.
+        "{% for message in messages %}{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] }}"
+        "<end>{% endgeneration %}{% else %}{{ message['content'] }}:{% endif %}{% endfor %}",
         "{{ raise_exception('no') }}",
     ],
 )

@@ -88,6 +88,7 @@ def test_every_part_of_the_cad_conversation_can_be_switched(pairs: ImageSets, ca
     assert len(found[0].turns) == 2 * len(cad)
     skipped = [each for each in read(source) if isinstance(each, SkippedSample)]
     assert [each.sample_id for each in skipped] == ([] if cad == ("choice",) else ["foreign-2"])
+    assert all(each.reason.startswith("lacks the comparison") for each in skipped)
 
 
 def test_the_comparisons_of_one_annotator_are_chosen_for_the_cad_conversation(pairs: ImageSets) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,19 @@ from customize.lmm.data import token_cache
 from customize.lmm.data.encode import Encoder
 from customize.lmm.data.sample import EncodedSample, LmmSample
 from customize.lmm.data.skipped import SkippedSample
+from customize.lmm.data.source import Numbers
 from customize.lmm.data.token_cache import EncodedSource, encode_source
-from index.errors import BadInput
+from index.errors import BadInput, ClipmineError
 from tests.customize.lmm.data.made_sources import MadeSource, made_encoder
 
 SOURCE = MadeSource("made", 45)
+
+
+class Dying(MadeSource):
+    """A source at which the process that reads it ends."""
+
+    def read(self, numbers: Numbers) -> Iterator[LmmSample | SkippedSample]:
+        os._exit(1)
 
 
 def plain(each: EncodedSample) -> tuple[object, ...]:
@@ -65,14 +75,29 @@ def test_other_samples_tokens_or_contexts_make_another_cache(tmp_path: Path) -> 
 
 
 def test_several_processes_encode_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = MadeSource("made", 2 * 2048 + 5)
+    monkeypatch.setattr(token_cache, "_CHUNK", 7)
+    source = MadeSource("made", 7 * 6 + 3)
     alone = encode_source(source, made_encoder(), tmp_path / "alone")
     several = encode_source(source, made_encoder(), tmp_path / "several", processes=2)
     (one,), (other,) = ((tmp_path / name).iterdir() for name in ("alone", "several"))
     assert {path.name: path.read_bytes() for path in one.iterdir()} == {
         path.name: path.read_bytes() for path in other.iterdir()
     }
-    assert plain(several[2048]) == plain(alone[2048])
+    assert plain(several[41]) == plain(alone[41])
+
+
+def test_a_process_that_dies_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_cache, "_CHUNK", 20)
+    with pytest.raises(ClipmineError, match="made: a process that encodes samples ended early"):
+        encode_source(Dying("made", 45), made_encoder(), tmp_path, processes=2)
+    assert not list(tmp_path.glob("*/manifest.json"))
+
+
+def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_cache, "_CHUNK", 20)
+    told: list[tuple[str, int, int]] = []
+    encode_source(SOURCE, made_encoder(), tmp_path, on_progress=lambda *each: told.append(each))
+    assert told == [("made: samples encoded", done, 45) for done in (20, 40, 45)]
 
 
 def test_images_can_be_checked_while_encoding(tmp_path: Path) -> None:
