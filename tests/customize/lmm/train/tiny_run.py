@@ -13,17 +13,9 @@ from PIL import Image
 from customize.lmm.train.config import TuneConfig
 from customize.lmm.train.log import TuneRecord, read_records
 from customize.lmm.train.tune import TuneSummary, tune
-from tests.mining.tiny_llava import tiny_llava, tiny_processor
 
 STEPS = 6
 BATCH = 4
-
-
-def write_llava(folder: Path) -> Path:
-    """The model of about 80,000 random weights in transformers' layout."""
-    tiny_llava().save_pretrained(folder)
-    tiny_processor().save_pretrained(folder)
-    return folder
 
 
 def write_records(folder: Path, name: str, count: int, *, images: int = 1, seed: int = 0) -> str:

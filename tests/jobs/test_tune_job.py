@@ -1,0 +1,107 @@
+"""The tune job on Ray: two workers take one worker's steps, whole or sharded, and a killed run goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from customize.lmm.train.log import TuneRecord, read_records
+from index.errors import BadInput
+from jobs.tune_job import TuneProgress, run_tune
+from tests.customize.lmm.model.checkpoints import write_llava
+from tests.customize.lmm.train.tiny_run import config, losses, run, write_records
+from tests.jobs.test_customize_job import RUN_ALL
+
+ASKED = "--executor ray --workers 2 --stage cad --steps 5 --batch-size 4 --lr 1e-2 --projector-lr 1e-3 --lora-rank 4"
+MORE = "--lora-alpha 8 --lora-dropout 0 --template vicuna_v1_no_system --device cpu --json"
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder of a tiny model, and two sources of samples."""
+    folder = tmp_path_factory.mktemp("material")
+    model = write_llava(folder / "model")
+    return model, [write_records(folder, "single", 9), write_records(folder, "text", 7, images=0, seed=1)]
+
+
+@pytest.fixture(scope="module")
+def on_ray(
+    material: tuple[Path, list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[str], list[str]]:
+    """The command on Ray Train, in one process of its own: whole and sharded, resumed, and with a source that is gone.
+
+    (folder, stdout lines, stderrs)
+    """
+    model, sources = material
+    folder = tmp_path_factory.mktemp("on_ray")
+    run(folder / "resumed", model, *sources, steps=5, save_every=3)  # one worker; then its end is taken away
+    (folder / "resumed" / "manifest.json").unlink()
+    (folder / "resumed" / "checkpoints" / "00000005.safetensors").unlink()
+    asked = ["--model", str(model), *ASKED.split(), *MORE.split()]
+    commands = [
+        ["tune", *(part for each in given for part in ("--data", each)), "--out", str(folder / name), *asked, *more]
+        for name, given, more in (
+            ("two", sources, []),
+            ("sharded", sources, ["--shard-model"]),
+            ("resumed", sources, ["--save-every", "3"]),
+            ("none", [str(folder / "gone.json")], []),
+        )
+    ]
+    command = [sys.executable, "-c", RUN_ALL, json.dumps(commands)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout.splitlines(), done.stderr.split("-- next --")
+
+
+def test_two_ray_workers_take_one_workers_steps(
+    on_ray: tuple[Path, list[str], list[str]], material: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    """All weights on each worker, shared out among them (FSDP), and resumed from one worker's checkpoint.
+
+    To a tolerance: two halves of a batch add up in another order than the whole.
+    """
+    folder, said, errors = on_ray
+    model, sources = material
+    summaries = [json.loads(line) for line in said]
+    assert [each.get("status") for each in summaries[1::2]] == [0, 0, 0], errors
+    assert [each["workers"] for each in summaries[0:6:2]] == [2, 2, 2]
+    _, alone = run(tmp_path / "one", model, *sources, steps=5)
+    one = load_file(tmp_path / "one" / "adapter_model.safetensors")
+    for name in ("two", "sharded", "resumed"):
+        assert losses(read_records(str(folder / name / "log.jsonl"))) == pytest.approx(losses(alone), abs=1e-4), name
+        other = load_file(folder / name / "adapter_model.safetensors")
+        assert one.keys() == other.keys()
+        for key, tensor in one.items():
+            torch.testing.assert_close(other[key], tensor, rtol=0, atol=1e-4, msg=f"{name}: {key}")
+
+
+def test_what_a_ray_worker_raises_reads_as_without_ray(on_ray: tuple[Path, list[str], list[str]]) -> None:
+    _, said, errors = on_ray
+    assert json.loads(said[-1]) == {"status": 2}, errors[-1]
+    assert "gone.json: does not exist" in errors[3].strip().splitlines()[-1]
+    assert "Traceback" not in errors[3]
+
+
+def test_several_workers_need_ray(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--workers 2: several workers train together on Ray"):
+        run_tune(config(tmp_path, tmp_path, "pairs"), workers=2)
+    with pytest.raises(BadInput, match="--executor spark: training runs on local or ray"):
+        run_tune(config(tmp_path, tmp_path, "pairs"), executor="spark")
+
+
+def test_progress_shows_the_loss_of_each_source_and_the_speed() -> None:
+    log = io.StringIO()
+    progress = TuneProgress("tune", 2, unit="steps", stream=log, log_seconds=0)
+    with progress:
+        for step in (1, 2):
+            progress.see(TuneRecord(step, 1.5 / step, 1e-3, 1.0, 8, 40, 90, {"a": 1.0, "b": 2.0}, {}, 2.0 * step), 2)
+    _, first, last = log.getvalue().splitlines()
+    assert first.startswith("tune: 1/2 steps, loss 1.5000 (a 1.000, b 2.000)")
+    assert last.startswith("tune: 2/2 steps, loss 0.7500 (a 1.000, b 2.000), 4.0 samples/s")
