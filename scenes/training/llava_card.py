@@ -38,7 +38,7 @@ def load(folder: Path) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
     """Model (float32) and processor of a folder by plain transformers."""
     from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-    model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     return model, LlavaProcessor.from_pretrained(folder)
 
 
@@ -51,12 +51,13 @@ def replies(
 ) -> list[str]:
     """The greedy answer to the first question of each sample, by `processor` and `generate`."""
     found = []
+    writer: Any = model
     for sample in samples:
         turns = [{"role": "user", "content": user_text(len(sample.images), sample.turns[0][0])}]
         prompt = processor.apply_chat_template(turns, add_generation_prompt=True)
         pictures = [Image.fromarray(images[number]) for number in sample.images]
         given = processor(text=prompt, images=pictures, return_tensors="pt")
-        new = model.generate(**given, max_new_tokens=NEW_TOKENS, do_sample=False)[0, given["input_ids"].shape[1] :]
+        new = writer.generate(**given, max_new_tokens=NEW_TOKENS, do_sample=False)[0, given["input_ids"].shape[1] :]
         found.append(processor.tokenizer.decode(new, skip_special_tokens=True).strip())
     return found
 
@@ -76,7 +77,7 @@ def measure(folder: Path, questions: int = QUESTIONS) -> dict[str, Any]:
         for kind in ("all", *sorted({kind for kind, _ in right})):
             hits = [value for own, value in right if kind in ("all", own)]
             low, high = wilson(sum(hits), len(hits))
-            row = {"questions": len(hits), "accuracy": round(sum(hits) / len(hits), 3)}
+            row: dict[str, Any] = {"questions": len(hits), "accuracy": round(sum(hits) / len(hits), 3)}
             row |= {"interval": [round(low, 3), round(high, 3)]}
             misses = [value for own, value in blind if kind in ("all", own)]
             table[kind] = row | {"other images": round(sum(misses) / len(misses), 3)}

@@ -32,7 +32,8 @@ def coverage(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     side = mask.shape[0] // GRID
     tiles = mask.reshape(GRID, side, GRID, side)
     shares = [(tiles == index + 1).mean(axis=(1, 3)).ravel() for index in range(OBJECTS)]
-    return np.rint(255 * np.stack(shares)).astype(np.uint8)
+    scaled: npt.NDArray[np.uint8] = np.rint(255 * np.stack(shares)).astype(np.uint8)
+    return scaled
 
 
 def _draw(task: tuple[str, int, int, str]) -> int:

@@ -42,6 +42,7 @@ LANGUAGE: dict[str, Any] = {
     "eos_token_id": EOS_ID,
     "pad_token_id": PAD_ID,
 }
+EARLY = 2  # blocks after which image tokens should know the number of their image
 MATCHING, MATCH_SCALE = 3, 1.4  # heads a layer, scale of their equal projections
 # What the model writes after "ASSISTANT:" begins with the space that its answers have in training.
 CHAT_TEMPLATE = (
@@ -112,12 +113,13 @@ def attend_to_equals(language: LlamaModel) -> None:
     width, heads = config.hidden_size, config.num_attention_heads
     size = width // heads
     slow = [i for i in range(size) if i % (size // 2) >= size // 4]
-    for layer in language.layers:
+    blocks: Any = language.layers
+    for layer in blocks:
         for name, weight in layer.named_parameters():
             if weight.ndim == 2:
                 weight.normal_(0, 0.01 if "o_proj" in name or "down_proj" in name else weight.shape[1] ** -0.5 / 2)
     language.embed_tokens.weight.normal_(0, width**-0.5)
-    for layer in language.layers[:-1]:
+    for layer in blocks[:-1]:
         query, key = (
             linear.weight.view(heads, size, width) for linear in (layer.self_attn.q_proj, layer.self_attn.k_proj)
         )
@@ -138,8 +140,10 @@ def _normed(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
 
 def language_hidden(
     language: LlamaModel, embedded: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, dtype: torch.dtype
-) -> torch.Tensor:
-    """The last hidden states [n, length, width] of the language model, without padding masks.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The last hidden states [n, length, width] of the language model, and those behind EARLY blocks, normalized.
+
+    Without padding masks.
 
     The same sums as `LlamaModel`'s with matrix products in `dtype` and the rest in float32, written so that
     torch.compile makes few kernels of it: on a CPU that is twice as fast as the model under autocast.
@@ -158,7 +162,11 @@ def language_hidden(
         return (x * cos + half * sin).to(dtype)
 
     x = embedded
-    for layer in language.layers:
+    blocks: Any = language.layers
+    early = x
+    for number, layer in enumerate(blocks):
+        if number == EARLY:
+            early = _normed(x, torch.ones(width), eps)
         attention, mlp = layer.self_attn, layer.mlp
         normed = _normed(x, layer.input_layernorm.weight, eps)
         query, key = turned(product(normed, attention.q_proj)), turned(product(normed, attention.k_proj))
@@ -169,7 +177,7 @@ def language_hidden(
         normed = _normed(x, layer.post_attention_layernorm.weight, eps)
         inner = F.silu(product(normed, mlp.gate_proj).float()) * product(normed, mlp.up_proj).float()
         x = x + product(inner, mlp.down_proj).float()
-    return _normed(x, language.norm.weight, eps)
+    return _normed(x, language.norm.weight, eps), early
 
 
 def image_features(model: LlavaForConditionalGeneration, pixels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -187,9 +195,11 @@ def text_logits(
     features: torch.Tensor,
     wanted: torch.Tensor,
     dtype: torch.dtype = torch.float32,
-    hidden_of: Callable[..., torch.Tensor] = language_hidden,
-) -> torch.Tensor:
-    """The logits [k, vocabulary] behind the positions of `wanted` (bool [n, length]) only.
+    hidden_of: Callable[..., tuple[torch.Tensor, torch.Tensor]] = language_hidden,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [k, vocabulary] behind the positions of `wanted` (bool [n, length]) only; early states of image tokens.
+
+    The latter [images * 16, width] are normalized states behind EARLY blocks.
 
     tokens: int64 [n, length], padded on the right, so that padding changes no logit before it.
     features: of the images in the order of their places in the tokens.
@@ -199,8 +209,9 @@ def text_logits(
     embedded = language.embed_tokens(tokens)
     places = (tokens == IMAGE_ID).flatten().nonzero()[:, 0]
     flat = embedded.flatten(0, 1).index_copy(0, places, features.flatten(0, 1))
-    hidden = hidden_of(language, flat.view_as(embedded), *rotation(model, tokens.shape[1]), dtype)
-    return F.linear(hidden[wanted].to(dtype), model.lm_head.weight.to(dtype)).float()
+    hidden, early = hidden_of(language, flat.view_as(embedded), *rotation(model, tokens.shape[1]), dtype)
+    logits = F.linear(hidden[wanted].to(dtype), model.lm_head.weight.to(dtype)).float()
+    return logits, early.flatten(0, 1)[places]
 
 
 def save_folder(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, out: Path) -> None:
@@ -210,7 +221,7 @@ def save_folder(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, out:
     from transformers import CLIPImageProcessor, GenerationConfig, LlavaProcessor, PreTrainedTokenizerFast
 
     out.mkdir(parents=True, exist_ok=True)
-    words = PreTrainedTokenizerFast(
+    words = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         bos_token=BOS,
         eos_token=EOS,
@@ -224,7 +235,7 @@ def save_folder(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, out:
     images = CLIPImageProcessor(
         size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}, image_mean=MEAN, image_std=STD
     )
-    processor = LlavaProcessor(
+    processor = LlavaProcessor(  # type: ignore[no-untyped-call]
         image_processor=images,
         tokenizer=words,
         patch_size=PATCH,
@@ -232,8 +243,8 @@ def save_folder(model: LlavaForConditionalGeneration, tokenizer: Tokenizer, out:
         chat_template=CHAT_TEMPLATE,
         num_additional_image_tokens=1,
     )
-    half = copy.deepcopy(model).half()
-    half.generation_config = GenerationConfig(
+    half: Any = copy.deepcopy(model).half()  # type: ignore[no-untyped-call]
+    half.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=BOS_ID, eos_token_id=EOS_ID, pad_token_id=PAD_ID, do_sample=False
     )
     half.save_pretrained(out)

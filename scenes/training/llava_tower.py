@@ -148,8 +148,9 @@ class PatchHeads(nn.Module):
             loss = loss + 0.5 * F.cross_entropy(guess.flatten(0, 1), truth.flatten())
         with torch.no_grad():
             found: dict[str, float] = {}
-            said = (logits > 0).split(list(HEADS.values()), dim=-1)
-            for name, mine, true in zip(HEADS, said, labels.split(list(HEADS.values()), dim=-1), strict=True):
+            sizes = list(HEADS.values())
+            said, shown = torch.split(logits > 0, sizes, dim=-1), torch.split(labels, sizes, dim=-1)
+            for name, mine, true in zip(HEADS, said, shown, strict=True):
                 right = int((mine & true).sum())
                 found[name] = round(2 * right / max(1, int(mine.sum()) + int(true.sum())), 3)
             found["place"] = round(float((guesses[0].mean(1).argmax(-1) == whole[:, 0]).float().mean()), 3)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from scenes.training.llava_images import GRID, OBJECTS
+from scenes.training.llava_model import IMAGE_ID, IMAGE_TOKENS
 from scenes.training.llava_tower import COVERED
 from scenes.world.easy import EASY_TYPES, easy_scene
 from scenes.world.words import COLORS, color_word
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
 
 NOTHING = -1
+MOST_IMAGES = 4  # of a conversation
 
 
 def word_targets(split: str, numbers: Sequence[int], covered: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
@@ -73,3 +75,26 @@ def word_loss(
     loss = loss + F.cross_entropy(colors, targets[:, 1].flatten().long()[shown])
     right = (kinds.argmax(-1) - 1 == truth)[shown].float().mean()
     return loss, round(float(right), 3)
+
+
+def number_loss(
+    model: LlavaForConditionalGeneration, early: torch.Tensor, tokens: torch.Tensor, ids: torch.Tensor
+) -> torch.Tensor:
+    """The loss of early states [images * 16, width] that must show the number of their image among several.
+
+    A question about "image 2" is answered from tokens that are similar to the word "2". ids: of the words 1, 2, 3, 4.
+    """
+    spots = (tokens == IMAGE_ID).nonzero()
+    counts = (tokens == IMAGE_ID).sum(1)
+    starts = counts.cumsum(0) - counts
+    number = (torch.arange(len(spots)) - starts[spots[:, 0]]) // IMAGE_TOKENS
+    several = counts[spots[:, 0]] > IMAGE_TOKENS
+    if not several.any():
+        return early.sum() * 0
+    logits = F.linear(early[several], model.model.language_model.embed_tokens.weight[ids])
+    return F.cross_entropy(logits, number[several])
+
+
+def number_ids(tokenizer: Tokenizer) -> torch.Tensor:
+    """Ids of the words " 1" to " 4"."""
+    return torch.tensor([tokenizer.encode(f" {number}").ids[0] for number in range(1, MOST_IMAGES + 1)])

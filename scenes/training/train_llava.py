@@ -40,7 +40,7 @@ from scenes.training.llava_model import (
     text_logits,
 )
 from scenes.training.llava_tower import pixels_of
-from scenes.training.llava_words import word_ids, word_loss, word_targets
+from scenes.training.llava_words import number_ids, number_loss, word_ids, word_loss, word_targets
 from scenes.world.seeded_random import rng_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 OUT = Path(__file__).parent.parent / "models" / "llava"
 BATCH = 48  # sequences
 RATE, TOWER_RATE, WARMUP, WEIGHT_DECAY = 2e-3, 3e-4, 100, 0.05
-WORD_WEIGHT = 0.5  # of the loss of words that patches show
+WORD_WEIGHT, NUMBER_WEIGHT = 0.5, 0.2  # of the losses of words that patches show, and of the images' numbers
 SHIFT = 3  # pixels by which an image is moved at random
 CHECKPOINT_EVERY = 200
 
@@ -177,7 +177,7 @@ def answers_right(
         before = torch.zeros_like(trained)
         before[:, :-1] = trained[:, 1:]
         features = image_features(model, pixels_of(images[numbers]), torch.bfloat16)
-        logits = text_logits(model, tokens, features, before, torch.bfloat16)
+        logits, _ = text_logits(model, tokens, features, before, torch.bfloat16)
         wrong = torch.zeros(trained.shape, dtype=torch.bool)
         wrong[before] = logits.argmax(-1) != tokens[trained]
         right += (~wrong.any(1)).tolist()
@@ -227,10 +227,11 @@ def train(
     tokenizer = load_tokenizer(data / "sequences")
     images = np.load(data / "language" / "images.npy", mmap_mode="r")
     held = np.load(data / "validation" / "images.npy", mmap_mode="r")
-    model = fresh_model(load_file(str(data / "tower" / "tower.safetensors")), VOCABULARY, seed).train()
+    model = fresh_model(load_file(str(data / "tower" / "tower.safetensors")), VOCABULARY, seed)
+    model.train()
     model.model.vision_tower.set_attn_implementation("eager")
     optimizer = torch.optim.AdamW(parameter_groups(model), betas=(0.9, 0.98), eps=1e-6, fused=True)
-    ids = word_ids(tokenizer)
+    ids, numbers_of = word_ids(tokenizer), number_ids(tokenizer)
     targets = word_targets("language", range(len(images)), np.load(data / "language" / "covered.npy", mmap_mode="r"))
     hidden_of = torch.compile(language_hidden, dynamic=True) if compiled else language_hidden
     batches = Batches(data / "sequences", plan, batch, seed)
@@ -253,10 +254,11 @@ def train(
         before = torch.zeros_like(trained)
         before[:, :-1] = trained[:, 1:]
         features = image_features(model, pixels, torch.bfloat16)
-        logits = text_logits(model, tokens, features, before, torch.bfloat16, hidden_of)
+        logits, early = text_logits(model, tokens, features, before, torch.bfloat16, hidden_of)
         words, named = word_loss(model, features, torch.from_numpy(targets[numbers]), ids)
         answers = F.cross_entropy(logits, tokens[trained])
-        loss = answers + WORD_WEIGHT * words
+        numbered = number_loss(model, early, tokens, numbers_of)
+        loss = answers + WORD_WEIGHT * words + NUMBER_WEIGHT * numbered
         if not torch.isfinite(loss):
             raise SystemExit(f"step {step}: the loss is {loss.item()}; the last checkpoint is {checkpoint}")
         optimizer.zero_grad(set_to_none=True)
@@ -266,7 +268,16 @@ def train(
         step += 1
         seconds = time.monotonic() - started
         if step % 20 == 0:
-            _log(run, {"step": step, "seconds": round(seconds, 1), "loss": round(answers.item(), 4), "words": named})
+            _log(
+                run,
+                {
+                    "step": step,
+                    "seconds": round(seconds, 1),
+                    "loss": round(answers.item(), 4),
+                    "words": named,
+                    "numbers": round(numbered.item(), 3),
+                },
+            )
         if step % measure == 0:
             row: dict[str, Any] = {"step": step, "seconds": round(seconds, 1)}
             row |= {name: accuracies(answers_right(model, some, held)) for name, some in fixed.items()}
@@ -279,7 +290,8 @@ def train(
             saved = seconds
             save_folder(model, tokenizer, run / f"step_{step}")
             _log(run, {"step": step, "saved": f"step_{step}"})
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def _log(run: Path, row: dict[str, Any]) -> None:

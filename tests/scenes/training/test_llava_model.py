@@ -103,7 +103,7 @@ def test_plain_transformers_gives_the_logits_of_the_fast_pass(folder: Path) -> N
         wanted = torch.zeros_like(padded, dtype=torch.bool)
         wanted[:, : len(plain)] = True
         fast, half = (
-            text_logits(model, padded, image_features(model, pixels_of(pictures), dtype), wanted, dtype)
+            text_logits(model, padded, image_features(model, pixels_of(pictures), dtype), wanted, dtype)[0]
             for dtype in (torch.float32, torch.bfloat16)
         )
     torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-4)
