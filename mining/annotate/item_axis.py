@@ -26,6 +26,7 @@ _NAMED = (
 _NAMED_WORDS = tuple((axis, re.compile(rf"\b(?:{pattern})\b")) for axis, pattern in _NAMED)
 # "Image 1", "the first image" and the like: what they hold is compared, they are not counted.
 _IMAGE_NAMES = re.compile(r"\b(?:(?:image|picture|photo)s? ?#?\d+|(?:both|two|all|the) (?:of the )?(?:two )?images?)\b")
+_NUMBERED_IMAGE = re.compile(r"\bimage (\d+)")
 _READ = 600  # characters of an item that are looked at
 
 # Names of the axes as headings and prefixes, in lower case.
@@ -63,13 +64,18 @@ def axis_named(label: str) -> str | None:
 
 def axis_of(text: str) -> str | None:
     """One of `AXES`, None where the words do not say, as in another language."""
-    said = _IMAGE_NAMES.sub(" ", text[:_READ].lower())
+    text = text[:_READ].lower()
+    said = _IMAGE_NAMES.sub(" ", text)
+    # "Image 1 shows two dogs" is about the dogs; a count is compared with that of another image.
+    one_image = len(set(_NUMBERED_IMAGE.findall(text))) == 1 and text.startswith("image")
     for axis, pattern in _NAMED_WORDS[:2]:
         if pattern.search(said):
             return axis
     facts = facts_of(said)
     found = {_FACT_AXES[name] for name, _ in facts if name in _FACT_AXES}
-    if any(name == "count" and value.partition("|")[0] not in ("1", "many") for (name, _), value in facts.items()):
+    if not one_image and any(
+        name == "count" and value.partition("|")[0] not in ("1", "many") for (name, _), value in facts.items()
+    ):
         found.add("counts")
     for axis in ("relative positions", "counts", "actions", "attributes", "locations"):
         if axis in found:

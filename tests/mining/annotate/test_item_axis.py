@@ -13,6 +13,8 @@ from mining.annotate.item_axis import axis_named, axis_of
         ("Image 1 shows a red bus, Image 2 a blue bus.", "attributes"),
         ("The color of the cup is duller in the second image.", "attributes"),
         ("Image 1 shows two dogs, Image 2 one dog.", "counts"),
+        ("Both images show two dogs.", "counts"),
+        ("Image 1 shows two dogs.", "object types"),
         ("The first image shows more boats than the second.", "counts"),
         ("The dog runs in Image 1 and sleeps in Image 2.", "actions"),
         ("Both images are set on a beach.", "locations"),
