@@ -18,7 +18,7 @@ from typing import Any, Literal
 from index.errors import BadInput, ClipmineError
 from mining.chat.chat import ChatReply, ChatRequest
 from mining.chat.generation import Decoding, Generator
-from mining.chat.local_checkpoint import checkpoint_identity, load_weights, open_checkpoint, stop_ids
+from mining.chat.local_checkpoint import LocalCheckpoint, checkpoint_identity, load_weights, open_checkpoint, stop_ids
 from mining.chat.prompts import Prompt, prompt_of
 from mining.chat.templates import PLAIN
 
@@ -107,6 +107,10 @@ class LocalModel:
                 yield from self._answered(waiting.pop(max(waiting, key=lambda each: len(waiting[each]))))
         for batch in sorted(waiting, reverse=True):  # the longest first: memory runs out at once or not at all
             yield from self._answered(waiting[batch])
+
+    def opened(self) -> tuple[LocalCheckpoint, Generator]:
+        """The checkpoint and what generates, with the weights loaded: for comparisons with transformers itself."""
+        return self._checkpoint, self._generator
 
     @cached_property
     def _generator(self) -> Generator:
