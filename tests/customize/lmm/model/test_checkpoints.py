@@ -38,11 +38,11 @@ def test_transformers_is_quiet_meanwhile_and_as_before_afterwards(
 
 
 def test_errors_become_one_line_that_names_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="there: cannot be loaded: first second$"), loading(Path("there")):
+    with pytest.raises(BadInput, match=r"there: cannot be loaded: first second$"), loading(Path("there")):
         raise RuntimeError("first\n\n  second\nthird")
-    with pytest.raises(BadInput, match="there: cannot be loaded: KeyError|'x'"), loading(Path("there")):
+    with pytest.raises(BadInput, match="there: cannot be loaded: 'x'"), loading(Path("there")):
         raise KeyError("x")
-    with pytest.raises(DiskFull, match="^mine$"), loading(Path("there")):
+    with pytest.raises(DiskFull, match="mine"), loading(Path("there")):
         raise DiskFull("mine")
 
 

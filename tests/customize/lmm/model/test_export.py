@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,20 @@ from tests.mining.tiny_llava import CHAT_TEMPLATE
 
 # What a stranger runs, in a folder without our code.
 PLAIN = """
-import sys
+import json, sys
 from PIL import Image
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-base, adapter, inputs, out = sys.argv[1:]
-model = LlavaForConditionalGeneration.from_pretrained(base)
-if adapter:
-    from peft import PeftModel
-
-    model = PeftModel.from_pretrained(model, adapter)
-given = load_file(inputs)
-processor = AutoProcessor.from_pretrained(adapter or base)
-pixels = processor(images=[Image.new("RGB", (40, 20), (255, 0, 0))], text=["<image>"], return_tensors="pt")
-logits = model.eval()(**given).logits
-save_file({"logits": logits.detach(), "pixels": pixels["pixel_values"], "ids": pixels["input_ids"]}, out)
+for base, adapter, inputs, out in json.loads(sys.argv[1]):
+    model = LlavaForConditionalGeneration.from_pretrained(base)
+    if adapter:
+        model = PeftModel.from_pretrained(model, adapter)
+    processor = AutoProcessor.from_pretrained(adapter or base)
+    made = processor(images=[Image.new("RGB", (40, 20), (255, 0, 0))], text=["<image>"], return_tensors="pt")
+    logits = model.eval()(**load_file(inputs)).logits
+    save_file({"logits": logits.detach(), "pixels": made["pixel_values"], "ids": made["input_ids"]}, out)
 assert not any(name.partition(".")[0] in ("customize", "index", "mining") for name in sys.modules)
 """
 LORA = TrainedParts("lora", precision="float32", lora_r=2, lora_alpha=4, lora_dropout=0.0)
@@ -69,54 +68,92 @@ def logits(lmm: Lmm, given: dict[str, torch.Tensor]) -> torch.Tensor:
     return found
 
 
-def plain(folder: Path, base: Path, adapter: Path | None, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What plain transformers (and peft) computes with exported folders."""
-    save_file(given, folder / "inputs.safetensors")
-    arguments = [str(base), str(adapter or ""), str(folder / "inputs.safetensors"), str(folder / "out.safetensors")]
+@dataclass(frozen=True)
+class Case:
+    """An exported model: our logits of `given`, and what a plain process made of its folders."""
+
+    lmm: Lmm
+    base: Path
+    adapter: Path | None
+    given: dict[str, torch.Tensor]
+    expected: torch.Tensor
+    plain: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def cases(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+    """Exports of every kind, loaded by one process with plain transformers and peft."""
+    folder = tmp_path_factory.mktemp("exports")
+    llava, clip, llama = (str(checkpoints / name) for name in ("llava", "clip", "llama"))
+    sources = {
+        "adapter": LmmSource(model=llava),
+        "adapter-of-halves": LmmSource(vision_tower=clip, language_model=llama),
+        "adapter-of-linear": LmmSource(vision_tower=clip, language_model=llama, projector_kind="linear"),
+        "adapter-of-original": LmmSource(model=str(checkpoints / "original")),
+        **{f"merged-{train}": LmmSource(model=llava) for train in ("lora", "full", "frozen")},
+        "merged-cropped": LmmSource(model=llava, pad_to_square=False),
+    }
+    found: dict[str, Case] = {}
+    jobs = []
+    for name, source in sources.items():
+        train: Any = name.rpartition("-")[2] if name in ("merged-full", "merged-frozen") else "lora"
+        lmm = trained(load_lmm(source), replace(LORA, language_model=train))
+        base, adapter = folder / name / "model", None
+        if name.startswith("merged"):
+            export_merged(lmm, str(base), chat_template=CHAT_TEMPLATE)
+        else:
+            adapter = folder / name / "adapter"
+            export_adapter(lmm, str(adapter))
+            if name == "adapter":
+                base = checkpoints / "llava"
+            else:
+                export_base(lmm, str(base))
+        given = inputs(lmm)
+        save_file(given, folder / name / "inputs.safetensors")
+        files = [folder / name / "inputs.safetensors", folder / name / "out.safetensors"]
+        jobs.append([str(base), str(adapter) if adapter else "", *map(str, files)])
+        found[name] = Case(lmm, base, adapter, given, logits(lmm, given), {})
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-P", "-c", PLAIN, *arguments]
+    command = [sys.executable, "-P", "-c", PLAIN, json.dumps(jobs)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-1000:]
-    return load_file(folder / "out.safetensors")
+    return {name: replace(case, plain=load_file(folder / name / "out.safetensors")) for name, case in found.items()}
 
 
-def test_an_adapter_gives_plain_transformers_and_peft_the_same_logits(
-    lmm: Lmm, checkpoints: Path, tmp_path: Path
-) -> None:
-    trained(lmm)
-    export_adapter(lmm, str(tmp_path / "adapter"))
-    given = inputs(lmm)
-    expected = logits(lmm, given)
-    found = plain(tmp_path, checkpoints / "llava", tmp_path / "adapter", given)
-    torch.testing.assert_close(found["logits"], expected, rtol=0, atol=1e-5)
-    assert int((found["ids"] == 3).sum()) == 4
-    again = load_lmm(LmmSource(model=str(checkpoints / "llava"), adapter=str(tmp_path / "adapter")))
-    torch.testing.assert_close(logits(again, given), expected, rtol=0, atol=1e-6)
-    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    assert (config["base_model_name_or_path"], config["r"]) == ("llava", 2)
+NAMES = (
+    *("adapter", "adapter-of-halves", "adapter-of-linear", "adapter-of-original"),
+    *("merged-lora", "merged-full", "merged-frozen", "merged-cropped"),
+)
 
 
-@pytest.mark.parametrize("train", ["lora", "full", "frozen"])
-def test_a_merged_folder_gives_plain_transformers_the_same_logits(lmm: Lmm, tmp_path: Path, train: Any) -> None:
-    trained(lmm, TrainedParts(train, precision="float32", lora_r=2, lora_alpha=4, lora_dropout=0.0))
-    export_merged(lmm, str(tmp_path / "merged"), chat_template=CHAT_TEMPLATE)
-    given = inputs(lmm)
-    expected = logits(lmm, given)
-    found = plain(tmp_path, tmp_path / "merged", None, given)
-    torch.testing.assert_close(found["logits"], expected, rtol=0, atol=1e-5)
-    assert (tmp_path / "merged" / "chat_template.jinja").read_text() == CHAT_TEMPLATE
-    again = load_lmm(LmmSource(model=str(tmp_path / "merged")))
-    torch.testing.assert_close(logits(again, given), expected, rtol=0, atol=1e-5)
-    assert again.processor.chat_template == CHAT_TEMPLATE
+@pytest.mark.parametrize("name", NAMES)
+def test_plain_transformers_and_peft_compute_the_same_logits(cases: dict[str, Case], name: str) -> None:
+    case = cases[name]
+    torch.testing.assert_close(case.plain["logits"], case.expected, rtol=0, atol=1e-5)
+    assert int((case.plain["ids"] == case.lmm.image_token_id).sum()) == 4
 
 
-def test_padding_to_a_square_travels_with_the_folder(lmm: Lmm, checkpoints: Path, tmp_path: Path) -> None:
-    export_merged(lmm, str(tmp_path / "merged"))
-    found = plain(tmp_path, tmp_path / "merged", None, inputs(lmm))
-    assert float(found["pixels"][0, :, 0].abs().max()) < 0.02, "a band of the mean colour above the picture"
-    cropped = load_lmm(LmmSource(model=str(checkpoints / "llava"), pad_to_square=False))
-    export_merged(cropped, str(tmp_path / "cropped"))
-    assert not load_lmm(LmmSource(model=str(tmp_path / "cropped"))).processor.image_processor.do_pad
+@pytest.mark.parametrize("name", NAMES)
+def test_exports_load_again_with_the_same_logits(cases: dict[str, Case], name: str) -> None:
+    case = cases[name]
+    again = load_lmm(LmmSource(model=str(case.base), adapter=str(case.adapter) if case.adapter else None))
+    torch.testing.assert_close(logits(again, case.given), case.expected, rtol=0, atol=1e-5)
+    if case.adapter is None:
+        assert (case.base / "chat_template.jinja").read_text() == CHAT_TEMPLATE == again.processor.chat_template
+
+
+def test_padding_to_a_square_travels_with_the_folder(cases: dict[str, Case]) -> None:
+    bands = {name: float(cases[name].plain["pixels"][0, :, 0].abs().max()) for name in NAMES}
+    assert bands["merged-cropped"] > 0.5
+    assert max(bands[name] for name in NAMES if name != "merged-cropped") < 0.02, "bands of the mean colour"
+
+
+def test_the_base_of_an_adapter_is_named_and_not_by_a_path(cases: dict[str, Case]) -> None:
+    for name, called in (("adapter", "llava"), ("adapter-of-halves", "base"), ("adapter-of-original", "original")):
+        adapter = cases[name].adapter
+        assert adapter is not None
+        config = json.loads((adapter / "adapter_config.json").read_text())
+        assert (config["base_model_name_or_path"], config["r"]) == (called, 2)
 
 
 def test_merged_weights_have_the_names_of_llava_checkpoints_that_servers_know(lmm: Lmm, tmp_path: Path) -> None:
@@ -129,23 +166,6 @@ def test_merged_weights_have_the_names_of_llava_checkpoints_that_servers_know(lm
     config = json.loads((tmp_path / "merged" / "config.json").read_text())
     assert config["architectures"] == ["LlavaForConditionalGeneration"]
     assert config["image_seq_length"] == 4
-
-
-@pytest.mark.parametrize(("halves", "kind"), [(True, "linear"), (True, "mlp2x_gelu"), (False, "mlp2x_gelu")])
-def test_an_adapter_on_a_model_that_was_no_folder_loads_on_its_written_base(
-    checkpoints: Path, tmp_path: Path, halves: bool, kind: Any
-) -> None:
-    clip, llama = str(checkpoints / "clip"), str(checkpoints / "llama")
-    source = LmmSource(vision_tower=clip, language_model=llama, projector_kind=kind)
-    lmm = trained(load_lmm(source if halves else LmmSource(model=str(checkpoints / "original"))))
-    export_adapter(lmm, str(tmp_path / "adapter"))
-    export_base(lmm, str(tmp_path / "base"))
-    given = inputs(lmm)
-    expected = logits(lmm, given)
-    found = plain(tmp_path, tmp_path / "base", tmp_path / "adapter", given)
-    torch.testing.assert_close(found["logits"], expected, rtol=0, atol=1e-5)
-    again = load_lmm(LmmSource(model=str(tmp_path / "base"), adapter=str(tmp_path / "adapter")))
-    torch.testing.assert_close(logits(again, given), expected, rtol=0, atol=1e-6)
 
 
 def test_an_adapter_of_another_base_is_one_line(lmm: Lmm, checkpoints: Path, tmp_path: Path) -> None:
