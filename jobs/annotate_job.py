@@ -41,7 +41,13 @@ __all__ = ["open_model", "open_task", "part_statistics", "run_annotate"]
 CLAIM = "annotate.json"
 # The options of a task, by the names that they have there.
 _TASK_OPTIONS = {
-    "comparison": {"from_images": "from_images", "with_captions": "with_captions", "refine": "refine", "seed": "seed"},
+    "comparison": {
+        "from_images": "from_images",
+        "with_captions": "with_captions",
+        "refine": "refine",
+        "as_trained": "as_trained",
+        "seed": "seed",
+    },
     "cad-qa": {"refine": "summary", "rounds": "rounds", "seed": "seed"},
     "judge": {"refine": "of"},
 }
@@ -210,7 +216,7 @@ def _annotator(model: ChatModel, task: AnnotationTask) -> Annotator:
 def _task_options(config: AnnotateConfig, names: dict[str, str]) -> dict[str, Any]:
     """The options of a task by its own names; BadInput for one that the user gave and the kind does not have."""
     given = _given(refine=config.refine, rounds=config.rounds)
-    given |= {name: True for name in ("from_images", "with_captions") if getattr(config, name)}
+    given |= {name: True for name in ("from_images", "with_captions", "as_trained") if getattr(config, name)}
     for name in given:
         if name not in names:
             raise BadInput(f"--{name.replace('_', '-')} has no meaning for --kind {config.kind} of {config.annotator}")

@@ -37,7 +37,7 @@ def write_instructions(split: str, out: str | Path, count: int, *, first: int = 
     if path.exists() and len(json.loads(path.read_text())) == count:
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    records = []
+    records: list[dict[str, object]] = []
     for start in range(first, first + count, SCENES):
         some = min(SCENES, first + count - start)
         known, rng = Scenes(split, start, some), rng_of("instructions", split, start)

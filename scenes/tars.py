@@ -63,9 +63,9 @@ def write_split(
     """Write the first `count` scenes (default: all) of a split into OUT/00000.tar, 00001.tar, ...; returns the paths.
 
     Shards that exist are skipped. size: pixels of an image's side. `progress` is called with the number of scenes of
-    each finished shard; without it a progress bar is shown. easy: scenes of `scenes.world.easy`, whose caption is the
-    dense one, as people describe photographs, instead of a web-like alt text. Raises BadInput for an unknown split or a
-    number that is not positive.
+    each finished shard; without it a progress bar is shown. easy: scenes of `scenes.world.easy`, whose caption is a
+    full sentence, with the dense one among their captions, instead of a web-like alt text. Raises BadInput for an
+    unknown split or a number that is not positive.
     """
     if split not in SPLITS:
         raise BadInput(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
@@ -129,12 +129,13 @@ def encode_jpeg(image: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def members(scene: Scene, key: str, size: int = 96, dense: bool = False) -> dict[str, bytes]:
-    """A scene's tar members: suffix -> bytes of the jpg, json and txt. dense: the caption is the dense one."""
+def members(scene: Scene, key: str, size: int = 96, full: bool = False) -> dict[str, bytes]:
+    """A scene's tar members: suffix -> bytes of the jpg, json and txt. full: captions as people write them."""
     jpg = encode_jpeg(render(scene, size).image)
     row = sidecar(scene, key, jpg, size)
-    if dense:
-        row["caption"] = row["dense"]
+    if full:
+        texts = captions(scene)
+        row["caption"], row["captions"] = texts.clean[-1], [texts.dense, *texts.clean[:-1]]
     return {
         "jpg": jpg,
         "json": json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode(),
@@ -188,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shard-size", type=int, default=1000, help="scenes a tar (default: 1000)")
     parser.add_argument("--size", type=int, default=96, help="pixels of an image's side")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: the cores)")
-    parser.add_argument("--easy", action="store_true", help="scenes of the easy world, with dense captions")
+    parser.add_argument("--easy", action="store_true", help="scenes of the easy world, with full captions")
     given = parser.parse_args(arguments)
     try:
         paths = write_split(

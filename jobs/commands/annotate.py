@@ -59,6 +59,11 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
     metavar="KIND[/ANNOTATOR]",
     help="Annotations to refine from the images (comparison), to ask about (cad-qa) or to judge (judge).",
 )
+@click.option(
+    "--as-trained",
+    is_flag=True,
+    help="comparison: ask with the question of the training conversations; for a model tuned on them.",
+)
 @click.option("--rounds", type=int, metavar="N", help="cad-qa: questions that are asked for.")
 @click.option(
     "--images",

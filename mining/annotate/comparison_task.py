@@ -4,6 +4,7 @@ ComparisonTask()                                                    # a language
 ComparisonTask(from_images=True)                                    # a multimodal model sees the images alone
 ComparisonTask(from_images=True, refine="difference_note")          # and checks an existing note
 ComparisonTask(from_images=True, refine="comparison/mixtral-8x7b")  # and checks the comparison of phase 1
+ComparisonTask(from_images=True, as_trained=True)                   # a model tuned on these conversations sees them
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cached_property
 
 from index.errors import BadInput
 from mining.annotate.choice import image_places
-from mining.annotate.conversation import cad_question, images_phrase
+from mining.annotate.conversation import asked_as_trained, cad_question, images_phrase
 from mining.annotate.parse import parse_comparison
 from mining.annotate.prompts import load_prompt, prompts_hash, quoted_blocks
 from mining.annotate.quotes import annotation_text, image_names, labelled_captions, latest, number_word, source_of
@@ -33,17 +34,22 @@ class ComparisonTask:
     """from_images: whether the model sees the images. with_captions: whether it also gets their captions.
 
     refine: KIND or KIND/ANNOTATOR of an annotation that the model checks against the images; a set without one is not
-    asked about. seed: of the wording of the question that the annotation's conversation begins with.
+    asked about. as_trained: ask with the question of the training conversations (`mining.annotate.conversation`), for a
+    model that was tuned on them and may know no other; its training needs the part `hints` to use a note or captions.
+    seed: of the wording of the question that the annotation's conversation begins with.
     """
 
     from_images: bool = False
     with_captions: bool = False
     refine: str | None = None
+    as_trained: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if (self.refine or self.with_captions) and not self.from_images:
-            raise BadInput("comparison: 'refine' and 'with_captions' need 'from_images'; captions alone are phase 1")
+        if (self.refine or self.with_captions or self.as_trained) and not self.from_images:
+            raise BadInput(
+                "comparison: 'refine', 'with_captions' and 'as_trained' need 'from_images'; captions alone are phase 1"
+            )
         if self.refine is not None:
             source_of(self.refine)
 
@@ -63,7 +69,8 @@ class ComparisonTask:
     @cached_property
     def prompt_hash(self) -> str:
         names = ("comparison-captions", "comparison-images", "questions")
-        return prompts_hash(names, self.from_images, self.with_captions, self.refine, self.seed)
+        settings = [self.from_images, self.with_captions, self.refine, self.seed]
+        return prompts_hash(names, *settings, *(["as trained"] if self.as_trained else []))
 
     def asked(self, each: ImageSet, images: tuple[bytes, ...], attempt: int) -> list[Asked]:
         """One question; [] for fewer than two images, and where captions or the annotation to refine are missing."""
@@ -80,16 +87,24 @@ class ComparisonTask:
             )
             return [Asked("", repeated((Turn("user", (text,)),), (), attempt, NEW_TOKENS))]
         prompt, given, parent = load_prompt("comparison-images"), "", None
+        hints: list[tuple[str, str]] = []
         if self.refine is not None:
             parent = latest(each.annotations, *source_of(self.refine))
             said = annotation_text(parent) if parent is not None else ""
             if not said:
                 return []
-            given += prompt.fill("note", quotes=quoted_blocks([("Note", said)])) + "\n\n"
+            hints.append(("Note", said))
+            given += prompt.fill("note", quotes=quoted_blocks(hints)) + "\n\n"
         if self.with_captions:
             if captions is None:
                 return []
+            hints += captions
             given += prompt.fill("captions", quotes=quoted_blocks(captions)) + "\n\n"
+        if self.as_trained:
+            trained = "\n" + asked_as_trained(cad_question(each, seed=self.seed), hints)
+            turn = Turn("user", (*image_places(range(each.size)), trained))
+            # There is no stricter wording, so the second attempt is sampled already.
+            return [Asked("", repeated((turn,), images, attempt + 1 if attempt else 0, NEW_TOKENS), parent)]
         text = prompt.fill("ask", images=images_phrase(each.size), names=names, form=form, given=given)
         turn = Turn("user", (*image_places(range(each.size)), "\n" + text))
         return [Asked("", repeated((turn,), images, attempt, NEW_TOKENS), parent)]

@@ -38,7 +38,8 @@ class AnnotateConfig:
 
     model: its name at the server, or a name or folder of a checkpoint. name: of the parts of annotations; by default
     the kind and the model. from_images: show the images; with_captions: also the captions. refine: KIND or
-    KIND/ANNOTATOR of the annotations that are refined, asked about (cad-qa) or judged. rounds: of questions that cad-qa
+    KIND/ANNOTATOR of the annotations that are refined, asked about (cad-qa) or judged. as_trained: ask as the training
+    conversations do. rounds: of questions that cad-qa
     asks for. choice: which sets. seed: of all draws.
     moved: where the images' sources are now. cache: folder of answers; by default `annotations/answers` in `pairs`.
     max_new_tokens, temperature: of replies; by default the task's. attempts: at a reply that is not understood.
@@ -58,6 +59,7 @@ class AnnotateConfig:
     from_images: bool = False
     with_captions: bool = False
     refine: str | None = None
+    as_trained: bool = False
     rounds: int | None = None
     choice: SetChoice = field(default_factory=SetChoice)
     seed: int = 0

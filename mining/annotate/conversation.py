@@ -3,25 +3,32 @@
     turns = cad_turns(pair, comparison)                             # both turns
     turns = cad_turns(pair, comparison, parts=("differences",))     # a row of its ablation (table 7)
 
+With the part `hints` a third of the conversations begin with a note on some of the differences and a third with the
+images' captions, as quotations above the question. A model that is tuned on them can start from a note or captions when
+it annotates images (`ComparisonTask(as_trained=True)`).
+
 The images stand in the first turn alone: "Image 1: <image>", "Image 2: <image>", then the question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from index.errors import BadInput
 from mining.annotate.choice import choice_turns, draw_choice, image_places
 from mining.annotate.comparison import LISTS, Comparison
 from mining.annotate.parse import comparison_of
-from mining.annotate.prompts import drawn, load_prompt
+from mining.annotate.prompts import drawn, load_prompt, quoted_blocks
+from mining.annotate.quotes import labelled_captions
 from mining.sets.annotation import Annotation, Turn
 from mining.sets.image_set import ImageSet
 
-__all__ = ["CAD_PARTS", "DEFAULT_PARTS", "cad_question", "cad_turns", "images_phrase"]
+__all__ = ["CAD_PARTS", "DEFAULT_PARTS", "asked_as_trained", "cad_question", "cad_turns", "images_phrase"]
 
 # What a conversation may contain. note: the differences as one plain text, without commonalities, axes and numbers.
-CAD_PARTS = (*LISTS, "note", "choice")
+# hints: a note or captions above the question, in a part of the conversations.
+CAD_PARTS = (*LISTS, "note", "choice", "hints")
+_MOST_NOTED = 3  # differences in a note
 DEFAULT_PARTS = (*LISTS, "choice")
 
 
@@ -39,6 +46,8 @@ def cad_turns(
     if unknown or not parts:
         raise BadInput(f"parts of a conversation: choose of {', '.join(CAD_PARTS)}, not {', '.join(unknown) or 'none'}")
     lists = tuple(name for name in LISTS if name in parts)
+    if "hints" in parts and not lists:
+        raise BadInput("parts of a conversation: 'hints' come before commonalities or differences")
     if "note" in parts and lists:
         raise BadInput(f"parts of a conversation: 'note' stands instead of {' and '.join(lists)}")
     said: list[Turn] = []
@@ -47,7 +56,11 @@ def cad_turns(
         if not answer:
             return ()
         question = cad_question(each, lists or ("note",), seed)
-        said = [Turn("user", (*image_places(range(each.size)), "\n" + question)), Turn("assistant", (answer,))]
+        hint = _hint(each, comparison, seed) if "hints" in parts and comparison is not None else []
+        text = asked_as_trained(question, hint)
+        said = [Turn("user", (*image_places(range(each.size)), "\n" + text)), Turn("assistant", (answer,))]
+        if len(hint) > 1:  # captions, which would give the choice away
+            return tuple(said)
     if "choice" in parts:
         choice = draw_choice(each, seed, reorder=not said)
         if choice is not None:
@@ -64,9 +77,27 @@ def cad_question(each: ImageSet, lists: Collection[str] = LISTS, seed: int = 0) 
     return line.replace("{images}", images_phrase(each.size))
 
 
+def asked_as_trained(question: str, hint: Sequence[tuple[str, str]]) -> str:
+    """The question below its hint: labelled texts, such as ("Note", "...") or the captions, as quotations."""
+    return f"{quoted_blocks(hint)}\n{question}" if hint else question
+
+
 def images_phrase(count: int) -> str:
     """ "the two images", "the 4 images"."""
     return f"the {({2: 'two', 3: 'three'}).get(count, str(count))} images" if count != 1 else "the image"
+
+
+def _hint(each: ImageSet, comparison: Annotation, seed: int) -> list[tuple[str, str]]:
+    """Nothing, a note on one to three of the differences, or the captions, each for a third of the sets."""
+    kind = drawn(3, "hint", seed, each.set_id)
+    if kind == 1:
+        found = comparison_of(comparison)
+        items = list(found.differences) if found is not None else []
+        noted = []
+        for number in range(min(len(items), 1 + drawn(_MOST_NOTED, "hint items", seed, each.set_id))):
+            noted.append(items.pop(drawn(len(items), "hint item", seed, each.set_id, number)).text)
+        return [("Note", " ".join(noted))] if noted else []
+    return (labelled_captions(each) or []) if kind == 2 else []
 
 
 def _answer(annotation: Annotation, lists: tuple[str, ...]) -> str:

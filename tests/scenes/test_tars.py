@@ -40,12 +40,14 @@ def test_shards_have_img2datasets_shape(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(second["000010000.jpg"])).size == (row["width"], row["height"]) == (96, 96)
 
 
-def test_tars_of_the_easy_world_have_dense_captions(tmp_path: Path) -> None:
+def test_tars_of_the_easy_world_have_full_captions(tmp_path: Path) -> None:
     paths = write_split("pool", tmp_path, count=1, workers=1, progress=lambda n: None, easy=True)
     files = _read(paths[0])
     scene = easy_scene("pool", 0)
-    assert from_json(json.loads(files["000000000.json"])["truth"]) == scene
-    assert files["000000000.txt"].decode() == captions(scene).dense
+    row = json.loads(files["000000000.json"])
+    assert from_json(row["truth"]) == scene
+    assert files["000000000.txt"].decode() == row["caption"] == captions(scene).clean[-1]
+    assert captions(scene).dense in row["captions"]
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:

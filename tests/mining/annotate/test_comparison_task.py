@@ -7,6 +7,7 @@ import pytest
 
 from index.errors import BadInput
 from mining.annotate.comparison_task import ComparisonTask
+from mining.annotate.conversation import cad_question
 from mining.annotate.task import AnnotationTask, Answer, Unparsed
 from mining.chat.chat import request_hash
 from tests.mining.annotate.made_pairs import BUSES, COMPARED, compared, image_set, note
@@ -144,3 +145,22 @@ def test_the_hash_tells_the_variants() -> None:
     tasks = [_task(), _task(from_images=True), _task(from_images=True, with_captions=True), _task(seed=1)]
 
     assert len({task.prompt_hash for task in tasks}) == 4
+
+
+def test_a_tuned_model_is_asked_with_the_question_of_its_training() -> None:
+    task = _task(from_images=True, as_trained=True, refine="difference_note")
+    each = replace(image_set(), annotations=(note("The left bus is red."),))
+    (asked,) = task.asked(each, (b"one", b"two"), 0)
+    text = asked.request.turns[0].text
+
+    assert text.endswith(cad_question(each))
+    assert "Note:\n=====\nThe left bus is red.\n=====\n" in text
+    assert asked.parent == each.annotations[0]
+    (again,) = task.asked(each, (b"one", b"two"), 1)
+    assert again.request.temperature > 0  # no stricter wording exists, and the same request would give the same reply
+    assert task.prompt_hash != _task(from_images=True, refine="difference_note").prompt_hash
+
+
+def test_asking_as_trained_needs_the_images() -> None:
+    with pytest.raises(BadInput, match="as_trained"):
+        _task(as_trained=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from index.errors import BadInput
+from mining.annotate.comparison import LISTS
 from mining.annotate.conversation import cad_question, cad_turns, images_phrase
 from tests.mining.annotate.made_pairs import COMPARED, compared, image_set, note
 
@@ -72,3 +73,22 @@ def test_images_are_counted_in_words() -> None:
     assert [images_phrase(count) for count in (1, 2, 3, 5)] == [
         "the image", "the two images", "the three images", "the 5 images",
     ]  # fmt: skip
+
+
+def test_with_hints_some_conversations_begin_with_a_note_and_some_with_the_captions() -> None:
+    asked = {}
+    for seed in range(12):
+        turns = cad_turns(image_set(), compared(), (*LISTS, "choice", "hints"), seed)
+        text = turns[0].text
+        kind = "note" if "Note:" in text else "captions" if "Caption of image 1:" in text else "none"
+        asked[kind] = turns
+    assert set(asked) == {"none", "note", "captions"}
+    noted = asked["note"][0].text.partition("Note:")[2]
+    assert any(item.text in noted for item in COMPARED.differences)
+    assert len(asked["none"]) == len(asked["note"]) == 4
+    assert len(asked["captions"]) == 2  # the captions would give the choice away
+
+
+def test_hints_need_a_list() -> None:
+    with pytest.raises(BadInput, match="hints"):
+        cad_turns(image_set(), compared(), ("choice", "hints"))
