@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from customize.lmm.train.config import TRACKERS, TuneConfig
 from customize.lmm.train.stages import STAGES
 from jobs.options import executor_option, output_options, refuse_without_effect
 from jobs.summary import Line, only_summary_on_stdout, print_summary
+
+if TYPE_CHECKING:
+    from customize.lmm.train.summary import TuneSummary
 
 
 @click.command
@@ -105,7 +108,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
     help="Workers of Ray Train, with --executor ray.  [default: one a GPU, or 1]",
 )
 @click.option("--shard-model", is_flag=True, help="Share the weights out among the workers (FSDP).")
-@click.option("--plan", is_flag=True, help="Print memory and hours and stop.")
+@click.option("--plan", metavar="GPU[:NUMBER]", help="Print memory and hours on such GPUs (A100-80GB:4) and stop.")
 @output_options
 def command(
     model: str | None,
@@ -117,7 +120,7 @@ def command(
     lora: bool | None,
     executor: str,
     workers: int | None,
-    plan: bool,
+    plan: str | None,
     as_json: bool,
     **rest: Any,
 ) -> None:
@@ -138,11 +141,21 @@ def command(
     config = TuneConfig(model=source, train=train, **rest)  # type: ignore[arg-type]
     if config.recipe.train != "lora":
         refuse_without_effect(["lora_rank", "lora_alpha", "lora_dropout"], "without adapters")
+    if plan is not None:
+        _plan(config, plan, as_json)
+        return
     with only_summary_on_stdout():
         from jobs.progress import duration
         from jobs.tune_job import run_tune
 
         summary = run_tune(config, executor=executor, workers=workers)
+    lines = _lines(summary)
+    lines.append(("time", duration(summary.seconds)))
+    print_summary(summary, lines, as_json=as_json, next_step=f"clipmine evaluate {summary.out} --task ...")
+
+
+def _lines(summary: TuneSummary) -> list[Line]:
+    """The summary for people; the numbers of each source, and those of the steps, add up."""
     lines: list[Line] = []
     for name, own in summary.sources.items():
         lines += [(f"{name}: samples", own.samples)]
@@ -157,5 +170,13 @@ def command(
     if summary.first_loss is not None and summary.last_loss is not None:
         lines.append(("loss", f"{summary.first_loss:.4f} -> {summary.last_loss:.4f}"))
         lines.append(("samples/s", f"{summary.samples_per_second:,.1f}"))
-    lines.append(("time", duration(summary.seconds)))
-    print_summary(summary, lines, as_json=as_json, next_step=f"clipmine evaluate {summary.out} --task ...")
+    lines += [(what, place) for what, place in summary.exported.items()]
+    return lines
+
+
+def _plan(config: TuneConfig, gpus: str, as_json: bool) -> None:
+    with only_summary_on_stdout():
+        from jobs.tune_plan import parse_hardware, plan_lines, plan_run
+
+        planned = plan_run(config, parse_hardware(gpus))
+    print_summary(planned, plan_lines(planned), as_json=as_json)

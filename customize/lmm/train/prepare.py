@@ -32,7 +32,7 @@ from index.files import hash_json, join, make_folder
 from index.outputs import check_free, claim_folder
 from mining.chat.templates import chat_template_of
 
-__all__ = ["CLAIM", "Run", "part_inputs", "prepare_run"]
+__all__ = ["CLAIM", "GPU_PART", "Run", "part_inputs", "prepare_run", "trained_parts"]
 
 CLAIM = "tune.json"
 PREPARED = ".prepared"  # hidden: the data is read before the folder can be claimed
@@ -117,8 +117,8 @@ def prepare_run(config: TuneConfig, worker: Worker, on_progress: OnProgress | No
     identity = config.identity(_identified(lmm), data.digest())
     if worker.any_of(worker.first and claim_folder(config.out, CLAIM, identity)):
         return None
-    trained_parts = _trained_parts(config, bf16)
-    apply_trained(lmm, trained_parts, seed=config.seed)
+    trained = trained_parts(config, bf16=bf16)
+    apply_trained(lmm, trained, seed=config.seed)
     losses = TokenLosses(lmm.model)
     plan = BatchPlan(
         order=data.mixture.order,
@@ -163,7 +163,7 @@ def prepare_run(config: TuneConfig, worker: Worker, on_progress: OnProgress | No
         total,
         lmm,
         losses,
-        trained_parts,
+        trained,
         images,
         template,
         data.mixture.names,
@@ -190,7 +190,8 @@ def _open_parts(config: TuneConfig, work: str) -> list[Any]:
     return [open_part(text, cache=join(work, "records"), seed=config.seed) for text in config.data]
 
 
-def _trained_parts(config: TuneConfig, bf16: bool) -> TrainedParts:
+def trained_parts(config: TuneConfig, *, bf16: bool) -> TrainedParts:
+    """What a configuration trains, at which rates and in which precision."""
     recipe = config.recipe
     return TrainedParts(
         language_model="frozen" if recipe.train == "projector" else recipe.train,
