@@ -6,7 +6,7 @@ What models say is data and is escaped. `jobs.demo.loop.measure` gathers what is
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -32,8 +32,8 @@ class ComparedPair:
 
     images: tuple[bytes, bytes]
     truth: tuple[Sequence[str], Sequence[str]]
-    said: dict[str, tuple[Sequence[SaidItem], Sequence[SaidItem]]]
-    raw: dict[str, str] = field(default_factory=dict)
+    said: Mapping[str, tuple[Sequence[SaidItem], Sequence[SaidItem]]]
+    raw: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
