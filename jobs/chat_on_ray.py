@@ -2,7 +2,7 @@
 
     model = ChatOnRay(functools.partial(LocalModel, "llava-hf/llava-1.5-7b-hf"), workers=4)
 
-An actor that dies is started again, and its requests are asked again; a batch whose actor dies three times fails.
+Ray starts an actor that dies again, and sends it what it had not answered; a batch whose actor dies three times fails.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class ChatOnRay:
         self._batch = batch
         # Ray sets OMP_NUM_THREADS of an actor to its num_cpus.
         cores = min(float(threads), resources["CPU"] / self._workers)
-        options = {"num_cpus": cores, "num_gpus": min(1.0, gpus / self._workers) if gpus else 0, "max_restarts": -1}
-        actor: Any = ray.remote(**options)(_Actor)
+        share = min(1.0, gpus / self._workers) if gpus else 0
+        actor: Any = ray.remote(num_cpus=cores, num_gpus=share, max_restarts=-1, max_task_retries=ATTEMPTS - 1)(_Actor)
         self._actors: list[Any] = [actor.remote(make) for _ in range(self._workers)]
         try:
             described: list[tuple[str, dict[str, Any]]] = _result(self._actors[0].described.remote())
@@ -68,23 +68,19 @@ class ChatOnRay:
 
         iterator = iter(requests)
         free = deque(self._actors * _WAITING)
-        running: dict[Any, tuple[Any, Batch, int]] = {}
-        again: deque[tuple[Batch, int]] = deque()
+        running: dict[Any, tuple[Any, Batch]] = {}
         while True:
-            while free and (work := again.popleft() if again else (list(islice(iterator, self._batch)), 1))[0]:
+            while free and (batch := list(islice(iterator, self._batch))):
                 actor = free.popleft()
-                running[actor.answers.remote(work[0])] = (actor, *work)
+                running[actor.answers.remote(batch)] = (actor, batch)
             if not running:
                 return
             (done, *_), _ = ray.wait(list(running), num_returns=1)
-            actor, batch, attempt = running.pop(done)
+            actor, batch = running.pop(done)
             free.append(actor)
             try:
                 found = _result(done)
             except ray.exceptions.RayActorError:
-                if attempt < ATTEMPTS:
-                    again.append((batch, attempt + 1))
-                    continue
                 found = [(key, ChatReply("", "failed", error=f"its actor died {ATTEMPTS} times")) for key, _ in batch]
             yield from found
 
