@@ -48,12 +48,15 @@ def test_an_error_inside_a_good_status_counts_by_its_code() -> None:
     assert answer_outcome(error("odd", code="odd"), ADDRESS).do == "again"
 
 
-@pytest.mark.parametrize(
-    ("header", "least", "most"),
-    [("3", 3, 3), ("0.25", 0.25, 0.25), ("", 0, 0), ("soon", 0, 0), (formatdate(time() + 60, usegmt=True), 30, 61)],
-)
-def test_retry_after_is_a_number_or_a_date(header: str, least: float, most: float) -> None:
-    assert least <= status_outcome(429, "", {"retry-after": header}, ADDRESS).wait <= most
+def wait_for(header: str) -> float:
+    return status_outcome(429, "", {"retry-after": header}, ADDRESS).wait
+
+
+def test_retry_after_is_a_number_or_a_date() -> None:
+    assert [wait_for(header) for header in ("3", "0.25", "", "soon", "-1")] == [3.0, 0.25, 0.0, 0.0, 0.0]
+    in_a_day, yesterday = (formatdate(time() + days * 86_400, usegmt=True) for days in (1, -1))
+    assert wait_for(in_a_day) == pytest.approx(86_400, abs=3_600)
+    assert wait_for(yesterday) == 0.0
 
 
 def test_no_words_of_the_server_show_the_key() -> None:
