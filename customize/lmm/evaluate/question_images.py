@@ -39,6 +39,11 @@ class QuestionImages:
         place = self._place(image)
         return MISSING if place is None else self._read_place(place)
 
+    def path(self, image: NamedImage) -> str | None:
+        """The path of an image that is a file of its own; None for one within a tar or a record, and for none."""
+        place = None if image.data is not None else self._place(image)
+        return None if place is None or place.shard is not None else join(place.root, place.path)
+
     def _place(self, image: NamedImage) -> Place | None:
         if self._root is None:
             return None
