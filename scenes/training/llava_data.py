@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 SCENES, SEQUENCES = 6_000, 20_000  # of a block
 MOST_IMAGES = 4
 # Cumulative shares of sequences with 1, 2, 3 and 4 images.
-STAGES = {"single": (1.0, 1.0, 1.0, 1.0), "mixed": (0.4, 0.96, 0.99, 1.0), "pairs": (0.25, 0.96, 0.99, 1.0)}
+STAGES = {"single": (1.0, 1.0, 1.0, 1.0), "mixed": (0.4, 0.96, 0.99, 1.0), "pairs": (0.2, 0.95, 0.99, 1.0)}
 TURNS = {1: 8, 2: 10, 3: 10, 4: 10}
 YES_NO = 0.5  # share of the turns
+WHICH = 0.25  # share of the turns about several images that ask which one shows something
 WEIGHTS = {
     "color": 4.0, "count": 1.2, "place": 1.2, "indoors": 0.3, "light": 0.5, "action": 1.6, "side": 1.5,
     "relation": 0.4, "objects": 1.8, "describe": 1.2, "caption": 0.2, "mixed": 0.3,
@@ -166,6 +167,21 @@ class Scenes:
                 return ask
         return here.asks[-1]
 
+    def which(self, rng: random.Random, images: tuple[int, ...], image: int) -> Ask | None:
+        """A question that images[image] alone answers: which image shows a type, a phrase, or a place."""
+        here = self.known[images[image]]
+        others = [self.known[number] for position, number in enumerate(images) if position != image]
+        seen = frozenset[str]().union(*(other.present | other.unclear for other in others))
+        found = [f"In which image is the {name}?" for name in sorted(here.present - here.unclear - seen)]
+        said = {phrase for other in others for phrase in other.phrases}
+        found += [f"Which image shows {phrase}?" for phrase in here.phrases if phrase not in said]
+        if all(other.place != here.place for other in others):
+            found.append(f"Which image was taken {here.place}?")
+        if not found:
+            return None
+        question = pick(rng, found)
+        return Ask(("which", question), question, f"image {image + 1}")
+
     def sample(self, rng: random.Random, shares: Sequence[float], turns: int | None = None) -> Sample:
         """A random conversation; `shares`: cumulative shares of 1, 2, 3 and 4 images."""
         roll = rng.random()
@@ -174,9 +190,10 @@ class Scenes:
         kinds: list[str] = []
         for _ in range(turns or TURNS[len(images)]):
             image = int(rng.random() * len(images))
-            ask = self.turn(rng, images, image)
+            asked = self.which(rng, images, image) if len(images) > 1 and rng.random() < WHICH else None
+            ask = asked or self.turn(rng, images, image)
             name = "the picture" if len(images) == 1 else f"image {image + 1}"
-            question = asked_of(rng, ask.question, name)
+            question = ask.question if asked else asked_of(rng, ask.question, name)
             if all(question != before for before, _ in said):
                 said.append((question, ask.answer))
                 kinds.append(ask.kind)

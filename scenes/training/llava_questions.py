@@ -25,7 +25,7 @@ from scenes.world.seeded_random import pick
 
 KINDS = (
     "existence", "attribute", "count", "color", "place", "indoors", "light", "action", "side", "relation",
-    "objects", "describe", "caption", "statement", "suits", "mixed",
+    "objects", "describe", "caption", "statement", "suits", "mixed", "which",
 )  # fmt: skip
 YES_NO_KINDS = ("existence",) * 5 + ("attribute",) * 4 + ("statement", "suits")  # drawn alike
 Key = tuple[str, ...]  # (kind, what is asked)
@@ -99,7 +99,9 @@ def _regular(ctx: TextContext) -> list[Ask]:
     found.append(Ask(("indoors",), "Is {image} indoors or outdoors?", "indoors" if indoor else "outdoors"))
     if not indoor:
         found.append(Ask(("light",), "What is the light in {image}?", scene.light))
-    listed = words.listed([_unit_text(ctx, number) for number in range(len(ctx.units))])
+    # From left to right, so that the image tells the order.
+    order = sorted(range(len(ctx.units)), key=lambda number: min(scene.objects[i].x for i in ctx.units[number]))
+    listed = words.listed([_unit_text(ctx, number) for number in order])
     found.append(Ask(("objects",), "What does {image} show?", listed))
     light = {"night": " at night", "dusk": " at dusk"}.get(scene.light, "")
     found.append(Ask(("describe",), "Describe {image}.", f"{listed} {where}{light}"))

@@ -40,7 +40,7 @@ from scenes.training.llava_model import (
     text_logits,
 )
 from scenes.training.llava_tower import pixels_of
-from scenes.training.llava_words import number_ids, number_loss, word_ids, word_loss, word_targets
+from scenes.training.llava_words import NOTHING, WORDS, number_ids, number_loss, word_ids, word_loss, word_targets
 from scenes.world.seeded_random import rng_of
 
 if TYPE_CHECKING:
@@ -142,6 +142,23 @@ def augmented(images: npt.NDArray[np.uint8], random: np.random.Generator) -> tor
     return pixels_of(np.clip(moved * gain, 0, 255).astype(np.uint8))
 
 
+class Targets:
+    """`word_targets` of scenes of the split `language`, calculated when they are first asked for."""
+
+    def __init__(self, covered: npt.NDArray[np.uint8]) -> None:
+        self.covered = covered
+        self.found = np.full((len(covered), len(WORDS), covered.shape[2]), NOTHING, np.int8)
+        self.known = np.zeros(len(covered), np.bool_)
+
+    def __call__(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+        """int8 [n, 4, 16] of scenes by number."""
+        new = np.unique(numbers[~self.known[numbers]])
+        if len(new):
+            self.found[new] = word_targets("language", new.tolist(), self.covered[new])
+            self.known[new] = True
+        return self.found[numbers]
+
+
 class Measured(NamedTuple):
     """Questions about held-out scenes, one in each conversation."""
 
@@ -225,14 +242,14 @@ def train(
     run = data / "run"
     run.mkdir(parents=True, exist_ok=True)
     tokenizer = load_tokenizer(data / "sequences")
-    images = np.load(data / "language" / "images.npy", mmap_mode="r")
+    images = np.load(data / "language" / "images.npy")  # in memory: batches read them in random order
     held = np.load(data / "validation" / "images.npy", mmap_mode="r")
     model = fresh_model(load_file(str(data / "tower" / "tower.safetensors")), VOCABULARY, seed)
     model.train()
     model.model.vision_tower.set_attn_implementation("eager")
     optimizer = torch.optim.AdamW(parameter_groups(model), betas=(0.9, 0.98), eps=1e-6, fused=True)
     ids, numbers_of = word_ids(tokenizer), number_ids(tokenizer)
-    targets = word_targets("language", range(len(images)), np.load(data / "language" / "covered.npy", mmap_mode="r"))
+    targets = Targets(np.load(data / "language" / "covered.npy", mmap_mode="r"))
     hidden_of = torch.compile(language_hidden, dynamic=True) if compiled else language_hidden
     batches = Batches(data / "sequences", plan, batch, seed)
     fixed = {name: fixed_questions(tokenizer, count, questions) for name, count in (("single", 1), ("pair", 2))}
@@ -255,7 +272,7 @@ def train(
         before[:, :-1] = trained[:, 1:]
         features = image_features(model, pixels, torch.bfloat16)
         logits, early = text_logits(model, tokens, features, before, torch.bfloat16, hidden_of)
-        words, named = word_loss(model, features, torch.from_numpy(targets[numbers]), ids)
+        words, named = word_loss(model, features, torch.from_numpy(targets(numbers)), ids)
         answers = F.cross_entropy(logits, tokens[trained])
         numbered = number_loss(model, early, tokens, numbers_of)
         loss = answers + WORD_WEIGHT * words + NUMBER_WEIGHT * numbered

@@ -20,7 +20,7 @@ def test_every_object_has_a_patch_that_names_it() -> None:
     scenes = [easy_scene("language", number) for number in numbers]
     covered = np.stack([coverage(render(scene).mask) for scene in scenes])
     targets = word_targets("language", numbers, covered)
-    assert targets.shape == (12, 2, 16)
+    assert targets.shape == (12, 4, 16)
     named = [{EASY_TYPES[kind] for kind in kinds if kind != NOTHING} for kinds in targets[:, 0]]
     whole = [{thing.type for thing in scene.objects} for scene in scenes]
     assert all(found <= true for found, true in zip(named, whole, strict=True))
@@ -33,7 +33,7 @@ def test_the_loss_is_small_for_tokens_like_the_right_words() -> None:
     ids = word_ids(tokenizer)
     assert [tokenizer.decode([int(i)]).strip() for i in ids[1]] == list(COLORS)
     model = fresh_model(tower_of_clip().state_dict(), VOCABULARY)
-    targets = torch.full((1, 2, 16), NOTHING)
+    targets = torch.full((1, 4, 16), NOTHING)
     targets[0, 0, 3], targets[0, 1, 3] = EASY_TYPES.index("car"), COLORS.index("red")
     weight = model.model.language_model.embed_tokens.weight.detach()
     features = torch.zeros(1, 16, weight.shape[1])
