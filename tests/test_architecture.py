@@ -34,6 +34,8 @@ WINGS = {
     "jobs": ["commands", "demo", "serve_ray", "executors"],
     "scenes": ["gallery", "training", "held_out", "comparing", "language", "drawing", "world", "shapes"],
 }
+# The wings of `customize/lmm`, in the same order; `train` and `evaluate` do not import each other.
+LMM_WINGS = ["evaluate", "train", "data", "model"]
 # A module has logic when it holds one of these.
 LOGIC = (ast.If, ast.For, ast.While, ast.Try, ast.With, ast.comprehension, ast.IfExp, ast.BoolOp)
 
@@ -138,6 +140,21 @@ def test_wings_import_only_lower_wings(floor: str) -> None:
         if unit(other) in order and order.index(unit(other)) < order.index(unit(name))
     ]
     assert wrong == []
+
+
+def test_the_wings_of_multimodal_models_import_only_lower_wings() -> None:
+    order = [f"customize.lmm.{wing}" for wing in LMM_WINGS]
+    wing_of = {name: ".".join(name.split(".")[:3]) for name in modules()}
+    wrong = [
+        f"{name} imports {other}"
+        for name in modules()
+        if wing_of[name] in order
+        for other in imports(name)
+        if wing_of[other] in order and order.index(wing_of[other]) < order.index(wing_of[name])
+    ]
+    folders = {folder.name for folder in (ROOT / "customize" / "lmm").iterdir() if (folder / "__init__.py").exists()}
+    assert wrong == []
+    assert folders == set(LMM_WINGS)
 
 
 @pytest.mark.parametrize("floor", WINGS)

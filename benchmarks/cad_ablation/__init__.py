@@ -1,0 +1,1 @@
+"""CaD-VI's ablations on drawn scenes."""

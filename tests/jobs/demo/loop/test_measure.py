@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from jobs.demo.loop.measure import SINGLE, TASKS, held_out_pairs, measure_model
+from jobs.demo.loop.settings import BASE
+from mining.chat.local_model import LocalModel
+from tests.jobs.demo.loop.conftest import SETTINGS
+
+
+def test_a_model_is_measured_on_all_tasks_and_its_replies_are_kept(root: Path) -> None:
+    model = LocalModel(BASE, device="cpu", batch_size=32)
+    measured = measure_model(
+        model, root / "held_out", root / "evaluation", questions=SETTINGS.held_out, compared=SETTINGS.compared
+    )
+    assert set(measured.figures) == {*TASKS, SINGLE}
+    assert all(figure.count == SETTINGS.held_out for figure in measured.figures.values())
+    assert set(measured.says_a) == {"bison", "svo", "eqben", "cola"}
+    assert set(measured.replies) == {record["pair"] for record in held_out_pairs(root / "held_out", SETTINGS.compared)}
