@@ -22,7 +22,7 @@ from jobs.executors.ray_train import absolute, train_on_ray
 from jobs.interrupt import stop_if_interrupted
 from jobs.progress import Progress
 
-__all__ = ["TuneProgress", "run_tune"]
+__all__ = ["TuneProgress", "absolute_config", "run_tune"]
 
 EXECUTORS = ("local", "ray")
 SHOWN = 200  # characters of an answer on stderr
@@ -107,7 +107,7 @@ def run_tune(config: TuneConfig, *, executor: str = "local", workers: int | None
         raise BadInput(f"--executor {executor}: training runs on local or ray")
     if executor == "local" and workers not in (None, 1):
         raise BadInput(f"--workers {workers}: several workers train together on Ray; add --executor ray")
-    config = replace(config, **_absolute(config))
+    config = absolute_config(config)
     show = _Show()
     if executor == "local":
         return tune(config, on_step=show.step, on_progress=show.progress, on_generations=show.generations)
@@ -119,18 +119,19 @@ def run_tune(config: TuneConfig, *, executor: str = "local", workers: int | None
     return summary
 
 
-def _absolute(config: TuneConfig) -> dict[str, Any]:
-    """The configuration's local paths made absolute, since a worker may run in another folder than the command."""
+def absolute_config(config: TuneConfig) -> TuneConfig:
+    """The configuration with absolute local paths, since a worker may run in another folder than the command."""
     source = config.source
     parts = ("model", "vision_tower", "language_model", "projector", "adapter")
     named: dict[str, Any] = {name: _absolute_if_there(getattr(source, name)) for name in parts}
-    return {
-        "out": absolute(config.out),
-        "features": absolute(config.features),
-        "data": tuple(_absolute_spec(text) for text in config.data),
-        "generate_on": None if config.generate_on is None else _absolute_spec(config.generate_on),
-        "model": replace(source, **named),
-    }
+    return replace(
+        config,
+        out=str(absolute(config.out)),
+        features=absolute(config.features),
+        data=tuple(_absolute_spec(text) for text in config.data),
+        generate_on=None if config.generate_on is None else _absolute_spec(config.generate_on),
+        model=replace(source, **named),
+    )
 
 
 def _absolute_spec(text: str) -> str:

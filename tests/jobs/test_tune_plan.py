@@ -1,0 +1,37 @@
+"""The plan of a run measures its samples, and says what fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from customize.lmm.model.plan import Hardware
+from index.errors import BadInput
+from jobs.tune_plan import parse_hardware, plan_lines, plan_run
+from tests.customize.lmm.model.checkpoints import write_llava
+from tests.customize.lmm.train.tiny_run import config, write_records
+
+
+def test_gpus_are_a_name_and_a_number() -> None:
+    assert parse_hardware("H100").gpus == 1
+    assert parse_hardware("A100-80GB:4").memory == 80e9
+    for text in ("A100-80GB:0", "A100-80GB:x", "A100-80GB:-1"):
+        with pytest.raises(BadInput, match="write GPU:NUMBER"):
+            parse_hardware(text)
+
+
+def test_a_plan_counts_samples_tokens_and_images(tmp_path: Path) -> None:
+    """A mixture of as many pairs as texts: one image a sample in the mean."""
+    model = write_llava(tmp_path / "model")
+    sources = [write_records(tmp_path, "pairs", 20, images=2), write_records(tmp_path, "text", 20, images=0)]
+    asked = config(tmp_path / "out", model, *sources, steps=None, epochs=3.0, cache_features=True)
+    plan = plan_run(asked, Hardware(1, 24e9, 1e14))
+    assert (plan.samples, plan.steps, plan.images, plan.measured) == (120, 30, 1.0, 40)
+    assert plan.fits
+    assert plan.cache_bytes == 40 * 4 * 32 * 2
+    assert dict(plan_lines(plan))["GB a GPU"] == f"{sum(plan.memory.values()) / 1e9:.1f} of 24, fits"
+    small = plan_run(replace(asked, steps=7), Hardware(1, 1e9, 1e14))
+    assert (small.samples, small.fits) == (28, False)
+    assert "does not fit" in str(dict(plan_lines(small))["GB a GPU"])
