@@ -3,8 +3,9 @@
     python -m scenes.training.llava_images --out DATA/language --count 96000
     python -m scenes.training.llava_images --out DATA/validation --split validation --count 2000
     python -m scenes.training.llava_tower --data DATA/language --out DATA/tower --steps 3000
-    python -m scenes.training.llava_data --out DATA/sequences --stage mixed --blocks 14 --images 96000
-    python -m scenes.training.train_llava --data DATA --out scenes/models/llava --plan mixed:0-13 --minutes 60
+    python -m scenes.training.llava_data --out DATA/sequences --stage single --blocks 2 --images 96000
+    python -m scenes.training.llava_data --out DATA/sequences --stage pairs --first 2 --blocks 5 --images 96000
+    python -m scenes.training.train_llava --data DATA --out scenes/models/llava --plan single:0-1,pairs:2-6
 
 Tower, projector and language model are trained together, with matrix products in bfloat16. A killed run continues from
 its last checkpoint. Every `--measure` steps it answers a fixed set of questions about held-out scenes, of single images
@@ -14,24 +15,22 @@ and of pairs, and appends the accuracy of each kind to DATA/run/log.jsonl. `llav
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from scenes.training.llava_data import MOST_IMAGES, Sample, Scenes, encode, load_tokenizer
+from scenes.training.llava_accuracy import accuracies, answers_right, fixed_questions
+from scenes.training.llava_batches import Batches, Targets, augmented
+from scenes.training.llava_data import load_tokenizer
 from scenes.training.llava_model import (
-    PAD_ID,
     VOCABULARY,
     fresh_model,
     image_features,
@@ -39,173 +38,16 @@ from scenes.training.llava_model import (
     save_folder,
     text_logits,
 )
-from scenes.training.llava_tower import pixels_of
-from scenes.training.llava_words import NOTHING, WORDS, number_ids, number_loss, word_ids, word_loss, word_targets
-from scenes.world.seeded_random import rng_of
+from scenes.training.llava_words import number_ids, number_loss, word_ids, word_loss
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
     from transformers import LlavaForConditionalGeneration
 
 OUT = Path(__file__).parent.parent / "models" / "llava"
 BATCH = 48  # sequences
 RATE, TOWER_RATE, WARMUP, WEIGHT_DECAY = 2e-3, 3e-4, 100, 0.05
 WORD_WEIGHT, NUMBER_WEIGHT = 0.5, 0.2  # of the losses of words that patches show, and of the images' numbers
-SHIFT = 3  # pixels by which an image is moved at random
 CHECKPOINT_EVERY = 200
-
-
-class Rows(NamedTuple):
-    """Sequences as padded tensors."""
-
-    tokens: torch.Tensor  # int64 [n, length]
-    trained: torch.Tensor  # bool [n, length]
-    images: npt.NDArray[np.int64]  # scene numbers, in the order of their places in the tokens
-
-
-def padded(sequences: Sequence[tuple[npt.ArrayLike, npt.ArrayLike, Sequence[int]]]) -> Rows:
-    """Rows of (ids, trained, images), padded on the right to a multiple of 8 tokens."""
-    length = -(-max(len(np.asarray(ids)) for ids, _, _ in sequences) // 8) * 8
-    tokens = np.full((len(sequences), length), PAD_ID, np.int64)
-    trained = np.zeros((len(sequences), length), np.bool_)
-    for row, (ids, learned, _) in enumerate(sequences):
-        count = len(np.asarray(ids))
-        tokens[row, :count], trained[row, :count] = ids, learned
-    images = np.array([number for _, _, numbers in sequences for number in numbers if number >= 0], np.int64)
-    return Rows(torch.from_numpy(tokens), torch.from_numpy(trained), images)
-
-
-@functools.lru_cache(maxsize=2)
-def _block(path: Path) -> dict[str, npt.NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in ("tokens", "trained", "starts", "images")}
-
-
-class Batches:
-    """Batches of sequences of similar length from prepared blocks, in the plan's order; each depends on its step."""
-
-    def __init__(self, folder: Path, plan: Sequence[tuple[str, int]], batch: int = BATCH, seed: int = 0) -> None:
-        self.folder, self.plan, self.batch, self.seed = folder, list(plan), batch, seed
-        self.per_block: list[int] = []
-
-    def _path(self, position: int) -> Path:
-        stage, block = self.plan[position]
-        path = self.folder / f"{stage}_{block:05d}.npz"
-        while not path.exists():  # another process is writing it
-            print(f"waiting for {path.name}", flush=True)
-            time.sleep(2)
-        return path
-
-    @functools.lru_cache(maxsize=2)  # noqa: B019
-    def _order(self, position: int) -> list[npt.NDArray[np.int64]]:
-        """The rows of each batch of a block."""
-        starts = _block(self._path(position))["starts"]
-        random = np.random.default_rng((self.seed, position))
-        rows = random.permutation(len(starts) - 1)
-        lengths = np.diff(starts)[rows]
-        # Sorted by length within pools of 40 batches, so that little is padding and batches stay random.
-        pools = np.arange(len(rows)) // (40 * self.batch)
-        rows = rows[np.lexsort((lengths, pools))]
-        batches = [rows[first : first + self.batch] for first in range(0, len(rows), self.batch)]
-        batches = [batch for batch in batches if len(batch) == self.batch] or batches
-        return [batches[i] for i in random.permutation(len(batches))]
-
-    def __call__(self, step: int) -> Rows:
-        """The rows of a step; after the last block the plan begins again, in another order."""
-        position = 0
-        while True:
-            if position == len(self.per_block):
-                self.per_block.append(len(_block(self._path(position % len(self.plan)))["starts"][:-1]) // self.batch)
-            if step < max(1, self.per_block[position]):
-                break
-            step -= max(1, self.per_block[position])
-            position += 1
-        block = _block(self._path(position % len(self.plan)))
-        starts = block["starts"]
-        rows = self._order(position % len(self.plan))[step]
-        spans = [slice(starts[row], starts[row + 1]) for row in rows]
-        return padded(
-            [
-                (block["tokens"][span], block["trained"][span], block["images"][row])
-                for row, span in zip(rows, spans, strict=True)
-            ]
-        )
-
-
-def augmented(images: npt.NDArray[np.uint8], random: np.random.Generator) -> torch.Tensor:
-    """Normalized pixels of images moved by up to SHIFT pixels, with small changes of brightness."""
-    side = images.shape[1]
-    wide = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
-    moves = random.integers(0, 2 * SHIFT + 1, (len(images), 2))
-    moved = np.stack([wide[i, y : y + side, x : x + side] for i, (y, x) in enumerate(moves)])
-    gain = random.uniform(0.92, 1.08, (len(images), 1, 1, 1)).astype(np.float32)
-    return pixels_of(np.clip(moved * gain, 0, 255).astype(np.uint8))
-
-
-class Targets:
-    """`word_targets` of scenes of the split `language`, calculated when they are first asked for."""
-
-    def __init__(self, covered: npt.NDArray[np.uint8]) -> None:
-        self.covered = covered
-        self.found = np.full((len(covered), len(WORDS), covered.shape[2]), NOTHING, np.int8)
-        self.known = np.zeros(len(covered), np.bool_)
-
-    def __call__(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
-        """int8 [n, 4, 16] of scenes by number."""
-        new = np.unique(numbers[~self.known[numbers]])
-        if len(new):
-            self.found[new] = word_targets("language", new.tolist(), self.covered[new])
-            self.known[new] = True
-        return self.found[numbers]
-
-
-class Measured(NamedTuple):
-    """Questions about held-out scenes, one in each conversation."""
-
-    samples: tuple[Sample, ...]
-    rows: tuple[Rows, ...]
-    order: tuple[int, ...]  # the samples' positions in the rows
-
-
-def fixed_questions(tokenizer: Tokenizer, images: int, count: int, split: str = "validation") -> Measured:
-    """`count` questions about the scenes 0..`count` of a split with `images` images each."""
-    known = Scenes(split, 0, max(count, 2 * MOST_IMAGES))
-    rng = rng_of("llava questions", split, images)
-    shares = [float(number >= images) for number in range(1, MOST_IMAGES + 1)]
-    samples = tuple(known.sample(rng, shares, turns=1)._replace(system="") for _ in range(count))
-    encoded = [encode(tokenizer, sample) for sample in samples]
-    order = sorted(range(count), key=lambda i: len(encoded[i][0]))
-    chunks = [order[first : first + 60] for first in range(0, count, 60)]
-    rows = tuple(padded([(*encoded[i], samples[i].images) for i in chunk]) for chunk in chunks)
-    return Measured(samples, rows, tuple(order))
-
-
-@torch.no_grad()
-def answers_right(
-    model: LlavaForConditionalGeneration, measured: Measured, images: npt.NDArray[np.uint8]
-) -> list[tuple[str, bool]]:
-    """(kind, whether greedy decoding gives exactly the answer) of every question.
-
-    Greedy decoding gives the answer when every token of it is the most likely one behind those before it, so one
-    forward pass tells.
-    """
-    right: list[bool] = []
-    for tokens, trained, numbers in measured.rows:
-        before = torch.zeros_like(trained)
-        before[:, :-1] = trained[:, 1:]
-        features = image_features(model, pixels_of(images[numbers]), torch.bfloat16)
-        logits, _ = text_logits(model, tokens, features, before, torch.bfloat16)
-        wrong = torch.zeros(trained.shape, dtype=torch.bool)
-        wrong[before] = logits.argmax(-1) != tokens[trained]
-        right += (~wrong.any(1)).tolist()
-    return [(measured.samples[i].kinds[0], value) for i, value in zip(measured.order, right, strict=True)]
-
-
-def accuracies(found: Sequence[tuple[str, bool]]) -> dict[str, float]:
-    """Accuracy by kind, and of all."""
-    asked, right = Counter(kind for kind, _ in found), Counter(kind for kind, value in found if value)
-    by_kind = {kind: round(right[kind] / asked[kind], 3) for kind in sorted(asked)}
-    return {"all": round(sum(right.values()) / len(found), 3), **by_kind}
 
 
 def parameter_groups(model: LlavaForConditionalGeneration) -> list[dict[str, Any]]:
@@ -297,7 +139,7 @@ def train(
             )
         if step % measure == 0:
             row: dict[str, Any] = {"step": step, "seconds": round(seconds, 1)}
-            row |= {name: accuracies(answers_right(model, some, held)) for name, some in fixed.items()}
+            row |= {name: accuracies(answers_right(model, some, held, torch.bfloat16)) for name, some in fixed.items()}
             _log(run, row)
         if step % CHECKPOINT_EVERY == 0:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
@@ -316,6 +158,34 @@ def _log(run: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+def write_about(data: Path, out: Path, plan: Sequence[tuple[str, int]], parameters: int, note: str = "") -> None:
+    """Write OUT/training.json and OUT/training_log.jsonl (every tenth row of losses, all measurements)."""
+    rows = [json.loads(line) for line in (data / "run" / "log.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if "saved" not in row and ("single" in row or row["step"] % 200 == 100)]
+    (out / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tower = json.loads((data / "tower" / "tower_log.jsonl").read_text().splitlines()[-1])
+    last = json.loads((data / "run" / "log.jsonl").read_text().splitlines()[-1])
+    blocks, used, left = [], 0, last["step"] * BATCH
+    for stage, block in plan:
+        if left > 0:
+            with np.load(data / "sequences" / f"{stage}_{block:05d}.npz", allow_pickle=False) as file:
+                blocks.append(np.unique(file["images"][file["images"] >= 0]))
+                used, left = used + min(left, len(file["images"])), left - len(file["images"])
+    about = {
+        "parameters": parameters,
+        "steps": last["step"],
+        "batch": BATCH,
+        "minutes": round(last["seconds"] / 60, 1),
+        "hardware": "one CPU core" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} CPU cores",
+        "scenes": len(np.unique(np.concatenate(blocks))),
+        "conversations": used,
+        "tower_steps": tower["step"],
+        "tower_minutes": round(tower["seconds"] / 60, 1),
+        "note": note,
+    }
+    (out / "training.json").write_text(json.dumps(about, indent=2) + "\n")
+
+
 def read_plan(text: str) -> list[tuple[str, int]]:
     """The blocks of a plan such as "mixed:0-3,pairs:0-9"."""
     plan = []
@@ -331,14 +201,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train the scenes' LLaVA and write it as a Hugging Face folder.")
     parser.add_argument("--data", type=Path, required=True, help="folder of images, tower and sequences")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the model")
-    parser.add_argument("--plan", default="mixed:0-13", help='blocks in their order (default: "mixed:0-13")')
-    parser.add_argument("--minutes", type=float, default=60.0, help="longest training (default: 60)")
+    parser.add_argument("--plan", default="single:0-1,pairs:2-6", help="blocks in their order")
+    parser.add_argument("--minutes", type=float, default=45.0, help="longest training (default: 45)")
     parser.add_argument("--steps", type=int, default=20_000, help="most steps (default: 20,000)")
     parser.add_argument("--measure", type=int, default=200, help="steps between measurements (default: 200)")
     given = parser.parse_args(arguments)
     plan = read_plan(given.plan)
     model = train(given.data, plan, minutes=given.minutes, steps=given.steps, measure=given.measure)
     save_folder(model, load_tokenizer(given.data / "sequences"), given.out)
+    write_about(given.data, given.out, plan, sum(parameter.numel() for parameter in model.parameters()))
 
 
 if __name__ == "__main__":

@@ -56,13 +56,14 @@ def test_a_system_text_stands_before_the_first_question(folder: Path) -> None:
     assert user_text(1, "Why?") == "<image>\nWhy?"
 
 
-def test_with_several_images_every_question_names_one(known: Scenes) -> None:
+def test_with_several_images_every_question_names_one_or_asks_for_one(known: Scenes) -> None:
     rng = rng_of("several")
     for _ in range(40):
         sample = known.sample(rng, (0.0, 0.6, 0.8, 1.0))
         assert 2 <= len(sample.images) == len(set(sample.images)) <= 4
-        for question, _ in sample.turns:
-            assert any(f"image {number}" in question for number in range(1, len(sample.images) + 1))
+        names = [f"image {number}" for number in range(1, len(sample.images) + 1)]
+        for (question, answer), kind in zip(sample.turns, sample.kinds, strict=True):
+            assert answer in names if kind == "which" else any(name in question for name in names)
 
 
 def test_most_questions_about_a_pair_have_another_answer_for_the_other_image(known: Scenes) -> None:
@@ -76,6 +77,20 @@ def test_most_questions_about_a_pair_have_another_answer_for_the_other_image(kno
             asked += 1
             differ += ask.answer not in same
     assert differ > 0.7 * asked > 40
+
+
+def test_which_image_shows_something_is_asked_where_one_image_alone_does(known: Scenes) -> None:
+    rng = rng_of("which")
+    asked = [(images, known.which(rng, images, 1)) for images in (known.group(rng, 2) for _ in range(60))]
+    found = [(images, ask) for images, ask in asked if ask is not None]
+    assert len(found) > 30
+    for images, ask in found:
+        here, other = known.known[images[1]], known.known[images[0]]
+        assert ask.answer == "image 2"
+        if ask.question.startswith("Which image shows"):
+            phrase = ask.question.removeprefix("Which image shows ")[:-1]
+            assert phrase in here.phrases
+            assert phrase not in other.phrases
 
 
 def test_a_block_is_the_same_whoever_writes_it(folder: Path, tmp_path: Path) -> None:
