@@ -1,4 +1,4 @@
-"""Clipmine in Python: embed and index a corpus, retrieve, customize, mine.
+"""Clipmine in Python: embed and index a corpus, retrieve, customize, mine, annotate, tune.
 
     import clipmine
     store = clipmine.embed("photos/", "store", model="ViT-B-32", pretrained="openai")
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from index.errors import ClipmineError
     from index.store.adopt import adopt_store
     from index.store.embedding_store import EmbeddingStore
-    from jobs.api import customize, embed, evaluate, import_sets, index, mine
+    from jobs.api import annotate, customize, embed, evaluate, evaluate_lmm, import_sets, index, mine, tune
     from mining.sets.concat import concat_image_sets
     from mining.sets.image_sets import ImageSets
     from retrieval.client.async_client import AsyncClient
@@ -44,10 +44,12 @@ _PLACES = {
     "Rules": "retrieval.rules",
     "Selection": "retrieval.selection",
     "adopt_store": "index.store.adopt",
+    "annotate": "jobs.api",
     "concat_image_sets": "mining.sets.concat",
     "customize": "jobs.api",
     "embed": "jobs.api",
     "evaluate": "jobs.api",
+    "evaluate_lmm": "jobs.api",
     "export_selection": "retrieval.export.export",
     "fetch_selection": "retrieval.export.fetch",
     "import_sets": "jobs.api",
@@ -56,6 +58,7 @@ _PLACES = {
     "load_customized": "customize.clip.model_folder",
     "mine": "jobs.api",
     "retrieve": "retrieval.retrieve",
+    "tune": "jobs.api",
 }
 
 __all__ = [
@@ -69,10 +72,12 @@ __all__ = [
     "Rules",
     "Selection",
     "adopt_store",
+    "annotate",
     "concat_image_sets",
     "customize",
     "embed",
     "evaluate",
+    "evaluate_lmm",
     "export_selection",
     "fetch_selection",
     "import_sets",
@@ -81,6 +86,7 @@ __all__ = [
     "load_customized",
     "mine",
     "retrieve",
+    "tune",
 ]
 
 

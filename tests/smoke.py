@@ -20,6 +20,7 @@ from pathlib import Path
 
 from jobs.cli import COMMANDS
 from scenes.held_out import write_tasks
+from scenes.held_out.pair_tasks import write_pair_tasks
 from scenes.tars import write_split
 from tests.index.web import serve
 
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("index", "retrieval", "customize", "mining", "jobs", "scenes")
 CLIPMINE = str(Path(sys.executable).parent / "clipmine")
 MODEL = str(ROOT / "scenes" / "models" / "clip")
+LLAVA = str(ROOT / "scenes" / "models" / "llava")
 
 
 def import_everything() -> int:
@@ -79,6 +81,13 @@ def run_every_command(folder: Path) -> None:
     run("import", folder / "llava.json", "--format", "llava", "--out", folder / "imported")
     run("concat", pairs, folder / "imported", "--out", folder / "joined")
     run("info", folder / "joined")
+    run("annotate", pairs)
+    source = f"{pairs},cad=commonalities+differences+choice"
+    tuned = ("--steps", 2, "--batch-size", 4, "--device", "cpu", "--out", folder / "tuned")
+    run("tune", "--stage", "cad", "--model", LLAVA, "--data", source, *tuned)
+    write_pair_tasks(folder / "pair_tasks", 2)
+    measured = ("--limit", 2, "--device", "cpu", "--out", folder / "answers")
+    run("evaluate", folder / "tuned", "--task", "bison", "--data", folder / "pair_tasks", *measured)
     run("customize", store, selection, "--steps", 2, "--batch-size", 8, "--augment", "none", "--out", folder / "model")
     run("evaluate", folder / "model", "--task", task, "--seeds", 1, "--out", folder / "evaluation")
     serve_store(store)
