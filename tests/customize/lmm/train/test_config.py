@@ -54,9 +54,11 @@ def test_what_cannot_be_trained_is_one_line(choices: dict[str, Any], message: st
 
 def test_the_identity_is_of_what_decides_the_weights() -> None:
     own = config().identity({"language_model": "a"}, "data")
-    for choices in ({"out": "other"}, {"loaders": 3}, {"part_tokens": 99}, {"tracker": print}, {"save_every": 7}):
+    same: list[dict[str, Any]] = [{"out": "other"}, {"loaders": 3}, {"part_tokens": 99}, {"tracker": print}]
+    for choices in same:
         assert config(**choices).identity({"language_model": "a"}, "data") == own
-    for choices in ({"lr": 1e-5}, {"seed": 1}, {"batching": "packed"}, {"steps": 3}, {"lora_rank": 4}):
+    other: list[dict[str, Any]] = [{"lr": 1e-5}, {"seed": 1}, {"batching": "packed"}, {"steps": 3}, {"lora_rank": 4}]
+    for choices in other:
         assert config(**choices).identity({"language_model": "a"}, "data") != own
     assert config().identity({"language_model": "b"}, "data") != own
     assert config().identity({"language_model": "a"}, "other") != own

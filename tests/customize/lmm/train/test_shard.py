@@ -59,7 +59,9 @@ def work(rank: int, folder: str, expected: list[float]) -> None:
 
 def test_two_workers_that_share_a_model_take_one_workers_steps(tmp_path: Path) -> None:
     expected = train(model(), [padded([0, 1, 2, 3])], False)
-    mp.start_processes(work, (str(tmp_path), expected), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
+    mp.start_processes(  # type: ignore[attr-defined, no-untyped-call]
+        work, (str(tmp_path), expected), nprocs=2, start_method="spawn"
+    )
 
 
 def test_a_language_model_without_a_list_of_layers_is_refused() -> None:

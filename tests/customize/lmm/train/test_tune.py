@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,12 +70,13 @@ def test_a_killed_run_resumes_to_the_curve_of_an_uninterrupted_one(material: Mat
 
 def test_batching_parts_and_the_cache_do_not_change_the_curve(material: Material, tmp_path: Path) -> None:
     _, plain = run(tmp_path / "plain", material.model, *material.sources, cache_features=False)
-    for name, choices in {
+    ways: dict[str, dict[str, Any]] = {
         "packed": {"batching": "packed"},
         "parts": {"part_tokens": 60},
         "cached": {"cache_features": True},
         "checkpointing": {"grad_checkpoint": True},
-    }.items():
+    }
+    for name, choices in ways.items():
         summary, other = run(tmp_path / name, material.model, *material.sources, **choices)
         assert losses(other) == pytest.approx(losses(plain), abs=1e-5), name
         assert summary.images == ("cached features" if name == "cached" else "the vision tower")
