@@ -64,6 +64,7 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="64 samples, batch 16, one turn")
     args = parser.parse_args()
+    args.model = args.model.resolve()  # a link may be changed meanwhile
     samples, batch, turns = (64, 16, 1) if args.quick else (args.samples, args.batch, args.turns)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(

@@ -36,8 +36,8 @@ __all__ = ["CLAIM", "GPU_PART", "Run", "part_inputs", "prepare_run", "trained_pa
 
 CLAIM = "tune.json"
 PREPARED = ".prepared"  # hidden: the data is read before the folder can be claimed
-# Tokens of a part by default. On a CPU, small parts stay in its caches; on a GPU larger ones fill it.
-CPU_PART, GPU_PART = 4096, 8192
+# Tokens of a part by default. On a CPU small parts cost nothing and have little padding; on a GPU larger ones fill it.
+CPU_PART, GPU_PART = 1024, 8192
 # The cache of features costs one pass of the tower over the images, so it saves time from the second epoch on.
 WORTH_CACHING = 2
 OnProgress = Callable[[str, int, int], None]
