@@ -163,8 +163,8 @@ def card_text(figures: dict[str, Any]) -> str:
     training = (
         f"- The tower first learned the truth of its patches (types, colours, poses, place, light) for "
         f"{about['tower_steps']:,} steps of 128 images, {about['tower_minutes']:.0f} minutes. Then all parts were "
-        f"trained together for {about['steps']:,} steps of {about['batch']} conversations, {about['minutes']:.0f} minutes on "
-        f"{about['hardware']}. {about.get('note', '')}"
+        f"trained together for {about['steps']:,} steps of {about['batch']} conversations, {about['minutes']:.0f} "
+        f"minutes on {about['hardware']}. {about.get('note', '')}"
     )
     weakest = ", ".join(f"{kind} ({accuracy:.2f})" for accuracy, kind in weak)
     return f"""# The scenes' LLaVA
