@@ -61,10 +61,10 @@ def gather_page(
     measured: Mapping[str, Measured],
     settings: LoopSettings,
     stages: Sequence[Stage],
-    pairs: int,
+    counts: Mapping[str, int],
     commands: Sequence[str] = (),
 ) -> str:
-    """The page as HTML. measured: by the names of MODELS."""
+    """The page as HTML. measured: by the names of MODELS. counts: what is counted, such as "pairs mined"."""
     scores = {name: comparison_scores(each, held_out, settings.compared) for name, each in measured.items()}
     models = [
         ModelScores(name, MODELS[name], _row({**each.figures, **scores[name]})) for name, each in measured.items()
@@ -90,8 +90,7 @@ def gather_page(
         "annotated further pairs from the images themselves, and was tuned again. What each scene shows is known, so "
         "every statement below was checked.",
         summary=[
-            (f"{pairs:,}", "pairs mined"),
-            (f"{settings.edits:,}", "pairs annotated from images"),
+            *((f"{count:,}", what) for what, count in counts.items()),
             *(
                 (f"{each.figures['bison'].value or 0:.0%}", f"caption choice, {name}")
                 for name, each in measured.items()

@@ -53,7 +53,7 @@ def measure_model(model: ChatModel, held_out: Path, out: Path, *, questions: int
     held_out: the folder that `jobs.demo.loop.material` drew. questions: of each task; compared: pairs.
     """
     config = LmmEvaluateConfig(
-        tasks=(*TASKS, f"{SINGLE}={held_out / 'single.jsonl'}"),
+        tasks=(*TASKS, str(held_out / f"{SINGLE}.jsonl")),
         out=str(out),
         data=str(held_out),
         limit=questions,

@@ -75,17 +75,17 @@ def run_loop(
     )
     clock.run("annotate captions", "commonalities and differences from captions", _annotated, lambda: _captions(root))
 
-    def tune(phase: int) -> TuneSummary:
-        return _tune(root, settings, base, phase)
+    def tune(phase: int, edits: bool) -> TuneSummary:
+        return _tune(root, settings, base, phase, edits)
 
-    clock.run("tune, phase 1", MODELS["phase 1"], lambda done: done.trained, lambda: tune(1))
-    clock.run(
+    clock.run("tune, phase 1", MODELS["phase 1"], lambda done: done.trained, lambda: tune(1, False))
+    written = clock.run(
         "annotate images",
         "phase 1 compares the edited pairs, starting from their notes",
         _annotated,
         lambda: _images(root, material.notes),
     )
-    clock.run("tune, phase 2", MODELS["phase 2"], lambda done: done.trained, lambda: tune(2))
+    clock.run("tune, phase 2", MODELS["phase 2"], lambda done: done.trained, lambda: tune(2, written.annotated > 0))
     measured = clock.run(
         "measure",
         "held-out tasks and pairs, by all three models",
@@ -93,7 +93,8 @@ def run_loop(
         lambda: _measure(root, settings, base),
     )
     page = root / "loop.html"
-    shown = gather_page(root / "held_out", measured, settings, list(clock.stages.values()), len(pairs))
+    counts = {"pairs mined": len(pairs), "pairs annotated from images": written.annotated}
+    shown = gather_page(root / "held_out", measured, settings, list(clock.stages.values()), counts)
     write_atomic(str(page), shown)
     return LoopSummary(
         out=str(root),
@@ -174,7 +175,8 @@ def _images(root: Path, notes: Path) -> AnnotateSummary:
     return run_annotate(config)
 
 
-def _tune(root: Path, settings: LoopSettings, base: str, phase: int) -> TuneSummary:
+def _tune(root: Path, settings: LoopSettings, base: str, phase: int, edits: bool) -> TuneSummary:
+    """edits: whether there are comparisons of edited pairs; a model that learned too little writes none."""
     from customize.lmm.train.config import TuneConfig
     from jobs.tune_job import run_tune
 
@@ -183,7 +185,7 @@ def _tune(root: Path, settings: LoopSettings, base: str, phase: int) -> TuneSumm
         f"{instructions / 'instructions.json'},images={instructions},name=instructions",
         f"{root / 'pairs'},cad={CAD_PARTS},name=pairs",
     ]
-    if phase == 2:
+    if edits:
         data.append(f"{root / 'edited_pairs'},cad=commonalities+differences,name=edits")
     config = TuneConfig(
         out=str(root / f"phase-{phase}"),

@@ -24,9 +24,10 @@ MIX = "overlap:0.4,similar:0.4,attribute:0.2"
 TUNE: dict[str, Any] = {
     "stage": "cad",
     "train": "full",
-    "lr": 5e-4,
-    "projector_lr": 5e-4,
-    "batch_size": 32,
+    "lr": 1e-3,
+    "projector_lr": 1e-3,
+    "batch_size": 48,
+    "epochs": 2,
     "max_length": 1024,
     "batching": "packed",
     "device": "cpu",

@@ -31,7 +31,7 @@ def test_wrong_items_are_red_on_the_page(root: Path) -> None:
         measured[name].figures["bison"] = comparison_scores(_measured(root), root / "held_out", 1)[
             "comparisons that parse"
         ]
-    html = gather_page(root / "held_out", measured, SETTINGS, [], 3)
+    html = gather_page(root / "held_out", measured, SETTINGS, [], {"pairs mined": 3})
     assert '<li class="wrong">Both images show a zeppelin.</li>' in html
     assert '<li class="right">' in html
     assert '<p class="raw">hm</p>' in html
