@@ -25,33 +25,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
+if TYPE_CHECKING:  # imported inside functions, so that --help starts fast
+    import numpy as np
 
 TARGETS = {"cached": 1.5, "computed": 1.2}
 FIRST_LOSS_WITHIN = 1e-3  # the attention of padded rows sums in another order
 LR = 1e-4
 PARTS = 4  # of TRL's batch
 SCENES = Path("scenes/models/llava")
-WORDS = ["a", "the", "red", "blue", "green", "large", "small", "left", "right", "dog", "cat", "bus", "tree", "house"]
-WORDS += [
-    "ball",
-    "chair",
-    "person",
-    "holds",
-    "stands",
-    "runs",
-    "near",
-    "on",
-    "in",
-    "with",
-    "of",
-    "and",
-    "image",
-    "both",
-]
+WORDS = (
+    *("a", "the", "red", "blue", "green", "large", "small", "left", "right", "dog", "cat", "bus", "tree", "house"),
+    *("ball", "chair", "person", "holds", "stands", "runs", "near", "on", "in", "with", "of", "and", "image", "both"),
+)
 KINDS = (0.5, 0.35, 0.15)  # shares of conversations about one image, about two, and without images
 
 
@@ -66,6 +53,8 @@ def main() -> int:
     args = parser.parse_args()
     args.model = args.model.resolve()  # a link may be changed meanwhile
     samples, batch, turns = (64, 16, 1) if args.quick else (args.samples, args.batch, args.turns)
+    import torch
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {device}, "
@@ -178,6 +167,7 @@ def _figures(loss: float, samples: int, clock: Clock) -> dict[str, float]:
 def trl(model: Path, records: Path, batch: int, device: str) -> dict[str, float]:
     """An epoch of TRL's SFTTrainer: the first loss, and samples/s of its steps."""
     import datasets
+    import torch
     from transformers import LlavaForConditionalGeneration, LlavaProcessor, TrainerCallback
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
@@ -234,6 +224,8 @@ def trl(model: Path, records: Path, batch: int, device: str) -> dict[str, float]
 
 def write_records(folder: Path, name: str, count: int) -> Path:
     """Write `count` conversations as LLaVA's JSON, and their images, into `folder`; the file."""
+    import numpy as np
+
     rng = np.random.default_rng(count)
     records: list[dict[str, Any]] = []
     for number in range(count):
@@ -264,6 +256,7 @@ def words(rng: np.random.Generator, least: int, most: int) -> str:
 
 def picture(rng: np.random.Generator) -> bytes:
     """A JPEG of 320 x 240 pixels with smooth colours and noise, about 25 KB as photographs of that size have."""
+    import numpy as np
     from PIL import Image
 
     small = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(

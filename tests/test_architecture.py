@@ -29,8 +29,8 @@ FLOORS: dict[str, set[str]] = {
 WINGS = {
     "index": ["graph", "store", "corpus", "encoder"],
     "retrieval": ["client", "service", "export", "search"],
-    "customize": ["lmm", "clip"],
     "mining": ["pages", "annotate", "chat", "export", "select", "strategies", "sets", "text"],
+    "customize": ["lmm", "clip"],
     "jobs": ["commands", "demo", "serve_ray", "executors"],
     "scenes": ["gallery", "training", "held_out", "comparing", "language", "drawing", "world", "shapes"],
 }

@@ -13,8 +13,11 @@ ROOT = Path(__file__).parent.parent
 MODEL_FOLDER = ROOT / "scenes" / "models" / "clip"
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 ROOTS = sorted({name.split(".")[0] for name in SETUPTOOLS["packages"]})
-# Documentation, which no code opens: Markdown, and the figures of the model card.
-READ_BY_PEOPLE = {*(path for root in ROOTS for path in (ROOT / root).rglob("*.md")), *MODEL_FOLDER.glob("card/*.png")}
+# Documentation, which no code opens: Markdown, and the figures of the model cards.
+READ_BY_PEOPLE = {
+    *(path for root in ROOTS for path in (ROOT / root).rglob("*.md")),
+    *MODEL_FOLDER.parent.glob("*/card/*.png"),
+}
 
 
 def _packaged() -> dict[tuple[str, str], set[Path]]:

@@ -15,7 +15,7 @@ from customize.lmm.train.tune import tune
 from index.files import write_atomic
 from jobs.demo.loop.gather import comparison_scores
 from jobs.demo.loop.measure import measure_model
-from jobs.demo.loop.settings import BASE, TUNE
+from jobs.demo.loop.settings import BASE, TUNE, cpu_precision
 from mining.chat.local_model import LocalModel
 
 Result = dict[str, Any]
@@ -64,6 +64,7 @@ def run_job(job: Job) -> Result:
             model=BASE,
             features=str(root / "features" / job.name),
             seed=job.seed,
+            precision=cpu_precision(),
             **{**TUNE, "steps": job.plan.steps, "batch_size": job.plan.batch},
         )
         summary = tune(config)

@@ -106,7 +106,12 @@ class World:
 
         out = str(self.root / name)
         config = MiningConfig(
-            str(self.root / "store"), out, parse_mix(mix), sets=self.plan.pairs, max_per_image=20, levels=(1, 2, 3, 4, 5)
+            str(self.root / "store"),
+            out,
+            parse_mix(mix),
+            sets=self.plan.pairs,
+            max_per_image=20,
+            levels=(1, 2, 3, 4, 5),
         )
         run_mine(config, workers=2)
         run_annotate(AnnotateConfig(out, name="phase-1"))

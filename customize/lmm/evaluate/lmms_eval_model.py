@@ -21,8 +21,8 @@ __all__ = ["ClipmineModel", "chat_request", "manifest"]
 
 try:
     _lmms: Any = importlib.import_module("lmms_eval.api.model").lmms
-except ImportError as error:
-    raise MissingDependency("lmms-eval", "the model plug-in for lmms-eval") from error
+except ImportError:
+    _lmms = object  # `ClipmineModel` then says what to install
 
 
 def manifest() -> Any:
@@ -48,6 +48,8 @@ class ClipmineModel(_lmms):  # type: ignore[misc]
         base_url: str | None = None,
         **settings: Any,
     ) -> None:
+        if _lmms is object:
+            raise MissingDependency("lmms-eval", "the model plug-in for lmms-eval")
         super().__init__()
         known = {name: value for name, value in settings.items() if name in ("adapter", "template", "precision")}
         if base_url is not None:

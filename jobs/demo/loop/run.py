@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from index.errors import BadInput
 from index.files import write_atomic
 from jobs.demo.clock import StageClock
-from jobs.demo.loop.settings import BASE, CAD_PARTS, CLIP, MIX, TUNE, LoopSettings
+from jobs.demo.loop.settings import BASE, CAD_PARTS, CLIP, MIX, TUNE, LoopSettings, cpu_precision
 
 if TYPE_CHECKING:
     from customize.lmm.evaluate.intervals import Figure
@@ -193,6 +193,7 @@ def _tune(root: Path, settings: LoopSettings, base: str, phase: int, edits: bool
         model=base,
         seed=settings.seed,
         features=str(root / "features"),
+        precision=cpu_precision(),
         **TUNE,
     )
     return run_tune(config)

@@ -85,5 +85,6 @@ def test_other_kinds_of_requests_are_refused(plug_in: Any) -> None:
 def test_without_lmms_eval_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lmms_eval", None)
     monkeypatch.delitem(sys.modules, NAME, raising=False)
+    plugin = importlib.import_module(NAME)
     with pytest.raises(MissingDependency, match="needs lmms-eval"):
-        importlib.import_module(NAME)
+        plugin.ClipmineModel("tiny")
