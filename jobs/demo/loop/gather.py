@@ -51,9 +51,9 @@ def checked_replies(measured: Measured, held_out: Path, count: int) -> dict[str,
 
 def comparison_scores(measured: Measured, held_out: Path, count: int) -> dict[str, Figure]:
     """Precision and recall of both lists, over all pairs and by axis, see `item_scores`; and how many replies parse."""
-    parsed = [isinstance(parse_comparison(text), Comparison) for text in measured.replies.values()]
-    figures = item_scores(list(checked_replies(measured, held_out, count).values()))
-    return {**figures, "comparisons that parse": share_figure(sum(parsed), count)}
+    checked = checked_replies(measured, held_out, count)
+    parsed = [isinstance(parse_comparison(measured.replies.get(pair, "")), Comparison) for pair in checked]
+    return {**item_scores(list(checked.values())), "comparisons that parse": share_figure(sum(parsed), len(parsed))}
 
 
 def gather_page(
