@@ -43,10 +43,9 @@ def on_ray(
     """
     model, sources = material
     folder = tmp_path_factory.mktemp("on_ray")
-    run(folder / "two", model, *sources, steps=5, save_every=1)  # by one worker; then its end is taken away
+    run(folder / "two", model, *sources, steps=5, save_every=3)  # by one worker; then its end is taken away
     (folder / "two" / "manifest.json").unlink()
-    for step in sorted((folder / "two" / "checkpoints").glob("*.safetensors"))[1:]:
-        step.unlink()
+    (folder / "two" / "checkpoints" / "00000005.safetensors").unlink()
     asked = ["--model", str(model), *ASKED.split(), *MORE.split()]
     commands = [
         ["tune", *(part for each in given for part in ("--data", each)), "--out", str(folder / name), *asked]
@@ -64,7 +63,8 @@ def test_two_ray_workers_take_one_workers_steps(
     """To a tolerance: two halves of a batch add up in another order than the whole."""
     folder, said, errors = on_ray
     model, sources = material
-    assert json.loads(said[0])["workers"] == 2, errors
+    assert json.loads(said[1]) == {"status": 0}, errors[0]
+    assert json.loads(said[0])["workers"] == 2
     _, alone = run(tmp_path / "one", model, *sources, steps=5)
     assert losses(read_records(str(folder / "two" / "log.jsonl"))) == pytest.approx(losses(alone), abs=1e-4)
     one = load_file(tmp_path / "one" / "adapter_model.safetensors")

@@ -28,6 +28,10 @@ _NOT_IDENTITY = (
 )
 
 
+# Values that may be given as 256 or 256.0.
+_NUMBERS = tuple(each.name for each in fields(Recipe) if each.type == "float")
+
+
 @dataclass(frozen=True)
 class TuneConfig:
     """A run of `customize.lmm.train.tune.tune`. Fields that are None have the stage's value, see `recipe`.
@@ -182,6 +186,7 @@ class TuneConfig:
         del recipe["source"]
         names = [each.name for each in fields(self) if each.name not in (*_NOT_IDENTITY, *recipe)]
         own = {name: getattr(self, name) for name in names}
+        recipe = {name: float(value) if name in _NUMBERS else value for name, value in recipe.items()}
         return {**own, **recipe, "betas": list(recipe["betas"]), "model": dict(model), "data": data}
 
     def total_steps(self, steps_per_epoch: int) -> int:

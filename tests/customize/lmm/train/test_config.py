@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -73,3 +74,8 @@ def test_steps_win_over_epochs() -> None:
     assert config(epochs=2.5).total_steps(10) == 25
     assert config(epochs=0.01).total_steps(10) == 1
     assert config(steps=7).total_steps(10) == 7
+
+
+def test_numbers_count_as_equal_with_and_without_a_point() -> None:
+    whole, point = (TuneConfig("out", ("data.json",), "model", "cad", lora_alpha=alpha, epochs=1) for alpha in (8, 8.0))
+    assert json.dumps(whole.identity({}, "")) == json.dumps(point.identity({}, ""))
