@@ -54,7 +54,7 @@ def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool =
 
 
 def check_free(out: str, claim: str) -> None:
-    """Raise OutputExists where no job may claim the folder: it is a file, or has no `claim` and files that aren't hidden.
+    """Raise OutputExists where no job may claim the folder: it is a file, or has visible files and no `claim`.
 
     For jobs that know all that decides their output only after they have read their input.
     """

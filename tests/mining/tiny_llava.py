@@ -22,7 +22,8 @@ def tiny_processor() -> Any:
     from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
     special = ["<pad>", "<s>", "</s>", "<image>"]
-    vocabulary = {token: number for number, token in enumerate([*special, *pre_tokenizers.ByteLevel.alphabet()])}
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())  # whose own order differs between processes
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
     inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()

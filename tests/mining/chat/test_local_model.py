@@ -37,7 +37,7 @@ def test_an_answer_does_not_depend_on_its_batch(kind: str, request: pytest.Fixtu
     together = dict(model.replies(requests.items()))
     assert together.keys() == requests.keys()
     assert all(reply.answered for reply in together.values())
-    assert len({reply.text for reply in together.values()}) > 3
+    assert len({reply.text for reply in together.values()}) > 1
     one_by_one = {key: next(model.replies([(key, each)]))[1] for key, each in requests.items()}
     assert one_by_one == together
     shuffled = list(requests.items())

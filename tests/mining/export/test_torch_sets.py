@@ -145,8 +145,9 @@ def test_a_store_without_images_is_an_error(tmp_path: Path) -> None:
         torch_dataset(write_sets(tmp_path, [[0, 1]], store=store), to_tensor)[0]
 
 
-def test_the_training_script_of_the_readme_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    section = (ROOT / "README.md").read_text().partition("\n## Mine pairs\n")[2].partition("\n## ")[0]
+def test_the_training_script_of_the_documentation_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "image-sets.md").read_text()
+    section = page.partition("\n### A first training\n")[2].partition("\n### ")[0]
     (script,) = [block for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL) if "DataLoader" in block]
     assert len([line for line in script.splitlines() if line.strip()]) == 10  # as the sentence before it says
     write_sets(tmp_path, many_pairs(12, 8), images=12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_any_text_is_encoded_and_comes_back(tokenizer: Tokenizer) -> None:
 
 
 def test_the_template_writes_vicuna_v1_with_images_in_their_places(folder: Path) -> None:
-    processor = LlavaProcessor.from_pretrained(folder)
+    processor: Any = LlavaProcessor.from_pretrained(folder)
     assert processor.apply_chat_template(TURNS) == (
         "<s>USER: Image 1: <image>\nImage 2: <image>\nIs there a bus in image 2? ASSISTANT: no</s>"
         "USER: What is it? ASSISTANT: a red car</s>"
@@ -90,8 +91,9 @@ def test_answers_with_their_stops_are_what_is_trained(folder: Path) -> None:
 
 
 def test_plain_transformers_gives_the_logits_of_the_fast_pass(folder: Path) -> None:
-    model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = LlavaProcessor.from_pretrained(folder)
+    model: Any = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    model.eval()
+    processor: Any = LlavaProcessor.from_pretrained(folder)
     pictures = _pictures(2)
     text = processor.apply_chat_template(TURNS)
     given = processor(text=text, images=[Image.fromarray(p) for p in pictures], return_tensors="pt")

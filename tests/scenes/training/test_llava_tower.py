@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from scenes.world.easy import EASY_TYPES, easy_scene
 
 
 def test_the_tower_has_the_blocks_of_the_clip_and_16_tokens_an_image() -> None:
-    tower = tower_of_clip()
+    tower: Any = tower_of_clip()
     clip = load_file(str(MODEL_FOLDER / "open_clip_model.safetensors"))
     torch.testing.assert_close(
         tower.encoder.layers[3].mlp.fc1.weight.detach(), clip["visual.transformer.resblocks.3.mlp.c_fc.weight"].float()
@@ -36,7 +37,7 @@ def test_the_tower_has_the_blocks_of_the_clip_and_16_tokens_an_image() -> None:
 
 
 def test_the_patch_kernel_answers_a_picture_of_twice_the_size_as_the_clip_does() -> None:
-    tower = tower_of_clip()
+    tower: Any = tower_of_clip()
     clip = load_file(str(MODEL_FOLDER / "open_clip_model.safetensors"))["visual.conv1.weight"].float()
     flat = torch.full((1, 3, 24, 24), 0.7)
     fine = torch.nn.functional.conv2d(flat[..., :12, :12], clip)
