@@ -163,6 +163,11 @@ def _replaced(folder: str) -> Iterator[Path]:
 
 
 def _base_name(lmm: Lmm) -> str:
-    """How the base was named: a hub name, or a folder's last part, since paths mean nothing on another machine."""
+    """Where the base is, as peft loads it: a hub name, or the place of a folder; "base" for one put together here."""
     names = lmm.source["names"]
-    return str(names["model"]["name"]) if "model" in names else "base"
+    if "model" not in names:
+        return "base"
+    named = names["model"]
+    place = str(getattr(lmm.llava.config, "_name_or_path", ""))
+    is_folder = bool(place) and "commit" not in named and Path(place).is_dir()
+    return str(Path(place).resolve()) if is_folder else str(named["name"])
