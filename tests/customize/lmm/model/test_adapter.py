@@ -78,7 +78,7 @@ def test_an_adapter_of_others_loads_where_it_fits(adapter: Path, checkpoints: Pa
 def test_an_adapter_of_another_kind_rank_or_model_is_one_line(adapter: Path, checkpoints: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="of the kind 'IA3'; only LoRA"):
         load(changed(adapter, tmp_path / "1", {"peft_type": "IA3"}), checkpoints)
-    with pytest.raises(BadInput, match=r"of another model \(llava\): its weights have other shapes"):
+    with pytest.raises(BadInput, match=r"of another model \(.*llava\): its weights have other shapes"):
         load(changed(adapter, tmp_path / "2", {"r": 4}), checkpoints)
 
     def one_more(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
