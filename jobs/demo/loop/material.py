@@ -59,8 +59,8 @@ def draw_material(root: Path, settings: LoopSettings, workers: int = 2) -> Mater
     instructions = write_instructions("pool", root / "instructions", settings.instructions, first=INSTRUCTIONS_FROM)
     write_pair_tasks(held_out, max(settings.held_out, settings.compared))
     single = _write_single(held_out, settings.held_out)
-    drawn = settings.scenes + 2 * settings.edits + settings.instructions + 15 * settings.held_out
-    return Material(corpus, notes, instructions, held_out, single, drawn)
+    pictures = sum(1 for folder in (notes.parent, instructions.parent, held_out) for _ in folder.rglob("*.jpg"))
+    return Material(corpus, notes, instructions, held_out, single, settings.scenes + pictures)
 
 
 def _write_single(folder: Path, count: int) -> Path:

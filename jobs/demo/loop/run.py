@@ -89,7 +89,7 @@ def run_loop(
     measured = clock.run(
         "measure",
         "held-out tasks and pairs, by all three models",
-        lambda done: 3 * (6 * settings.held_out + settings.compared),
+        _scored,
         lambda: _measure(root, settings, base),
     )
     page = root / "loop.html"
@@ -126,6 +126,11 @@ def _claim(root: Path, about: dict[str, Any]) -> None:
 
 def _annotated(done: AnnotateSummary) -> int:
     return done.annotated
+
+
+def _scored(measured: dict[str, Measured]) -> int:
+    """How many answers, pairs of answers and comparisons the figures are taken over."""
+    return sum(len(each.replies) + sum(figure.count for figure in each.figures.values()) for each in measured.values())
 
 
 def _mine(root: Path, settings: LoopSettings, executor: str, workers: int | None) -> ImageSets:
