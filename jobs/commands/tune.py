@@ -64,6 +64,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Samples of one length together; several in a row without padding; or neither.",
 )
+@click.option(
+    "--weigh",
+    type=click.Choice(["tokens", "square", "answers"]),
+    default=TuneConfig.weigh,
+    show_default=True,
+    help="What counts the same in the loss: tokens, or answers however long; square is between the two.",
+)
 @click.option("--part-tokens", type=int, help="Most tokens that a worker computes at once.  [default: by device]")
 @click.option(
     "--cache-features/--no-cache-features",

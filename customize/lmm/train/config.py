@@ -11,11 +11,12 @@ from customize.lmm.model.source import LmmSource
 from customize.lmm.train.stages import TRAIN, Recipe, Train, stage_recipe
 from index.errors import BadInput
 
-__all__ = ["Export", "Precision", "Tracker", "TuneConfig"]
+__all__ = ["Export", "Precision", "Tracker", "TuneConfig", "Weigh"]
 
 Precision = Literal["auto", "fp32", "bf16"]
 Export = Literal["adapter", "merged", "both", "projector"]
 Batching = Literal["length", "packed", "random"]
+Weigh = Literal["tokens", "square", "answers"]
 # Called as tracker(step, figures) by the first worker after each step.
 Tracker = Callable[[int, Mapping[str, float]], None]
 
@@ -51,6 +52,9 @@ class TuneConfig:
         lora_rank, lora_alpha, lora_dropout: of the adapters.
         batching: "length": samples of similar length and kind go together; "packed": several samples in one row without
             padding; "random": neither.
+        weigh: "tokens": every trained token counts the same in the loss, as in LLaVA; "answers": every answer does,
+            however long, so that choices of one letter count beside long answers; "square": an answer counts by the
+            square root of its length.
         part_tokens: most tokens, padding included, that a worker computes at once; a step's samples are computed in as
             many parts as that takes, and the gradient is that of the whole batch. None: by device.
         cache_features: keep the frozen vision tower's features of each image, so that it runs once an image; None:
@@ -92,6 +96,7 @@ class TuneConfig:
     lora_alpha: float | None = None
     lora_dropout: float | None = None
     batching: Batching = "length"
+    weigh: Weigh = "tokens"
     part_tokens: int | None = None
     cache_features: bool | None = None
     features: str | None = None
@@ -114,7 +119,8 @@ class TuneConfig:
             raise BadInput("tune on what? name one source of samples at least (--data FILE)")
         for name, allowed in (
             ("train", (None, *TRAIN)),
-            ("batching", ("length", "packed", "random")),
+            ("batching", get_args(Batching)),
+            ("weigh", get_args(Weigh)),
             ("precision", ("auto", "fp32", "bf16")),
             ("export", (None, *get_args(Export))),
         ):

@@ -22,11 +22,11 @@ class TuneRecord:
 
     Attributes:
         step: number of the step, from 1.
-        loss: mean negative log-likelihood of the step's trained tokens, in nats.
+        loss: mean negative log-likelihood of the step's trained tokens, in nats, weighted as `TuneConfig.weigh` says.
         lr: learning rate of the language model, or of the projector where it trains alone.
         grad_norm: norm of the gradient before clipping.
         samples, trained_tokens, tokens: of the step; `tokens` counts images and prompts too, without padding.
-        loss_by_source: mean over the trained tokens of each source that the step has.
+        loss_by_source: the same over the trained tokens of each source that the step has.
         tokens_by_source: trained tokens of each source.
         seconds: since the run's steps began, in this process.
     """

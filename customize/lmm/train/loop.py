@@ -71,6 +71,7 @@ class Loop:
             run.device,
             bf16=config.bf16(run.device),
             sharded=run.sharded,
+            weigh=config.weigh,
         )
         log = None
         if run.worker.first:
@@ -123,7 +124,7 @@ class Loop:
             samples=sum(measured.samples),
             trained_tokens=sum(measured.counts),
             tokens=measured.tokens,
-            loss_by_source={run.sources[place]: measured.sums[place] / measured.counts[place] for place in shown},
+            loss_by_source={run.sources[place]: measured.sums[place] / measured.weights[place] for place in shown},
             tokens_by_source={run.sources[place]: measured.counts[place] for place in shown},
             seconds=round(time.monotonic() - started, 3),
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 import torch
 
 from customize.clip.train.distributed import Worker
 from customize.lmm.model.forward import TokenLosses, restarting_positions
-from customize.lmm.train.step import Measured, PartInputs, TuneStep
+from customize.lmm.train.config import Weigh
+from customize.lmm.train.step import Measured, PartInputs, TuneStep, answer_weights
 from tests.mining.tiny_llava import tiny_llava
 
 IMAGE, TOKENS, WIDTH = 3, 4, 32
@@ -54,9 +56,11 @@ def packed(numbers: Sequence[int]) -> PartInputs:
     return PartInputs(ids, labels, positions, sources, features, tuple(map(str, numbers)), ids.numel())
 
 
-def taken(losses: TokenLosses, parts: Sequence[PartInputs]) -> tuple[Measured, dict[str, torch.Tensor]]:
+def taken(
+    losses: TokenLosses, parts: Sequence[PartInputs], weigh: Weigh = "tokens"
+) -> tuple[Measured, dict[str, torch.Tensor]]:
     losses.zero_grad(set_to_none=True)
-    measured = TuneStep(losses, 2, Worker(), "cpu", bf16=False)(parts)
+    measured = TuneStep(losses, 2, Worker(), "cpu", bf16=False, weigh=weigh)(parts)
     return measured, {name: p.grad.clone() for name, p in losses.named_parameters() if p.grad is not None}
 
 
@@ -76,15 +80,40 @@ def test_the_loss_is_the_mean_over_all_trained_tokens(losses: TokenLosses) -> No
     assert (measured.samples, measured.tokens) == ((2, 2), sum(LENGTHS))
 
 
-def test_parts_and_packing_change_neither_loss_nor_gradient(losses: TokenLosses) -> None:
-    whole, gradients = taken(losses, [padded([0, 1, 2, 3])])
+def test_answers_weigh_the_same_or_by_the_root_of_their_length(losses: TokenLosses) -> None:
+    """Each sample has one answer; its mean loss counts once, or as often as the root of its tokens."""
+    alone = [taken(losses, [padded([number])])[0].loss for number in range(4)]
+    counts = [length - length // 2 for length in LENGTHS]
+    by_weigh = {"answers": [1.0] * 4, "square": [count**0.5 for count in counts], "tokens": [float(c) for c in counts]}
+    for weigh, weights in by_weigh.items():
+        measured, _ = taken(losses, [padded([0, 1, 2, 3])], cast("Weigh", weigh))
+        expected = sum(loss * weight for loss, weight in zip(alone, weights, strict=True)) / sum(weights)
+        assert measured.loss == pytest.approx(expected, abs=1e-5)
+        assert measured.weights == pytest.approx((weights[0] + weights[2], weights[1] + weights[3]))
+        assert sum(measured.counts) == sum(counts)
+
+
+def test_weights_of_answers_in_rows_and_in_packed_rows() -> None:
+    labels = torch.tensor([[-100, 5, 6, -100, 7, 8], [-100, -100, 9, 9, 9, 9]])
+    assert answer_weights(labels, None, "tokens").tolist() == [1.0] * 8
+    assert answer_weights(labels, None, "answers").tolist() == [0.5] * 4 + [0.25] * 4
+    assert answer_weights(labels, None, "square").tolist() == pytest.approx([2**-0.5] * 4 + [0.5] * 4)
+    row = labels.reshape(1, -1)
+    positions = restarting_positions([6, 6])
+    assert answer_weights(row, positions, "answers").tolist() == [0.5] * 4 + [0.25] * 4
+    assert answer_weights(torch.full((1, 4), -100), None, "answers").tolist() == []
+
+
+@pytest.mark.parametrize("weigh", ["tokens", "square", "answers"])
+def test_parts_and_packing_change_neither_loss_nor_gradient(losses: TokenLosses, weigh: Weigh) -> None:
+    whole, gradients = taken(losses, [padded([0, 1, 2, 3])], weigh)
     for parts in (
         [padded([0]), padded([1, 2, 3])],
         [padded([3, 1]), padded([2, 0])],
         [packed([0, 1, 2, 3])],
         [packed([2, 0]), padded([1, 3])],
     ):
-        measured, own = taken(losses, parts)
+        measured, own = taken(losses, parts, weigh)
         assert measured.loss == pytest.approx(whole.loss, abs=1e-5)
         assert measured.sums == pytest.approx(whole.sums, rel=1e-5)
         assert (measured.counts, measured.samples) == (whole.counts, whole.samples)
