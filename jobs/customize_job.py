@@ -7,33 +7,21 @@ so the run's folder must be one that all workers see.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from typing import Any, TextIO
+from typing import Any
 
 from customize.clip.train.config import CustomizeConfig
 from customize.clip.train.log import StepRecord
 from customize.clip.train.loop import STEPS_NAME
 from customize.clip.train.train import TrainSummary, train
-from index.errors import BadInput
 from jobs.executors.ray_train import absolute, train_on_ray
-from jobs.interrupt import stop_if_interrupted
-from jobs.progress import Progress
+from jobs.training_progress import StepsProgress, TrainingProgress, check_training_executor
 
 __all__ = ["StepProgress", "run_customize"]
 
-EXECUTORS = ("local", "ray")
 
-
-class StepProgress(Progress):
+class StepProgress(StepsProgress[StepRecord]):
     """Progress of a training run that also shows loss, accuracy, logit scale and gates."""
-
-    record: StepRecord | None = None
-
-    def see(self, record: StepRecord, total: int) -> None:
-        """Show `record`, the latest of `total` steps."""
-        self.record = record
-        self.reach(record.step, total)
 
     def _rate(self) -> str:
         if self.record is None:
@@ -41,34 +29,6 @@ class StepProgress(Progress):
         now = self.record
         gates = "".join(f", {name} gates {value:.3f}" for name, value in now.gates.items())
         return f"loss {now.loss:.4f}, accuracy {now.accuracy:.3f}, logit scale {now.logit_scale:.1f}{gates}"
-
-
-class _Show:
-    """Shows a training run's steps, preparation and warnings on stderr."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._steps: StepProgress | None = None
-        self._other: Progress | None = None
-
-    def step(self, record: StepRecord, total: int) -> None:
-        if self._steps is None:
-            self._steps = StepProgress("customize", total, unit="steps", stream=self._stream)
-            self._steps.__enter__()
-        self._steps.see(record, total)
-        if record.step == total:
-            self._steps.__exit__(None, None, None)
-        stop_if_interrupted()
-
-    def progress(self, label: str, done: int, total: int) -> None:
-        if self._other is None or self._other.label != label:
-            self._other = Progress(label, total, unit="pairs", stream=self._stream)
-            self._other.__enter__()
-        self._other.reach(done, total)
-        stop_if_interrupted()
-
-    def warning(self, line: str) -> None:
-        print(f"warning: {line}", file=self._stream, flush=True)
 
 
 def run_customize(config: CustomizeConfig, *, executor: str = "local", workers: int | None = None) -> TrainSummary:
@@ -82,14 +42,11 @@ def run_customize(config: CustomizeConfig, *, executor: str = "local", workers: 
     Raises:
         BadInput: unknown executor, several workers without Ray, and what `customize.clip.train.train.train` raises.
     """
-    if executor not in EXECUTORS:
-        raise BadInput(f"--executor {executor}: training runs on local or ray")
-    if executor == "local" and workers not in (None, 1):
-        raise BadInput(f"--workers {workers}: several workers train together on Ray; add --executor ray")
+    check_training_executor(executor, workers)
     folders = ("out", "store", "selection", "tars")
     places: dict[str, Any] = {name: absolute(getattr(config, name)) for name in folders}
     config = replace(config, **places)
-    show = _Show()
+    show = TrainingProgress("customize", StepProgress, unit="pairs")
     if executor == "ray":
 
         def follow(records: list[dict[str, Any]], total: int) -> None:

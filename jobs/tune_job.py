@@ -5,10 +5,9 @@ Training itself is `customize.lmm.train.tune.tune`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TextIO
+from typing import Any
 
 from customize.lmm.data.sources import SourceSpec
 from customize.lmm.train.config import TuneConfig
@@ -16,33 +15,27 @@ from customize.lmm.train.generations import Generation
 from customize.lmm.train.log import TuneRecord
 from customize.lmm.train.loop import STEPS_NAME
 from customize.lmm.train.tune import TuneSummary, tune
-from index.errors import BadInput
 from index.files import exists, is_local
 from jobs.executors.ray_train import absolute, train_on_ray
-from jobs.interrupt import stop_if_interrupted
-from jobs.progress import Progress
+from jobs.training_progress import StepsProgress, TrainingProgress, check_training_executor
 
 __all__ = ["TuneProgress", "absolute_config", "run_tune"]
 
-EXECUTORS = ("local", "ray")
 SHOWN = 200  # characters of an answer on stderr
 
 
-class TuneProgress(Progress):
+class TuneProgress(StepsProgress[TuneRecord]):
     """Progress of a tuning run that also shows the loss, of each source too where there are several, and the speed."""
 
-    record: TuneRecord | None = None
     first: TuneRecord | None = None
     samples = 0
 
     def see(self, record: TuneRecord, total: int) -> None:
-        """Show `record`, the latest of `total` steps."""
         if self.first is None:
             self.first = record
         else:
             self.samples += record.samples
-        self.record = record
-        self.reach(record.step, total)
+        super().see(record, total)
 
     def _rate(self) -> str:
         now, first = self.record, self.first
@@ -56,42 +49,6 @@ class TuneProgress(Progress):
         return ", ".join(parts)
 
 
-class _Show:
-    """Shows a tuning run's steps, preparation, answers and warnings on stderr."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._steps: TuneProgress | None = None
-        self._other: Progress | None = None
-
-    def step(self, record: TuneRecord, total: int) -> None:
-        if self._steps is None:
-            self._steps = TuneProgress("tune", total, unit="steps", stream=self._stream)
-            self._steps.__enter__()
-        self._steps.see(record, total)
-        if record.step == total:
-            self._steps.__exit__(None, None, None)
-        stop_if_interrupted()
-
-    def progress(self, label: str, done: int, total: int) -> None:
-        if self._other is None or self._other.label != label:
-            self._other = Progress(label, total, unit="", stream=self._stream)
-            self._other.__enter__()
-        self._other.reach(done, total)
-        stop_if_interrupted()
-
-    def generations(self, found: Sequence[Generation]) -> None:
-        for each in found:
-            answer = " ".join(each.answer.split())[:SHOWN]
-            expected = " ".join(each.expected.split())[:SHOWN]
-            print(
-                f"step {each.step}, {each.sample_id}: {answer!r}, expected {expected!r}", file=self._stream, flush=True
-            )
-
-    def warning(self, line: str) -> None:
-        print(f"warning: {line}", file=self._stream, flush=True)
-
-
 def run_tune(config: TuneConfig, *, executor: str = "local", workers: int | None = None) -> TuneSummary:
     """Tune as `config` says, with progress on stderr.
 
@@ -103,14 +60,17 @@ def run_tune(config: TuneConfig, *, executor: str = "local", workers: int | None
     Raises:
         BadInput: unknown executor, several workers without Ray, and what `customize.lmm.train.tune.tune` raises.
     """
-    if executor not in EXECUTORS:
-        raise BadInput(f"--executor {executor}: training runs on local or ray")
-    if executor == "local" and workers not in (None, 1):
-        raise BadInput(f"--workers {workers}: several workers train together on Ray; add --executor ray")
+    check_training_executor(executor, workers)
     config = absolute_config(config)
-    show = _Show()
+    show = TrainingProgress("tune", TuneProgress)
+
+    def answers(found: Sequence[Generation]) -> None:
+        for each in found:
+            answer, expected = (" ".join(text.split())[:SHOWN] for text in (each.answer, each.expected))
+            show.say(f"step {each.step}, {each.sample_id}: {answer!r}, expected {expected!r}")
+
     if executor == "local":
-        return tune(config, on_step=show.step, on_progress=show.progress, on_generations=show.generations)
+        return tune(config, on_step=show.step, on_progress=show.progress, on_generations=answers)
 
     def follow(records: list[dict[str, Any]], total: int) -> None:
         show.step(TuneRecord(**records[-1]), total)
