@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from index.errors import BadInput, MissingDependency
+from index.errors import BadInput
 from index.files import hash_json, local_path, sha256_file
-from mining.chat.rendering import tokenizer_of
+from mining.chat.checkpoint_loading import add_adapter, loading
+from mining.chat.checkpoint_loading import load_weights as load_base
+from mining.chat.rendering import render, special_tokens, tokenizer_of
 from mining.chat.templates import chat_template_of
+from mining.sets.annotation import Turn
 
-__all__ = ["LocalCheckpoint", "checkpoint_identity", "load_weights", "open_checkpoint"]
+__all__ = ["LocalCheckpoint", "checkpoint_identity", "load_weights", "open_checkpoint", "stop_ids"]
 
 _ADAPTER_CONFIG = "adapter_config.json"
 # Files beside the weights that decide answers: the model's shape, its tokens, how images are prepared.
@@ -70,7 +70,7 @@ def open_checkpoint(name: str, adapter: str | None = None, template: str | None 
     )
 
     base, adapter_folder = _base_and_adapter(name, adapter)
-    with _loading(base):
+    with loading(base):
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
     takes_images = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
     if not takes_images and config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -79,7 +79,7 @@ def open_checkpoint(name: str, adapter: str | None = None, template: str | None 
     if adapter_folder is not None and any(adapter_folder.glob("tokenizer*.json")):
         holder = str(adapter_folder)  # the template and tokens that the adapter was trained with
     loader: Any = AutoProcessor if takes_images else AutoTokenizer
-    with _loading(holder):
+    with loading(holder):
         processor = loader.from_pretrained(holder, trust_remote_code=False)
     if takes_images and not hasattr(processor, "image_processor"):
         raise BadInput(f"{holder}: has no processor for images (preprocessor_config.json, processor_config.json)")
@@ -95,22 +95,16 @@ def load_weights(checkpoint: LocalCheckpoint, device: str, precision: str) -> An
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, GenerationConfig
 
-    loader: Any = AutoModelForImageTextToText if checkpoint.takes_images else AutoModelForCausalLM
-    with _loading(checkpoint.base):
-        model, report = loader.from_pretrained(
-            checkpoint.base,
-            config=checkpoint.config,
-            dtype=getattr(torch, precision),
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    for problem in ("missing_keys", "mismatched_keys"):
-        if report[problem]:
-            first = sorted(map(str, report[problem]))[0]
-            raise BadInput(f"{checkpoint.base}: weights are {problem.partition('_')[0]}, such as {first}")
+    model = load_base(
+        AutoModelForImageTextToText if checkpoint.takes_images else AutoModelForCausalLM,
+        checkpoint.base,
+        getattr(torch, precision),
+        ignore="",  # a checkpoint may have weights of other parts, such as a reward head
+        config=checkpoint.config,
+        only_safetensors=True,
+    )
     if checkpoint.adapter is not None:
-        model = _adapted(model, checkpoint)
+        model = _adapted(model, checkpoint.adapter, checkpoint.base)
     # What the checkpoint says of sampling, penalties and lengths does not count here; only its stops do.
     kind: Any = GenerationConfig
     model.generation_config = kind(eos_token_id=model.generation_config.eos_token_id)
@@ -127,6 +121,22 @@ def checkpoint_identity(checkpoint: LocalCheckpoint) -> dict[str, Any]:
         "adapter": None if checkpoint.adapter is None else _folder_sha256(checkpoint.adapter),
         "template": hashlib.sha256(checkpoint.template.encode()).hexdigest(),
     }
+
+
+def stop_ids(checkpoint: LocalCheckpoint, model: Any) -> list[int]:
+    """The tokens at which an answer ends: the checkpoint's, the tokenizer's, and the template's behind an answer."""
+    stated = model.generation_config.eos_token_id
+    ids = set(stated if isinstance(stated, list) else [stated])
+    ids.add(checkpoint.tokenizer.eos_token_id)
+    probe = (Turn("user", ("a",)), Turn("assistant", ("b",)))
+    shown = render(checkpoint.template, checkpoint.processor, probe)
+    for start, end in shown.trained:
+        written = [
+            token for token in special_tokens(checkpoint.tokenizer) if shown.text[start:end].rstrip().endswith(token)
+        ]
+        ids.update(checkpoint.tokenizer.convert_tokens_to_ids(token) for token in written)
+    found: set[Any] = ids - {None}
+    return sorted(int(number) for number in found)
 
 
 def _folder_sha256(folder: Path) -> str:
@@ -182,68 +192,10 @@ def _same_model(stated: str, base: str) -> bool:
     return stated.rstrip("/") == base.rstrip("/") or local_path(stated).resolve() == local_path(base).resolve()
 
 
-def _adapted(model: Any, checkpoint: LocalCheckpoint) -> Any:
+def _adapted(model: Any, adapter: Path, base: str) -> Any:
     """The model with the adapter's layers in it; peft's own wrapper is not needed to generate."""
-    try:
-        from peft import PeftConfig, get_peft_model
-        from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
-    except ImportError as error:
-        raise MissingDependency("peft", "an adapter") from error
-
-    folder = str(checkpoint.adapter)
-    if not (Path(folder) / "adapter_model.safetensors").exists():
-        raise BadInput(f"{folder}: has no adapter_model.safetensors; other formats are not opened")
     generation_config = model.generation_config
-    with _loading(folder, f"it is an adapter of another model than {checkpoint.base}, or damaged"):
-        config = PeftConfig.from_pretrained(folder)
-        config.inference_mode = True
-        adapted: Any = get_peft_model(model, config)
-        found: Any = set_peft_model_state_dict(adapted, load_peft_weights(folder, device="cpu"))
-    missing = [name for name in found.missing_keys if "lora_" in name or "modules_to_save" in name]
-    if missing or found.unexpected_keys:
-        name = [*found.unexpected_keys, *missing][0]
-        raise BadInput(f"{folder}: is an adapter of another model than {checkpoint.base}: {name} does not fit")
-    bare = adapted.get_base_model()
+    of_another = f"{adapter}: is an adapter of another model than {base}"
+    bare = add_adapter(model, adapter, of_another, only_safetensors=True).get_base_model()
     bare.generation_config = generation_config
     return bare
-
-
-@contextmanager
-def _loading(what: str, problem: str | None = None) -> Iterator[None]:
-    """Without transformers' and peft's bars and warnings; their errors become one line about `what`."""
-    from transformers.utils import logging
-
-    hub: Any = logging
-    level, bars = hub.get_verbosity(), hub.is_progress_bar_enabled()
-    hub.set_verbosity_error()
-    hub.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except Exception as error:  # of any library that reads a part of the checkpoint
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise BadInput(f"{what}: cannot be loaded: {f'{problem} ({said})' if problem else said}") from error
-    finally:
-        hub.set_verbosity(level)
-        if bars:
-            hub.enable_progress_bar()
-
-
-def stop_ids(checkpoint: LocalCheckpoint, model: Any) -> list[int]:
-    """The tokens at which an answer ends: the checkpoint's, the tokenizer's, and the template's behind an answer."""
-    from mining.chat.rendering import render, special_tokens
-    from mining.sets.annotation import Turn
-
-    stated = model.generation_config.eos_token_id
-    ids = set(stated if isinstance(stated, list) else [stated])
-    ids.add(checkpoint.tokenizer.eos_token_id)
-    probe = (Turn("user", ("a",)), Turn("assistant", ("b",)))
-    shown = render(checkpoint.template, checkpoint.processor, probe)
-    for start, end in shown.trained:
-        written = [
-            token for token in special_tokens(checkpoint.tokenizer) if shown.text[start:end].rstrip().endswith(token)
-        ]
-        ids.update(checkpoint.tokenizer.convert_tokens_to_ids(token) for token in written)
-    found: set[Any] = ids - {None}
-    return sorted(int(number) for number in found)

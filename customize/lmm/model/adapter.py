@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from customize.lmm.model.checkpoints import loading
 from customize.lmm.model.source import read_json
 from index.errors import BadInput
+from mining.chat.checkpoint_loading import add_adapter
 
 __all__ = ["PROJECTOR", "PROVENANCE_NAME", "check_base", "is_adapted", "load_adapter", "lora_targets", "with_adapter"]
 
@@ -64,26 +64,12 @@ def load_adapter(model: Any, folder: Path, parts: Mapping[str, Any]) -> Any:
     Raises:
         BadInput: the folder holds no LoRA adapter, or one of another model.
     """
-    from peft import PeftConfig
-    from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
-
     stated = read_json(folder / "adapter_config.json")
     if stated.get("peft_type") != "LORA":
         raise BadInput(f"{folder}: is an adapter of the kind {stated.get('peft_type')!r:.40}; only LoRA can be loaded")
     check_base(folder, parts)
-    with loading(folder):
-        config = PeftConfig.from_pretrained(str(folder))
-        weights = load_peft_weights(str(folder), device="cpu")
-        adapted = with_adapter(model, config)
-        try:
-            found: Any = set_peft_model_state_dict(adapted, weights)
-        except RuntimeError as error:
-            raise BadInput(_of_another(folder, stated, "its weights have other shapes")) from error
-    missing = [name for name in found.missing_keys if "lora_" in name or "modules_to_save" in name]
-    if missing or found.unexpected_keys:
-        wrong = [*found.unexpected_keys, *missing][0]
-        raise BadInput(_of_another(folder, stated, f"its weights do not fit, such as {wrong}"))
-    return adapted
+    base = str(stated.get("base_model_name_or_path"))
+    return add_adapter(model, folder, f"{folder}: is an adapter of another model ({base:.100})")
 
 
 def check_base(folder: Path, parts: Mapping[str, Any]) -> None:
@@ -100,7 +86,3 @@ def check_base(folder: Path, parts: Mapping[str, Any]) -> None:
         raise BadInput(
             f"{folder}: is an adapter of another model (another {' and '.join(other)}): it was made on {called}"
         )
-
-
-def _of_another(folder: Path, stated: Mapping[str, Any], why: str) -> str:
-    return f"{folder}: is an adapter of another model ({stated.get('base_model_name_or_path')!s:.100}): {why}"

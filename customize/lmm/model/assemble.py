@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from customize.lmm.model.checkpoints import load_weights, loading
 from customize.lmm.model.image_input import image_processor
 from customize.lmm.model.projector import (
     load_projector,
@@ -23,6 +22,7 @@ from customize.lmm.model.projector import (
 from customize.lmm.model.source import LmmSource, local_checkpoint, read_json
 from customize.lmm.model.tokens import add_tokens
 from index.errors import BadInput
+from mining.chat.checkpoint_loading import load_weights, loading
 
 __all__ = ["Parts", "assemble", "llama_config", "load_original", "original_tower", "tower_config"]
 
@@ -59,7 +59,7 @@ def load_original(folder: Path, source: LmmSource, dtype: torch.dtype, seed: int
 
     config = read_json(folder / "config.json")
     own = llama_config(folder)
-    language = load_weights(LlamaForCausalLM, folder, dtype, _NOT_OF_THE_LANGUAGE_MODEL, own)
+    language = load_weights(LlamaForCausalLM, folder, dtype, ignore=_NOT_OF_THE_LANGUAGE_MODEL, config=own)
     weights = select_projector(dict(_projector_tensors(folder)), str(folder))
     tower = original_tower(folder)
     layer, select = int(config.get("mm_vision_select_layer", -2)), str(config.get("mm_vision_select_feature", "patch"))
@@ -118,7 +118,7 @@ def _load_tower(folder: Path, dtype: torch.dtype) -> Any:
     """The vision tower of a checkpoint of its own, or of a CLIP or SigLIP model."""
     from transformers import AutoModel
 
-    return load_weights(AutoModel, folder, dtype, _NOT_OF_THE_TOWER, tower_config(folder))
+    return load_weights(AutoModel, folder, dtype, ignore=_NOT_OF_THE_TOWER, config=tower_config(folder))
 
 
 def tower_config(folder: Path) -> Any:

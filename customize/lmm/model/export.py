@@ -24,11 +24,11 @@ import torch
 
 from customize.lmm.model.adapter import PROVENANCE_NAME, is_adapted
 from customize.lmm.model.card import model_card
-from customize.lmm.model.checkpoints import quiet
 from customize.lmm.model.load import Lmm
 from customize.lmm.model.merge import plain_state
 from index.errors import BadInput
 from index.files import disk_full, local_path, write_atomic
+from mining.chat.checkpoint_loading import quiet
 
 __all__ = ["export_adapter", "export_base", "export_merged"]
 

@@ -15,12 +15,12 @@ import torch
 
 from customize.lmm.model.adapter import is_adapted, load_adapter
 from customize.lmm.model.assemble import assemble, load_original
-from customize.lmm.model.checkpoints import load_weights, loading
 from customize.lmm.model.hashes import weights_sha256
 from customize.lmm.model.image_input import describe_preprocessing, image_processor, image_token_count, make_processor
 from customize.lmm.model.projector import load_projector, read_projector
 from customize.lmm.model.source import LmmSource, checkpoint_layout, local_checkpoint
 from index.errors import BadInput
+from mining.chat.checkpoint_loading import load_weights, loading
 
 __all__ = ["Lmm", "bare_model", "load_lmm"]
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from customize.lmm.model.assemble import llama_config, original_tower, tower_config
-from customize.lmm.model.checkpoints import loading
 from customize.lmm.model.source import LmmSource, checkpoint_layout, local_checkpoint, read_json
 from index.errors import BadInput
+from mining.chat.checkpoint_loading import loading
 
 __all__ = ["ModelShape", "read_shape", "shape_of"]
 

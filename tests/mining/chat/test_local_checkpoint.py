@@ -104,7 +104,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, llama_folder: Path,
 
 def test_weights_that_do_not_fit_the_configuration_are_refused(llama_folder: Path, tmp_path: Path) -> None:
     deeper = copied(llama_folder, tmp_path / "deeper", num_hidden_layers=3)
-    with pytest.raises(BadInput, match=r"weights are missing, such as .*layers\.2"):
+    with pytest.raises(BadInput, match=r"weights are missing: .*layers\.2"):
         load_weights(open_checkpoint(str(deeper)), "cpu", "float32")
 
 
