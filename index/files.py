@@ -43,6 +43,10 @@ __all__ = [
 ]
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Why a folder cannot be made that another place of the user's choice mends.
+_NO_FOLDER = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+)
 _PARTIAL = ".partial"
 _CHUNK = 1 << 20
 
@@ -114,9 +118,17 @@ def file_size(path: str | os.PathLike[str]) -> int:
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Create a folder and its parents; no error when it exists."""
+    """Create a folder and its parents; no error when it exists.
+
+    Raises BadInput where a local one cannot be: a file is in the way, or it is not ours to write there.
+    """
     if is_local(path):
-        local_path(path).mkdir(parents=True, exist_ok=True)
+        try:
+            local_path(path).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                raise
+            raise BadInput(f"{os.fspath(path)}: cannot be made ({error.strerror}); choose another folder") from error
     else:
         file_system, inside = resolve(path)
         file_system.makedirs(inside, exist_ok=True)
@@ -174,7 +186,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     if is_local(path):
         target = local_path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         partial = target.parent / f".{target.name}.{os.getpid()}-{threading.get_ident()}{_PARTIAL}"
         with disk_full(target):
             try:

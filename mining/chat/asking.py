@@ -2,13 +2,15 @@
 
 Each request has attempts; between them it waits, longer each time and by chance, so that requests that failed together
 do not come back together. A server that is away or refuses everything is waited for as long as the patience lasts; a
-single request that keeps failing is given up before that, so that it does not hold up the others.
+single request that keeps failing is given up before that, so that it does not hold up the others. Where one request
+after the other is given up for as long as the patience lasts, the run ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -29,6 +31,8 @@ _LONGEST_WAIT = 30.0  # seconds between two attempts that failed, at most
 # Seconds between two looks for a server that is away or busy, where it does not ask for more. One that is busy is
 # spared by sending it less at once; a request that waits on and on would only be the last one of the run.
 _LONGEST_LOOK = 5.0
+# Requests given up in a row, at least, before the fault is the server's and not theirs.
+_GIVEN_UP = 8
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Asking:
         self._not_before = 0.0  # no request is sent before this time
         self._trouble_since: float | None = None
         self._told = False
+        self._given_up, self._failing_since = 0, math.inf  # since the last reply
 
     async def ask(self, attempt: Callable[[], Awaitable[Outcome]]) -> ChatReply:
         """The reply of the first attempt that gives one, or a failed reply. Raises what ends the whole run."""
@@ -83,6 +88,7 @@ class Asking:
                     if failures <= self._limits.retries:
                         await self._sleep(failures, outcome.wait, _LONGEST_WAIT)
                         continue
+            self._note_given_up(outcome)
             return ChatReply("", "failed", error=f"{outcome.words} ({failures + busy} attempts)")
 
     async def _attempted(self, attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
@@ -101,6 +107,9 @@ class Asking:
             self._wake()
         if outcome.do == "reply":
             self._recovered(started)
+            self._given_up, self._failing_since = 0, math.inf
+        else:
+            self._failing_since = min(self._failing_since, now)
         if outcome.do == "busy" and outcome.wait:
             self._not_before = max(self._not_before, now + outcome.wait)
         return outcome
@@ -146,6 +155,16 @@ class Asking:
         if outcome.do == "away" and not self._told:
             self._told = True
             log.warning("%s: %s; waiting up to %.0f s for it", self._where, outcome.words, patience)
+
+    def _note_given_up(self, outcome: Outcome) -> None:
+        """Count a request that is given up; many in a row, for longer than the patience, end the run."""
+        self._given_up += 1
+        failing = asyncio.get_running_loop().time() - self._failing_since
+        if self._given_up >= _GIVEN_UP and failing > self._limits.patience:
+            raise ClipmineError(
+                f"{self._where}: no answer of use for {failing:,.0f} s ({outcome.words}); see whether the server is "
+                "well, and run this again"
+            )
 
     def _recovered(self, started: float) -> None:
         if self._trouble_since is None or started < self._trouble_since:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from index.corpus.image_decoding import image_extension
@@ -20,6 +20,10 @@ _TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": 
 _FINISH: Mapping[str, Finish] = {"length": "length", "max_tokens": "length", "content_filter": "refused"}
 # Characters of a server's own words that are shown.
 _WORDS = 300
+# A count of tokens above this is an error of the server; it would spoil the sums and the budget.
+_MOST_TOKENS = 1_000_000_000
+
+Hide = Callable[[str], str]
 
 
 class Garbled(Exception):
@@ -53,23 +57,28 @@ def completion_request(request: ChatRequest) -> dict[str, Any]:
     return body if request.seed is None else {**body, "seed": request.seed}
 
 
-def read_reply(text: str) -> ChatReply:
-    """The reply of a chat completion's body. Raises Garbled where there is none; `server_error` may tell why."""
+def read_reply(text: str, hide: Hide = str) -> ChatReply:
+    """The reply of a chat completion's body. Raises Garbled where there is none; `server_error` may tell why.
+
+    hide: as `server_error` has it; it is not applied to the reply's own text.
+    """
     try:
         body = json.loads(text)
     except ValueError as error:
         raise Garbled(f"the answer is no JSON, or was cut off ({len(text):,} characters)") from error
+    except RecursionError as error:
+        raise Garbled(f"the answer is nested too deeply ({len(text):,} characters)") from error
     if not isinstance(body, dict):
         raise Garbled("the answer is no JSON object")
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        words = server_error(text).words if body.get("error") else "the answer holds no choices"
+        words = server_error(text, hide).words if body.get("error") else "the answer holds no choices"
         raise Garbled(words)
     tokens = (_count(body, "prompt_tokens"), _count(body, "completion_tokens"))
-    return _choice(choices[0], tokens)
+    return _choice(choices[0], tokens, hide)
 
 
-def _choice(choice: Mapping[str, Any], tokens: tuple[int | None, int | None]) -> ChatReply:
+def _choice(choice: Mapping[str, Any], tokens: tuple[int | None, int | None], hide: Hide) -> ChatReply:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise Garbled("the answer holds no message")
@@ -77,7 +86,7 @@ def _choice(choice: Mapping[str, Any], tokens: tuple[int | None, int | None]) ->
     refusal = message.get("refusal")
     if finish == "refused" or (isinstance(refusal, str) and refusal):
         words = refusal if isinstance(refusal, str) and refusal else "a content filter withheld the answer"
-        return ChatReply("", "refused", *tokens, error=_line(words))
+        return ChatReply("", "refused", *tokens, error=_line(words, hide))
     content = message.get("content")
     if isinstance(content, list):  # a few servers give parts, as requests do
         texts = [part.get("text") for part in content if isinstance(part, dict)]
@@ -89,19 +98,22 @@ def _choice(choice: Mapping[str, Any], tokens: tuple[int | None, int | None]) ->
     return ChatReply(content, finish, *tokens)
 
 
-def server_error(text: str) -> ServerError:
-    """What a server says of an error: OpenAI's {"error": {"message", "code"}}, Ollama's, FastAPI's, or plain text."""
+def server_error(text: str, hide: Hide = str) -> ServerError:
+    """What a server says of an error: OpenAI's {"error": {"message", "code"}}, Ollama's, FastAPI's, or plain text.
+
+    hide: takes secrets out of the words; it sees them whole, since half a secret is found no more.
+    """
     try:
         body = json.loads(text)
-    except ValueError:
-        return ServerError(_line(text) or "no words", "", None)
+    except (ValueError, RecursionError):
+        return ServerError(_line(text, hide) or "no words", "", None)
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return ServerError(_line(error if isinstance(error, str) else json.dumps(error)), "", None)
+        return ServerError(_line(error if isinstance(error, str) else json.dumps(error), hide), "", None)
     words = next((error[name] for name in ("message", "detail", "msg") if error.get(name)), error)
     code = error.get("code") or error.get("type") or ""
     status = error.get("code") if isinstance(error.get("code"), int) else error.get("status")
-    line = _line(words if isinstance(words, str) else json.dumps(words))
+    line = _line(words if isinstance(words, str) else json.dumps(words), hide)
     return ServerError(line, str(code), status if isinstance(status, int) else None)
 
 
@@ -127,9 +139,10 @@ def _data_url(number: int, image: bytes) -> str:
 def _count(body: Mapping[str, Any], name: str) -> int | None:
     usage = body.get("usage")
     found = usage.get(name) if isinstance(usage, dict) else None
-    return found if type(found) is int and found >= 0 else None  # `type`, since True == 1
+    known = type(found) is int and 0 <= found <= _MOST_TOKENS  # `type`, since True == 1
+    return found if known else None
 
 
-def _line(text: str) -> str:
-    line = " ".join(text.split())
+def _line(text: str, hide: Hide) -> str:
+    line = " ".join(hide(text).split())
     return line if len(line) <= _WORDS else f"{line[:_WORDS]}..."

@@ -35,7 +35,13 @@ log = logging.getLogger(__name__)
 _CONNECT = 10.0  # seconds to open a connection
 _MODELS_SHOWN = 20
 # The causes of a failed connection whose address or certificate is wrong; waiting would not mend them.
-_NEVER = ("Name or service not known", "nodename nor servname", "No address associated", "CERTIFICATE_VERIFY_FAILED")
+_NEVER = (
+    "Name or service not known",
+    "nodename nor servname",
+    "No address associated",
+    "CERTIFICATE_VERIFY_FAILED",
+    "WRONG_VERSION_NUMBER",
+)
 
 
 class OpenAIServer:
@@ -142,7 +148,7 @@ class OpenAIServer:
         except openai.APITimeoutError as error:
             if type(error.__cause__).__name__ == "ConnectTimeout":
                 return Outcome("away", words="no connection in time")
-            return Outcome("slow", words=f"no answer in {self._timeout:,.0f} s")
+            return Outcome("slow", words=f"no answer in {self._timeout:,g} s")
         except openai.APIStatusError as error:
             outcome = status_outcome(error.status_code, error.response.text, error.response.headers, self._address)
         except openai.APIConnectionError as error:
@@ -177,7 +183,7 @@ class OpenAIServer:
         try:
             listed = json.loads((await client.models.with_raw_response.list()).text)["data"]
             names = sorted(self._address.hide(str(model["id"]))[:100] for model in listed)
-        except (openai.OpenAIError, ValueError, KeyError, TypeError):
+        except (openai.OpenAIError, ValueError, KeyError, TypeError, RecursionError):
             return "it lists no models either: an address often ends with /v1"
         shown = ", ".join(names[:_MODELS_SHOWN]) + (", ..." if len(names) > _MODELS_SHOWN else "")
         return f"its models are {shown}" if names else "it has no model"

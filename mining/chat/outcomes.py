@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -42,20 +42,19 @@ class Outcome:
 def answer_outcome(text: str, address: ServerAddress) -> Outcome:
     """The outcome of a body that came with status 200."""
     try:
-        reply = read_reply(text)
+        reply = read_reply(text, address.hide)
     except Garbled as garbled:
         status = server_error(text).status
         if status is not None and status >= 400:
             return status_outcome(status, text, {}, address)
-        return Outcome("again", words=address.hide(str(garbled)))
-    hidden = None if reply.error is None else address.hide(reply.error)
-    return Outcome("reply", ChatReply(reply.text, reply.finish, reply.prompt_tokens, reply.new_tokens, hidden))
+        return Outcome("again", words=str(garbled))
+    return Outcome("reply", replace(reply, text=address.hide_in_answer(reply.text)))
 
 
 def status_outcome(status: int, text: str, headers: Mapping[str, str], address: ServerAddress) -> Outcome:
     """The outcome of a status that is not 200."""
-    said = server_error(text)
-    words, code = address.hide(said.words), said.code
+    said = server_error(text, address.hide)
+    words, code = said.words, said.code
     where = f"{address.url} answers {status}"
     if 300 <= status < 400:
         to = address.hide(headers.get("location", "nowhere").partition("?")[0])[:200]

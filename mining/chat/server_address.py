@@ -24,6 +24,9 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 # The loggers below which openai and its HTTP libraries write: addresses, and headers of what the server answered.
 _LOGGERS = ("openai", "httpx", "httpx2", "httpcore", "httpcore2", "hpack", "h2", "asyncio")
 _HIDDEN = "***"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# A word that is shorter may be one of an answer by chance; a key is not.
+_SURE = 12
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,6 +57,12 @@ class ServerAddress:
             parts, host, port = urlsplit(""), None, None
         if parts.scheme not in ("http", "https") or not host:
             raise BadInput("the server's address is no URL; it looks like http://host:8000/v1")
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise BadInput("the host of the server's address is no name of a host; is the address right?") from None
+        if not parts.path.isprintable():
+            raise BadInput("the server's address holds a character that no URL has; is the address right?")
         place = f"[{host}]" if ":" in host else host
         url = f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -80,6 +89,13 @@ class ServerAddress:
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
         return re.sub(r"(\w+://)[^/\s@]+@", r"\1", text)
+
+    def hide_in_answer(self, text: str) -> str:
+        """The text of an answer with `***` in place of the secrets that no answer holds by chance."""
+        for secret in self._secrets:
+            if len(secret) >= _SURE:
+                text = text.replace(secret, _HIDDEN)
+        return text
 
     @contextmanager
     def hidden_in_logs(self) -> Iterator[None]:
@@ -114,6 +130,9 @@ class _Hiding(logging.Filter):
 
 
 def _key(api_key: str | None, variable: str | None, url: str) -> str:
+    if api_key is None and variable is not None and not _VARIABLE.fullmatch(variable):
+        # It may be the key itself, which no message shows.
+        raise BadInput(f"{url}: what names the environment variable of the key is no name; give the name, not the key")
     if api_key is None and variable is not None and not os.environ.get(variable, "").strip():
         raise BadInput(f"{url}: the environment variable {variable!r:.100} holds no key; set it, or name another one")
     key = (os.environ.get(variable or KEY_VARIABLE, "") if api_key is None else api_key).strip()

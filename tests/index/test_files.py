@@ -88,6 +88,18 @@ def test_hash_does_not_depend_on_the_order_of_fields() -> None:
     )
 
 
+def test_a_folder_that_cannot_be_made_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadInput, match=r"file/below: cannot be made \(Not a directory\); choose another folder"):
+        files.make_folder(tmp_path / "file/below")
+    with pytest.raises(BadInput, match=r"file: cannot be made \(File exists\)"):
+        files.make_folder(tmp_path / "file")
+    with pytest.raises(BadInput, match=r"file: cannot be made"):
+        files.write_atomic(tmp_path / "file/written", b"x")
+    with pytest.raises(BadInput, match=r"File name too long"):
+        files.make_folder(tmp_path / ("x" * 300))
+
+
 def test_no_space_becomes_disk_full_with_the_place(tmp_path: Path) -> None:
     for error in (
         OSError(errno.ENOSPC, "No space left on device"),

@@ -48,6 +48,26 @@ def test_a_server_that_is_away_is_waited_for_without_counting_attempts() -> None
         asked([Outcome("away", words="refused")] * 20, Limits(patience=0.01, first_wait=0.01))
 
 
+def test_a_server_that_gives_no_request_an_answer_of_use_ends_the_run() -> None:
+    async def run(outcomes: Callable[[int], Outcome], requests: int) -> list[str]:
+        asking = Asking("http://host", ConcurrencyLimit(), Limits(retries=0, patience=0.0, first_wait=0.0))
+        found = []
+        for number in range(requests):
+
+            async def attempt(number: int = number) -> Outcome:
+                await asyncio.sleep(0.001)
+                return outcomes(number)
+
+            found.append((await asking.ask(attempt)).finish)
+        return found
+
+    odd = Outcome("again", words="no JSON")
+    assert asyncio.run(run(lambda number: odd, 7)) == ["failed"] * 7  # it may be theirs
+    with pytest.raises(ClipmineError, match=r"http://host: no answer of use for 0 s \(no JSON\); see whether"):
+        asyncio.run(run(lambda number: odd, 8))
+    assert asyncio.run(run(lambda number: FINE if number % 8 == 7 else odd, 30)).count("failed") == 27
+
+
 def test_what_ends_the_run_is_raised() -> None:
     with pytest.raises(BadInput, match="no key"):
         asked([Outcome("end", error=BadInput("no key"))])

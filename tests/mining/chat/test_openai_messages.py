@@ -42,7 +42,10 @@ def test_a_content_of_parts_is_joined() -> None:
     assert read_reply(reply_of(finish_reason="stop", message={"content": parts})).text == "ab"
 
 
-@pytest.mark.parametrize("usage", [None, [], {"prompt_tokens": "7"}, {"prompt_tokens": True}, {"prompt_tokens": -1}])
+@pytest.mark.parametrize(
+    "usage",
+    [None, [], {"prompt_tokens": "7"}, {"prompt_tokens": True}, {"prompt_tokens": -1}, {"prompt_tokens": 10**400}],
+)
 def test_odd_counts_of_tokens_are_unknown(usage: Any) -> None:
     body = {"choices": [{"message": {"content": "a"}, "finish_reason": None}], "usage": usage}
     reply = read_reply(json.dumps(body))

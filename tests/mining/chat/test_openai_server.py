@@ -190,6 +190,14 @@ def slow_echo(number: int, body: dict[str, Any]) -> Answer:
     return replace(echo(body), seconds=0.02)
 
 
+def test_a_server_without_encryption_is_not_waited_for() -> None:
+    with (
+        serving(behave(completion("x"))) as server,
+        pytest.raises(BadInput, match=r"WRONG_VERSION_NUMBER.*is the address right"),
+    ):
+        ask(server.url.replace("http:", "https:"))
+
+
 def test_a_server_that_is_killed_and_restarted_answers_every_request_once(caplog: pytest.LogCaptureFixture) -> None:
     replies: list[tuple[str, ChatReply]] = []
     with serving(slow_echo) as first:

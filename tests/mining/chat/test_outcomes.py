@@ -64,3 +64,27 @@ def test_no_words_of_the_server_show_the_key() -> None:
         outcome = status_outcome(status, error("sk-secret"), {"location": "http://a/sk-secret"}, ADDRESS)
         assert "sk-secret" not in repr(outcome)
     assert isinstance(status_outcome(401, "", {}, ADDRESS).error, BadInput)
+
+
+def test_a_key_that_the_servers_words_are_cut_at_is_hidden_whole() -> None:
+    address = ServerAddress.parse("http://host/v1", "sk-secret-0123456789")
+    long = "x" * 290 + " sk-secret-0123456789 is wrong"
+    for text in (error(long), long, error({"why": long}), json.dumps({"error": long})):  # type: ignore[arg-type]
+        for outcome in (status_outcome(401, text, {}, address), answer_outcome(text, address)):
+            assert "sk-" not in repr(outcome)
+    refusal = {"choices": [{"message": {"refusal": long}, "finish_reason": "stop"}]}
+    assert "sk-" not in repr(answer_outcome(json.dumps(refusal), address))
+
+
+def test_an_answer_that_repeats_the_key_is_kept_without_it() -> None:
+    address = ServerAddress.parse("http://host/v1?version=cats", "sk-secret-0123456789")
+    said = "You sent sk-secret-0123456789; see cats at http://me@host"
+    reply = answer_outcome(json.dumps({"choices": [{"message": {"content": said}}]}), address).reply
+    assert reply is not None
+    assert reply.text == "You sent ***; see cats at http://me@host"
+
+
+def test_what_is_nested_without_end_is_an_answer_to_ask_for_again() -> None:
+    for text in ("[" * 100_000, '{"error": ' * 100_000):
+        assert answer_outcome(text, ADDRESS).do == "again"
+        assert status_outcome(500, text, {}, ADDRESS).do == "again"

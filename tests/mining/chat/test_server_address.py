@@ -43,6 +43,12 @@ def test_what_is_no_address_is_refused_without_repeating_it(address: str) -> Non
         ServerAddress.parse(address)
 
 
+@pytest.mark.parametrize("address", [f"http://{'a' * 70}ü.x/v1", "http://..x/v1", "http://host/\0v1"])
+def test_what_no_request_can_be_sent_to_is_refused(address: str) -> None:
+    with pytest.raises(BadInput, match="is the address right"):
+        ServerAddress.parse(address)
+
+
 def test_a_key_comes_from_an_argument_a_named_variable_or_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ServerAddress.parse("http://host/v1").key == ""
     monkeypatch.setenv("OPENAI_API_KEY", "usual-key")
@@ -57,6 +63,8 @@ def test_a_key_comes_from_an_argument_a_named_variable_or_the_usual_one(monkeypa
     ("url", "key", "variable", "words"),
     [
         ("http://host/v1", None, "NOT_SET_ANYWHERE", "'NOT_SET_ANYWHERE' holds no key"),
+        ("http://host/v1", None, KEY, "give the name, not the key"),
+        ("http://host/v1", None, "", "give the name, not the key"),
         ("http://host/v1", f"OPENAI_API_KEY = {KEY}", None, "was more than the key copied"),
         ("http://host/v1", f"{KEY}é", None, "was more than the key copied"),
         ("http://me:pass@host/v1", KEY, None, "not both"),
