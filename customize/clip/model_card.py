@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from customize.markdown import markdown_list, markdown_table
 from retrieval.selection import Selection
 
 __all__ = ["describe_selection", "model_card"]
@@ -81,25 +82,25 @@ def model_card(about: Mapping[str, Any]) -> str:
         "## Loading\n",
         _GATED if gated else _PLAIN,
         "## Trained weights\n",
-        _table(("weights", "parameters"), [(name, f"{count:,}") for name, count in about["trainable"].items()]),
+        markdown_table(("weights", "parameters"), [(name, f"{count:,}") for name, count in about["trainable"].items()]),
         f"Temperature (`logit_scale`, exponentiated): {about['logit_scale']:.2f}.",
     ]
     for tower, values in about["gates"].items():
         first = about[f"{tower}_gates"]
         rows = [(block, f"{a:+.4f}", f"{d:+.4f}") for block, (a, d) in zip(first, values, strict=True)]
-        parts += [f"\nGates of the {tower} tower:\n", _table(("before block", "attention", "MLP"), rows)]
+        parts += [f"\nGates of the {tower} tower:\n", markdown_table(("before block", "attention", "MLP"), rows)]
     if "data" in card:
         parts += ["\n## Data\n", _data(card["data"])]
     for part in ("training", "results"):
         if part in card:
-            parts += [f"\n## {part.capitalize()}\n", _values(card[part])]
+            parts += [f"\n## {part.capitalize()}\n", markdown_list(card[part])]
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _data(data: Mapping[str, Any]) -> str:
     """The section on the data: what `describe_selection` returned, or any other plain values."""
     if "rows_by_concept" not in data:
-        return _values(data)
+        return markdown_list(data)
     store = data["store"]
     model = store["model"] or {}
     lines = [
@@ -111,32 +112,10 @@ def _data(data: Mapping[str, Any]) -> str:
         f"{data['hits']:,} hits.",
         f"- Rules: `{json.dumps(data['rules'], sort_keys=True)}`.",
         "",
-        _table(("rule", "rows removed"), [(rule, f"{rows:,}") for rule, rows in data["losses"].items()]),
+        markdown_table(("rule", "rows removed"), [(rule, f"{rows:,}") for rule, rows in data["losses"].items()]),
     ]
     counts = sorted(data["rows_by_concept"].items(), key=lambda entry: -entry[1])
-    lines.append(_table(("concept", "pairs"), [(name, f"{rows:,}") for name, rows in counts[:_TOP_CONCEPTS]]))
+    lines.append(markdown_table(("concept", "pairs"), [(name, f"{rows:,}") for name, rows in counts[:_TOP_CONCEPTS]]))
     if len(counts) > _TOP_CONCEPTS:
         lines.append(f"{len(counts) - _TOP_CONCEPTS:,} more are in customize.json.")
     return "\n".join(lines)
-
-
-def _values(values: Any) -> str:
-    """Plain values as a Markdown list."""
-    if not isinstance(values, Mapping):
-        return f"{values}\n"
-    return "\n".join(f"- {name}: {_inline(value)}" for name, value in values.items()) + "\n"
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, Mapping | list | tuple):
-        return f"`{json.dumps(value)}`"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    cells = [header, ("---",) * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(value) for value in row) + " |" for row in cells) + "\n"
-
-
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")

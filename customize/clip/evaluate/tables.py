@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from customize.markdown import markdown_table
 from index.errors import MissingDependency
 from index.files import write_atomic
 
@@ -64,10 +65,8 @@ class Table:
 
     def markdown(self) -> str:
         """A Markdown table, in percent with one digit and half of the interval's width."""
-        lines = ["| | " + " | ".join(self.columns) + " |", "|---" * (len(self.columns) + 1) + "|"]
-        for name, cells in self.rows.items():
-            lines.append(f"| {name} | " + " | ".join(self._cell(cells.get(column)) for column in self.columns) + " |")
-        return "\n".join(lines) + "\n"
+        rows = [(row, *(self._cell(cells.get(name)) for name in self.columns)) for row, cells in self.rows.items()]
+        return markdown_table(("", *self.columns), rows)
 
     def csv(self) -> str:
         """Lines of row, column, mean, low, high, runs; the shares are not turned into percent."""

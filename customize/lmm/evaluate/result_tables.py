@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from customize.lmm.evaluate.intervals import Figure
 from customize.lmm.evaluate.scores import TaskScore
+from customize.markdown import markdown_table
 from index.files import write_atomic
 
 __all__ = ["ResultTable", "Scored", "result_tables", "shown_figure", "write_results"]
@@ -49,11 +50,9 @@ class ResultTable:
     notes: tuple[str, ...] = ()
 
     def markdown(self) -> str:
-        lines = ["| | " + " | ".join(map(_cell, self.columns)) + " |", "|---" * (len(self.columns) + 1) + "|"]
-        for name, cells in self.rows.items():
-            texts = [_cell(cells.get(column, "")) for column in self.columns]
-            lines.append(f"| {_cell(name)} | " + " | ".join(texts) + " |")
-        return "\n".join([f"## {self.title}", "", *lines, *(f"\n{note}" for note in self.notes)]) + "\n"
+        rows = [(name, *(cells.get(column, "") for column in self.columns)) for name, cells in self.rows.items()]
+        table = markdown_table(("", *self.columns), rows)
+        return "\n".join([f"## {self.title}", "", table.rstrip("\n"), *(f"\n{note}" for note in self.notes)]) + "\n"
 
     def plain(self) -> str:
         """The table with aligned columns."""
@@ -194,7 +193,3 @@ def _csv(results: Sequence[Scored]) -> str:
 
 def _plain(each: Scored) -> dict[str, Any]:
     return {"model": each.model, "task": each.task, "judge": each.judge, **asdict(each.score)}
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from customize.markdown import inline, markdown_list, markdown_table
 from index.files import hash_json
 
 if TYPE_CHECKING:
@@ -90,23 +91,23 @@ def model_card(about: Mapping[str, Any]) -> str:
         "## Loading\n",
         _ADAPTER.format(base=names.get("model", "BASE")) if kind == "adapter" else _MERGED,
         "## Base\n",
-        _table(
+        markdown_table(
             ("part", "sha256 of the weights, as bfloat16"), [(part.replace("_", " "), base[part]) for part in _HASHED]
         ),
-        _list({"names": base["names"], "preprocessing": base["preprocessing"], "features": base["features"]}),
+        markdown_list({"names": base["names"], "preprocessing": base["preprocessing"], "features": base["features"]}),
     ]
     if "trained" in about:
         rows = [(part, f"{count:,}") for part, count in about["trained"].items()]
-        parts += ["## Trained weights\n", _table(("part", "parameters"), rows)]
+        parts += ["## Trained weights\n", markdown_table(("part", "parameters"), rows)]
     if "training" in about:
-        parts += ["## Training\n", _list(about["training"])]
+        parts += ["## Training\n", markdown_list(about["training"])]
     if "data" in about:
         parts += ["## Data\n", *_data(about["data"])]
     if "losses" in about:
-        rows = [(name, _inline(value)) for name, value in about["losses"].items()]
-        parts += ["## Losses\n", _table(("source", "cross entropy a token"), rows)]
+        rows = [(name, inline(value)) for name, value in about["losses"].items()]
+        parts += ["## Losses\n", markdown_table(("source", "cross entropy a token"), rows)]
     if "results" in about:
-        parts += ["## Results\n", _list(about["results"])]
+        parts += ["## Results\n", markdown_list(about["results"])]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -129,19 +130,19 @@ def _front(kind: str, names: Mapping[str, str]) -> str:
 def _data(sources: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = [column for column in _DATA_COLUMNS if any(column in source for source in sources)]
     rows = [tuple(_short(column, source.get(column, "")) for column in columns) for source in sources]
-    parts = [_table(tuple(columns), rows)]
+    parts = [markdown_table(tuple(columns), rows)]
     for source in sources:
         more = {name: value for name, value in source.items() if name not in (*_DATA_COLUMNS, "annotations", "sources")}
         if more or "annotations" in source or "sources" in source:
-            parts += [f"### {_cell(source['name'])}\n"]
+            parts += [f"### {inline(source['name'])}\n"]
         if more:
-            parts.append(_list(more))
+            parts.append(markdown_list(more))
         for field in ("sources", "annotations"):
             listed = source.get(field) or []
             if listed:
                 header = tuple(dict.fromkeys(name for entry in listed for name in entry))
                 rows = [tuple(_short(name, entry.get(name, "")) for name in header) for entry in listed]
-                parts.append(_table(header, rows))
+                parts.append(markdown_table(header, rows))
     return parts
 
 
@@ -154,26 +155,4 @@ def _without_paths(value: Any) -> Any:
 def _short(column: str, value: Any) -> str:
     if column in ("digest", "identity"):
         return str(value)[:_SHOWN_DIGITS]
-    return f"{value:,}" if isinstance(value, int) else _inline(value)
-
-
-def _list(values: Any) -> str:
-    if not isinstance(values, Mapping):
-        return f"{_inline(values)}\n"
-    return "\n".join(f"- {name.replace('_', ' ')}: {_inline(value)}" for name, value in values.items()) + "\n"
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, Mapping | list | tuple):
-        return f"`{json.dumps(value)}`"
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split())
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> str:
-    cells = [header, ("---",) * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(value) for value in row) + " |" for row in cells) + "\n"
-
-
-def _cell(value: Any) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
+    return f"{value:,}" if isinstance(value, int) else inline(value)

@@ -34,7 +34,7 @@ def test_markdown_shows_percent_and_the_interval() -> None:
     assert TABLE.markdown().splitlines() == [
         "| | dtd | mnist |",
         "|---|---|---|",
-        "| CLIP | 44.3 |  |",
+        "| CLIP | 44.3 | |",
         "| REACT | 52.0 ± 5.0 | 60.0 |",
     ]
 
