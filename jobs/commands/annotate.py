@@ -122,6 +122,11 @@ def command(
         as_json=as_json,
         next_step=next_step,
     )
+    if summary.failed and summary.annotated + summary.rejected == summary.earlier:
+        from index.errors import ClipmineError
+
+        why = next(iter(summary.failures))
+        raise ClipmineError(f"{pairs}: no answer about any of {summary.failed:,} sets that were asked about ({why})")
 
 
 def _moved(images: tuple[str, ...]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from index.errors import BadInput
@@ -23,6 +23,8 @@ _OF_ANNOTATOR = {
     "openai": ("base_url", "key_variable", "concurrency", "timeout", "patience"),
     "transformers": ("adapter", "device", "precision", "batch_size"),
 }
+# The settings of replies, whichever model gives them.
+_OF_MODELS = ("cache", "max_new_tokens", "temperature")
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _LEAST = {
     **dict.fromkeys(("max_new_tokens", "attempts", "concurrency", "batch_size", "rounds"), 1),
@@ -97,6 +99,12 @@ class AnnotateConfig:
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
                 raise BadInput(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+        if self.annotator == "captions":
+            idle = [f"--{name.replace('_', '-')}" for name in _OF_MODELS if getattr(self, name) is not None]
+            idle += ["--images"] if self.moved is not None else []
+            idle += [f"--{name.replace('_', '-')}" for name, value in asdict(self.limits).items() if value is not None]
+            if idle:
+                raise BadInput(f"{', '.join(idle)}: --annotator captions asks no model; leave it out")
         if self.precision is not None and self.precision not in PRECISIONS:
             raise BadInput(f"--precision {self.precision!r:.50}: choose one of {', '.join(PRECISIONS)}")
         if self.name is not None and not _NAME.fullmatch(self.name):

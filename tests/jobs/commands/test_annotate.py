@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli import run
 from mining.sets.image_sets import ImageSets
 from tests.jobs.comparing_server import MODEL, comparing_server, free_port
 from tests.jobs.running import Fails, Run, counts
+from tests.mining.chat.chat_server import Answer, serving
 from tests.mining.made_sets import write_foreign_sets
 
 
@@ -64,6 +66,20 @@ def test_a_server_that_is_down_is_one_line(pairs: ImageSets, fails: Fails) -> No
     line, status = fails("annotate", pairs.path, *server)
     assert url in line
     assert status == 1
+
+
+def test_a_server_that_answers_nothing_about_any_set_is_an_error_after_the_counts(
+    pairs: ImageSets, capsys: pytest.CaptureFixture[str]
+) -> None:
+    too_long = Answer(status=400, body={"error": {"message": "the context is 8 tokens"}})
+    with serving(lambda number, body: too_long) as server:
+        asked = ["--annotator", "openai", "--model", "m", "--base-url", server.url, "--limit", "3"]
+        assert run(["annotate", pairs.path, *asked]) == 1
+    said = capsys.readouterr()
+    assert counts(said.out.splitlines())["- failed: 400: the context is 8 tokens"] == 3
+    assert said.err.splitlines()[-1].endswith(
+        f"error: {pairs.path}: no answer about any of 3 sets that were asked about (400: the context is 8 tokens)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ def test_the_part_is_named_by_kind_and_model_unless_the_user_names_it() -> None:
     assert config.folder == "pairs/annotations/comparison-Mixtral-8x7B-free-1-of-4.run"
     assert config.answers == "pairs/annotations/answers"
     assert AnnotateConfig.of("pairs").part == "comparison-captions"
-    assert AnnotateConfig.of("pairs", name="phase-1", cache="/answers").part == "phase-1"
+    assert AnnotateConfig.of("pairs", name="phase-1").part == "phase-1"
+    assert AnnotateConfig.of("pairs", annotator="transformers", model="m", cache="/answers").answers == "/answers"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,10 @@ def test_the_part_is_named_by_kind_and_model_unless_the_user_names_it() -> None:
         ({"temperature": float("nan")}, "--temperature must be at least 0, not nan"),
         ({"limit": 0}, "--limit must be at least 1"),
         ({"max_cost": 1}, "--max-cost needs --price-in"),
+        (
+            {"moved": "images", "cache": "answers", "temperature": 0.5, "max_requests": 3},
+            "--cache, --temperature, --images, --max-requests: --annotator captions asks no model; leave it out",
+        ),
     ],
 )
 def test_what_has_no_meaning_is_refused(options: dict[str, Any], message: str) -> None:
