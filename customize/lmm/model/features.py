@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from customize.lmm.model.image_input import image_pixels
 from customize.lmm.model.load import Lmm
-from index.corpus.image_decoding import ImageRejected, decode_image
 from index.errors import BadInput, ClipmineError, StoreInvalid
 from index.files import disk_full, hash_json, local_path, write_atomic
 from index.outputs import only_writer
@@ -236,14 +236,7 @@ class VisionFeatures:
     def _pixels(self, image: KeyedImage) -> torch.Tensor:
         if "\n" in image.key:
             raise BadInput("its key has a line break")
-        try:
-            decoded = decode_image(image.read())
-        except ImageRejected as error:
-            raise BadInput(f"cannot be used ({error.reason})") from error
-        pixels: torch.Tensor = self._lmm.processor.image_processor(images=[decoded], return_tensors="pt")[
-            "pixel_values"
-        ][0]
-        return pixels
+        return image_pixels(self._lmm.processor, image.read())
 
     def _read(self, part: int, row: int) -> npt.NDArray[Any]:
         place = (part, row // ROWS)

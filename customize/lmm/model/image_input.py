@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from customize.lmm.model.source import read_json
+from index.corpus.image_decoding import ImageRejected, decode_image
 from index.errors import BadInput
 from mining.sets.annotation import IMAGE
 
-__all__ = ["describe_preprocessing", "image_processor", "image_token_count", "make_processor"]
+__all__ = ["describe_preprocessing", "image_pixels", "image_processor", "image_token_count", "make_processor"]
 
 _FIELDS = (
     "size",
@@ -52,6 +53,19 @@ def image_processor(folder: Path, pad_to_square: bool | None) -> Any:
     if pad_to_square is None:
         pad_to_square = _stated_padding(folder)
     return LlavaImageProcessor(**values, do_pad=pad_to_square)
+
+
+def image_pixels(processor: Any, file: bytes) -> torch.Tensor:
+    """An encoded image as the vision tower takes it, float32 [3, height, width]; processor: a `LlavaProcessor`.
+
+    Raises BadInput where the file is no image that can be used, with the reason.
+    """
+    try:
+        decoded = decode_image(file)
+    except ImageRejected as error:
+        raise BadInput(f"cannot be used ({error.reason})") from error
+    pixels: torch.Tensor = processor.image_processor(images=[decoded], return_tensors="pt")["pixel_values"][0]
+    return pixels
 
 
 def image_token_count(tower: Any, processor: Any, select: str) -> int:

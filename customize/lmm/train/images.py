@@ -6,15 +6,15 @@ The cache costs one pass of the tower over the run's images, and saves one at ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from customize.clip.train.distributed import Worker
 from customize.lmm.data.sample import ImageFile
 from customize.lmm.model.features import VisionFeatures, tower_features
+from customize.lmm.model.image_input import image_pixels
 from customize.lmm.model.load import Lmm
-from index.corpus.image_decoding import ImageRejected, decode_image
 from index.errors import BadInput, ClipmineError
 
 __all__ = ["CachedImages", "StepImages", "TowerImages", "choose_images"]
@@ -46,13 +46,11 @@ class TowerImages:
         self._lmm = lmm
 
     def load(self, image: ImageFile) -> torch.Tensor:
+        file = image.read()
         try:
-            decoded = decode_image(image.read())
-        except ImageRejected as error:
-            raise ClipmineError(f"image {image.key:.100}: cannot be used ({error.reason})") from error
-        pixels: Any = self._lmm.processor.image_processor(images=[decoded], return_tensors="pt")["pixel_values"]
-        found: torch.Tensor = pixels[0]
-        return found
+            return image_pixels(self._lmm.processor, file)
+        except BadInput as error:
+            raise ClipmineError(f"image {image.key:.100}: {error}") from error
 
     def features(self, loaded: Sequence[torch.Tensor]) -> torch.Tensor:
         if not loaded:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from customize.lmm.model.image_input import describe_preprocessing, image_processor, image_token_count, make_processor
+from customize.lmm.model.image_input import (
+    describe_preprocessing,
+    image_pixels,
+    image_processor,
+    image_token_count,
+    make_processor,
+)
 from index.errors import BadInput
 from index.files import hash_json
 from tests.customize.lmm.model.checkpoints import SHAPE, plain_tokenizer
-from tests.mining.tiny_llava import tiny_llava
+from tests.mining.tiny_llava import tiny_llava, tiny_processor
 
 
 def tower(**more: Any) -> Any:
@@ -42,6 +49,16 @@ def test_a_tower_for_another_size_than_its_processor_is_one_line(checkpoints: Pa
     clip.crop_size = {"height": 56, "width": 56}
     with pytest.raises(BadInput, match="does not take the images of its processor, 56 x 56 pixels"):
         image_token_count(tower(), clip, "default")
+
+
+def test_a_file_becomes_the_towers_pixels_or_one_line() -> None:
+    from PIL import Image
+
+    Image.new("RGB", (9, 30), "white").save(file := io.BytesIO(), "PNG")
+    pixels = image_pixels(tiny_processor(), file.getvalue())
+    assert (pixels.dtype, tuple(pixels.shape)) == (torch.float32, (3, 28, 28))
+    with pytest.raises(BadInput, match=r"^cannot be used \("):
+        image_pixels(tiny_processor(), b"\x89PNG\r\n\x1a\nbroken")
 
 
 @pytest.mark.parametrize(("select", "tokens"), [("default", 4), ("full", 5)])
