@@ -80,6 +80,9 @@ class Run:
 def prepare_run(config: TuneConfig, worker: Worker, on_progress: OnProgress | None = None) -> Run | None:
     """Prepare a run on this worker; None when the same run was completed before.
 
+    on_progress: called with what is being done (encoding a source, computing vision features), how much of it is done
+    and how much there is.
+
     Raises:
         BadInput: data or model cannot be used: a source that is not there, a model of another kind, an adapter of
             another base, a tokenizer that lacks the template's tokens, no sample that can be trained on.
@@ -109,7 +112,7 @@ def prepare_run(config: TuneConfig, worker: Worker, on_progress: OnProgress | No
         max_length=recipe.max_length,
     )
     if worker.first:
-        EncodedMixture.prepare(parts, encoder, join(work, "tokens"), seed=config.seed)
+        EncodedMixture.prepare(parts, encoder, join(work, "tokens"), seed=config.seed, on_progress=on_progress)
         _held_out(config, encoder, work)
     worker.barrier()
     held_out = _held_out(config, encoder, work)

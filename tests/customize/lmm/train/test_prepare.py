@@ -37,6 +37,22 @@ def test_steps_come_from_the_epochs_or_are_given(prepare: Callable[..., Run]) ->
     assert run.generations is None
 
 
+def test_progress_tells_of_the_encoding_of_each_source_and_of_features(material: Material, tmp_path: Path) -> None:
+    seen: dict[str, tuple[int, int]] = {}
+
+    def note(label: str, done: int, total: int) -> None:
+        seen[label] = (done, total)
+
+    asked = config(tmp_path / "out", material.model, *material.sources, cache_features=True)
+    run = prepare_run(asked, Worker(), note)
+    assert run is not None
+    encoded = {f"{source.name}: samples encoded": (len(source), len(source)) for source in run.data.sources}
+    assert len(encoded) == 3
+    assert {label: counts for label, counts in seen.items() if label != "vision features"} == encoded
+    done, images = seen["vision features"]
+    assert done == images > 0
+
+
 def test_features_are_cached_where_an_image_is_seen_again(prepare: Callable[..., Run]) -> None:
     assert isinstance(prepare(steps=6).images, TowerImages)
     run = prepare(steps=12)
