@@ -185,6 +185,8 @@ def _part(config: AnnotateConfig, sets: ImageSets, said: dict[str, Any]) -> Iter
             claim_folder(config.folder, CLAIM, job, values=True)
         except OutputExists as error:
             why = str(error).removeprefix(f"{config.folder}: ").partition(";")[0]
+            if "prompt_hash" in why:
+                why = "was begun with other questions (--from-images, --refine, --seed, ..., or the prompts' version)"
             raise OutputExists(
                 f"{config.pairs}: the annotations {config.part!r}: {why}; choose another --name"
             ) from error

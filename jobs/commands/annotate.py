@@ -122,11 +122,22 @@ def command(
         as_json=as_json,
         next_step=next_step,
     )
-    if summary.failed and summary.annotated + summary.rejected == summary.earlier:
+    if not summary.annotated + summary.rejected:  # by this run and earlier ones
+        _fail_without_an_answer(pairs, summary)
+
+
+def _fail_without_an_answer(pairs: str, summary: AnnotateSummary) -> None:
+    """Raise where sets were to be asked about, and each lacks its images or its answer."""
+    if summary.failed:
         from index.errors import ClipmineError
 
         why = next(iter(summary.failures))
         raise ClipmineError(f"{pairs}: no answer about any of {summary.failed:,} sets that were asked about ({why})")
+    if summary.image_missing and summary.image_missing == summary.sets:
+        from index.errors import BadInput
+
+        why = next(iter(summary.missing))
+        raise BadInput(f"{pairs}: no image of its sets can be read ({why}); name their folder with --images DIR")
 
 
 def _moved(images: tuple[str, ...]) -> Any:

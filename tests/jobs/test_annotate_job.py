@@ -143,6 +143,8 @@ def test_a_name_that_was_begun_with_other_settings_is_refused(pairs: ImageSets, 
         annotate(pairs, server, **({} if finished else {"limit": 5}))
         with pytest.raises(OutputExists, match=r"'phase-1': was begun with temperature None, not 0\.5; choose another"):
             annotate(pairs, server, temperature=0.5)
+        with pytest.raises(OutputExists, match=r"was begun with other questions \(--from-images, .*\); choose another"):
+            annotate(pairs, server, seed=5)
     with pytest.raises(OutputExists, match="was begun with annotator openai, not captions"):
         annotate(pairs, None)
 

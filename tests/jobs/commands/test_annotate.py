@@ -82,6 +82,18 @@ def test_a_server_that_answers_nothing_about_any_set_is_an_error_after_the_count
     )
 
 
+def test_sets_none_of_whose_images_is_there_are_an_error_after_the_counts(
+    pairs: ImageSets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    with serving(lambda number, body: Answer(status=500)) as server:
+        asked = ["--annotator", "openai", "--model", "m", "--base-url", server.url, "--from-images"]
+        assert run(["annotate", pairs.path, *asked, "--images", str(tmp_path / "elsewhere")]) == 2
+    said = capsys.readouterr()
+    assert counts(said.out.splitlines())["- image: missing"] == 12
+    assert "no image of its sets can be read (missing); name their folder with --images DIR" in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
