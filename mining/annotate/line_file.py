@@ -10,10 +10,11 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from index.errors import BadInput
+from index.errors import BadInput, ClipmineError
 from index.files import disk_full
 
 __all__ = ["LineFile", "whole_lines"]
@@ -35,9 +36,12 @@ class LineFile:
         self._synced = time.monotonic()
 
     def append(self, value: Any) -> tuple[int, int]:
-        """Write a line; returns (offset, length) of it without its line end. Raises DiskFull, and leaves no part."""
+        """Write a line; returns (offset, length) of it without its line end.
+
+        Raises DiskFull, and ClipmineError for another error of the disk; no part of the line is left.
+        """
         line = json.dumps(value).encode() + b"\n"
-        with disk_full(self.path):
+        with self._told():
             try:
                 written = 0
                 while written < len(line):
@@ -55,8 +59,8 @@ class LineFile:
         return os.pread(self._file, length, offset)
 
     def sync(self) -> None:
-        """Wait until all lines are on the disk."""
-        with disk_full(self.path):
+        """Wait until all lines are on the disk. Raises as `append` does."""
+        with self._told():
             os.fsync(self._file)
         self._synced = time.monotonic()
 
@@ -67,6 +71,16 @@ class LineFile:
             finally:
                 os.close(self._file)
                 self._file = -1
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Name the file in an error of the system, which knows only its number."""
+        try:
+            with disk_full(self.path):
+                yield
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ClipmineError(f"{self.path}: cannot be written ({why}); mend that and run this again") from error
 
     def __enter__(self) -> LineFile:
         return self

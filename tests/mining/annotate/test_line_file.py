@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from index.errors import BadInput, DiskFull
+from index.errors import BadInput, ClipmineError, DiskFull
 from mining.annotate.line_file import LineFile, whole_lines
 
 
@@ -59,3 +59,15 @@ def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path, monkeypatch: pytes
     file.close()
     file.close()
     assert [json.loads(line)["number"] for _, line in whole_lines(tmp_path / "lines.jsonl")] == [1, 3]
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with LineFile(tmp_path / "lines.jsonl") as file:
+        for name in ("write", "fsync"):
+            with monkeypatch.context() as patch, pytest.raises(ClipmineError, match=r"lines\.jsonl: cannot be written"):
+                patch.setattr(os, name, broken)
+                file.append({"number": 1})
+                file.sync()
