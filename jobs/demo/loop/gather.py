@@ -9,7 +9,6 @@ from customize.lmm.evaluate.intervals import Figure, share_figure
 from jobs.demo.loop.check_items import CheckedComparison, CheckedItem, check_comparison, item_scores
 from jobs.demo.loop.measure import SINGLE, Measured, held_out_pairs
 from jobs.demo.loop.page import ComparedPair, LoopPage, ModelScores, SaidItem, render_loop_page
-from jobs.demo.loop.settings import LoopSettings
 from jobs.demo.report import Stage
 from jobs.progress import duration
 from mining.annotate.comparison import Comparison
@@ -59,19 +58,23 @@ def comparison_scores(measured: Measured, held_out: Path, count: int) -> dict[st
 def gather_page(
     held_out: Path,
     measured: Mapping[str, Measured],
-    settings: LoopSettings,
+    figures: Mapping[str, Mapping[str, Figure]],
+    shown_pairs: int,
     stages: Sequence[Stage],
     counts: Mapping[str, int],
-    commands: Sequence[str] = (),
 ) -> str:
-    """The page as HTML. measured: by the names of MODELS. counts: what is counted, such as "pairs mined"."""
-    scores = {name: comparison_scores(each, held_out, settings.compared) for name, each in measured.items()}
-    models = [
-        ModelScores(name, MODELS[name], _row({**each.figures, **scores[name]})) for name, each in measured.items()
-    ]
-    checked = {name: checked_replies(each, held_out, settings.shown) for name, each in measured.items()}
+    """The page as HTML.
+
+    Args:
+        held_out: the folder of held-out scenes.
+        measured, figures: by the names of MODELS; what a model replied, and its figures by the names of TITLES.
+        shown_pairs: how many of the held-out pairs are shown.
+        counts: what is counted, such as "pairs mined".
+    """
+    models = [ModelScores(name, MODELS[name], _row(figures[name])) for name in measured]
+    checked = {name: checked_replies(each, held_out, shown_pairs) for name, each in measured.items()}
     shown = []
-    for record in held_out_pairs(held_out, settings.shown):
+    for record in held_out_pairs(held_out, shown_pairs):
         pair = record["pair"]
         first, second = ((held_out / name).read_bytes() for name in record["image"])
         said, raw = {}, {}
@@ -91,16 +94,12 @@ def gather_page(
         "every statement below was checked.",
         summary=[
             *((f"{count:,}", what) for what, count in counts.items()),
-            *(
-                (f"{each.figures['bison'].value or 0:.0%}", f"caption choice, {name}")
-                for name, each in measured.items()
-            ),
+            *((f"{figures[name]['bison'].value or 0:.0%}", f"caption choice, {name}") for name in measured),
             (duration(seconds), "in all"),
         ],
         models=models,
         pairs=shown,
         stages=stages,
-        commands=commands,
     )
     return render_loop_page(page)
 

@@ -1,6 +1,6 @@
 """The loop's page: what each model says of held-out pairs beside the truth, and the scores. One HTML file.
 
-What models say is data and is escaped. `jobs.demo.loop.measure` gathers what is shown here.
+What models say is data and is escaped. `jobs.demo.loop.gather` gathers what is shown here.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ class LoopPage:
     models: Sequence[ModelScores]
     pairs: Sequence[ComparedPair]
     stages: Sequence[Stage]
-    commands: Sequence[str] = ()
 
 
 _STYLE = """
@@ -73,13 +72,6 @@ li.right::marker{content:"✓ "}li.wrong::marker{content:"✗ "}li.open{color:va
 def render_loop_page(page: LoopPage) -> str:
     """The page as HTML text."""
     numbers = "".join(f"<div><b>{escape(number)}</b><span>{escape(what)}</span></div>" for number, what in page.summary)
-    commands = escape("\n".join(page.commands))
-    by_hand = (
-        "<h2>The same, by hand</h2>\n<p>The commands that make all of this. In these folders they find their work done.</p>"
-        f"\n<pre>{commands}</pre>"
-        if page.commands
-        else ""
-    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(page.title)}</title><style>{REPORT_STYLE}{_STYLE}</style></head><body><main>
@@ -95,7 +87,6 @@ all true items.</p>
 {"".join(map(_pair, page.pairs))}
 <h2>Time</h2>
 {stages_table(page.stages)}
-{by_hand}
 </main></body></html>
 """
 

@@ -1,7 +1,7 @@
 """The loop on drawn scenes: mine -> annotate captions -> tune -> annotate images -> tune again -> measure -> a page.
 
-Each stage calls the function that its `clipmine` command calls; the page lists them as commands. Run again after an
-interruption, the loop continues where it stopped.
+Each stage calls the function that its `clipmine` command calls. Run again after an interruption, the loop continues
+where it stopped.
 """
 
 from __future__ import annotations
@@ -94,16 +94,17 @@ def run_loop(
     )
     page = root / "loop.html"
     counts = {"pairs mined": len(pairs), "pairs annotated from images": written.annotated}
-    shown = gather_page(root / "held_out", measured, settings, list(clock.stages.values()), counts)
-    write_atomic(str(page), shown)
+    figures = {
+        name: {**each.figures, **comparison_scores(each, root / "held_out", settings.compared)}
+        for name, each in measured.items()
+    }
+    stages = list(clock.stages.values())
+    write_atomic(page, gather_page(root / "held_out", measured, figures, settings.shown, stages, counts))
     return LoopSummary(
         out=str(root),
         page=str(page),
         pairs=len(pairs),
-        figures={
-            name: _values({**each.figures, **comparison_scores(each, root / "held_out", settings.compared)})
-            for name, each in measured.items()
-        },
+        figures={name: _values(found) for name, found in figures.items()},
         seconds=round(time.monotonic() - started, 1),
         stages={name: stage.seconds for name, stage in clock.stages.items()},
     )

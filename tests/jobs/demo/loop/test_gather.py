@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from customize.lmm.evaluate.intervals import share_figure
 from jobs.demo.loop.gather import comparison_scores, gather_page
 from jobs.demo.loop.measure import Measured, held_out_pairs
 from mining.annotate.comparison import Comparison, Item
@@ -27,11 +28,13 @@ def test_the_truth_scores_high_and_nonsense_is_no_comparison(root: Path) -> None
 def test_wrong_items_are_red_on_the_page(root: Path) -> None:
     wrong = Comparison((Item("Both images show a zeppelin."),), (Item("Image 1 shows a harp."),)).text()
     measured = {"base": _measured(root, "hm"), "phase 1": _measured(root, wrong), "phase 2": _measured(root)}
-    for name in measured:
-        measured[name].figures["bison"] = comparison_scores(_measured(root), root / "held_out", 1)[
-            "comparisons that parse"
-        ]
-    html = gather_page(root / "held_out", measured, SETTINGS, [], {"pairs mined": 3})
+    figures = {
+        name: {**comparison_scores(each, root / "held_out", SETTINGS.compared), "bison": share_figure(3, 4)}
+        for name, each in measured.items()
+    }
+    html = gather_page(root / "held_out", measured, figures, SETTINGS.shown, [], {"pairs mined": 3})
+    assert "<b>75%</b><span>caption choice, base</span>" in html
+    assert "stated differences that are true" in html
     assert '<li class="wrong">Both images show a zeppelin.</li>' in html
     assert '<li class="right">' in html
     assert '<p class="raw">hm</p>' in html

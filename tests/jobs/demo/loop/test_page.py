@@ -15,7 +15,7 @@ def _page() -> LoopPage:
         ModelScores("base", "before", {"choice": (0.5, "0.4 to 0.6")}),
         ModelScores("phase 1", "captions", {"choice": (0.75, "0.7 to 0.8"), "precision": (0.6, "")}),
     ]
-    return LoopPage("The loop", "Intro.", [("2", "models")], models, [pair], [Stage("mine", "pairs", 5, 1.0)], ["a b"])
+    return LoopPage("The loop", "Intro.", [("2", "models")], models, [pair], [Stage("mine", "pairs", 5, 1.0)])
 
 
 def test_right_items_are_green_and_wrong_ones_red() -> None:
@@ -34,8 +34,3 @@ def test_the_best_score_is_bold_and_a_missing_one_a_dash() -> None:
     assert '<td class="n best">75.0%' in html
     assert '<td class="n">50.0%' in html
     assert '<td class="n">-</td>' in html
-
-
-def test_the_commands_are_left_out_where_there_are_none() -> None:
-    assert "by hand" in render_loop_page(_page())
-    assert "by hand" not in render_loop_page(LoopPage("t", "i", [], [], [], []))
