@@ -66,8 +66,8 @@ def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.EIO, "Input/output error")
 
     with LineFile(tmp_path / "lines.jsonl") as file:
-        for name in ("write", "fsync"):
-            with monkeypatch.context() as patch, pytest.raises(ClipmineError, match=r"lines\.jsonl: cannot be written"):
+        for name, act in (("write", lambda: file.append({"number": 1})), ("fsync", file.sync)):
+            with monkeypatch.context() as patch:
                 patch.setattr(os, name, broken)
-                file.append({"number": 1})
-                file.sync()
+                with pytest.raises(ClipmineError, match=r"lines\.jsonl: cannot be written \(Input/output error\)"):
+                    act()
