@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
+from jobs.api_arguments import Path, config_of, model_of, paths_of, texts_of
 
 if TYPE_CHECKING:
     from customize.clip.evaluate.evaluate import EvaluateSummary
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from mining.annotate.summary import AnnotateSummary
 
 __all__ = ["annotate", "customize", "embed", "evaluate", "evaluate_lmm", "import_sets", "index", "mine", "tune"]
-
-Path = str | os.PathLike[str]
-C = TypeVar("C")
 
 
 def embed(
@@ -63,12 +61,12 @@ def embed(
     from jobs.embed_job import run_embed
 
     source, out = os.fspath(source), os.fspath(out)
-    spec = _model(model, pretrained, model_dir) or known_model(out)
+    spec = model_of(model, pretrained, model_dir) or known_model(out)
     if spec is None:
         raise BadInput('which model? name one: model="ViT-B-32", pretrained="openai"; or model_dir="DIR"')
     if is_table(source):
         source = download_corpus(source, f"{out.rstrip('/')}-images", shard_size=options.get("shard_size", 10_000))
-    config = _config(EmbedConfig, options, source=source, out=out, model=spec)
+    config = config_of(EmbedConfig, options, source=source, out=out, model=spec)
     run_embed(config, executor=executor, workers=workers)
     return EmbeddingStore.open(out)
 
@@ -98,7 +96,7 @@ def index(
     from jobs.index_job import run_index
 
     size = memory if isinstance(memory, int) else parse_bytes(memory)
-    config = _config(IndexConfig, options, store=os.fspath(store), memory=size)
+    config = config_of(IndexConfig, options, store=os.fspath(store), memory=size)
     return run_index(config, modality, executor=executor, workers=workers)
 
 
@@ -131,7 +129,7 @@ def customize(
 
     paths = {"store": store, "selection": selection, "tars": tars, "out": out}
     places = {name: None if path is None else os.fspath(path) for name, path in paths.items()}
-    config = _config(CustomizeConfig, options, model=_model(model, pretrained, model_dir), **places)
+    config = config_of(CustomizeConfig, options, model=model_of(model, pretrained, model_dir), **places)
     return run_customize(config, executor=executor, workers=workers)
 
 
@@ -162,8 +160,7 @@ def tune(
     from jobs.tune_job import run_tune
 
     source = model if isinstance(model, LmmSource) else os.fspath(model)
-    sources = (data,) if isinstance(data, str) else tuple(data)
-    config = _config(TuneConfig, options, data=sources, model=source, out=os.fspath(out), stage=stage)
+    config = config_of(TuneConfig, options, data=texts_of(data), model=source, out=os.fspath(out), stage=stage)
     return run_tune(config, executor=executor, workers=workers)
 
 
@@ -193,8 +190,7 @@ def evaluate(
         (name, model if isinstance(model, ModelSpec) else ModelSpec(model_dir=os.fspath(model)))
         for name, model in named.items()
     )
-    wanted = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-    config = _config(EvaluateConfig, options, models=specs, tasks=wanted, out=os.fspath(out))
+    config = config_of(EvaluateConfig, options, models=specs, tasks=texts_of(tasks), out=os.fspath(out))
     with Progress("evaluate", unit="runs") as progress:
         return measure(config, on_progress=progress.reach)
 
@@ -230,13 +226,12 @@ def evaluate_lmm(
     if isinstance(models, Mapping):
         names = {name: os.fspath(model) for name, model in models.items()}
     else:
-        names = list(_paths(models))
+        names = list(paths_of(models))
     of_models = {field.name for field in fields(ModelSettings)}
     settings = ModelSettings(**{name: value for name, value in options.items() if name in of_models})
     others = {name: value for name, value in options.items() if name not in of_models}
-    wanted = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     folder = None if data is None else os.fspath(data)
-    config = _config(LmmEvaluateConfig, others, tasks=wanted, data=folder, out=os.fspath(out))
+    config = config_of(LmmEvaluateConfig, others, tasks=texts_of(tasks), data=folder, out=os.fspath(out))
     return run_evaluate_lmm(names, config, None if judge is None else os.fspath(judge), settings)
 
 
@@ -264,7 +259,7 @@ def mine(
     from mining.strategies.registry import parse_mix
 
     mix = parse_mix(strategy)
-    config = _config(MiningConfig, options, store=os.fspath(store), out=os.fspath(out), strategies=mix)
+    config = config_of(MiningConfig, options, store=os.fspath(store), out=os.fspath(out), strategies=mix)
     return run_mine(config, executor=executor, workers=workers)
 
 
@@ -294,8 +289,8 @@ def import_sets(
     from mining.sets.importers.table import parse_mapping
 
     mapping = parse_mapping(columns) if columns else ()
-    given = {"files": _paths(files), "images": _paths(images), "out": os.fspath(out), "mapping": mapping}
-    return run_import(_config(ImportConfig, options, format=format, **given))
+    given = {"files": paths_of(files), "images": paths_of(images), "out": os.fspath(out), "mapping": mapping}
+    return run_import(config_of(ImportConfig, options, format=format, **given))
 
 
 def annotate(
@@ -327,27 +322,3 @@ def annotate(
     named = None if model is None else os.fspath(model)
     config = AnnotateConfig.of(os.fspath(pairs), kind=kind, annotator=annotator, model=named, **options)
     return run_annotate(config, executor=executor, workers=workers)
-
-
-def _paths(given: Path | Iterable[Path]) -> tuple[str, ...]:
-    if isinstance(given, str | os.PathLike):
-        return (os.fspath(given),)
-    return tuple(os.fspath(path) for path in given)
-
-
-def _model(model: str | ModelSpec | None, pretrained: str | None, model_dir: Path | None) -> ModelSpec | None:
-    """The model that the arguments name; None when they name none."""
-    if isinstance(model, ModelSpec):
-        return model
-    if model is None and pretrained is None and model_dir is None:
-        return None
-    return ModelSpec(model, pretrained, None if model_dir is None else os.fspath(model_dir))
-
-
-def _config(kind: type[C], options: Mapping[str, Any], **given: Any) -> C:
-    """A configuration of the dataclass `kind`; BadInput when one of the options is not a field of it."""
-    known = [field.name for field in fields(kind) if field.name not in given]  # type: ignore[arg-type]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise BadInput(f"unknown option {', '.join(unknown)}: choose from {', '.join(known)}")
-    return kind(**given, **options)

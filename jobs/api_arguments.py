@@ -1,0 +1,46 @@
+"""Arguments of the functions of `jobs.api` as the values that configurations take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from index.encoder.model_spec import ModelSpec
+from index.errors import BadInput
+
+__all__ = ["Path", "config_of", "model_of", "paths_of", "texts_of"]
+
+Path = str | os.PathLike[str]
+C = TypeVar("C")
+
+
+def texts_of(given: str | Iterable[str]) -> tuple[str, ...]:
+    """One text or several, as several."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def paths_of(given: Path | Iterable[Path]) -> tuple[str, ...]:
+    """One path or several, as texts."""
+    if isinstance(given, str | os.PathLike):
+        return (os.fspath(given),)
+    return tuple(os.fspath(path) for path in given)
+
+
+def model_of(model: str | ModelSpec | None, pretrained: str | None, model_dir: Path | None) -> ModelSpec | None:
+    """The CLIP model that the arguments name; None when they name none. Raises BadInput where they contradict."""
+    if isinstance(model, ModelSpec):
+        return model
+    if model is None and pretrained is None and model_dir is None:
+        return None
+    return ModelSpec(model, pretrained, None if model_dir is None else os.fspath(model_dir))
+
+
+def config_of(kind: type[C], options: Mapping[str, Any], **given: Any) -> C:
+    """A configuration of the dataclass `kind`; BadInput when one of the options is not a field of it."""
+    known = [field.name for field in fields(kind) if field.name not in given]  # type: ignore[arg-type]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise BadInput(f"unknown option {', '.join(unknown)}: choose from {', '.join(known)}")
+    return kind(**given, **options)
