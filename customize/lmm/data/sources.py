@@ -24,11 +24,13 @@ from customize.lmm.data.records import RecordSource
 from customize.lmm.data.set_samples import SetSource, TarSource
 from customize.lmm.data.source import Source
 from customize.lmm.data.variants import IMAGE_ORDERS, Variants, VariedSource
+from customize.lmm.model.card import describe_sets
 from index.errors import BadInput
 from index.files import exists, is_local, join, local_path, read_bytes
 from mining.export.tars import FORMAT as TARS
+from mining.sets.image_sets import ImageSets
 
-__all__ = ["OPTIONS", "SourceSpec", "open_part", "open_source"]
+__all__ = ["OPTIONS", "SourceSpec", "describe_source", "open_part", "open_source"]
 
 # The options of a source, by what they mean.
 OPTIONS = {
@@ -86,6 +88,20 @@ def open_part(text: str, *, cache: str | None = None, seed: int = 0) -> Part:
     """The source of a spec, with its weight or count. Raises BadInput in one line; see `open_source`."""
     spec = SourceSpec.parse(text)
     return Part(open_source(spec, cache=cache, seed=seed), spec.weight, spec.count)
+
+
+def describe_source(text: str) -> dict[str, Any]:
+    """Where the samples of a spec come from, for a model card: plain JSON values, without places on this machine.
+
+    `file` is the name of a file or folder, `weight` or `count` and the other options are those of the spec, and a
+    folder of image sets is described by `customize.lmm.model.card.describe_sets`. Raises BadInput where `open_source`
+    does.
+    """
+    spec = SourceSpec.parse(text)
+    about: dict[str, Any] = {"file": spec.place.rstrip("/").rpartition("/")[2]}
+    about |= {name: value for name, value in (("weight", spec.weight), ("count", spec.count)) if value is not None}
+    about |= {name: value for name, value in spec.options.items() if name not in ("name", "images")}
+    return about | (describe_sets(ImageSets.open(spec.place)) if _kind_of(spec.place) == "sets" else {})
 
 
 def open_source(spec: SourceSpec, *, cache: str | None = None, seed: int = 0) -> Source:

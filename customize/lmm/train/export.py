@@ -3,12 +3,12 @@
 OUT/                            the model, merged; or with export="adapter" the adapter
 OUT/adapter/                    the adapter, with export="both"
 OUT/base/                       the adapter's base, where it is no checkpoint of its own
-OUT/projector.safetensors       the projector alone, for the next stage
+OUT/projector/                  the projector alone, for the next stage: projector.safetensors
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -69,13 +69,25 @@ def write_projector(lmm: Lmm, out: str, state: State | None = None) -> None:
         save_file({name: weight.cpu().contiguous() for name, weight in own.items()}, str(partial))
 
 
-def describe_run(summary: TuneSummary, config: TuneConfig, identity: str) -> dict[str, Any]:
-    """What card and provenance say of the run, as plain JSON data."""
+def describe_run(
+    summary: TuneSummary, config: TuneConfig, described: Sequence[Mapping[str, Any]], identity: str
+) -> dict[str, Any]:
+    """What card and provenance say of the run, as plain JSON data; see `customize.lmm.model.card.model_card`.
+
+    described: of each source, in the order of `summary.sources`, see `customize.lmm.data.sources.describe_source`.
+    """
+    data = []
+    for (name, each), about in zip(summary.sources.items(), described, strict=True):
+        counts: dict[str, Any] = {"samples": each.samples, "trained": each.taken - each.unreadable}
+        data.append({"name": name, **counts, **({"left_out": dict(each.left_out)} if each.left_out else {}), **about})
     return {
+        "trained": dict(summary.trainable),
         "training": {**asdict(config.recipe), "stage": config.stage, "steps": summary.steps, "seed": config.seed},
-        "data": [
-            {"name": name, "samples": each.samples, "taken": each.taken} for name, each in summary.sources.items()
-        ],
-        "figures": {"first_loss": summary.first_loss, "last_loss": summary.last_loss},
+        "data": data,
+        "losses": {
+            "all, first tenth of the steps": summary.first_loss,
+            "all, last tenth": summary.last_loss,
+            **{f"{name}, last tenth": loss for name, loss in summary.loss_by_source.items()},
+        },
         "run": identity,
     }

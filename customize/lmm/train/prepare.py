@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from customize.lmm.data.encode import Encoder
 from customize.lmm.data.encoded_mixture import EncodedMixture
 from customize.lmm.data.loader import THREADS, LoadedPart, PartLoader
 from customize.lmm.data.sample import EncodedSample, ImageFile
-from customize.lmm.data.sources import open_part
+from customize.lmm.data.sources import describe_source, open_part
 from customize.lmm.model.forward import TokenLosses
 from customize.lmm.model.load import Lmm, load_lmm
 from customize.lmm.model.trainable import TrainedParts, apply_trained
@@ -53,6 +53,8 @@ class Run:
         lmm: the model, with what is trained set up. losses: the module that computes losses, sharded or not.
         trained_parts: what is trained, and at which rates.
         template: of the prompts. sources: the names of the data's sources, by their numbers.
+        described: where the samples of each source come from, see `describe_source`; () on other workers than the
+            first.
         generations: of held-out samples; None where none are asked for, and on other workers than the first.
     """
 
@@ -69,6 +71,7 @@ class Run:
     images: StepImages
     template: str
     sources: tuple[str, ...]
+    described: tuple[Mapping[str, Any], ...]
     generations: Generations | None
 
     @property
@@ -170,6 +173,7 @@ def prepare_run(config: TuneConfig, worker: Worker, on_progress: OnProgress | No
         images,
         template,
         data.mixture.names,
+        tuple(map(describe_source, config.data)) if worker.first else (),
         _generations(config, lmm, held_out, images) if worker.first else None,
     )
 

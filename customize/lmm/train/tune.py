@@ -66,7 +66,7 @@ def tune(
     if worker.first:
         write_projector(run.lmm, config.out, state)
         summary = _summary(loop, export_paths(config), started)
-        export_model(run.lmm, config, run.template, describe_run(summary, config, run.identity), state)
+        export_model(run.lmm, config, run.template, describe_run(summary, config, run.described, run.identity), state)
         write_atomic(join(config.out, "manifest.json"), json.dumps(asdict(summary), indent=1) + "\n")
     worker.barrier()
     return _read_summary(config.out)

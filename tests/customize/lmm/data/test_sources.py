@@ -11,7 +11,7 @@ import pytest
 from customize.lmm.data.records import RecordSource
 from customize.lmm.data.sample import LmmSample
 from customize.lmm.data.set_samples import SetSource, TarSource
-from customize.lmm.data.sources import SourceSpec, open_part
+from customize.lmm.data.sources import SourceSpec, describe_source, open_part
 from index.errors import BadInput
 from mining.export import to_llava, to_webdataset
 from mining.sets.image_sets import ImageSets
@@ -113,3 +113,12 @@ def test_bad_input_is_one_line(pairs: ImageSets, tmp_path: Path, spec: str, mess
     with pytest.raises(BadInput, match=message) as error:
         open_part(spec.format(tmp_path))
     assert "\n" not in str(error.value)
+
+
+def test_a_source_is_described_by_its_contents_and_options_without_its_place(pairs: ImageSets, tmp_path: Path) -> None:
+    found = describe_source(f"{pairs.path}:2,cad=differences,name=mine")
+    assert (found["weight"], found["cad"], found["sets"]) == (2.0, "differences", 2)
+    assert {each["kind"]: each["count"] for each in found["annotations"]} == {"comparison": 2, "question": 1}
+    assert str(tmp_path) not in json.dumps(found)
+    to_llava(pairs, tmp_path / "out.json")
+    assert describe_source(f"{tmp_path / 'out.json'},count=2,images={tmp_path}") == {"file": "out.json", "count": 2}

@@ -142,6 +142,17 @@ def test_a_source_that_is_not_there_is_one_line_before_a_model_is_loaded(tmp_pat
         tune(config(tmp_path / "out", tmp_path / "no-model", str(tmp_path / "nowhere.json")))
 
 
+def test_the_card_has_what_was_trained_on_what_and_the_losses(material: Material, tmp_path: Path) -> None:
+    summary, _ = run(tmp_path / "out", material.model, f"{material.single}:3", f"{material.text}:1")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"| projector | {summary.trainable['projector']:,} |" in card
+    assert f"| single.json | 10 | {summary.sources['single.json'].taken} | 3 |" in card
+    assert f"| all, last tenth | {summary.last_loss:.6g} |" in card
+    name, loss = next(iter(summary.loss_by_source.items()))
+    assert f"| {name}, last tenth | {loss:.6g} |" in card
+    assert str(tmp_path) not in card
+
+
 def test_the_models_of_a_run_load_again(material: Material, tmp_path: Path) -> None:
     """Merged, adapter and projector of one run compute the same."""
     summary, _ = run(tmp_path / "out", material.model, material.single, export="both")
