@@ -20,7 +20,7 @@ from jobs.annotate_progress import AnnotateProgress
 from mining.annotate.answer_cache import AnswerCache
 from mining.annotate.budget import Budget
 from mining.annotate.chosen_sets import choose_sets
-from mining.annotate.config import PRECISIONS, AnnotateConfig
+from mining.annotate.config import AnnotateConfig
 from mining.annotate.journal import Journal
 from mining.annotate.ledger import Ledger
 from mining.annotate.rule_run import run_rules
@@ -143,7 +143,7 @@ def open_model(config: AnnotateConfig, executor: str = "local", workers: int | N
 
 def local_model(config: AnnotateConfig) -> Callable[[], ChatModel]:
     """What makes the checkpoint's model, here or in an actor."""
-    from mining.chat.factory import open_chat_model
+    from mining.chat.factory import PRECISIONS, open_chat_model
 
     precision = None if config.precision is None else PRECISIONS[config.precision]
     settings = {"adapter": config.adapter, "device": config.device, "batch_size": config.batch_size}

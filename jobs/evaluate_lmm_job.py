@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,7 @@ if TYPE_CHECKING:
     from customize.lmm.evaluate.evaluate import LmmEvaluateConfig, LmmEvaluateSummary
     from mining.chat.chat import ChatModel, ChatReply, ChatRequest
 
-__all__ = ["ModelSettings", "open_chat_model", "run_evaluate_lmm"]
-
-# The commands' names of number formats, and torch's.
-_PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-_SERVER = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://.+)")
+__all__ = ["ModelSettings", "open_model", "run_evaluate_lmm"]
 
 
 @dataclass(frozen=True)
@@ -54,31 +49,26 @@ class _Named:
         return self.model.replies(requests)
 
 
-def open_chat_model(name: str, settings: ModelSettings | None = None, label: str | None = None) -> ChatModel:
-    """The model that `name` says: a folder or Hugging Face name, or openai:MODEL@URL for a server.
+def open_model(name: str, settings: ModelSettings | None = None, label: str | None = None) -> ChatModel:
+    """The model that `name` says, in one of the forms of `mining.chat.factory.FORMS`.
 
-    label: its name in tables (default: `name`; of a server its MODEL). Raises BadInput for a CLIP model, and for an
-    address that has no model or URL.
+    label: its name in tables (default: `name`; of a server its MODEL). Raises BadInput for a CLIP model, and what
+    `mining.chat.factory.open_chat_model` raises.
     """
-    settings = settings or ModelSettings()
-    if name.startswith("openai:"):
-        match = _SERVER.fullmatch(name)
-        if match is None:
-            raise BadInput(
-                f"{_hidden(name)}: a server's model is openai:MODEL@URL, such as openai:llava@http://host:8000/v1"
-            )
-        from mining.chat.openai_server import OpenAIServer
+    from mining.chat.factory import PRECISIONS, open_chat_model
 
-        known = _given(
-            key_variable=settings.key_variable, max_concurrency=settings.concurrency, timeout=settings.timeout
+    given = settings or ModelSettings()
+    kind = name.partition(":")[0]
+    if kind == "openai":
+        served = open_chat_model(
+            name, key_variable=given.key_variable, max_concurrency=given.concurrency, timeout=given.timeout
         )
-        return _Named(label or match["model"], OpenAIServer(match["url"], match["model"], **known))
-    _refuse_clip(name)
-    from mining.chat.local_model import LocalModel
-
-    precision = None if settings.precision is None else _PRECISIONS[settings.precision]
-    known = _given(device=settings.device, precision=precision, batch_size=settings.batch_size)
-    return _Named(label or name.rstrip("/"), LocalModel(name, **known))
+        return _Named(label or served.name, served)
+    if kind != "transformers":
+        _refuse_clip(name)
+    precision = None if given.precision is None else PRECISIONS[given.precision]
+    local = open_chat_model(name, device=given.device, precision=precision, batch_size=given.batch_size)
+    return _Named(label or name.rstrip("/"), local)
 
 
 def run_evaluate_lmm(
@@ -89,8 +79,8 @@ def run_evaluate_lmm(
 ) -> LmmEvaluateSummary:
     """Measure models, as `customize.lmm.evaluate.evaluate.evaluate_lmm` does; progress on stderr.
 
-    models: names for `open_chat_model`, or {name in the tables: such a name}. judge: likewise. Models are opened one
-    by one; what `open_chat_model` raises comes before any question is asked.
+    models: names for `open_model`, or {name in the tables: such a name}. judge: likewise. Models are opened one
+    by one; what `open_model` raises comes before any question is asked.
     """
     from customize.lmm.evaluate.evaluate import evaluate_lmm
     from customize.lmm.evaluate.tasks import find_task
@@ -100,8 +90,8 @@ def run_evaluate_lmm(
         find_task(task, config.data)
     labelled: Iterable[tuple[str | None, str]]
     labelled = models.items() if isinstance(models, Mapping) else ((None, name) for name in models)
-    opened = [open_chat_model(name, settings, label) for label, name in labelled]
-    rating = None if judge is None else open_chat_model(judge, settings)
+    opened = [open_model(name, settings, label) for label, name in labelled]
+    rating = None if judge is None else open_model(judge, settings)
     with Progress("evaluate", unit="replies") as progress:
         return evaluate_lmm(opened, config, rating, progress.reach)
 
@@ -123,12 +113,3 @@ def _refuse_clip(name: str) -> None:
         return
     if ":" in name and "://" not in name and "/" not in name:
         raise BadInput(f"{name}: {why} (a folder, a Hugging Face name, or openai:MODEL@URL)")
-
-
-def _hidden(name: str) -> str:
-    """The name without what stands before an @ within its address, which may be a password."""
-    return re.sub(r"//[^/@]*@", "//...@", name)[:200]
-
-
-def _given(**settings: Any) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}

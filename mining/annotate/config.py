@@ -10,9 +10,10 @@ from index.errors import BadInput
 from index.files import join
 from mining.annotate.budget import Limits
 from mining.annotate.chosen_sets import SetChoice, parse_shard, shard_name
+from mining.chat.factory import PRECISIONS
 from mining.sets.sources import Folder
 
-__all__ = ["ANNOTATORS", "PRECISIONS", "AnnotateConfig"]
+__all__ = ["ANNOTATORS", "AnnotateConfig"]
 
 ANNOTATORS = ("openai", "transformers", "captions")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -25,7 +26,6 @@ _OF_ANNOTATOR = {
 }
 # The settings of replies, whichever model gives them.
 _OF_MODELS = ("cache", "max_new_tokens", "temperature")
-PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _LEAST = {
     **dict.fromkeys(("max_new_tokens", "attempts", "concurrency", "batch_size", "rounds"), 1),
     **dict.fromkeys(("seed", "temperature", "timeout", "patience"), 0),

@@ -11,9 +11,11 @@ from typing import Any
 from index.errors import BadInput
 from mining.chat.chat import ChatModel
 
-__all__ = ["FORMS", "open_chat_model"]
+__all__ = ["FORMS", "PRECISIONS", "open_chat_model"]
 
 FORMS = "openai:MODEL@URL (such as openai:llava@http://host:8000/v1), or a checkpoint's folder or name on the hub"
+# Number formats as commands name them, and as `LocalModel` and torch do.
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 _SERVER = {"key_variable", "max_concurrency", "timeout", "limits", "options"}
 _LOCAL = {"adapter", "device", "precision", "batch_size", "template", "num_beams", "repetition_penalty"}
 

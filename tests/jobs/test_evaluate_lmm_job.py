@@ -9,7 +9,7 @@ import pytest
 
 from customize.lmm.evaluate.evaluate import LmmEvaluateConfig, evaluate_lmm
 from index.errors import BadInput, ClipmineError
-from jobs.evaluate_lmm_job import ModelSettings, open_chat_model, run_evaluate_lmm
+from jobs.evaluate_lmm_job import ModelSettings, open_model, run_evaluate_lmm
 from mining.chat.asking import Limits
 from mining.chat.openai_server import OpenAIServer
 from scenes.held_out.pair_tasks import write_pair_tasks
@@ -80,24 +80,24 @@ def test_a_server_that_is_down_ends_the_run_in_one_line(data: Path, tmp_path: Pa
     ("name", "said"),
     [
         ("ViT-B-32:openai", "ViT-B-32:openai: is a CLIP model, which answers no questions"),
-        ("openai:llava", "openai:llava: a server's model is openai:MODEL@URL"),
+        ("openai:llava", "a model of a server is written openai:MODEL@URL"),
         ("openai:llava@user:secret@host", r"openai:MODEL@URL"),
     ],
 )
 def test_what_names_no_model_is_one_line(name: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        open_chat_model(name)
+        open_model(name)
 
 
 def test_a_password_is_not_repeated() -> None:
     with pytest.raises(BadInput) as raised:
-        open_chat_model("openai:@http://user:secret@host/v1")
+        open_model("openai:@http://user:secret@host/v1")
     assert "secret" not in str(raised.value)
 
 
 def test_folders_of_clip_models_are_refused(tiny_clip_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is a CLIP model"):
-        open_chat_model(str(tiny_clip_dir))
+        open_model(str(tiny_clip_dir))
     (tmp_path / "config.json").write_text('{"model_type": "siglip"}')
     with pytest.raises(BadInput, match="is a CLIP model"):
-        open_chat_model(str(tmp_path))
+        open_model(str(tmp_path))
