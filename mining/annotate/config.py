@@ -35,22 +35,32 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class AnnotateConfig:
-    """pairs: a folder of image sets. kind: of the annotations, such as `comparison`. annotator: openai (a server with
-    OpenAI's protocol), transformers (a checkpoint in this process or in Ray's actors), captions (rules, no model).
+    """A run of annotation. None leaves a setting of a model or task to its own default.
 
-    model: its name at the server, or a name or folder of a checkpoint. name: of the parts of annotations; by default
-    the kind and the model. from_images: show the images; with_captions: also the captions. refine: KIND or
-    KIND/ANNOTATOR of the annotations that are refined, asked about (cad-qa) or judged. as_trained: ask as the training
-    conversations do. rounds: of questions that cad-qa
-    asks for. choice: which sets. seed: of all draws.
-    moved: where the images' sources are now. cache: folder of answers; by default `annotations/answers` in `pairs`.
-    max_new_tokens, temperature: of replies; by default the task's. attempts: at a reply that is not understood.
-    limits: of requests, tokens and cost.
+    Attributes:
+        pairs: folder of image sets, local.
+        kind: of the annotations: comparison, cad-qa, choice or judge.
+        annotator: "openai": a server with OpenAI's protocol; "transformers": a checkpoint in this process or in Ray's
+            actors; "captions": rules, without a model.
+        model: its name at the server, or the name or folder of a checkpoint.
+        name: of the parts of annotations; None: the kind and the model.
+        from_images: show the model the images. with_captions: show it the captions too.
+        refine: KIND or KIND/ANNOTATOR of the annotations that are refined, asked about (cad-qa) or judged.
+        as_trained: ask with the question of the training conversations, for a model that was tuned on them.
+        rounds: number of questions that cad-qa asks for.
+        choice: which sets. seed: of all draws.
+        moved: where the images' sources are now.
+        cache: folder of answers; None: `annotations/answers` in `pairs`.
+        max_new_tokens, temperature: of replies. attempts: at a reply that is not understood.
+        limits: of requests, tokens and cost.
+        base_url: openai: of the server. key_variable: the environment variable that holds its key.
+        concurrency: openai: most requests at once. timeout: seconds for an answer. patience: seconds without any answer
+            until the run ends.
+        adapter: transformers: folder of a LoRA adapter. device, precision ("fp32", "fp16", "bf16"), batch_size: see
+            `mining.chat.local_model.LocalModel`.
 
-    For openai. base_url: of the server. key_variable: the environment variable that holds the key. concurrency: most
-    requests at once. timeout: seconds for an answer; patience: seconds without any before the run ends. For
-    transformers. adapter: folder of a LoRA adapter. device, precision (fp32, fp16 or bf16), batch_size: None leaves
-    them to `mining.chat`.
+    Raises:
+        BadInput: a value outside its range, or settings that contradict each other.
     """
 
     pairs: str

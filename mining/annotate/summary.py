@@ -12,12 +12,22 @@ __all__ = ["AnnotateSummary"]
 class AnnotateSummary:
     """sets = annotated + rejected + failed + nothing_to_ask + image_missing + left.
 
-    sets: of the view. annotated: with at least one answer that was understood; rejected: whose answers were not
-    understood, or refused. Both count sets of earlier runs under this name, `earlier` of them. failed: without a reply;
-    the next run asks again. left: not asked, since `stopped_by` (a limit of the budget, None where there was another
-    reason) did not allow it. annotations, parts, rejections: of all runs under this name. requests, tokens, cost,
-    seconds: of this run; cached: answers that were known. estimated_requests: whose tokens the model did not count.
-    total_...: of all runs under this name. failures, rejections, missing: reason -> count.
+    Attributes:
+        sets: those that were chosen.
+        annotated: sets with at least one answer that was understood.
+        rejected: sets whose answers were not understood, or were refusals.
+        earlier: how many of `annotated` and `rejected` were decided by earlier runs under this name.
+        failed: sets without a reply; the next run asks again.
+        nothing_to_ask: sets without what the task needs, such as captions.
+        image_missing: sets with an image that cannot be read.
+        left: sets that were not asked about, as a limit did not allow it.
+        stopped_by: that limit; None where no limit ended the run.
+        annotations, parts: of all runs under this name.
+        requests, prompt_tokens, new_tokens, cost, seconds: of this run.
+        cached: questions that the cache answered. retried: questions that were asked again.
+        estimated_requests: requests whose tokens the model did not count.
+        total_requests, total_tokens, total_cost: of all runs under this name.
+        failures, rejections, missing: reason -> count; rejections are of all runs under this name.
     """
 
     kind: str

@@ -65,15 +65,20 @@ class ChatReply:
 
 
 class ChatModel(Protocol):
-    """name: how people call the model. identity: all that decides its answers, as JSON data (checkpoint, revision,
-    adapter, template, precision); it holds no address, key or device, since answers do not depend on them.
-    """
+    """A model that answers requests."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The model's name in tables, logs and annotations."""
+        ...
 
     @property
-    def identity(self) -> Mapping[str, Any]: ...
+    def identity(self) -> Mapping[str, Any]:
+        """All that decides the answers, as JSON data: checkpoint, revision, adapter, template, precision.
+
+        No address, key or device, since answers do not depend on them.
+        """
+        ...
 
     def replies(self, requests: Iterable[tuple[str, ChatRequest]]) -> Iterator[tuple[str, ChatReply]]:
         """Yield (key, reply) for each (key, request), in any order; takes requests only as fast as they are answered.

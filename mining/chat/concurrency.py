@@ -8,7 +8,7 @@
 The limit doubles at first, a round of answers at a time, until the server shows that it is overloaded; from then on it
 grows by one a round. It shrinks when the server refuses (429, 503), when a request times out, and when answers take
 many times as long as they did: a server that answers one request after another gains nothing from a longer queue.
-Nothing here knows a clock, a thread or the network; times are seconds on any clock that does not go back.
+Times are arguments, in seconds on any clock that does not go back.
 """
 
 from __future__ import annotations
@@ -84,7 +84,10 @@ class ConcurrencyLimit:
         self._answers, self._was_full = 0, False
 
     def overloaded(self, started: float, now: float) -> None:
-        """The server refused a request or did not answer in time. Those sent before the last decrease are no news."""
+        """The server refused a request or did not answer in time.
+
+        A request that was sent before the last decrease does not decrease the limit again.
+        """
         self._under_way -= 1
         if started >= self._decreased:
             self._decrease(0.5, now, least=1)

@@ -1,9 +1,9 @@
-"""Generation in batches of one shape: an answer depends on its request and on the batch's size, not on its company.
+"""Generation in batches of one shape: an answer depends on its request and the batch's size, not on other requests.
 
 A matrix product's last bits depend on its shape, and at a near-tie they decide a token. So all prompts of a batch are
 padded, on the left, to a length that follows from each prompt alone, and a batch is filled up to its full number of
 rows with copies of a row. Images go through the vision tower one at a time. Sampling draws from a generator of the
-request's own seed. What is not covered: a batch of another size (after running out of memory, or on another device).
+request's own seed. A batch of another size (after running out of memory, or on another device) may give other answers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Decoding:
 
 @dataclass
 class Generator:
-    """model: of `load_weights`. stops: the ids at which an answer ends; the id that fills up is any of them."""
+    """Generates with a checkpoint.
+
+    model: of `load_weights`. stops: ids of the tokens at which an answer ends; the first one is the padding too.
+    """
 
     checkpoint: LocalCheckpoint
     model: Any
@@ -54,14 +57,16 @@ class Generator:
         batched is alone.
         """
         filled = [*prompts, *[prompts[0]] * (rows - len(prompts))]
-        inputs = self._inputs(filled) if self.batches_images or not prompts[0].keys else self._whole(prompts[0])
+        inputs = self._inputs(filled) if self.batches_images or not prompts[0].keys else self._inputs_of_one(prompts[0])
         limit = max(prompt.max_new_tokens for prompt in prompts)
         options: dict[str, Any] = {}
         if prompts[0].temperature > 0:
             from transformers import LogitsProcessorList
 
             seeds = [prompt.seed for prompt in filled]
-            options["logits_processor"] = LogitsProcessorList([_Drawn([each.temperature for each in filled], seeds)])
+            options["logits_processor"] = LogitsProcessorList(
+                [_GumbelNoise([each.temperature for each in filled], seeds)]
+            )
         found = self.model.generate(
             **inputs,
             **options,
@@ -95,21 +100,20 @@ class Generator:
             ids[row, length - len(prompt.ids) :] = prompt.ids
             mask[row, length - len(prompt.ids) :] = 1
         inputs: dict[str, Any] = {"input_ids": ids.to(self.model.device), "attention_mask": mask.to(self.model.device)}
-        if prompts[0].keys or any(prompt.keys for prompt in prompts):
+        if any(prompt.keys for prompt in prompts):
             from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-            made: dict[str, torch.Tensor] = {}
-            features = [
-                made.setdefault(key, self._image_features(key, prompt.inputs["pixel_values"][place]))
-                if key not in made
-                else made[key]
-                for prompt in prompts
-                for place, key in enumerate(prompt.keys)
-            ]
+            by_key: dict[str, torch.Tensor] = {}
+            features = []
+            for prompt in prompts:
+                for place, key in enumerate(prompt.keys):
+                    if key not in by_key:
+                        by_key[key] = self._image_features(key, prompt.inputs["pixel_values"][place])
+                    features.append(by_key[key])
             inputs["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=features)}  # type: ignore[arg-type]
         return inputs
 
-    def _whole(self, prompt: Prompt) -> dict[str, Any]:
+    def _inputs_of_one(self, prompt: Prompt) -> dict[str, Any]:
         """The processor's own inputs, of one request."""
         ids = prompt.ids[None]
         made = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **prompt.inputs}
@@ -127,7 +131,7 @@ class Generator:
         return found
 
 
-class _Drawn:
+class _GumbelNoise:
     """Adds Gumbel noise to logits, so that the largest is a draw from softmax(logits / temperature).
 
     Gumbel (1954); each row's noise comes from a generator of its own, so a draw does not depend on other rows.

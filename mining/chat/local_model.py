@@ -35,15 +35,19 @@ _ROWS = {"cuda": 32}  # of a batch, by device; 8 on others
 
 
 class LocalModel:
-    """A checkpoint of transformers, as `mining.chat.chat.ChatModel`.
+    """A checkpoint of transformers, as `mining.chat.chat.ChatModel`. Its weights are loaded for the first reply.
 
-    name: a folder or a name on the Hugging Face hub; also a folder of a peft adapter, which names its base. adapter: a
-    LoRA adapter for the model `name`. device: cuda, mps or cpu, by default the fastest there is. precision: of the
-    weights, by default bfloat16 on cuda, else float32. batch_size: requests answered together; by default 32 on cuda,
-    else 8; it is halved when memory runs out. template: see `mining.chat.templates.chat_template_of`. num_beams and
-    repetition_penalty: as in transformers. The weights are loaded when the first reply is asked for.
+    Args:
+        name: a folder or a name on the Hugging Face hub; also a folder of a peft adapter, which names its base.
+        adapter: folder of a LoRA adapter for the model `name`.
+        device: cuda, mps or cpu; by default the fastest there is.
+        precision: of the weights; by default bfloat16 on cuda, else float32.
+        batch_size: requests answered together, by default 32 on cuda, else 8; halved when memory runs out.
+        template: see `mining.chat.templates.chat_template_of`.
+        num_beams, repetition_penalty: as in transformers.
 
-    Raises BadInput where the checkpoint cannot be used; the weights' own faults are raised by `replies`.
+    Raises:
+        BadInput: the checkpoint cannot be used. Faults of its weights are raised by `replies`.
     """
 
     def __init__(
@@ -98,7 +102,7 @@ class LocalModel:
             if isinstance(prompt, ChatReply):
                 yield key, prompt
                 continue
-            alone = bool(prompt.keys) and not self._generator.batches_images
+            alone = self._is_alone(prompt)
             batch = (key,) if alone else (prompt.length, prompt.max_new_tokens, prompt.temperature > 0)
             waiting.setdefault(batch, []).append((key, prompt))
             if alone or len(waiting[batch]) >= self._rows:
@@ -130,6 +134,10 @@ class LocalModel:
             )
         return prompt
 
+    def _is_alone(self, prompt: Prompt) -> bool:
+        """Whether the prompt shows images that cannot be batched with those of others."""
+        return bool(prompt.keys) and not self._generator.batches_images
+
     def _answered(self, batch: Waiting) -> Iterator[tuple[str, ChatReply]]:
         while batch:
             part, rows = batch[: self._rows], self._rows
@@ -148,9 +156,8 @@ class LocalModel:
 
     def _generated(self, prompts: list[Prompt], rows: int) -> list[list[int]] | None:
         """The new tokens, None where memory runs out."""
-        alone = bool(prompts[0].keys) and not self._generator.batches_images
         try:
-            return self._generator.generate(prompts, 1 if alone else rows)
+            return self._generator.generate(prompts, 1 if self._is_alone(prompts[0]) else rows)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 said = " ".join(str(error).split())[:300]

@@ -47,11 +47,17 @@ _NEVER = (
 class OpenAIServer:
     """A model of a server, as `mining.chat.chat.ChatModel`.
 
-    base_url: up to the version, such as http://host:8000/v1. model: as the server names it. api_key, or key_variable,
-    the environment variable that holds it: see ServerAddress.parse. max_concurrency: requests under way at once, at
-    most; the number in use follows what the server can take. timeout: seconds for one answer. limits: of retries and of
-    waiting for a server that is away. options: further fields of each request, such as {"top_p": 0.9}, which count as
-    part of the model's identity. Raises BadInput for an address, key or option that cannot be used.
+    Args:
+        base_url: up to the version, such as http://host:8000/v1.
+        model: as the server names it.
+        api_key: the server's key; or key_variable, the environment variable that holds it: see ServerAddress.parse.
+        max_concurrency: most requests under way at once; how many there are follows what the server can take.
+        timeout: seconds for one answer.
+        limits: of retries, and of waiting for a server that is away.
+        options: further fields of each request, such as {"top_p": 0.9}; they are part of the model's identity.
+
+    Raises:
+        BadInput: an address, key or option that cannot be used.
     """
 
     def __init__(
