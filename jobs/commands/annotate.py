@@ -165,9 +165,9 @@ def _lines(part: str, summary: AnnotateSummary) -> list[Line]:
         lines += [("answer tokens", summary.new_tokens)]
         if summary.estimated_requests:
             lines.append(("requests with estimated tokens", summary.estimated_requests))
-        rate = summary.new_tokens / max(summary.seconds, 1e-9)
-        each = summary.requests / max(summary.seconds, 1e-9)
-        lines.append(("speed", f"{each:,.1f} answers/s, {rate:,.0f} answer tokens/s"))
+        seconds = max(summary.seconds, 1e-9)
+        answers, tokens = summary.requests / seconds, summary.new_tokens / seconds
+        lines.append(("speed", f"{answers:,.1f} answers/s, {tokens:,.0f} answer tokens/s"))
         if summary.total_cost:
             lines.append(("cost", f"{summary.cost:,.4g}, {summary.total_cost:,.4g} with earlier runs"))
     return lines

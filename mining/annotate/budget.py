@@ -25,8 +25,10 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """None is no limit. max_tokens: prompt and new ones. price_in, price_out: of a million tokens, in the currency of
-    max_cost.
+    """The limits of a run and the runs before it under the same name; None is no limit.
+
+    max_tokens: prompts and answers together. price_in, price_out: of a million prompt and answer tokens, in the
+    currency of max_cost.
     """
 
     max_requests: int | None = None

@@ -75,9 +75,14 @@ class Thing:
 
 @dataclass
 class CaptionImage:
-    """things: noun -> Thing, in the order of mention. scene: "place", "light", "view" -> values. positions:
-    (noun, other) -> groups of prepositions with their words. zones: noun -> "left", "right" or "middle". doubtful:
-    nouns that may be other captions' words for one of `things`.
+    """What the captions of one image state.
+
+    Attributes:
+        things: noun -> Thing, in the order of mention.
+        scene: "place", "light" or "view" -> values.
+        positions: (noun, other noun) -> prepositions: their group and their words.
+        zones: noun -> "left", "right" or "middle".
+        doubtful: nouns that may be other captions' words for one of `things`.
     """
 
     things: dict[str, Thing] = field(default_factory=dict)

@@ -63,8 +63,10 @@ class _Lists:
 
 
 def compare_captions(captions: Sequence[Sequence[str]]) -> Comparison | None:
-    """The comparison of images from the captions of each; None for fewer than two images, or where the captions of one
-    name nothing, as in a language that is not understood."""
+    """The comparison of images from the captions of each.
+
+    None for fewer than two images, or where the captions of one name nothing, as in a language that is not English.
+    """
     images = [read_image(own) for own in captions]
     if len(images) < 2 or not all(image.things or image.scene for image in images):
         return None

@@ -55,8 +55,8 @@ def choose_sets(sets: ImageSets, choice: SetChoice, seed: int = 0) -> ImageSets:
     if choice.shard is not None:
         place, of = choice.shard
         # A hash of its own: a share of the sets that `limit` draws is to be as large as any.
-        mine = hash_rows(numbers[:, None], -1) % np.uint64(of) == np.uint64(place - 1)
-        numbers, drawn = numbers[mine], drawn[mine]
+        own = hash_rows(numbers[:, None], -1) % np.uint64(of) == np.uint64(place - 1)
+        numbers, drawn = numbers[own], drawn[own]
     if choice.limit is not None and choice.limit < len(numbers):
         numbers = np.sort(numbers[np.argsort(drawn, kind="stable")[: choice.limit]])
     if not len(numbers):

@@ -74,6 +74,7 @@ def _article(said: str) -> str:
 
 
 def every_image(count: int) -> str:
+    """ "Both images", "All images"."""
     return "Both images" if count == 2 else "All images"
 
 

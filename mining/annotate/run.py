@@ -53,20 +53,20 @@ class Sampling:
 
 
 @dataclass
-class _Set:
-    """A set some of whose questions are not decided yet."""
+class _OpenSet:
+    """A set of which `undecided` questions are not decided yet."""
 
-    each: ImageSet
-    open: int
+    image_set: ImageSet
+    undecided: int
     annotations: list[Annotation] = field(default_factory=list)
     failed: str | None = None
 
 
 @dataclass
 class _Question:
-    """A question about a set. request: as it is sent, with its key in the cache."""
+    """A question about a set. request: as it is sent. key: of the request in the cache. attempt: from 0."""
 
-    of: _Set
+    of: _OpenSet
     asked: Asked
     attempt: int
     request: ChatRequest
@@ -103,7 +103,7 @@ class AnnotationRun:
         self._sets, self._left = sets, journal.undecided(sets)
         self.sets, self.earlier = len(sets), len(sets) - len(self._left)
         self._fresh = self._fresh_questions()
-        self._again: deque[_Question | tuple[_Set, str, int]] = deque()
+        self._again: deque[_Question | tuple[_OpenSet, str, int]] = deque()
         self._waiting: dict[str, list[_Question]] = {}
         self._lock = threading.RLock()
         self._error: BaseException | None = None
@@ -128,8 +128,9 @@ class AnnotationRun:
         where images are not where the sets say.
         """
         try:
-            while self._stream():
-                pass
+            more = True
+            while more:
+                more = self._stream()
         finally:
             with suppress(ValueError):  # a thread of the model is still in it
                 self._fresh.close()
@@ -185,8 +186,8 @@ class AnnotationRun:
             if isinstance(waiting, _Question):
                 return waiting
             of, item, attempt = waiting
-            images = read_images(of.each, self._images)
-            asked = [] if isinstance(images, str) else self._task.asked(of.each, images, attempt)
+            images = read_images(of.image_set, self._images)
+            asked = [] if isinstance(images, str) else self._task.asked(of.image_set, images, attempt)
             same = next((each for each in asked if each.item == item), None)
             if same is not None:
                 return self._question(of, same, attempt)
@@ -205,11 +206,11 @@ class AnnotationRun:
                     self.nothing += 1
                     self._set_decided()
                 continue
-            of = _Set(each, len(asked))
+            of = _OpenSet(each, len(asked))
             for question in asked:
                 yield self._question(of, question, 0)
 
-    def _question(self, of: _Set, asked: Asked, attempt: int) -> _Question:
+    def _question(self, of: _OpenSet, asked: Asked, attempt: int) -> _Question:
         request = self._sampling.apply(asked.request)
         return _Question(of, replace(asked, request=request), attempt, request, self._cache.key(request))
 
@@ -235,7 +236,7 @@ class AnnotationRun:
             return
         why = f"refused: {reply.error}" if reply.error else "refused"
         if reply.answered:
-            said = self._task.parse(of.each, asked, reply.text, reply.finish == "length")
+            said = self._task.parse(of.image_set, asked, reply.text, reply.finish == "length")
             if isinstance(said, Answer):
                 try:
                     made = self._annotation(question, self._task.kind, said.turns, dict(said.content))
@@ -254,28 +255,28 @@ class AnnotationRun:
         self._close(of, self._annotation(question, REJECTED, (), content))
 
     def _annotation(self, question: _Question, kind: str, turns: Any, content: dict[str, Any]) -> Annotation:
-        parent, each = question.asked.parent, question.of.each
+        parent, each = question.asked.parent, question.of.image_set
         own = replace(self._annotator, parameters={**self._annotator.parameters, **_sampled(question.request)})
         made = Annotation.make(each.set_id, kind, own, turns, content, parent.annotation_id if parent else None)
         made.check_images(each.size)
         return made
 
-    def _fail(self, of: _Set, reason: str) -> None:
+    def _fail(self, of: _OpenSet, reason: str) -> None:
         of.failed = of.failed or reason
         self._close(of, None)
 
-    def _close(self, of: _Set, made: Annotation | None) -> None:
+    def _close(self, of: _OpenSet, made: Annotation | None) -> None:
         """One question of the set is decided; the last one decides the set."""
-        of.open -= 1
+        of.undecided -= 1
         if made is not None:
             of.annotations.append(made)
-        if of.open:
+        if of.undecided:
             return
         if of.failed is not None:
             self._failed_sets += 1
             self._count(self.failures, of.failed)
             return
-        self._journal.add(of.each.set_id, of.annotations)
+        self._journal.add(of.image_set.set_id, of.annotations)
         self._set_decided()
 
     def _count(self, counter: Counter[str], reason: str) -> None:

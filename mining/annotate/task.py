@@ -46,19 +46,26 @@ class Unparsed:
 
 
 class AnnotationTask(Protocol):
-    """kind: of the annotations. prompt_hash: of all prompt texts and their version. needs_images: whether requests show
-    images (the runner then reads the members' files). What a task reads of a set's annotations must be among
-    `ImageSet.annotations`: `mining.annotate.tasks.view_for` gives the view of the sets that has them.
+    """A task that asks a model.
+
+    What it reads of a set's annotations must be among `ImageSet.annotations`: `mining.annotate.tasks.view_for` gives
+    the view of the sets that has them.
     """
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """Of the annotations."""
+        ...
 
     @property
-    def prompt_hash(self) -> str: ...
+    def prompt_hash(self) -> str:
+        """A hash of all prompt texts, their versions, and the settings that change requests."""
+        ...
 
     @property
-    def needs_images(self) -> bool: ...
+    def needs_images(self) -> bool:
+        """Whether requests show images; the runner then reads the members' files."""
+        ...
 
     def asked(self, each: ImageSet, images: tuple[bytes, ...], attempt: int) -> list[Asked]:
         """The questions about one set; [] where there is nothing to ask, such as no captions.
@@ -74,19 +81,22 @@ class AnnotationTask(Protocol):
 
 
 class RuleTask(Protocol):
-    """A task without a model: its annotations follow from the set by rules. kind and prompt_hash as above.
-
-    annotator: the name under which its annotations are kept.
-    """
+    """A task without a model: its annotations follow from the set by rules."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """Of the annotations."""
+        ...
 
     @property
-    def prompt_hash(self) -> str: ...
+    def prompt_hash(self) -> str:
+        """A hash of the rules' version and all prompt texts."""
+        ...
 
     @property
-    def annotator(self) -> str: ...
+    def annotator(self) -> str:
+        """The name under which the annotations are kept."""
+        ...
 
     def answers(self, each: ImageSet) -> list[Answer]:
         """The annotations of a set; [] where it says nothing, such as a set without captions. Deterministic."""

@@ -129,7 +129,7 @@ def padded_parts(numbers: Numbers, lengths: Lengths, budget: int) -> list[Number
 def packed_rows(numbers: Numbers, lengths: Lengths, budget: int) -> list[Numbers]:
     """Rows of samples with together at most `budget` tokens each, by first-fit decreasing (Johnson, 1973).
 
-    At most 11/9 as many rows as the fewest possible, and 6/9 more; a longer sample is a row alone.
+    It takes at most 11/9 n + 6/9 rows, where n is the fewest possible. A longer sample is a row alone.
     """
     rows: list[list[int]] = []
     free: list[int] = []

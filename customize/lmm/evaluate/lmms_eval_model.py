@@ -32,10 +32,12 @@ def manifest() -> Any:
 
 
 class ClipmineModel(_lmms):  # type: ignore[misc]
-    """A checkpoint, or with `openai:MODEL@URL`'s parts `base_url` and `pretrained` a server's model.
+    """A checkpoint in this process, or with `base_url` the model of a server that speaks OpenAI's protocol.
 
-    pretrained: a folder or a name on the Hugging Face hub, or the server's name of the model. adapter, template,
-    precision, device, batch_size: as `LocalModel` takes them. batch_size "auto" is its default.
+    pretrained: a folder or a name on the Hugging Face hub; with `base_url` the server's name of the model. adapter,
+    template, precision, device, batch_size: as `LocalModel` takes them; batch_size "auto" is its default.
+
+    lmms-eval demands `loglikelihood` and `generate_until_multi_round` as well; tasks that call them are refused.
     """
 
     is_simple = False

@@ -127,8 +127,10 @@ def aggregate_pairs(items: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _doc(question: Question, kind: Kind, images: QuestionImages, folder: Path) -> dict[str, Any] | None:
-    """The question as a row of the task's data, None where an image is missing. Lists are texts of JSON: rows that
-    differ in them would have no common type."""
+    """The question as a row of the task's data; None where an image is missing.
+
+    Lists are texts of JSON, since rows with lists of different lengths and types have no common type.
+    """
     paths = []
     for image in question.images:
         path = images.path(image) or _copied(images, image, folder)

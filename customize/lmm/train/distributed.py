@@ -1,8 +1,8 @@
 """Sums of gradients over the workers of a run. Each worker computes a part of every batch.
 
-A step's loss is the sum over all trained tokens of the global batch, divided by their number. Each worker divides its
-own sum by the global number, so adding the workers' gradients gives that of the whole batch, however its samples are
-shared out.
+A step's loss is the weighted sum over all trained tokens of the global batch, divided by the sum of their weights. Each
+worker divides its own sum by the global one, so adding the workers' gradients gives that of the whole batch, however
+its samples are shared out.
 """
 
 from __future__ import annotations
