@@ -21,7 +21,7 @@ from mining.chat.chat import ChatRequest
 from mining.sets.annotation import Annotation, Turn
 from mining.sets.image_set import ImageSet
 
-__all__ = ["JudgeTask", "judge_prompt_hash", "judge_request", "parse_rating"]
+__all__ = ["JudgeTask", "judge_request", "parse_rating"]
 
 # CaD-VI's limit of new tokens for a rating.
 NEW_TOKENS = 20
@@ -46,11 +46,6 @@ def judge_request(question: str, reference: str, prediction: str, attempt: int =
     )
     text = prompt.fill("ask", quotes=quotes, form=prompt.sections["strict form" if attempt else "form"])
     return repeated((Turn("user", (text,)),), (), attempt, NEW_TOKENS)
-
-
-def judge_prompt_hash() -> str:
-    """A hash of the judge's prompt, for what keeps ratings."""
-    return prompts_hash(["judge"])
 
 
 def parse_rating(text: str) -> float | Unparsed:

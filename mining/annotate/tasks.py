@@ -19,7 +19,7 @@ from mining.annotate.rule_tasks import CaptionsTask, ChoiceTask
 from mining.annotate.task import AnnotationTask, RuleTask
 from mining.sets.image_sets import ImageSets
 
-__all__ = ["KINDS", "MODEL_KINDS", "RULE_KINDS", "make_rule_task", "make_task", "view_for"]
+__all__ = ["make_rule_task", "make_task", "view_for"]
 
 _Task = TypeVar("_Task")
 _BY_MODEL: Mapping[str, Callable[..., AnnotationTask]] = {
@@ -28,9 +28,6 @@ _BY_MODEL: Mapping[str, Callable[..., AnnotationTask]] = {
     "judge": JudgeTask,
 }
 _BY_RULES: Mapping[str, Callable[..., RuleTask]] = {"comparison": CaptionsTask, "choice": ChoiceTask}
-MODEL_KINDS = tuple(_BY_MODEL)
-RULE_KINDS = tuple(_BY_RULES)
-KINDS = ("comparison", "cad-qa", "choice", "judge")
 
 
 def make_task(kind: str, **options: Any) -> AnnotationTask:

@@ -11,7 +11,7 @@ All of it follows from the seed and the step: any step can be asked for first, b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from customize.lmm.data.source import Numbers
 from index.errors import BadInput
 
-__all__ = ["BatchPlan", "Grouping", "packed_rows", "padded_parts", "padding_share", "share_batch"]
+__all__ = ["BatchPlan", "Grouping", "packed_rows", "padded_parts", "share_batch"]
 
 Lengths = npt.NDArray[np.int32]
 Grouping = Literal["length", "random"]
@@ -142,10 +142,3 @@ def packed_rows(numbers: Numbers, lengths: Lengths, budget: int) -> list[Numbers
         rows[place].append(number)
         free[place] -= length
     return [np.array(row, np.int64) for row in rows]
-
-
-def padding_share(parts: Sequence[Numbers], lengths: Lengths) -> float:
-    """The share of tokens that are padding, of parts that are padded to their longest sample."""
-    computed = sum(len(part) * int(lengths[part].max()) for part in parts if len(part))
-    used = sum(int(lengths[part].sum()) for part in parts)
-    return 1 - used / computed if computed else 0.0

@@ -86,13 +86,6 @@ class EncodedMixture:
         """The place of the sample's source in `mixture.names`."""
         return self._place(number)[0]
 
-    def image_keys(self) -> list[str]:
-        """The keys of all images that usable samples show, each once, in order of first use."""
-        found: dict[str, None] = {}
-        for source in self.sources:
-            found.update(dict.fromkeys(source.image_keys()))
-        return list(found)
-
     def _place(self, number: int) -> tuple[int, int]:
         place = int(np.searchsorted(self.mixture.bounds, number, side="right")) - 1
         return place, number - int(self.mixture.bounds[place])

@@ -43,15 +43,3 @@ class SkippedCounts:
             self.reasons.setdefault(source, Counter()).update(reasons)
             own = self.named.setdefault(source, [])
             own += named[: NAMED - len(own)]
-
-    def total(self) -> int:
-        """All skipped samples."""
-        return sum(count for reasons in self.reasons.values() for count in reasons.values())
-
-    def lines(self) -> list[str]:
-        """A line for each source: "photos: 1,200: a missing image; 7: no answer", the most frequent first."""
-        return [
-            f"{source}: " + "; ".join(f"{count:,}: {reason}" for reason, count in reasons.most_common())
-            for source, reasons in self.reasons.items()
-            if reasons
-        ]

@@ -114,10 +114,6 @@ class EncodedSource:
         keys, places = (self._names[name][number].as_py() for name in ("keys", "places"))
         return tuple(self._source.image(key, place) for key, place in zip(keys, places, strict=True))
 
-    def image_keys(self) -> list[str]:
-        """The keys of all images of the samples that were not skipped, each once, in their order."""
-        return list(dict.fromkeys(self._names["keys"].combine_chunks().flatten().to_pylist()))
-
     def usable(self) -> Numbers:
         """int64: the numbers of the samples that were not skipped."""
         return np.flatnonzero(self.lengths)

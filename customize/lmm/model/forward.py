@@ -7,7 +7,6 @@ without an attention mask transformers then lets each sample see itself alone
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import nn
 from customize.lmm.model.load import bare_model
 from index.errors import BadInput
 
-__all__ = ["TokenLosses", "embed", "restarting_positions", "trained_places"]
+__all__ = ["TokenLosses", "embed", "trained_places"]
 
 _IGNORED = -100  # the label of a token without loss: torch's cross_entropy ignore_index
 
@@ -50,11 +49,6 @@ def embed(model: Any, input_ids: torch.Tensor, features: torch.Tensor) -> torch.
         )
         return embeddings + 0.0 * nothing.sum().to(embeddings.dtype)
     return embeddings
-
-
-def restarting_positions(lengths: Sequence[int]) -> torch.Tensor:
-    """Position ids int64 [1, sum of lengths] of samples in one row: 0, 1, ..., 0, 1, ..."""
-    return torch.cat([torch.arange(length) for length in lengths]).unsqueeze(0)
 
 
 class TokenLosses(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from customize.lmm.model.adapter import is_adapted
 from index.errors import BadInput
 
-__all__ = ["merge_adapter", "plain_state"]
+__all__ = ["plain_state"]
 
 _ADAPTER = "default"  # peft's name of the only adapter
 _PREFIX = "base_model.model."
@@ -47,20 +47,6 @@ def plain_state(model: Any, state: Mapping[str, torch.Tensor] | None = None, *, 
             name = f"{module}.{rest}"
         plain[name.replace(kept, ".").removeprefix(_PREFIX)] = weight
     return plain
-
-
-@torch.no_grad()
-def merge_adapter(model: Any) -> Any:
-    """The `LlavaForConditionalGeneration` of a model with its adapter merged, in place; faster to generate with."""
-    if not is_adapted(model):
-        return model
-    _check_plain_lora(model.peft_config[_ADAPTER])
-    for module in model.modules():
-        if hasattr(module, "lora_A"):
-            weight = module.get_base_layer().weight
-            up, down = module.lora_B[_ADAPTER].weight, module.lora_A[_ADAPTER].weight
-            weight.copy_(_merged(weight, up, down, module.scaling[_ADAPTER]))
-    return model.unload().requires_grad_(False)
 
 
 def _merged(weight: torch.Tensor, up: torch.Tensor, down: torch.Tensor, scale: float) -> torch.Tensor:

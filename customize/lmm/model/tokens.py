@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from index.errors import BadInput
 from mining.sets.annotation import IMAGE
 
-__all__ = ["PAD", "add_tokens", "require_tokens"]
+__all__ = ["PAD", "add_tokens"]
 
 PAD = "<pad>"
 
@@ -36,17 +34,6 @@ def add_tokens(tokenizer: Any, model: Any) -> int:
     if ids:
         _embed_new(model, ids, rows)
     return int(tokenizer.convert_tokens_to_ids(IMAGE))
-
-
-def require_tokens(tokenizer: Any, tokens: Iterable[str], where: str) -> None:
-    """Raise BadInput unless each of `tokens` is one token of the tokenizer; `where` begins the message."""
-    vocabulary = tokenizer.get_vocab()
-    missing = [token for token in tokens if token not in vocabulary]
-    if missing:
-        raise BadInput(
-            f"{where}: the tokenizer has no {' and no '.join(missing)}, which the prompt template needs; choose the "
-            "template of this language model"
-        )
 
 
 @torch.no_grad()

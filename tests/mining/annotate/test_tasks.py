@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from index.errors import BadInput
-from mining.annotate.tasks import KINDS, MODEL_KINDS, RULE_KINDS, make_rule_task, make_task, view_for
+from mining.annotate.tasks import make_rule_task, make_task, view_for
 from tests.mining.made_sets import write_foreign_sets
 
 
 def test_every_kind_is_made_by_its_name() -> None:
-    assert set(MODEL_KINDS) | set(RULE_KINDS) == set(KINDS)
-    assert [make_task(kind).kind for kind in MODEL_KINDS] == list(MODEL_KINDS)
-    assert [make_rule_task(kind).kind for kind in RULE_KINDS] == list(RULE_KINDS)
+    assert all(make_task(kind).kind == kind for kind in ("comparison", "cad-qa", "judge"))
+    assert all(make_rule_task(kind).kind == kind for kind in ("comparison", "choice"))
     assert make_task("comparison", from_images=True).needs_images
 
 

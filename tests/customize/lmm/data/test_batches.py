@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from customize.lmm.data.batches import BatchPlan, packed_rows, padded_parts, padding_share, share_batch
+from customize.lmm.data.batches import BatchPlan, packed_rows, padded_parts, share_batch
 from customize.lmm.data.source import Numbers
 from index.errors import BadInput
 
@@ -44,7 +44,9 @@ def test_batches_follow_from_seed_and_step_alone() -> None:
 
 def test_batches_are_of_one_kind_and_of_similar_lengths() -> None:
     def spread(found: BatchPlan) -> float:
-        return padding_share([found.batch(step) for step in range(found.steps_per_epoch)], LENGTHS)
+        """The share of padding in batches that are padded to their longest sample."""
+        batches = [LENGTHS[found.batch(step)] for step in range(found.steps_per_epoch)]
+        return 1 - sum(int(each.sum()) for each in batches) / sum(len(each) * int(each.max()) for each in batches)
 
     grouped = plan()
     kinds = [len(set((IMAGES[grouped.batch(step)] > 0).tolist())) for step in range(grouped.steps_per_epoch)]
@@ -94,7 +96,6 @@ def test_packed_rows_stay_within_the_budget_and_are_few(budget: int) -> None:
 def test_nothing_gives_no_parts() -> None:
     nothing = np.zeros(0, np.int64)
     assert padded_parts(nothing, LENGTHS, 10) == packed_rows(nothing, LENGTHS, 10) == []
-    assert padding_share([], LENGTHS) == 0
 
 
 def test_plans_without_meaning_are_told() -> None:

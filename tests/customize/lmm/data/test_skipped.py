@@ -11,8 +11,7 @@ def test_counts_by_source_and_reason() -> None:
         counts(SkippedSample(str(number), "a", "no answer" if number else "missing", "x.jpg" if not number else ""))
     counts.add("b", {"no answer": 3}, ["b: sample 1: no answer"])
     counts.add("c", {}, [])
-    assert counts.total() == 15
-    assert counts.lines() == ["a: 11: no answer; 1: missing", "b: 3: no answer"]
+    assert counts.reasons == {"a": {"no answer": 11, "missing": 1}, "b": {"no answer": 3}}
     assert counts.named["a"][:2] == ["a: sample 0: missing (x.jpg)", "a: sample 1: no answer"]
     assert len(counts.named["a"]) == 10
 

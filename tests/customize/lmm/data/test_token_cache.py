@@ -108,11 +108,6 @@ def test_images_can_be_checked_while_encoding(tmp_path: Path) -> None:
     assert not found.lengths[[1, 4]].any()
 
 
-def test_image_keys_are_those_of_usable_samples(tmp_path: Path) -> None:
-    found = encode_source(MadeSource("made", 10, lost=("made/1",)), made_encoder(), tmp_path, check_images=True)
-    assert found.image_keys() == [f"made/{number}" for number in (2, 4, 5, 7, 8)]
-
-
 def test_a_source_of_which_nothing_can_be_trained_on_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"made: none of its 45 samples can be trained on \(41: longer than the context"):
         encode_source(SOURCE, made_encoder(max_length=3), tmp_path)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from customize.lmm.model.forward import TokenLosses, embed, restarting_positions, trained_places
+from customize.lmm.model.forward import TokenLosses, embed, trained_places
 from customize.lmm.model.load import Lmm
 from customize.lmm.model.trainable import TrainedParts, apply_trained
 from index.errors import BadInput
+from tests.customize.lmm.model.positions import restarting_positions
 
 IMAGE = 3
 

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from customize.lmm.model.load import Lmm
-from customize.lmm.model.merge import merge_adapter, plain_state
-from customize.lmm.model.trainable import TrainedParts, apply_trained
+from customize.lmm.model.merge import plain_state
 from index.errors import BadInput
-from tests.customize.lmm.model.test_export import inputs, logits, trained
+from tests.customize.lmm.model.test_export import trained
 
 
 def test_merging_is_w_plus_scaled_b_a(lmm: Lmm) -> None:
@@ -34,23 +33,8 @@ def test_the_state_before_the_adapter_is_that_of_the_model_it_was_made_on(lmm: L
     assert plain_state(lmm.model, merge=True).keys() == before.keys()
 
 
-def test_a_model_merged_in_place_has_the_same_logits_and_no_adapter(lmm: Lmm) -> None:
-    trained(lmm)
-    given = inputs(lmm)
-    expected = logits(lmm, given)
-    state = plain_state(lmm.model, merge=True)
-    lmm.model = merge_adapter(lmm.model)
-    torch.testing.assert_close(logits(lmm, given), expected, rtol=0, atol=1e-5)
-    assert lmm.model.state_dict().keys() == state.keys()
-    assert all(torch.equal(lmm.model.state_dict()[name], weight) for name, weight in state.items())
-    assert not any(weight.requires_grad for weight in lmm.model.parameters())
-    assert merge_adapter(lmm.model) is lmm.model
-    apply_trained(lmm, TrainedParts("full", precision="float32"))
-
-
 def test_variants_of_lora_are_refused(lmm: Lmm) -> None:
     trained(lmm)
     lmm.model.peft_config["default"].use_dora = True
-    for merging in (lambda: plain_state(lmm.model, merge=True), lambda: merge_adapter(lmm.model)):
-        with pytest.raises(BadInput, match="DoRA"):
-            merging()
+    with pytest.raises(BadInput, match="DoRA"):
+        plain_state(lmm.model, merge=True)

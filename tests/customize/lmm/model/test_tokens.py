@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from customize.lmm.model.tokens import add_tokens, require_tokens
-from index.errors import BadInput
+from customize.lmm.model.tokens import add_tokens
 from tests.customize.lmm.model.checkpoints import plain_tokenizer, write_llama
 
 
@@ -42,9 +41,3 @@ def test_tokens_that_are_there_are_kept(tmp_path: Path) -> None:
     assert add_tokens(tokenizer, model) == 258
     assert (tokenizer.pad_token, len(tokenizer)) == ("</s>", 259)
     assert len(model.get_input_embeddings().weight) == 259, "the model had no row for the tokenizer's own image token"
-
-
-def test_a_tokenizer_without_the_templates_tokens_is_one_line() -> None:
-    require_tokens(plain_tokenizer(), ["<s>", "</s>"], "llama")
-    with pytest.raises(BadInput, match=r"llama: the tokenizer has no <\|im_end\|>, which the prompt template needs"):
-        require_tokens(plain_tokenizer(), ["</s>", "<|im_end|>"], "llama")

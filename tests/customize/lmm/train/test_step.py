@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from customize.clip.train.distributed import Worker
-from customize.lmm.model.forward import TokenLosses, restarting_positions
+from customize.lmm.model.forward import TokenLosses
 from customize.lmm.train.config import Weigh
 from customize.lmm.train.step import Measured, PartInputs, TuneStep, answer_weights
+from tests.customize.lmm.model.positions import restarting_positions
 from tests.mining.tiny_llava import tiny_llava
 
 IMAGE, TOKENS, WIDTH = 3, 4, 32
