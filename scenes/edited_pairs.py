@@ -78,7 +78,9 @@ def write_edited_pairs(split: str, out: str | Path, count: int, *, workers: int 
         # Spawn, not fork: OpenCV and NumPy keep threads, whose locks a forked process would inherit.
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             found = list(pool.map(_chunk, tasks))
-    path.write_text(json.dumps([record for records in found for record in records], indent=0))
+    partial = path.with_suffix(".new")
+    partial.write_text(json.dumps([record for records in found for record in records], indent=0))
+    partial.replace(path)
     return path
 
 

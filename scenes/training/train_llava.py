@@ -96,18 +96,12 @@ def train(
     batches = Batches(data / "sequences", plan, batch, seed)
     fixed = {name: fixed_questions(tokenizer, count, questions) for name, count in (("single", 1), ("pair", 2))}
     checkpoint = run / "checkpoint.pt"
-    step, seconds = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
+    step, seconds = _restored(checkpoint, model, optimizer)
     started = time.monotonic() - seconds
     saved = seconds
     while (done := max(step / steps, (time.monotonic() - started) / (60 * minutes))) < 1:
-        share = min(1, (step + 1) / WARMUP) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * share
+            group["lr"] = group["peak"] * _rate_share(step, done)
         tokens, trained, numbers = batches(step)
         pixels = augmented(images[numbers], np.random.default_rng((seed, step)))
         before = torch.zeros_like(trained)
@@ -142,15 +136,38 @@ def train(
             row |= {name: accuracies(answers_right(model, some, held, torch.bfloat16)) for name, some in fixed.items()}
             _log(run, row)
         if step % CHECKPOINT_EVERY == 0:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-            torch.save({**state, "seconds": seconds}, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
+            _save(checkpoint, model, optimizer, step, seconds)
         if seconds - saved > 60 * save:
             saved = seconds
             save_folder(model, tokenizer, run / f"step_{step}")
             _log(run, {"step": step, "saved": f"step_{step}"})
     model.train(False)
     return model
+
+
+def _rate_share(step: int, done: float) -> float:
+    """Share of the peak learning rates: up over WARMUP steps, then along a cosine to 2% where `done` is 1."""
+    return min(1, (step + 1) / WARMUP) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def _restored(
+    checkpoint: Path, model: LlavaForConditionalGeneration, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Load the checkpoint, if there is one; returns the steps and seconds that it had trained."""
+    if not checkpoint.exists():
+        return 0, 0.0
+    state = torch.load(checkpoint, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["seconds"]
+
+
+def _save(
+    checkpoint: Path, model: LlavaForConditionalGeneration, optimizer: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds}
+    torch.save(state, checkpoint.with_suffix(".new"))
+    checkpoint.with_suffix(".new").replace(checkpoint)
 
 
 def _log(run: Path, row: dict[str, Any]) -> None:

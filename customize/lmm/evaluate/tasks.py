@@ -8,7 +8,7 @@ find_task("mine/questions.jsonl")       # a file of its own: how its questions a
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from customize.lmm.evaluate.question import Kind, Question, kind_of, pair_ids
@@ -202,16 +202,14 @@ def _with_pairs(questions: tuple[Question, ...], *, required: bool) -> tuple[Que
     if not names and required:
         # Incomplete pairs, such as of a file that was cut: the rounds are still told by their ids.
         names = {each.question_id: each.question_id.rpartition("_")[0] or each.question_id for each in questions}
-    return tuple(
-        Question(**{**vars(question), "pair": names.get(question.question_id, question.pair)}) for question in questions
-    )
+    return tuple(replace(question, pair=names.get(question.question_id, question.pair)) for question in questions)
 
 
 def _with_folder(question: Question) -> Question:
     first = (question.images[0].name or "").split("/")
     if question.category is not None or len(first) < 2:
         return question
-    return Question(**{**vars(question), "category": first[0]})
+    return replace(question, category=first[0])
 
 
 def _images(data: str | None, name: str, path: str) -> str | None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from index.files import write_atomic
 from jobs.demo.loop.settings import LoopSettings
 from scenes.drawing.render import render
 from scenes.edited_pairs import write_edited_pairs
@@ -69,7 +70,7 @@ def _write_single(folder: Path, count: int) -> Path:
     if path.exists() and len(path.read_text().splitlines()) == count:
         return path
     (folder / "single").mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in _single(folder, count)))
+    write_atomic(path, "".join(json.dumps(record) + "\n" for record in _single(folder, count)))
     return path
 
 
