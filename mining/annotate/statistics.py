@@ -25,11 +25,18 @@ _UNKNOWN = "unknown"
 
 @dataclass
 class AnnotationStatistics:
-    """Counts over comparisons, questions and ratings; `words` and `items` are sums by list.
+    """Counts over comparisons, questions, ratings and choices.
 
-    axes: list -> axis -> items ("unknown" where no axis was found). having: axis -> comparisons with an item of it.
-    first_words: the first two words of items; question_words: the first five of questions. one_image: questions about
-    one image only. rejected: answers that were not understood, by the reason's first words.
+    Attributes:
+        comparisons: how many. words, items: their sums by list.
+        axes: list -> axis -> items, with "unknown" where no axis was found.
+        having: axis -> comparisons with an item of it.
+        first_words: the first two words of items.
+        questions: how many. one_image: those about one image only. answer_words: sum over their answers.
+        question_words: the first five words of questions.
+        ratings: rounded rating -> how many. rating_sum: of the ratings themselves.
+        choices: right letter -> how many.
+        rejected: answers that were not understood, by the reason's first words.
     """
 
     comparisons: int = 0
@@ -72,7 +79,7 @@ class AnnotationStatistics:
         if comparison is None:
             return
         self.comparisons += 1
-        had = set()
+        axes = set()
         for name, items in (("commonalities", comparison.commonalities), ("differences", comparison.differences)):
             for item in items:
                 words = item.text.split()
@@ -81,8 +88,8 @@ class AnnotationStatistics:
                 self.items[name] += 1
                 self.axes[name][axis] += 1
                 self.first_words[" ".join(words[:2]).lower().strip(".,:;")] += 1
-                had.add(axis)
-        self.having.update(had)
+                axes.add(axis)
+        self.having.update(axes)
 
     @property
     def rejected_share(self) -> float | None:
@@ -92,6 +99,7 @@ class AnnotationStatistics:
         return rejected / answers if answers else None
 
     def to_json(self) -> dict[str, Any]:
+        """All figures as JSON data; means are None where nothing was counted."""
         count = self.comparisons
         return {
             "comparisons": count,

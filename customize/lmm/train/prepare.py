@@ -160,21 +160,21 @@ def prepare_run(config: TuneConfig, worker: Worker, on_progress: OnProgress | No
     if config.shard_model and worker.world_size > 1:
         shard_model(losses, device)
     return Run(
-        config,
-        worker,
-        device,
-        hash_json(identity),
-        data,
-        loader,
-        total,
-        lmm,
-        losses,
-        trained,
-        images,
-        template,
-        data.mixture.names,
-        tuple(map(describe_source, config.data)) if worker.first else (),
-        _generations(config, lmm, held_out, images) if worker.first else None,
+        config=config,
+        worker=worker,
+        device=device,
+        identity=hash_json(identity),
+        data=data,
+        loader=loader,
+        total_steps=total,
+        lmm=lmm,
+        losses=losses,
+        trained_parts=trained,
+        images=images,
+        template=template,
+        sources=data.mixture.names,
+        described=tuple(map(describe_source, config.data)) if worker.first else (),
+        generations=_generations(config, lmm, held_out, images) if worker.first else None,
     )
 
 
