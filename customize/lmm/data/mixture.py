@@ -22,6 +22,9 @@ from index.errors import BadInput
 __all__ = ["Mixture", "Part"]
 
 
+_MOST_PASSES = 10_000  # over a source in an epoch: more is a slip of the pen, and its order takes minutes to draw
+
+
 @dataclass(frozen=True)
 class Part:
     """A source and how much of it an epoch takes. weight: its share of the samples, relative to the other weights.
@@ -71,6 +74,12 @@ class Mixture:
         for name, each in zip(names, self._usable, strict=True):
             if not len(each):
                 raise BadInput(f"{name}: none of its samples can be trained on; see why they were skipped")
+        for part, each in zip(self.parts, self._usable, strict=True):
+            if part.count is not None and part.count > _MOST_PASSES * len(each):
+                raise BadInput(
+                    f"{part.source.name}: count={part.count} would take each of its {len(each):,} samples more than "
+                    f"{_MOST_PASSES:,} times an epoch; name a smaller count"
+                )
         self.counts = self._counts(samples)
 
     def __len__(self) -> int:

@@ -46,7 +46,9 @@ OPTIONS = {
     "brief": "yes: the first question is a random one that asks for a brief description (LLaVA's stage 1)",
 }
 _OF_SETS = ("kind", "annotator", "split", "strategy", "cad")
-_WEIGHT = re.compile(r"\d+(\.\d*)?|\.\d+")
+# An epoch is held in memory as numbers of samples; weights count only relative to one another.
+_MOST_SAMPLES, _MOST_WEIGHT = 100_000_000, 1_000_000
+_WEIGHT = re.compile(r"(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class SourceSpec:
             place, weight = before, float(behind)
             if weight <= 0:
                 raise BadInput(f"source {text!r:.200}: a weight is above 0; leave the source out instead")
+            if weight > _MOST_WEIGHT:
+                raise BadInput(f"source {text!r:.200}: a weight is at most {_MOST_WEIGHT:,}")
         if not place:
             raise BadInput(f"source {text!r:.200}: names no file or folder; write PLACE[:WEIGHT][,OPTION=VALUE]")
         count = _count(text, options.pop("count", None))
@@ -151,8 +155,10 @@ def _kind_of(place: str) -> str:
 def _count(text: str, value: str | None) -> int | None:
     if value is None:
         return None
-    if not value.isascii() or not value.isdigit() or not int(value):
-        raise BadInput(f"source {text!r:.200}: count={value!r:.50} is not a number of samples above 0")
+    if not value.isascii() or not value.isdigit() or len(value) > 12 or not 0 < int(value) <= _MOST_SAMPLES:
+        raise BadInput(
+            f"source {text!r:.200}: count={value!r:.50} is not a number of samples from 1 to {_MOST_SAMPLES:,}"
+        )
     return int(value)
 
 

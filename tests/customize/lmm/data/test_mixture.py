@@ -102,6 +102,8 @@ def test_mixtures_that_say_nothing_are_told() -> None:
         Mixture([Part(Counting("a", 1)), Part(Counting("a", 2))])
     with pytest.raises(BadInput, match="a weight or a count is above 0"):
         Part(Counting("a", 1), weight=0.0)
+    with pytest.raises(BadInput, match=r"s0: count=30001 would take each of its 3 samples more than 10,000 times an"):
+        mixture((3, None, 30_001))
     with pytest.raises(BadInput, match="give a weight or a count"):
         Part(Counting("a", 1), 1.0, 1)
     with pytest.raises(BadInput, match="ranks are counted from 0"):

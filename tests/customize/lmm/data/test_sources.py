@@ -30,6 +30,8 @@ def test_a_spec_is_a_place_a_weight_and_options() -> None:
     assert SourceSpec.parse("a/pairs:0.3,kind=x+y,name=mine") == SourceSpec(
         "a/pairs", 0.3, None, {"kind": "x+y", "name": "mine"}
     )
+    for weight in (1e-05, 0.1, 1e6):  # as Python writes them
+        assert SourceSpec.parse(f"pairs:{weight!r}") == SourceSpec("pairs", weight)
     assert SourceSpec.parse("data.json,count=20") == SourceSpec("data.json", None, 20)
     assert SourceSpec.parse("s3://bucket/data.jsonl:2") == SourceSpec("s3://bucket/data.jsonl", 2.0)
     assert SourceSpec.parse("memory://data.jsonl") == SourceSpec("memory://data.jsonl")
@@ -43,8 +45,10 @@ def test_a_spec_is_a_place_a_weight_and_options() -> None:
         ("pairs,colour=red", "is no OPTION=VALUE; options: count"),
         ("pairs,kind", "is no OPTION=VALUE"),
         ("pairs,kind=a,kind=b", "kind is given twice"),
-        ("pairs,count=0", "is not a number of samples above 0"),
-        ("pairs,count=many", "is not a number of samples above 0"),
+        ("pairs,count=0", "is not a number of samples from 1 to 100,000,000"),
+        ("pairs,count=many", "is not a number of samples from 1"),
+        (f"pairs,count={'9' * 5000}", "is not a number of samples from 1"),
+        (f"pairs:{'9' * 400}", "a weight is at most 1,000,000"),
         ("pairs:2,count=3", "give a weight or a count"),
     ],
 )
