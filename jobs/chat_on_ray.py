@@ -100,11 +100,11 @@ class _Actor:
         self._model: ChatModel | None = None
 
     def described(self) -> tuple[Any, Any]:
-        """The model's name and identity, or (the error's class, its message) of a ClipmineError."""
+        """(None, [(name, identity)]) of the model; ((the error's class, its message), None) for a ClipmineError."""
         return self._guarded(lambda model: [(model.name, dict(model.identity))])
 
     def answers(self, batch: Batch) -> tuple[Any, Any]:
-        """The replies to a batch, or the error as `described` gives it."""
+        """(None, the replies to a batch); the error as `described` gives it."""
         return self._guarded(lambda model: list(model.replies(batch)))
 
     def _guarded(self, use: Callable[[ChatModel], list[Any]]) -> tuple[Any, Any]:

@@ -20,18 +20,17 @@ from pathlib import Path
 from scenes.comparing.compare import compare
 from scenes.comparing.edit import edit
 from scenes.drawing.render import render
+from scenes.held_out.pairs import EDITS
 from scenes.tars import encode_jpeg
 from scenes.world.easy import EASY_TYPES, easy_scene
 from scenes.world.scene import Scene
 from scenes.world.seeded_random import pick, rng_of, shuffled
 
-# Changes that a person sees at a glance in a picture of 96 pixels.
-AXES = ("type", "hue", "count", "pose", "position", "place", "light")
 MOST_CHANGES = 3
 _ATTEMPTS = 20
 CHUNK = 100  # pairs a task
 
-__all__ = ["AXES", "edited_pair", "main", "write_edited_pairs"]
+__all__ = ["edited_pair", "main", "write_edited_pairs"]
 
 
 def edited_pair(split: str, number: int) -> tuple[Scene, Scene]:
@@ -41,8 +40,8 @@ def edited_pair(split: str, number: int) -> tuple[Scene, Scene]:
     """
     scene = easy_scene(split, number)
     rng = rng_of("edited pair", split, number)
-    changed, axes = scene, shuffled(rng, AXES)
-    for axis in axes[: 1 + int(rng.random() * MOST_CHANGES)]:
+    changed = scene
+    for axis in shuffled(rng, EDITS)[: 1 + int(rng.random() * MOST_CHANGES)]:
         for attempt in range(_ATTEMPTS):
             try:
                 found = edit(changed, axis, seed=f"{number}/{attempt}")

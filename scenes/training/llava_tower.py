@@ -150,9 +150,9 @@ class PatchHeads(nn.Module):
             found: dict[str, float] = {}
             sizes = list(HEADS.values())
             said, shown = torch.split(logits > 0, sizes, dim=-1), torch.split(labels, sizes, dim=-1)
-            for name, mine, true in zip(HEADS, said, shown, strict=True):
-                right = int((mine & true).sum())
-                found[name] = round(2 * right / max(1, int(mine.sum()) + int(true.sum())), 3)
+            for name, guessed, true in zip(HEADS, said, shown, strict=True):
+                right = int((guessed & true).sum())
+                found[name] = round(2 * right / max(1, int(guessed.sum()) + int(true.sum())), 3)
             found["place"] = round(float((guesses[0].mean(1).argmax(-1) == whole[:, 0]).float().mean()), 3)
         return loss, found
 

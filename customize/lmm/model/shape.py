@@ -29,8 +29,8 @@ class ModelShape:
             rank r has r times as many weights.
         layers, hidden, intermediate, vocabulary: of the language model.
         key_value_share: heads of keys over heads of queries.
-        image_tokens: tokens an image in the language model; tower_tokens, tower_width: number
-            and width of those in the vision tower.
+        image_tokens: tokens an image in the language model.
+        tower_tokens, tower_width: number and width of an image's tokens in the vision tower.
     """
 
     tower: int
@@ -57,8 +57,7 @@ def shape_of(config: Any) -> ModelShape:
     text, vision = llava.config.text_config, llava.config.vision_config
     language = llava.model.language_model
     tokens = (int(vision.image_size) // int(vision.patch_size)) ** 2
-    has_cls = hasattr(llava.model.vision_tower.get_submodule("embeddings"), "class_embedding")
-    cls = int(has_cls)
+    cls = int(hasattr(llava.model.vision_tower.get_submodule("embeddings"), "class_embedding"))
     tied = llava.lm_head.weight is llava.get_input_embeddings().weight
     output = 0 if tied else llava.lm_head.weight.numel()
     heads = int(text.num_attention_heads)
