@@ -4,7 +4,8 @@ OUT/000000.jpg ...        the scenes
 OUT/instructions.json     [{"id", "image", "conversations": [{"from": "human", "value": "<image>\\n..."}, ...]}, ...]
 
 They are the questions that the scenes' LLaVA was instructed on (`scenes.training.llava_questions`), about other scenes:
-what a mixture needs beside pairs, so that tuning on pairs does not cost single-image skill.
+what a mixture needs beside pairs, so that tuning on pairs does not cost single-image skill. Half of the statements are
+asked in the form of NLVR2's, "True or False?", which that model has not seen.
 Run as: python -m scenes.instructions --split pool --count 2000 --out DIR
 """
 
@@ -24,6 +25,8 @@ from scenes.world.seeded_random import rng_of
 __all__ = ["main", "write_instructions"]
 
 SINGLE = (1.0, 1.0, 1.0, 1.0)  # cumulative shares of conversations about 1, 2, 3 and 4 images
+STATEMENT = "Is it true that "
+TRUTH = {"yes": "True", "no": "False"}
 SCENES = 500  # scenes that are held in memory at a time
 
 
@@ -48,12 +51,23 @@ def write_instructions(split: str, out: str | Path, count: int, *, first: int = 
             if not (folder / name).exists():
                 (folder / name).write_bytes(encode_jpeg(render(easy_scene(split, number), size).image))
             said = []
-            for turn, (question, answer) in enumerate(sample.turns):
+            turns = [as_statement(*turn) if rng.random() < 0.5 else turn for turn in sample.turns]
+            for turn, (question, answer) in enumerate(turns):
                 said.append({"from": "human", "value": user_text(1, question) if turn == 0 else question})
                 said.append({"from": "gpt", "value": answer})
             records.append({"id": record_id, "image": name, "conversations": said})
     path.write_text(json.dumps(records, indent=0))
     return path
+
+
+def as_statement(question: str, answer: str) -> tuple[str, str]:
+    """A question whether something is true, with yes or no, as a statement, True or False; others as they are."""
+    if not question.startswith(STATEMENT) or answer not in TRUTH:
+        return question, answer
+    said = question.removeprefix(STATEMENT).removesuffix("?")
+    statement = said[0].upper() + said[1:]
+    asked = f'Is the statement "{statement}." True or False?\nAnswer with "True" or "False" directly.'
+    return asked, TRUTH[answer]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

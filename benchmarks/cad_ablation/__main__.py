@@ -57,15 +57,13 @@ def main() -> int:
         root.mkdir(parents=True, exist_ok=True)
         arms = arms_of(plan, args.only)
         print(f"{platform.machine()}, {cores} cores; {len(arms)} tunings of {plan.steps} steps", flush=True)
-        World(root, plan)
+        World(root, plan).make()
         print(f"data is ready after {time.monotonic() - started:,.0f} s", flush=True)
         needed = {arm.after for arm, _ in arms}
         jobs = [Job(None, 0, plan, str(root))]
         jobs += [Job(arm, seed, plan, str(root), keep=arm.table == "7" and arm.row in needed) for arm, seed in arms]
-        # Arms whose data a tuned model annotates come after it.
-        first = [job for job in jobs if job.arm is None or job.arm.after is None]
         results: list[Result] = []
-        for some in (first, [job for job in jobs if job not in first]):
+        for some in _in_turn(jobs):
             for result in run_jobs(some, cores):
                 results.append(result)
                 name = f"{result['table']}-{result['row']}, seed {result['seed']}"
@@ -92,6 +90,14 @@ def main() -> int:
     targets = {name: claim["expected"] for name, claim in claims.items()}
     print(json.dumps({"name": "cad_ablation", "figures": about, "targets": targets, "holds": holds}))
     return 0
+
+
+def _in_turn(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs seed by seed, and of a seed those last whose data a tuned model annotates."""
+    found: dict[tuple[int, bool], list[Job]] = {}
+    for job in jobs:
+        found.setdefault((job.seed, job.arm is not None and job.arm.after is not None), []).append(job)
+    return [found[key] for key in sorted(found)]
 
 
 def run_jobs(jobs: Sequence[Job], cores: int) -> Iterator[Result]:

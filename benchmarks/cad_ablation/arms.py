@@ -34,8 +34,9 @@ class Arm:
         return f"{self.table}-{self.row}"
 
 
+# The choice stands behind the comparison and, in a second conversation, alone: see `jobs.demo.loop.settings`.
 _FULL = f"{LISTS}+choice"
-_PAIRS = ("pairs", f"{_FULL}+hints")
+_PAIRS = (("pairs", f"{_FULL}+hints"), ("pairs", "choice"))
 _REFINED = ("edits-refined-{seed}", LISTS)
 
 ARMS: tuple[Arm, ...] = (
@@ -44,16 +45,19 @@ ARMS: tuple[Arm, ...] = (
     Arm("7", "C", "+ commonalities", (("pairs", "commonalities"),)),
     Arm("7", "D", "+ differences", (("pairs", "differences"),)),
     Arm("7", "E", "+ commonalities + differences", (("pairs", LISTS),)),
-    Arm("7", "F", "+ commonalities + differences + choice", (_PAIRS,)),
-    Arm("7", "G", "F + edits, refined by F's model", (_PAIRS, _REFINED), after="F"),
+    Arm("7", "F", "+ commonalities + differences + choice", _PAIRS),
+    Arm("7", "G", "F + edits, refined by F's model", (*_PAIRS, _REFINED), after="F"),
     Arm("5", "B", "+ edits, original notes", (("edits", "note"),)),
     Arm("5", "C", "+ edits, annotated from scratch", (("edits-scratch-{seed}", LISTS),), after="F"),
     Arm("5", "D", "+ edits, refined from the notes", (_REFINED,), after="F"),
     Arm("6", "B", "+ frames, captions only", (("frames-captions", None),)),
     Arm("6", "C", "+ frames, annotated from scratch", (("frames-scratch-{seed}", LISTS),), after="F"),
     Arm("6", "D", "+ frames, annotated with their captions", (("frames-given-{seed}", LISTS),), after="F"),
-    *(Arm("strategy", name, f"F on pairs of {name}", ((f"pairs-{name}", _FULL),)) for name in STRATEGIES),
-    Arm("strategy", "mix", "F on a mix of all six", (("pairs-mix", _FULL),)),
+    *(
+        Arm("strategy", name, f"F on pairs of {name}", ((f"pairs-{name}", _FULL), (f"pairs-{name}", "choice")))
+        for name in STRATEGIES
+    ),
+    Arm("strategy", "mix", "F on a mix of all six", (("pairs-mix", _FULL), ("pairs-mix", "choice"))),
 )
 
 # Rows of tables 5 and 6 that are rows of table 7.
@@ -90,7 +94,7 @@ class Plan:
 
     @classmethod
     def default(cls) -> Plan:
-        return cls("default", 4_000, 3_000, 1_000, 1_000, 2_000, 200, 32, 150, 100, 3)
+        return cls("default", 4_000, 3_000, 1_000, 1_000, 2_000, 150, 48, 120, 60, 3)
 
 
 def arms_of(plan: Plan, tables: list[str] | None) -> list[tuple[Arm, int]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cached_property
 from pathlib import Path
 
 from benchmarks.cad_ablation.arms import MIXTURE, STRATEGIES, Arm, Plan
@@ -20,6 +21,7 @@ from jobs.demo.loop.material import INSTRUCTIONS_FROM, Material, draw_material
 from jobs.demo.loop.settings import CLIP, MIX, LoopSettings
 from jobs.import_job import run_import
 from mining.annotate.config import AnnotateConfig
+from mining.sets.image_sets import ImageSets
 from mining.sets.importers.import_config import ImportConfig
 from scenes.drawing.render import render
 from scenes.edited_pairs import edited_pair
@@ -33,11 +35,11 @@ assert _FRAMES_FROM < INSTRUCTIONS_FROM
 
 
 class World:
-    """The data in one folder; what is there is not made again."""
+    """The data in one folder, once `make` has made it. material: what is drawn."""
 
     def __init__(self, root: Path, plan: Plan) -> None:
         self.root, self.plan = root, plan
-        settings = LoopSettings(
+        self._settings = LoopSettings(
             scenes=plan.scenes,
             pairs=plan.pairs,
             edits=plan.edits,
@@ -45,26 +47,43 @@ class World:
             held_out=plan.questions,
             compared=plan.compared,
         )
-        self.material: Material = draw_material(root / "material", settings)
+
+    @cached_property
+    def material(self) -> Material:
+        return draw_material(self.root / "material", self._settings)
+
+    def make(self) -> None:
+        """Make all data that no tuned model annotates; what is there is not made again."""
         self._store()
         self._mine("pairs", MIX)
         for name in STRATEGIES:
             self._mine(f"pairs-{name}", name)
         self._mine("pairs-mix", ",".join(STRATEGIES))
-        run_import(_notes(str(self.material.notes), str(root / "edits")))
+        run_import(_notes(str(self.material.notes), str(self.root / "edits")))
         self._frames()
 
     def source(self, name: str, parts: str | None) -> str:
         """The data as a source that `tune` reads."""
         if parts is None:
             return f"{self.root / name / 'records.json'},images={self.root / 'frames-images'},name={name}"
-        return f"{self.root / name},cad={parts},name={name}"
+        return f"{self.root / name},cad={parts},name={name}{'-choices' if parts == 'choice' else ''}"
 
     def sources(self, arm: Arm, seed: int) -> tuple[str, ...]:
-        """The sources of an arm, the mixture first."""
+        """The sources of an arm, the mixture first.
+
+        Pairs that a model was to annotate are left out where nothing that it said could be read as a comparison.
+        """
         folder = self.material.instructions.parent
-        mixture = f"{self.material.instructions},images={folder},name={MIXTURE}"
-        return (mixture, *(self.source(name.format(seed=seed), parts) for name, parts in arm.data))
+        found = [f"{self.material.instructions},images={folder},name={MIXTURE}"]
+        for pattern, parts in arm.data:
+            name = pattern.format(seed=seed)
+            if name == pattern or self._compared(name):
+                found.append(self.source(name, parts))
+        return tuple(found)
+
+    def _compared(self, name: str) -> bool:
+        counts = ImageSets.open(str(self.root / name)).annotations.counts()
+        return any(count for (kind, _), count in counts.items() if kind == "comparison")
 
     def annotate(self, arm: Arm, seed: int, model: Path) -> None:
         """Let the phase-1 model of a seed annotate what the arm needs, from images."""

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from index.errors import BadInput
 from mining.annotate.choice import image_places
-from mining.annotate.conversation import asked_as_trained, cad_question, images_phrase
+from mining.annotate.conversation import HINT_CAPTIONS, asked_as_trained, cad_question, images_phrase
 from mining.annotate.parse import parse_comparison
 from mining.annotate.prompts import load_prompt, prompts_hash, quoted_blocks
 from mining.annotate.quotes import annotation_text, image_names, labelled_captions, latest, number_word, source_of
@@ -70,7 +70,7 @@ class ComparisonTask:
     def prompt_hash(self) -> str:
         names = ("comparison-captions", "comparison-images", "questions")
         settings = [self.from_images, self.with_captions, self.refine, self.seed]
-        return prompts_hash(names, *settings, *(["as trained"] if self.as_trained else []))
+        return prompts_hash(names, *settings, *(["as trained", HINT_CAPTIONS] if self.as_trained else []))
 
     def asked(self, each: ImageSet, images: tuple[bytes, ...], attempt: int) -> list[Asked]:
         """One question; [] for fewer than two images, and where captions or the annotation to refine are missing."""
@@ -98,7 +98,7 @@ class ComparisonTask:
         if self.with_captions:
             if captions is None:
                 return []
-            hints += captions
+            hints += labelled_captions(each, HINT_CAPTIONS) or []
             given += prompt.fill("captions", quotes=quoted_blocks(captions)) + "\n\n"
         if self.as_trained:
             trained = "\n" + asked_as_trained(cad_question(each, seed=self.seed), hints)

@@ -4,8 +4,8 @@
     turns = cad_turns(pair, comparison, parts=("differences",))     # a row of its ablation (table 7)
 
 With the part `hints` a third of the conversations begin with a note on some of the differences and a third with the
-images' captions, as quotations above the question. A model that is tuned on them can start from a note or captions when
-it annotates images (`ComparisonTask(as_trained=True)`).
+images' captions, one each, as quotations above the question. A model that is tuned on them can start from a note or
+captions when it annotates images (`ComparisonTask(as_trained=True)`).
 
 The images stand in the first turn alone: "Image 1: <image>", "Image 2: <image>", then the question.
 """
@@ -23,11 +23,20 @@ from mining.annotate.quotes import labelled_captions
 from mining.sets.annotation import Annotation, Turn
 from mining.sets.image_set import ImageSet
 
-__all__ = ["CAD_PARTS", "DEFAULT_PARTS", "asked_as_trained", "cad_question", "cad_turns", "images_phrase"]
+__all__ = [
+    "CAD_PARTS",
+    "DEFAULT_PARTS",
+    "HINT_CAPTIONS",
+    "asked_as_trained",
+    "cad_question",
+    "cad_turns",
+    "images_phrase",
+]
 
 # What a conversation may contain. note: the differences as one plain text, without commonalities, axes and numbers.
 # hints: a note or captions above the question, in a part of the conversations.
 CAD_PARTS = (*LISTS, "note", "choice", "hints")
+HINT_CAPTIONS = 1  # of each image in a hint, as CaD-VI gives one: five of both would be longer than the answer
 _MOST_NOTED = 3  # differences in a note
 DEFAULT_PARTS = (*LISTS, "choice")
 
@@ -97,7 +106,7 @@ def _hint(each: ImageSet, comparison: Annotation, seed: int) -> list[tuple[str, 
         for number in range(min(len(items), 1 + drawn(_MOST_NOTED, "hint items", seed, each.set_id))):
             noted.append(items.pop(drawn(len(items), "hint item", seed, each.set_id, number)).text)
         return [("Note", " ".join(noted))] if noted else []
-    return (labelled_captions(each) or []) if kind == 2 else []
+    return (labelled_captions(each, HINT_CAPTIONS) or []) if kind == 2 else []
 
 
 def _answer(annotation: Annotation, lists: tuple[str, ...]) -> str:

@@ -21,9 +21,9 @@ def captions_of(member: Member) -> list[str]:
     return list(dict.fromkeys(filter(None, said)))[:_MOST_CAPTIONS]
 
 
-def labelled_captions(each: ImageSet) -> list[tuple[str, str]] | None:
-    """("Caption of image 1", its text) of every image; None where one has no caption."""
-    said = [captions_of(member) for member in each.members]
+def labelled_captions(each: ImageSet, most: int = _MOST_CAPTIONS) -> list[tuple[str, str]] | None:
+    """("Caption of image 1", its text) of every image, with `most` captions each; None where one has no caption."""
+    said = [captions_of(member)[:most] for member in each.members]
     if not said or not all(said):
         return None
     return [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scenes.instructions import main, write_instructions
+from scenes.instructions import as_statement, main, write_instructions
 
 
 def test_conversations_are_in_llavas_form_and_about_drawn_images(
@@ -29,3 +29,13 @@ def test_a_complete_folder_is_left_as_it_is(tmp_path: Path) -> None:
         file.unlink()
     assert write_instructions("pool", tmp_path, 2).read_text() == said
     assert not list(tmp_path.glob("*.jpg"))
+
+
+def test_statements_are_asked_as_true_or_false_too(tmp_path: Path) -> None:
+    asked = as_statement("Is it true that the picture shows a red car in a park?", "no")
+    statement = 'Is the statement "The picture shows a red car in a park." True or False?'
+    assert asked == (f'{statement}\nAnswer with "True" or "False" directly.', "False")
+    assert as_statement("Is there a car?", "yes") == ("Is there a car?", "yes")
+    said = write_instructions("pool", tmp_path, 40).read_text()
+    assert "Is it true that" in said
+    assert "True or False?\\nAnswer" in said

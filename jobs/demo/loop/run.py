@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from index.errors import BadInput
 from index.files import write_atomic
 from jobs.demo.clock import StageClock
-from jobs.demo.loop.settings import BASE, CAD_PARTS, CLIP, MIX, TUNE, LoopSettings, cpu_precision
+from jobs.demo.loop.settings import BASE, CAD_PARTS, CHOICE_ALONE, CLIP, MIX, TUNE, LoopSettings, cpu_precision
 
 if TYPE_CHECKING:
     from customize.lmm.evaluate.intervals import Figure
@@ -190,6 +190,7 @@ def _tune(root: Path, settings: LoopSettings, base: str, phase: int, edits: bool
     data = [
         f"{instructions / 'instructions.json'},images={instructions},name=instructions",
         f"{root / 'pairs'},cad={CAD_PARTS},name=pairs",
+        f"{root / 'pairs'},cad={CHOICE_ALONE},name=choices",
     ]
     if edits:
         data.append(f"{root / 'edited_pairs'},cad=commonalities+differences,name=edits")

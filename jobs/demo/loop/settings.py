@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import scenes as scenes_package
 
-__all__ = ["BASE", "CAD_PARTS", "CLIP", "MIX", "TUNE", "LoopSettings", "cpu_precision"]
+__all__ = ["BASE", "CAD_PARTS", "CHOICE_ALONE", "CLIP", "MIX", "TUNE", "LoopSettings", "cpu_precision"]
 
 _WORLD = Path(next(iter(scenes_package.__path__)))
 CLIP = os.path.relpath(_WORLD / "models" / "clip")  # embeds the corpus, for `similar`
@@ -17,6 +17,9 @@ BASE = os.path.relpath(_WORLD / "models" / "llava")  # what tuning starts from
 
 # What is taught of a mined pair: CaD-VI's two turns, some of them starting from a note or captions, as phase 2 asks.
 CAD_PARTS = "commonalities+differences+choice+hints"
+# The same pairs again, with the choice alone. After its own comparison the choice can be read off the text, and a small
+# model that sees no other choices learns only that: its choices without a comparison stayed at chance.
+CHOICE_ALONE = "choice"
 # How pairs are mined: CaD-VI's noun overlap, look-alikes, and pairs of one attribute.
 MIX = "overlap:0.4,similar:0.4,attribute:0.2"
 # The small model has 2 to 3 million weights, so all of its language model is trained; the learning rate was the best of
@@ -27,9 +30,10 @@ TUNE: dict[str, Any] = {
     "lr": 1e-3,
     "projector_lr": 1e-3,
     "batch_size": 48,
-    "epochs": 2,
+    "epochs": 3,
     "max_length": 1024,
     "batching": "length",
+    "weigh": "square",
     "part_tokens": 2048,
     "device": "cpu",
 }
