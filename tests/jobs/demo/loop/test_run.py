@@ -25,10 +25,10 @@ def test_the_loop_runs_from_scenes_to_its_page(loop: LoopSummary, root: Path) ->
 
 def test_both_phases_are_tuned_on_the_mixture_and_the_mined_pairs(root: Path) -> None:
     first, second = (json.loads((root / f"phase-{phase}" / "manifest.json").read_text()) for phase in (1, 2))
-    assert set(first["sources"]) == {"instructions", "pairs"}
+    assert set(first["sources"]) == {"instructions", "pairs", "choices"}
     # A model of two steps writes few comparisons that can be read, or none.
     kinds = {kind for kind, _ in ImageSets.open(root / "edited_pairs").annotations.counts()}
-    said = {"instructions", "pairs"} | ({"edits"} if "comparison" in kinds else set())
+    said = {"instructions", "pairs", "choices"} | ({"edits"} if "comparison" in kinds else set())
     assert set(second["sources"]) == said
     assert "difference_note" in kinds
 
