@@ -45,7 +45,7 @@ __all__ = [
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Why a folder cannot be made that another place of the user's choice mends.
 _NO_FOLDER = frozenset(
-    {errno.EEXIST, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+    {errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
 )
 _PARTIAL = ".partial"
 _CHUNK = 1 << 20

@@ -18,6 +18,7 @@ from customize.lmm.train.config import TuneConfig
 from customize.lmm.train.prepare import GPU_PART, trained_parts
 from index.errors import BadInput
 from jobs.summary import Line
+from mining.chat.checkpoint_loading import loading
 
 __all__ = ["TunePlan", "parse_hardware", "plan_lines", "plan_run"]
 
@@ -139,4 +140,5 @@ def _tokenizer(source: LmmSource) -> Any:
     name = source.model or source.language_model
     assert name is not None
     folder = local_checkpoint(name, "the model", weights=False)
-    return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    with loading(folder):
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)

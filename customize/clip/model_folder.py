@@ -26,7 +26,7 @@ from customize.clip.gated import EXTENSION, describe_extension, extend_model, ga
 from customize.clip.model_card import model_card
 from customize.clip.strategies import check_strategy, describe_applied
 from customize.clip.towers import image_tower, text_tower
-from index.encoder.loading import default_device, model_config, open_encoder
+from index.encoder.loading import model_config, open_encoder, usable_device
 from index.encoder.model_spec import CONFIG_NAME, ModelSpec, tokenizer_files
 from index.files import atomic_file, write_atomic
 
@@ -129,7 +129,7 @@ def save_customized(
 
 
 def _load(spec: ModelSpec, device: str | None) -> LoadedModel:
-    encoder = open_encoder(spec, device or default_device(), {EXTENSION: extend_model})
+    encoder = open_encoder(spec, usable_device(device), {EXTENSION: extend_model})
     return LoadedModel(encoder.model, encoder.preprocess, encoder.tokenizer, encoder.fingerprint)
 
 

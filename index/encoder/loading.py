@@ -46,6 +46,20 @@ def default_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def usable_device(device: str | None = None) -> str:
+    """`device`, or the default where it is None. Raises BadInput for a device that torch or this machine lacks."""
+    if device is None:
+        return default_device()
+    try:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: a torch without CUDA
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise BadInput(
+            f"device {device!r:.50} cannot be used here ({lines[0][:200]}); this machine has {default_device()}"
+        ) from error
+    return device
+
+
 def check_model(spec: ModelSpec) -> None:
     """Refuse a model that cannot be loaded before any work starts; downloads nothing.
 
@@ -85,7 +99,7 @@ def load_encoder(spec: ModelSpec, device: str | None = None) -> Encoder:
     """
     check_model(spec)
     with _loading:  # two threads would load twice
-        return _load(spec, hash_json(model_identity(spec)), device or default_device())
+        return _load(spec, hash_json(model_identity(spec)), usable_device(device))
 
 
 @lru_cache(maxsize=2)

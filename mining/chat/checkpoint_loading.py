@@ -22,6 +22,13 @@ _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _COMPUTED = re.compile(r"(rotary_emb\.inv_freq|position_ids|rotary_emb\.\w+_cached)$")
 
 
+# What libraries say, which is of no use to who loads a checkpoint here, and what it means.
+_IN_OTHER_WORDS = {
+    "ignore_mismatched_sizes": "its weights have other shapes than its config.json says",
+    "Weights only load failed": "its file of weights holds more than tensors; save it as safetensors",
+}
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence transformers' progress bars, reports and warnings."""
@@ -50,6 +57,8 @@ def loading(checkpoint: str | Path) -> Iterator[None]:
     except ClipmineError:
         raise
     except Exception as error:  # of a damaged or foreign folder: any of several libraries' exceptions
+        if why := next((words for mark, words in _IN_OTHER_WORDS.items() if mark in str(error)), None):
+            raise BadInput(f"{checkpoint}: cannot be loaded: {why}") from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise BadInput(f"{checkpoint}: cannot be loaded: {' '.join(lines[:2])[:300]}") from error
 

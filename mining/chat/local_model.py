@@ -62,9 +62,9 @@ class LocalModel:
         num_beams: int = 1,
         repetition_penalty: float = 1.0,
     ) -> None:
-        from index.encoder.loading import default_device
+        from index.encoder.loading import usable_device
 
-        self._device = device or default_device()
+        self._device = usable_device(device)
         self._precision = precision or ("bfloat16" if self._device.startswith("cuda") else "float32")
         if self._precision not in ("float32", "bfloat16", "float16"):
             raise BadInput(f"precision {self._precision!r:.50}: choose float32, bfloat16 or float16")

@@ -87,17 +87,19 @@ def _joined(parts: Sequence[Part], plain: Callable[[str], str]) -> tuple[Part, .
 def _rendered(
     template: str, tokenizer: Any, turns: Sequence[Turn], ask: bool
 ) -> tuple[str, tuple[tuple[int, int], ...]]:
-    from jinja2.exceptions import TemplateError
-
     takes_parts = _takes_parts(template)
     try:
         return _template_text(template, tokenizer, _messages(turns, takes_parts), ask)
-    except (TemplateError, TypeError, ValueError, KeyError) as error:
+    except Exception as error:  # a template is a program, which may fail in any way
         if turns and turns[0].role == "system" and len(turns) > 1:
             # Some templates have no system message; its text then begins the first question.
             first = Turn(turns[1].role, (*turns[0].parts, "\n\n", *turns[1].parts))
             return _rendered(template, tokenizer, [first, *turns[2:]], ask)
-        raise BadInput(f"the chat template refuses a conversation: {str(error).splitlines()[0][:200]}") from error
+        raise BadInput(f"the chat template refuses a conversation: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _messages(turns: Sequence[Turn], takes_parts: bool) -> Messages:
@@ -129,7 +131,6 @@ def _template_text(
 @lru_cache(maxsize=64)
 def _takes_parts(template: str) -> bool:
     """Whether the template takes a list of texts and images as a message, and writes something for an image."""
-    from jinja2.exceptions import TemplateError
 
     def shown(*content: dict[str, Any]) -> str:
         return _template_text(template, None, [{"role": "user", "content": list(content)}], ask=False)[0]
@@ -137,7 +138,7 @@ def _takes_parts(template: str) -> bool:
     text = {"type": "text", "text": "clipmine"}
     try:
         without, with_image = shown(text), shown(text, {"type": "image", "text": None})
-    except (TemplateError, TypeError, ValueError, KeyError):
+    except Exception:  # as in `_rendered`
         return False
     return "'type'" not in with_image and len(with_image) > len(without)
 

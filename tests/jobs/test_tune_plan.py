@@ -35,3 +35,13 @@ def test_a_plan_counts_samples_tokens_and_images(tmp_path: Path) -> None:
     small = plan_run(replace(asked, steps=7), Hardware(1, 1e9, 1e14))
     assert (small.samples, small.fits) == (28, False)
     assert "does not fit" in str(dict(plan_lines(small))["GB a GPU"])
+
+
+@pytest.mark.parametrize("content", ["{", None])
+def test_a_tokenizer_that_cannot_be_read_is_one_line(tmp_path: Path, content: str | None) -> None:
+    model, source = write_llava(tmp_path / "model"), write_records(tmp_path, "pairs", 2)
+    (model / "tokenizer.json").unlink()
+    if content is not None:
+        (model / "tokenizer.json").write_text(content)
+    with pytest.raises(BadInput, match=r"model: cannot be loaded"):
+        plan_run(config(tmp_path / "out", model, source), Hardware(1, 24e9, 1e14))

@@ -44,7 +44,7 @@ class Checkpoint:
 
 def last_checkpoint(folder: str) -> Checkpoint | None:
     """The latest checkpoint in `folder`; None when there is none."""
-    files = sorted(local_path(folder).glob("*.safetensors"))
+    files = sorted(each for each in local_path(folder).glob("*.safetensors") if each.stem.isdecimal())
     return Checkpoint(str(files[-1]), int(files[-1].stem)) if files else None
 
 

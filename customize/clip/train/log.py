@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
+from index.errors import BadInput
 from index.files import exists, local_path, open_file, write_atomic
 
 __all__ = ["StepRecord", "TrainLog", "board_writer", "continue_log", "read_lines", "read_log"]
@@ -68,9 +69,25 @@ def read_log(path: str) -> list[StepRecord]:
 
 
 def read_lines(path: str) -> list[dict[str, Any]]:
-    """The JSON objects of a log, in order; a last line that was cut off by a kill is skipped."""
-    with open_file(path, "r") as stream:
-        return [json.loads(line) for line in stream if line.endswith("\n")]
+    """The JSON objects of a log, in order; a last line that was cut off by a kill is skipped.
+
+    Raises BadInput for a line that is no step.
+    """
+    found = []
+    with open_file(path) as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                values = json.loads(line)
+            except ValueError:
+                values = None
+            if not isinstance(values, dict) or not isinstance(values.get("step"), int):
+                raise BadInput(
+                    f"{path}, line {number}: is no step of a log; delete the line, or train into another --out"
+                )
+            found.append(values)
+    return found
 
 
 def continue_log(path: str, resumed: int) -> IO[str]:

@@ -20,7 +20,7 @@ from customize.clip.train.pairs import Pairs, gather_pairs
 from customize.clip.train.prefix_cache import CachedPrefix, build_prefix, can_cache_prefix, prefix_fits
 from customize.clip.train.text_cache import LockedTexts, StoreTexts, compute_texts
 from index.corpus.sources import list_items
-from index.encoder.loading import default_device
+from index.encoder.loading import usable_device
 from index.encoder.model_spec import ModelSpec, check_same_model
 from index.errors import BadInput, ModelMismatch
 from index.files import hash_json, join, make_folder
@@ -76,7 +76,7 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
     selection = Selection.open(config.selection) if config.selection is not None else None
     store = _open_store(config, selection)
     spec = _base(config, store)
-    device = config.device or default_device()
+    device = usable_device(config.device)
     loaded = load_base(spec, device)
     if selection is not None:
         _check_model(selection, loaded)

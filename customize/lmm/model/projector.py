@@ -8,6 +8,7 @@ whose second linear is the identity, which is never trained; so plain transforme
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -56,7 +57,9 @@ def read_projector(path: str) -> ProjectorWeights:
 
             tensors = load_file(file)
         else:
-            tensors = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # of files that torch did not write, which fail below
+                warnings.simplefilter("ignore")
+                tensors = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of unpickling: any exception
         raise BadInput(f"{path}: is no file of weights alone ({type(error).__name__})") from error
     if not isinstance(tensors, Mapping):

@@ -29,6 +29,7 @@ _NOT_IDENTITY = (
 )
 
 
+_LARGEST_SEED = 2**31 - 1  # the seeds of dropout, which are made from it and the step, have 64 bits
 # Values that may be given as 256 or 256.0.
 _NUMBERS = tuple(each.name for each in fields(Recipe) if each.type == "float")
 
@@ -132,6 +133,8 @@ class TuneConfig:
         for name in ("steps", "part_tokens", "loaders", "save_every", "generate_every", "generate_count"):
             self._check_count(name, 1)
         self._check_count("generate_tokens", 1)
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise BadInput(f"--seed {self.seed}: must be a whole number from 0 to {_LARGEST_SEED:,}")
         if self.generate_on is not None and self.shard_model:
             raise BadInput("--generate-on: a model that is shared out (--shard-model) does not answer while it trains")
         self._check_recipe()

@@ -10,7 +10,7 @@ from typing import Any
 
 from customize.clip.train.log import board_writer, continue_log, read_lines
 from customize.lmm.train.config import Tracker, TuneConfig
-from index.errors import MissingDependency
+from index.errors import BadInput, MissingDependency
 from index.files import join, local_path
 
 __all__ = ["TuneLog", "TuneRecord", "read_records"]
@@ -80,8 +80,14 @@ class TuneLog:
 
 
 def read_records(path: str) -> list[TuneRecord]:
-    """The steps of a log, in order; a last line that was cut off by a kill is skipped."""
-    return [TuneRecord(**values) for values in read_lines(path)]
+    """The steps of a log, in order; a last line that was cut off by a kill is skipped.
+
+    Raises BadInput for the log of something else.
+    """
+    try:
+        return [TuneRecord(**values) for values in read_lines(path)]
+    except TypeError as error:
+        raise BadInput(f"{path}: is the log of another kind of run; train into another --out") from error
 
 
 class _Board:
@@ -108,7 +114,11 @@ class _Wandb:
             raise MissingDependency("wandb", "--tracker wandb")
         import wandb
 
-        self._run: Any = wandb.init(dir=folder, resume="allow", name=local_path(folder).name)
+        try:
+            self._run: Any = wandb.init(dir=folder, resume="allow", name=local_path(folder).name)
+        except (wandb.Error, OSError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            raise BadInput(f"--tracker wandb: cannot begin a run ({why[:200]}); mend that, or leave it out") from error
 
     def __call__(self, step: int, figures: Mapping[str, float]) -> None:
         self._run.log(dict(figures), step=step)

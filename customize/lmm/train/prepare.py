@@ -27,7 +27,7 @@ from customize.lmm.train.generations import Generations
 from customize.lmm.train.images import StepImages, choose_images
 from customize.lmm.train.shard import shard_model
 from customize.lmm.train.step import PartInputs
-from index.encoder.loading import default_device
+from index.encoder.loading import usable_device
 from index.files import hash_json, join, make_folder
 from index.outputs import check_free, claim_folder
 from mining.chat.templates import chat_template_of
@@ -98,7 +98,7 @@ def prepare_run(config: TuneConfig, worker: Worker, on_progress: OnProgress | No
         _open_parts(config, work)
     worker.barrier()
     parts = _open_parts(config, work)
-    device = config.device or default_device()
+    device = usable_device(config.device)
     bf16 = config.bf16(device)
     recipe = config.recipe
     lmm = load_lmm(

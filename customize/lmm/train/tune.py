@@ -32,6 +32,7 @@ from customize.lmm.train.log import TuneRecord, read_records
 from customize.lmm.train.loop import Loop
 from customize.lmm.train.prepare import prepare_run
 from customize.lmm.train.summary import SourceSummary, TuneSummary
+from index.errors import BadInput
 from index.files import join, read_bytes, write_atomic
 
 __all__ = ["TuneSummary", "tune"]
@@ -50,7 +51,8 @@ def tune(
     on_generations(answers).
 
     Raises:
-        BadInput, OutputExists: see `customize.lmm.train.prepare.prepare_run`.
+        BadInput, OutputExists: see `customize.lmm.train.prepare.prepare_run`; BadInput also where no image of the whole
+            run could be read.
         ClipmineError: the loss is not finite; the message names samples of the batch and the last good checkpoint.
     """
     worker = this_worker()
@@ -63,6 +65,11 @@ def tune(
     loop = Loop(run, on_step, on_generations)
     loop.run()
     state = whole_tensors(run.losses.model.state_dict(), worker) if run.sharded else None
+    if not any(loop.samples_by_source.values()):
+        raise BadInput(
+            f"no sample was trained: each of the {sum(loop.unreadable.values()):,} taken has an image that cannot be "
+            f"read; mend the images, or name their folder by images=FOLDER, and delete {config.out}"
+        )
     if worker.first:
         write_projector(run.lmm, config.out, state)
         summary = _summary(loop, export_paths(config), started)
@@ -123,7 +130,11 @@ def _mean_loss(records: Sequence[TuneRecord], source: str) -> float | None:
 
 
 def _read_summary(out: str) -> TuneSummary:
-    plain: dict[str, Any] = json.loads(read_bytes(join(out, "manifest.json")))
-    sources = {name: SourceSummary(**values) for name, values in plain["sources"].items()}
-    known = {field.name: plain[field.name] for field in fields(TuneSummary)}
-    return TuneSummary(**{**known, "out": out, "sources": sources, "named": tuple(plain["named"])})
+    path = join(out, "manifest.json")
+    try:
+        plain: dict[str, Any] = json.loads(read_bytes(path))
+        sources = {name: SourceSummary(**values) for name, values in plain["sources"].items()}
+        known = {field.name: plain[field.name] for field in fields(TuneSummary)}
+        return TuneSummary(**{**known, "out": out, "sources": sources, "named": tuple(plain["named"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(f"{path}: is damaged; delete it and run the same command again, which writes it anew") from error

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from index.encoder.clip_encoder import Encoder
-from index.encoder.loading import check_model, load_encoder
+from index.encoder.loading import check_model, default_device, load_encoder, usable_device
 from index.encoder.model_spec import ModelSpec, check_same_model
 from index.errors import BadInput, ClipmineError, ModelMismatch
 from tests.index.encoder.conftest import copy_model
@@ -102,3 +102,14 @@ def test_a_pickle_beside_safetensors_is_never_opened(tiny_clip_dir: Path, tmp_pa
     (folder / "open_clip_model.safetensors").rename(folder / "weights.safetensors")
     (folder / "open_clip_pytorch_model.bin").write_bytes(b"would fail if it were opened")
     assert load_encoder(ModelSpec(model_dir=str(folder)), "cpu").fingerprint == encoder.fingerprint
+
+
+@pytest.mark.parametrize("name", ["cudaa", "cuda:99", "meta", ""])
+def test_a_device_that_is_not_there_is_one_line(name: str) -> None:
+    with pytest.raises(BadInput, match=rf"device '{name}' cannot be used here \(.+\); this machine has "):
+        usable_device(name)
+
+
+def test_the_default_device_is_used_where_none_is_named() -> None:
+    assert usable_device("cpu") == "cpu"
+    assert usable_device() == default_device()

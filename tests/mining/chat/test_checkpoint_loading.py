@@ -67,3 +67,18 @@ def test_pickled_weights_are_refused_where_only_safetensors_are_wanted(
         load_weights(llama(), tmp_path / llama_folder.name, torch.float32, only_safetensors=True)
     with pytest.raises(BadInput, match=r"has no adapter_model\.safetensors"):
         add_adapter(model, tmp_path / adapter_folder.name, "of another", only_safetensors=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("You set `ignore_mismatched_sizes` to `False`, thus raising an error.", "its weights have other shapes than"),
+        (
+            "Weights only load failed. Re-running `torch.load` with ...",
+            "holds more than tensors; save it as safetensors",
+        ),
+    ],
+)
+def test_advice_of_other_libraries_that_is_of_no_use_here_is_put_in_other_words(said: str, meant: str) -> None:
+    with pytest.raises(BadInput, match=f"a-model: cannot be loaded: .*{meant}"), loading("a-model"):
+        raise RuntimeError(said)

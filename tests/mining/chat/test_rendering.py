@@ -119,3 +119,11 @@ def test_a_template_that_changes_answers_is_not_trained_with(processor: Any) -> 
 def test_a_tokenizer_alone_is_its_own_tokenizer(processor: Any) -> None:
     assert tokenizer_of(processor) is processor.tokenizer
     assert tokenizer_of(processor.tokenizer) is processor.tokenizer
+
+
+@pytest.mark.parametrize(
+    "program", ["{{ 1 / 0 }}", "{{ range(10 ** 9) }}", "{{ messages[9]['x']['y'] }}", "{{ none + 1 }}"]
+)
+def test_a_template_that_fails_in_whatever_way_is_one_line(processor: Any, program: str) -> None:
+    with pytest.raises(BadInput, match="the chat template refuses a conversation: "):
+        render(program, processor, (Turn("user", ("a",)), Turn("assistant", ("b",))))

@@ -77,3 +77,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     Path(saved.path).write_bytes(Path(saved.path).read_bytes()[:100])
     with pytest.raises(ClipmineError, match=r"00000005\.safetensors: is damaged .*; delete it to resume"):
         restore_checkpoint(saved, "this run", *model(1))
+
+
+def test_a_file_of_another_name_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "zzz.safetensors").write_bytes(b"x")
+    assert last_checkpoint(str(tmp_path)) is None
+    (tmp_path / "00000002.safetensors").write_bytes(b"x")
+    assert last_checkpoint(str(tmp_path)) == Checkpoint(str(tmp_path / "00000002.safetensors"), 2)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from customize.clip.train.log import StepRecord, TrainLog, read_log
+from index.errors import BadInput
 
 STEPS = [StepRecord(step, 2.0 / step, 0.5, 1e-3, 14.0, {"image": 0.1 * step}, 0.25) for step in (1, 2, 3)]
 
@@ -48,3 +51,12 @@ def test_tensorboard_files_are_written(tmp_path: Path) -> None:
     data = events.read_bytes()
     for tag in (b"train/loss", b"train/alike", b"gates/image"):
         assert tag in data
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"[1]", b'{"loss": 1}', b"no JSON"])
+def test_a_line_that_is_no_step_is_named(tmp_path: Path, line: bytes) -> None:
+    write(tmp_path, STEPS)
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    with pytest.raises(BadInput, match=r"log\.jsonl, line 4: is no step of a log; delete"):
+        write(tmp_path, STEPS, resumed=1)

@@ -40,6 +40,8 @@ def test_a_linear_projector_chooses_the_first_llavas_values() -> None:
         ({"lr": float("nan")}, "--lr nan"),
         ({"batch_size": 0}, "--batch-size 0: must be at least 1"),
         ({"steps": 0}, "--steps 0"),
+        ({"seed": -1}, "--seed -1: must be a whole number from 0 to 2,147,483,647"),
+        ({"seed": 2**70}, "--seed 1180591620717411303424"),
         ({"warmup": 1.0}, "--warmup 1.0: must be a share"),
         ({"precision": "fp8"}, "--precision fp8: choose auto, fp32, bf16"),
         ({"tracker": "mlflow"}, "--tracker mlflow: choose tensorboard, wandb"),

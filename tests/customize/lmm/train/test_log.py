@@ -10,7 +10,7 @@ import pytest
 
 from customize.lmm.train.config import Tracker, TuneConfig
 from customize.lmm.train.log import TuneLog, TuneRecord, read_records
-from index.errors import MissingDependency
+from index.errors import BadInput, MissingDependency
 
 
 def record(step: int) -> TuneRecord:
@@ -67,3 +67,20 @@ def test_a_tracker_that_is_not_installed_names_its_package(tmp_path: Path, monke
     for tracker in ("tensorboard", "wandb"):
         with pytest.raises(MissingDependency, match=f"--tracker {tracker} needs {tracker}"):
             TuneLog(config(tmp_path, tracker), 0)
+
+
+def test_the_log_of_another_kind_of_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "accuracy": 0.5}\n')
+    with pytest.raises(BadInput, match=r"log\.jsonl: is the log of another kind of run"):
+        read_records(str(tmp_path / "log.jsonl"))
+
+
+def test_a_tracker_that_cannot_begin_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+
+    def without_a_key(**_: Any) -> None:
+        raise wandb.errors.UsageError("No API key configured.\nUse `wandb login` to log in.")
+
+    monkeypatch.setattr(wandb, "init", without_a_key)
+    with pytest.raises(BadInput, match=r"--tracker wandb: cannot begin a run \(No API key configured\.\); mend"):
+        TuneLog(TuneConfig(out=str(tmp_path), data=("x",), model="m", tracker="wandb"), 0)

@@ -21,7 +21,7 @@ from customize.lmm.train.log import read_records
 from customize.lmm.train.tune import tune
 from index.errors import BadInput, ClipmineError, OutputExists
 from tests.customize.lmm.train.conftest import Material
-from tests.customize.lmm.train.tiny_run import config, losses, run
+from tests.customize.lmm.train.tiny_run import config, losses, run, write_records
 
 # Runs the configuration given as JSON, slowed down so that a kill comes between its steps.
 SLOWLY = """
@@ -176,3 +176,24 @@ def test_the_model_answers_held_out_samples_while_it_trains(material: Material, 
     assert [line["step"] for line in lines] == [4, 4, 6, 6]
     assert lines[0]["question"].endswith("What? ASSISTANT:")
     assert all(line["source"] == "pairs.json" and line["expected"] for line in lines)
+
+
+def test_a_run_none_of_whose_images_can_be_read_is_an_error(material: Material, tmp_path: Path) -> None:
+    source = write_records(tmp_path, "broken", 5)
+    for image in (tmp_path / "images").iterdir():
+        image.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    for name, cache in (("cached", True), ("tower", False)):
+        with pytest.raises(BadInput, match=r"no sample was trained: each of the \d+ taken has an image that cannot"):
+            run(tmp_path / name, material.model, source, steps=2, cache_features=cache)
+        assert not (tmp_path / name / "manifest.json").exists()
+
+
+def test_a_damaged_summary_is_named_and_written_anew(material: Material, tmp_path: Path) -> None:
+    asked = config(tmp_path / "out", material.model, *material.sources, steps=1)
+    summary = tune(asked)
+    for damaged in ("{", "[]", '{"a": 1}'):
+        (tmp_path / "out/manifest.json").write_text(damaged)
+        with pytest.raises(BadInput, match=r"manifest\.json: is damaged; delete it and run the same command again"):
+            tune(asked)
+    (tmp_path / "out/manifest.json").unlink()
+    assert tune(asked).trained == summary.trained
