@@ -204,7 +204,9 @@ def _measure(
 def _evaluate_lmm(
     models: tuple[str, ...], tasks: tuple[str, ...], out: str, as_json: bool, rest: dict[str, Any]
 ) -> None:
-    """Measure models that answer questions, and print the summary."""
+    """Measure models that answer questions, and print the summary. Raises where none of them answered any."""
+    if not any(name.startswith("openai:") for name in (*models, rest["judge"] or "")):
+        refuse_without_effect(["key_variable", "concurrency", "timeout"], "without a server's model, openai:MODEL@URL")
     with only_summary_on_stdout():
         from customize.lmm.evaluate.evaluate import LmmEvaluateConfig
         from customize.lmm.evaluate.result_tables import shown_figure
@@ -222,7 +224,14 @@ def _evaluate_lmm(
         lines += [(f"{result.model} {result.task}", f"{score.main} {shown_figure(score.figures[score.main])}")]
         lines += [("- questions", score.questions), ("- answered", score.answered), ("- kept from before", result.kept)]
         lines += [(f"- {reason}", count) for reason, count in score.failures.items()]
+        if result.error is not None:
+            lines.append(("- the first without a reply", result.error))
         if "says A" in score.figures and score.figures["says A"].count:
             lines.append(("- says A", shown_figure(score.figures["says A"])))
     lines.append(("tables", ", ".join(summary.files)))
     print_summary(summary, lines, as_json=as_json)
+    if not any(result.score.answered for result in summary.results):
+        from index.errors import ClipmineError
+
+        first = summary.results[0]
+        raise ClipmineError(f"{out}: no question was answered ({first.error or ', '.join(first.score.failures)})")

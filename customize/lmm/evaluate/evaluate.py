@@ -21,6 +21,7 @@ from customize.lmm.evaluate.result_tables import write_results
 from customize.lmm.evaluate.scores import Replies, TaskScore, failure, question_kind, score_questions
 from customize.lmm.evaluate.tasks import find_task, load_questions
 from index.errors import BadInput
+from index.files import local_path, make_folder
 from index.outputs import only_writer
 from mining.annotate.judge import judge_request, parse_rating
 from mining.annotate.task import Unparsed
@@ -60,7 +61,10 @@ class LmmEvaluateConfig:
 
 @dataclass(frozen=True)
 class ModelScore:
-    """One model on one task. kept: replies from earlier calls. judge: who rated, None where nobody did."""
+    """One model on one task. kept: replies from earlier calls. judge: who rated, None where nobody did.
+
+    error: why one of the questions got no reply, in the words of the model; None where all got one.
+    """
 
     model: str
     task: str
@@ -68,6 +72,7 @@ class ModelScore:
     kept: int
     asked: int
     judge: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ def evaluate_lmm(
     on_progress(done, total): after each reply.
 
     Raises:
-        BadInput: no such task, its question file is missing or of another form, two models of one name.
+        BadInput: no such task, its question file is missing or of another form, two models of one name, a `config.out`
+            that is no local folder.
         OutputExists: another process writes in `config.out`.
     """
     if not models:
@@ -119,6 +125,7 @@ def evaluate_lmm(
             on_progress(done, total)
 
     results = []
+    make_folder(local_path(config.out))
     with only_writer(config.out):
         for model in models:
             results += [_measure(model, task, config, judge, step) for task in tasks]
@@ -169,6 +176,7 @@ def _measure(
         kept,
         len(replies),
         judge.name if judge is not None and ratings is not None else None,
+        next((reply.error for reply in own.values() if isinstance(reply, ChatReply) and reply.error), None),
     )
 
 

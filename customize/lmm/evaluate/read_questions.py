@@ -80,6 +80,8 @@ def read_questions(
             if isinstance(record, Unread):
                 raise RecordRejected(record.reason)
             parsed = _parse(record, number)
+            for question in parsed:
+                _require_unicode(question)
         except RecordRejected as rejected:
             skipped[rejected.reason] += 1
             continue
@@ -126,6 +128,16 @@ def _one_object(path: str) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None  # a line a record, as NLVR2's dev.json
     return whole if isinstance(whole, dict) and not {"sentence", "text", "conversations"} & set(whole) else None
+
+
+def _require_unicode(question: Question) -> None:
+    """Raise RecordRejected where a text has half a surrogate pair, which no tokenizer and no file takes."""
+    texts = [part for part in question.turn.parts if isinstance(part, str)]
+    names = [name for image in question.images for name in (image.name, *image.also) if name]
+    try:
+        "".join([*texts, *names, question.answer, question.question_id, question.category or ""]).encode()
+    except UnicodeEncodeError as error:
+        raise RecordRejected("a text that is no Unicode") from error
 
 
 def _parse(record: Any, number: int) -> list[Question]:
@@ -216,8 +228,13 @@ def _bison(record: Mapping[str, Any]) -> Question:
         raise RecordRejected("not two candidates")
     images = []
     for each in candidates:
-        own, name = pick(each, ("image_id", "image_filename")) if "image_filename" in each else (each["image_id"], None)
-        images.append((own != right, NamedImage(str(name or f"COCO_val2014_{int(own):012d}.jpg"))))
+        own = id_text(each.get("image_id")) if isinstance(each, Mapping) else None
+        if own is None:
+            raise RecordRejected("a candidate without an image_id")
+        name = id_text(each.get("image_filename"))
+        if name is None and not (own.isascii() and own.isdecimal()):
+            raise RecordRejected("a candidate without an image_filename")
+        images.append((own != id_text(right), NamedImage(name or f"COCO_val2014_{int(own):012d}.jpg")))
     if sum(wrong for wrong, _ in images) != 1:
         raise RecordRejected("not one candidate is the right one")
     ordered = [image for _, image in sorted(images, key=lambda each: each[0])]

@@ -10,7 +10,7 @@ import pytest
 from jobs.cli import run
 from tests.customize.clip.evaluate.conftest import color_tasks
 from tests.customize.lmm.evaluate.conftest import choice_record, write_images, write_lines
-from tests.mining.chat.chat_server import completion, serving
+from tests.mining.chat.chat_server import Answer, completion, serving
 
 __all__ = ["color_tasks"]
 
@@ -49,6 +49,7 @@ def test_the_list_of_tasks_and_the_concepts_of_a_benchmark(tmp_path: Path, capfd
         ),
         (["llava", "--task", "bison", "--task", "dtd"], "others for models that answer; run them apart"),
         (["llava", "--task", "bison"], "task bison: where are its questions and images? give --data DIR"),
+        (["llava", "--task", "bison", "--timeout", "3"], "--timeout would have no effect without a server's model"),
         (["ViT-B-32:openai", "--task", "bison=none.jsonl"], "is a CLIP model, which answers no questions"),
     ],
 )
@@ -76,3 +77,29 @@ def test_a_model_that_answers_is_measured_on_pairs(tmp_path: Path, capfd: pytest
         assert run(["evaluate", f"openai:tiny@{server.url}", *arguments, "--one-order", "--limit", "1", "--json"]) == 0
     (result,) = json.loads(capfd.readouterr().out)["results"]
     assert (result["kept"], result["asked"], result["score"]["figures"]["accuracy"]["right"]) == (1, 1, 1)
+
+
+def test_a_model_that_answers_no_question_is_an_error_after_the_table(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path, ["a.png", "b.png"])
+    write_lines(tmp_path / "BISON.jsonl", [choice_record(n, "a dog", "A", ("a.png", "b.png")) for n in (0, 1)])
+    arguments = ["--task", "bison", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    too_long = Answer(status=400, body={"error": {"message": "the context is 8 tokens"}})
+    with serving(lambda number, body: too_long) as server:
+        assert run(["evaluate", f"openai:tiny@{server.url}", *arguments]) == 1
+    said = capfd.readouterr()
+    assert "- no reply" in said.out
+    assert said.err.splitlines()[-1].endswith("no question was answered (400: the context is 8 tokens)")
+
+
+def test_a_folder_for_replies_is_a_local_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_images(tmp_path, ["a.png", "b.png"])
+    write_lines(tmp_path / "BISON.jsonl", [choice_record(0, "a dog", "A", ("a.png", "b.png"))])
+    (tmp_path / "file").write_text("x")
+    for out, why in (("memory://out", "local"), (str(tmp_path / "file"), "cannot be made (File exists)")):
+        with serving(lambda number, body: completion("A")) as server:
+            arguments = ["--task", "bison", "--data", str(tmp_path), "--out", out]
+            assert run(["evaluate", f"openai:tiny@{server.url}", *arguments]) == 2
+            assert not server.bodies
+        assert why in capfd.readouterr().err

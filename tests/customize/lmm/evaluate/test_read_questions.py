@@ -161,3 +161,29 @@ def test_a_file_without_questions_is_one_line(tmp_path: Path, name: str, text: s
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"none\.jsonl: does not exist"):
         read_questions(str(tmp_path / "none.jsonl"))
+
+
+def test_records_of_bison_of_another_form_are_left_out_and_counted(tmp_path: Path) -> None:
+    def record(*candidates: Any) -> dict[str, Any]:
+        return {"bison_id": 1, "caption": "a dog", "image_candidates": candidates, "true_image_id": 1}
+
+    good = record({"image_id": 1}, {"image_id": 2})
+    odd = [record(1, 2), record({"x": 1}, {"image_id": 2}), record({"image_id": "a"}, {"image_id": "b"}), 7]
+    path = tmp_path / "bison.json"
+    path.write_text(json.dumps({"data": [good, *odd]}))
+    read = read_questions(str(path))
+    assert [image.name for image in read.questions[0].images].count("COCO_val2014_000000000001.jpg") == 1
+    assert read.skipped == {
+        "a candidate without an image_id": 2,
+        "a candidate without an image_filename": 1,
+        "no record of a known form": 1,
+    }
+
+
+@pytest.mark.parametrize("field", ["text", "answer", "question_id", "image"])
+def test_a_question_with_half_a_character_is_left_out(tmp_path: Path, field: str) -> None:
+    record = {"image": "a.png", "text": "<image> What?", "answer": "A", "question_id": "1"}
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in (record, {**record, field: record[field] + "\ud800"})))
+    read = read_questions(str(path))
+    assert (len(read.questions), dict(read.skipped)) == (1, {"a text that is no Unicode": 1})
