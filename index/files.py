@@ -222,20 +222,28 @@ def remove_partial(folder: str | os.PathLike[str]) -> None:
 def disk_full(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn "no space left" errors into DiskFull, which names `path`.
 
-    numpy raises OSError without an errno for a short write, and faiss raises RuntimeError; these count when their text
-    says so, or when the disk has no space left.
+    numpy raises OSError without an errno for a short write, faiss raises RuntimeError, and safetensors an Exception of
+    its own; these count when their text says so, or when the disk has no space left. Another OSError that names no file
+    gets `path`, and another error of writing safetensors becomes an OSError.
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
+        by_safetensors = type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
+        if not isinstance(error, OSError | RuntimeError) and not by_safetensors:
+            raise
         if _means_no_space(error, path):
             raise DiskFull(
                 f"{os.fspath(path)}: no space left on the disk; free some and run the same command again"
             ) from error
+        if by_safetensors:
+            raise OSError(errno.EIO, str(error).partition("I/O error: ")[2], os.fspath(path)) from error
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
         raise
 
 
-def _means_no_space(error: OSError | RuntimeError, path: str | os.PathLike[str]) -> bool:
+def _means_no_space(error: Exception, path: str | os.PathLike[str]) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _NO_SPACE
     text = str(error)

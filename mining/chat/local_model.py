@@ -32,6 +32,8 @@ Waiting = list[tuple[str, Prompt]]
 # Batches' worth of requests that may wait for others of their length.
 _AHEAD = 8
 _ROWS = {"cuda": 32}  # of a batch, by device; 8 on others
+# A batch is filled up to its rows whatever is asked; the system would kill this process where they need all memory.
+_MOST_ROWS = 1024
 
 
 class LocalModel:
@@ -71,6 +73,8 @@ class LocalModel:
         self._rows = _ROWS.get(self._device.partition(":")[0], 8) if batch_size is None else batch_size
         if self._rows < 1 or num_beams < 1 or not repetition_penalty > 0:
             raise BadInput("batch_size and num_beams are at least 1, and repetition_penalty is more than 0")
+        if self._rows > _MOST_ROWS:
+            raise BadInput(f"batch_size {self._rows} is more than {_MOST_ROWS:,}: each batch is filled to its size")
         self._decoding = Decoding(num_beams, repetition_penalty)
         self._checkpoint = open_checkpoint(name, adapter, template)
 

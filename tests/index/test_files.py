@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from index import files
 from index.errors import BadInput, DiskFull
@@ -105,6 +106,7 @@ def test_no_space_becomes_disk_full_with_the_place(tmp_path: Path) -> None:
         OSError(errno.ENOSPC, "No space left on device"),
         OSError(errno.EDQUOT, "Disk quota exceeded"),
         RuntimeError("faiss: write error: No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
     ):
         with pytest.raises(DiskFull, match="free some"), files.disk_full(tmp_path / "a"):
             raise error
@@ -114,6 +116,17 @@ def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
     for error in (OSError(errno.EACCES, "Permission denied"), RuntimeError("unrelated"), ValueError("x")):
         with pytest.raises(type(error), match=str(error.args[-1])), files.disk_full(tmp_path):
             raise error
+
+
+def test_an_error_of_writing_names_the_file(tmp_path: Path) -> None:
+    for error in (
+        OSError(errno.EIO, "Input/output error"),
+        SafetensorError("Error while serializing: I/O error: Input/output error (os error 5)"),
+    ):
+        with pytest.raises(OSError, match=f"Input/output error.*: '{tmp_path}/a'"), files.disk_full(tmp_path / "a"):
+            raise error
+    with pytest.raises(SafetensorError, match="invalid header"), files.disk_full(tmp_path):
+        raise SafetensorError("Error while deserializing header: invalid header")
 
 
 def test_a_short_write_on_a_disk_with_room_is_no_full_disk(tmp_path: Path) -> None:

@@ -159,8 +159,9 @@ def test_the_identity_holds_what_decides_answers(llama_folder: Path, adapter_fol
 
 
 @pytest.mark.parametrize(
-    "options", [{"precision": "int8"}, {"batch_size": 0}, {"num_beams": 0}, {"repetition_penalty": 0}]
+    "options",
+    [{"precision": "int8"}, {"batch_size": 0}, {"batch_size": 100_000}, {"num_beams": 0}, {"repetition_penalty": 0}],
 )
 def test_options_that_cannot_be_used_are_refused(llama_folder: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(BadInput, match=r"precision|at least 1"):
+    with pytest.raises(BadInput, match=r"precision|at least 1|100000 is more than 1,024"):
         LocalModel(str(llama_folder), device="cpu", **options)
