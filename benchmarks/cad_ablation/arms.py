@@ -69,7 +69,8 @@ class Plan:
     """The size of a run.
 
     Attributes:
-        scenes: of the corpus. pairs: mined, of the tables and of each strategy. edits, frames: pairs of each.
+        scenes: of the corpus. pairs: mined for the tables. edits, frames: pairs of each.
+        strategy_pairs: mined by each strategy; as many as the rarest kind of pair has in the corpus.
         instructions: conversations of the mixture.
         steps, batch: of every arm, so that all train equally long.
         questions: of each held-out task. compared: held-out pairs that are compared.
@@ -79,6 +80,7 @@ class Plan:
     name: str
     scenes: int
     pairs: int
+    strategy_pairs: int
     edits: int
     frames: int
     instructions: int
@@ -90,11 +92,11 @@ class Plan:
 
     @classmethod
     def quick(cls) -> Plan:
-        return cls("quick", 300, 120, 24, 24, 60, 2, 8, 10, 4, 1)
+        return cls("quick", 1_000, 120, 24, 24, 24, 60, 2, 8, 10, 4, 1)
 
     @classmethod
     def default(cls) -> Plan:
-        return cls("default", 4_000, 3_000, 1_000, 1_000, 2_000, 150, 48, 120, 60, 3)
+        return cls("default", 16_000, 3_000, 600, 1_000, 1_000, 2_000, 900, 8, 120, 60, 3)
 
 
 def arms_of(plan: Plan, tables: list[str] | None) -> list[tuple[Arm, int]]:

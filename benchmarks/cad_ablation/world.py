@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks.cad_ablation.arms import MIXTURE, STRATEGIES, Arm, Plan
+from index.errors import ClipmineError
 from jobs.annotate_job import run_annotate
 from jobs.demo.loop.material import INSTRUCTIONS_FROM, Material, draw_material
 from jobs.demo.loop.settings import CLIP, MIX, LoopSettings
@@ -55,10 +56,9 @@ class World:
     def make(self) -> None:
         """Make all data that no tuned model annotates; what is there is not made again."""
         self._store()
-        self._mine("pairs", MIX)
-        for name in STRATEGIES:
-            self._mine(f"pairs-{name}", name)
-        self._mine("pairs-mix", ",".join(STRATEGIES))
+        self._mine("pairs", MIX, self.plan.pairs)
+        for name in (*STRATEGIES, "mix"):
+            self._mine(f"pairs-{name}", ",".join(STRATEGIES) if name == "mix" else name, self.plan.strategy_pairs)
         run_import(_notes(str(self.material.notes), str(self.root / "edits")))
         self._frames()
 
@@ -71,10 +71,14 @@ class World:
     def sources(self, arm: Arm, seed: int) -> tuple[str, ...]:
         """The sources of an arm, the mixture first.
 
-        Pairs that a model was to annotate are left out where nothing that it said could be read as a comparison.
+        Where an arm has fewer pairs, the mixture is taken less often, so that all arms see pairs as often. Pairs that a
+        model was to annotate are left out where nothing that it said could be read as a comparison.
         """
         folder = self.material.instructions.parent
-        found = [f"{self.material.instructions},images={folder},name={MIXTURE}"]
+        count = self.plan.instructions
+        if arm.table == "strategy":
+            count = max(1, count * self.plan.strategy_pairs // self.plan.pairs)
+        found = [f"{self.material.instructions},images={folder},name={MIXTURE},count={count}"]
         for pattern, parts in arm.data:
             name = pattern.format(seed=seed)
             if name == pattern or self._compared(name):
@@ -118,7 +122,7 @@ class World:
         source, out = str(self.material.corpus), str(self.root / "store")
         run_embed(EmbedConfig(source=source, out=out, model=ModelSpec(model_dir=CLIP)), executor="local", workers=2)
 
-    def _mine(self, name: str, mix: str) -> None:
+    def _mine(self, name: str, mix: str, count: int) -> None:
         from jobs.mine_job import run_mine
         from mining.strategies.context import MiningConfig
         from mining.strategies.registry import parse_mix
@@ -128,11 +132,13 @@ class World:
             str(self.root / "store"),
             out,
             parse_mix(mix),
-            sets=self.plan.pairs,
+            sets=count,
             max_per_image=20,
             levels=(1, 2, 3, 4, 5),
         )
-        run_mine(config, workers=2)
+        found = len(run_mine(config, workers=2))
+        if found < count:
+            raise ClipmineError(f"{out}: {found} pairs, so the strategies have no equal counts; enlarge the corpus")
         run_annotate(AnnotateConfig(out, name="phase-1"))
 
     def _frames(self) -> None:

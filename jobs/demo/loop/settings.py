@@ -22,14 +22,15 @@ CAD_PARTS = "commonalities+differences+choice+hints"
 CHOICE_ALONE = "choice"
 # How pairs are mined: CaD-VI's noun overlap, look-alikes, and pairs of one attribute.
 MIX = "overlap:0.4,similar:0.4,attribute:0.2"
-# The small model has 2 to 3 million weights, so all of its language model is trained; the learning rate was the best of
-# three for choices of held-out validation scenes. CaD-VI's own recipe, for 7 billion weights, is the stage's default.
+# The small model has 2 to 3 million weights, so all of its language model is trained. Small batches learn from far
+# fewer samples: after 2,700 choices alone it chose right in .77 of 120 held-out pairs at batch 8 and 3e-4, in .67 at
+# batch 16 and 5e-4, in .41 at batch 48 and 1e-3. CaD-VI's own recipe, for 7 billion weights, is the stage's default.
 TUNE: dict[str, Any] = {
     "stage": "cad",
     "train": "full",
-    "lr": 1e-3,
-    "projector_lr": 1e-3,
-    "batch_size": 48,
+    "lr": 3e-4,
+    "projector_lr": 3e-4,
+    "batch_size": 8,
     "epochs": 3,
     "max_length": 1024,
     "batching": "length",
