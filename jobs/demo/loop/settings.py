@@ -31,7 +31,7 @@ TUNE: dict[str, Any] = {
     "lr": 3e-4,
     "projector_lr": 3e-4,
     "batch_size": 8,
-    "epochs": 3,
+    "epochs": 2,
     "max_length": 1024,
     "batching": "length",
     "weigh": "square",
