@@ -10,6 +10,7 @@ credentials in the address appear in any message, log line or file.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from index.errors import BadInput, MissingDependency
 from mining.chat.asking import Asking, Limits
 from mining.chat.background import answered_in_background
+from mining.chat.bounded_answers import PLAIN, AnswerRefused, bound_answer
 from mining.chat.chat import ChatReply, ChatRequest
 from mining.chat.concurrency import ConcurrencyLimit
 from mining.chat.openai_messages import completion_request
@@ -117,11 +119,13 @@ class OpenAIServer:
 
         most = self._concurrency.most
         # A redirect is never followed: the key and the images would go to an address that the user did not name.
-        http = openai.DefaultAsyncHttpxClient(follow_redirects=False)
+        http = openai.DefaultAsyncHttpxClient(
+            follow_redirects=False, headers=PLAIN, event_hooks={"response": [bound_answer]}
+        )
         client = openai.AsyncOpenAI(
             api_key=self._address.key or "none",
             base_url=self._address.url,
-            default_headers=self._address.headers,
+            default_headers={**PLAIN, **self._address.headers},
             default_query=self._address.query,
             max_retries=0,
             timeout=openai.Timeout(self._timeout, connect=min(_CONNECT, self._timeout)),
@@ -142,6 +146,16 @@ class OpenAIServer:
             yield answer
 
     async def _attempt(self, client: openai.AsyncOpenAI, body: Mapping[str, Any]) -> Outcome:
+        try:
+            async with asyncio.timeout(self._timeout):  # the client's own starts anew with every byte
+                return await self._asked(client, body)
+        except TimeoutError:
+            return self._slow()
+
+    def _slow(self) -> Outcome:
+        return Outcome("slow", words=f"no answer in {self._timeout:,g} s")
+
+    async def _asked(self, client: openai.AsyncOpenAI, body: Mapping[str, Any]) -> Outcome:
         import openai
 
         named = {self._changes.get(name, name): value for name, value in body.items()}
@@ -154,11 +168,13 @@ class OpenAIServer:
         except openai.APITimeoutError as error:
             if type(error.__cause__).__name__ == "ConnectTimeout":
                 return Outcome("away", words="no connection in time")
-            return Outcome("slow", words=f"no answer in {self._timeout:,g} s")
+            return self._slow()
         except openai.APIStatusError as error:
             outcome = status_outcome(error.status_code, error.response.text, error.response.headers, self._address)
         except openai.APIConnectionError as error:
             return self._unconnected(error.__cause__ or error)
+        except AnswerRefused as error:
+            return Outcome("again", words=str(error))
         except (UnicodeError, openai.OpenAIError) as error:
             return Outcome("again", words=self._address.hide(f"the answer cannot be read ({error})"))
         if outcome.do == "change":
@@ -189,7 +205,7 @@ class OpenAIServer:
         try:
             listed = json.loads((await client.models.with_raw_response.list()).text)["data"]
             names = sorted(self._address.hide(str(model["id"]))[:100] for model in listed)
-        except (openai.OpenAIError, ValueError, KeyError, TypeError, RecursionError):
+        except (openai.OpenAIError, AnswerRefused, ValueError, KeyError, TypeError, RecursionError):
             return "it lists no models either: an address often ends with /v1"
         shown = ", ".join(names[:_MODELS_SHOWN]) + (", ..." if len(names) > _MODELS_SHOWN else "")
         return f"its models are {shown}" if names else "it has no model"
