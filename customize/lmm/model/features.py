@@ -122,12 +122,23 @@ class VisionFeatures:
         return self._shape[0] * self._shape[1] * int(np.dtype(_STORED[self._dtype]).itemsize)
 
     def refresh(self) -> None:
-        """Read which features the parts of the cache have; call it after other processes have filled theirs."""
+        """Read which features the parts of the cache have; call it after other processes have filled theirs.
+
+        Raises StoreInvalid where a part has fewer rows than its index says.
+        """
         if self._folder is None:
             return
         for part in sorted(self._folder.glob("[0-9]" * 4)):
-            for row, key in enumerate(_read_index(part / _INDEX)):
+            keys = _read_index(part / _INDEX)
+            for number in range(-(-len(keys) // ROWS)):
+                self._check_rows(part / f"{number:05d}.rows", min(ROWS, len(keys) - number * ROWS))
+            for row, key in enumerate(keys):
                 self._rows.setdefault(key, (int(part.name), row))
+
+    def _check_rows(self, file: Path, rows: int) -> None:
+        """Raise StoreInvalid where a file holds fewer rows; their images would be taken for unreadable ones."""
+        if not file.is_file() or file.stat().st_size < rows * self.row_bytes:
+            raise StoreInvalid(f"{file}: is cut off; delete {file.parent}, and the features are computed again")
 
     def estimate(self, images: Iterable[KeyedImage]) -> int:
         """Bytes of disk that the features of these images need beside those that are there.

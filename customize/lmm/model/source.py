@@ -108,6 +108,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
+        if path.name == "config.json" and (path.parent / "adapter_config.json").exists():
+            raise BadInput(
+                f"{path.parent}: is an adapter; give it as the adapter (--adapter), and its base as the model (--model)"
+            ) from error
         raise BadInput(f"{path.parent}: has no {path.name}, so it is no checkpoint") from error
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: cannot be read as JSON ({error})") from error

@@ -116,6 +116,8 @@ class TuneConfig:
     device: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.out.strip():
+            raise BadInput("--out is empty; name a folder for the model")
         if not self.data:
             raise BadInput("tune on what? name one source of samples at least (--data FILE)")
         for name, allowed in (

@@ -241,7 +241,7 @@ def test_files_that_are_cut_off_or_damaged_are_one_line(lmm: Lmm, tmp_path: Path
     rows = next(tmp_path.rglob("*.rows"))
     rows.write_bytes(rows.read_bytes()[:300])
     with pytest.raises(StoreInvalid, match=r"00000\.rows: is cut off"):
-        VisionFeatures(lmm, str(tmp_path)).get(images)
+        VisionFeatures(lmm, str(tmp_path))  # before any image is taken for one that cannot be read
     next(tmp_path.rglob("features.json")).write_text("{")
     with pytest.raises(StoreInvalid, match=r"features\.json: is damaged"):
         VisionFeatures(lmm, str(tmp_path))

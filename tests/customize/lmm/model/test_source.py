@@ -62,3 +62,11 @@ def test_a_checkpoint_is_a_folder_or_a_hub_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="is a file"):
         local_checkpoint(str(tmp_path / "file"), "the model")
+
+
+def test_an_adapter_in_place_of_a_model_is_told(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(
+        BadInput, match=r"is an adapter; give it as the adapter \(--adapter\), and its base as the model"
+    ):
+        read_json(tmp_path / "config.json")

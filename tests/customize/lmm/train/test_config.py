@@ -36,6 +36,7 @@ def test_a_linear_projector_chooses_the_first_llavas_values() -> None:
     ("choices", "message"),
     [
         ({"data": ()}, "name one source of samples"),
+        ({"out": ""}, "--out is empty"),
         ({"lr": 0.0}, "--lr 0.0: must be a number above 0"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"batch_size": 0}, "--batch-size 0: must be at least 1"),
