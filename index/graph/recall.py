@@ -16,7 +16,8 @@ from index.errors import StoreInvalid
 from index.graph.exact import best_device, exact_top_k
 from index.graph.hnsw import usable_rows
 from index.graph.index_manifest import CurvePoint, RecallContract
-from index.graph.search_index import HnswIndex, drop_own_row
+from index.graph.search_index import HnswIndex
+from index.graph.shard import drop_own_row
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["EF_SEARCH", "measure_recall", "recall_at", "sample_queries"]

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ import numpy.typing as npt
 
 from index.errors import BadInput, StoreInvalid
 from index.graph.copies import Copies
-from index.graph.hnsw import HnswSpec, falls_short, open_graph, search_graph, search_graph_from
+from index.graph.hnsw import HnswSpec, open_graph
 from index.graph.index_manifest import (
     IndexManifest,
     RecallContract,
@@ -30,9 +28,10 @@ from index.graph.index_manifest import (
     read_marker,
     source_hash,
 )
+from index.graph.shard import Keep, Shard, drop_own_row
 from index.store.embedding_store import EmbeddingStore, Modality
 
-__all__ = ["HnswIndex", "drop_own_row", "has_index", "open_index"]
+__all__ = ["HnswIndex", "has_index", "open_index"]
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
@@ -40,106 +39,6 @@ RowIds = npt.NDArray[np.int64]
 # The results of SQ8 graphs are re-ranked by the store's fp16 vectors, at least this many: at efSearch 64, measured
 # recall@10 was .938 without, .946 with the top 50 re-ranked, and .945 for fp16 graphs.
 RERANKED = 50
-
-
-@dataclass(frozen=True)
-class _Keep:
-    """What may be returned of a shard: a faiss selector of nodes, and the remaining copies."""
-
-    selector: Any
-    copies: Copies
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """One open graph and the rows of the store that it holds."""
-
-    graph: Any
-    first_row: int
-    rows: int
-    skipped: RowIds  # positions that have no node of their own, ascending
-    copies: Copies
-
-    @cached_property
-    def _nodes_are_rows(self) -> bool:
-        return not self.first_row and not len(self.skipped)
-
-    @cached_property
-    def _shift(self) -> RowIds:
-        # Node n is at position n + the number of skipped positions before it.
-        return self.skipped - np.arange(len(self.skipped))
-
-    def search(self, queries: Floats, k: int, ef_search: int, keep: _Keep | None) -> tuple[Floats, RowIds]:
-        """The k nearest rows of this shard; -inf and -1 where fewer were found."""
-        scores, nodes = search_graph(self.graph, queries, k, ef_search, keep.selector if keep is not None else None)
-        return self._answers(scores, nodes, keep)
-
-    def search_own(self, queries: Floats, own: RowIds, k: int, ef_search: int) -> tuple[Floats, RowIds]:
-        """The k rows of this shard that are nearest to each of the rows `own` [q], whose vectors are `queries`.
-
-        The row itself is not returned. If it has a node in this shard that it does not share, the walk starts there.
-        """
-        nodes = self._nodes(own)
-        scores, rows = np.empty((len(own), k), np.float32), np.empty((len(own), k), np.int64)
-        here = np.flatnonzero(nodes >= 0)
-        if len(here):
-            found = search_graph_from(self.graph, np.ascontiguousarray(queries[here]), nodes[here], k, ef_search)
-            scores[here], rows[here] = self._answers(*found, None)
-        away = np.flatnonzero(nodes < 0)
-        if len(away):
-            found = self.search(np.ascontiguousarray(queries[away]), k + 1, max(ef_search, k + 1), None)
-            scores[away], rows[away] = drop_own_row(*found, own[away])
-        return scores, rows
-
-    def _nodes(self, rows: RowIds) -> RowIds:
-        """The nodes of rows; -1 for a row of another shard, without a node, or with a shared one."""
-        positions = rows - self.first_row
-        nodes = positions - np.searchsorted(self.skipped, positions)
-        known = (positions >= 0) & (positions < self.rows) & ~np.isin(positions, self.skipped)
-        return np.where(known & ~np.isin(nodes, self.copies.nodes), nodes, -1)
-
-    def _answers(self, scores: Floats, nodes: RowIds, keep: _Keep | None) -> tuple[Floats, RowIds]:
-        if falls_short(nodes):
-            scores[nodes < 0] = -np.inf  # faiss's filler is the least float
-        if self._nodes_are_rows:
-            return scores, nodes
-        copies = keep.copies if keep is not None else self.copies
-        if not len(copies):
-            return scores, self.to_rows(nodes)
-        scores, positions = copies.expand(scores, nodes, self._positions(nodes))
-        positions[positions >= 0] += self.first_row
-        return scores, positions
-
-    def to_rows(self, nodes: RowIds) -> RowIds:
-        """Row ids of node numbers; -1 stays -1."""
-        rows = self._positions(nodes)
-        rows[rows >= 0] += self.first_row
-        return rows
-
-    def _positions(self, nodes: RowIds) -> RowIds:
-        positions = nodes.copy()
-        if len(self.skipped):
-            positions += np.searchsorted(self._shift, nodes, side="right")
-        positions[nodes < 0] = -1
-        return positions
-
-    def keep(self, unwanted: RowIds) -> _Keep | None:
-        """What is left without the sorted row ids; None when all may be returned."""
-        import faiss
-
-        low, high = np.searchsorted(unwanted, [self.first_row, self.first_row + self.rows])
-        if low == high:
-            return None
-        gone = unwanted[low:high] - self.first_row
-        wanted = np.ones(self.rows, np.bool_)
-        wanted[gone] = False
-        if len(self.skipped):
-            wanted = np.delete(wanted, self.skipped)
-        copies = self.copies
-        if len(copies):
-            copies = copies.without(gone, np.flatnonzero(~wanted))
-            wanted[copies.nodes] = True  # a node stays while one of its rows may be returned
-        return _Keep(faiss.IDSelectorBitmap(np.packbits(wanted, bitorder="little")), copies)
 
 
 class HnswIndex:
@@ -157,7 +56,7 @@ class HnswIndex:
 
         folder = index_folder(store, modality)
         self.store, self.modality, self.spec, self.recall = store, modality, spec, recall
-        self._shards: list[_Shard] = []
+        self._shards: list[Shard] = []
         for record in records:
             if not record.indexed:
                 continue
@@ -169,8 +68,8 @@ class HnswIndex:
             if counts != (nodes, store.dim, record.rows - nodes, (record.copies, 2)):
                 raise StoreInvalid(f"{folder / record.file}: is not what index.json says; run `clipmine index` again")
             copies = Copies(shared[:, 0].copy(), shared[:, 1].copy(), np.empty(0, np.int64))
-            self._shards.append(_Shard(graph, record.first_row, record.rows, skipped, copies))
-        self._forgotten: tuple[RowIds, list[_Keep | None]] = (np.empty(0, np.int64), [None] * len(self._shards))
+            self._shards.append(Shard(graph, record.first_row, record.rows, skipped, copies))
+        self._forgotten: tuple[RowIds, list[Keep | None]] = (np.empty(0, np.int64), [None] * len(self._shards))
         self._threads = faiss.omp_get_max_threads()
         self._pool = ThreadPoolExecutor(min(len(self._shards), self._threads)) if len(self._shards) > 1 else None
 
@@ -243,14 +142,14 @@ class HnswIndex:
         found = [shard.search_own(queries, rows, k, width) for shard in self._shards]
         return found[0] if len(found) == 1 else _best(found, k)
 
-    def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[_Keep | None]) -> tuple[Floats, RowIds]:
+    def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[Keep | None]) -> tuple[Floats, RowIds]:
         """Search each shard and keep the k best of all."""
         if not self._shards:  # the opened shards have no rows that can be found
             return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
         if self._pool is None:
             return self._shards[0].search(queries, k, ef_search, keeps[0])
 
-        def one(shard: _Shard, keep: _Keep | None) -> tuple[Floats, RowIds]:
+        def one(shard: Shard, keep: Keep | None) -> tuple[Floats, RowIds]:
             return shard.search(queries, k, ef_search, keep)
 
         # faiss divides a batch among threads, but not a single query; for few queries, shards are searched in parallel.
@@ -274,7 +173,7 @@ class HnswIndex:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
 
-    def _keeps(self, exclude: RowIds | None) -> list[_Keep | None]:
+    def _keeps(self, exclude: RowIds | None) -> list[Keep | None]:
         """A selector for each shard, None if all its rows may be returned. Those for forgotten rows only are cached."""
         forgotten = self.store.forgotten
         if exclude is not None and len(exclude):
@@ -293,15 +192,6 @@ def _best(found: Sequence[tuple[Floats, RowIds]], k: int) -> tuple[Floats, RowId
     rows = np.concatenate([rows for _, rows in found], axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
-
-
-def drop_own_row(scores: Floats, ids: RowIds, own: RowIds) -> tuple[Floats, RowIds]:
-    """Remove from each result [q, n] the row `own` [q], or the last one if it is not there; give [q, n - 1]."""
-    n = ids.shape[1]
-    is_own = ids == own[:, None]
-    place = np.where(is_own.any(axis=1), is_own.argmax(axis=1), n - 1)
-    kept = np.arange(n)[None, :] != place[:, None]
-    return scores[kept].reshape(len(ids), n - 1), ids[kept].reshape(len(ids), n - 1)
 
 
 def has_index(store: EmbeddingStore, modality: Modality) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from index.errors import BadInput, StoreInvalid
 from index.graph.build import IndexConfig
-from index.graph.search_index import HnswIndex, drop_own_row, has_index, open_index
+from index.graph.search_index import HnswIndex, has_index, open_index
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_manifest import write_manifest
 from tests.index.vectors import Halves, build, clustered, exact_ids, vector_store
@@ -252,11 +252,3 @@ def test_a_damaged_index_json_is_refused(own: EmbeddingStore) -> None:
 def test_impossible_questions_are_refused(store: EmbeddingStore, shape: tuple[int, ...], k: int, ef: int) -> None:
     with pytest.raises(BadInput):
         open_index(store, "image").search(np.ones(shape, np.float32), k, ef)
-
-
-def test_the_query_s_own_row_is_dropped_wherever_it_stands() -> None:
-    scores = np.array([[3, 2, 1], [3, 2, 1], [3, 2, 1]], np.float32)
-    ids = np.array([[7, 8, 9], [8, 7, 9], [4, 5, 6]])
-    kept_scores, kept = drop_own_row(scores, ids, np.array([7, 7, 7]))
-    assert kept.tolist() == [[8, 9], [8, 9], [4, 5]]
-    assert kept_scores.tolist() == [[2, 1], [3, 1], [3, 2]]

@@ -1,0 +1,29 @@
+"""A shard answers in row ids of the store, whatever its first row and the rows without a node of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from index.graph.copies import Copies
+from index.graph.hnsw import HnswSpec, build_graph
+from index.graph.shard import Shard, drop_own_row
+from tests.retrieval.stores import random_unit
+
+
+def test_nodes_are_told_as_rows_of_the_store() -> None:
+    vectors = random_unit(60, seed=4)
+    graph = build_graph([vectors[[0, 2, 3, *range(5, 60)]]], vectors[:1], HnswSpec(M=8, ef_construction=40))
+    none = np.empty(0, np.int64)
+    shard = Shard(graph, 1_000, 60, np.array([1, 4]), Copies(none, none, none))
+    assert shard.to_rows(np.array([0, 1, 2, 3, -1])).tolist() == [1_000, 1_002, 1_003, 1_005, -1]
+    _, rows = shard.search(vectors.astype(np.float32), 1, 60, None)
+    alone = np.delete(np.arange(60), [1, 4])
+    assert rows[alone, 0].tolist() == (1_000 + alone).tolist()
+
+
+def test_the_query_s_own_row_is_dropped_wherever_it_stands() -> None:
+    scores = np.array([[3, 2, 1], [3, 2, 1], [3, 2, 1]], np.float32)
+    ids = np.array([[7, 8, 9], [8, 7, 9], [4, 5, 6]])
+    kept_scores, kept = drop_own_row(scores, ids, np.array([7, 7, 7]))
+    assert kept.tolist() == [[8, 9], [8, 9], [4, 5]]
+    assert kept_scores.tolist() == [[2, 1], [3, 1], [3, 2]]
