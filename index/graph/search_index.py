@@ -10,15 +10,13 @@ threads may search at the same time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from index.errors import BadInput, StoreInvalid
-from index.graph.copies import Copies
-from index.graph.hnsw import HnswSpec, open_graph
+from index.graph.hnsw import HnswSpec
 from index.graph.index_manifest import (
     IndexManifest,
     RecallContract,
@@ -28,17 +26,14 @@ from index.graph.index_manifest import (
     read_marker,
     source_hash,
 )
-from index.graph.shard import Keep, Shard, drop_own_row
+from index.graph.shard import open_shard
+from index.graph.shards import Shards
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["HnswIndex", "has_index", "open_index"]
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
-
-# The results of SQ8 graphs are re-ranked by the store's fp16 vectors, at least this many: at efSearch 64, measured
-# recall@10 was .938 without, .946 with the top 50 re-ranked, and .945 for fp16 graphs.
-RERANKED = 50
 
 
 class HnswIndex:
@@ -52,36 +47,20 @@ class HnswIndex:
         records: Sequence[ShardRecord],
         recall: RecallContract | None = None,
     ) -> None:
-        import faiss
-
         folder = index_folder(store, modality)
         self.store, self.modality, self.spec, self.recall = store, modality, spec, recall
-        self._shards: list[Shard] = []
-        for record in records:
-            if not record.indexed:
-                continue
-            graph = open_graph(folder / record.file)
-            skipped = np.load(folder / record.skipped_file, allow_pickle=False)
-            shared = np.load(folder / record.copies_file, allow_pickle=False)
-            counts = (graph.ntotal, graph.d, len(skipped), shared.shape)
-            nodes = record.indexed - record.copies
-            if counts != (nodes, store.dim, record.rows - nodes, (record.copies, 2)):
-                raise StoreInvalid(f"{folder / record.file}: is not what index.json says; run `clipmine index` again")
-            copies = Copies(shared[:, 0].copy(), shared[:, 1].copy(), np.empty(0, np.int64))
-            self._shards.append(Shard(graph, record.first_row, record.rows, skipped, copies))
-        self._forgotten: tuple[RowIds, list[Keep | None]] = (np.empty(0, np.int64), [None] * len(self._shards))
-        self._threads = faiss.omp_get_max_threads()
-        self._pool = ThreadPoolExecutor(min(len(self._shards), self._threads)) if len(self._shards) > 1 else None
+        opened = [open_shard(folder, record, store.dim) for record in records if record.indexed]
+        self._shards = Shards(store, modality, spec.codec, opened)
 
     @property
     def graphs(self) -> tuple[Any, ...]:
         """The faiss indexes of the shards, for direct calls of faiss; do not change them."""
-        return tuple(shard.graph for shard in self._shards)
+        return tuple(shard.graph for shard in self._shards.shards)
 
     @property
     def shards(self) -> int:
         """Number of open shards; every query searches all of them."""
-        return len(self._shards)
+        return len(self._shards.shards)
 
     @property
     def ef_search(self) -> int:
@@ -121,12 +100,7 @@ class HnswIndex:
         self, wide: Floats, k: int, ef_search: int, exclude: RowIds | None = None
     ) -> tuple[Floats, RowIds]:
         """As `search`, without its checks: queries must be contiguous fp32 of the index's dimension, k at least 1."""
-        width = max(ef_search, k)  # with a smaller efSearch, the last of k rows would be poor
-        keeps = self._keeps(exclude)
-        if self.spec.codec == "sq8":
-            _, rows = self._merge(wide, max(k, RERANKED), max(width, RERANKED), keeps)
-            return self._rank_again(wide, rows, k)
-        return self._merge(wide, k, width, keeps)
+        return self._shards.search(wide, k, ef_search, exclude)
 
     def search_rows(self, rows: RowIds, k: int, ef_search: int | None = None) -> tuple[Floats, RowIds]:
         """The k other rows nearest to each of `rows` [q] by their stored vectors; shapes and errors as of `search`.
@@ -136,62 +110,7 @@ class HnswIndex:
         may have an efSearch below k: most of the nearest rows are among the node's own links.
         """
         queries = self.store.gather(self.modality, rows).astype(np.float32)
-        width = ef_search or self.ef_search
-        if self.spec.codec == "sq8" or not self._shards or any(keep is not None for keep in self._keeps(None)):
-            return drop_own_row(*self.search(queries, k + 1, width), rows)
-        found = [shard.search_own(queries, rows, k, width) for shard in self._shards]
-        return found[0] if len(found) == 1 else _best(found, k)
-
-    def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[Keep | None]) -> tuple[Floats, RowIds]:
-        """Search each shard and keep the k best of all."""
-        if not self._shards:  # the opened shards have no rows that can be found
-            return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
-        if self._pool is None:
-            return self._shards[0].search(queries, k, ef_search, keeps[0])
-
-        def one(shard: Shard, keep: Keep | None) -> tuple[Floats, RowIds]:
-            return shard.search(queries, k, ef_search, keep)
-
-        # faiss divides a batch among threads, but not a single query; for few queries, shards are searched in parallel.
-        mapped = self._pool.map if len(queries) < self._threads else map
-        found = list(mapped(one, self._shards, keeps))
-        return _best(found, k)
-
-    def _rank_again(self, queries: Floats, rows: RowIds, k: int) -> tuple[Floats, RowIds]:
-        """The k best of the rows [q, n] by the store's own vectors.
-
-        Summed in float64 and rounded once, so that a score does not depend on how many queries are asked at once.
-        """
-        scores = np.empty(rows.shape, np.float32)
-        step = max(1, 65_536 // rows.shape[1])
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            vectors = self.store.gather(self.modality, np.maximum(some, 0).reshape(-1)).astype(np.float64)
-            wide = queries[start : start + step, :, None].astype(np.float64)
-            products = np.matmul(vectors.reshape(*some.shape, -1), wide)[:, :, 0]
-            scores[start : start + step] = np.where(some < 0, -np.inf, products)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
-
-    def _keeps(self, exclude: RowIds | None) -> list[Keep | None]:
-        """A selector for each shard, None if all its rows may be returned. Those for forgotten rows only are cached."""
-        forgotten = self.store.forgotten
-        if exclude is not None and len(exclude):
-            unwanted = np.union1d(forgotten, exclude)
-            return [shard.keep(unwanted) for shard in self._shards]
-        known, keeps = self._forgotten
-        if known is not forgotten:  # the store gives the same array until it changes
-            keeps = [shard.keep(forgotten) for shard in self._shards]
-            self._forgotten = (forgotten, keeps)
-        return keeps
-
-
-def _best(found: Sequence[tuple[Floats, RowIds]], k: int) -> tuple[Floats, RowIds]:
-    """The k best of the shards' results."""
-    scores = np.concatenate([scores for scores, _ in found], axis=1)
-    rows = np.concatenate([rows for _, rows in found], axis=1)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+        return self._shards.search_rows(queries, rows, k, ef_search or self.ef_search)
 
 
 def has_index(store: EmbeddingStore, modality: Modality) -> bool:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from index.errors import StoreInvalid
 from index.graph.copies import Copies
-from index.graph.hnsw import falls_short, search_graph, search_graph_from
+from index.graph.hnsw import falls_short, open_graph, search_graph, search_graph_from
+from index.graph.index_manifest import ShardRecord
 
-__all__ = ["Keep", "Shard", "drop_own_row"]
+__all__ = ["Keep", "Shard", "drop_own_row", "open_shard"]
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
@@ -128,3 +131,20 @@ def drop_own_row(scores: Floats, ids: RowIds, own: RowIds) -> tuple[Floats, RowI
     place = np.where(is_own.any(axis=1), is_own.argmax(axis=1), n - 1)
     kept = np.arange(n)[None, :] != place[:, None]
     return scores[kept].reshape(len(ids), n - 1), ids[kept].reshape(len(ids), n - 1)
+
+
+def open_shard(folder: Path, record: ShardRecord, dim: int) -> Shard:
+    """Memory-map the graph of one shard of the index in `folder`, and read which rows its nodes stand for.
+
+    Raises:
+        StoreInvalid: a file is not what the record says.
+    """
+    graph = open_graph(folder / record.file)
+    skipped = np.load(folder / record.skipped_file, allow_pickle=False)
+    shared = np.load(folder / record.copies_file, allow_pickle=False)
+    counts = (graph.ntotal, graph.d, len(skipped), shared.shape)
+    nodes = record.indexed - record.copies
+    if counts != (nodes, dim, record.rows - nodes, (record.copies, 2)):
+        raise StoreInvalid(f"{folder / record.file}: is not what index.json says; run `clipmine index` again")
+    copies = Copies(shared[:, 0].copy(), shared[:, 1].copy(), np.empty(0, np.int64))
+    return Shard(graph, record.first_row, record.rows, skipped, copies)
