@@ -6,26 +6,17 @@ own `manifest.json` is written last and means that the output is complete.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from index.errors import OutputExists
 from index.files import exists, hash_json, is_local, join, local_path, make_folder, read_bytes, resolve, write_atomic
+from index.lease import only_writer
 
 __all__ = ["check_free", "claim_folder", "only_writer", "remove_folder"]
-
-# Hidden, so that a folder with it counts as empty; it is there only while a job writes.
-_LOCK = ".writer.lock"
-# What locking says where it cannot be done: a read-only folder, where nothing can be written anyhow, or a network file
-# system without locks.
-_NO_LOCKS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
 
 
 def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool = False) -> bool:
@@ -64,61 +55,6 @@ def check_free(out: str, claim: str) -> None:
         raise OutputExists(f"{out}: is a file; choose a folder for the output")
     if _holds_files(out):
         raise OutputExists(f"{out}: is not empty and holds no run to continue; choose another folder or delete it")
-
-
-@contextmanager
-def only_writer(folder: str) -> Iterator[None]:
-    """While it is open no other process that asks for it writes in `folder`. The folder is made where it is not there.
-
-    The system releases the lock when the process dies. Remote folders, and local ones on a file system without locks,
-    are not locked.
-
-    Raises:
-        OutputExists: another process is writing there.
-    """
-    if not is_local(folder) or local_path(folder).is_file():
-        yield
-        return
-    make_folder(folder)
-    path = local_path(folder) / _LOCK
-    held = _lock(path, folder)
-    try:
-        yield
-    finally:
-        if held is not None:
-            with suppress(OSError):  # the folder was deleted meanwhile, or is not ours to write in any more
-                path.unlink()
-            fcntl.flock(held, fcntl.LOCK_UN)
-            os.close(held)
-
-
-def _lock(path: Path, folder: str) -> int | None:
-    """The descriptor of the locked file; None where there are no locks."""
-    while True:
-        try:
-            held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return None
-            raise
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The writer before us may have deleted the file between our opening and our locking it.
-            if path.stat().st_ino == os.fstat(held).st_ino:
-                return held
-        except FileNotFoundError:
-            pass
-        except BlockingIOError as error:
-            os.close(held)
-            raise OutputExists(
-                f"{folder}: another process is writing there; wait for it, or choose another --out"
-            ) from error
-        except OSError as error:
-            os.close(held)
-            if error.errno in _NO_LOCKS:
-                return None
-            raise
-        os.close(held)
 
 
 def remove_folder(path: str | os.PathLike[str]) -> None:

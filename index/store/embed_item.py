@@ -123,7 +123,7 @@ def read_marker(out: str, number: int) -> Marker | None:
     """An item's marker; None when it does not exist or cannot be read."""
     try:
         plain = json.loads(read_bytes(_marker_path(out, number)))
-        files = {kind: FileRecord(**record) for kind, record in plain.pop("files").items()}
+        files = {kind: FileRecord.from_json(record) for kind, record in plain.pop("files").items()}
         return Marker(summary=ItemSummary(**plain.pop("summary")), files=files, **plain)
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -131,7 +131,8 @@ def read_marker(out: str, number: int) -> Marker | None:
 
 def write_marker(out: str, number: int, marker: Marker) -> None:
     """Write an item's marker; call it after the item's files are written."""
-    write_atomic(_marker_path(out, number), json.dumps(asdict(marker), indent=1, sort_keys=True) + "\n")
+    plain = asdict(marker) | {"files": {kind: record.to_json() for kind, record in marker.files.items()}}
+    write_atomic(_marker_path(out, number), json.dumps(plain, indent=1, sort_keys=True) + "\n")
 
 
 def is_done(item: ShardItem, config: EmbedConfig) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "MANIFEST_NAME",
     "FileRecord",
     "Manifest",
+    "Origin",
     "Part",
     "part_file",
     "part_paths",
@@ -46,12 +47,39 @@ def part_paths(number: int) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Size and checksum of a file before compaction first changed it; `sha256` is None where it was not known."""
+
+    size: int
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class FileRecord:
     """One file of a part; `sha256` is None where an adopted store was not hashed."""
 
     path: str  # relative to the store
     size: int
     sha256: str | None
+    origin: Origin | None = None  # None while the file is as it was first written
+
+    @property
+    def original(self) -> Origin:
+        """Size and checksum of the file as it was first written, which compaction does not change."""
+        return self.origin or Origin(self.size, self.sha256)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> FileRecord:
+        """A record as `to_json` gives it; TypeError for unknown or missing fields."""
+        origin = plain.get("origin")
+        return cls(**{**plain, "origin": None if origin is None else Origin(**origin)})
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain JSON data, without an `origin` of None."""
+        plain = asdict(self)
+        if self.origin is None:
+            plain.pop("origin")
+        return plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +168,7 @@ def read_manifest(store: str) -> Manifest:
             raise StoreInvalid(f"{path}: has version {version}, this program reads {FORMAT_VERSION}; update it")
         parts, first_row = [], 0
         for entry in plain.pop("parts"):
-            files = {kind: FileRecord(**record) for kind, record in entry.pop("files").items()}
+            files = {kind: FileRecord.from_json(record) for kind, record in entry.pop("files").items()}
             part = Part(first_row=first_row, files=files, **entry)
             first_row += part.rows
             parts.append(part)
@@ -150,7 +178,7 @@ def read_manifest(store: str) -> Manifest:
 
 
 def _part_json(part: Part) -> dict[str, Any]:
-    files = {kind: asdict(record) for kind, record in part.files.items()}
+    files = {kind: record.to_json() for kind, record in part.files.items()}
     return {"name": part.name, "rows": part.rows, "read": part.read, "files": files}
 
 

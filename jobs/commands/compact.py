@@ -20,7 +20,7 @@ def command(store: str, as_json: bool) -> None:
     Run again after an interruption, it rewrites the parts that are left.
     """
     with only_summary_on_stdout():
-        from index.store.forget import compact_store
+        from index.store.compact import compact_store
 
         report = compact_store(store)
     lines: list[Line] = [

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import fsspec
@@ -94,30 +92,6 @@ def test_a_removed_folder_can_be_claimed_by_another_job(out: str) -> None:
 
 def test_removing_what_is_gone_is_no_error(out: str) -> None:
     remove_folder(out)
-
-
-_HOLD = """
-import sys
-from index.outputs import only_writer
-with only_writer(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_two_processes_never_write_in_one_folder_at_once(tmp_path: Path) -> None:
-    out = str(tmp_path / "out")
-    command = [sys.executable, "-c", _HOLD, out]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(OutputExists, match="another process is writing there; wait for it"), only_writer(out):
-            pass
-        other.kill()  # the system releases the lock; the file that is left hinders nobody
-        other.wait()
-        with only_writer(out):
-            assert claim_folder(out, "job.json", {}) is False
-    assert [path.name for path in Path(out).iterdir()] == ["job.json"]
 
 
 def test_the_lock_is_gone_after_an_error_and_a_file_is_left_to_the_claim(out: str, tmp_path: Path) -> None:

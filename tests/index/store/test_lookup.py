@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from index.store import lookup
+from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
-from index.store.forget import compact_store, forget_rows
+from index.store.forget import forget_rows
 from index.store.lookup import LOOKUP_COLUMNS, build_lookup, is_lookup_done, plan_lookups
 from index.store.metadata import MetadataFiles
 from tests.retrieval.stores import make_store, random_unit

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from index.errors import StoreInvalid
-from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, read_manifest, write_manifest
+from index.store.store_manifest import FileRecord, Manifest, Origin, Part, part_paths, read_manifest, write_manifest
 
 
 def manifest_of(counts: list[int]) -> Manifest:
@@ -30,6 +31,18 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
 def test_equal_manifests_have_equal_bytes_and_one_line_a_part(tmp_path: Path) -> None:
     assert manifest_of([3, 5]).to_json() == manifest_of([3, 5]).to_json()
     assert sum('"metadata"' in line for line in manifest_of([3, 5]).to_json().splitlines()) == 2
+
+
+def test_a_file_that_was_compacted_keeps_its_original_checksum(tmp_path: Path) -> None:
+    manifest = manifest_of([3, 5])
+    assert '"origin"' not in manifest.to_json()
+    record = FileRecord("img_emb/img_emb_0000.npy", 10, "1" * 64, Origin(12, None))
+    assert FileRecord.from_json(record.to_json()) == record
+    parts = (replace(manifest.parts[0], files={**manifest.parts[0].files, "image": record}), manifest.parts[1])
+    write_manifest(str(tmp_path), replace(manifest, parts=parts))
+    back = read_manifest(str(tmp_path)).parts
+    assert back == parts
+    assert [part.files["image"].original for part in back] == [Origin(12, None), Origin(10, "0" * 64)]
 
 
 def test_part_files_have_clip_retrievals_names_beyond_four_digits_too() -> None:
