@@ -19,6 +19,7 @@ from index.files import remove_partial, write_atomic
 from index.lease import only_writer
 from index.store.embed_item import read_marker, write_marker
 from index.store.embedding_store import EmbeddingStore, open_vectors
+from index.store.file_sums import sample_file
 from index.store.lookup import build_lookup, remove_lookups
 from index.store.metadata import parquet_bytes
 from index.store.store_manifest import FileRecord, Part, read_manifest, write_manifest
@@ -94,7 +95,10 @@ def _overwrite(store: EmbeddingStore, number: int, positions: npt.NDArray[np.int
             data = stream.getvalue()
         write_atomic(fspath(file), data)
         # An index is built over the vectors as they were first written: compaction must not make it seem stale.
-        records[kind] = FileRecord(records[kind].path, len(data), sha256(data).hexdigest(), records[kind].original)
+        before = records[kind]
+        sample = sample_file(file) if before.sample is not None else None
+        digest = sha256(data).hexdigest()
+        records[kind] = replace(before, size=len(data), sha256=digest, origin=before.original, sample=sample)
     if store.manifest.kind == "embedded":
         marker = read_marker(fspath(store.path), int(part.name))
         if marker is not None:

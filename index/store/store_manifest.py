@@ -48,7 +48,10 @@ def part_paths(number: int) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Size and checksum of a file before compaction first changed it; `sha256` is None where it was not known."""
+    """Size and checksum of a file before compaction first changed it.
+
+    `sha256` is the file's `sample` where an adopted store has one, None where nothing was known.
+    """
 
     size: int
     sha256: str | None
@@ -56,17 +59,31 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One file of a part; `sha256` is None where an adopted store was not hashed."""
+    """One file of a part.
 
-    path: str  # relative to the store
+    Attributes:
+        path: relative to the store.
+        sha256: of the whole file; None where an adopted store was not hashed.
+        origin: None while the file is as it was first written.
+        sample: of an adopted store, `index.store.file_sums.sample_file` of the file.
+        unit_length: of vectors, whether all rows with a direction have length 1; None where `Manifest.unit_length`
+            says it of the whole store.
+    """
+
+    path: str
     size: int
     sha256: str | None
-    origin: Origin | None = None  # None while the file is as it was first written
+    origin: Origin | None = None
+    sample: str | None = None
+    unit_length: bool | None = None
 
     @property
     def original(self) -> Origin:
-        """Size and checksum of the file as it was first written, which compaction does not change."""
-        return self.origin or Origin(self.size, self.sha256)
+        """Size and checksum of the file as it was first written, which compaction does not change.
+
+        The sample stands before the SHA-256, so that recording the latter later changes nothing.
+        """
+        return self.origin or Origin(self.size, self.sample or self.sha256)
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> FileRecord:
@@ -75,11 +92,8 @@ class FileRecord:
         return cls(**{**plain, "origin": None if origin is None else Origin(**origin)})
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON data, without an `origin` of None."""
-        plain = asdict(self)
-        if self.origin is None:
-            plain.pop("origin")
-        return plain
+        """The fields as plain JSON data, without those that are None by default."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name == "sha256"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +120,13 @@ class Manifest:
         kind: "embedded" (by `clipmine embed`) or "adopted" (from clip-retrieval or LAION).
         dim: number of components of a vector.
         dtype: "float16" or "float32", little-endian.
-        unit_length: whether the stored rows are unit vectors; if not, readers normalise them.
+        unit_length: whether all stored rows are unit vectors; if not, readers normalise those of the files that are
+            not (`FileRecord.unit_length`).
         model: the encoder's fingerprint (see `index.encoder.model_spec`); `{"name": "unknown"}` if not known.
         corpus_root: folder or URL that `shard` is relative to; None when the image bytes are elsewhere.
         columns: of an adopted store, our name of a metadata column -> its own name, where they differ.
+        other_columns: of an adopted store, its columns that have no name of ours -> the type that readers give them,
+            as Arrow names it, whatever type they have in single parts.
         config: the options that decide the embedding job's result; `config_hash` is its hash.
         totals: read, rows, rejected (by reason), captions_cut, duplicate_keys.
     """
@@ -122,6 +139,7 @@ class Manifest:
     corpus_root: str | None
     parts: tuple[Part, ...]
     columns: Mapping[str, str] = field(default_factory=dict)
+    other_columns: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     config_hash: str | None = None
     totals: Mapping[str, Any] = field(default_factory=dict)
@@ -140,6 +158,8 @@ class Manifest:
         """The file's text, with one line for each part, so that 40,000 parts stay readable and quick to parse."""
         head = asdict(replace(self, parts=()))  # asdict would copy every part
         head.pop("parts")
+        if not self.other_columns:
+            head.pop("other_columns")
         text = json.dumps({"format": "clipmine-store", "version": FORMAT_VERSION, **head}, indent=1)
         lines = ",\n".join("  " + json.dumps(_part_json(part)) for part in self.parts)
         return f'{text[:-2]},\n "parts": [\n{lines}\n ]\n}}\n'

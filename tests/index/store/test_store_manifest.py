@@ -45,6 +45,17 @@ def test_a_file_that_was_compacted_keeps_its_original_checksum(tmp_path: Path) -
     assert [part.files["image"].original for part in back] == [Origin(12, None), Origin(10, "0" * 64)]
 
 
+def test_what_adoption_found_out_reads_back_and_costs_other_stores_nothing(tmp_path: Path) -> None:
+    plain = manifest_of([3])
+    assert all(name not in plain.to_json() for name in ('"sample"', '"origin"', '"other_columns"'))
+    record = FileRecord("img_emb/img_emb_0000.npy", 10, None, sample="ab", unit_length=False)
+    assert record.original == replace(record, sha256="1" * 64).original == Origin(10, "ab")
+    part = replace(plain.parts[0], files={**plain.parts[0].files, "image": record})
+    adopted = replace(plain, parts=(part,), unit_length=True, other_columns={"NSFW": "string"})
+    write_manifest(str(tmp_path), adopted)
+    assert read_manifest(str(tmp_path)) == adopted
+
+
 def test_part_files_have_clip_retrievals_names_beyond_four_digits_too() -> None:
     assert part_paths(7)["image"] == "img_emb/img_emb_0007.npy"
     assert part_paths(12345)["metadata"] == "metadata/metadata_12345.parquet"
