@@ -1,4 +1,4 @@
-"""Removing rows from a store: `forget_rows` hides them from every reader at once, `compact_store` overwrites them.
+"""Forgetting rows of a store: every reader hides them at once; `index.store.compact` overwrites them in the files.
 
 Row ids do not change: a forgotten row keeps its id, its vector reads as zeros and its metadata as nulls. The images are
 in the corpus, which is not changed.
@@ -9,25 +9,18 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import fspath
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index.errors import BadInput
-from index.files import remove_partial, write_atomic
-from index.store.embed_item import read_marker, write_marker
-from index.store.embedding_store import EmbeddingStore, open_vectors
+from index.files import write_atomic
+from index.store.embedding_store import EmbeddingStore
 from index.store.find_rows import FoundRows, Named, find_rows
-from index.store.lookup import build_lookup, remove_lookups
-from index.store.metadata import parquet_bytes
 from index.store.output_register import HoldingOutput, holding_outputs
-from index.store.store_manifest import FileRecord, Part, read_manifest, write_manifest
 
-__all__ = ["CompactReport", "ForgetReport", "compact_store", "forget_rows"]
+__all__ = ["ForgetReport", "forget_rows"]
 
 
 @dataclass(frozen=True)
@@ -45,14 +38,6 @@ class ForgetReport:
     unknown_urls: tuple[str, ...] = ()
     unknown_sha256: tuple[str, ...] = ()
     outputs: tuple[HoldingOutput, ...] = ()
-
-
-@dataclass(frozen=True)
-class CompactReport:
-    """Counts of what `compact_store` overwrote."""
-
-    rows: int
-    parts: int
 
 
 def forget_rows(
@@ -109,63 +94,3 @@ def _nothing_found(store: EmbeddingStore, found: Mapping[Named, FoundRows]) -> s
     without = [words[name] for name, each in found.items() if not each.any_value]
     why = f"; its rows have no {' and no '.join(without)}" if without else ""
     return f"{store.path}: has no row with any of the {' or the '.join(parts)}{why}"
-
-
-def compact_store(path: str) -> CompactReport:
-    """Overwrite forgotten rows with zeros and nulls in the store's files, in place, part by part.
-
-    When it is interrupted, every part is complete, and the next call finishes the rest. The disk may keep the old bytes
-    until it reuses their place.
-    """
-    store = EmbeddingStore.open(path)
-    forgotten = store.forgotten
-    parts = list(store.parts)
-    rows = touched = 0
-    for folder in ("img_emb", "text_emb", "metadata", "done"):
-        remove_partial(store.path / folder)
-    inside = [
-        forgotten[(forgotten >= part.first_row) & (forgotten < part.first_row + part.rows)] - part.first_row
-        for part in parts
-    ]
-    # Removed first, since they hold copies of what is overwritten.
-    lookups = remove_lookups(store.path, store.manifest, [number for number, own in enumerate(inside) if len(own)])
-    for number, own in enumerate(inside):
-        if not len(own):
-            continue
-        parts[number] = _overwrite(store, number, own)
-        rows += len(own)
-        touched += 1
-    if touched:
-        write_manifest(fspath(store.path), replace(read_manifest(fspath(store.path)), parts=tuple(parts)))
-    for item in lookups:
-        build_lookup(item, fspath(store.path))
-    return CompactReport(rows, touched)
-
-
-def _overwrite(store: EmbeddingStore, number: int, positions: npt.NDArray[np.int64]) -> Part:
-    """Rewrite one part's files and, in a store that we embedded, its marker; return the part with its new checksums."""
-    part = store.parts[number]
-    records = dict(part.files)
-    for kind in ("image", "text", "metadata"):
-        if kind not in records:
-            continue
-        file = store.part_file(number, kind)
-        if kind == "metadata":
-            table = pq.read_table(file)
-            gone = np.zeros(table.num_rows, dtype=np.bool_)
-            gone[positions] = True
-            nullable = pa.schema([field.with_nullable(True) for field in table.schema], table.schema.metadata)
-            data = parquet_bytes(table.cast(nullable).take(pa.array(np.arange(table.num_rows), mask=gone)))
-        else:
-            vectors = np.array(open_vectors(file))
-            vectors[positions] = 0
-            stream = io.BytesIO()
-            np.save(stream, vectors, allow_pickle=False)
-            data = stream.getvalue()
-        write_atomic(fspath(file), data)
-        records[kind] = FileRecord(records[kind].path, len(data), hashlib.sha256(data).hexdigest())
-    if store.manifest.kind == "embedded":
-        marker = read_marker(fspath(store.path), int(part.name))
-        if marker is not None:
-            write_marker(fspath(store.path), int(part.name), replace(marker, files=records))
-    return replace(part, files=records)
