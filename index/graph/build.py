@@ -22,8 +22,7 @@ import numpy.typing as npt
 from index.errors import BadInput, StoreInvalid
 from index.files import atomic_file, hash_json, remove_partial, sha256_file
 from index.graph.capacity import choose_codec, choose_shard_rows
-from index.graph.copies import find_copies, hash_vectors
-from index.graph.hnsw import ADD_ROWS, TRAIN_ROWS, HnswSpec, build_graph, usable_rows, write_graph
+from index.graph.hnsw import ADD_ROWS, TRAIN_ROWS, HnswSpec, build_graph, write_graph
 from index.graph.index_manifest import (
     IndexManifest,
     RecallContract,
@@ -35,6 +34,7 @@ from index.graph.index_manifest import (
     write_index_manifest,
     write_marker,
 )
+from index.graph.nodes import NODE_RULES, plan_nodes
 from index.graph.recall import measure_recall
 from index.graph.search_index import HnswIndex
 from index.store.embedding_store import EmbeddingStore, Modality
@@ -142,7 +142,7 @@ def plan_index_items(config: IndexConfig) -> list[IndexItem]:
         rows = min(size, store.rows - first_row)
         decides = {
             "modality": config.modality,
-            "spec": [spec.codec, spec.M, spec.ef_construction, ADD_ROWS, "copies"],
+            "spec": [spec.codec, spec.M, spec.ef_construction, ADD_ROWS, NODE_RULES],
             "rows": [first_row, rows],
             "source": source_hash(store, config.modality, first_row, rows),
         }
@@ -230,8 +230,8 @@ def _done(item: IndexItem, folder: Path) -> ShardRecord | None:
 def _build(item: IndexItem, config: IndexConfig, store: EmbeddingStore, folder: Path) -> ShardRecord:
     spec = HnswSpec(item.codec, config.M, config.ef_construction)  # type: ignore[arg-type]  # it checks
     first, last = item.first_row, item.first_row + item.rows
-    usable, leader = _nodes(store, config.modality, first, last)
-    has_node = usable & (leader == np.arange(item.rows))
+    nodes = plan_nodes(store, config.modality, first, last)
+    has_node, shared = nodes.has_node, nodes.shared
 
     def blocks() -> Iterator[npt.NDArray[np.float32]]:
         for row, vectors in store.blocks(config.modality, ADD_ROWS, first, last):
@@ -240,15 +240,12 @@ def _build(item: IndexItem, config: IndexConfig, store: EmbeddingStore, folder: 
     chosen = np.unique(np.linspace(first, last - 1, min(item.rows, TRAIN_ROWS)).astype(np.int64))
     sample = store.gather(config.modality, chosen if spec.codec == "sq8" else chosen[:1])
     graph = build_graph(blocks(), sample, spec)
-    copies = np.flatnonzero(usable & ~has_node)
-    nodes = np.cumsum(has_node)[leader[copies]] - 1
-    shared = np.stack([nodes, copies], axis=1)[np.lexsort((copies, nodes))].astype(np.int64)
     record = ShardRecord(
         number=item.number,
         first_row=first,
         rows=item.rows,
-        indexed=int(usable.sum()),
-        copies=len(copies),
+        indexed=int(nodes.usable.sum()),
+        copies=len(shared),
         size=0,
         sha256="",
         source=source_hash(store, config.modality, first, item.rows),
@@ -263,18 +260,6 @@ def _build(item: IndexItem, config: IndexConfig, store: EmbeddingStore, folder: 
     record = replace(record, size=path.stat().st_size, sha256=sha256_file(path))
     write_marker(folder, record)
     return record
-
-
-def _nodes(
-    store: EmbeddingStore, modality: Modality, first: int, last: int
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Of rows first .. last - 1: whether each has a direction, bool [n], and the position of its node, int64 [n]."""
-    usable, hashes = [], []
-    for _, vectors in store.blocks(modality, ADD_ROWS, first, last):
-        usable.append(usable_rows(np.asarray(vectors, np.float32)))
-        hashes.append(hash_vectors(vectors))
-    whole = np.concatenate(usable)
-    return whole, find_copies(np.concatenate(hashes), whole)
 
 
 def _read_earlier(folder: Path) -> IndexManifest | None:

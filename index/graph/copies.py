@@ -9,11 +9,13 @@ queries lost more than half of their results without it, none with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from index.graph.unwanted import Unwanted, in_sorted
 
 __all__ = ["Copies", "find_copies", "hash_vectors"]
 
@@ -52,47 +54,85 @@ def find_copies(hashes: Hashes, usable: npt.NDArray[np.bool_]) -> Ids:
     return first
 
 
-@dataclass(frozen=True)
 class Copies:
-    """The copies of a shard: the row at positions[i] has no node of its own and is found at nodes[i].
+    """The copies of a shard: the row at positions[i] has the same vector as the one at owners[i].
 
-    nodes: int64 [m], ascending; positions: int64 [m]; gone: ascending nodes whose own row must not be returned, while
-    a copy may be.
+    owners: int64 [m], ascending; positions: int64 [m]. An owner is no copy itself.
     """
 
-    nodes: Ids
-    positions: Ids
-    gone: Ids
+    def __init__(self, owners: Ids, positions: Ids) -> None:
+        self.owners, self.positions = owners, positions
 
     def __len__(self) -> int:
-        return len(self.nodes)
+        return len(self.owners)
 
-    def without(self, unwanted: Ids, own_rows_gone: Ids) -> Copies:
-        """The copies without the sorted positions `unwanted`; own_rows_gone: ascending nodes whose own row is one."""
-        kept = ~np.isin(self.positions, unwanted, assume_unique=True)
-        nodes = self.nodes[kept]
-        return Copies(nodes, self.positions[kept], np.intersect1d(own_rows_gone, nodes))
+    @cached_property
+    def _by_position(self) -> tuple[Ids, Ids]:
+        order = np.argsort(self.positions, kind="stable")
+        return self.positions[order], order
 
-    def expand(self, scores: Floats, nodes: Ids, positions: Ids) -> tuple[Floats, Ids]:
-        """Turn results in nodes [q, k] into results in positions [q, k]: each node's own row, then its copies.
+    def has(self, positions: Ids) -> npt.NDArray[np.bool_]:
+        """Which of the positions are copies."""
+        return in_sorted(positions, self._by_position[0])
 
-        positions: int64 [q, k], the nodes' own rows; -1 stays -1.
+    def places(self, positions: Ids) -> Ids:
+        """The places in this table of those of `positions` that are copies, ascending."""
+        ordered, order = self._by_position
+        copies = positions[in_sorted(positions, ordered)]
+        return np.sort(order[np.searchsorted(ordered, copies)])
+
+    def sizes(self, positions: Ids, unwanted: Unwanted | None = None) -> Ids:
+        """How many rows that are wanted each of `positions` stands for, itself and its copies; 0 for -1."""
+        own, first, last = self._ranges(positions, unwanted)
+        return own + last - first
+
+    def expand(self, scores: Floats, positions: Ids, k: int, unwanted: Unwanted | None = None) -> tuple[Floats, Ids]:
+        """Turn results [q, n] into [q, k]: each position, if it is wanted, then its wanted copies with its score.
+
+        The scores are descending; -inf and -1 stand where fewer than k rows are left.
         """
-        first = np.searchsorted(self.nodes, nodes)
-        count = np.searchsorted(self.nodes, nodes, side="right") - first
-        if not count.any() and not len(self.gone):
+        own, first, last = self._ranges(positions, unwanted)
+        size = own + last - first
+        if positions.shape[1] == k and unwanted is None and (size == (positions >= 0)).all():
             return scores, positions
-        own = np.ones(nodes.shape, np.int64)
-        if len(self.gone):
-            own -= np.isin(nodes, self.gone)
-        size = own + count
-        k = nodes.shape[1]
         before = np.cumsum(size, axis=1) - size
-        take = np.clip(k - before, 0, size).ravel()  # every node gives a row at least, so each query gets k
-        which = np.repeat(np.arange(nodes.size), take)
+        take = np.clip(k - before, 0, size).ravel()
+        which = np.repeat(np.arange(positions.size), take)
         within = np.arange(len(which)) - np.repeat(np.cumsum(take) - take, take)
-        copy = within - own.ravel()[which]  # negative: the node's own row
-        found = np.where(
-            copy < 0, positions.ravel()[which], self.positions[np.maximum(first.ravel()[which] + copy, 0) % len(self)]
-        )
-        return scores.ravel()[which].reshape(-1, k), found.reshape(-1, k)
+        copy = within - own.ravel()[which]  # -1: the position itself
+        row = positions.ravel()[which]
+        copied = np.flatnonzero(copy >= 0)
+        if len(copied):
+            kept = first.ravel()[which[copied]] + copy[copied]
+            row[copied] = self.positions[_in_table(kept, unwanted)]
+        query, place = which // max(positions.shape[1], 1), before.ravel()[which] + within
+        found_scores = np.full((len(positions), k), -np.inf, np.float32)
+        found = np.full((len(positions), k), -1, np.int64)
+        found_scores[query, place], found[query, place] = scores.ravel()[which], row
+        return found_scores, found
+
+    def _ranges(self, positions: Ids, unwanted: Unwanted | None) -> tuple[Ids, Ids, Ids]:
+        """Of each position: 1 if it is wanted, else 0, and the first and last + 1 of its wanted copies.
+
+        Wanted copies are counted without the unwanted ones; `_in_table` gives their places in the table.
+        """
+        own = (positions >= 0).astype(np.int64)
+        if unwanted is not None:
+            own[unwanted.has(positions)] = 0
+        if not len(self):
+            none = np.zeros(positions.shape, np.int64)
+            return own, none, none
+        first = np.searchsorted(self.owners, positions)
+        last = np.searchsorted(self.owners, positions, side="right")
+        if unwanted is not None and len(unwanted.copies):
+            first = first - np.searchsorted(unwanted.copies, first)
+            last = last - np.searchsorted(unwanted.copies, last)
+        return own, first, last
+
+
+def _in_table(kept: Ids, unwanted: Unwanted | None) -> Ids:
+    """The place in the whole table of the copies that are number `kept` among the wanted ones."""
+    if unwanted is None or not len(unwanted.copies):
+        return kept
+    shift = unwanted.copies - np.arange(len(unwanted.copies))
+    return kept + np.searchsorted(shift, kept, side="right")

@@ -76,7 +76,8 @@ def exact_top_k(
                 piece = torch.from_numpy(vectors[start : start + tile_rows])
                 tile = rows[: len(piece)]
                 tile.copy_(piece)
-                dropped = ~(torch.linalg.vector_norm(tile, dim=1) > 0)  # also true for NaN
+                lengths = torch.linalg.vector_norm(tile, dim=1)
+                dropped = ~((lengths > 0) & torch.isfinite(lengths))  # also true for NaN
                 tile[dropped] = 0
                 low, high = np.searchsorted(skipped, [first + start, first + start + len(piece)])
                 dropped[torch.from_numpy(skipped[low:high] - (first + start)).to(on)] = True

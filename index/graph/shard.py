@@ -1,6 +1,7 @@
 """One shard of an index: its graph, and which rows of the store its nodes stand for.
 
-A node of a graph stands for one row or for a group of equal rows. Rows without a direction have no node.
+A node stands for one row, its copies (rows with the same vector, see `index.graph.copies`) and, where it leads a crowd,
+nearly equal rows and their copies (see `index.graph.crowds`). Rows without a direction have no node.
 """
 
 from __future__ import annotations
@@ -17,44 +18,50 @@ from index.errors import StoreInvalid
 from index.graph.copies import Copies
 from index.graph.hnsw import falls_short, open_graph, search_graph, search_graph_from
 from index.graph.index_manifest import ShardRecord
+from index.graph.members import Crowds
+from index.graph.unwanted import Unwanted, in_sorted
+from index.store.embedding_store import EmbeddingStore, Modality
 
-__all__ = ["Keep", "Shard", "drop_own_row", "open_shard"]
+__all__ = ["Shard", "drop_own_row", "open_shard"]
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Keep:
-    """What may be returned of a shard: a faiss selector of nodes, and the remaining copies."""
-
-    selector: Any
-    copies: Copies
-
-
-@dataclass(frozen=True)
 class Shard:
-    """One open graph and the rows of the store that it holds."""
+    """One open graph and the rows first_row .. first_row + rows - 1 of the store, which it holds.
+
+    Positions are row ids minus first_row. skipped: positions that have no node of their own, ascending.
+    """
 
     graph: Any
     first_row: int
     rows: int
-    skipped: RowIds  # positions that have no node of their own, ascending
+    skipped: RowIds
     copies: Copies
+    crowds: Crowds
 
     @cached_property
-    def _nodes_are_rows(self) -> bool:
+    def nodes_are_rows(self) -> bool:
+        """Whether node numbers are row ids as they are."""
         return not self.first_row and not len(self.skipped)
+
+    @property
+    def indexed(self) -> int:
+        """Rows that can be found."""
+        return int(self.graph.ntotal) + len(self.copies) + len(self.crowds.members)
 
     @cached_property
     def _shift(self) -> RowIds:
         # Node n is at position n + the number of skipped positions before it.
         return self.skipped - np.arange(len(self.skipped))
 
-    def search(self, queries: Floats, k: int, ef_search: int, keep: Keep | None) -> tuple[Floats, RowIds]:
+    def search(self, queries: Floats, k: int, ef_search: int) -> tuple[Floats, RowIds]:
         """The k nearest rows of this shard; -inf and -1 where fewer were found."""
-        scores, nodes = search_graph(self.graph, queries, k, ef_search, keep.selector if keep is not None else None)
-        return self._answers(scores, nodes, keep)
+        # A crowd may be nearer than its leader, so all leaders among the candidates count, not the k best only.
+        scores, nodes = search_graph(self.graph, queries, ef_search if len(self.crowds) else k, ef_search)
+        return self._answers(queries, scores, nodes, k)
 
     def search_own(self, queries: Floats, own: RowIds, k: int, ef_search: int) -> tuple[Floats, RowIds]:
         """The k rows of this shard that are nearest to each of the rows `own` [q], whose vectors are `queries`.
@@ -65,11 +72,12 @@ class Shard:
         scores, rows = np.empty((len(own), k), np.float32), np.empty((len(own), k), np.int64)
         here = np.flatnonzero(nodes >= 0)
         if len(here):
-            found = search_graph_from(self.graph, np.ascontiguousarray(queries[here]), nodes[here], k, ef_search)
-            scores[here], rows[here] = self._answers(*found, None)
+            asked = np.ascontiguousarray(queries[here])
+            found = search_graph_from(self.graph, asked, nodes[here], k, ef_search)
+            scores[here], rows[here] = self._answers(asked, *found, k)
         away = np.flatnonzero(nodes < 0)
         if len(away):
-            found = self.search(np.ascontiguousarray(queries[away]), k + 1, max(ef_search, k + 1), None)
+            found = self.search(np.ascontiguousarray(queries[away]), k + 1, max(ef_search, k + 1))
             scores[away], rows[away] = drop_own_row(*found, own[away])
         return scores, rows
 
@@ -77,51 +85,49 @@ class Shard:
         """The nodes of rows; -1 for a row of another shard, without a node, or with a shared one."""
         positions = rows - self.first_row
         nodes = positions - np.searchsorted(self.skipped, positions)
-        known = (positions >= 0) & (positions < self.rows) & ~np.isin(positions, self.skipped)
-        return np.where(known & ~np.isin(nodes, self.copies.nodes), nodes, -1)
+        known = (positions >= 0) & (positions < self.rows) & ~in_sorted(positions, self.skipped)
+        shared = in_sorted(positions, self.copies.owners) | in_sorted(positions, self.crowds.nodes)
+        return np.where(known & ~shared, nodes, -1)
 
-    def _answers(self, scores: Floats, nodes: RowIds, keep: Keep | None) -> tuple[Floats, RowIds]:
-        if falls_short(nodes):
-            scores[nodes < 0] = -np.inf  # faiss's filler is the least float
-        if self._nodes_are_rows:
+    def _answers(self, queries: Floats, scores: Floats, nodes: RowIds, k: int) -> tuple[Floats, RowIds]:
+        if self.nodes_are_rows:
+            clear_missing(scores, nodes)
             return scores, nodes
-        copies = keep.copies if keep is not None else self.copies
-        if not len(copies):
-            return scores, self.to_rows(nodes)
-        scores, positions = copies.expand(scores, nodes, self._positions(nodes))
-        positions[positions >= 0] += self.first_row
-        return scores, positions
+        positions = self.positions(scores, nodes)
+        if len(self.crowds):
+            scores, positions = self.crowds.join(queries, scores, positions, k, self.copies, None)
+        if len(self.copies) or positions.shape[1] != k:
+            scores, positions = self.copies.expand(scores, positions, k)
+        return scores, self.row_ids(positions)
 
-    def to_rows(self, nodes: RowIds) -> RowIds:
-        """Row ids of node numbers; -1 stays -1."""
-        rows = self._positions(nodes)
-        rows[rows >= 0] += self.first_row
-        return rows
-
-    def _positions(self, nodes: RowIds) -> RowIds:
+    def positions(self, scores: Floats, nodes: RowIds) -> RowIds:
+        """The positions of nodes; where nodes are missing, -1, and the scores are set to -inf."""
+        clear_missing(scores, nodes)
         positions = nodes.copy()
         if len(self.skipped):
             positions += np.searchsorted(self._shift, nodes, side="right")
-        positions[nodes < 0] = -1
+            positions[nodes < 0] = -1
         return positions
 
-    def keep(self, unwanted: RowIds) -> Keep | None:
-        """What is left without the sorted row ids; None when all may be returned."""
-        import faiss
+    def row_ids(self, positions: RowIds) -> RowIds:
+        """Row ids of positions; -1 stays -1."""
+        return np.where(positions < 0, -1, positions + self.first_row) if self.first_row else positions
 
-        low, high = np.searchsorted(unwanted, [self.first_row, self.first_row + self.rows])
-        if low == high:
-            return None
-        gone = unwanted[low:high] - self.first_row
-        wanted = np.ones(self.rows, np.bool_)
-        wanted[gone] = False
-        if len(self.skipped):
-            wanted = np.delete(wanted, self.skipped)
-        copies = self.copies
-        if len(copies):
-            copies = copies.without(gone, np.flatnonzero(~wanted))
-            wanted[copies.nodes] = True  # a node stays while one of its rows may be returned
-        return Keep(faiss.IDSelectorBitmap(np.packbits(wanted, bitorder="little")), copies)
+    def unwanted(self, rows: RowIds) -> Unwanted | None:
+        """What the ascending row ids mean in this shard; None if none of them can be found in it."""
+        low, high = np.searchsorted(rows, [self.first_row, self.first_row + self.rows])
+        positions = rows[low:high] - self.first_row
+        nodeless = in_sorted(positions, self.skipped)
+        if nodeless.any():  # rows that had been forgotten before the index was built are not in it
+            nodeless[nodeless] = ~(self.copies.has(positions[nodeless]) | self.crowds.has(positions[nodeless]))
+            positions = positions[~nodeless]
+        return Unwanted(positions, self.copies.places(positions)) if len(positions) else None
+
+
+def clear_missing(scores: Floats, nodes: RowIds) -> None:
+    """Set the scores of missing nodes to -inf; faiss's filler is the least float."""
+    if falls_short(nodes):
+        scores[nodes < 0] = -np.inf
 
 
 def drop_own_row(scores: Floats, ids: RowIds, own: RowIds) -> tuple[Floats, RowIds]:
@@ -133,7 +139,7 @@ def drop_own_row(scores: Floats, ids: RowIds, own: RowIds) -> tuple[Floats, RowI
     return scores[kept].reshape(len(ids), n - 1), ids[kept].reshape(len(ids), n - 1)
 
 
-def open_shard(folder: Path, record: ShardRecord, dim: int) -> Shard:
+def open_shard(folder: Path, record: ShardRecord, store: EmbeddingStore, modality: Modality) -> Shard:
     """Memory-map the graph of one shard of the index in `folder`, and read which rows its nodes stand for.
 
     Raises:
@@ -144,7 +150,12 @@ def open_shard(folder: Path, record: ShardRecord, dim: int) -> Shard:
     shared = np.load(folder / record.copies_file, allow_pickle=False)
     counts = (graph.ntotal, graph.d, len(skipped), shared.shape)
     nodes = record.indexed - record.copies
-    if counts != (nodes, dim, record.rows - nodes, (record.copies, 2)):
+    if counts != (nodes, store.dim, record.rows - nodes, (record.copies, 3)):
         raise StoreInvalid(f"{folder / record.file}: is not what index.json says; run `clipmine index` again")
-    copies = Copies(shared[:, 0].copy(), shared[:, 1].copy(), np.empty(0, np.int64))
-    return Shard(graph, record.first_row, record.rows, skipped, copies)
+    leaders, owners, positions = (np.ascontiguousarray(column) for column in shared.T)
+    is_copy = owners != positions
+    near = np.flatnonzero(~is_copy)
+    near = near[np.argsort(leaders[near], kind="stable")]
+    crowds = Crowds(store, modality, record.first_row, leaders[near], positions[near])
+    copies = Copies(owners[is_copy], positions[is_copy])
+    return Shard(graph, record.first_row, record.rows, skipped, copies, crowds)

@@ -11,7 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from index.graph.shard import Keep, Shard, drop_own_row
+from index.graph.filtered import search_filtered
+from index.graph.rerank import rank_by_store
+from index.graph.shard import Shard, drop_own_row
+from index.graph.unwanted import Unwanted
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["Shards"]
@@ -32,7 +35,7 @@ class Shards:
 
         self.shards = tuple(shards)
         self._store, self._modality, self._codec = store, modality, codec
-        self._forgotten: tuple[RowIds, list[Keep | None]] = (np.empty(0, np.int64), [None] * len(self.shards))
+        self._forgotten: tuple[RowIds, list[Unwanted | None]] = (np.empty(0, np.int64), [None] * len(self.shards))
         self._threads = faiss.omp_get_max_threads()
         self._pool = ThreadPoolExecutor(min(len(self.shards), self._threads)) if len(self.shards) > 1 else None
 
@@ -44,61 +47,50 @@ class Shards:
             exclude: row ids that are not returned, in addition to the forgotten ones.
         """
         width = max(ef_search, k)  # with a smaller efSearch, the last of k rows would be poor
-        keeps = self._keeps(exclude)
+        unwanted = self._unwanted(exclude)
         if self._codec == "sq8":
-            _, rows = self._merge(wide, max(k, RERANKED), max(width, RERANKED), keeps)
-            return self._rank_again(wide, rows, k)
-        return self._merge(wide, k, width, keeps)
+            _, rows = self._merge(wide, max(k, RERANKED), max(width, RERANKED), unwanted)
+            return rank_by_store(self._store, self._modality, wide, rows, k)
+        return self._merge(wide, k, width, unwanted)
 
     def search_rows(self, queries: Floats, rows: RowIds, k: int, ef_search: int) -> tuple[Floats, RowIds]:
         """The k other rows nearest to each of `rows` [q], whose vectors are `queries`."""
-        if self._codec == "sq8" or not self.shards or any(keep is not None for keep in self._keeps(None)):
+        if self._codec == "sq8" or not self.shards or any(rows is not None for rows in self._unwanted(None)):
             return drop_own_row(*self.search(queries, k + 1, ef_search), rows)
         found = [shard.search_own(queries, rows, k, ef_search) for shard in self.shards]
         return found[0] if len(found) == 1 else _best(found, k)
 
-    def _merge(self, queries: Floats, k: int, ef_search: int, keeps: list[Keep | None]) -> tuple[Floats, RowIds]:
+    def _merge(self, queries: Floats, k: int, ef_search: int, unwanted: list[Unwanted | None]) -> tuple[Floats, RowIds]:
         """Search each shard and keep the k best of all."""
         if not self.shards:  # the opened shards have no rows that can be found
             return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
+
+        def one(shard: Shard, gone: Unwanted | None) -> tuple[Floats, RowIds]:
+            if gone is None:
+                return shard.search(queries, k, ef_search)
+            return search_filtered(shard, self._store, self._modality, queries, k, ef_search, gone)
+
         if self._pool is None:
-            return self.shards[0].search(queries, k, ef_search, keeps[0])
-
-        def one(shard: Shard, keep: Keep | None) -> tuple[Floats, RowIds]:
-            return shard.search(queries, k, ef_search, keep)
-
+            return one(self.shards[0], unwanted[0])
         # faiss divides a batch among threads, but not a single query; for few queries, shards are searched in parallel.
         mapped = self._pool.map if len(queries) < self._threads else map
-        found = list(mapped(one, self.shards, keeps))
-        return _best(found, k)
+        return _best(list(mapped(one, self.shards, unwanted)), k)
 
-    def _rank_again(self, queries: Floats, rows: RowIds, k: int) -> tuple[Floats, RowIds]:
-        """The k best of the rows [q, n] by the store's own vectors.
-
-        Summed in float64 and rounded once, so that a score does not depend on how many queries are asked at once.
-        """
-        scores = np.empty(rows.shape, np.float32)
-        step = max(1, 65_536 // rows.shape[1])
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            vectors = self._store.gather(self._modality, np.maximum(some, 0).reshape(-1)).astype(np.float64)
-            wide = queries[start : start + step, :, None].astype(np.float64)
-            products = np.matmul(vectors.reshape(*some.shape, -1), wide)[:, :, 0]
-            scores[start : start + step] = np.where(some < 0, -np.inf, products)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
-
-    def _keeps(self, exclude: RowIds | None) -> list[Keep | None]:
-        """A selector for each shard, None if all its rows may be returned. Those for forgotten rows only are cached."""
+    def _unwanted(self, exclude: RowIds | None) -> list[Unwanted | None]:
+        """The unwanted rows of each shard. Those for forgotten rows only are kept until more are forgotten."""
         forgotten = self._store.forgotten
-        if exclude is not None and len(exclude):
-            unwanted = np.union1d(forgotten, exclude)
-            return [shard.keep(unwanted) for shard in self.shards]
-        known, keeps = self._forgotten
-        if known is not forgotten:  # the store gives the same array until it changes
-            keeps = [shard.keep(forgotten) for shard in self.shards]
-            self._forgotten = (forgotten, keeps)
-        return keeps
+        listed, unwanted = self._forgotten
+        if listed is not forgotten:  # the store gives the same array until it changes
+            unwanted = [shard.unwanted(forgotten) for shard in self.shards]
+            self._forgotten = (forgotten, unwanted)
+        if exclude is None or not len(exclude):
+            return unwanted
+        rows = np.unique(exclude)
+        return [_either(known, shard.unwanted(rows)) for known, shard in zip(unwanted, self.shards, strict=True)]
+
+
+def _either(one: Unwanted | None, other: Unwanted | None) -> Unwanted | None:
+    return one.plus(other) if one is not None and other is not None else one or other
 
 
 def _best(found: Sequence[tuple[Floats, RowIds]], k: int) -> tuple[Floats, RowIds]:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
 from index.graph.copies import Copies, find_copies, hash_vectors
 from index.graph.exact import exact_top_k
 from index.graph.search_index import HnswIndex, open_index
+from index.graph.unwanted import Unwanted
 from index.store.embedding_store import EmbeddingStore
 from tests.retrieval.stores import forget, make_store, random_unit, unit
 
@@ -102,29 +103,23 @@ def test_the_first_usable_row_stands_for_its_copies(kinds: list[int], usable: li
     counts=st.lists(st.integers(0, 4), min_size=1, max_size=12),
     unwanted=st.sets(st.integers(0, 60)),
     seed=st.integers(0, 99),
+    k=st.integers(1, 30),
 )
-def test_expanding_is_what_a_loop_would_do(counts: list[int], unwanted: set[int], seed: int) -> None:
+def test_expanding_is_what_a_loop_would_do(counts: list[int], unwanted: set[int], seed: int, k: int) -> None:
     positions, shared, place = [], [], 0
-    for node, count in enumerate(counts):
+    for count in counts:
         positions.append(place)
-        shared += [(node, place + 1 + copy) for copy in range(count)]
+        shared += [(place, place + 1 + copy) for copy in range(count)]
         place += 1 + count
     table = np.array(shared, np.int64).reshape(-1, 2)
-    gone = np.array(sorted(unwanted), np.int64)
-    own_gone = np.array([node for node, own in enumerate(positions) if own in unwanted], np.int64)
-    copies = Copies(table[:, 0], table[:, 1], np.empty(0, np.int64)).without(gone, own_gone)
-    rows = {
-        node: [
-            row for row in (positions[node], *(row for owner, row in shared if owner == node)) if row not in unwanted
-        ]
-        for node in range(len(counts))
-    }
-    nodes = [node for node in np.random.default_rng(seed).permutation(len(counts)).tolist() if rows[node]]
-    assume(nodes)
-    expected = [row for node in nodes for row in rows[node]][: len(nodes)]
-    asked = np.array([nodes], np.int64)
-    scores, found = copies.expand(
-        np.zeros(asked.shape, np.float32), asked, np.array([[positions[node] for node in nodes]], np.int64)
-    )
-    assert found.tolist() == [expected]
-    assert scores.shape == found.shape
+    copies = Copies(table[:, 0], table[:, 1])
+    gone = np.array(sorted(row for row in unwanted if row < place), np.int64)
+    dropped = Unwanted(gone, copies.places(gone))
+    owners = [positions[number] for number in np.random.default_rng(seed).permutation(len(counts))]
+    rows = [[row for row in (own, *(to for by, to in shared if by == own)) if row not in unwanted] for own in owners]
+    asked, steps = np.array([[*owners, -1]], np.int64), -np.arange(len(owners) + 1, dtype=np.float32)[None]
+    assert copies.sizes(asked, dropped).tolist() == [[*map(len, rows), 0]]
+    every = [(row, -place) for place, some in enumerate(rows) for row in some]
+    expected = [*every[:k], *[(-1, -np.inf)] * (k - len(every))]
+    scores, found = copies.expand(steps, asked, k, dropped)
+    assert list(zip(found[0].tolist(), scores[0].tolist(), strict=True)) == expected

@@ -57,6 +57,19 @@ def test_excluded_zero_and_broken_rows_are_left_out() -> None:
     assert np.isneginf(scores[:, 195:]).all()
 
 
+def test_a_row_that_is_infinite_in_one_place_wins_nothing_and_disturbs_nobody() -> None:
+    image, text = clustered(200)
+    queries = text[:10].astype(np.float32)
+    good = exact_ids(image, queries, 20)
+    spoiled = [row for row in range(200) if row not in good][:3]
+    image[spoiled[0], 4], image[spoiled[1], 0], image[spoiled[2], 1] = np.inf, -np.inf, np.nan
+    queries[9, 3] = np.nan
+    scores, ids = exact_top_k(_blocks(image, 60), queries, 20)
+    assert (ids[:9] == good[:9]).all()
+    assert np.isfinite(scores[:9]).all()
+    assert (ids[9] == -1).all()
+
+
 def test_no_queries_and_no_rows_give_empty_answers() -> None:
     image, text = clustered(20)
     assert exact_top_k(_blocks(image, 7), text[:0], 3)[1].shape == (0, 3)
