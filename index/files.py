@@ -25,6 +25,7 @@ __all__ = [
     "atomic_file",
     "disk_full",
     "exists",
+    "file_identity",
     "file_size",
     "hash_json",
     "is_local",
@@ -115,6 +116,15 @@ def file_size(path: str | os.PathLike[str]) -> int:
         return local_path(path).stat().st_size
     file_system, inside = resolve(path)
     return int(file_system.size(inside))
+
+
+def file_identity(path: Path) -> tuple[int, int, int] | None:
+    """What tells a local file from the one that replaces it: inode, time of change, size; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
