@@ -7,23 +7,27 @@ Only `manifest.json` is written. The metadata's columns keep their names; the ma
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, OutputExists, StoreInvalid
 from index.files import local_path, sha256_file
-from index.store.embedding_store import open_vectors
-from index.store.metadata import METADATA_SCHEMA
-from index.store.store_manifest import MANIFEST_NAME, FileRecord, Manifest, Part, read_manifest, write_manifest
+from index.lease import only_writer
+from index.store.adopted_columns import ColumnUnion
+from index.store.file_sums import sample_file
+from index.store.store_manifest import MANIFEST_NAME, FileRecord, Manifest, Origin, Part, read_manifest, write_manifest
+from index.store.vectors import OddVectors, VectorFindings, inspect_vectors, open_vectors, read_header
 
 __all__ = ["AdoptReport", "adopt_store"]
 
@@ -32,18 +36,9 @@ _FOLDERS = {
     "text": ("text_emb", re.compile(r"text_emb_(\d+)\.npy")),
     "metadata": ("metadata", re.compile(r"metadata_(\d+)\.parquet")),
 }
-# The names of our columns in the tables of clip-retrieval, img2dataset and LAION; the first one that exists is used.
-_FOREIGN_NAMES = {
-    "key": ("key", "image_path", "id"),
-    "caption": ("caption", "TEXT", "text"),
-    "url": ("url", "URL"),
-    "width": ("width", "WIDTH"),
-    "height": ("height", "HEIGHT"),
-}
-# The vectors whose length is measured, as parts and rows of each: enough to tell unit vectors from others.
-_SAMPLED_PARTS, _SAMPLED_ROWS = 64, 128
-# float16 keeps a unit vector's length to about 0.0005.
-_UNIT_TOLERANCE = 0.01
+# One thread checks about 1 GB/s; more of them than this wait for the disk.
+_THREADS = 8
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -56,29 +51,41 @@ class AdoptReport:
     dim: int
     dtype: str
     has_text: bool
-    unit_length: bool  # whether the sampled rows have length 1; if not, readers normalise
-    sampled_rows: int
-    without_direction: int  # sampled rows that are zero or not finite
+    unit_length: bool  # whether all rows with a direction have length 1; if not, readers normalise the others
+    parts_read: int  # whose vectors were checked now; the others are as an earlier adoption found them
+    zero_rows: int  # in the parts that were read, of images and texts
+    not_finite_rows: int
+    not_unit_rows: int
+    odd_vectors: tuple[OddVectors, ...]  # of the parts that were read
+    replaced: tuple[str, ...]  # parts whose vectors are others than those of an earlier adoption
     columns: Mapping[str, str]  # our name of a column -> its name in the metadata
     other_columns: tuple[str, ...]
     missing_numbers: tuple[int, ...]  # gaps in the parts' numbering
     model: Mapping[str, Any]
 
 
-def adopt_store(path: str | PathLike[str], model: ModelSpec | None = None, checksums: bool = False) -> AdoptReport:
+def adopt_store(
+    path: str | PathLike[str],
+    model: ModelSpec | None = None,
+    checksums: bool = False,
+    on_progress: Progress | None = None,
+) -> AdoptReport:
     """Write the manifest of a foreign store, so that `EmbeddingStore.open` reads it.
 
-    An adopted store that has grown at its end may be adopted again; row ids do not change.
+    Every vector is read once, at the speed of a disk: readers then know which files need normalising. An adopted store
+    that has grown at its end may be adopted again; row ids do not change, and only parts that are new or whose files
+    were replaced are read. An index over replaced vectors does not open until it is built again.
 
     Args:
         path: a local folder.
         model: the model that made the vectors, if known; then queries with another model are refused.
-        checksums: also read every file to record its SHA-256.
+        checksums: also record the SHA-256 of every file, which takes a second reading.
+        on_progress: is called with the rows whose vectors are checked, and the rows to check.
 
     Raises:
         StoreInvalid: counts, dimensions or types of a part's files disagree; the message names the part.
-        OutputExists: the folder is a store of ours, or was adopted with other parts.
-        BadInput: there is nothing to adopt, or `model` has another dimension.
+        OutputExists: the folder is a store of ours, or was adopted with other parts, or another job writes there.
+        BadInput: there is nothing to adopt, no image has a usable vector, or `model` has another dimension.
     """
     root = local_path(path).absolute()
     if not root.is_dir():
@@ -87,35 +94,55 @@ def adopt_store(path: str | PathLike[str], model: ModelSpec | None = None, check
         raise OutputExists(f"{root}: was embedded by `clipmine embed`, which writes its manifest when it has finished")
     found = {kind: _list_parts(root / folder, pattern) for kind, (folder, pattern) in _FOLDERS.items()}
     _check_numbers(root, found)
+    with only_writer(fspath(root), "run `clipmine adopt` again when it has ended"):
+        return _adopt(root, found, model, checksums, on_progress)
+
+
+def _adopt(
+    root: Path,
+    found: Mapping[str, Mapping[int, Path]],
+    model: ModelSpec | None,
+    checksums: bool,
+    on_progress: Progress | None,
+) -> AdoptReport:
     numbers = sorted(found["image"])
-    dim, dtype = open_vectors(found["image"][numbers[0]]).shape[1], str(open_vectors(found["image"][numbers[0]]).dtype)
-    parts: list[Part] = []
+    first = read_header(found["image"][numbers[0]])
+    dim, dtype = first.dim, str(first.dtype)
+    union = ColumnUnion()
+    bare: list[Part] = []
     for number in numbers:
         files = {kind: found[kind][number] for kind in found if number in found[kind]}
-        rows = _check_part(files, dim, dtype)
-        records = {kind: _record(root, file, checksums) for kind, file in files.items()}
-        first_row = parts[-1].first_row + parts[-1].rows if parts else 0
-        parts.append(Part(str(number), first_row, rows, rows, records))
-    if sum(part.rows for part in parts) == 0:
+        rows = _check_part(files, dim, dtype, union)
+        records = {
+            kind: FileRecord(str(file.relative_to(root)), file.stat().st_size, None) for kind, file in files.items()
+        }
+        bare.append(Part(str(number), bare[-1].first_row + bare[-1].rows if bare else 0, rows, rows, records))
+    if sum(part.rows for part in bare) == 0:
         raise BadInput(f"{root}: its embeddings have no rows")
-    names = pq.read_schema(found["metadata"][numbers[0]]).names
-    options = {ours: [name for name in theirs if name in names] for ours, theirs in _FOREIGN_NAMES.items()}
-    columns = {ours: theirs[0] for ours, theirs in options.items() if theirs}
-    norms = _sample_norms([found[kind][number] for kind in ("image", "text") for number in sorted(found[kind])])
-    directed = norms[np.isfinite(norms) & (norms > 0)]
+    fingerprint = _fingerprint(root, model, dim)
+    columns, other_columns = union.columns, union.other_columns
+    earlier = _read_earlier(root, bare)
+    parts, findings = _record_all(root, bare, earlier, checksums, on_progress)
+    image = [each for (_, modality), each in findings.items() if modality == "image"]
+    if len(image) == len(parts) and not sum(each.usable for each in image):
+        bad = sum(each.not_finite for each in image)
+        raise BadInput(
+            f"{root}: none of its image vectors can be found by a search: {bad:,} hold inf or NaN, the others are zero"
+        )
     manifest = Manifest(
         kind="adopted",
         dim=dim,
         dtype=dtype,
-        unit_length=bool(np.all(np.abs(directed - 1) < _UNIT_TOLERANCE)),
-        model=_fingerprint(root, model, dim),
+        unit_length=not any(file.unit_length is False for part in parts for file in part.files.values()),
+        model=fingerprint,
         corpus_root=None,
         parts=tuple(parts),
         columns={ours: theirs for ours, theirs in columns.items() if ours != theirs},
+        other_columns=other_columns,
         totals={"read": sum(part.rows for part in parts), "rows": sum(part.rows for part in parts), "rejected": {}},
     )
-    _check_earlier(root, manifest)
     write_manifest(fspath(root), manifest)
+    known = {part.name: part for part in earlier}
     return AdoptReport(
         path=str(root),
         parts=len(parts),
@@ -124,13 +151,73 @@ def adopt_store(path: str | PathLike[str], model: ModelSpec | None = None, check
         dtype=dtype,
         has_text=manifest.has_text,
         unit_length=manifest.unit_length,
-        sampled_rows=len(norms),
-        without_direction=len(norms) - len(directed),
+        parts_read=len({number for number, _ in findings}),
+        zero_rows=sum(each.zero for each in findings.values()),
+        not_finite_rows=sum(each.not_finite for each in findings.values()),
+        not_unit_rows=sum(each.not_unit for each in findings.values()),
+        odd_vectors=tuple(
+            OddVectors.of(parts[number].name, modality, parts[number].first_row, each)
+            for (number, modality), each in findings.items()
+            if each.not_finite or each.not_unit
+        ),
+        replaced=tuple(part.name for part in parts if part.name in known and _is_replaced(known[part.name], part)),
         columns=columns,
-        other_columns=tuple(n for n in names if n not in columns.values() and n not in METADATA_SCHEMA.names),
+        other_columns=tuple(other_columns),
         missing_numbers=tuple(sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers))),
         model=manifest.model,
     )
+
+
+def _record_all(
+    root: Path, bare: Sequence[Part], earlier: Sequence[Part], checksums: bool, on_progress: Progress | None
+) -> tuple[list[Part], dict[tuple[int, str], VectorFindings]]:
+    """The parts with their files' records, and what was found in the vectors that had to be read, by part and kind."""
+    records = [dict(part.files) for part in bare]
+    to_read: list[tuple[int, str]] = []
+    to_hash: list[tuple[int, str]] = []
+    for number, part in enumerate(bare):
+        for kind, record in part.files.items():
+            sample = sample_file(root / record.path)
+            before = earlier[number].files.get(kind) if number < len(earlier) else None
+            kept = before is not None and before.sample == sample
+            records[number][kind] = before if before is not None and kept else replace(record, sample=sample)
+            if kind != "metadata" and (not kept or checksums):
+                to_read.append((number, kind))
+            if checksums:
+                to_hash.append((number, kind))
+    done, total, lock = 0, sum(bare[number].rows for number, _ in to_read), threading.Lock()
+
+    def count(rows: int) -> None:
+        nonlocal done
+        if on_progress is not None:
+            with lock:
+                done += rows
+                on_progress(done, total)
+
+    def read(key: tuple[int, str]) -> VectorFindings:
+        number, kind = key
+        return inspect_vectors(open_vectors(root / bare[number].files[kind].path), VectorFindings(), count)
+
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        findings = dict(zip(to_read, pool.map(read, to_read), strict=True))
+        sums = zip(
+            to_hash, pool.map(lambda key: sha256_file(root / records[key[0]][key[1]].path), to_hash), strict=True
+        )
+        for (number, kind), sha256 in sums:
+            before = records[number][kind]
+            # Others than before, though the sample is equal: an origin of its own makes indexes over the file stale.
+            origin = Origin(before.size, sha256) if before.sha256 not in (None, sha256) else before.origin
+            records[number][kind] = replace(before, sha256=sha256, origin=origin)
+    for (number, kind), each in findings.items():
+        records[number][kind] = replace(records[number][kind], unit_length=each.unit_length)
+    return [replace(part, files=own) for part, own in zip(bare, records, strict=True)], findings
+
+
+def _is_replaced(before: Part, now: Part) -> bool:
+    """Whether an index over the part's vectors is stale; False where the earlier manifest had no checksums."""
+    kinds = [kind for kind in ("image", "text") if kind in before.files and kind in now.files]
+    known = [kind for kind in kinds if before.files[kind].original.sha256 is not None]
+    return any(before.files[kind].original != now.files[kind].original for kind in known)
 
 
 def _list_parts(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
@@ -160,38 +247,26 @@ def _check_numbers(root: Path, found: Mapping[str, Mapping[int, Path]]) -> None:
             raise StoreInvalid(f"{root}: part {differing[0]} has no file in {lacking}/")
 
 
-def _check_part(files: Mapping[str, Path], dim: int, dtype: str) -> int:
-    """Compare the counts, dimensions and types of a part's files; return its rows."""
+def _check_part(files: Mapping[str, Path], dim: int, dtype: str, union: ColumnUnion) -> int:
+    """Compare the counts, dimensions and types of a part's files, add its columns to `union`; return its rows."""
     counts = {}
     for kind in ("image", "text"):
         if kind in files:
-            vectors = open_vectors(files[kind])
-            counts[kind] = len(vectors)
-            if vectors.shape[1] != dim or str(vectors.dtype) != dtype:
-                raise StoreInvalid(
-                    f"{files[kind]}: holds {vectors.dtype} of {vectors.shape[1]}, others {dtype} of {dim}"
-                )
+            header = read_header(files[kind])
+            header.map()  # refuses a file that is cut off
+            counts[kind] = header.rows
+            if (header.dim, str(header.dtype)) != (dim, dtype):
+                raise StoreInvalid(f"{files[kind]}: holds {header.dtype} of {header.dim}, others {dtype} of {dim}")
     try:
-        counts["metadata"] = pq.read_metadata(files["metadata"]).num_rows
+        metadata = pq.read_metadata(files["metadata"])
+        counts["metadata"], schema = metadata.num_rows, metadata.schema.to_arrow_schema()
     except (pa.ArrowException, OSError) as error:
         raise StoreInvalid(f"{files['metadata']}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{files[kind].name} has {count}" for kind, count in counts.items())
         raise StoreInvalid(f"{files['image']}: the files of this part have different numbers of rows: {listed}")
+    union.add(files["metadata"], schema)
     return counts["image"]
-
-
-def _record(root: Path, path: Path, checksums: bool) -> FileRecord:
-    return FileRecord(str(path.relative_to(root)), path.stat().st_size, sha256_file(path) if checksums else None)
-
-
-def _sample_norms(paths: list[Path]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    lengths = []
-    for path in paths[:: -(-len(paths) // _SAMPLED_PARTS)]:
-        vectors = open_vectors(path)
-        step = max(1, len(vectors) // _SAMPLED_ROWS)
-        lengths.append(np.linalg.norm(vectors[::step].astype(np.float32), axis=1))
-    return np.concatenate(lengths)
 
 
 def _fingerprint(root: Path, model: ModelSpec | None, dim: int) -> dict[str, Any]:
@@ -212,16 +287,20 @@ def _fingerprint(root: Path, model: ModelSpec | None, dim: int) -> dict[str, Any
     return fingerprint
 
 
-def _check_earlier(root: Path, manifest: Manifest) -> None:
-    """Refuse a folder whose manifest is not of an adopted store, or lists parts that are not the first ones now."""
+def _read_earlier(root: Path, parts: Sequence[Part]) -> tuple[Part, ...]:
+    """The parts of an earlier adoption, none if there was none.
+
+    Refuses a folder whose manifest is not of an adopted store, or lists parts that are not the first ones now.
+    """
     if not (root / MANIFEST_NAME).exists():
-        return
+        return ()
     earlier = read_manifest(fspath(root))
     if earlier.kind != "adopted":
         raise OutputExists(f"{root}: is a store already")
     before = [(part.name, part.rows) for part in earlier.parts]
-    if [(part.name, part.rows) for part in manifest.parts[: len(before)]] != before:
+    if [(part.name, part.rows) for part in parts[: len(before)]] != before:
         raise OutputExists(
             f"{root}: was adopted with other parts, and row ids must not change; "
             f"delete {MANIFEST_NAME} (and its indexes) if that is meant"
         )
+    return earlier.parts

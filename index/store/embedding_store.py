@@ -4,11 +4,13 @@
     store.gather("image", [3, 14]), store.metadata([3, 14], ["key", "caption"])
 
 A row id is the part's first row + the position in the part, and never changes. Rows listed in `forgotten/` are hidden
-at once: `blocks` and `gather` give a zero vector for them and the metadata nulls, before compaction as after it.
+at once: `blocks` and `gather` give a zero vector for them and the metadata nulls, before compaction as after it. They
+give a zero vector for rows with inf or NaN too, and a unit vector for all other rows but those of zeros.
 """
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,19 +23,29 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from index.errors import BadInput, StoreInvalid
-from index.files import local_path, sha256_file
+from index.files import file_identity, local_path
+from index.store.file_sums import check_samples
 from index.store.lookup import Lookup
-from index.store.metadata import MetadataFiles
-from index.store.store_manifest import Manifest, Part, part_file, read_manifest
+from index.store.metadata import MetadataFiles, join_parts
+from index.store.store_manifest import MANIFEST_NAME, Manifest, Part, part_file, read_manifest
+from index.store.vectors import (
+    VectorFile,
+    Vectors,
+    hide_not_finite,
+    normalise,
+    off_unit,
+    open_vectors,
+    read_header,
+)
 
-__all__ = ["EmbeddingStore", "Modality", "open_vectors", "verify_checksums"]
+__all__ = ["EmbeddingStore", "Modality", "open_vectors"]
 
 Modality = Literal["image", "text"]
-Vectors = npt.NDArray[np.floating[Any]]
 RowIds = Sequence[int] | npt.NDArray[np.int64]
 
-# Memory maps kept open. Each holds a file descriptor, of which a process may have 1,024 by default.
-OPEN_MAPS = 256
+# Memory maps kept open. Each holds a file descriptor: a quarter of those that the process may have, at least 256, which
+# is a quarter of the usual 1,024. Linux allows a process 65,530 maps.
+OPEN_MAPS = min(max(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4), 16_384)
 # A store of up to so many parts is checked when it opens (about 2 ms a part), a larger one part by part at first use.
 CHECKED_AT_OPEN = 128
 
@@ -46,9 +58,11 @@ class EmbeddingStore:
         self.manifest = manifest
         self._first_rows = np.array([part.first_row for part in manifest.parts] + [manifest.rows], dtype=np.int64)
         self._maps: OrderedDict[tuple[str, int], Vectors] = OrderedDict()
+        self._headers: dict[tuple[str, int], VectorFile] = {}  # of files that were mapped once
         self._lock = threading.Lock()
         self._forgotten_folder = fspath(path / "forgotten")  # a string, since every search lists it
         self._forgotten: tuple[list[str], npt.NDArray[np.int64]] = ([], np.empty(0, np.int64))
+        self._manifest_identity: tuple[int, int, int] | None = None
         self._metadata = MetadataFiles(path, manifest)
         self._lookup = Lookup(path, manifest)
 
@@ -56,14 +70,22 @@ class EmbeddingStore:
     def open(cls, path: str | PathLike[str]) -> EmbeddingStore:
         """Open a store and check its files; a store of many parts checks each part at its first use.
 
+        Of an adopted store, samples of the files are compared with those of the adoption: of all parts, or of some
+        parts of many. `clipmine verify` compares all bytes.
+
         Raises:
             BadInput: a remote path (embeddings are memory-mapped).
-            StoreInvalid: no complete store there, or a part's files disagree (the message names the part).
+            StoreInvalid: no complete store there, or a part's files disagree or were replaced (the message names it).
         """
-        store = cls(local_path(path).absolute(), read_manifest(fspath(path)))
-        if len(store.parts) <= CHECKED_AT_OPEN:
-            for number in range(len(store.parts)):
-                store.check_part(number)
+        folder = local_path(path).absolute()
+        identity = file_identity(folder / MANIFEST_NAME)  # before it is read
+        store = cls(folder, read_manifest(fspath(path)))
+        store._manifest_identity = identity
+        count = len(store.parts)
+        for number in range(count) if count <= CHECKED_AT_OPEN else ():
+            store.check_part(number)
+        for number in range(0, count, -(-count // CHECKED_AT_OPEN) if count else 1):
+            store._check_samples(number)
         return store
 
     def __repr__(self) -> str:
@@ -113,6 +135,14 @@ class EmbeddingStore:
             self._forgotten = (names, rows)
         return rows
 
+    def changed(self) -> bool:
+        """Whether the manifest was replaced after this store was opened: by growth, compaction or adoption.
+
+        One system call, so that a service may ask often. An open store goes on reading the rows that it had; rows that
+        are forgotten are hidden without this.
+        """
+        return file_identity(self.path / MANIFEST_NAME) != self._manifest_identity
+
     def is_forgotten(self, row_ids: RowIds) -> npt.NDArray[np.bool_]:
         """bool [n]: which of `row_ids` are forgotten."""
         ids, forgotten = np.asarray(row_ids, dtype=np.int64), self.forgotten
@@ -130,13 +160,7 @@ class EmbeddingStore:
             if vectors is not None:
                 self._maps.move_to_end((modality, part))
                 return vectors
-        vectors = open_vectors(self.part_file(part, modality))
-        expected = (self.parts[part].rows, self.dim)
-        if vectors.shape != expected or str(vectors.dtype) != self.manifest.dtype:
-            raise StoreInvalid(
-                f"{self.part_file(part, modality)}: part {self.parts[part].name} should hold {expected[0]} rows of "
-                f"{expected[1]} {self.manifest.dtype}, it has {vectors.shape} {vectors.dtype}"
-            )
+        vectors = self._map(modality, part)
         with self._lock:
             self._maps[(modality, part)] = vectors
             while len(self._maps) > OPEN_MAPS:
@@ -148,8 +172,8 @@ class EmbeddingStore:
     ) -> Iterator[tuple[int, Vectors]]:
         """Yield `(first row id, vectors [size, dim])` over rows start .. stop - 1; the last block may be shorter.
 
-        Forgotten rows are zero. Block boundaries do not depend on the parts; a block within one part is a view of the
-        memory map.
+        Forgotten rows and rows with inf or NaN are zero. Block boundaries do not depend on the parts; a block within
+        one part is a view of the memory map, unless rows of it are zeroed or scaled.
         """
         stop = self.rows if stop is None else min(stop, self.rows)
         for first in range(start, stop, size):
@@ -160,19 +184,24 @@ class EmbeddingStore:
                 begin = self.parts[part].first_row
                 end = min(last, begin + self.parts[part].rows)
                 if end > row:
-                    pieces.append(self.embeddings(modality, part)[row - begin : end - begin])
+                    piece = self.embeddings(modality, part)[row - begin : end - begin]
+                    pieces.append(self._as_unit(modality, part, piece))
                     row = end
                 part += 1
             block = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-            yield first, self._as_readers_see(np.arange(first, last), block)
+            yield first, self._hide(np.arange(first, last), block)
 
     def gather(self, modality: Modality, row_ids: RowIds) -> Vectors:
-        """Vectors [n, dim] of `row_ids` in their order, zero for forgotten rows; BadInput for an unknown row id."""
+        """Vectors [n, dim] of `row_ids` in their order; BadInput for an unknown row id.
+
+        Forgotten rows and rows with inf or NaN are zero.
+        """
         ids, parts = self._locate(row_ids)
         vectors = np.empty((len(ids), self.dim), dtype=self.manifest.dtype)
         for part, places in _by_part(parts):
-            vectors[places] = self.embeddings(modality, part)[ids[places] - self._first_rows[part]]
-        return self._as_readers_see(ids, vectors)
+            some = self.embeddings(modality, part)[ids[places] - self._first_rows[part]]
+            vectors[places] = self._as_unit(modality, part, some)
+        return self._hide(ids, vectors)
 
     def metadata(self, row_ids: RowIds, columns: Sequence[str] | None = None) -> pa.Table:
         """A table of `row_ids` in their order; forgotten rows are null in every column.
@@ -190,7 +219,7 @@ class EmbeddingStore:
             return found.take(pa.array(np.arange(len(ids)), mask=gone)) if gone.any() else found
         runs = list(_by_part(parts))
         tables = [self._metadata.read(part, ids[places] - self._first_rows[part], columns) for part, places in runs]
-        table = pa.concat_tables(tables, promote_options="permissive")
+        table = join_parts(tables, [self.parts[part].name for part, _ in runs], self.path)
         back = np.empty(len(ids), dtype=np.int64)
         back[np.concatenate([places for _, places in runs])] = np.arange(len(ids))
         return table.take(pa.array(back, mask=self.is_forgotten(ids)))
@@ -228,6 +257,33 @@ class EmbeddingStore:
         except StoreInvalid as error:
             raise StoreInvalid(f"part {self.parts[part].name} of the store: {error}") from error
 
+    def _check_samples(self, number: int) -> None:
+        """Refuse an adopted part whose files were replaced, as far as samples tell.
+
+        A part with forgotten rows is not compared: a compaction that was interrupted may have changed its files.
+        """
+        part = self.parts[number]
+        low, high = np.searchsorted(self.forgotten, [part.first_row, part.first_row + part.rows])
+        if low == high:
+            check_samples(self.path, part)
+
+    def _map(self, modality: Modality, part: int) -> Vectors:
+        """Map a file of vectors; the first time, its header is read and a replaced file of a large store is refused."""
+        key, known = (modality, part), self.parts[part]
+        header = self._headers.get(key)
+        if header is None:
+            header = read_header(self.part_file(part, modality))
+            expected = (known.rows, self.dim)
+            if (header.rows, header.dim) != expected or str(header.dtype) != self.manifest.dtype:
+                raise StoreInvalid(
+                    f"{header.path}: part {known.name} should hold {expected[0]} rows of "
+                    f"{expected[1]} {self.manifest.dtype}, it has {(header.rows, header.dim)} {header.dtype}"
+                )
+            if len(self.parts) > CHECKED_AT_OPEN:
+                self._check_samples(part)
+            self._headers[key] = header
+        return header.map()
+
     def _require(self, modality: str) -> None:
         if modality not in ("image", "text"):
             raise BadInput(f"no modality {modality!r}: choose image or text")
@@ -241,11 +297,24 @@ class EmbeddingStore:
             raise BadInput(f"{self.path}: has no row {wrong}; its rows are 0 to {self.rows - 1}")
         return ids, np.searchsorted(self._first_rows, ids, side="right").astype(np.int64) - 1
 
-    def _as_readers_see(self, ids: npt.NDArray[np.int64], vectors: Vectors) -> Vectors:
-        if not self.manifest.unit_length:
-            wide = vectors.astype(np.float32)
-            norms = np.linalg.norm(wide, axis=1, keepdims=True)
-            vectors = (wide / np.where(norms > 0, norms, 1)).astype(self.manifest.dtype)
+    def _as_unit(self, modality: Modality, part: int, vectors: Vectors) -> Vectors:
+        """Rows of one part, normalised if that part's are not known to be unit vectors."""
+        unit = self.parts[part].files[modality].unit_length
+        if unit or (unit is None and self.manifest.unit_length and self.manifest.kind != "adopted"):
+            return vectors
+        finite = hide_not_finite(vectors)
+        if unit is False or not self.manifest.unit_length:
+            return normalise(finite)
+        # An earlier version of `clipmine adopt` looked at some rows of the store only.
+        wrong = off_unit(finite)
+        if len(wrong):
+            finite = np.array(finite)
+            finite[wrong] = normalise(finite[wrong])
+        return finite
+
+    def _hide(self, ids: npt.NDArray[np.int64], vectors: Vectors) -> Vectors:
+        """Rows as readers see them: zero where they are forgotten, or hold inf or NaN."""
+        vectors = hide_not_finite(vectors)
         gone = self.is_forgotten(ids)
         if gone.any():
             vectors = np.array(vectors)
@@ -269,37 +338,3 @@ def _by_part(parts: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np
     for run in np.split(order, np.flatnonzero(np.diff(parts[order])) + 1):
         if len(run):
             yield int(parts[run[0]]), run
-
-
-def open_vectors(path: Path) -> Vectors:
-    """Memory-map a .npy file of vectors, read-only; StoreInvalid when it is missing, truncated or not such a file."""
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise StoreInvalid(f"{path}: is missing") from error
-    except (ValueError, OSError) as error:
-        raise StoreInvalid(f"{path}: cannot be read as a .npy file ({str(error).splitlines()[0]})") from error
-    if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
-        raise StoreInvalid(f"{path}: holds {vectors.dtype} {vectors.shape}, not rows of float16 or float32")
-    opened: Vectors = vectors
-    return opened
-
-
-def verify_checksums(store: EmbeddingStore) -> int:
-    """Read every file of the store and compare its SHA-256; return how many have no recorded hash (adopted stores).
-
-    Raises:
-        StoreInvalid: names the first part and file that differ.
-    """
-    unknown = 0
-    for number, part in enumerate(store.parts):
-        store.check_part(number)
-        for kind, record in part.files.items():
-            if record.sha256 is None:
-                unknown += 1
-            elif sha256_file(store.part_file(number, kind)) != record.sha256:
-                raise StoreInvalid(
-                    f"part {part.name} of the store: {record.path} has changed since it was written; "
-                    "restore it, or finish an interrupted `clipmine compact`"
-                )
-    return unknown

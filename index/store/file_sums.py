@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 from hashlib import blake2b
 from os import PathLike
+from pathlib import Path
 
-__all__ = ["sample_file"]
+from index.errors import StoreInvalid
+from index.store.store_manifest import Part, part_file
+
+__all__ = ["check_samples", "sample_file"]
 
 _BLOCK = 4_096  # a page: what a disk reads at least
 
@@ -26,3 +30,20 @@ def sample_file(path: str | PathLike[str]) -> str:
     finally:
         os.close(opened)
     return found.hexdigest()
+
+
+def check_samples(store: Path, part: Part) -> None:
+    """Compare samples of a part's files with those that its adoption recorded; StoreInvalid names a replaced file."""
+    for kind, record in part.files.items():
+        if record.sample is None:
+            continue
+        file = part_file(store, part, kind)
+        try:
+            same = sample_file(file) == record.sample
+        except FileNotFoundError as error:
+            raise StoreInvalid(f"{file}: is missing") from error
+        if not same:
+            raise StoreInvalid(
+                f"part {part.name} of the store: {file} was replaced since the store was adopted; restore it, or run "
+                f"`clipmine adopt {store}` and then `clipmine index {store}` again"
+            )

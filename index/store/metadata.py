@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,15 @@ import pyarrow.parquet as pq
 from index.errors import BadInput, StoreInvalid
 from index.store.store_manifest import Manifest, part_file
 
-__all__ = ["METADATA_SCHEMA", "REJECTS_SCHEMA", "MetadataFiles", "parquet_bytes"]
+__all__ = [
+    "FOREIGN_NAMES",
+    "METADATA_SCHEMA",
+    "REJECTS_SCHEMA",
+    "MetadataFiles",
+    "column_type",
+    "join_parts",
+    "parquet_bytes",
+]
 
 METADATA_SCHEMA = pa.schema(
     [
@@ -39,6 +47,14 @@ METADATA_SCHEMA = pa.schema(
 REJECTS_SCHEMA = pa.schema(
     [("key", pa.string()), ("shard", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
 )
+# The names of our columns in the tables of clip-retrieval, img2dataset and LAION; the first one that exists is used.
+FOREIGN_NAMES: Mapping[str, tuple[str, ...]] = {
+    "key": ("key", "image_path", "id"),
+    "caption": ("caption", "TEXT", "text"),
+    "url": ("url", "URL"),
+    "width": ("width", "WIDTH"),
+    "height": ("height", "HEIGHT"),
+}
 
 # Rows that must be decoded to read one row. With 1,000, the footer of a part of 10,000 rows stays under 20 kB.
 ROW_GROUP_ROWS = 1_000
@@ -74,8 +90,7 @@ class MetadataFiles:
     """The metadata files of a store: random access to their rows, with a limited number of files open. Thread-safe."""
 
     def __init__(self, store: Path, manifest: Manifest) -> None:
-        self._store, self._parts = store, manifest.parts
-        self._own_names = manifest.columns  # our name of a column -> the name that an adopted table has for it
+        self._store, self._manifest, self._parts = store, manifest, manifest.parts
         self._opened: OrderedDict[int, _Opened] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -108,8 +123,10 @@ class MetadataFiles:
             raise StoreInvalid(f"{path}: gave {rows} rows instead of {expected}")
 
     def column_names(self, part: int) -> list[str]:
-        """The columns of METADATA_SCHEMA, then the file's other ones."""
-        taken = set(self._own_names.values())
+        """The columns of METADATA_SCHEMA, then other ones: those of the store, or the file's where it names none."""
+        if self._manifest.other_columns:
+            return [*METADATA_SCHEMA.names, *self._manifest.other_columns]
+        taken = set(self._manifest.columns.values())
         own = [name for name in self._open(part).file.schema_arrow.names if name not in taken]
         return [*METADATA_SCHEMA.names, *(name for name in own if name not in METADATA_SCHEMA.names)]
 
@@ -144,29 +161,81 @@ class MetadataFiles:
                 self._opened.popitem(last=False)  # not closed here: another thread may be reading it
         return opened
 
+    def _own_name(self, name: str, there: Sequence[str]) -> str:
+        """The file's name for one of our columns, or for its own; parts of one store may differ in it."""
+        own = self._manifest.columns.get(name, name)
+        if own in there or self._manifest.kind != "adopted":
+            return own
+        return next((other for other in FOREIGN_NAMES.get(name, ()) if other in there), own)
+
     def _file_columns(self, opened: _Opened, names: Sequence[str]) -> list[str]:
-        there = set(opened.file.schema_arrow.names)
-        own = [self._own_names.get(name, name) for name in names]
+        there = opened.file.schema_arrow.names
+        own = [self._own_name(name, there) for name in names]
         for name, own_name in zip(names, own, strict=True):
-            if own_name not in there and name not in METADATA_SCHEMA.names:
-                raise BadInput(f"no metadata column {name!r}; there are: {', '.join(sorted(there))}")
+            if own_name not in there and column_type(self._manifest, name) is None:
+                known = sorted({*there, *self._manifest.other_columns})
+                raise BadInput(f"no metadata column {name!r}; there are: {', '.join(known)}")
         found = [name for name in own if name in there]
-        return found or [opened.file.schema_arrow.names[0]]  # a column must be read for the count of rows
+        return list(dict.fromkeys(found)) or [there[0]]  # a column must be read for the count of rows
 
     def _rename(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
         arrays, fields = [], []
         for name in names:
-            own_name = self._own_names.get(name, name)
-            wanted = METADATA_SCHEMA.field(name).type if name in METADATA_SCHEMA.names else None
+            own_name = self._own_name(name, table.column_names)
+            wanted = column_type(self._manifest, name)
             if own_name not in table.column_names:
                 array: Any = pa.nulls(table.num_rows, wanted)
             else:
                 array = table[own_name]
-                if wanted is not None and array.type != wanted:
+                if self._manifest.kind == "adopted":
+                    array = _valid_text(array)
+                if wanted is not None and wanted != pa.null() and array.type != wanted:
                     array = _cast(array, wanted)
             arrays.append(array)
             fields.append(pa.field(name, array.type))
         return pa.table(arrays, schema=pa.schema(fields))
+
+
+def join_parts(tables: Sequence[pa.Table], parts: Sequence[str], store: Path) -> pa.Table:
+    """Rows of several parts, named `parts`, as one table; StoreInvalid when a column's types do not fit together."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        for name in tables[0].column_names:
+            types = {table.schema.field(name).type: part for table, part in zip(tables, parts, strict=True)}
+            types.pop(pa.null(), None)
+            if len(types) > 1:
+                (one, first), (other, second) = list(types.items())[:2]
+                raise StoreInvalid(
+                    f"{store}: the column {name!r} is {one} in part {first} and {other} in part {second}; "
+                    f"run `clipmine adopt {store}` again, which finds one type for all parts"
+                ) from error
+        raise
+
+
+def column_type(manifest: Manifest, name: str) -> Any:
+    """The Arrow type of a column for readers; the null type for one that they see as stored, None for no column."""
+    if name in METADATA_SCHEMA.names:
+        return METADATA_SCHEMA.field(name).type
+    known = manifest.other_columns.get(name)
+    if known is None:
+        return pa.null() if name in manifest.columns.values() else None
+    try:
+        return pa.type_for_alias(known)
+    except ValueError:
+        return pa.null()  # a nested type
+
+
+def _valid_text(array: Any) -> Any:
+    """A text column as read, or with U+FFFD for each byte that is not UTF-8: one such byte must not cost a look-up."""
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        return array
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        values = array.cast(pa.large_binary() if pa.types.is_large_string(array.type) else pa.binary()).to_pylist()
+        return pa.chunked_array([pa.array([_convert(_text, value) for value in values], array.type)])
+    return array
 
 
 def _cast(array: Any, wanted: Any) -> Any:
@@ -174,12 +243,31 @@ def _cast(array: Any, wanted: Any) -> Any:
     try:
         return array.cast(wanted)
     except pa.ArrowException:
-        kind: Callable[[Any], Any] = str if pa.types.is_string(wanted) else int
-        return pa.chunked_array([pa.array([_convert(kind, value) for value in array.to_pylist()], wanted)])
+        convert = _converter(wanted)
+        return pa.chunked_array([pa.array([_convert(convert, value) for value in array.to_pylist()], wanted)])
 
 
-def _convert(kind: Callable[[Any], Any], value: Any) -> Any:
+def _converter(wanted: Any) -> Callable[[Any], Any]:
+    if pa.types.is_string(wanted):
+        return _text
+    if pa.types.is_integer(wanted):
+        return lambda value: pa.scalar(int(value), wanted).as_py()  # ArrowInvalid beyond the type's range
+    return float if pa.types.is_floating(wanted) else _nothing
+
+
+def _text(value: Any) -> str | None:
+    """A value as text; of a list, such as an image's captions, its first entry."""
+    if isinstance(value, list):
+        value = next((entry for entry in value if entry is not None), None)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None if value is None else str(value)
+
+
+def _nothing(value: Any) -> None:
+    """No conversion is known."""
+
+
+def _convert(convert: Callable[[Any], Any], value: Any) -> Any:
     try:
-        return None if value is None else kind(value)
-    except (TypeError, ValueError, OverflowError):
+        return None if value is None else convert(value)
+    except (TypeError, ValueError, OverflowError):  # ArrowInvalid is a ValueError
         return None

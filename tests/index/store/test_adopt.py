@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,11 @@ import pytest
 from index.encoder.model_spec import ModelSpec, check_same_model
 from index.errors import BadInput, ImagesNotLocal, ModelMismatch, OutputExists, StoreInvalid
 from index.store.adopt import adopt_store
+from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
+from index.store.forget import forget_rows
 from index.store.read_image import read_image
+from index.store.store_manifest import read_manifest, write_manifest
 
 
 def write_foreign(
@@ -50,7 +55,8 @@ def write_foreign(
 def test_parts_are_ordered_as_numbers_and_the_report_says_what_was_found(tmp_path: Path) -> None:
     report = adopt_store(write_foreign(tmp_path, {0: 3, 1: 4, 10: 5, 2: 6}))
     assert (report.parts, report.rows, report.dim, report.dtype) == (4, 18, 6, "float16")
-    assert (report.has_text, report.unit_length, report.without_direction) == (True, True, 0)
+    assert (report.has_text, report.unit_length, report.parts_read) == (True, True, 4)
+    assert (report.zero_rows, report.not_finite_rows, report.not_unit_rows, report.odd_vectors) == (0, 0, 0, ())
     assert report.missing_numbers == (3, 4, 5, 6, 7, 8, 9)
     assert dict(report.columns) == {"key": "image_path", "caption": "caption", "url": "url", "width": "width"}
     assert report.other_columns == ("NSFW", "similarity")
@@ -84,14 +90,191 @@ def test_float32_and_other_lengths_are_read_as_unit_vectors(tmp_path: Path) -> N
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_rows_without_direction_are_counted(tmp_path: Path) -> None:
-    write_foreign(tmp_path, {0: 30})
-    path = tmp_path / "img_emb" / "img_emb_0.npy"
+def change_vectors(store: Path, number: int, change: Callable[[np.ndarray], None], kind: str = "img_emb") -> None:
+    path = store / kind / f"{kind}_{number}.npy"
     vectors = np.load(path)
-    vectors[3], vectors[4] = 0, np.nan
+    change(vectors)
     np.save(path, vectors)
+
+
+def test_rows_with_inf_or_nan_are_named_by_part_and_first_row_and_read_as_zeros(tmp_path: Path) -> None:
+    write_foreign(tmp_path, {0: 30, 1: 40})
+
+    def spoil(vectors: np.ndarray) -> None:
+        vectors[3] = 0
+        vectors[4, 2] = np.inf
+        vectors[20:25] = np.nan
+
+    change_vectors(tmp_path, 1, spoil)
     report = adopt_store(tmp_path)
-    assert (report.without_direction, report.unit_length) == (2, True)
+    assert (report.zero_rows, report.not_finite_rows, report.unit_length) == (1, 6, True)
+    [odd] = report.odd_vectors
+    assert (odd.part, odd.modality, odd.not_finite, odd.first_not_finite, odd.not_unit) == ("1", "image", 6, 34, 0)
+    store = EmbeddingStore.open(tmp_path)
+    bad = [33, 34, *range(50, 55)]
+    assert np.flatnonzero(~store.gather("image", range(70)).any(axis=1)).tolist() == bad
+    whole = np.concatenate([vectors for _, vectors in store.blocks("image", 16)])
+    assert np.isfinite(whole).all()
+    assert np.flatnonzero(~whole.any(axis=1)).tolist() == bad
+
+
+def test_a_store_whose_images_are_all_nan_is_refused_under_a_true_name(tmp_path: Path) -> None:
+    write_foreign(tmp_path, {0: 30})
+    change_vectors(tmp_path, 0, lambda vectors: vectors.fill(np.nan))
+    with pytest.raises(BadInput, match="30 hold inf or NaN"):
+        adopt_store(tmp_path)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_one_part_of_many_that_is_not_normalised_is_found_and_its_scores_are_cosines(tmp_path: Path) -> None:
+    write_foreign(tmp_path, dict.fromkeys(range(130), 5))
+
+    def scale(vectors: np.ndarray) -> None:
+        vectors *= np.linspace(5, 30, len(vectors)).astype(vectors.dtype)[:, None]
+
+    change_vectors(tmp_path, 1, scale)
+    report = adopt_store(tmp_path)
+    assert (report.unit_length, report.not_unit_rows, [each.part for each in report.odd_vectors]) == (False, 5, ["1"])
+    assert report.odd_vectors[0].lengths == pytest.approx((5, 30), rel=0.01)
+    store = EmbeddingStore.open(tmp_path)
+    assert np.linalg.norm(store.gather("image", range(650)).astype(np.float32), axis=1) == pytest.approx(1, abs=2e-3)
+    assert [part.files["image"].unit_length for part in store.parts[:3]] == [True, False, True]
+    raw = store.embeddings("image", 0)
+    [(_, block)] = store.blocks("image", stop=5)
+    assert np.shares_memory(raw, block)  # a part of unit vectors is not copied
+
+
+def test_a_few_long_rows_between_others_are_found(tmp_path: Path) -> None:
+    write_foreign(tmp_path, {0: 4_000}, text=False)
+
+    def scale(vectors: np.ndarray) -> None:
+        vectors[1_001:1_020] *= 20
+
+    change_vectors(tmp_path, 0, scale)
+    assert adopt_store(tmp_path).not_unit_rows == 19
+    lengths = np.linalg.norm(EmbeddingStore.open(tmp_path).gather("image", range(4_000)).astype(np.float32), axis=1)
+    assert lengths == pytest.approx(1, abs=2e-3)
+
+
+def test_a_store_that_was_adopted_before_every_row_was_checked_still_reads_as_unit_vectors(tmp_path: Path) -> None:
+    write_foreign(tmp_path, {0: 30})
+
+    def scale(vectors: np.ndarray) -> None:
+        vectors[7] *= 9
+
+    change_vectors(tmp_path, 0, scale)
+    adopt_store(tmp_path)
+    manifest = read_manifest(str(tmp_path))
+    files = {kind: replace(file, sample=None, unit_length=None) for kind, file in manifest.parts[0].files.items()}
+    sampled = replace(manifest, unit_length=True, parts=(replace(manifest.parts[0], files=files),), other_columns={})
+    write_manifest(str(tmp_path), sampled)
+    lengths = np.linalg.norm(EmbeddingStore.open(tmp_path).gather("image", range(30)).astype(np.float32), axis=1)
+    assert lengths == pytest.approx(1, abs=2e-3)
+
+
+def test_progress_counts_the_rows_of_all_vectors(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    adopt_store(write_foreign(tmp_path, {0: 30, 1: 40}), on_progress=lambda done, total: told.append((done, total)))
+    assert {total for _, total in told} == {140}
+    assert max(done for done, _ in told) == 140
+
+
+def test_vectors_replaced_by_others_of_the_same_size_are_refused_until_the_store_is_adopted_again(
+    tmp_path: Path,
+) -> None:
+    adopt_store(write_foreign(tmp_path, {0: 30, 1: 30}))
+    before = EmbeddingStore.open(tmp_path).parts
+    change_vectors(tmp_path, 1, lambda vectors: np.random.default_rng(1).shuffle(vectors))
+    with pytest.raises(StoreInvalid, match=r"part 1 .*img_emb_1\.npy was replaced .*clipmine adopt"):
+        EmbeddingStore.open(tmp_path)
+    report = adopt_store(tmp_path)
+    assert (report.replaced, report.parts_read) == (("1",), 1)
+    after = EmbeddingStore.open(tmp_path).parts
+    assert after[0] == before[0]
+    assert after[1].files["image"].original != before[1].files["image"].original
+
+
+def test_growth_reads_the_new_parts_only(tmp_path: Path) -> None:
+    adopt_store(write_foreign(tmp_path, {0: 3, 2: 4}))
+    before = EmbeddingStore.open(tmp_path).parts
+    report = adopt_store(write_foreign(tmp_path, {3: 5}))
+    assert (report.parts, report.parts_read, report.replaced) == (3, 1, ())
+    assert EmbeddingStore.open(tmp_path).parts[:2] == before
+
+
+def test_adopting_again_keeps_what_compaction_recorded(tmp_path: Path) -> None:
+    adopt_store(write_foreign(tmp_path, {0: 30}))
+    original = EmbeddingStore.open(tmp_path).parts[0].files["image"].original
+    forget_rows(EmbeddingStore.open(tmp_path), row_ids=[4])
+    compact_store(str(tmp_path))
+    assert EmbeddingStore.open(tmp_path).parts[0].files["image"].original == original
+    assert adopt_store(write_foreign(tmp_path, {1: 5})).replaced == ()
+    assert EmbeddingStore.open(tmp_path).parts[0].files["image"].original == original
+
+
+def test_a_compaction_that_was_interrupted_does_not_look_like_replaced_vectors(tmp_path: Path) -> None:
+    adopt_store(write_foreign(tmp_path, {0: 30}))
+    forget_rows(EmbeddingStore.open(tmp_path), row_ids=[0])
+
+    def erase(vectors: np.ndarray) -> None:
+        vectors[0] = 0
+
+    change_vectors(tmp_path, 0, erase)
+    assert EmbeddingStore.open(tmp_path).rows == 30
+    compact_store(str(tmp_path))
+    assert EmbeddingStore.open(tmp_path).rows == 30
+
+
+def write_table(store: Path, number: int, **columns: object) -> None:
+    path = store / "metadata" / f"metadata_{number}.parquet"
+    table = pq.read_table(path).drop_columns(["NSFW", "similarity"])
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    pq.write_table(table, path)
+
+
+def test_columns_that_differ_between_parts_have_one_type_and_rows_of_all_parts_are_looked_up(tmp_path: Path) -> None:
+    write_foreign(tmp_path, dict.fromkeys(range(4), 2))
+    write_table(tmp_path, 0, NSFW=pa.array(["UNLIKELY", "NSFW"]), similarity=pa.array([0.3, 0.4]))
+    write_table(tmp_path, 1, NSFW=pa.nulls(2), similarity=pa.array([0.5, 0.25], pa.float32()))
+    write_table(tmp_path, 2, NSFW=pa.array([None, "UNSURE"], pa.large_string()), similarity=pa.array(["0.3", "high"]))
+    write_table(tmp_path, 3, similarity=pa.array([1, 2]), seen=pa.array([True, False]))
+    report = adopt_store(tmp_path)
+    assert report.other_columns == ("NSFW", "similarity", "seen")
+    store = EmbeddingStore.open(tmp_path)
+    rows = store.metadata([7, 0, 5, 3], ["NSFW", "similarity", "seen"]).to_pylist()
+    assert [row["NSFW"] for row in rows] == [None, "UNLIKELY", "UNSURE", None]
+    assert [row["similarity"] for row in rows] == ["2", "0.3", "high", "0.25"]
+    assert [row["seen"] for row in rows] == [False, None, None, None]
+    everything = store.metadata([7, 0, 5, 3])
+    assert everything.num_rows == 4
+    assert everything.schema.names[-3:] == ["NSFW", "similarity", "seen"]
+
+
+def test_our_columns_are_found_under_each_parts_own_name_for_them(tmp_path: Path) -> None:
+    write_foreign(tmp_path, {0: 2, 1: 2})
+    path = tmp_path / "metadata" / "metadata_1.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.rename_columns({"caption": "TEXT", "url": "URL"}), path)
+    adopt_store(tmp_path)
+    store = EmbeddingStore.open(tmp_path)
+    found = store.metadata([0, 3], ["caption", "url"]).to_pylist()
+    assert [row["caption"] for row in found] == ["caption 0 0", "caption 1 1"]
+    assert found[1]["url"] == "https://example.org/1.jpg"
+
+
+def test_columns_that_cannot_be_read_together_or_stand_twice_are_refused_by_name(tmp_path: Path) -> None:
+    write_foreign(tmp_path, {0: 1, 1: 1})
+    write_table(tmp_path, 0, box=pa.array([[1, 2]]))
+    write_table(tmp_path, 1, box=pa.array([{"x": 1}]))
+    with pytest.raises(
+        StoreInvalid, match=r"metadata_1\.parquet: its column 'box' is struct.*metadata_0\.parquet list"
+    ):
+        adopt_store(tmp_path)
+    twice = pa.table([pa.array(["a"]), pa.array(["b"])], names=["url", "url"])
+    pq.write_table(twice, tmp_path / "metadata" / "metadata_1.parquet")
+    with pytest.raises(StoreInvalid, match=r"metadata_1\.parquet: has the column 'url' 2 times"):
+        adopt_store(tmp_path)
 
 
 @pytest.mark.parametrize("folder", ["img_emb", "text_emb", "metadata"])
@@ -170,10 +353,24 @@ def test_the_model_is_what_the_user_says_or_unknown(tmp_path: Path) -> None:
         adopt_store(store, ModelSpec("ViT-L-14", "openai"))
 
 
-def test_checksums_are_recorded_on_request(tmp_path: Path) -> None:
-    from index.store.embedding_store import verify_checksums
-
+def test_checksums_are_recorded_on_request_and_leave_an_index_valid(tmp_path: Path) -> None:
     adopt_store(write_foreign(tmp_path, {0: 3}))
-    assert verify_checksums(EmbeddingStore.open(tmp_path)) == 3
-    adopt_store(tmp_path, checksums=True)
-    assert verify_checksums(EmbeddingStore.open(tmp_path)) == 0
+    before = EmbeddingStore.open(tmp_path).parts[0].files["image"]
+    assert before.sha256 is None
+    assert adopt_store(tmp_path, checksums=True).parts_read == 1
+    after = EmbeddingStore.open(tmp_path).parts[0].files["image"]
+    assert after.sha256 is not None
+    assert after.original == before.original
+
+
+def test_with_checksums_a_change_that_a_sample_misses_is_found(tmp_path: Path) -> None:
+    adopt_store(write_foreign(tmp_path, {0: 4_000}), checksums=True)
+    before = EmbeddingStore.open(tmp_path).parts[0].files["image"]
+
+    def turn(vectors: np.ndarray) -> None:
+        vectors[1_000] = -vectors[1_000]
+
+    change_vectors(tmp_path, 0, turn)
+    assert EmbeddingStore.open(tmp_path).parts[0].files["image"] == before
+    assert adopt_store(tmp_path, checksums=True).replaced == ("0",)
+    assert EmbeddingStore.open(tmp_path).parts[0].files["image"].original != before.original

@@ -19,9 +19,10 @@ from index.lease import only_writer
 from index.store.adopt import adopt_store
 from index.store.compact import compact_store
 from index.store.embed_item import EmbedConfig, read_marker
-from index.store.embedding_store import EmbeddingStore, verify_checksums
+from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
 from index.store.store_manifest import FileRecord, Origin, part_paths, read_manifest, write_manifest
+from index.store.verify import check_files
 from tests.conftest import embed_store
 from tests.index.store.test_adopt import write_foreign
 
@@ -39,7 +40,7 @@ def test_compaction_wipes_the_files_and_keeps_counts_ids_and_checksums(store: Em
     report = compact_store(str(store.path))
     assert (report.rows, report.parts) == (3, 2)
     after = EmbeddingStore.open(store.path)
-    assert verify_checksums(after) == 0
+    assert check_files(after).problems == ()
     assert after.metadata(np.arange(after.rows), ["key", "captions"]).to_pylist() == before
     assert np.array_equal(after.gather("image", np.arange(after.rows)), vectors)
     raw = np.load(after.part_file(0, "text"))
@@ -110,7 +111,7 @@ def test_a_part_that_is_added_while_rows_are_overwritten_stays(
     assert compact_store(str(store.path)).parts == 1
     grown = EmbeddingStore.open(store.path)
     assert (grown.rows, len(grown.parts)) == (33, 2)
-    assert verify_checksums(grown) == 0
+    assert check_files(grown).problems == ()
 
 
 def test_the_original_checksums_stay_known_through_every_compaction(store: EmbeddingStore) -> None:

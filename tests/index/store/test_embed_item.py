@@ -21,8 +21,9 @@ from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, DiskFull
 from index.store.embed import finish_store, plan_items, prepare_store
 from index.store.embed_item import embed_item
-from index.store.embedding_store import EmbeddingStore, verify_checksums
+from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image
+from index.store.verify import check_files
 from tests.conftest import embed_store, write_shapes_tar
 from tests.folders import file_bytes
 from tests.index.corpora import picture, sample_members, write_tar
@@ -101,7 +102,8 @@ def test_a_full_disk_leaves_nothing_half_written_and_a_later_run_finishes(
     assert "metadata/metadata_0001.parquet" not in names
     assert not any(name.startswith("done/0001") or name.endswith(".partial") for name in names)
     store = embed_store(config)
-    assert (store.rows, verify_checksums(store)) == (33, 0)
+    checked = check_files(store)
+    assert (store.rows, checked.unknown, checked.problems) == (33, 0, ())
 
 
 def test_in_is_out_plus_rejected_by_reason(configure: Configure, tmp_path: Path) -> None:
