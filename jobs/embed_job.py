@@ -6,8 +6,10 @@ run_embed(EmbedConfig("photos/", "store", ModelSpec("ViT-B-32", "openai")), exec
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from index.corpus.samples import ShardItem
 from index.store.embed import EmbedConfig, StoreSummary, embed_item, finish_store, plan_items, prepare_store
 from index.store.store_model import remember_model
 from jobs.executors.execute import check_executor, execute
@@ -27,8 +29,16 @@ class EmbedSummary:
     seconds: float
 
 
-def run_embed(config: EmbedConfig, *, executor: str = "local", workers: int | None = None) -> EmbedSummary:
+def run_embed(
+    config: EmbedConfig,
+    *,
+    executor: str = "local",
+    workers: int | None = None,
+    on_items: Callable[[Sequence[ShardItem]], None] | None = None,
+) -> EmbedSummary:
     """Embed a corpus; run again after an interruption, it embeds the items that are missing.
+
+    `on_items` is called with the corpus's items before any work starts.
 
     Raises what `prepare_store`, `embed_item` and `finish_store` of `index.store.embed` raise, and what
     `jobs.executors.execute.execute` raises.
@@ -36,6 +46,8 @@ def run_embed(config: EmbedConfig, *, executor: str = "local", workers: int | No
     check_executor(executor, workers)
     started = time.monotonic()
     items = plan_items(config)
+    if on_items is not None:
+        on_items(items)
     waiting = prepare_store(config, items)
     remember_model(config.out, config.model)
     done = execute(

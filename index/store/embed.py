@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -121,7 +121,10 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
     reasons = dict(sorted(rejected.items()))
     if model is None or first_row == 0:
         counts = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common())
-        raise BadInput(f"{config.source}: none of its {read} samples could be embedded ({counts or 'it is empty'})")
+        why = _why_not_finite(config) if rejected["encoder_nan"] else ""
+        raise BadInput(
+            f"{config.source}: none of its {read} samples could be embedded ({counts or 'it is empty'}){why}"
+        )
     plain = hashed_config(config)
     summary_of_all = StoreSummary(
         path=config.out,
@@ -153,6 +156,20 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
     )
     write_manifest(config.out, manifest)
     return summary_of_all
+
+
+def _why_not_finite(config: EmbedConfig) -> str:
+    """What made the encoder give inf or NaN: a weight, or numbers beyond the range of the precision."""
+    import torch
+
+    from index.encoder.loading import load_encoder
+
+    weights = load_encoder(replace(config.model, precision="fp32"), "cpu").model.state_dict()
+    broken = [name for name, weight in weights.items() if not bool(torch.isfinite(weight).all())]
+    if broken:
+        return f"; the model's own weights hold inf or NaN ({broken[0]}): use an undamaged copy of them"
+    remedy = "--precision fp32" if config.model.precision != "fp32" else "another model"
+    return f"; the model computes inf or NaN in {config.model.precision}, though its weights are finite: use {remedy}"
 
 
 def _count_duplicate_keys(out: str, parts: Sequence[Part]) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobs.options import (
     executor_options,
+    given,
     model_options,
     model_spec,
     output_options,
@@ -17,6 +19,7 @@ from jobs.options import (
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 if TYPE_CHECKING:
+    from index.corpus.samples import ShardItem
     from index.encoder.model_spec import ModelSpec
 
 _TABLE_OPTIONS = ("images", "url_column", "caption_column")
@@ -57,10 +60,12 @@ def command(source: str, as_json: bool, executor: str, workers: int | None, **re
         if not is_table(source):
             refuse_without_effect(_TABLE_OPTIONS, f"on {source}: a URL table's name ends in .parquet, .csv or .tsv")
         model = _model_for(rest["out"], spec)
+        on_items = None if is_table(source) else _say_what_has_no_effect
         if is_table(source):
             folder = table.pop("images") or f"{rest['out'].rstrip('/')}-images"
             source = download_corpus(source, folder, **table, shard_size=rest["shard_size"])
-        summary = run_embed(EmbedConfig(source, model=model, **rest), executor=executor, workers=workers)
+        config = EmbedConfig(source, model=model, **rest)
+        summary = run_embed(config, executor=executor, workers=workers, on_items=on_items)
     store = summary.store
     lines: list[Line] = [("samples read", store.read)]
     lines += [(f"- {reason}", count) for reason, count in store.rejected.items()]
@@ -75,6 +80,12 @@ def command(source: str, as_json: bool, executor: str, workers: int | None, **re
         rate = f"{summary.rows_embedded / summary.seconds:,.0f} rows/s"
         lines.append(("this run", f"{summary.rows_embedded:,} rows in {duration(summary.seconds)}, {rate}"))
     print_summary(summary, lines, as_json=as_json, next_step=f"clipmine index {rest['out']}")
+
+
+def _say_what_has_no_effect(items: Sequence[ShardItem]) -> None:
+    # Not refused, as a store that was embedded with it is continued with the same options only.
+    if given(["shard_size"]) and items and items[0].kind == "tar":
+        click.echo("clipmine: --shard-size has no effect on tars: each tar is one work item", err=True)
 
 
 def _model_for(store: str, named: ModelSpec | None) -> ModelSpec:

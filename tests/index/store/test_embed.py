@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
-from index.encoder.model_spec import ModelSpec
+from index.encoder.model_spec import ModelSpec, weights_file
 from index.errors import BadInput, OutputExists, StoreInvalid
 from index.store.embed import finish_store, plan_items, prepare_store
 from index.store.embed_item import embed_item, is_done
@@ -57,6 +58,30 @@ def test_a_corpus_without_one_good_image_makes_no_store(configure: Configure, tm
         embed_store(config)
     with pytest.raises(StoreInvalid):
         EmbeddingStore.open(config.out)
+
+
+@pytest.mark.parametrize(
+    ("factor", "precision", "why"),
+    [
+        (float("nan"), "fp32", r"33 encoder_nan\); the model's own weights hold inf or NaN \(visual\.proj\)"),
+        (3e6, "fp16", r"33 encoder_nan\); .* inf or NaN in fp16, though its weights are finite: use --precision fp32"),
+    ],
+)
+def test_a_model_that_gives_nothing_but_nan_is_told_by_its_cause(
+    configure: Configure, tiny_clip_dir: Path, tmp_path: Path, factor: float, precision: Any, why: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_clip_dir, folder)
+    weights = weights_file(folder)
+    state = load_file(weights)
+    state["visual.proj"] = state["visual.proj"] * factor
+    save_file(state, weights)
+    config = configure(model=ModelSpec(model_dir=str(folder), precision=precision))
+    items = plan_items(config)
+    for item in prepare_store(config, items):
+        embed_item(item, config)
+    with pytest.raises(BadInput, match=why):
+        finish_store(config, items)
 
 
 def test_a_resumed_run_embeds_only_what_is_missing(configure: Configure, tmp_path: Path) -> None:

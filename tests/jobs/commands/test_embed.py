@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from index.store.embedding_store import EmbeddingStore
+from jobs.cli import run
 from tests.index.web import serve
 from tests.jobs.running import Fails, Run, counts
 
@@ -47,6 +49,21 @@ def test_options_of_a_table_are_refused_for_a_folder(
         assert f"{option} would have no effect on {small_corpus}" in line
         assert status == 2
     assert not (tmp_path / "store").exists()
+
+
+def test_a_shard_size_for_tars_is_said_to_have_no_effect(
+    small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["embed", str(small_corpus), "--model-dir", str(tiny_clip_dir), "--shard-size", "5"]
+    assert run([*asked, "--out", str(tmp_path / "store")]) == 0
+    assert "clipmine: --shard-size has no effect on tars: each tar is one work item" in capfd.readouterr().err
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (32, 32), "red").save(folder / "a.jpg")
+    (folder / "a.txt").write_text("red")
+    asked[1] = str(folder)
+    assert run([*asked, "--out", str(tmp_path / "other")]) == 0
+    assert "--shard-size" not in capfd.readouterr().err
 
 
 def test_a_corpus_without_images(fails: Fails, tmp_path: Path, tiny_clip_dir: Path) -> None:
