@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from customize.lmm.data.sources import SourceSpec
+from customize.lmm.data.source_spec import SourceSpec
 from customize.lmm.train.config import TuneConfig
 from customize.lmm.train.generations import Generation
 from customize.lmm.train.log import TuneRecord

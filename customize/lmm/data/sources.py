@@ -13,9 +13,6 @@ tells its kind.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,69 +20,17 @@ from customize.lmm.data.mixture import Part
 from customize.lmm.data.records import RecordSource
 from customize.lmm.data.set_samples import SetSource, TarSource
 from customize.lmm.data.source import Source
-from customize.lmm.data.variants import IMAGE_ORDERS, Variants, VariedSource
+from customize.lmm.data.source_spec import SourceSpec
+from customize.lmm.data.variants import Variants, VariedSource
 from customize.lmm.model.card import describe_sets
 from index.errors import BadInput
 from index.files import exists, is_local, join, local_path, read_bytes
 from mining.export.tars import FORMAT as TARS
 from mining.sets.image_sets import ImageSets
 
-__all__ = ["OPTIONS", "SourceSpec", "describe_source", "open_part", "open_source"]
+__all__ = ["describe_source", "open_part", "open_source"]
 
-# The options of a source, by what they mean.
-OPTIONS = {
-    "count": "samples of an epoch, instead of a weight",
-    "name": "its name in logs and statistics",
-    "images": "the folder of the images of a file of records, or where the images of sets are now",
-    "kind": "kind of the annotations of image sets, several with +",
-    "annotator": "annotator of the annotations of image sets, several with +",
-    "split": "split of the image sets, several with +",
-    "strategy": "strategy of the image sets, several with +",
-    "cad": "parts of CaD-VI's conversation from comparisons: commonalities, differences, note, choice, with +",
-    "order": f"the images in the first question: {', '.join(IMAGE_ORDERS)}",
-    "brief": "yes: the first question is a random one that asks for a brief description (LLaVA's stage 1)",
-}
 _OF_SETS = ("kind", "annotator", "split", "strategy", "cad")
-# An epoch is held in memory as numbers of samples; weights count only relative to one another.
-_MOST_SAMPLES, _MOST_WEIGHT = 100_000_000, 1_000_000
-_WEIGHT = re.compile(r"(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?")
-
-
-@dataclass(frozen=True)
-class SourceSpec:
-    """place: a file or folder. weight, count: as `Part` has them. options: names of OPTIONS and their values."""
-
-    place: str
-    weight: float | None = None
-    count: int | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def parse(cls, text: str) -> SourceSpec:
-        """The spec that a user writes. Raises BadInput."""
-        place, *written = text.split(",")
-        options: dict[str, str] = {}
-        for each in written:
-            name, equals, value = (piece.strip() for piece in each.partition("="))
-            if name not in OPTIONS or not equals or not value:
-                raise BadInput(f"source {text!r:.200}: {each!r:.80} is no OPTION=VALUE; options: {', '.join(OPTIONS)}")
-            if name in options:
-                raise BadInput(f"source {text!r:.200}: {name} is given twice")
-            options[name] = value
-        before, colon, behind = place.rpartition(":")
-        weight = None
-        if colon and before and _WEIGHT.fullmatch(behind):
-            place, weight = before, float(behind)
-            if weight <= 0:
-                raise BadInput(f"source {text!r:.200}: a weight is above 0; leave the source out instead")
-            if weight > _MOST_WEIGHT:
-                raise BadInput(f"source {text!r:.200}: a weight is at most {_MOST_WEIGHT:,}")
-        if not place:
-            raise BadInput(f"source {text!r:.200}: names no file or folder; write PLACE[:WEIGHT][,OPTION=VALUE]")
-        count = _count(text, options.pop("count", None))
-        if count is not None and weight is not None:
-            raise BadInput(f"source {text!r:.200}: give a weight or a count")
-        return cls(place, weight, count, options)
 
 
 def open_part(text: str, *, cache: str | None = None, seed: int = 0) -> Part:
@@ -150,16 +95,6 @@ def _kind_of(place: str) -> str:
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{manifest}: is damaged ({str(error)[:100]})") from error
     return "tars" if isinstance(found, dict) and found.get("format") == TARS else "sets"
-
-
-def _count(text: str, value: str | None) -> int | None:
-    if value is None:
-        return None
-    if not value.isascii() or not value.isdigit() or len(value) > 12 or not 0 < int(value) <= _MOST_SAMPLES:
-        raise BadInput(
-            f"source {text!r:.200}: count={value!r:.50} is not a number of samples from 1 to {_MOST_SAMPLES:,}"
-        )
-    return int(value)
 
 
 def _yes(place: str, value: str | None) -> bool:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from customize.lmm.data.sample import ImageFile, LmmSample
 from customize.lmm.data.skipped import SkippedSample
 from customize.lmm.data.source import Numbers, Source
+from customize.lmm.data.source_spec import IMAGE_ORDERS
 from index.errors import BadInput
 from index.files import hash_json
 from mining.sets.annotation import Part, Turn
 
-__all__ = ["BRIEF_QUESTIONS", "IMAGE_ORDERS", "Variants", "VariedSource"]
+__all__ = ["BRIEF_QUESTIONS", "Variants", "VariedSource"]
 
-IMAGE_ORDERS = ("kept", "first", "last", "random")
 # Our wordings of a request for a brief description.
 BRIEF_QUESTIONS = (
     "Describe the image briefly.",

@@ -1,4 +1,4 @@
-"""Specs of sources, and what each place opens as."""
+"""What each place opens as, and how a source is described."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from customize.lmm.data.records import RecordSource
 from customize.lmm.data.sample import LmmSample
 from customize.lmm.data.set_samples import SetSource, TarSource
-from customize.lmm.data.sources import SourceSpec, describe_source, open_part
+from customize.lmm.data.sources import describe_source, open_part
 from index.errors import BadInput
 from mining.export import to_llava, to_webdataset
 from mining.sets.image_sets import ImageSets
@@ -23,39 +23,6 @@ def pairs(tmp_path: Path) -> ImageSets:
     sets = write_foreign_sets(tmp_path, [["a.jpg", "b.jpg"], ["c.jpg", "d.jpg"]], texts=["One.", "Two."])
     sets.add_annotations([annotation("foreign-0", "Three.", "question", "people")], "more")
     return ImageSets.open(sets.path)
-
-
-def test_a_spec_is_a_place_a_weight_and_options() -> None:
-    assert SourceSpec.parse("pairs") == SourceSpec("pairs")
-    assert SourceSpec.parse("a/pairs:0.3,kind=x+y,name=mine") == SourceSpec(
-        "a/pairs", 0.3, None, {"kind": "x+y", "name": "mine"}
-    )
-    for weight in (1e-05, 0.1, 1e6):  # as Python writes them
-        assert SourceSpec.parse(f"pairs:{weight!r}") == SourceSpec("pairs", weight)
-    assert SourceSpec.parse("data.json,count=20") == SourceSpec("data.json", None, 20)
-    assert SourceSpec.parse("s3://bucket/data.jsonl:2") == SourceSpec("s3://bucket/data.jsonl", 2.0)
-    assert SourceSpec.parse("memory://data.jsonl") == SourceSpec("memory://data.jsonl")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "names no file or folder"),
-        ("pairs:0", "a weight is above 0"),
-        ("pairs,colour=red", "is no OPTION=VALUE; options: count"),
-        ("pairs,kind", "is no OPTION=VALUE"),
-        ("pairs,kind=a,kind=b", "kind is given twice"),
-        ("pairs,count=0", "is not a number of samples from 1 to 100,000,000"),
-        ("pairs,count=many", "is not a number of samples from 1"),
-        (f"pairs,count={'9' * 5000}", "is not a number of samples from 1"),
-        (f"pairs:{'9' * 400}", "a weight is at most 1,000,000"),
-        ("pairs:2,count=3", "give a weight or a count"),
-    ],
-)
-def test_specs_without_meaning_are_told_in_one_line(text: str, message: str) -> None:
-    with pytest.raises(BadInput, match=message) as error:
-        SourceSpec.parse(text)
-    assert "\n" not in str(error.value)
 
 
 def test_a_folder_of_sets_its_tars_and_llava_records_are_recognized(pairs: ImageSets, tmp_path: Path) -> None:
