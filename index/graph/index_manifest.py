@@ -1,44 +1,67 @@
 """The manifest of an index, `index.json`, and the records of its shards.
 
-`index.json` is written last, so its existence means that the index is complete. It holds no times and no hosts, so
-equal work gives equal bytes.
+`index.json` names the generation in use: the shards, the rows that they hold, and how they were built. It is replaced
+last, in one step, so searches go on with the shards that it names while others are built beside them. A shard's files
+are named by a hash of all that decides its bytes. Nothing here holds times or hosts, so equal work gives equal bytes.
 
     STORE/index/image/index.json
-    STORE/index/image/shard_0000.faiss          an HNSW graph
-    STORE/index/image/shard_0000.skipped.npy    int64: positions without a node (zero rows, copies), ascending
-    STORE/index/image/shard_0000.copies.npy     int64 [m, 2], ascending: a node, and a position with the same vector
-    STORE/index/image/shard_0000.json           the shard's marker, written after all of them
+    STORE/index/image/0f6a2b5c8e9d1734.faiss          an HNSW graph
+    STORE/index/image/0f6a2b5c8e9d1734.skipped.npy    int64: positions without a node of their own, ascending
+    STORE/index/image/0f6a2b5c8e9d1734.copies.npy     int64 [m, 3]: leader, owner, position (index.graph.nodes)
+    STORE/index/image/0f6a2b5c8e9d1734.json           the shard's marker, written after all of them
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from index.errors import StoreInvalid
 from index.files import hash_json, write_atomic
 from index.graph.hnsw import HnswSpec
 from index.store.embedding_store import EmbeddingStore, Modality
-from index.store.store_manifest import Part
+from index.store.store_manifest import FileRecord, Part
 
 __all__ = [
     "CurvePoint",
     "IndexManifest",
     "RecallContract",
+    "ShardFile",
     "ShardRecord",
+    "forgotten_hash",
+    "forgotten_rows",
     "index_folder",
+    "manifest_path",
     "read_index_manifest",
-    "read_marker",
+    "read_markers",
+    "remove_other_shards",
     "source_hash",
+    "stored_hash",
     "write_index_manifest",
     "write_marker",
 ]
 
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 _INDEX_NAME = "index.json"
+_SHARD_NAMES = re.compile(r"([0-9a-f]{16}|shard_\d{4,})\.(faiss|json|[a-z]+\.npy)")
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A file of a shard."""
+
+    name: str
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -46,11 +69,15 @@ class ShardRecord:
     """One shard: rows first_row .. first_row + rows - 1 of the store.
 
     Attributes:
+        number: position of the shard in the index.
         indexed: rows that can be found.
         copies: those of the indexed rows that share the node of another row.
-        size, sha256: of the graph's file.
-        source: hash of what the store's manifest says about the rows' parts.
-        build: hash of all that decides the shard's bytes; a marker with another hash belongs to another build.
+        forgotten: rows that were forgotten when the shard was built, so that they are not in it.
+        source: hash of the checksums that the rows' parts had when they were first written.
+        stored: hash of the checksums that the rows' parts had when the shard was built; compaction changes them.
+        recipe: hash of the rows, their source and how the graph is built.
+        build: hash of `recipe` and the forgotten rows, so of all that decides the shard's bytes; it names the files.
+        files: by the ends of their names: "faiss", "skipped.npy", "copies.npy".
     """
 
     number: int
@@ -58,25 +85,42 @@ class ShardRecord:
     rows: int
     indexed: int
     copies: int
-    size: int
-    sha256: str
+    forgotten: int
     source: str
+    stored: str
+    recipe: str
     build: str
+    files: Mapping[str, ShardFile]
+
+    @property
+    def name(self) -> str:
+        """What the names of the shard's files begin with."""
+        return self.file.removesuffix(".faiss")
 
     @property
     def file(self) -> str:
         """Name of the graph's file."""
-        return f"shard_{self.number:04d}.faiss"
+        return self.files["faiss"].name
 
     @property
     def skipped_file(self) -> str:
         """Name of the file with the positions that have no node of their own."""
-        return f"shard_{self.number:04d}.skipped.npy"
+        return self.files["skipped.npy"].name
 
     @property
     def copies_file(self) -> str:
         """Name of the file with the positions that share a node."""
-        return f"shard_{self.number:04d}.copies.npy"
+        return self.files["copies.npy"].name
+
+    @property
+    def size(self) -> int:
+        """Bytes of the graph's file."""
+        return self.files["faiss"].size
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> ShardRecord:
+        """A record from its JSON data; TypeError or KeyError for another format."""
+        return cls(**{**plain, "files": {end: ShardFile(**file) for end, file in plain["files"].items()}})
 
 
 @dataclass(frozen=True)
@@ -133,7 +177,14 @@ class RecallContract:
 
 @dataclass(frozen=True)
 class IndexManifest:
-    """What `index.json` holds. rows: of the store when it was indexed. add_rows: rows that were added at once."""
+    """What `index.json` holds.
+
+    Attributes:
+        rows: the index holds rows 0 .. rows - 1 of the store; a store that has grown has more.
+        spec, shard_rows, add_rows: how shards are built (add_rows: rows added at once). Fixed by the first build.
+        memory: bytes of memory that the index was planned for.
+        forgotten: hash of the rows that were forgotten when recall was measured.
+    """
 
     modality: Modality
     dim: int
@@ -142,7 +193,9 @@ class IndexManifest:
     spec: HnswSpec
     shard_rows: int
     add_rows: int
+    memory: int
     faiss: str
+    forgotten: str
     shards: tuple[ShardRecord, ...]
     recall: RecallContract
 
@@ -157,59 +210,99 @@ def index_folder(store: EmbeddingStore, modality: Modality) -> Path:
     return store.path / "index" / modality
 
 
+def manifest_path(folder: Path) -> Path:
+    """FOLDER/index.json."""
+    return folder / _INDEX_NAME
+
+
 def source_hash(store: EmbeddingStore, modality: Modality, first_row: int, rows: int) -> str:
-    """Hash of what the manifest says about the vectors of some rows: their parts, counts, sizes and checksums."""
-    return hash_json([_source(part, modality) for part in _parts_of(store, first_row, rows)])
+    """Hash of what the manifest says about the vectors of some rows, as they were first written.
+
+    Parts, counts, sizes and checksums; compaction does not change it.
+    """
+    parts = _parts_of(store, first_row, rows)
+    return hash_json([[part.name, part.first_row, part.rows, *_original(part.files[modality])] for part in parts])
 
 
-def _parts_of(store: EmbeddingStore, first_row: int, rows: int) -> list[Part]:
+def stored_hash(store: EmbeddingStore, modality: Modality, first_row: int, rows: int) -> str:
+    """Hash of the sizes and checksums of the vectors of some rows as they are now."""
+    files = [part.files[modality] for part in _parts_of(store, first_row, rows)]
+    return hash_json([_original(file) if file.origin is None else [file.size, file.sha256] for file in files])
+
+
+def forgotten_rows(store: EmbeddingStore, first_row: int, rows: int) -> npt.NDArray[np.int64]:
+    """The forgotten ones among some rows, ascending."""
+    forgotten = store.forgotten
+    low, high = np.searchsorted(forgotten, [first_row, first_row + rows])
+    return forgotten[low:high]
+
+
+def forgotten_hash(store: EmbeddingStore, first_row: int, rows: int) -> str:
+    """Hash of the forgotten ones among some rows; "" where there are none."""
+    positions = forgotten_rows(store, first_row, rows) - first_row
+    return sha256(positions.astype("<i8").tobytes()).hexdigest() if len(positions) else ""
+
+
+def _original(file: FileRecord) -> list[object]:
+    return [file.original.size, file.original.sha256]
+
+
+def _parts_of(store: EmbeddingStore, first_row: int, rows: int) -> Sequence[Part]:
     """The parts that hold any of the rows first_row .. first_row + rows - 1."""
-    last = first_row + rows
-    return [part for part in store.parts if part.first_row < last and part.first_row + part.rows > first_row]
-
-
-def _source(part: Part, modality: Modality) -> list[object]:
-    return [part.name, part.first_row, part.rows, part.files[modality].size, part.files[modality].sha256]
+    low = bisect_right(store.parts, first_row, key=lambda part: part.first_row + part.rows)
+    high = bisect_left(store.parts, first_row + rows, key=lambda part: part.first_row)
+    return store.parts[low:high]
 
 
 def write_marker(folder: Path, record: ShardRecord) -> None:
     """Write a shard's marker, after its files."""
-    write_atomic(_marker(folder, record.number), json.dumps(asdict(record), indent=1) + "\n")
+    write_atomic(folder / f"{record.name}.json", json.dumps(asdict(record), indent=1) + "\n")
 
 
-def read_marker(folder: Path, number: int) -> ShardRecord | None:
-    """The record in a shard's marker; None when the shard is not finished."""
-    try:
-        return ShardRecord(**json.loads(_marker(folder, number).read_bytes()))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError):
-        return None  # an older format: the shard is built again
+def read_markers(folder: Path) -> list[ShardRecord]:
+    """The shards that are finished, in use or not, in the order of their names."""
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        if path.name == _INDEX_NAME:
+            continue
+        try:
+            record = ShardRecord.from_json(json.loads(path.read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+            continue  # damaged, or of another version: the shard is built again
+        if record.name == path.stem:
+            records.append(record)
+    return records
 
 
-def _marker(folder: Path, number: int) -> Path:
-    return folder / f"shard_{number:04d}.json"
+def remove_other_shards(folder: Path, records: Sequence[ShardRecord]) -> None:
+    """Remove the files of all shards but these: those of earlier generations and of builds that were given up."""
+    wanted = {f"{record.name}.json" for record in records} | {
+        file.name for each in records for file in each.files.values()
+    }
+    for path in folder.iterdir():
+        if _SHARD_NAMES.fullmatch(path.name) and path.name not in wanted:
+            path.unlink(missing_ok=True)
 
 
 def write_index_manifest(folder: Path, manifest: IndexManifest) -> None:
     """Write index.json, whole or not at all."""
     plain = {"format": "clipmine-index", "version": _FORMAT_VERSION, **asdict(manifest)}
-    write_atomic(folder / _INDEX_NAME, json.dumps(plain, indent=1) + "\n")
+    write_atomic(manifest_path(folder), json.dumps(plain, indent=1) + "\n")
 
 
 def read_index_manifest(folder: Path) -> IndexManifest | None:
     """Read FOLDER/index.json; None when there is none.
 
     Raises:
-        StoreInvalid: damaged, or of another version.
+        StoreInvalid: damaged, or of a version that is not read.
     """
-    path = folder / _INDEX_NAME
+    path = manifest_path(folder)
     try:
         plain = json.loads(path.read_bytes())
         if plain.pop("format") != "clipmine-index" or plain.pop("version") != _FORMAT_VERSION:
             raise StoreInvalid(f"{path}: is of another version of this program; run `clipmine index` again")
         spec = HnswSpec(**plain.pop("spec"))
-        shards = tuple(ShardRecord(**shard) for shard in plain.pop("shards"))
+        shards = tuple(ShardRecord.from_json(shard) for shard in plain.pop("shards"))
         recall = plain.pop("recall")
         curve = tuple(CurvePoint(**point) for point in recall.pop("curve"))
         neighbours = tuple(recall.pop("neighbours"))

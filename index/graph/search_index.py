@@ -3,8 +3,9 @@
     index = open_index(EmbeddingStore.open("STORE"), "image")
     scores, row_ids = index.search(queries, k=10)
 
-efSearch comes from the index's recall contract. Forgotten rows are never returned. Searches change no shared state, so
-threads may search at the same time.
+efSearch comes from the index's recall contract. Forgotten rows are never returned. Rows that were added to the store
+after the index was built are found by an exact scan. Searches change no shared state, so threads may search at the same
+time.
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from index.errors import BadInput, StoreInvalid
+from index.files import file_identity
 from index.graph.hnsw import HnswSpec
 from index.graph.index_manifest import (
     IndexManifest,
     RecallContract,
     ShardRecord,
     index_folder,
+    manifest_path,
     read_index_manifest,
-    read_marker,
     source_hash,
 )
-from index.graph.shard import open_shard
+from index.graph.shard import drop_own_row, open_shard
+from index.graph.shard_files import check_files
 from index.graph.shards import Shards
+from index.graph.tail import Tail
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["HnswIndex", "has_index", "open_index"]
@@ -46,11 +50,16 @@ class HnswIndex:
         spec: HnswSpec,
         records: Sequence[ShardRecord],
         recall: RecallContract | None = None,
+        *,
+        tail_from: int | None = None,
+        identity: tuple[int, int, int] | None = None,
     ) -> None:
         folder = index_folder(store, modality)
         self.store, self.modality, self.spec, self.recall = store, modality, spec, recall
         opened = [open_shard(folder, record, store, modality) for record in records if record.indexed]
         self._shards = Shards(store, modality, spec.codec, opened)
+        self._tail = Tail(store, modality, tail_from) if tail_from is not None and tail_from < store.rows else None
+        self._identity = identity
 
     @property
     def graphs(self) -> tuple[Any, ...]:
@@ -61,6 +70,21 @@ class HnswIndex:
     def shards(self) -> int:
         """Number of open shards; every query searches all of them."""
         return len(self._shards.shards)
+
+    @property
+    def tail_rows(self) -> int:
+        """Rows that were added to the store after the index was built, which every search compares one by one."""
+        return len(self._tail) if self._tail is not None else 0
+
+    def stale(self) -> bool:
+        """Whether the index was built again, or the store has changed, since this index was opened.
+
+        Two system calls, so that a service may ask often. An index that is stale still answers, over the rows it had.
+        """
+        return (
+            file_identity(manifest_path(index_folder(self.store, self.modality))) != self._identity
+            or self.store.changed()
+        )
 
     @property
     def ef_search(self) -> int:
@@ -100,16 +124,20 @@ class HnswIndex:
         self, wide: Floats, k: int, ef_search: int, exclude: RowIds | None = None
     ) -> tuple[Floats, RowIds]:
         """As `search`, without its checks: queries must be contiguous fp32 of the index's dimension, k at least 1."""
-        return self._shards.search(wide, k, ef_search, exclude)
+        found = self._shards.search(wide, k, ef_search, exclude)
+        return found if self._tail is None else self._tail.add(wide, found, k, exclude)
 
     def search_rows(self, rows: RowIds, k: int, ef_search: int | None = None) -> tuple[Floats, RowIds]:
         """The k other rows nearest to each of `rows` [q] by their stored vectors; shapes and errors as of `search`.
 
-        Each walk starts at the row's own node instead of descending to it, except in a store with forgotten rows and
-        with SQ8. Measured on 200,000 x 512 at efSearch 11: 557 comparisons for a row instead of about 730. Such a walk
-        may have an efSearch below k: most of the nearest rows are among the node's own links.
+        Each walk starts at the row's own node instead of descending to it, except in a store with rows that are
+        forgotten or not indexed yet, and with SQ8. Measured on 200,000 x 512 at efSearch 11: 557 comparisons for a row
+        instead of about 730. Such a walk may have an efSearch below k: most of the nearest rows are among the node's
+        own links.
         """
         queries = self.store.gather(self.modality, rows).astype(np.float32)
+        if self._tail is not None:
+            return drop_own_row(*self.search_unchecked(queries, k + 1, ef_search or self.ef_search), rows)
         return self._shards.search_rows(queries, rows, k, ef_search or self.ef_search)
 
 
@@ -118,54 +146,69 @@ def has_index(store: EmbeddingStore, modality: Modality) -> bool:
     return read_index_manifest(index_folder(store, modality)) is not None
 
 
-def open_index(store: EmbeddingStore, modality: Modality, shards: Sequence[int] | None = None) -> HnswIndex:
+def open_index(
+    store: EmbeddingStore, modality: Modality, shards: Sequence[int] | None = None, *, checksums: bool | None = None
+) -> HnswIndex:
     """Memory-map the store's index of `modality`.
 
     Args:
         shards: numbers of the shards to open, all by default. Only rows of these are found, with their row ids in the
-            store. The files of other shards may be missing.
+            store. The files of other shards may be missing. The rows that were added to the store after the index was
+            built are found with the last shard.
+        checksums: whether to read the files and compare their checksums; by default if that is quick (see
+            `index.graph.shard_files`).
 
     Raises:
         BadInput: the index has no shard of that number.
-        StoreInvalid: there is no index, a file of it is missing or has changed, or the store's rows have changed since;
-            the message says which, and what to run.
+        StoreInvalid: there is no index, a file of it is missing or damaged, or the store's vectors were replaced; the
+            message says which, and what to run.
     """
-    folder = index_folder(store, modality)
-    again = f"run `clipmine index {store.path} --modality {modality}`"
-    manifest = read_index_manifest(folder)
+    path = manifest_path(index_folder(store, modality))
+    while True:
+        identity = file_identity(path)
+        try:
+            return _open(store, modality, shards, checksums, identity)
+        except StoreInvalid:
+            if file_identity(path) == identity:
+                raise
+            # A build has switched to other shards and removed these meanwhile.
+
+
+def _open(
+    store: EmbeddingStore,
+    modality: Modality,
+    shards: Sequence[int] | None,
+    checksums: bool | None,
+    identity: tuple[int, int, int] | None,
+) -> HnswIndex:
+    manifest = read_index_manifest(index_folder(store, modality))
     if manifest is None:
-        raise StoreInvalid(f"{store.path}: has no {modality} index; {again}")
-    _check_belongs(store, modality, manifest, again)
-    wanted = range(len(manifest.shards)) if shards is None else shards
+        raise StoreInvalid(f"{store.path}: has no {modality} index; run {_command(store, modality)}")
+    _check_belongs(store, modality, manifest)
+    count = len(manifest.shards)
+    wanted = range(count) if shards is None else shards
     for number in wanted:
-        if not 0 <= number < len(manifest.shards):
-            raise BadInput(
-                f"{store.path}: its {modality} index has {len(manifest.shards)} shards, so no shard {number}"
-            )
+        if not 0 <= number < count:
+            raise BadInput(f"{store.path}: its {modality} index has {count} shards, so no shard {number}")
     opened = [manifest.shards[number] for number in wanted]
-    for shard in opened:
-        path = folder / shard.file
-        for name in (shard.file, shard.skipped_file, shard.copies_file):
-            if not (folder / name).exists():
-                raise StoreInvalid(f"{folder / name}: is missing from the {modality} index; {again}")
-        if path.stat().st_size != shard.size or read_marker(folder, shard.number) != shard:
-            raise StoreInvalid(f"{path}: is not the shard that index.json lists (was a build interrupted?); {again}")
-    return HnswIndex(store, modality, manifest.spec, opened, manifest.recall)
+    check_files(store, modality, opened, checksums)
+    tail_from = manifest.rows if count - 1 in wanted else None
+    return HnswIndex(store, modality, manifest.spec, opened, manifest.recall, tail_from=tail_from, identity=identity)
 
 
-def _check_belongs(store: EmbeddingStore, modality: Modality, manifest: IndexManifest, again: str) -> None:
+def _check_belongs(store: EmbeddingStore, modality: Modality, manifest: IndexManifest) -> None:
+    again = f"run {_command(store, modality)}"
     if dict(manifest.model) != dict(store.fingerprint) or manifest.dim != store.dim:
         raise StoreInvalid(f"{store.path}: its {modality} index was built with another model's vectors; {again}")
-    if manifest.rows != store.rows:
-        change = "grown" if store.rows > manifest.rows else "shrunk"
+    if manifest.rows > store.rows:
         raise StoreInvalid(
-            f"{store.path}: has {change} from {manifest.rows:,} to {store.rows:,} rows since its {modality} index was "
-            f"built; {again} (full shards are kept)"
+            f"{store.path}: has shrunk from {manifest.rows:,} to {store.rows:,} rows since its {modality} index was "
+            f"built; {again}"
         )
-    forgotten = store.forgotten
     for shard in manifest.shards:
         if source_hash(store, modality, shard.first_row, shard.rows) != shard.source:
-            # Compaction zeroes forgotten rows in place; these are never returned, so the index stays valid.
-            low, high = np.searchsorted(forgotten, [shard.first_row, shard.first_row + shard.rows])
-            if low == high:
-                raise StoreInvalid(f"{store.path}: vectors have changed since the {modality} index was built; {again}")
+            raise StoreInvalid(f"{store.path}: vectors were replaced after the {modality} index was built; {again}")
+
+
+def _command(store: EmbeddingStore, modality: Modality) -> str:
+    return f"`clipmine index {store.path} --modality {modality}`"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 
-from index.graph.build import IndexConfig, IndexSummary, build_index_item, finish_index, plan_index_items
+from index.graph.build import IndexConfig, IndexSummary, build_index_item, finish_index, undone_index_items
 from index.store.embedding_store import EmbeddingStore
+from index.store.store_manifest import read_manifest, write_manifest
 from tests.retrieval.stores import make_store
 
 Halves = npt.NDArray[np.float16]
@@ -33,9 +37,26 @@ def vector_store(folder: Path, image: Halves, text: Halves | None = None, parts:
     return make_store(folder, image, text, images=[b""] * len(image), parts=parts)
 
 
+def grow(store: EmbeddingStore, image: Halves, text: Halves | None = None) -> EmbeddingStore:
+    """Add a part with these vectors to the store, and open it again."""
+    number = len(store.parts)
+    with TemporaryDirectory() as folder:
+        more = vector_store(Path(folder), image, text, parts=1)
+        (part,) = more.parts
+        files = {}
+        for kind, record in part.files.items():
+            path = record.path.replace("0000", f"{number:04d}")
+            shutil.copy(more.path / record.path, store.path / path)
+            files[kind] = replace(record, path=path)
+    manifest = read_manifest(str(store.path))
+    added = replace(part, name=f"{number:04d}", first_row=manifest.rows, files=files)
+    write_manifest(str(store.path), replace(manifest, parts=(*manifest.parts, added)))
+    return EmbeddingStore.open(store.path)
+
+
 def build(config: IndexConfig) -> IndexSummary:
     """The whole index job here, item after item."""
-    for item in plan_index_items(config):
+    for item in undone_index_items(config):
         build_index_item(item, config)
     return finish_index(config)
 

@@ -78,7 +78,9 @@ def nearest(
     if index is not None:
         ef_search, finds = _sufficient_ef_search(ctx, index, anchors, asked)
         manifest = read_index_manifest(index_folder(store, modality))
-        shards = [(each.number, ef_search, 0, 0) for each in (manifest.shards if manifest else ()) if each.indexed]
+        built = manifest.shards if manifest else ()
+        # The last shard brings the rows that were added after the index was built, even if it holds none itself.
+        shards = [(each.number, ef_search, 0, 0) for each in built if each.indexed or each is built[-1]]
         count = f"{len(shards)} shard{'s' * (len(shards) != 1)}"
         how = f"{modality} neighbours came from the {modality} index ({count}) at efSearch {ef_search}, which {finds}"
     else:

@@ -1,8 +1,9 @@
-"""An index is built by shards, continues after a stop with the same bytes, and keeps full shards when a store grows."""
+"""Shards are built beside those in use: a stopped build goes on with the same bytes, and what has not changed stays."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,17 @@ from index.errors import BadInput, StoreInvalid
 from index.graph.build import (
     IndexConfig,
     build_index_item,
+    drop_damaged_shards,
     finish_index,
     is_index_item_done,
     plan_index_items,
+    undone_index_items,
 )
 from index.graph.search_index import open_index
+from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
 from tests.folders import file_bytes, file_times
-from tests.index.vectors import Halves, build, clustered, vector_store
+from tests.index.vectors import Halves, build, clustered, grow, vector_store
 from tests.retrieval.stores import forget
 
 
@@ -29,14 +33,45 @@ def world() -> tuple[Halves, Halves]:
     return clustered(2_000)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, world: tuple[Halves, Halves]) -> EmbeddingStore:
+    """Indexed in shards of 900, 900 and 200 rows; its parts have 667 rows. Shared, do not change it."""
+    store = vector_store(tmp_path_factory.mktemp("built"), *world)
+    build(_config(store))
+    return store
+
+
+@pytest.fixture
+def store(built: EmbeddingStore, tmp_path: Path) -> EmbeddingStore:
+    """As `built`, for a test to change."""
+    shutil.copytree(built.path, tmp_path / "store")
+    return EmbeddingStore.open(tmp_path / "store")
+
+
 def _config(store: EmbeddingStore, **changes: object) -> IndexConfig:
     config = IndexConfig(str(store.path), "image", shard_rows=900, queries=50)
     return replace(config, **changes)  # type: ignore[arg-type]  # fields of IndexConfig
 
 
-def test_a_broken_off_build_goes_on_and_gives_the_same_bytes(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
-    whole, broken = (vector_store(tmp_path / name, *world) for name in ("whole", "broken"))
-    build(_config(whole))
+def _bare(store: EmbeddingStore) -> IndexConfig:
+    """As `clipmine index STORE` without options."""
+    return IndexConfig(str(store.path))
+
+
+def _folder(store: EmbeddingStore) -> Path:
+    return store.path / "index" / "image"
+
+
+def _graphs(store: EmbeddingStore) -> list[str]:
+    """Names of the graphs that index.json lists, in the order of the shards."""
+    shards = json.loads((_folder(store) / "index.json").read_text())["shards"]
+    return [shard["files"]["faiss"]["name"] for shard in shards]
+
+
+def test_a_broken_off_build_goes_on_and_gives_the_same_bytes(
+    tmp_path: Path, world: tuple[Halves, Halves], built: EmbeddingStore
+) -> None:
+    broken = vector_store(tmp_path, *world)
     config = _config(broken)
     first, second, third = plan_index_items(config)
     assert [(item.first_row, item.rows) for item in (first, second, third)] == [(0, 900), (900, 900), (1800, 200)]
@@ -44,37 +79,47 @@ def test_a_broken_off_build_goes_on_and_gives_the_same_bytes(tmp_path: Path, wor
     assert [is_index_item_done(item, config) for item in (first, second, third)] == [False, True, False]
     with pytest.raises(StoreInvalid, match="shard 0 is not built"):
         finish_index(config)
-    folder = broken.path / "index" / "image"
-    (folder / "shard_0000.faiss").write_bytes(b"half")  # killed before the marker
-    (folder / ".shard_0000.faiss.1-2.partial").write_bytes(b"half")
-    built = (folder / "shard_0001.faiss").stat().st_mtime_ns
+    folder = _folder(broken)
+    (folder / _graphs(built)[0]).write_bytes(b"half")  # killed before the marker
+    (folder / f".{_graphs(built)[0]}.1-2.partial").write_bytes(b"half")
+    before = (folder / _graphs(built)[1]).stat().st_mtime_ns
     build(config)
-    assert (folder / "shard_0001.faiss").stat().st_mtime_ns == built
-    assert file_bytes(folder) == file_bytes(whole.path / "index" / "image")
+    assert (folder / _graphs(built)[1]).stat().st_mtime_ns == before
+    assert file_bytes(folder) == file_bytes(_folder(built))
 
 
-def test_a_finished_index_is_left_alone(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
-    config = _config(vector_store(tmp_path, *world))
-    summary = build(config)
-    folder = Path(config.store, "index", "image")
-    times = file_times(folder)
-    assert build(config) == summary
-    assert times == file_times(folder)
+def test_a_finished_index_is_left_alone(store: EmbeddingStore) -> None:
+    summary = build(_bare(store))
+    times = file_times(_folder(store))
+    assert build(_config(store)) == summary
+    assert times == file_times(_folder(store))
 
 
-def test_other_parameters_build_anew_and_leave_nothing_of_the_old(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
-    config = _config(vector_store(tmp_path, *world))
-    build(config)
-    other = replace(config, shard_rows=None, M=16)
-    assert not is_index_item_done(plan_index_items(other)[0], other)
-    assert build(other).shards == 1
-    assert sorted(file_bytes(Path(config.store, "index", "image"))) == [
-        "index.json",
-        "shard_0000.copies.npy",
-        "shard_0000.faiss",
-        "shard_0000.json",
-        "shard_0000.skipped.npy",
-    ]
+def test_an_interrupted_rebuild_leaves_the_old_index_answering(
+    store: EmbeddingStore, world: tuple[Halves, Halves]
+) -> None:
+    queries = world[1][:50].astype(np.float32)
+    before = open_index(store, "image").search(queries, 10)[1]
+    other = IndexConfig(str(store.path), M=16)
+    build_index_item(plan_index_items(other)[0], other)
+    with pytest.raises(StoreInvalid, match="shard 1 is not built"):
+        finish_index(other)
+    assert np.array_equal(open_index(store, "image").search(queries, 10)[1], before)
+    assert not undone_index_items(_bare(store))
+
+
+def test_other_parameters_build_anew_and_leave_nothing_of_the_old(store: EmbeddingStore) -> None:
+    old = _graphs(store)
+    (_folder(store) / "shard_0000.faiss").write_bytes(b"of an earlier version")
+    opened = open_index(store, "image")
+    assert build(_config(store, shard_rows=2_000, M=16)).shards == 1
+    (graph,) = _graphs(store)
+    assert graph not in old
+    stem = graph.removesuffix(".faiss")
+    ends = ("copies.npy", "faiss", "json", "skipped.npy")
+    assert sorted(file_bytes(_folder(store))) == sorted(["index.json", *(f"{stem}.{end}" for end in ends)])
+    assert (opened.search(store.gather("image", [7]), 1)[1] == 7).all()  # open maps of removed files live on
+    assert opened.stale()
 
 
 def test_another_recall_needs_no_new_build(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
@@ -83,30 +128,76 @@ def test_another_recall_needs_no_new_build(tmp_path: Path, world: tuple[Halves, 
     high = finish_index(replace(config, recall=0.999)).recall
     assert low.ef_search < high.ef_search
     assert open_index(EmbeddingStore.open(config.store), "image").ef_search == high.ef_search
+    assert finish_index(IndexConfig(config.store)).recall == high  # what was asked for is kept
 
 
-def test_a_grown_store_keeps_its_full_shards(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
-    image, text = world
-    store = vector_store(tmp_path / "small", image[:1_800], text[:1_800], parts=2)
-    config = _config(store)
-    build(config)
-    grown = vector_store(tmp_path / "grown", image, text, parts=1)
-    manifest = json.loads((store.path / "manifest.json").read_text())
-    new = json.loads((grown.path / "manifest.json").read_text())["parts"][0]
-    for kind, array in (("img_emb/img_emb", image), ("text_emb/text_emb", text)):
-        np.save(store.path / f"{kind}_0002.npy", array[1_800:])
-    from pyarrow import parquet
+def test_a_grown_store_keeps_its_full_shards_and_its_recipe(
+    store: EmbeddingStore, world: tuple[Halves, Halves]
+) -> None:
+    before = _graphs(store)
+    store = grow(store, world[0][:300], world[1][:300])
+    assert open_index(store, "image").tail_rows == 300
+    # Neither the store's new size nor another memory changes what the first build chose.
+    for memory in (None, 1_500_000):
+        config = IndexConfig(str(store.path), memory=memory)
+        assert [item.number for item in undone_index_items(config)] == [2]
+        assert {item.spec.codec for item in plan_index_items(config)} == {"fp16"}
+    summary = build(IndexConfig(str(store.path), memory=600_000))
+    assert (summary.rows, summary.shards, summary.codec) == (2_300, 3, "fp16")
+    assert summary.over_memory is not None
+    assert "the image index takes" in summary.over_memory
+    assert "more than the memory of 600 kB" in summary.over_memory
+    assert _graphs(store)[:2] == before[:2]
+    assert summary.recall.queries_asked == 50
+    assert open_index(store, "image").tail_rows == 0
 
-    table = parquet.read_table(grown.path / new["files"]["metadata"]["path"])
-    parquet.write_table(table.slice(1_800), store.path / "metadata" / "metadata_0002.parquet")
-    for record in new["files"].values():
-        record["path"] = record["path"].replace("0000", "0002")
-    manifest["parts"].append({**new, "name": "0002", "rows": 200, "read": 200})
-    (store.path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(StoreInvalid, match=r"has grown from 1,800 to 2,000 rows since its image index was built"):
-        open_index(EmbeddingStore.open(config.store), "image")
-    assert [is_index_item_done(item, config) for item in plan_index_items(config)] == [True, True, False]
-    assert build(config).rows == 2_000
+
+def test_forgotten_rows_leave_their_graph_once_they_are_many_or_erased(store: EmbeddingStore) -> None:
+    before = _graphs(store)
+    forget(store, [5])
+    assert not undone_index_items(_bare(store))  # one of 900: the shard is kept
+    forget(store, list(range(6, 20)))
+    assert [item.number for item in undone_index_items(_bare(store))] == [0]
+    summary = build(_bare(store))
+    assert (summary.rows, summary.indexed, summary.skipped) == (2_000, 1_985, 15)
+    assert [old == new for old, new in zip(before, _graphs(store), strict=True)] == [False, True, True]
+    forget(store, [1_900])
+    assert not undone_index_items(_bare(store))
+    compact_store(str(store.path))
+    again = EmbeddingStore.open(store.path)
+    # Shards 0 and 1 share no changed rows with it: only the one whose graph holds an erased vector is built again.
+    assert [item.number for item in undone_index_items(_bare(again))] == [2]
+    open_index(again, "image")
+    build(_bare(again))
+    assert not undone_index_items(_bare(again))
+
+
+def test_forgetting_measures_recall_again(store: EmbeddingStore) -> None:
+    written = (_folder(store) / "index.json").read_bytes()
+    forget(store, [5])
+    build(_bare(store))
+    assert (_folder(store) / "index.json").read_bytes() != written
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_a_damaged_shard_is_named_and_built_again(store: EmbeddingStore, damage: str) -> None:
+    name = _graphs(store)[1]
+    path, data = _folder(store) / name, (_folder(store) / name).read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        middle = len(data) // 2
+        path.write_bytes(
+            data[:-8] if damage == "cut" else data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        )
+    with pytest.raises(StoreInvalid, match=rf"{name}: is .*; run `clipmine index .* --modality image.*`, which builds"):
+        open_index(store, "image")
+    assert len(undone_index_items(_bare(store))) == (damage != "flipped")
+    assert drop_damaged_shards(_bare(store)) == 1
+    assert [item.number for item in undone_index_items(_bare(store))] == [1]
+    build(_bare(store))
+    assert path.read_bytes() == data
+    open_index(store, "image")
 
 
 def test_rows_without_direction_are_counted_as_skipped(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
@@ -116,13 +207,6 @@ def test_rows_without_direction_are_counted_as_skipped(tmp_path: Path, world: tu
     forget(store, [4])
     summary = build(_config(store))
     assert (summary.rows, summary.indexed, summary.skipped) == (2_000, 1_997, 3)
-
-
-def test_little_memory_stores_a_byte_a_component(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
-    store = vector_store(tmp_path, *world)
-    assert plan_index_items(IndexConfig(str(store.path)))[0].codec == "fp16"
-    items = plan_index_items(IndexConfig(str(store.path), memory=650_000))
-    assert [(item.codec, item.rows) for item in items] == [("sq8", 1_069), ("sq8", 931)]
 
 
 def test_text_needs_text_embeddings(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
@@ -137,9 +221,10 @@ def test_a_store_of_zero_vectors_is_refused(tmp_path: Path) -> None:
         build(_config(store))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"modality": "audio"}, {"recall": 0}, {"recall": 95}, {"queries": 0}, {"shard_rows": 0}, {"M": 1}]
-)
-def test_impossible_configurations_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(BadInput):
-        IndexConfig("store", **wrong)  # type: ignore[arg-type]  # that is the point
+def test_an_index_of_an_earlier_version_is_built_again(store: EmbeddingStore) -> None:
+    path = _folder(store) / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
+    with pytest.raises(StoreInvalid, match="another version of this program; run `clipmine index"):
+        open_index(store, "image")
+    build(_config(store))
+    assert open_index(store, "image").shards == 3

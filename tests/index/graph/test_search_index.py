@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from index.errors import BadInput, StoreInvalid
+from index.graph import search_index
 from index.graph.build import IndexConfig
-from index.graph.search_index import HnswIndex, has_index, open_index
+from index.graph.index_manifest import index_folder, read_index_manifest
+from index.graph.search_index import has_index, open_index
+from index.graph.shard_files import check_files
+from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_manifest import write_manifest
-from tests.index.vectors import Halves, build, clustered, exact_ids, vector_store
+from tests.index.vectors import Halves, build, clustered, exact_ids, grow, vector_store
 from tests.retrieval.stores import forget
 
 ROWS, GONE = 3_000, 1_203  # GONE: a zero row in the second shard
@@ -113,7 +119,10 @@ def test_some_of_the_shards_find_their_rows_by_the_same_row_ids(
 
 
 def test_a_shard_is_opened_without_the_files_of_the_others(own: EmbeddingStore) -> None:
-    (own.path / "index/image/shard_0001.faiss").unlink()
+    folder = index_folder(own, "image")
+    manifest = read_index_manifest(folder)
+    assert manifest is not None
+    (folder / manifest.shards[1].file).unlink()
     ids = open_index(own, "image", shards=[0]).search(own.gather("image", [3]), 5)[1]
     assert ids[0, 0] == 3
     assert (ids < 250).all()
@@ -201,19 +210,6 @@ def test_sq8_is_ranked_again_in_fp16(tmp_path: Path, vectors: tuple[Halves, Halv
     assert np.abs(scores - np.take_along_axis(queries @ vectors[0].astype(np.float32).T, ids, 1)).max() < 1e-6
 
 
-def test_a_missing_shard_is_named(own: EmbeddingStore) -> None:
-    (own.path / "index/image/shard_0001.faiss").unlink()
-    with pytest.raises(StoreInvalid, match=r"shard_0001\.faiss: is missing .* run `clipmine index"):
-        open_index(own, "image")
-
-
-def test_a_shard_of_a_broken_off_build_is_not_taken_for_whole(own: EmbeddingStore) -> None:
-    marker = own.path / "index/image/shard_0001.json"
-    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"sha256": "other"}))
-    with pytest.raises(StoreInvalid, match=r"is not the shard that index\.json lists"):
-        open_index(own, "image")
-
-
 def test_no_index_names_the_command(own: EmbeddingStore) -> None:
     assert has_index(own, "image")
     assert not has_index(own, "text")
@@ -230,20 +226,63 @@ def test_an_index_of_another_model_is_refused(own: EmbeddingStore) -> None:
         open_index(own, "image")
 
 
-def test_changed_vectors_are_noticed_but_compaction_is_not_a_change(own: EmbeddingStore) -> None:
-    from dataclasses import replace
+def test_replaced_vectors_are_noticed_and_compaction_is_no_replacement(own: EmbeddingStore) -> None:
+    # Shards have 250 rows and parts 133, so a part's checksum counts for shards that lost no row.
+    forget(own, [5, 255])
+    compact_store(str(own.path))
+    store = EmbeddingStore.open(own.path)
+    index = open_index(store, "image")
+    assert not np.isin(index.search(store.gather("image", list(range(60))), 20)[1], [5, 255]).any()
+    first = store.parts[0]
+    files = {**first.files, "image": replace(first.files["image"], size=1, origin=None)}
+    write_manifest(str(store.path), replace(store.manifest, parts=(replace(first, files=files), *store.parts[1:])))
+    with pytest.raises(StoreInvalid, match="vectors were replaced after the image index was built"):
+        open_index(EmbeddingStore.open(store.path), "image")
 
-    first = own.parts[0]
-    files = {**first.files, "image": replace(first.files["image"], sha256="changed")}
-    write_manifest(str(own.path), replace(own.manifest, parts=(replace(first, files=files), *own.parts[1:])))
-    with pytest.raises(StoreInvalid, match="vectors have changed since the image index was built"):
+
+def test_an_open_index_tells_when_a_newer_one_or_a_grown_store_is_there(
+    own: EmbeddingStore, vectors: tuple[Halves, Halves]
+) -> None:
+    index = open_index(own, "image")
+    assert not index.stale()
+    forget(own, [3])  # is hidden at once
+    assert not index.stale()
+    grown = grow(own, vectors[0][400:500], vectors[1][400:500])
+    assert own.changed()
+    assert index.stale()
+    again = open_index(grown, "image")
+    assert not again.stale()
+    build(IndexConfig(str(own.path)))
+    assert again.stale()
+    assert not grown.changed()
+    assert not open_index(grown, "image").stale()
+
+
+def test_a_switch_to_other_shards_while_an_index_is_opened_is_followed(
+    own: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def switch_meanwhile(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 1:
+            build(IndexConfig(str(own.path), shard_rows=200))  # removes the shards that are being opened
+        check_files(*args)
+
+    monkeypatch.setattr(search_index, "check_files", switch_meanwhile)
+    index = open_index(own, "image")
+    assert len(calls) == 2
+    assert not index.stale()
+
+
+def test_a_store_that_has_shrunk_is_refused(own: EmbeddingStore) -> None:
+    write_manifest(str(own.path), replace(own.manifest, parts=own.parts[:2]))
+    with pytest.raises(StoreInvalid, match="has shrunk from 400 to 266 rows since its image index was built"):
         open_index(EmbeddingStore.open(own.path), "image")
-    forget(own, [5])
-    assert isinstance(open_index(EmbeddingStore.open(own.path), "image"), HnswIndex)
 
 
 def test_a_damaged_index_json_is_refused(own: EmbeddingStore) -> None:
-    (own.path / "index/image/index.json").write_text('{"format": "clipmine-index", "version": 2}')
+    (own.path / "index/image/index.json").write_text('{"format": "clipmine-index", "version": 3}')
     with pytest.raises(StoreInvalid, match=r"index\.json: is damaged"):
         open_index(own, "image")
 

@@ -1,0 +1,115 @@
+"""Building one shard of an index: a graph over consecutive rows, and which rows its nodes stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import StoreInvalid
+from index.files import atomic_file, hash_json, sha256_file
+from index.graph.hnsw import TRAIN_ROWS, HnswSpec, build_graph, usable_rows, write_graph
+from index.graph.index_manifest import (
+    ShardFile,
+    ShardRecord,
+    forgotten_hash,
+    forgotten_rows,
+    index_folder,
+    source_hash,
+    stored_hash,
+    write_marker,
+)
+from index.graph.nodes import plan_nodes
+from index.store.embedding_store import EmbeddingStore, Modality
+
+__all__ = ["IndexItem", "build_hash", "build_shard"]
+
+
+@dataclass(frozen=True)
+class IndexItem:
+    """One shard to build: rows first_row .. first_row + rows - 1.
+
+    recipe: hash of the rows, their source, and how the graph is built.
+    """
+
+    number: int
+    modality: Modality
+    first_row: int
+    rows: int
+    spec: HnswSpec
+    add_rows: int
+    recipe: str
+
+
+def build_hash(store: EmbeddingStore, item: IndexItem) -> str:
+    """Hash of all that decides the shard's bytes: its recipe, and the rows that are forgotten now."""
+    return hash_json([item.recipe, forgotten_hash(store, item.first_row, item.rows)])
+
+
+def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
+    """Write the graph, the skipped positions, the copies, then the marker, which says that the shard is finished.
+
+    Rows that are forgotten while it runs are built in, and hidden by searches.
+
+    Raises:
+        DiskFull: no space left; no partial file is left behind and the marker is not written.
+        StoreInvalid: the vectors changed while they were read.
+    """
+    store = _AsOpened.open(store_path)
+    folder, first, last = index_folder(store, item.modality), item.first_row, item.first_row + item.rows
+    build = build_hash(store, item)
+    nodes = plan_nodes(store, item.modality, first, last)
+    has_node, shared = nodes.has_node, nodes.shared
+
+    def blocks() -> Iterator[npt.NDArray[np.float32]]:
+        for row, vectors in store.blocks(item.modality, item.add_rows, first, last):
+            block = np.asarray(vectors[has_node[row - first : row - first + len(vectors)]], np.float32)
+            if not usable_rows(block).all():
+                raise StoreInvalid(f"{store.path}: its vectors changed while they were indexed; run the same again")
+            yield block
+
+    chosen = np.unique(np.linspace(first, last - 1, min(item.rows, TRAIN_ROWS)).astype(np.int64))
+    sample = store.gather(item.modality, chosen if item.spec.codec == "sq8" else chosen[:1])
+    graph = build_graph(blocks(), sample, item.spec)
+    files = {}
+    for end, array in (("skipped.npy", np.flatnonzero(~has_node)), ("copies.npy", shared)):
+        with atomic_file(folder / f"{build[:16]}.{end}") as partial, open(partial, "wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+        files[end] = _file(folder / f"{build[:16]}.{end}")
+    with atomic_file(folder / f"{build[:16]}.faiss") as partial:
+        write_graph(graph, partial)
+    files["faiss"] = _file(folder / f"{build[:16]}.faiss")
+    record = ShardRecord(
+        number=item.number,
+        first_row=first,
+        rows=item.rows,
+        indexed=int(nodes.usable.sum()),
+        copies=len(shared),
+        forgotten=len(forgotten_rows(store, first, item.rows)),
+        source=source_hash(store, item.modality, first, item.rows),
+        stored=stored_hash(store, item.modality, first, item.rows),
+        recipe=item.recipe,
+        build=build,
+        files=files,
+    )
+    write_marker(folder, record)
+    return record
+
+
+class _AsOpened(EmbeddingStore):
+    """A store whose forgotten rows stay those of the moment when they were first asked for.
+
+    A shard is read twice, and its nodes must be the same rows each time.
+    """
+
+    @cached_property
+    def forgotten(self) -> npt.NDArray[np.int64]:  # read once
+        return super().forgotten
+
+
+def _file(path: Path) -> ShardFile:
+    return ShardFile(path.name, path.stat().st_size, sha256_file(path))
