@@ -31,6 +31,7 @@ __all__ = [
     "cad_question",
     "cad_turns",
     "images_phrase",
+    "last_usable",
 ]
 
 # What a conversation may contain. note: the differences as one plain text, without commonalities, axes and numbers.
@@ -75,6 +76,15 @@ def cad_turns(
         if choice is not None:
             said += choice_turns(choice, images=not said)
     return tuple(said)
+
+
+def last_usable(annotations: Sequence[Annotation], parts: Collection[str] = DEFAULT_PARTS) -> Annotation | None:
+    """The last annotation that the conversation of `parts` can teach; None where there is none.
+
+    A newer one that is not understood, such as a second annotator's free text, hides no older one.
+    """
+    lists = tuple(name for name in LISTS if name in parts)
+    return next((each for each in reversed(annotations) if _answer(each, lists)), None)
 
 
 def cad_question(each: ImageSet, lists: Collection[str] = LISTS, seed: int = 0) -> str:

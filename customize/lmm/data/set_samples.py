@@ -10,27 +10,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from customize.lmm.data.sample import ImageFile, LmmSample
 from customize.lmm.data.skipped import SkippedSample
 from customize.lmm.data.source import Numbers, PlacedImage
 from index.errors import BadInput, ClipmineError
 from index.files import hash_json, join
-from mining.annotate.conversation import cad_turns
+from mining.annotate.conversation import cad_turns, last_usable
 from mining.export.member_images import MemberImages
 from mining.export.sample import Sample
 from mining.export.samples import Samples
 from mining.export.skipped import SkippedSet
 from mining.export.tar_samples import TarSamples
 from mining.export.turns import Question, Turns
-from mining.sets.annotation import Turn
+from mining.sets.annotation import Annotation, Turn
 from mining.sets.attached import Names
 from mining.sets.image_set import ImageSet, Member
 from mining.sets.image_sets import ImageSets
@@ -39,22 +40,31 @@ from mining.sets.sources import Moved
 __all__ = ["CadAnswer", "SetSource", "TarSource"]
 
 WITHOUT_ANSWER = "without an answer"  # what `mining.export` says of a set whose answer function gives None
-CAD_LACKING = "lacks the comparison, or captions that can be told apart"
+CAD_LACKING = "lacks a comparison that can be used"
+CHOICE_LACKING = "lacks captions that can be told apart"
 # The fields of a member that reading its image takes.
 _PLACE = ("source", "row_id", "key", "shard", "offset", "bytes", "path", "url", "sha256")
 
 
 class CadAnswer:
-    """CaD-VI's conversation of a set whose comparisons are among its `annotations`; the last of them is taken."""
+    """CaD-VI's conversation of a set whose comparisons are among its `annotations`.
+
+    The last comparison that has what the parts teach is taken. lacking: why a set has no conversation.
+    """
 
     def __init__(self, parts: Collection[str], seed: int = 0) -> None:
         """Raises BadInput for an unknown part, or parts that exclude each other."""
         self.parts, self.seed = tuple(parts), seed
         cad_turns(ImageSet("", "", ()), None, parts=self.parts)
+        self.alone = set(self.parts) == {"choice"}  # no comparison is needed
+        self.lacking = CHOICE_LACKING if self.alone else CAD_LACKING
 
     def __call__(self, each: ImageSet) -> Turns | None:
-        comparison = each.annotations[-1] if each.annotations else None
-        return cad_turns(each, comparison, parts=self.parts, seed=self.seed) or None
+        return cad_turns(each, self.comparison(each.annotations), parts=self.parts, seed=self.seed) or None
+
+    def comparison(self, annotations: Sequence[Annotation]) -> Annotation | None:
+        """The one of a set's annotations, in the order of writing, that the conversation is made of."""
+        return None if self.alone else last_usable(annotations, self.parts)
 
 
 class SetSource:
@@ -76,7 +86,7 @@ class SetSource:
         seed: int = 0,
     ) -> None:
         """kind, annotator: of the annotations; with `cad` of the comparisons, by default kind `comparison`, and for the
-        part `note` also `difference_note`.
+        part `note` also `difference_note`. Of several comparisons of a set the last that can be used is taken.
 
         cad: parts of CaD-VI's conversation (`mining.annotate.conversation.CAD_PARTS`), one sample a set. split,
         strategy: only these sets. moved: where the images' sources are now. question, rejected: as
@@ -88,13 +98,13 @@ class SetSource:
         self._images = MemberImages(sets, moved)
         if split is not None or strategy is not None:
             sets = sets.filter(split=split, strategy=strategy)
-        if cad is None:
+        self._cad = None if cad is None else CadAnswer(cad, seed)
+        if self._cad is None:
             self._samples = Samples(sets, kind=kind, annotator=annotator, question=question, rejected=rejected)
         else:
-            answer = CadAnswer(cad, seed)
-            sets = _with_comparisons(sets, cad, kind, annotator)
-            self._samples = Samples(sets, answer=answer, question=question, rejected=rejected)
-        self._lacking = CAD_LACKING if cad is not None else None
+            sets = _with_comparisons(sets, self._cad.parts, kind, annotator)
+            self._samples = Samples(sets, answer=self._cad, question=question, rejected=rejected)
+        self._lacking = None if self._cad is None else self._cad.lacking
         self._wording = [sorted(cad or ()), seed, str(question), str(kind), str(annotator)]
         if not len(self._samples):
             raise BadInput(f"{self._samples.sets.path}: no set in it gives a sample; choose other annotations or sets")
@@ -103,9 +113,25 @@ class SetSource:
         return len(self._samples)
 
     def digest(self) -> str:
-        # With `cad` the samples are of sets; which comparisons they hold is told by the annotations of the folder.
-        said = self._samples.sets.annotations.columns(["annotation_id"])["annotation_id"].to_pylist()
-        return hash_json([self._samples.digest(), self._wording, hash_json(said)])
+        """A hash of the sets and of the annotations that the samples are made of, not of others in the folder."""
+        sets = self._samples.sets
+        said = hashlib.sha256("\n".join(sets.table(["set_id"])["set_id"].to_pylist()).encode())
+        if self._cad is not None and not self._cad.alone:
+            ids = sets.annotations.columns(["annotation_id"])["annotation_id"]
+            said.update("\n".join(ids.take(pa.array(self._comparisons(self._cad))).to_pylist()).encode())
+        return hash_json([self._samples.digest(), self._wording, said.hexdigest()])
+
+    def _comparisons(self, answer: CadAnswer) -> Numbers:
+        """The numbers of the annotations that conversations are made of, by set. One that is alone counts unread."""
+        sets = self._samples.sets
+        places, numbers = sets.chosen_annotations().places(sets.numbers)
+        last = np.append(places[1:] != places[:-1], True) if len(places) else np.zeros(0, np.bool_)
+        for run in np.split(np.arange(len(places)), np.flatnonzero(last[:-1]) + 1):
+            if len(run) > 1:
+                said = sets.annotations.read(numbers[run])
+                used = answer.comparison(said)
+                last[run] = [each is used for each in said]
+        return numbers[last]
 
     def read(self, numbers: Numbers) -> Iterator[LmmSample | SkippedSample]:
         for found in self._samples.read(numbers):
@@ -154,9 +180,10 @@ class TarSource:
         if cad is None:
             self._samples = TarSamples(folder, kind=kind, annotator=annotator, question=question)
         else:
-            answer = _OfKind(CadAnswer(cad, seed), kind or ("comparison", "difference_note"), annotator)
+            own = CadAnswer(cad, seed)
+            answer = _OfKind(own, kind or ("comparison", "difference_note"), annotator)
             self._samples = TarSamples(folder, answer=answer, question=question)
-        self._lacking = CAD_LACKING if cad is not None else None
+        self._lacking = None if cad is None else own.lacking
         self._wording = [sorted(cad or ()), seed, str(question), str(kind), str(annotator)]
         # Two images of one sample, and neighbours, are then read from a tar once.
         self._held = lru_cache(maxsize=8)(self._files)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from customize.lmm.data.sample import LmmSample
-from customize.lmm.data.set_samples import SetSource, TarSource
+from customize.lmm.data.set_samples import CadAnswer, SetSource, TarSource
 from customize.lmm.data.skipped import SkippedSample
 from customize.lmm.data.source import PlacedImage, Source
 from index.errors import BadInput, ClipmineError
@@ -88,7 +88,7 @@ def test_every_part_of_the_cad_conversation_can_be_switched(pairs: ImageSets, ca
     assert len(found[0].turns) == 2 * len(cad)
     skipped = [each for each in read(source) if isinstance(each, SkippedSample)]
     assert [each.sample_id for each in skipped] == ([] if cad == ("choice",) else ["foreign-2"])
-    assert all(each.reason.startswith("lacks the comparison") for each in skipped)
+    assert all(each.reason.startswith("lacks a comparison") for each in skipped)
 
 
 def test_the_comparisons_of_one_annotator_are_chosen_for_the_cad_conversation(pairs: ImageSets) -> None:
@@ -161,3 +161,38 @@ def test_the_digest_changes_with_annotations_and_parts(pairs: ImageSets) -> None
     digests.append(SetSource(pairs.path).digest())
     assert len(set(digests)) == len(digests)
     assert SetSource(pairs.path).digest() == digests[-1]
+
+
+@pytest.mark.parametrize("cad", [None, ("differences",), ("choice",)])
+def test_an_annotation_that_is_not_trained_on_leaves_the_digest(pairs: ImageSets, cad: tuple[str, ...] | None) -> None:
+    kind = "comparison" if cad is None else None
+    before = SetSource(pairs.path, kind=kind, cad=cad).digest()
+    rejected = Annotation.make("foreign-0", "rejected", Annotator("llava"), (), {"reason": "no lists", "text": "?"})
+    asked = (Turn("user", (0, "Is it old?")), Turn("assistant", ("No.",)))
+    pairs.add_annotations([rejected, Annotation.make("foreign-2", "question", Annotator("llava"), asked)], "two")
+    assert SetSource(pairs.path, kind=kind, cad=cad).digest() == before
+    pairs.add_annotations([comparison("foreign-0", "newest")], "three")
+    assert (SetSource(pairs.path, kind=kind, cad=cad).digest() == before) == (cad == ("choice",))
+
+
+def test_a_newer_comparison_that_cannot_be_used_hides_no_older_one(pairs: ImageSets) -> None:
+    source = SetSource(pairs.path, cad=("differences",))
+    before, digest = [each.turns for each in samples(source)], source.digest()
+    turns = (Turn("user", (0, 1, "Compare.")), Turn("assistant", ("Nice photos.",)))
+    pairs.add_annotations([Annotation.make("foreign-0", "comparison", Annotator("anna"), turns, {})], "x")
+    source = SetSource(pairs.path, cad=("differences",))
+    assert [each.turns for each in samples(source)] == before
+    assert source.digest() == digest
+    assert len(samples(SetSource(pairs.path, cad=("differences",), annotator="anna"))) == 0
+
+
+def test_the_reason_of_a_set_without_a_conversation_names_what_it_lacks(tmp_path: Path) -> None:
+    sets = write_foreign_sets(tmp_path, NAMES)  # as many captions as images, all of them different
+    sets.add_annotations([comparison("foreign-0", "red")], "one")
+    lacking = [
+        each.reason
+        for each in read(SetSource(sets.path, cad=("differences", "choice")))
+        if isinstance(each, SkippedSample)
+    ]
+    assert lacking == ["lacks a comparison that can be used"] * 2
+    assert CadAnswer(("choice",)).lacking == "lacks captions that can be told apart"
