@@ -65,7 +65,7 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
         decisions = read_decisions(config.decisions)
         job["decisions"] = hashlib.sha256(read_bytes(config.decisions)).hexdigest()
     if config.selection is not None:
-        job["selection"] = dict(open_selection(config.selection, store).manifest) | {"store": None}
+        job["selection"] = open_selection(config.selection, store).identity | {"store": None}
     with only_writer(config.out):
         begun = exists(join(config.out, CLAIM))
         if claim_folder(config.out, CLAIM, job):

@@ -1,19 +1,24 @@
-"""Concept lists: the names a task is made of, from a text file (one a line) or a YAML file with prompt templates.
+"""Concept lists: the names a task is made of, from a text file (one a line), a CSV file or a YAML file.
 
-    golden retriever          |   templates: [openai_imagenet, "a close-up of a {}."]
-    # a comment               |   concepts:
-    fire engine               |     - fire engine
-                              |     - {name: crane, id: 134, aliases: [crane bird], templates: ["a {}, a bird."]}
+    golden retriever | name,id                 |   templates: [openai_imagenet, "a close-up of a {}."]
+    # a comment      | crane,134               |   concepts:
+    fire engine      | "kite, bird of prey",21 |     - fire engine
+                     | crane,517               |     - {name: crane, id: 134, aliases: [a bird], templates: ["a {}."]}
 
-Every error names the file and the line. Names keep their case; two names that differ only in case or spaces are
-refused as one concept given twice.
+Every error names the file and the line. Names are taken as they are written, without control characters, and keep their
+case. Two names that differ only in case or spaces are refused as one concept given twice, unless ids tell them apart:
+ImageNet has two classes of the name crane, and two of the name maillot.
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import os
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,15 +39,17 @@ from retrieval.templates import (
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["Concept", "ConceptList", "concept_list", "load_concepts"]
+__all__ = ["Concept", "ConceptList", "concept_labels", "concept_list", "load_concepts"]
 
 _CONCEPT_KEYS = ("name", "id", "aliases", "templates")
 _LIST_KEYS = ("templates", "concepts")
+_CSV_COLUMNS = ("name", "id")
 
 
 @dataclass(frozen=True)
 class Concept:
-    """One concept. aliases: further names; templates: its own ones (None: the list's); class_id: its id in the task."""
+    """One concept. aliases: further names; templates: its own ones (None: the list's); class_id: its id in the task,
+    which tells it from another one of its name."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -70,12 +77,30 @@ class ConceptList:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The concepts' names, in order."""
+        """The concepts' names, in order; two concepts may have the same one."""
         return tuple(concept.name for concept in self.concepts)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A text for each concept, in order, no two of them equal (`concept_labels`)."""
+        return concept_labels([(concept.name, concept.class_id) for concept in self.concepts])
 
     def prompts(self, templates: Templates) -> tuple[tuple[str, ...], ...]:
         """The queries of each concept, eq. 2.1 of the REACT chapter; `templates` are used where the list has none."""
         return tuple(concept.prompts(self.templates or templates.texts) for concept in self.concepts)
+
+
+def concept_labels(concepts: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
+    """A text for each concept (name, id), no two of them equal: its name; `crane (517)` where several have the name."""
+    several = {name for name, count in Counter(name for name, _ in concepts).items() if count > 1}
+    labels: dict[str, None] = {}
+    taken = {name for name, _ in concepts} - several
+    for name, class_id in concepts:
+        label = f"{name} ({class_id})" if name in several else name
+        while label in labels or (name in several and label in taken):
+            label += "'"
+        labels[label] = None
+    return tuple(labels)
 
 
 @dataclass(frozen=True)
@@ -96,15 +121,18 @@ def concept_list(concepts: Iterable[str | Concept]) -> ConceptList:
 
 
 def load_concepts(path: str | os.PathLike[str]) -> ConceptList:
-    """Read a `.yaml` or `.yml` file, or any other as a text file with one name a line; `-` is standard input.
+    """Read a `.yaml`, `.yml` or `.csv` file, or any other as a text file with one name a line; `-` is standard input.
 
-    In a text file `#` starts a comment line and empty lines are skipped. Raises BadInput, with file and line, for a
-    missing file, text that is not UTF-8, no concept at all, a concept of only spaces, a name given twice, a template
-    without `{}`, an unknown key.
+    In a text file `#` starts a comment line and empty lines are skipped. A CSV file has the columns `name` and, if
+    wanted, `id`. Raises BadInput, with file and line, for a missing file, text that is not UTF-8, no concept at all, a
+    concept of only spaces, a name given twice without ids that differ, a template without `{}`, an unknown key.
     """
     name = os.fspath(path)
-    if Path(name).suffix.lower() in (".yaml", ".yml"):
+    suffix = Path(name).suffix.lower()
+    if suffix in (".yaml", ".yml"):
         return _from_yaml(name, read_text(name))
+    if suffix == ".csv":
+        return _from_csv(name, read_text(name))
     entries = []
     where = shown_path(name)
     for number, line in numbered_lines(name):
@@ -122,23 +150,64 @@ def _clean(name: str) -> str:
 def _checked(where: str, entries: list[_Entry], templates: tuple[str, ...] | None) -> ConceptList:
     if not entries:
         raise BadInput(f"{where}: no concept in it; write one name a line")
-    seen: dict[str, _Entry] = {}
+    seen: dict[str, list[_Entry]] = {}
     for entry in entries:
         at = _at(where, entry.line)
         if not entry.concept.name:
             raise BadInput(f"{at}: a concept of only spaces; write a name")
-        if not entry.concept.name.isprintable():
+        if any(unicodedata.category(letter) == "Cc" for letter in entry.concept.name):
             raise BadInput(f"{at}: the concept {entry.concept.name!r} holds a control character; remove it")
-        for spelling in (entry.concept.name, *entry.concept.aliases):
-            earlier = seen.setdefault(spelling.casefold(), entry)
-            if earlier is not entry:
-                first = f" (line {earlier.line})" if earlier.line else ""
-                raise BadInput(f"{at}: {spelling!r} is given twice{first}; give each concept once, by its own name")
+        own = entry.concept.class_id
+        for spelling in {text.casefold(): text for text in (entry.concept.name, *entry.concept.aliases)}.values():
+            others = seen.setdefault(spelling.casefold(), [])
+            same = next((other for other in others if own is None or other.concept.class_id in (None, own)), None)
+            if same is not None:
+                raise BadInput(f"{at}: {_twice(spelling, same, own)}")
+            others.append(entry)
     return ConceptList(tuple(entry.concept for entry in entries), templates)
+
+
+def _twice(spelling: str, earlier: _Entry, class_id: str | None) -> str:
+    first = f" (line {earlier.line})" if earlier.line else ""
+    if class_id is not None and earlier.concept.class_id == class_id:
+        return f"{spelling!r} is given twice{first} with the id {class_id}; give the two classes different ids"
+    return (
+        f"{spelling!r} is given twice{first}; give each concept once, by its own name, or give two classes of one name "
+        "an id each (a CSV file with the columns name,id, or YAML)"
+    )
 
 
 def _at(where: str, line: int | None) -> str:
     return f"{where}, line {line}" if line else where
+
+
+def _from_csv(path: str, text: str) -> ConceptList:
+    rows = csv.reader(io.StringIO(text, newline=""))
+    entries: list[_Entry] = []
+    header: list[str] | None = None
+    try:
+        for row in rows:
+            cells = [_clean(cell) for cell in row]
+            if not any(cells) or cells[0].startswith("#"):
+                continue
+            if header is None:
+                header = [cell.casefold() for cell in cells]
+                if "name" not in header or not set(header) <= set(_CSV_COLUMNS) or len(set(header)) < len(header):
+                    raise BadInput(
+                        f"{path}, line {rows.line_num}: the first line of a CSV file names its columns, name and id, "
+                        f"not {row!r:.100}; a list of names alone is a .txt file"
+                    )
+            elif len(cells) != len(header):
+                raise BadInput(
+                    f"{path}, line {rows.line_num}: has {len(cells)} cells, not {len(header)}; put a name with a "
+                    "comma in double quotes"
+                )
+            else:
+                fields = dict(zip(header, cells, strict=True))
+                entries.append(_Entry(rows.line_num, Concept(fields["name"], class_id=fields.get("id") or None)))
+    except csv.Error as error:
+        raise BadInput(f"{path}, line {rows.line_num}: not CSV: {error}") from error
+    return _checked(path, entries, None)
 
 
 def _from_yaml(path: str, text: str) -> ConceptList:

@@ -39,15 +39,9 @@ from retrieval.query_blocks import (
 from retrieval.rules import Loss, Rules, apply_rules, check_exclude
 from retrieval.search.candidates import MODES, Candidates, read_candidates
 from retrieval.search.retriever import Retriever
-from retrieval.selection import (
-    PART_ROWS,
-    SELECTION_SCHEMA,
-    Selection,
-    describe_store,
-    store_identity,
-    write_selection,
-)
+from retrieval.selection import SELECTION_SCHEMA, Selection, describe_store, store_identity
 from retrieval.templates import Templates, load_templates
+from retrieval.write_selection import PART_ROWS, erase_forgotten, register_selection, write_selection
 
 if TYPE_CHECKING:
     from index.encoder.clip_encoder import Encoder  # imports torch
@@ -88,7 +82,8 @@ def retrieve(
         block_queries: prompts that are answered at once.
         on_progress: called as on_progress(done, total) with the number of queries answered.
 
-    A complete selection of the same configuration is opened and returned; an unfinished one is continued.
+    A complete selection of the same configuration is opened and returned, after the rows that the store forgot since
+    were erased from its files; an unfinished one is continued.
 
     Raises:
         BadInput: k is larger than the store, T2T on a store without text embeddings, ...
@@ -109,7 +104,7 @@ def retrieve(
         block_queries=block_queries,
     )
     if prepare_retrieval(config):
-        return Selection.open(config.out)
+        return _again(config.out, opened)
     blocks = plan_blocks(config)
     total = sum(block.queries for block in blocks) * len(config.modes)
     done = 0
@@ -128,6 +123,13 @@ def retrieve(
         retriever = retriever or Retriever(opened, encoder or _load(model))
         search_block(block, config, retriever=retriever, on_progress=advance)
     return finish_selection(config)
+
+
+def _again(out: str, store: EmbeddingStore) -> Selection:
+    """A finished selection, without the rows that were forgotten since."""
+    selection = erase_forgotten(Selection.open(out, store=store.path), store)
+    register_selection(selection, store)
+    return selection
 
 
 def _load(model: ModelSpec | None) -> Encoder | None:
@@ -179,7 +181,7 @@ def finish_selection(config: RetrieveConfig) -> Selection:
     )
     outcome = apply_rules(candidates, config.rules, store, concepts=count, reserve=config.reserve)
     looked_up = _LookUp(store, [outcome.kept, outcome.reserve], config)
-    return write_selection(
+    selection = write_selection(
         config.out,
         config.to_json(),
         config.concepts,
@@ -187,9 +189,11 @@ def finish_selection(config: RetrieveConfig) -> Selection:
         hits=hits.tolist(),
         rows=looked_up.tables(outcome.kept),
         reserve=looked_up.tables(outcome.reserve),
-        losses=[_loss_json(loss, config.concepts.names) for loss in (merged, *outcome.losses)],
+        losses=[_loss_json(loss, config.concepts.labels) for loss in (merged, *outcome.losses)],
         search=_search_json(blocks, summaries),
     )
+    register_selection(selection, store)
+    return selection
 
 
 class _LookUp:
@@ -198,6 +202,7 @@ class _LookUp:
     def __init__(self, store: EmbeddingStore, chosen: list[Candidates], config: RetrieveConfig) -> None:
         self._rows = np.unique(np.concatenate([candidates.row_id for candidates in chosen]))
         self._concepts = np.array(config.concepts.names, dtype=object)
+        self._ids = np.array([concept.class_id for concept in config.concepts], dtype=object)
         self._prompts = config.concepts.prompts(config.templates)
         # large_string: 10 million captions are more than the 2 GiB that a string array can hold.
         schema = pa.schema([(name, pa.large_string()) for name in _LOOKED_UP])
@@ -218,6 +223,7 @@ class _LookUp:
             "row_id": part.row_id,
             **{name: found.column(name) for name in _LOOKED_UP},
             "concept": self._concepts[part.concept],
+            "class_id": pa.array(self._ids[part.concept], pa.string()),
             "prompt": [
                 self._prompts[concept][prompt] for concept, prompt in zip(part.concept, part.prompt, strict=True)
             ],

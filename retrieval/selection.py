@@ -1,39 +1,41 @@
-"""A selection: the rows that retrieval chose from a store, as a Parquet folder. Read and written here.
+"""Reads a selection: the rows that retrieval chose from a store, as a Parquet folder.
 
     SELECTION/
       manifest.json                written last: its existence means the selection is complete
       rows/rows_0000.parquet       the selection, by concept, then rank
       reserve/reserve_0000.parquet each concept's next ranks, same columns, to replace images that cannot be downloaded
+      forgotten/                   row_id, concept, class_id, rank of rows that were forgotten and are erased here
 
 The manifest holds the store's identity, the concepts, the rules with the number of rows that each removed, and the
-search plan.
+search plan. Rows that the store forgot since are hidden whenever the selection is read and its store can be opened.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.errors import BadInput, StoreInvalid
-from index.files import atomic_file, exists, hash_json, is_local, join, local_path, open_file, read_bytes, write_atomic
-from index.outputs import remove_folder
+from index.files import exists, is_local, join, local_path, open_file, read_bytes
 from index.store.embedding_store import EmbeddingStore
-from retrieval.concepts import ConceptList
+from retrieval.concepts import concept_labels
 from retrieval.data_frames import frame_of_table
+from retrieval.store_identity import describe_store, store_identity
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PART_ROWS", "SELECTION_SCHEMA", "Selection", "distinct_rows", "store_identity", "write_selection"]
+__all__ = ["FORMAT", "SELECTION_SCHEMA", "Section", "Selection", "describe_store", "store_identity"]
 
 SELECTION_SCHEMA = pa.schema(
     [
@@ -43,6 +45,7 @@ SELECTION_SCHEMA = pa.schema(
         ("caption", pa.string()),
         ("url", pa.string()),
         ("concept", pa.string()),
+        ("class_id", pa.string()),  # the concept's id in the concept list; null where it has none
         ("prompt", pa.string()),  # of the concept's prompts, the one that found the row with the best score
         ("mode", pa.string()),  # t2i or t2t
         ("score", pa.float32()),  # cosine of prompt and image (t2i) or caption (t2t)
@@ -51,20 +54,40 @@ SELECTION_SCHEMA = pa.schema(
     ]
 )
 FORMAT = "clipmine-selection"
-PART_ROWS = 100_000
 Section = Literal["rows", "reserve"]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """The rows that were forgotten since the selection was written: their numbers by section and concept."""
+
+    forgotten: Rows  # the store's list that this was counted with
+    by_concept: Mapping[str, Rows]  # section -> int64 [concepts]
+
+    def count(self, section: Section) -> int:
+        return int(self.by_concept[section].sum())
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A complete selection on disk; open it with `Selection.open`. Iterating yields its rows as dicts, in order."""
+    """A complete selection on disk; open it with `Selection.open`. Iterating yields its rows as dicts, in order.
+
+    Rows that were forgotten since the retrieval are hidden from all tables and counts, from the moment they are
+    forgotten; `forgotten_rows` says how many. store_path: where the store is now, if it was moved.
+    """
 
     path: str
     manifest: Mapping[str, Any]
+    store_path: str | None = None
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Selection:
-        """Open a selection folder; BadInput when there is none, it is unfinished, or a part's count disagrees."""
+    def open(cls, path: str | os.PathLike[str], *, store: str | os.PathLike[str] | None = None) -> Selection:
+        """Open a selection folder. store: where its store is now, if it was moved.
+
+        Raises BadInput when there is none, it is unfinished, or a part's count disagrees; StoreInvalid when `store` is
+        not the selection's.
+        """
         root = os.fspath(path)
         manifest_path = join(root, "manifest.json")
         if not exists(manifest_path):
@@ -77,34 +100,68 @@ class Selection:
             raise BadInput(f"{manifest_path}: is damaged ({error}); retrieve again into a new folder") from error
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise BadInput(f"{manifest_path}: is not the manifest of a selection")
-        selection = cls(root, manifest)
+        selection = cls(root, manifest, None if store is None else os.fspath(store))
         for section in ("rows", "reserve"):
             for part in manifest[section]["parts"]:
                 selection._check_part(part)
+        if store is not None:
+            selection.store()
         return selection
 
     def __repr__(self) -> str:
-        return f"Selection({self.path!r}, {self.rows} rows of {len(self.concepts)} concepts)"
+        hidden = f", {self.forgotten_rows} forgotten since" if self.forgotten_rows else ""
+        return f"Selection({self.path!r}, {self.rows} rows of {len(self.concepts)} concepts{hidden})"
+
+    def __reduce__(self) -> Any:
+        return Selection, (self.path, self.manifest, self.store_path)
 
     @property
     def rows(self) -> int:
         """Rows selected; a row that serves several concepts (keep-all) counts once for each."""
-        return int(self.manifest["rows"]["count"])
+        return int(self.manifest["rows"]["count"]) - (self.forgotten_rows or 0)
 
     @property
     def reserve_rows(self) -> int:
         """Rows in the reserve: each concept's next ranks."""
-        return int(self.manifest["reserve"]["count"])
+        hidden = self._hidden
+        return int(self.manifest["reserve"]["count"]) - (hidden.count("reserve") if hidden is not None else 0)
+
+    @property
+    def forgotten_rows(self) -> int | None:
+        """How many of the rows were forgotten since this was written, and are hidden; counted as `rows` counts them.
+
+        None where the store cannot be opened, so that this is not known and nothing is hidden.
+        """
+        hidden = self._hidden
+        return None if hidden is None else hidden.count("rows")
+
+    def is_forgotten(self, row_ids: Rows) -> npt.NDArray[np.bool_]:
+        """bool [n]: which rows of its store are forgotten now; none where the store cannot be opened."""
+        return np.zeros(len(row_ids), np.bool_) if self._store is None else self._store.is_forgotten(row_ids)
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """All concepts that were asked for, in the list's order (so an index is a class label), rows or none."""
+        """The names of all concepts that were asked for, in the list's order (so an index is a class label), rows or
+        none. Two may have one name; `labels` and `class_ids` tell them apart."""
         return tuple(concept["name"] for concept in self.manifest["concepts"])
 
     @property
+    def class_ids(self) -> tuple[str | None, ...]:
+        """The id of each concept in the concept list, in order."""
+        return tuple(concept.get("class_id") for concept in self.manifest["concepts"])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A text for each concept, in order, no two of them equal: its name, with its id where two have the name."""
+        return concept_labels(list(zip(self.concepts, self.class_ids, strict=True)))
+
+    @property
     def counts(self) -> dict[str, int]:
-        """Rows selected for each concept."""
-        return {concept["name"]: int(concept["rows"]) for concept in self.manifest["concepts"]}
+        """Rows selected for each concept, by its label."""
+        hidden = self._hidden
+        gone = [0] * len(self.concepts) if hidden is None else hidden.by_concept["rows"].tolist()
+        kept = [int(concept["rows"]) for concept in self.manifest["concepts"]]
+        return {label: rows - less for label, rows, less in zip(self.labels, kept, gone, strict=True)}
 
     @property
     def hits(self) -> int:
@@ -114,18 +171,37 @@ class Selection:
     @property
     def losses(self) -> dict[str, int]:
         """Rows that each rule removed, in the order in which the rules ran; hits = rows + the sum of these."""
-        return {loss["rule"]: int(loss["rows"]) for loss in self.manifest["losses"]}
+        losses = {loss["rule"]: int(loss["rows"]) for loss in self.manifest["losses"]}
+        if self.forgotten_rows:
+            losses["forgotten"] = losses.get("forgotten", 0) + self.forgotten_rows
+        return losses
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The manifest with the store's identity in place of its path: equal wherever selection and store are."""
-        return {**self.manifest, "store": self.manifest["store"]["identity"]}
+        """The manifest as it was first written, with the store's identity in place of its path.
 
-    def tables(self, columns: Sequence[str] | None = None, *, section: Section = "rows") -> Iterator[pa.Table]:
-        """Yield the parts in order, each a table with SELECTION_SCHEMA's columns or those asked for."""
+        Equal wherever selection and store are, and whatever was forgotten since.
+        """
+        written = {name: value for name, value in self.manifest.items() if name not in ("as_written", "forgotten")}
+        return {**written, **self.manifest.get("as_written", {}), "store": self.manifest["store"]["identity"]}
+
+    def tables(
+        self, columns: Sequence[str] | None = None, *, section: Section = "rows", include_forgotten: bool = False
+    ) -> Iterator[pa.Table]:
+        """Yield the parts in order, each a table with SELECTION_SCHEMA's columns or those asked for.
+
+        include_forgotten: also the rows that were forgotten since, and then those erased from the folder, of which only
+        row_id, concept, class_id and rank are not null. For those who must know the whole list, as an export does that
+        continues.
+        """
+        names = list(columns) if columns is not None else SELECTION_SCHEMA.names
         for part in self.manifest[section]["parts"]:
-            with open_file(join(self.path, part["file"])) as stream:
-                yield pq.read_table(stream, columns=None if columns is None else list(columns))
+            table = self.read_part(part, names if "row_id" in names or include_forgotten else [*names, "row_id"])
+            gone = None if include_forgotten else self.is_forgotten(table["row_id"].to_numpy())
+            yield (table if gone is None or not gone.any() else table.filter(pa.array(~gone))).select(names)
+        if include_forgotten and section == "rows":
+            for part in self.manifest.get("forgotten", {"parts": ()})["parts"]:
+                yield self.read_part(part, names)
 
     def table(
         self,
@@ -133,15 +209,30 @@ class Selection:
         *,
         concepts: Sequence[str] | None = None,
         section: Section = "rows",
+        include_forgotten: bool = False,
     ) -> pa.Table:
-        """The whole selection (or reserve) as one table, or the rows of some concepts."""
+        """The whole selection (or reserve) as one table, or the rows of some concepts, given by name or by label."""
         names = list(columns) if columns is not None else SELECTION_SCHEMA.names
-        read = names if concepts is None or "concept" in names else [*names, "concept"]
-        empty = pa.schema([SELECTION_SCHEMA.field(name) for name in read]).empty_table()
-        pieces = [empty]
-        for table in self.tables(read, section=section):
-            pieces.append(table if concepts is None else table.filter(pc.is_in(table["concept"], pa.array(concepts))))
+        read = names if concepts is None else [*names, *({"concept", "class_id"} - set(names))]
+        pieces = [pa.schema([SELECTION_SCHEMA.field(name) for name in read]).empty_table()]
+        own = [name in concepts or label in concepts for name, label in self._named] if concepts is not None else []
+        for table in self.tables(read, section=section, include_forgotten=include_forgotten):
+            pieces.append(
+                table if concepts is None else table.filter(pa.array(np.array(own, bool)[self.places(table)]))
+            )
         return pa.concat_tables(pieces).select(names)
+
+    def places(self, table: pa.Table) -> Rows:
+        """int64 [rows]: for each row of a table with `concept` and `class_id`, the concept's place in `concepts`."""
+        first = pa.array(list(dict.fromkeys(self.concepts)), pa.string())
+        at = np.array([self.concepts.index(name) for name in first.to_pylist()], np.int64)
+        found: Rows = at[pc.index_in(table["concept"], value_set=first).to_numpy()]
+        for place, (name, label) in enumerate(self._named):
+            if label != name:
+                own = pc.equal(table["concept"], name)
+                same = pc.fill_null(pc.equal(table["class_id"], self.class_ids[place]), False)
+                found[np.asarray(pc.and_(own, same)).astype(np.bool_)] = place
+        return found
 
     def to_pandas(
         self,
@@ -166,13 +257,66 @@ class Selection:
         StoreInvalid when it is not the same one: another model, or other parts (parts added since are fine).
         """
         recorded = self.manifest["store"]
-        store = EmbeddingStore.open(path if path is not None else self._store_path())
+        store = EmbeddingStore.open(path if path is not None else self.store_path or self._store_path())
         if store_identity(store, parts=recorded["parts"]) != recorded["identity"]:
             raise StoreInvalid(
                 f"{store.path}: is not the store that {self.path} was retrieved from; "
                 "name the right one, or retrieve again"
             )
         return store
+
+    @cached_property
+    def _named(self) -> tuple[tuple[str, str], ...]:
+        return tuple(zip(self.concepts, self.labels, strict=True))
+
+    @cached_property
+    def _store(self) -> EmbeddingStore | None:
+        """The store, to ask what was forgotten; None where it cannot be opened: moved, on a service, or another one."""
+        try:
+            return self.store()
+        except (BadInput, OSError):
+            if self.store_path is not None:
+                raise
+            return None
+
+    @property
+    def _hidden(self) -> _Hidden | None:
+        """What is hidden now; counted again only when the store has forgotten more. None where that is not known."""
+        if self._store is None:
+            return None
+        forgotten = self._store.forgotten  # the same array until it changes
+        known: _Hidden | None = self.__dict__.get("_counted")
+        if known is None or known.forgotten is not forgotten:
+            found = {section: np.zeros(len(self.concepts), np.int64) for section in ("rows", "reserve")}
+            for section, counts in found.items() if len(forgotten) else ():
+                for part in self.manifest[section]["parts"]:
+                    table = self.read_part(part, ["row_id", "concept", "class_id"])
+                    gone = table.filter(pa.array(self._store.is_forgotten(table["row_id"].to_numpy())))
+                    counts += np.bincount(self.places(gone), minlength=len(counts))
+            known = self.__dict__["_counted"] = _Hidden(forgotten, found)
+        return known
+
+    def read_part(self, part: Mapping[str, Any], names: Sequence[str]) -> pa.Table:
+        """Columns of one part file of the manifest, as stored: forgotten rows are not hidden.
+
+        Columns that it lacks are null, and its concepts' ids are from the manifest.
+        """
+        with open_file(join(self.path, part["file"])) as stream:
+            file = pq.ParquetFile(stream)
+            there = set(file.schema_arrow.names)
+            add_ids = "class_id" in names and "class_id" not in there  # written before ids were kept with the rows
+            wanted = [name for name in names if name in there]
+            table = file.read(columns=[*wanted, *({"concept"} - set(wanted))] if add_ids else wanted or ["row_id"])
+        ids = dict(zip(self.concepts, self.class_ids, strict=True)) if add_ids else {}
+        columns = {}
+        for name in names:
+            if name in there:
+                columns[name] = table[name]
+            elif name == "class_id":
+                columns[name] = pa.array([ids.get(own) for own in table["concept"].to_pylist()], pa.string())
+            else:
+                columns[name] = pa.nulls(table.num_rows, SELECTION_SCHEMA.field(name).type)
+        return pa.table(columns, schema=pa.schema([SELECTION_SCHEMA.field(name) for name in names]))
 
     def _store_path(self) -> str:
         recorded = self.manifest["store"]
@@ -197,103 +341,3 @@ class Selection:
             raise BadInput(f"{path}: missing or damaged; retrieve again into a new folder") from error
         if found != part["rows"]:
             raise BadInput(f"{path}: has {found} rows, its manifest says {part['rows']}; retrieve again")
-
-
-def store_identity(store: EmbeddingStore, parts: int | None = None) -> str:
-    """A hash of the model and of the first `parts` parts' names and counts (default: all parts).
-
-    Adding parts, forgetting rows and compaction do not change it (nor any row id). Two stores with the same model,
-    part names and counts have the same identity; their keys are compared when images are read.
-    """
-    chosen = store.parts if parts is None else store.parts[:parts]
-    return hash_json([dict(store.fingerprint), [[part.name, part.rows] for part in chosen]])
-
-
-def describe_store(store: EmbeddingStore, selection: str) -> dict[str, Any]:
-    """The `store` entry of a selection's manifest: absolute path, path relative to the selection, identity, model."""
-    relative = None
-    if is_local(selection):
-        relative = Path(os.path.relpath(store.path, local_path(selection).absolute())).as_posix()
-    return {
-        "path": os.fspath(store.path),
-        "relative": relative,
-        "rows": store.rows,
-        "parts": len(store.parts),
-        "identity": store_identity(store),
-        "model": dict(store.fingerprint),
-    }
-
-
-def write_selection(
-    out: str,
-    request: Mapping[str, Any],
-    concepts: ConceptList,
-    *,
-    store: Mapping[str, Any],
-    hits: Sequence[int],
-    rows: Iterable[pa.Table],
-    reserve: Iterable[pa.Table],
-    losses: list[dict[str, Any]],
-    search: Mapping[str, Any],
-) -> Selection:
-    """Write a selection to the folder `out`, which the caller has claimed: part files first, the manifest last.
-
-    request: the manifest's mode, k, templates and rules. concepts: in order; hits: of each concept. rows, reserve:
-    tables of SELECTION_SCHEMA, up to PART_ROWS rows each, one file a table. store, losses, search: as the manifest has
-    them. A local retrieval and one through a service both end here, so they write the same folder.
-    """
-    written = {"rows": _write_section(out, "rows", rows), "reserve": _write_section(out, "reserve", reserve)}
-    manifest = {
-        "format": FORMAT,
-        "version": 1,
-        "store": store,
-        **{name: request[name] for name in ("mode", "k", "templates", "rules")},
-        "hits": sum(hits),
-        **{section: {"count": found["count"], "parts": found["parts"]} for section, found in written.items()},
-        "losses": losses,
-        "search": search,
-        "concepts": [
-            {
-                "name": concept.name,
-                "class_id": concept.class_id,
-                "hits": own_hits,
-                "rows": written["rows"]["by_concept"].get(concept.name, 0),
-                "reserve": written["reserve"]["by_concept"].get(concept.name, 0),
-            }
-            for concept, own_hits in zip(concepts, hits, strict=True)
-        ],
-    }
-    write_atomic(join(out, "manifest.json"), json.dumps(manifest, indent=1) + "\n")
-    remove_folder(join(out, "work"))
-    return Selection.open(out)
-
-
-def _write_section(path: str, section: Section, tables: Iterable[pa.Table]) -> dict[str, Any]:
-    """Write a section's part files, one a table; return its parts and its row counts, in all and by concept."""
-    parts: list[dict[str, Any]] = []
-    by_concept: dict[str, int] = {}
-    for number, table in enumerate(tables):
-        name = f"{section}/{section}_{number:04d}.parquet"
-        with atomic_file(join(path, name)) as partial:
-            pq.write_table(table.cast(SELECTION_SCHEMA), partial, compression="zstd")
-        parts.append({"file": name, "rows": table.num_rows})
-        for count in pc.value_counts(table["concept"]).to_pylist():
-            by_concept[count["values"]] = by_concept.get(count["values"], 0) + count["counts"]
-    return {"count": sum(part["rows"] for part in parts), "parts": parts, "by_concept": by_concept}
-
-
-def distinct_rows(table: pa.Table) -> pa.Table:
-    """`table` (columns of a selection, among them row_id, concept and rank) in order of row id, each row id once.
-
-    A row that serves several concepts keeps the values of the best rank, and an added column `concepts`, a list of
-    strings, names all of them, best rank first. In row id order image files are read front to back, and the concepts
-    are mixed as they are in the corpus.
-    """
-    rows = table.column("row_id").to_numpy()
-    order = np.lexsort((np.arange(len(rows)), table.column("rank").to_numpy(), rows))
-    ordered = rows[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(rows) else np.zeros(0, np.int64)
-    offsets = np.r_[starts, len(rows)].astype(np.int32)
-    names = table.column("concept").combine_chunks().take(pa.array(order))
-    concepts = pa.ListArray.from_arrays(pa.array(offsets), names)
-    return table.combine_chunks().take(pa.array(order[starts])).append_column("concepts", concepts)

@@ -34,9 +34,9 @@ __all__ = ["HoldingOutput", "StoreOutput", "holding_outputs", "register_output",
 class StoreOutput:
     """An output of a store.
 
-    kind: such as `selection`. path: the folder, absolute or a URL. files: globs below it of the Parquet or CSV files
-    whose column `row_id` has the rows. only, without: column -> value: of these files only the rows with that value
-    count, or only those with another one (or null). finished: ISO time.
+    kind: such as `selection`. path: the folder, absolute or a URL. files: globs below it of the Parquet, Arrow or CSV
+    files whose column `row_id` has the rows. only, without: column -> value: of these files only the rows with that
+    value count, or only those with another one (or null). finished: ISO time.
     """
 
     kind: str
@@ -127,6 +127,8 @@ def _read(file: str, output: StoreOutput) -> npt.NDArray[np.int64]:
         if file.endswith(".csv"):
             options = pa_csv.ConvertOptions(include_columns=columns)
             table = pa_csv.read_csv(stream, convert_options=options, parse_options=_QUOTED)
+        elif file.endswith(".arrow"):
+            table = pa.ipc.open_file(stream).read_all().select(columns)
         else:
             table = pq.read_table(stream, columns=columns)
     keep: Any = pc.is_valid(table["row_id"])

@@ -37,9 +37,12 @@ def command(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Write a SELECTION as webdataset tars in img2dataset's layout, or as a URL list that img2dataset downloads."""
+    """Write a SELECTION as webdataset tars in img2dataset's layout, or as a URL list that img2dataset downloads.
+
+    Rows that the store forgot are left out. Run again after rows were forgotten, it writes what holds them again.
+    """
     if format != "webdataset":
-        refuse_without_effect(["shard_size", "store", "executor", "workers"], f"with --format {format}")
+        refuse_without_effect(["shard_size", "executor", "workers"], f"with --format {format}")
     with only_summary_on_stdout():
         summary = _export(selection, out, format, shard_size, store, executor, workers)
     lines: list[Line] = [("rows selected", summary.asked)]
@@ -55,13 +58,12 @@ def _export(
     """Export to the folder `out`; run again after an interruption, it writes the shards that are missing."""
     from jobs.executors.execute import execute
     from retrieval.export.export import export_selection, finish_export, prepare_export
-    from retrieval.export.tars import ExportConfig, export_item, is_export_item_done, list_export_items
+    from retrieval.export.tars import ExportConfig, export_item, list_export_items, undone_items
 
     if format != "webdataset":
-        return export_selection(selection, out, format=format)
+        return export_selection(selection, out, format=format, store=store)
     config = ExportConfig(selection, out, store, shard_size)
-    items = list_export_items(config)
+    list_export_items(config)  # refuses what cannot be exported before the folder is claimed
     if not prepare_export(config):
-        waiting = [item for item in items if not is_export_item_done(item, config)]
-        execute(executor, export_item, waiting, config, workers=workers, label="export")
+        execute(executor, export_item, undone_items(config), config, workers=workers, label="export")
     return finish_export(config)

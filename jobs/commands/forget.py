@@ -18,7 +18,7 @@ _SHOWN = 5  # entries that were not found, and outputs, on the screen; --json ha
 _REMEDIES = {
     "selection": "run the same `clipmine retrieve` again, it writes it without them",
     "export": "run the same `clipmine export` again, it writes it without them",
-    "fetched images": "run the same `clipmine fetch` again, it writes them without these",
+    "fetched images": "delete it and run `clipmine fetch` again",
     "image sets": "readers hide its sets with these; mine again into a new folder to erase them",
     "model": "was trained on them; train again without them",
 }

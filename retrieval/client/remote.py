@@ -24,9 +24,10 @@ from retrieval.query_blocks import Mode, RetrieveConfig
 from retrieval.retrieve import as_concepts
 from retrieval.rules import Rules
 from retrieval.search.planner import Method
-from retrieval.selection import PART_ROWS, SELECTION_SCHEMA, Selection, write_selection
+from retrieval.selection import SELECTION_SCHEMA, Selection
 from retrieval.service.schemas import IndexesResponse
 from retrieval.templates import Templates, load_templates
+from retrieval.write_selection import PART_ROWS, write_selection
 
 __all__ = ["retrieve_remote"]
 
@@ -51,10 +52,10 @@ def retrieve_remote(
 
     service: its URL (with `token` where it asks for one), or an open client. The other arguments are those of
     `retrieval.retrieve.retrieve`; rules may not name a store to exclude. A complete selection of the same request is
-    opened and returned.
+    opened and returned, unless the service's store forgot rows since: it does not say which.
 
     Raises:
-        BadInput: the service refuses the request.
+        BadInput: the service refuses the request, or its store forgot rows since `out` was written.
         OutputExists: `out` holds something else.
         ClipmineError: the service cannot be reached, its answer broke off, or some of its shards did not answer (a
             selection without their rows would look complete).
@@ -80,34 +81,47 @@ def retrieve_remote(
     served = service.indexes()
     store = _describe(service.url, served)
     if claim_folder(config.out, "retrieve.json", {**asked, "store": store}):
-        return Selection.open(config.out)
+        return _finished(config.out, served)
     with service.concepts(
         config.concepts, config.templates, mode, k, config.rules, columns=_LOOKED_UP, reserve=reserve, method=method,
         on_progress=on_progress,
     ) as stream:  # fmt: skip
         answers = {}
         for answer in stream:
-            answers[answer.name] = (answer.hits, _table(answer))
+            answers[answer.name, answer.class_id] = (answer.hits, _table(answer))
     summary = stream.summary
     if summary.partial:
         raise ClipmineError(
             f"{service.url}: {', '.join(summary.missing)} did not answer, so rows may be missing; nothing was written, "
             "run the same command again later"
         )
-    absent = [name for name in config.concepts.names if name not in answers]
+    asked_for = [(concept.name, concept.class_id) for concept in config.concepts]
+    absent = [name for name, class_id in asked_for if (name, class_id) not in answers]
     if absent:
         raise ClipmineError(f"{service.url}: sent nothing for {absent[0]!r} ({len(absent)} such); ask again")
     return write_selection(
         config.out,
         config.to_json(),
         config.concepts,
-        store=store,
-        hits=[answers[name][0] for name in config.concepts.names],
-        rows=_parts([answers[name][1] for name in config.concepts.names]),
+        store={**store, "forgotten": served.forgotten},
+        hits=[answers[own][0] for own in asked_for],
+        rows=_parts([answers[own][1] for own in asked_for]),
         reserve=[],
         losses=_losses(summary),
         search=_search(summary),
     )
+
+
+def _finished(out: str, served: IndexesResponse) -> Selection:
+    """The finished selection in `out`. Raises BadInput where the store forgot rows since it was written."""
+    selection = Selection.open(out)
+    since = served.forgotten - int(selection.manifest["store"].get("forgotten", served.forgotten))
+    if since:
+        raise BadInput(
+            f"{out}: its store forgot {since:,} {'row' if since == 1 else 'rows'} since it was retrieved, which may be "
+            "among its own; delete the folder and run the same command again"
+        )
+    return selection
 
 
 def _describe(url: str, served: IndexesResponse) -> dict[str, Any]:
@@ -129,6 +143,7 @@ def _table(answer: ConceptAnswer) -> pa.Table:
         **{name: [getattr(row, name) for row in rows] for name in ("row_id", "prompt", "mode", "score", "rank")},
         **{name: [row.columns.get(name) for row in rows] for name in _LOOKED_UP},
         "concept": [answer.name] * len(rows),
+        "class_id": [answer.class_id] * len(rows),
         "both_ways": [row.both_ways for row in rows],
     }
     try:

@@ -4,7 +4,8 @@
     export_selection("selection", "out", format="urls")      # out/urls.parquet (or "csv": out/urls.csv)
 
 A row that serves several concepts is exported once, with the list of them. Rows that could not be exported are counted
-by reason, and the first ones are named.
+by reason, and the first ones are named. Run again after rows were forgotten, a finished export is written again where
+it holds them: rows that the store forgot are never in its result.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,10 +22,19 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from index.errors import BadInput, ImagesNotLocal
-from index.files import atomic_file, join, open_file, read_bytes, write_atomic
+from index.files import atomic_file, exists, join, open_file, read_bytes, remove, write_atomic
 from index.outputs import claim_folder
-from retrieval.export.tars import ExportConfig, export_item, list_export_items, shard_name
-from retrieval.selection import Section, Selection, distinct_rows
+from index.store.output_register import register_output
+from retrieval.distinct_rows import distinct_rows
+from retrieval.export.tars import (
+    FORGOTTEN,
+    ExportConfig,
+    export_item,
+    list_export_items,
+    shard_name,
+    undone_items,
+)
+from retrieval.selection import Section, Selection
 
 __all__ = ["ExportSummary", "export_selection", "finish_export", "prepare_export", "url_table"]
 
@@ -59,15 +69,18 @@ def export_selection(
     """Write `selection` to the folder `out`. Run again after an interruption, it continues after the last whole shard.
 
     store: path of the store, if it was moved. on_progress(done, total): rows. Raises BadInput for an unknown
-    format, an empty selection or no URL at all; ImagesNotLocal where the images cannot be read; OutputExists.
+    format, an empty selection or no URL at all; ImagesNotLocal where the images cannot be read; OutputExists. A list of
+    URLs needs no store; where it cannot be opened, it is not known what was forgotten.
     """
-    opened = selection if isinstance(selection, Selection) else Selection.open(selection)
     if format not in get_args(Format):
         raise BadInput(f"format {format!r}: unknown; valid ones: {', '.join(get_args(Format))}")
+    given = selection if isinstance(selection, Selection) else None
+    place = store if store is not None or given is None else given.store_path
+    opened = Selection.open(given.path if given is not None else selection, store=place)  # type: ignore[arg-type]
     target = os.fspath(out)
     if format != "webdataset":
         return _export_urls(opened, target, format)
-    config = ExportConfig(opened.path, target, None if store is None else os.fspath(store), shard_size)
+    config = ExportConfig(opened.path, target, opened.store_path, shard_size)
     items = list_export_items(config)
     if prepare_export(config):
         return _read_summary(target)
@@ -79,9 +92,14 @@ def export_selection(
 
 
 def prepare_export(config: ExportConfig) -> bool:
-    """Claim the output folder; True when this export is complete. Raises OutputExists."""
+    """Claim the output folder; True when this export is complete and holds no forgotten row. Raises OutputExists."""
     job = {"selection": Selection.open(config.selection).identity, "samples_per_shard": config.shard_size}
-    return claim_folder(config.out, "export.json", {**job, "format": "webdataset"})
+    if not claim_folder(config.out, "export.json", {**job, "format": "webdataset"}):
+        return False
+    if not undone_items(config):
+        return True
+    remove(join(config.out, "manifest.json"))
+    return False
 
 
 def finish_export(config: ExportConfig) -> ExportSummary:
@@ -98,47 +116,62 @@ def finish_export(config: ExportConfig) -> ExportSummary:
                 left_out[status] = left_out.get(status, 0) + count
         if stats["count"] != stats["successes"] and len(named) < _NAMED:
             named.extend(_name_failures(config.out, item.number)[: _NAMED - len(named)])
-    if not exported:
+    if not exported and set(left_out) != {FORGOTTEN}:
         raise ImagesNotLocal(
             f"{config.selection}: none of its {asked} images could be read ({named[0]}, ...); put the corpus back "
             f"where the store expects it, delete {config.out}, and export again"
         )
-    return _write_summary(ExportSummary(config.out, asked, exported, left_out, named))
+    summary = _write_summary(ExportSummary(config.out, asked, exported, left_out, named))
+    store = Selection.open(config.selection, store=config.store).store()
+    register_output(store, "export", config.out, ("*.parquet",), without={"error_message": FORGOTTEN})
+    return summary
 
 
 def url_table(selection: Selection, section: Section = "rows") -> pa.Table:
-    """One row an image with a URL: url, caption, row_id, source_key, concept, concepts, prompt, mode, score, rank."""
-    names = ["row_id", "key", "caption", "url", "concept", "prompt", "mode", "score", "rank"]
+    """One row an image with a URL: url, caption, row_id, source_key, concept, class_id, concepts, class_ids, prompt,
+    mode, score, rank. Forgotten rows are not in it."""
+    names = ["row_id", "key", "caption", "url", "concept", "class_id", "prompt", "mode", "score", "rank"]
     table = distinct_rows(selection.table(names, section=section))
     with_url = table.filter(pc.fill_null(pc.greater(pc.utf8_length(table["url"]), 0), False))
     renamed = with_url.rename_columns(["source_key" if name == "key" else name for name in with_url.column_names])
-    order = ["url", "caption", "row_id", "source_key", "concept", "concepts", "prompt", "mode", "score", "rank"]
-    return renamed.select(order)
+    several = ["concept", "class_id", "concepts", "class_ids"]
+    return renamed.select(["url", "caption", "row_id", "source_key", *several, "prompt", "mode", "score", "rank"])
 
 
 def _export_urls(selection: Selection, out: str, format: Format) -> ExportSummary:
-    asked = pc.count_distinct(selection.table(["row_id"])["row_id"]).as_py()
+    asked = pc.count_distinct(selection.table(["row_id"], include_forgotten=True)["row_id"]).as_py()
+    shown = pc.count_distinct(selection.table(["row_id"])["row_id"]).as_py()
     table = url_table(selection)
-    if not table.num_rows:
+    name = f"urls.{'parquet' if format == 'urls' else 'csv'}"
+    if not table.num_rows and not exists(join(out, name)):
         raise BadInput(f"{selection.path}: none of its rows has a URL; export the images themselves instead")
     if claim_folder(out, "export.json", {"selection": selection.identity, "format": format}):
-        return _read_summary(out)
-    with atomic_file(join(out, f"urls.{'parquet' if format == 'urls' else 'csv'}")) as partial:
+        summary = _read_summary(out)
+        if summary.left_out.get(FORGOTTEN, 0) == asked - shown:
+            return summary
+        remove(join(out, "manifest.json"))
+    with atomic_file(join(out, name)) as partial:
         if format == "urls":
             pq.write_table(table, partial)
         else:
-            pa_csv.write_csv(table.drop_columns("concepts"), partial)
-    missing = asked - table.num_rows
-    return _write_summary(ExportSummary(out, asked, table.num_rows, {"no url": missing} if missing else {}, []))
+            pa_csv.write_csv(table.drop_columns(["concepts", "class_ids"]), partial)
+    lost = {FORGOTTEN: asked - shown, "no url": shown - table.num_rows}
+    left_out = {reason: rows for reason, rows in lost.items() if rows}
+    summary = _write_summary(ExportSummary(out, asked, table.num_rows, left_out, []))
+    if selection.forgotten_rows is not None:
+        register_output(selection.store(), "export", out, (name,))
+    return summary
 
 
 def _name_failures(out: str, number: int) -> list[str]:
     columns = ["row_id", "source_key", "source_shard", "error_message"]
     with open_file(join(out, f"{shard_name(number)}.parquet")) as stream:
         rows = pq.read_table(stream, columns=columns).filter(pc.is_valid(pc.field("error_message"))).to_pylist()
-    return [
-        f"row {row['row_id']} ({row['source_key']} in {row['source_shard']}): {row['error_message']}" for row in rows
-    ]
+    return [f"row {row['row_id']}{_where(row)}: {row['error_message']}" for row in rows]
+
+
+def _where(row: dict[str, Any]) -> str:
+    return "" if row["source_key"] is None else f" ({row['source_key']} in {row['source_shard']})"
 
 
 def _write_summary(summary: ExportSummary) -> ExportSummary:

@@ -11,7 +11,7 @@
 
 Each round asks for as many next ranks of a concept as the concept still lacks, until none lacks any or the reserve is
 used up. Run again, it continues an interrupted fetch; where concepts of a finished fetch are still short, it retries
-the downloads that failed for a passing reason.
+the downloads that failed for a passing reason. A folder that asked for rows that were forgotten since is refused.
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ from index.corpus.url_table import ROW, usable_urls
 from index.errors import BadInput
 from index.files import atomic_file, exists, join, open_file, read_bytes, write_atomic
 from index.outputs import claim_folder
+from index.store.output_register import register_output
+from retrieval.distinct_rows import distinct_rows
 from retrieval.search.candidates import place_in_group
-from retrieval.selection import Section, Selection, distinct_rows
+from retrieval.selection import Section, Selection
 
 __all__ = ["FetchSummary", "fetch_selection"]
 
 BoolArray = npt.NDArray[np.bool_]
 Progress = Callable[[int, int, int], None]  # round, its shards done, its shards in all
 # Columns that are copied into each sample's .json.
-_KEPT = ("row_id", "source_key", "concept", "prompt", "mode", "score", "rank")
-_ASKED = ("row_id", "key", "caption", "url", "concept", "prompt", "mode", "score", "rank")
+_KEPT = ("row_id", "source_key", "concept", "class_id", "prompt", "mode", "score", "rank")
+_ASKED = ("row_id", "key", "caption", "url", "concept", "class_id", "prompt", "mode", "score", "rank")
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def fetch_selection(
 ) -> FetchSummary:
     """Download a selection's URLs into the folder `out` and top up each concept; see the module's text.
 
-    Raises BadInput when no row has a URL, OutputExists when `out` holds something else, and what
-    `index.corpus.download.download_table` raises.
+    Raises BadInput when no row has a URL, or `out` was begun before rows of it were forgotten; OutputExists when `out`
+    holds something else; and what `index.corpus.download.download_table` raises.
     """
     opened = selection if isinstance(selection, Selection) else Selection.open(selection)
     if not _with_url(_rows(opened, "rows")).any():
@@ -82,9 +84,10 @@ def fetch_selection(
     target = os.fspath(out)
     job = {"selection": opened.identity, "samples_per_shard": shard_size}
     finished = claim_folder(target, "fetch.json", job)
+    fetch = _Fetch(opened, target, options or DownloadOptions(), shard_size, on_progress)
+    fetch.check_forgotten()
     if finished and not _read_summary(target).short:
         return _read_summary(target)
-    fetch = _Fetch(opened, target, options or DownloadOptions(), shard_size, on_progress)
     for number in range(fetch.rounds()):
         fetch.download(number)
         if finished:
@@ -121,6 +124,16 @@ class _Fetch:
             number += 1
         return number
 
+    def check_forgotten(self) -> None:
+        """Raise BadInput where a row that was asked for was forgotten since: its image may be in a tar here."""
+        asked = [self._asked(number)["row_id"].to_numpy() for number in range(self.rounds())]
+        gone = int(self.selection.is_forgotten(np.unique(np.concatenate(asked))).sum()) if asked else 0
+        if gone:
+            raise BadInput(
+                f"{self.out}: asked for {gone:,} {'row' if gone == 1 else 'rows'} that the store forgot since; delete "
+                "the folder and run the same command again"
+            )
+
     def tars(self, number: int) -> str:
         return join(self.out, f"tars/round_{number:02d}")
 
@@ -149,7 +162,13 @@ class _Fetch:
 
     def _asked(self, number: int) -> pa.Table:
         with open_file(self._asked_file(number)) as stream:
-            return pq.read_table(stream)
+            table = pq.read_table(stream)
+        if "class_id" in table.column_names:
+            return table
+        # Begun before rows had class ids.
+        concepts = table["concepts"].combine_chunks()
+        ids = pa.ListArray.from_arrays(concepts.offsets, pa.nulls(len(concepts.values), pa.string()))
+        return table.append_column("class_id", pa.nulls(len(table), pa.string())).append_column("class_ids", ids)
 
     def outcomes(self) -> pa.Table:
         """All rows that were asked for, round by round, with `reason` ("downloaded" for those that arrived)."""
@@ -190,8 +209,9 @@ class _Fetch:
     def missing(self, outcomes: pa.Table) -> npt.NDArray[np.int64]:
         """int64 [concepts]: how many of the selection's rows each concept still lacks."""
         arrived = outcomes.filter(pc.equal(outcomes["reason"], "downloaded"))
-        names = pa.array(self.selection.concepts)
-        served = pc.index_in(pc.list_flatten(arrived["concepts"]), names).to_numpy()
+        several = {"concept": "concepts", "class_id": "class_ids"}
+        flat = pa.table({one: pc.list_flatten(arrived[all_of_them]) for one, all_of_them in several.items()})
+        served = self.selection.places(flat)
         quota = np.array(list(self.selection.counts.values()), np.int64)
         missing: npt.NDArray[np.int64] = np.maximum(quota - np.bincount(served, minlength=len(quota)), 0)
         return missing
@@ -205,7 +225,7 @@ class _Fetch:
         first = np.zeros(reserve.num_rows, np.bool_)
         first[np.unique(reserve["row_id"].to_numpy(), return_index=True)[1]] = True
         left = reserve.filter(pa.array(first & ~asked & _with_url(reserve)))
-        concept = pc.index_in(left["concept"], pa.array(self.selection.concepts)).to_numpy()
+        concept = self.selection.places(left)
         chosen = left.filter(pa.array(place_in_group(concept) < missing[concept]))
         return distinct_rows(chosen)
 
@@ -229,12 +249,14 @@ class _Fetch:
                 entry["values"]: entry["counts"] for entry in sorted(reasons, key=lambda entry: str(entry["values"]))
             },
             rounds=self.rounds(),
-            short={self.selection.concepts[place]: int(missing[place]) for place in np.flatnonzero(missing)},
+            short={self.selection.labels[place]: int(missing[place]) for place in np.flatnonzero(missing)},
         )
         plain = {name: value for name, value in asdict(summary).items() if name != "out"}
         write_atomic(
             join(self.out, "manifest.json"), json.dumps({"format": "clipmine-fetch", **plain}, indent=1) + "\n"
         )
+        if self.selection.forgotten_rows is not None:
+            register_output(self.selection.store(), "fetched images", self.out, ("asked/*.parquet",))
         return summary
 
     def _located(self, arrived: pa.Table) -> pa.Table:

@@ -6,7 +6,8 @@
 
 Keys are img2dataset's (shard and position), since a store's keys may repeat across shards or hold dots and slashes,
 which webdataset splits at; the store's own key is `source_key`. Modification times in the tars are zero, so the same
-selection gives the same bytes.
+selection gives the same bytes. A row that was forgotten keeps its number and has no sample; a shard with samples of
+rows that were forgotten since is not done, and is written again.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.corpus.image_decoding import image_extension
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
-from index.files import atomic_file, exists, hash_json, join, read_bytes, write_atomic
+from index.files import atomic_file, exists, hash_json, join, open_file, read_bytes, write_atomic
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image_at
-from retrieval.selection import SELECTION_SCHEMA, Selection, distinct_rows
+from retrieval.distinct_rows import distinct_rows
+from retrieval.selection import SELECTION_SCHEMA, Selection
 
-__all__ = ["ExportConfig", "ExportItem", "export_item", "is_export_item_done", "list_export_items"]
+__all__ = ["FORGOTTEN", "ExportConfig", "ExportItem", "export_item", "list_export_items", "undone_items"]
 
+FORGOTTEN = "forgotten"  # why a row has no sample
 _READERS = 8
 _WINDOW = 256
 _STORE_COLUMNS = ("key", "shard", "offset", "size", "captions", "width", "height", "sha256", "extra")
@@ -60,15 +64,15 @@ def list_export_items(config: ExportConfig) -> list[ExportItem]:
     """The output shards; BadInput for an empty selection, ImagesNotLocal when the store has no images to export."""
     if config.shard_size < 1:
         raise BadInput(f"shard_size {config.shard_size}: must be at least 1")
-    selection = Selection.open(config.selection)
-    if not selection.rows:
+    selection = Selection.open(config.selection, store=config.store)
+    count = _selected(selection).num_rows
+    if not count:
         raise BadInput(f"{config.selection}: selected no rows, so there is nothing to export; loosen its rules")
     if selection.store(config.store).corpus_root is None:
         raise ImagesNotLocal(
             f"{config.selection}: its store has embeddings and no images; export a URL list (--format urls), or "
             "download what was selected with `clipmine fetch`"
         )
-    count = _selected(selection).num_rows
     size = config.shard_size
     return [ExportItem(number, first, min(first + size, count)) for number, first in enumerate(range(0, count, size))]
 
@@ -77,19 +81,33 @@ def shard_name(number: int) -> str:
     return f"{number:05d}"
 
 
-def is_export_item_done(item: ExportItem, config: ExportConfig) -> bool:
-    return exists(join(config.out, f"{shard_name(item.number)}_stats.json"))
+def undone_items(config: ExportConfig) -> list[ExportItem]:
+    """The output shards that are not written yet, or have a sample or a field of a row that is forgotten now."""
+    store = Selection.open(config.selection, store=config.store).store()
+    return [item for item in list_export_items(config) if not _is_done(item, config, store)]
+
+
+def _is_done(item: ExportItem, config: ExportConfig, store: EmbeddingStore) -> bool:
+    name = join(config.out, shard_name(item.number))
+    if not exists(f"{name}_stats.json"):
+        return False
+    if not len(store.forgotten):
+        return True
+    with open_file(f"{name}.parquet") as stream:
+        table = pq.read_table(stream, columns=["row_id", "error_message"])
+    shown = pc.fill_null(pc.not_equal(table["error_message"], FORGOTTEN), True)
+    return not store.is_forgotten(table["row_id"].filter(shown).to_numpy()).any()
 
 
 def export_item(item: ExportItem, config: ExportConfig) -> dict[str, Any]:
     """Write one shard; return its stats: count, successes, failed_to_download, failed_to_resize, status_dict."""
     name = shard_name(item.number)
     stats_path = join(config.out, f"{name}_stats.json")
-    if exists(stats_path):
+    selection = Selection.open(config.selection, store=config.store)
+    store = selection.store()
+    if _is_done(item, config, store):
         done: dict[str, Any] = json.loads(read_bytes(stats_path))
         return done
-    selection = Selection.open(config.selection)
-    store = selection.store(config.store)
     chosen = _selected(selection).slice(item.first, item.last - item.first)
     records: list[dict[str, Any]] = []
     digits = len(str(config.shard_size - 1))
@@ -136,9 +154,10 @@ _PARQUET_SCHEMA = pa.schema(
         ("source_key", pa.string()),
         ("source_shard", pa.string()),
         ("concepts", pa.list_(pa.string())),
+        ("class_ids", pa.list_(pa.string())),  # of `concepts`; null where the concept list gave none
         *[
             (name, SELECTION_SCHEMA.field(name).type)
-            for name in ("row_id", "concept", "prompt", "mode", "score", "rank")
+            for name in ("row_id", "concept", "class_id", "prompt", "mode", "score", "rank")
         ],
         ("both_ways", pa.bool_()),
     ]
@@ -151,8 +170,11 @@ def _selected(selection: Selection) -> pa.Table:
 
 @functools.lru_cache(maxsize=2)
 def _distinct(selection: str, identity: str) -> pa.Table:
-    """The distinct rows of a selection, shared by the items of a worker; `identity` changes when it is written anew."""
-    return distinct_rows(Selection.open(selection).table())
+    """The distinct rows of a selection, shared by the items of a worker; `identity` changes when it is written anew.
+
+    Forgotten rows are among them, so that the others keep their numbers.
+    """
+    return distinct_rows(Selection.open(selection).table(include_forgotten=True))
 
 
 def _read_rows(store: EmbeddingStore, chosen: pa.Table) -> Iterator[tuple[dict[str, Any], bytes | None]]:
@@ -166,7 +188,7 @@ def _read_rows(store: EmbeddingStore, chosen: pa.Table) -> Iterator[tuple[dict[s
             known = store.metadata(row_ids, list(_STORE_COLUMNS)).to_pylist()
             images = readers.map(read, row_ids.tolist(), known, store.is_forgotten(row_ids).tolist())
             for row, own, (image, problem) in zip(window.to_pylist(), known, images, strict=True):
-                if problem != "forgotten" and own["key"] != row["key"]:
+                if problem != FORGOTTEN and own["key"] != row["key"]:
                     raise StoreInvalid(
                         f"{store.path}: row {row['row_id']} is {own['key']!r}, the selection says {row['key']!r}; this "
                         "is another store"
@@ -177,7 +199,7 @@ def _read_rows(store: EmbeddingStore, chosen: pa.Table) -> Iterator[tuple[dict[s
 def _read(corpus_root: str, row_id: int, row: dict[str, Any], forgotten: bool) -> tuple[bytes | None, str | None]:
     """An image's bytes, or why there are none."""
     if forgotten:
-        return None, "forgotten"
+        return None, FORGOTTEN
     try:
         image = read_image_at(corpus_root, row_id, row)
     except ImagesNotLocal:
@@ -191,8 +213,8 @@ def _read(corpus_root: str, row_id: int, row: dict[str, Any], forgotten: bool) -
 
 def _record(row: dict[str, Any], own: dict[str, Any], problem: str | None) -> dict[str, Any]:
     """A row's fields as they are written; a forgotten row keeps only its id and concepts."""
-    if problem == "forgotten":
-        row = {"row_id": row["row_id"], "concept": row["concept"], "concepts": row["concepts"]}
+    if problem == FORGOTTEN:
+        row = {name: row[name] for name in ("row_id", "concept", "class_id", "concepts", "class_ids")}
     record = {
         **{name: row.get(name) for name in _PARQUET_SCHEMA.names},
         "status": "success" if problem is None else "failed_to_download",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from index.errors import BadInput
-from retrieval.concepts import Concept, concept_list, load_concepts
+from retrieval.concepts import Concept, concept_labels, concept_list, load_concepts
 from retrieval.templates import load_templates
 
 
@@ -33,6 +33,13 @@ def test_a_text_file_gives_one_concept_a_line(tmp_path: Path) -> None:
         ("a.txt", "red  fox\nRed Fox\n", r"a\.txt, line 2: 'Red Fox' is given twice \(line 1\)"),
         ("a.txt", b"dog\ncaf\xe9\n", r"a\.txt, line 2: not UTF-8"),
         ("a.txt", b"dog\nca\x00t\n", r"a\.txt, line 2: .*control character"),
+        ("a.csv", "", r"a\.csv: no concept in it"),
+        ("a.csv", "dog\ncat\n", r"a\.csv, line 1: the first line of a CSV file names its columns, name and id"),
+        ("a.csv", "name,id\nkite, bird of prey,21\n", r"a\.csv, line 2: has 3 cells, not 2; put a name with a comma"),
+        ("a.csv", "name\ndog\nDOG\n", r"a\.csv, line 3: 'DOG' is given twice \(line 2\); .* an id each"),
+        ("a.csv", "name,id\ncrane,134\ncrane,\n", r"a\.csv, line 3: 'crane' is given twice \(line 2\)"),
+        ("a.csv", "id,name\n134,crane\n134,Crane\n", r"a\.csv, line 3: .* with the id 134; give .* different ids"),
+        ("a.yaml", "- {name: a, id: 1, aliases: [b]}\n- {name: B}\n", r"line 2: 'B' is given twice \(line 1\)"),
         ("a.yaml", "", r"a\.yaml: no concept in it"),
         ("a.yaml", "concepts: []\n", r"a\.yaml: no concept in it"),
         ("a.yaml", "concepts:\n  - '  '\n", r"a\.yaml, line 2: a concept of only spaces"),
@@ -123,3 +130,35 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     type_in(b"# of one kind\na photo of a {}.\n")
     templates = load_templates("-")
     assert (templates.name, templates.texts) == ("standard input", ("a photo of a {}.",))
+
+
+def test_two_classes_of_one_name_have_an_id_each(tmp_path: Path) -> None:
+    content = 'name,id\r\n# ImageNet\r\ncrane,134\r\n"kite, bird of prey",21\r\ncrane,517\r\n'
+    from_csv = load_concepts(write(tmp_path, "a.csv", b"\xef\xbb\xbf" + content.encode()))
+    assert from_csv.names == ("crane", "kite, bird of prey", "crane")
+    assert [concept.class_id for concept in from_csv] == ["134", "21", "517"]
+    assert from_csv.labels == ("crane (134)", "kite, bird of prey", "crane (517)")
+    from_yaml = load_concepts(write(tmp_path, "a.yaml", "- {name: crane, id: 134}\n- {name: crane, id: 517}\n"))
+    assert from_yaml.labels == ("crane (134)", "crane (517)")
+    assert concept_list([Concept("crane", class_id="1"), Concept("Crane", class_id="2")]).labels == ("crane", "Crane")
+
+
+def test_the_thousand_names_of_imagenet_are_a_concept_list() -> None:
+    from open_clip import zero_shot_metadata
+
+    names = list(zero_shot_metadata.IMAGENET_CLASSNAMES)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    assert (len(names), twice) == (1000, ["missile", "sunglasses"])  # crane and maillot in the list before that one
+    concepts = concept_list(Concept(name, class_id=str(place)) for place, name in enumerate(names))
+    assert concepts.names == tuple(names)
+    assert len(set(concepts.labels)) == 1000
+
+
+def test_labels_differ_whatever_the_names_are() -> None:
+    assert concept_labels([("a", "1"), ("a", "2"), ("a (1)", None)]) == ("a (1)'", "a (2)", "a (1)")
+    assert concept_labels([("dog", "5"), ("cat", None)]) == ("dog", "cat")
+
+
+@pytest.mark.parametrize("name", ["می\u200cروم", "क्\u200dष", "👨\u200d👩\u200d👧", "\u200fكلب", "Donau\u00addampf"])
+def test_joiners_and_marks_of_a_script_are_part_of_a_name(name: str, tmp_path: Path) -> None:
+    assert load_concepts(write(tmp_path, "a.txt", f"{name}\n")).names == (name,)

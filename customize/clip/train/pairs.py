@@ -26,7 +26,8 @@ from index.corpus.sources import list_items, read_item
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from index.files import atomic_file, exists, join_inside, local_path, read_bytes_range
 from index.store.embedding_store import EmbeddingStore
-from retrieval.selection import Selection, distinct_rows
+from retrieval.distinct_rows import distinct_rows
+from retrieval.selection import Selection
 
 __all__ = ["Pairs", "gather_pairs"]
 
@@ -125,7 +126,7 @@ def gather_pairs(path: str, *, selection: Selection | None, store: EmbeddingStor
     """Write the pairs of a selection (with its `store`), or of `tars`, to `path` where it does not exist; open them.
 
     Raises:
-        BadInput: no pairs, or only one distinct caption.
+        BadInput: no pairs, only one distinct caption, or a file of which the store forgot rows since it was written.
         ImagesNotLocal: the store has embeddings and no images.
         StoreInvalid: the store does not have the rows of the selection.
     """
@@ -142,7 +143,14 @@ def gather_pairs(path: str, *, selection: Selection | None, store: EmbeddingStor
             root, shards, tables, skipped = _of_tars(str(tars))
             where = str(tars)
         _write(path, where, root, shards, tables, skipped)
-    return Pairs.open(path)
+    pairs = Pairs.open(path)
+    gone = int(store.is_forgotten(pairs.row_ids).sum()) if store is not None and pairs.row_ids is not None else 0
+    if gone and selection is not None:
+        raise BadInput(
+            f"{path}: holds {gone:,} {'pair' if gone == 1 else 'pairs'} that the store forgot since this run was "
+            "begun; delete the run's folder and train again"
+        )
+    return pairs
 
 
 # The root, the shards' numbers by name, tables of pairs, and the numbers of skipped pairs by reason. The shards and the
@@ -158,7 +166,7 @@ def _of_selection(selection: Selection, store: EmbeddingStore) -> Found:
         )
     shards: dict[str, int] = {}
     skipped: dict[str, int] = {}
-    ids = distinct_rows(selection.table(["row_id", "key", "concept", "rank"]))
+    ids = distinct_rows(selection.table(["row_id", "key", "concept", "rank"], include_forgotten=True))
 
     def tables() -> Iterator[pa.Table]:
         for first in range(0, ids.num_rows, _CHUNK):

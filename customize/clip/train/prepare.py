@@ -73,7 +73,7 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
     """
     check_strategy(config.strategy)
     worker.check_batch(config.batch_size, config.accumulate)
-    selection = Selection.open(config.selection) if config.selection is not None else None
+    selection = Selection.open(config.selection, store=config.store) if config.selection is not None else None
     store = _open_store(config, selection)
     spec = _base(config, store)
     device = usable_device(config.device)
@@ -148,7 +148,7 @@ def _check_model(selection: Selection, loaded: LoadedModel) -> None:
 def _data_hash(config: CustomizeConfig, selection: Selection | None) -> str:
     """Hash of the data, wherever it lies: what was selected, or the names and sizes of the tars."""
     if selection is not None:
-        return hash_json({**selection.manifest, "store": selection.manifest["store"]["identity"]})
+        return hash_json(selection.identity)
     return hash_json([item.signature for item in list_items(str(config.tars))])
 
 

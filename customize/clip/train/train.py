@@ -32,6 +32,7 @@ from customize.clip.train.log import StepRecord, read_log
 from customize.clip.train.loop import Loop
 from customize.clip.train.prepare import Run, prepare_run
 from index.files import join, read_bytes, write_atomic
+from index.store.output_register import register_output
 
 __all__ = ["TrainSummary", "train"]
 
@@ -138,6 +139,8 @@ def _save(loop: Loop, seconds: float) -> None:
     with torch.no_grad():
         save_customized(model, config.out, run.spec, config.strategy, _card(run, summary))
     write_atomic(join(config.out, "manifest.json"), json.dumps(asdict(summary), indent=1) + "\n")
+    if run.store is not None:
+        register_output(run.store, "model", config.out, ("work/pairs.arrow",))
 
 
 def _warnings(run: Run, watch: CollapseWatch) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from index.store import find_rows as module
+from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
 from index.store.find_rows import find_rows
-from index.store.forget import compact_store, forget_rows
+from index.store.forget import forget_rows
 from tests.retrieval.stores import make_store, random_unit
 
 URLS = ["http://a.org/1.jpg", " http://a.org/2.jpg", None, "http://a.org/1.jpg", "https://a.org/1.jpg", ""]

@@ -26,6 +26,9 @@ def write(path: Path, **columns: list[object]) -> None:
     table = pa.table(columns)
     if path.suffix == ".csv":
         pa_csv.write_csv(table, path)
+    elif path.suffix == ".arrow":
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
     else:
         pq.write_table(table, path)
 
@@ -35,12 +38,14 @@ def test_outputs_with_forgotten_rows_are_named_with_their_number(store: Embeddin
     write(tmp_path / "a/reserve/0.parquet", row_id=[3, 2])
     write(tmp_path / "b/urls.csv", row_id=[3, 9], caption=["two\nlines", "one"])
     write(tmp_path / "c/rows/0.parquet", row_id=[9])
+    write(tmp_path / "d/work/pairs.arrow", row_id=[3, 4, None])
+    register_output(store, "model", str(tmp_path / "d"), ("work/pairs.arrow",))
     for name, files in (("a", ("rows/*.parquet", "reserve/*.parquet")), ("b", ("urls.csv",)), ("c", ("rows/*",))):
         register_output(store, "selection", str(tmp_path / name), files)
     assert holding_outputs(store) == ()
     forget_rows(store, row_ids=[2, 3])
     found = {Path(output.path).name: output.rows for output in holding_outputs(store)}
-    assert found == {"a": 2, "b": 1}
+    assert found == {"a": 2, "b": 1, "d": 1}
 
 
 def test_rows_of_another_source_and_rows_that_were_left_out_do_not_count(store: EmbeddingStore, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_url_list_holds_every_row(small_selection: str, tmp_path: Path, clipmi
     assert len((tmp_path / "urls" / "urls.csv").read_text().splitlines()) == 1 + 33
 
 
-@pytest.mark.parametrize("option", ["--shard-size 5", "--executor ray", "--workers 2", "--store s"])
+@pytest.mark.parametrize("option", ["--shard-size 5", "--executor ray", "--workers 2"])
 def test_options_of_the_tars_are_refused_for_a_list(
     option: str, small_selection: str, tmp_path: Path, fails: Fails
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -8,9 +9,10 @@ import pytest
 
 from index.errors import BadInput, ImagesNotLocal, OutputExists
 from index.store.embedding_store import EmbeddingStore
+from index.store.output_register import holding_outputs
 from retrieval import Rules, Selection, export_selection
 from tests.retrieval.export.conftest import select
-from tests.retrieval.stores import make_store, random_unit
+from tests.retrieval.stores import forget, make_store, random_unit
 
 
 def test_a_store_without_images_points_to_urls_and_fetch(tmp_path: Path) -> None:
@@ -64,3 +66,32 @@ def test_an_empty_selection_is_not_exported(store: EmbeddingStore, tmp_path: Pat
     empty = select(store, tmp_path / "empty", rules=Rules(min_score=1.0))
     with pytest.raises(BadInput, match="selected no rows"):
         export_selection(empty, tmp_path / "out")
+
+
+def listed(out: Path) -> list[int]:
+    if (out / "urls.csv").exists():
+        return pa_csv.read_csv(out / "urls.csv")["row_id"].to_pylist()  # type: ignore[no-any-return]
+    return pq.read_table(out / "urls.parquet")["row_id"].to_pylist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("format", ["urls", "csv"])
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_a_list_is_written_again_without_rows_forgotten_since(
+    store: EmbeddingStore, tmp_path: Path, format: Literal["urls", "csv"], rewritten: bool
+) -> None:
+    selection = select(store, tmp_path / "selection")
+    first = export_selection(selection, tmp_path / "out", format=format)
+    row = listed(tmp_path / "out")[0]
+    forget(store, [row])
+    assert [output.path for output in holding_outputs(store) if output.kind == "export"] == [str(tmp_path / "out")]
+    if rewritten:
+        select(store, tmp_path / "selection")
+    again = export_selection(tmp_path / "selection", tmp_path / "out", format=format)
+    assert row not in listed(tmp_path / "out")
+    assert (again.asked, again.exported) == (first.asked, first.exported - 1)
+    assert again.left_out == {"forgotten": 1}
+    assert export_selection(tmp_path / "selection", tmp_path / "out", format=format) == again
+    forget(store, listed(tmp_path / "out"))
+    assert export_selection(tmp_path / "selection", tmp_path / "out", format=format).exported == 0
+    assert listed(tmp_path / "out") == []
+    assert not [output for output in holding_outputs(store) if output.kind == "export"]

@@ -16,8 +16,9 @@ import pytest
 
 from index.corpus.download import DownloadOptions
 from index.errors import BadInput, OutputExists
+from index.store.output_register import holding_outputs
 from retrieval import Selection, fetch_selection, retrieve
-from tests.retrieval.stores import jpeg, make_store, random_unit
+from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 from tests.retrieval.words import WordEncoder
 
 DIM = 8
@@ -168,3 +169,18 @@ def test_no_url_at_all_and_a_foreign_folder_are_errors(web: Web, tmp_path: Path)
     (tmp_path / "out/mine.txt").write_text("...")
     with pytest.raises(OutputExists):
         fetch_selection(select(tmp_path / "b", web), tmp_path / "out")
+
+
+def test_a_folder_that_asked_for_rows_forgotten_since_is_refused(web: Web, tmp_path: Path) -> None:
+    selection = select(tmp_path, web)
+    fetch_selection(selection, tmp_path / "out", options=OPTIONS)
+    row = ids(selection, "cat")[0]
+    forget(selection.store(), [row])
+    assert {(output.kind, output.rows) for output in holding_outputs(selection.store())} == {
+        ("selection", 1),
+        ("fetched images", 1),
+    }
+    with pytest.raises(BadInput, match="asked for 1 row that the store forgot since; delete the folder and run"):
+        fetch_selection(selection, tmp_path / "out", options=OPTIONS)
+    fetch_selection(selection, tmp_path / "again", options=OPTIONS)
+    assert row not in pq.read_table(tmp_path / "again/fetched.parquet")["row_id"].to_pylist()

@@ -11,7 +11,9 @@ from index.corpus.samples import Sample
 from index.corpus.sources import list_items, read_item
 from index.errors import ImagesNotLocal, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
+from index.store.output_register import holding_outputs
 from retrieval import Rules, Selection, export_selection
+from tests.folders import file_bytes
 from tests.retrieval.export.conftest import members, select
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 
@@ -136,3 +138,48 @@ def test_another_store_of_the_same_shape_is_noticed_by_its_keys(selection: Selec
     other = make_store(tmp_path / "other", random_unit(40), key=[f"x{number}" for number in range(40)])
     with pytest.raises(StoreInvalid, match="this is another store"):
         export_selection(selection, tmp_path / "out", store=other.path)
+
+
+def first_shard(out: Path) -> dict[str, bytes]:
+    return {name: data for name, data in file_bytes(out).items() if name.startswith("00000")}
+
+
+def test_run_again_after_rows_were_forgotten_it_writes_their_shards_without_them(
+    selection: Selection, store: EmbeddingStore, tmp_path: Path
+) -> None:
+    first = export_selection(selection, tmp_path / "out", shard_size=4)
+    ids = sorted(set(selection.table(["row_id"])["row_id"].to_pylist()))
+    untouched = first_shard(tmp_path / "out")
+    for gone, rewritten in ((ids[5], False), (ids[9], True)):
+        forget(store, [gone])
+        if rewritten:  # the selection too, whose list of rows is shorter then
+            select(store, Path(selection.path))
+        assert [output.kind for output in holding_outputs(store) if output.kind == "export"]
+        again = export_selection(selection.path, tmp_path / "out", shard_size=4)
+        shards = [pq.read_table(file).to_pylist() for file in sorted((tmp_path / "out").glob("*.parquet"))]
+        entries = [entry for shard in shards for entry in shard]
+        assert [entry["row_id"] for entry in entries] == ids
+        (entry,) = [entry for entry in entries if entry["row_id"] == gone]
+        assert entry["caption"] is entry["url"] is entry["source_key"] is None
+        assert not any(f'"row_id": {gone},'.encode() in data for data in members(tmp_path / "out").values())
+        assert not [output for output in holding_outputs(store) if output.kind == "export"]
+    assert again.left_out == {"forgotten": 2}
+    assert (again.asked, again.exported) == (first.asked, first.exported - 2)
+    assert first_shard(tmp_path / "out") == untouched
+    assert len(members(tmp_path / "out")) == 3 * again.exported
+
+
+def test_a_rerun_that_was_killed_is_finished_by_the_next(
+    selection: Selection, store: EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_selection(selection, tmp_path / "out", shard_size=4)
+    forget(store, sorted(set(selection.table(["row_id"])["row_id"].to_pylist()))[::5])
+
+    def killed(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_selection(selection, tmp_path / "out", shard_size=4, on_progress=killed)
+    assert not (tmp_path / "out/manifest.json").exists()
+    assert export_selection(selection, tmp_path / "out", shard_size=4).left_out["forgotten"] > 1
+    assert not [output for output in holding_outputs(store) if output.kind == "export"]

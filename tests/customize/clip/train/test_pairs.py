@@ -12,6 +12,7 @@ import pytest
 from customize.clip.train.pairs import Pairs, gather_pairs
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
+from index.store.forget import forget_rows
 from index.store.read_image import read_image
 from retrieval.selection import Selection
 from tests.index.corpora import picture, write_tar
@@ -91,3 +92,20 @@ def test_nothing_to_learn_from_is_refused(known_store: EmbeddingStore, tmp_path:
     with pytest.raises(BadInput, match=f"all {len(same)} captions are equal"):
         gather(known_store, tmp_path / "same", same)
     assert not (tmp_path / "same" / "pairs.arrow").exists()
+
+
+def test_pairs_forgotten_since_a_run_was_begun_stop_it(
+    known_store: EmbeddingStore, small_selection: str, tmp_path: Path
+) -> None:
+    shutil.copytree(known_store.path, tmp_path / "store")
+    shutil.copytree(small_selection, tmp_path / "selection")
+    selection = Selection.open(tmp_path / "selection", store=tmp_path / "store")
+    store = selection.store()
+    path = str(tmp_path / "work" / "pairs.arrow")
+    begun = gather_pairs(path, selection=selection, store=store, tars=None)
+    assert begun.row_ids is not None
+    forget_rows(store, row_ids=[int(begun.row_ids[0])])
+    with pytest.raises(BadInput, match="holds 1 pair that the store forgot since this run was begun; delete the run's"):
+        gather_pairs(path, selection=selection, store=store, tars=None)
+    again = gather_pairs(str(tmp_path / "new.arrow"), selection=selection, store=store, tars=None)
+    assert (len(again), again.skipped) == (len(begun) - 1, {"forgotten": 1})

@@ -26,6 +26,8 @@ from customize.clip.train.train import train
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
+from index.store.output_register import registered_outputs
+from retrieval.selection import Selection
 from tests.customize.clip.train.runs import STEPS, broken_pairs, config, losses, run
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -106,6 +108,8 @@ def test_a_finished_run_is_not_run_again(small_selection: str, tmp_path: Path) -
     seen: list[StepRecord] = []
     assert train(config(tmp_path / "model", small_selection), on_step=lambda record, _: seen.append(record)) == first
     assert not seen
+    outputs = registered_outputs(Selection.open(small_selection).store())
+    assert str(tmp_path / "model") in [output.path for output in outputs if output.kind == "model"]
 
 
 def test_the_locked_text_tower_never_runs(
