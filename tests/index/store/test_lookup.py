@@ -6,14 +6,19 @@ from os import fspath
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from index.store import lookup
+from index.store.adopt import adopt_store
 from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
 from index.store.lookup import LOOKUP_COLUMNS, build_lookup, is_lookup_done, plan_lookups
 from index.store.metadata import MetadataFiles
+from index.store.store_manifest import read_manifest
+from tests.index.store.test_adopt import write_foreign
 from tests.retrieval.stores import make_store, random_unit
 
 ROWS = 20
@@ -61,6 +66,52 @@ def test_parquet_is_not_touched_for_columns_that_are_here(store: EmbeddingStore)
         {"key": "k0015", "caption": "caption 15"},
         {"key": "k0002", "caption": "猫と犬"},
     ]
+
+
+@pytest.fixture
+def adopted(tmp_path: Path) -> EmbeddingStore:
+    """Two parts of clip-retrieval's with its NSFW column, which is null in one, and a column of long texts."""
+    write_foreign(tmp_path, {0: 4, 1: 3})
+    for number, labels in ((0, pa.array(["UNLIKELY", "NSFW", None, "UNSURE"])), (1, pa.nulls(3))):
+        path = tmp_path / "metadata" / f"metadata_{number}.parquet"
+        table = pq.read_table(path).drop_columns(["NSFW"])
+        pq.write_table(
+            table.append_column("NSFW", labels).append_column("exif", pa.array(["x" * 200] * len(labels))), path
+        )
+    adopt_store(tmp_path)
+    for item in plan_lookups(read_manifest(fspath(tmp_path))):
+        build_lookup(item, fspath(tmp_path))
+    return EmbeddingStore.open(tmp_path)
+
+
+@pytest.mark.usefixtures("no_parquet")
+def test_an_adopted_tables_own_columns_are_here_too(adopted: EmbeddingStore) -> None:
+    rows = adopted.metadata([3, 5, 1], ["key", "NSFW", "similarity", "url"]).to_pylist()
+    assert [(row["key"], row["NSFW"]) for row in rows] == [("0/3", "UNSURE"), ("1/1", None), ("0/1", "NSFW")]
+    assert rows[0]["similarity"] == 0.3
+    with pytest.raises(AssertionError, match="Parquet was read"):
+        adopted.metadata([3], ["exif"])  # too long to be stored twice
+
+
+def test_they_are_what_parquet_gives(adopted: EmbeddingStore) -> None:
+    names = [*LOOKUP_COLUMNS, "NSFW", "similarity"]
+    found = adopted.metadata([6, 0, 1], names)
+    (adopted.path / "lookup" / "lookup_0000.arrow").unlink()
+    expected = EmbeddingStore.open(adopted.path).metadata([6, 0, 1], names)
+    assert found.schema == expected.schema
+    assert found.to_pylist() == expected.to_pylist()
+    assert expected["NSFW"].to_pylist() == [None, "UNLIKELY", "NSFW"]
+
+
+def test_replaced_metadata_makes_the_file_out_of_date(adopted: EmbeddingStore) -> None:
+    path = adopted.path / "metadata" / "metadata_0.parquet"
+    table = pq.read_table(path)
+    changed = pa.array(["SAFE"] * table.num_rows)
+    pq.write_table(table.set_column(table.schema.get_field_index("NSFW"), "NSFW", changed), path)
+    adopt_store(adopted.path)
+    store = EmbeddingStore.open(adopted.path)
+    assert not is_lookup_done(plan_lookups(store.manifest)[0], store.path, store.manifest)
+    assert store.metadata([0], ["NSFW"])["NSFW"].to_pylist() == ["SAFE"]
 
 
 def test_other_columns_come_from_parquet(store: EmbeddingStore) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from index.errors import BadInput, StoreInvalid
 from index.store import metadata
-from index.store.metadata import METADATA_SCHEMA, ROW_GROUP_ROWS, MetadataFiles, parquet_bytes
+from index.store.metadata import METADATA_SCHEMA, ROW_GROUP_ROWS, MetadataFiles, join_parts, parquet_bytes
 from index.store.store_manifest import FileRecord, Manifest, Part, part_paths
 
 COUNTS = (2 * ROW_GROUP_ROWS + 5, 3, 4)
@@ -96,6 +96,55 @@ def test_an_adopted_tables_columns_have_our_names_and_types(store: Path) -> None
     }
     with pytest.raises(BadInput, match="no metadata column 'colour'"):
         files.read(0, positions(0), ["colour"])
+
+
+def test_odd_values_of_an_adopted_table_cost_one_value_not_the_look_up(store: Path) -> None:
+    latin1 = pa.StringArray.from_buffers(
+        3, pa.py_buffer(np.array([0, 1, 5, 6], np.int32).tobytes()), pa.py_buffer(b"acaf\xe9d")
+    )
+    table = pa.table(
+        {
+            "caption": latin1,
+            "key": pa.array([["a", "b"], [None, "c"], []]),
+            "url": pa.array([b"http://a", b"caf\xe9", None]),
+            "width": pa.array([2.0**40, float("nan"), 3.0]),
+            "text_tokens_cut": pa.array(["yes", "no", None]),
+        }
+    )
+    pq.write_table(table, store / part_paths(0)["metadata"])
+    files = MetadataFiles(store, replace(manifest_of((3,)), kind="adopted"))
+    assert files.read(0, positions(0, 1, 2), ["caption", "key", "url", "width", "text_tokens_cut"]).to_pydict() == {
+        "caption": ["a", "caf\ufffd", "d"],
+        "key": ["a", "c", None],
+        "url": ["http://a", "caf\ufffd", None],
+        "width": [None, None, 3],
+        "text_tokens_cut": [None, None, None],
+    }
+
+
+def test_another_name_of_our_column_is_read_where_a_part_lacks_the_first(store: Path) -> None:
+    for number, name in ((0, "TEXT"), (1, "caption"), (2, "none of them")):
+        pq.write_table(pa.table({name: [f"from {name}"]}), store / part_paths(number)["metadata"])
+    files = MetadataFiles(store, replace(manifest_of((1, 1, 1)), kind="adopted", columns={"caption": "TEXT"}))
+    found = [files.read(part, positions(0), ["caption"])["caption"].to_pylist() for part in range(3)]
+    assert found == [["from TEXT"], ["from caption"], [None]]
+
+
+def test_a_column_of_some_parts_is_null_in_the_others_and_has_the_stores_type(store: Path) -> None:
+    for number, column in enumerate([{"score": [1]}, {"score": ["high"]}, {"width": [5]}]):
+        pq.write_table(pa.table(column), store / part_paths(number)["metadata"])
+    manifest = replace(manifest_of((1, 1, 1)), kind="adopted", other_columns={"score": "string"})
+    files = MetadataFiles(store, manifest)
+    tables = [files.read(part, positions(0), ["score"]) for part in range(3)]
+    assert [table["score"].to_pylist() for table in tables] == [["1"], ["high"], [None]]
+    assert join_parts(tables, ["0", "1", "2"], store).schema.field("score").type == pa.string()
+    assert all(files.column_names(part)[-1] == "score" for part in range(3))
+
+
+def test_parts_that_cannot_be_joined_are_named_with_the_column(store: Path) -> None:
+    tables = [pa.table({"a": [1], "b": [{"x": 1}]}), pa.table({"a": [None], "b": ["text"]})]
+    with pytest.raises(StoreInvalid, match=r"column 'b' is struct.* in part 7 and string in part 9; .*clipmine adopt"):
+        join_parts(tables, ["7", "9"], store)
 
 
 @pytest.mark.parametrize(("damage", "why"), [(None, "is missing"), (b"junk", "cannot be read as Parquet")])
