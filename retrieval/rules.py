@@ -5,16 +5,17 @@ The order, and why:
     1. forgotten          rows that were forgotten since the search; they must never be returned
     2. min-score          rows whose score is below the limit; needs no look-up, so it comes early
     3. both-modes         a row that T2I and T2T both found is kept once, under the mode that ranked it higher
-    4. min-side           small images, by the metadata's width and height
-    5. exclude            near-duplicates of an evaluation set's images. Comes before the candidates are compared with
+    4. unknown-size       rows without a width and a height, where min-side is asked for
+    5. min-side           small images, by the metadata's width and height
+    6. exclude            near-duplicates of an evaluation set's images. Comes before the candidates are compared with
                           each other, so that an excluded row can't remove a good row as its duplicate
-    6. cross-concept      a row found for several concepts is kept for the one where it scores highest (best), for none
+    7. cross-concept      a row found for several concepts is kept for the one where it scores highest (best), for none
                           of them (drop) or for all of them (keep-all)
-    7. exact-duplicates   the same bytes (SHA-256) under several row ids
-    8. near-duplicates    images whose cosine reaches a threshold; comes late, since comparing rows is slow
-    9. cap                rows beyond the most that a concept may keep; last, so that it counts only rows that stay
+    8. exact-duplicates   the same bytes (SHA-256) under several row ids
+    9. near-duplicates    images whose cosine reaches a threshold; comes late, since comparing rows is slow
+    10. cap               rows beyond the most that a concept may keep; last, so that it counts only rows that stay
 
-Of duplicates the better ranked row stays. Rules 7 and 8 compare rows of all concepts together. Under keep-all a row may
+Of duplicates the better ranked row stays. Rules 8 and 9 compare rows of all concepts together. Under keep-all a row may
 be kept for several concepts, so there they treat each concept separately. Overflow candidates (ranks beyond K, for the
 reserve) go through the same rules, but never remove a candidate within K. T2I and T2T scores have different scales
 (the modality gap), so scores are compared inside a mode only; across modes ranks or standardized scores are compared.
@@ -42,6 +43,8 @@ __all__ = ["RULE_ORDER", "Loss", "RuleOutcome", "Rules", "apply_rules", "check_e
 CrossConcept = Literal["best", "keep-all", "drop"]
 BoolArray = npt.NDArray[np.bool_]
 _BLOCK = 65_536
+# Rows that are looked at to tell a store without sizes from one in which some rows have none.
+_SAMPLED = 256
 
 # clip-retrieval's own threshold for two images being the same.
 SAME_IMAGE = 0.94
@@ -52,10 +55,11 @@ class Rules:
     """The thresholds and choices of the rules. A rule whose value is None is off.
 
     min_score: cosine floor for both modes; min_score_t2i, min_score_t2t: for one mode, instead of min_score.
-    min_side: pixels of the shorter side; a row of unknown size counts as too small. exclude: path of a store, embedded
-    with the same model, whose images must not be selected; exclude_threshold: the cosine from which an image counts as
-    one of them. cross_concept: best, keep-all or drop. exact_duplicates: drop repeated bytes. near_duplicates: cosine
-    from which two images count as the same (0.94 in clip-retrieval; it depends on the model, so there is no default).
+    min_side: pixels of the shorter side; a row of unknown size is dropped, and counted by itself. exclude: path of a
+    store, embedded with the same model, whose images must not be selected; exclude_threshold: the cosine from which an
+    image counts as one of them. cross_concept: best, keep-all or drop. exact_duplicates: drop repeated bytes.
+    near_duplicates: cosine from which two images count as the same (0.94 in clip-retrieval; it depends on the model, so
+    there is no default).
     per_concept: the most rows that a concept keeps; its older name `cap` is accepted as an argument.
 
     Raises BadInput for a value out of range.
@@ -203,20 +207,37 @@ def _both_modes(candidates: Candidates, context: _Context) -> BoolArray:
     return repeats(candidates.concept, candidates.row_id)
 
 
-def _min_side(candidates: Candidates, context: _Context) -> BoolArray:
+def _unknown_size(candidates: Candidates, context: _Context) -> BoolArray:
     least = context.rules.min_side
-    if least is None:
+    if least is None or not len(candidates):
         return _none(candidates)
-    rows, place = np.unique(candidates.row_id, return_inverse=True)
-    small = np.zeros(len(rows), np.bool_)
-    for start in range(0, len(rows), _BLOCK):
-        sizes = context.store.metadata(rows[start : start + _BLOCK], ["width", "height"])
-        sides = [np.array(sizes.column(name).to_pylist(), dtype=np.float64) for name in ("width", "height")]
-        if np.isnan(np.minimum(*sides)).all():
+    unknown: BoolArray = np.isnan(_shorter_sides(candidates, context))
+    if unknown.all():
+        sample = np.unique(np.linspace(0, context.store.rows - 1, _SAMPLED).astype(np.int64))
+        if np.isnan(_sides(context.store, sample)).all():
             raise BadInput(f"min-side {least}: {context.store.path} holds no image sizes; leave the rule out")
-        small[start : start + _BLOCK] = ~(np.minimum(*sides) >= least)
-    dropped: BoolArray = small[place]
-    return dropped
+    return unknown
+
+
+def _min_side(candidates: Candidates, context: _Context) -> BoolArray:
+    if context.rules.min_side is None:
+        return _none(candidates)
+    small: BoolArray = _shorter_sides(candidates, context) < context.rules.min_side
+    return small
+
+
+def _shorter_sides(candidates: Candidates, context: _Context) -> npt.NDArray[np.float64]:
+    """float64 [n]: pixels of each candidate's shorter side, NaN where width or height is not known."""
+    rows, place = np.unique(candidates.row_id, return_inverse=True)
+    blocks = [_sides(context.store, rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)]
+    return np.concatenate([np.empty(0), *blocks])[place]
+
+
+def _sides(store: EmbeddingStore, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    sizes = store.metadata(rows, ["width", "height"])
+    width, height = (sizes.column(name).cast("float64").fill_null(np.nan).to_numpy() for name in ("width", "height"))
+    shorter: npt.NDArray[np.float64] = np.minimum(width, height)
+    return shorter
 
 
 def _exclude(candidates: Candidates, context: _Context) -> BoolArray:
@@ -303,6 +324,7 @@ RULE_ORDER: tuple[tuple[str, Rule], ...] = (
     ("forgotten", _forgotten),
     ("min-score", _min_score),
     ("both-modes", _both_modes),
+    ("unknown-size", _unknown_size),
     ("min-side", _min_side),
     ("exclude", _exclude),
     ("cross-concept", _cross_concept),

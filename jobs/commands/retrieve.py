@@ -38,7 +38,7 @@ _LOCAL_ONLY = {
     "--concepts",
     required=True,
     metavar="FILE",
-    help="One concept a line, or YAML with prompt templates; -: standard input.",
+    help="One concept a line, CSV with the columns name,id, or YAML with prompt templates; -: standard input.",
 )
 @click.option("--out", required=True, metavar="SELECTION", help="Folder for the selection.")
 @click.option(
@@ -60,7 +60,11 @@ _LOCAL_ONLY = {
 @click.option("--min-score", type=float, help="Lowest cosine, in both modes.")
 @click.option("--min-score-t2i", type=float, help="Lowest cosine of text->image; wins over --min-score.")
 @click.option("--min-score-t2t", type=float, help="Lowest cosine of text->text; wins over --min-score.")
-@click.option("--min-side", type=int, help="Fewest pixels of an image's shorter side.")
+@click.option(
+    "--min-side",
+    type=int,
+    help="Fewest pixels of an image's shorter side; rows of unknown size are dropped and counted.",
+)
 @click.option(
     "--exclude", metavar="STORE", help="Drop near-duplicates of this store's images, such as an evaluation set."
 )
@@ -113,6 +117,9 @@ def command(
     Finds the K best rows for every concept and prompt by text->image (t2i), text->text (t2t) or both, then applies
     the filters, each of which reports how many rows it removed. The model is the store's own; naming one checks that it
     is the same. A service gives the same rows, but no reserve.
+
+    Two concepts may share a name when each has an id. Run again, a finished selection is not searched again; rows that
+    were forgotten since are erased from it.
     """
     _check_source(context, store, url)
     if rest["exclude"] is None:

@@ -44,6 +44,7 @@ _WHAT = {
     "forgotten": "forgotten rows",
     "min-score": "scores below the lowest cosine",
     "both-modes": "found by T2I and T2T: kept once",
+    "unknown-size": "images of unknown size",
     "min-side": "images that are too small",
     "exclude": "near-duplicates of the evaluation set's images",
     "cross-concept": "found by several concepts: kept for the one that ranks it highest",

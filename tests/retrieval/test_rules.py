@@ -60,7 +60,7 @@ def kept(outcome: RuleOutcome) -> list[tuple[int, int]]:
 def test_the_stated_order_is_the_order_of_the_losses(store: EmbeddingStore) -> None:
     outcome = apply(store, candidates((0, 0, 0, 0.5, 1, True)))
     assert [loss.rule for loss in outcome.losses] == [*[name for name, _ in RULE_ORDER], "cap"]
-    stated = re.findall(r"^ +\d\. ([a-z-]+) ", retrieval.rules.__doc__ or "", re.MULTILINE)
+    stated = re.findall(r"^ +\d+\. ([a-z-]+) ", retrieval.rules.__doc__ or "", re.MULTILINE)
     assert stated == [loss.rule for loss in outcome.losses]
 
 
@@ -90,7 +90,19 @@ def test_a_row_found_both_ways_stays_once_under_its_better_rank(store: Embedding
 def test_small_images_and_those_of_unknown_size_go(store: EmbeddingStore) -> None:
     rows = candidates((0, 3, 0, 0.3, 1, True), (0, 4, 0, 0.2, 2, True), (0, 19, 0, 0.1, 3, True))
     assert kept(apply(store, rows, min_side=16)) == [(0, 4)]
-    assert lost(apply(store, rows, min_side=16)) == {"min-side": 2}
+    assert lost(apply(store, rows, min_side=16)) == {"unknown-size": 1, "min-side": 1}
+    assert lost(apply(store, rows)) == {}
+
+
+@pytest.mark.parametrize("block", [1, 65_536])
+def test_candidates_without_a_size_are_counted_and_stop_nothing(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """A block of one row without a size, or a concept whose only row has none, is no store without sizes."""
+    monkeypatch.setattr(retrieval.rules, "_BLOCK", block)
+    rows = candidates((0, 4, 0, 0.3, 1, True), (0, 19, 0, 0.1, 2, True))
+    assert kept(apply(store, rows, min_side=16)) == [(0, 4)]
+    assert lost(apply(store, candidates((0, 19, 0, 0.1, 1, True)), min_side=16)) == {"unknown-size": 1}
 
 
 def test_a_store_without_sizes_cannot_be_asked_for_a_minimum(tmp_path: Path) -> None:
