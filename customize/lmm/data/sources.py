@@ -13,6 +13,7 @@ tells its kind.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,10 @@ def describe_source(text: str) -> dict[str, Any]:
     about: dict[str, Any] = {"file": spec.place.rstrip("/").rpartition("/")[2]}
     about |= {name: value for name, value in (("weight", spec.weight), ("count", spec.count)) if value is not None}
     about |= {name: value for name, value in spec.options.items() if name not in ("name", "images")}
-    return about | (describe_sets(ImageSets.open(spec.place)) if _kind_of(spec.place) == "sets" else {})
+    if _kind_of(spec.place) != "sets":
+        return about
+    annotators = spec.options["annotator"].split("+") if "annotator" in spec.options else None
+    return about | describe_sets(ImageSets.open(spec.place), _trained_kinds(spec.options), annotators)
 
 
 def open_source(spec: SourceSpec, *, cache: str | None = None, seed: int = 0) -> Source:
@@ -76,6 +80,16 @@ def open_source(spec: SourceSpec, *, cache: str | None = None, seed: int = 0) ->
             source = SetSource(spec.place, name=options.get("name"), moved=options.get("images"), seed=seed, **chosen)
     variants = Variants(order=options.get("order", "kept"), brief=_yes(spec.place, options.get("brief")), seed=seed)
     return VariedSource(source, variants) if variants != Variants(seed=seed) else source
+
+
+def _trained_kinds(options: Mapping[str, str]) -> list[str] | None:
+    """The kinds of annotations that samples are made of; None for all."""
+    if "kind" in options:
+        return options["kind"].split("+")
+    if "cad" not in options:
+        return None
+    parts = options["cad"].split("+")
+    return [] if parts == ["choice"] else ["comparison", *(["difference_note"] if "note" in parts else [])]
 
 
 def _kind_of(place: str) -> str:

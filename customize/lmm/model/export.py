@@ -30,7 +30,9 @@ from index.errors import BadInput
 from index.files import disk_full, local_path, write_atomic
 from mining.chat.checkpoint_loading import quiet
 
-__all__ = ["export_adapter", "export_base", "export_merged"]
+__all__ = ["BASE_NAME", "export_adapter", "export_base", "export_merged"]
+
+BASE_NAME = "base"  # within an adapter's folder: its base, where that is no checkpoint of its own
 
 FORMAT, VERSION = "clipmine-lmm", 1
 State = Mapping[str, torch.Tensor]
@@ -66,7 +68,7 @@ def export_adapter(
         config = json.loads((partial / "adapter_config.json").read_text("utf-8"))
         config["base_model_name_or_path"] = _base_name(lmm)
         write_atomic(partial / "adapter_config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
-        _finish(lmm, partial, "adapter", about, chat_template)
+        _finish(lmm, partial, folder, "adapter", about, chat_template)
 
 
 def export_merged(
@@ -124,10 +126,12 @@ def _write_model(
     with _replaced(folder) as partial:
         with quiet():
             plain.save_pretrained(str(partial))
-        _finish(lmm, partial, kind, about, chat_template)
+        _finish(lmm, partial, folder, kind, about, chat_template)
 
 
-def _finish(lmm: Lmm, partial: Path, kind: str, about: Mapping[str, Any] | None, chat_template: str | None) -> None:
+def _finish(
+    lmm: Lmm, partial: Path, folder: str, kind: str, about: Mapping[str, Any] | None, chat_template: str | None
+) -> None:
     """Write what a folder has beside weights: the processor, the provenance and the card."""
     own = lmm.processor.chat_template
     lmm.processor.chat_template = own if chat_template is None else chat_template
@@ -137,7 +141,8 @@ def _finish(lmm: Lmm, partial: Path, kind: str, about: Mapping[str, Any] | None,
     finally:
         lmm.processor.chat_template = own
     whole = {"format": FORMAT, "version": VERSION, "kind": kind, "base": dict(lmm.source), **(about or {})}
-    write_atomic(partial / "README.md", model_card(whole))
+    place = str(local_path(folder).resolve())
+    write_atomic(partial / "README.md", model_card(whole, place, _base_name(lmm) if kind == "adapter" else None))
     write_atomic(partial / PROVENANCE_NAME, json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -166,7 +171,7 @@ def _base_name(lmm: Lmm) -> str:
     """Where the base is, as peft loads it: a hub name, or the place of a folder; "base" for one put together here."""
     names = lmm.source["names"]
     if "model" not in names:
-        return "base"
+        return BASE_NAME
     named = names["model"]
     place = str(getattr(lmm.llava.config, "_name_or_path", ""))
     is_folder = bool(place) and "commit" not in named and Path(place).is_dir()

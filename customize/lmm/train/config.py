@@ -176,7 +176,8 @@ class TuneConfig:
     def recipe(self) -> Recipe:
         """The stage's values with those that this configuration replaces."""
         own = stage_recipe(self.stage, self.train, self.source.projector_kind)
-        named = {field.name: getattr(self, field.name, None) for field in fields(Recipe)}
+        # `source` is the recipe's own: where its numbers are from, not what training starts from.
+        named = {field.name: getattr(self, field.name, None) for field in fields(Recipe) if field.name != "source"}
         given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         if own.train == "projector" and "lr" in given:  # one learning rate: that of the projector
             given.setdefault("projector_lr", given["lr"])

@@ -2,7 +2,7 @@
 
 OUT/                            the model, merged; or with export="adapter" the adapter
 OUT/adapter/                    the adapter, with export="both"
-OUT/base/                       the adapter's base, where it is no checkpoint of its own
+OUT/base/ (OUT/adapter/base/)   the adapter's base, where it is no checkpoint of its own
 OUT/projector/                  the projector alone, for the next stage: projector.safetensors
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from customize.lmm.model.adapter import PROJECTOR
-from customize.lmm.model.export import export_adapter, export_base, export_merged
+from customize.lmm.model.export import BASE_NAME, export_adapter, export_base, export_merged
 from customize.lmm.model.load import Lmm
 from customize.lmm.model.merge import plain_state
 from customize.lmm.train.config import TuneConfig
@@ -38,7 +38,7 @@ def export_paths(config: TuneConfig) -> dict[str, str]:
     if what in ("adapter", "both"):
         paths["adapter"] = config.out if what == "adapter" else join(config.out, "adapter")
         if config.source.model is None:
-            paths["base"] = join(config.out, "base")
+            paths["base"] = join(paths["adapter"], BASE_NAME)
     return paths
 
 
@@ -82,7 +82,7 @@ def describe_run(
         data.append({"name": name, **counts, **({"left_out": dict(each.left_out)} if each.left_out else {}), **about})
     return {
         "trained": dict(summary.trainable),
-        "training": {**asdict(config.recipe), "stage": config.stage, "steps": summary.steps, "seed": config.seed},
+        "training": {"stage": config.stage, **_values(config), "steps": summary.steps, "seed": config.seed},
         "data": data,
         "losses": {
             "all, first tenth of the steps": summary.first_loss,
@@ -91,3 +91,12 @@ def describe_run(
         },
         "run": identity,
     }
+
+
+def _values(config: TuneConfig) -> dict[str, Any]:
+    """The values of the recipe that this run used: no epochs where steps were given, no rank without adapters."""
+    values = asdict(config.recipe)
+    unused = [name for name, value in values.items() if value is None]
+    unused += ["epochs"] if config.steps else []
+    unused += [name for name in values if name.startswith("lora_")] if config.recipe.train != "lora" else []
+    return {name: value for name, value in values.items() if name not in unused}

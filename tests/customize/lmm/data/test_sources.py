@@ -89,7 +89,17 @@ def test_bad_input_is_one_line(pairs: ImageSets, tmp_path: Path, spec: str, mess
 def test_a_source_is_described_by_its_contents_and_options_without_its_place(pairs: ImageSets, tmp_path: Path) -> None:
     found = describe_source(f"{pairs.path}:2,cad=differences,name=mine")
     assert (found["weight"], found["cad"], found["sets"]) == (2.0, "differences", 2)
-    assert {each["kind"]: each["count"] for each in found["annotations"]} == {"comparison": 2, "question": 1}
+    assert {each["kind"]: each["count"] for each in found["annotations"]} == {"comparison": 2}
+    kinds = {
+        options: [each["kind"] for each in describe_source(f"{pairs.path}{options}")["annotations"]]
+        for options in ("", ",kind=question", ",cad=choice", ",annotator=people")
+    }
+    assert kinds == {
+        "": ["comparison", "question"],
+        ",kind=question": ["question"],
+        ",cad=choice": [],
+        ",annotator=people": ["question"],
+    }
     assert str(tmp_path) not in json.dumps(found)
     to_llava(pairs, tmp_path / "out.json")
     assert describe_source(f"{tmp_path / 'out.json'},count=2,images={tmp_path}") == {"file": "out.json", "count": 2}

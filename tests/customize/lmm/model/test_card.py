@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from customize.lmm.model.card import describe_sets, model_card
-from tests.mining.made_sets import write_foreign_sets
+from mining.sets.image_sets import ImageSets
+from tests.mining.made_sets import annotation, write_foreign_sets
 
 BASE: dict[str, Any] = {
     "vision_tower": "1" * 64,
@@ -35,6 +36,8 @@ def test_the_card_of_an_adapter_names_its_base_and_how_it_loads() -> None:
         "tags": ["llava", "lora"],
     }
     assert 'PeftModel.from_pretrained(LlavaForConditionalGeneration.from_pretrained("llava-hf/llava-1.5-7b-hf")' in text
+    assert "- model: llava-hf/llava-1.5-7b-hf, commit abc" in text
+    assert 'folder = "/models/tuned"  # this folder' in model_card(about(), "/models/tuned")
     assert all(digit * 64 in text for digit in "123")
     assert "do_pad" in text
 
@@ -71,6 +74,22 @@ def test_recipe_data_losses_and_results_are_in_the_card() -> None:
     assert "- licence: CC BY 4.0" in text
     assert "| pairs | 0.512346 |" in text
     assert "- bison: 0.9" in text
+
+
+def test_what_is_not_known_is_not_shown() -> None:
+    text = model_card(about(training={"template": None, "lr": 1e-4}, losses={"all": None}, results={"bison": None}))
+    behind = text.partition("## Training")[2]
+    assert "- lr: 0.0001" in behind
+    assert not [word for word in ("template", "None", "null", "bison") if word in behind]
+
+
+def test_rejected_answers_are_no_data(tmp_path: Path) -> None:
+    sets = write_foreign_sets(tmp_path, [["a.jpg", "b.jpg"]], texts=["first"])
+    sets.add_annotations([annotation("foreign-0", "garbage", "rejected", "model")], "more")
+    sets = ImageSets.open(sets.path)
+    assert [each["kind"] for each in describe_sets(sets)["annotations"]] == ["comparison"]
+    assert describe_sets(sets, kinds=["question"])["annotations"] == []
+    assert describe_sets(sets, annotators=["people"])["annotations"] == []
 
 
 def test_image_sets_are_described_with_licences_and_annotators_and_without_paths(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -12,13 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from customize.lmm.model.export import export_adapter, export_base, export_merged
+from customize.lmm.model.export import BASE_NAME, export_adapter, export_base, export_merged
 from customize.lmm.model.load import Lmm, load_lmm
 from customize.lmm.model.source import LmmSource
 from customize.lmm.model.trainable import TrainedParts, apply_trained
 from index.errors import BadInput
+from mining.chat.templates import VICUNA_V1_NO_SYSTEM
 from tests.mining.tiny_llava import CHAT_TEMPLATE
 
 # What a stranger runs, in a folder without our code.
@@ -223,6 +226,33 @@ def test_an_export_replaces_an_earlier_one_and_leaves_nothing_half_written(
     assert "model-00001-of-00009.safetensors" not in names
     assert {"README.md", "clipmine.json", "notes.txt", "model.safetensors"} <= set(names)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft reads it
+@pytest.mark.parametrize("kind", ["adapter", "adapter of halves", "merged"])
+def test_the_code_of_the_card_runs_as_it_stands(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    halves = LmmSource(vision_tower=str(checkpoints / "clip"), language_model=str(checkpoints / "llama"))
+    lmm = trained(load_lmm(halves if kind == "adapter of halves" else LmmSource(model=str(checkpoints / "llava"))))
+    out = tmp_path / "tuned"
+    if kind == "merged":
+        export_merged(lmm, str(out), chat_template=VICUNA_V1_NO_SYSTEM)
+    else:
+        export_adapter(lmm, str(out), chat_template=VICUNA_V1_NO_SYSTEM)
+    if kind == "adapter of halves":
+        export_base(lmm, str(out / BASE_NAME))
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (40, 20), (255, 0, 0)).save(tmp_path / name)
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", (out / "README.md").read_text(), re.DOTALL | re.MULTILINE))
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code.replace("max_new_tokens=256", "max_new_tokens=4"), found)
+    assert found["prompt"].startswith("<s>USER: Image 1: <image>\nImage 2: <image>\nSummarize")
+    begun = found["inputs"]["input_ids"][0]
+    assert int((begun == lmm.tokenizer.bos_token_id).sum()) == 1
+    assert int((begun == lmm.image_token_id).sum()) == 8
+    assert capsys.readouterr().out
 
 
 def test_provenance_lies_beside_the_weights_as_json(lmm: Lmm, tmp_path: Path) -> None:

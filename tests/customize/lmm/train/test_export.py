@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from customize.lmm.model.load import load_lmm
 from customize.lmm.model.source import LmmSource
 from customize.lmm.model.trainable import TrainedParts, apply_trained
 from customize.lmm.train.config import TuneConfig
-from customize.lmm.train.export import export_paths, write_projector
+from customize.lmm.train.export import describe_run, export_paths, write_projector
+from customize.lmm.train.summary import TuneSummary
 from tests.customize.lmm.train.conftest import Material
 
 
@@ -34,6 +36,23 @@ def test_the_model_is_the_runs_folder(train: str, export: str | None, expected: 
 def test_an_adapter_on_two_halves_comes_with_its_base() -> None:
     source = LmmSource(vision_tower="clip", language_model="vicuna")
     assert export_paths(TuneConfig("out", ("pairs",), source, stage="cad"))["base"] == "out/base"
+
+    both = TuneConfig("out", ("pairs",), source, stage="cad", export="both")
+    assert export_paths(both)["base"] == "out/adapter/base"
+
+
+def test_the_card_has_the_values_that_the_run_used() -> None:
+    def values(**choices: Any) -> dict[str, Any]:
+        config = TuneConfig("out", ("pairs",), "llava", stage="cad", **choices)
+        summary = TuneSummary("out", "cad", "lora", {}, 0, 0, 0, (), {}, 7, 128, 1, None, None, {}, "", 0, 0, 0, {})
+        found: dict[str, Any] = describe_run(summary, config, (), "id")["training"]
+        return found
+
+    assert "CaD-VI" in values()["source"]
+    assert (values()["epochs"], values()["lora_rank"]) == (1.0, 128)
+    assert not {"epochs", "template"} & set(values(steps=7))
+    assert not [name for name in values(train="full") if name.startswith("lora")]
+    assert values(template="vicuna_v1")["template"] == "vicuna_v1"
 
 
 def test_the_projector_is_the_trained_one(material: Material, tmp_path: Path) -> None:
