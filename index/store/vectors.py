@@ -69,6 +69,25 @@ class VectorFile:
         flat = np.frombuffer(mapped, self.dtype, count, self.offset)
         return flat.reshape(self.dim, self.rows).T if self.by_column else flat.reshape(self.rows, self.dim)
 
+    def read(self, positions: npt.NDArray[np.int64]) -> Vectors:
+        """The vectors [n, dim] at some positions, read and not mapped, which is faster for a few; not `by_column`.
+
+        Raises:
+            StoreInvalid: the file is missing or cut off.
+        """
+        size = self.dim * self.dtype.itemsize
+        try:
+            opened = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise StoreInvalid(f"{self.path}: cannot be read ({error.strerror})") from error
+        try:
+            data = b"".join(os.pread(opened, size, self.offset + size * place) for place in positions.tolist())
+        finally:
+            os.close(opened)
+        if len(data) != size * len(positions):
+            raise StoreInvalid(f"{self.path}: has been cut off since it was opened")
+        return np.frombuffer(data, self.dtype).reshape(len(positions), self.dim)
+
 
 @dataclass
 class VectorFindings:

@@ -78,6 +78,21 @@ def test_missing_damaged_and_cut_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_single_rows_are_read_without_a_map(tmp_path: Path, dtype: str) -> None:
+    vectors = unit(30, dtype)
+    np.save(tmp_path / "a.npy", vectors)
+    header = read_header(tmp_path / "a.npy")
+    ids = np.array([29, 0, 7, 7])
+    assert np.array_equal(header.read(ids), vectors[ids])
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-1])
+    with pytest.raises(StoreInvalid, match="cut off"):
+        header.read(ids)
+    (tmp_path / "a.npy").unlink()
+    with pytest.raises(StoreInvalid, match="cannot be read"):
+        header.read(ids)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, -np.nan])
 def test_rows_with_inf_or_nan_are_found_wherever_they_are_and_hidden(dtype: str, bad: float) -> None:
     vectors = unit(1_000, dtype)
