@@ -1,7 +1,7 @@
 """Which rows of a shard get a node of the graph, and which rows share one with others.
 
 A row without a direction has no node. Of rows with the same vector, the first has the node, the others are its copies
-(`index.graph.copies`).
+(`index.graph.copies`). Of a crowd, many rows that are nearly equal, one has a node (`index.graph.crowds`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.graph.copies import find_copies, hash_vectors
+from index.graph.crowds import CROWD_RULES, find_crowds
 from index.graph.hnsw import ADD_ROWS, usable_rows
 from index.store.embedding_store import EmbeddingStore, Modality
 
@@ -20,7 +21,7 @@ __all__ = ["NODE_RULES", "Nodes", "plan_nodes"]
 Ids = npt.NDArray[np.int64]
 
 # Part of what decides the bytes of a shard: change it when other rows come to share nodes.
-NODE_RULES = "copies"
+NODE_RULES = ["copies", "crowds", *CROWD_RULES]
 
 
 @dataclass(frozen=True)
@@ -60,4 +61,5 @@ def plan_nodes(store: EmbeddingStore, modality: Modality, first: int, last: int)
         hashes.append(hash_vectors(vectors))
     whole = np.concatenate(usable)
     owners = find_copies(np.concatenate(hashes), whole)
-    return Nodes(whole, owners, owners)
+    distinct = np.flatnonzero(whole & (owners == np.arange(len(owners))))
+    return Nodes(whole, owners, find_crowds(store, modality, first, last, distinct)[owners])

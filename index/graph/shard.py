@@ -59,7 +59,7 @@ class Shard:
 
     def search(self, queries: Floats, k: int, ef_search: int) -> tuple[Floats, RowIds]:
         """The k nearest rows of this shard; -inf and -1 where fewer were found."""
-        # A crowd may be nearer than its leader, so all leaders among the candidates count, not the k best only.
+        # With crowds, the last candidate's score decides which leaders are near enough.
         scores, nodes = search_graph(self.graph, queries, ef_search if len(self.crowds) else k, ef_search)
         return self._answers(queries, scores, nodes, k)
 
@@ -156,6 +156,12 @@ def open_shard(folder: Path, record: ShardRecord, store: EmbeddingStore, modalit
     is_copy = owners != positions
     near = np.flatnonzero(~is_copy)
     near = near[np.argsort(leaders[near], kind="stable")]
-    crowds = Crowds(store, modality, record.first_row, leaders[near], positions[near])
+
+    def vectors(positions: RowIds) -> Floats:
+        # From the graph: in the store, a leader may be forgotten.
+        found: Floats = graph.reconstruct_batch(positions - np.searchsorted(skipped, positions))
+        return found
+
+    crowds = Crowds(store, modality, record.first_row, leaders[near], positions[near], vectors)
     copies = Copies(owners[is_copy], positions[is_copy])
     return Shard(graph, record.first_row, record.rows, skipped, copies, crowds)
