@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 import time
 from typing import Any
 
@@ -23,6 +24,7 @@ log = logging.getLogger("ray.serve")
 # How long a request waits for another replica of a group after one died. A replacement takes longer to start.
 SEEK_SECONDS = 1.0
 PING_SECONDS = 5.0
+RECENT_SECONDS = 5.0  # an answer so long ago shows that a replica is up
 
 
 class GroupClient:
@@ -32,6 +34,7 @@ class GroupClient:
         self.group, self._handle, self._replicas = group, handle, replicas
         self._probe: asyncio.Task[None] | None = None  # runs while the group is down
         self._down_since = 0.0
+        self._answered = -math.inf  # when a replica last answered, a `time.monotonic`
 
     async def ask(self, question: tuple[Any, ...], deadline: float) -> Answer | None:
         """`Shards.search(*question)`; None when there is no answer before the deadline, a `time.monotonic`.
@@ -64,14 +67,17 @@ class GroupClient:
                 one.cancel()
 
     async def ping(self) -> bool:
-        """Whether some replica of the group answers."""
+        """Whether some replica of the group answers, or has just answered: a ping waits behind its requests."""
         if self._probe is not None:
             return False
+        if time.monotonic() - self._answered < RECENT_SECONDS:
+            return True
         try:
             async with asyncio.timeout(PING_SECONDS):
                 await self._handle.ping.remote()
         except (TimeoutError, RayError, RayServeException):
             return False
+        self._answered = time.monotonic()
         return True
 
     def close(self) -> None:
@@ -98,6 +104,7 @@ class GroupClient:
         if isinstance(answer, Refusal):
             raise _Refused(answer.message)
         found: Answer = answer
+        self._answered = time.monotonic()
         return found
 
     async def _up(self, deadline: float) -> bool:

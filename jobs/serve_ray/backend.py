@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from index.errors import BadInput, ClipmineError
+from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore, Modality
-from jobs.serve_ray.ask import GroupClient, first_line
+from jobs.serve_ray.ask import PING_SECONDS, RECENT_SECONDS, GroupClient, first_line
 from jobs.serve_ray.gather import Gathering
 from jobs.serve_ray.groups import (
     Group,
@@ -33,6 +34,7 @@ from jobs.serve_ray.groups import (
 from jobs.serve_ray.replicas import Answer, Refusal
 from retrieval.search.planner import SearchPlan
 from retrieval.service.backend import Found, Overloaded, Texts, Unavailable
+from retrieval.service.generations import generation_name
 
 __all__ = ["RayBackend"]
 
@@ -75,6 +77,8 @@ class RayBackend:
         self._groups = [GroupClient(group, handle, replicas) for group, handle in zip(groups, shards, strict=True)]
         self._encoders = encoders
         self._indexes, self._described = read_indexes(store), describe_indexes(store)
+        self._encoded = -math.inf  # when an encoder last answered
+        self.generation = generation_name(store)
         self._cores, self._device, self._seconds = cores, device, seconds
         self._gathering = Gathering("the search", self._search, most=VECTORS_AT_ONCE, queue=queue, calls=CALLS_AT_ONCE)
 
@@ -97,19 +101,21 @@ class RayBackend:
         key = _BatchKey(modality, k, method, _Excluded(exclude) if exclude is not None and len(exclude) else None)
         return await self._gathering.submit(key, np.ascontiguousarray(vectors, np.float32))
 
-    def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> str:
-        return self._plan(modality, queries, k, method).method
+    async def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> SearchPlan:
+        return self._plan(modality, queries, k, method)
 
     def indexes(self) -> list[dict[str, Any]]:
         return self._described
 
     async def ready(self) -> str | None:
-        try:
-            await self.encode_texts(["ready"])
-        except ClipmineError as error:
-            return str(error)
+        problem = await self._encoder_problem()
+        if problem is not None:
+            return problem
         up = await asyncio.gather(*(group.ping() for group in self._groups))
         return None if any(up) else "no shard answers"
+
+    async def newer(self) -> None:
+        """None: replicas open what is there when they start."""
 
     async def close(self) -> None:
         await self._gathering.close()
@@ -153,6 +159,19 @@ class RayBackend:
         merged = await asyncio.to_thread(merge, self.store, key.modality, vectors, found, key.k, method == "exact")
         return merged, missing
 
+    async def _encoder_problem(self) -> str | None:
+        """Why no encoder answers, if so. An encoder that has just answered is not asked, since it may be busy."""
+        if time.monotonic() - self._encoded < RECENT_SECONDS:
+            return None
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                refusal: str | None = await self._encoders.ready.remote()
+        except (TimeoutError, RayError, RayServeException):
+            return "the encoder does not answer; its replica is busy or being replaced"
+        if refusal is None:
+            self._encoded = time.monotonic()
+        return refusal
+
     async def _encode(self, method: str, items: list[Any], **options: Any) -> Any:
         """Ask an encoder; if it dies before it answers, ask another one once."""
         deadline = time.monotonic() + ENCODE_SECONDS + ENCODE_SECONDS_EACH * len(items)
@@ -168,6 +187,7 @@ class RayBackend:
                 log.warning("an encoder did not answer (attempt %d): %s", attempt + 1, first_line(error))
                 continue
             if not isinstance(answer, Refusal):
+                self._encoded = time.monotonic()
                 if self.observe is not None:
                     self.observe(method, 1, len(items))
                 return answer

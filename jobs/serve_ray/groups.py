@@ -92,7 +92,7 @@ def plan_groups(store: EmbeddingStore, count: int) -> list[Group]:
     if not 1 <= count <= most_groups(store):
         raise BadInput(
             f"shard groups {count}: {store.path} can be cut into 1 to {most_groups(store)} groups, the number of "
-            "shards of its smallest index (`clipmine index` with less --memory makes more shards)"
+            "shards of its smallest index (`clipmine index` with smaller --shard-rows makes more)"
         )
     parts = {modality: _cut(store.rows, found, count) for modality, found in read_indexes(store).items()}
     return [Group(number, {modality: cut[number] for modality, cut in parts.items()}) for number in range(count)]
@@ -164,6 +164,7 @@ def describe_indexes(store: EmbeddingStore) -> list[dict[str, Any]]:
         {
             "modality": modality,
             "rows": store.rows,
+            "indexed": None if index is None else index.rows,
             "kind": "exact" if index is None else "hnsw",
             "shards": 1 if index is None else sum(shard.indexed > 0 for shard in index.shards),
             "ef_search": None if index is None else index.recall.ef_search,

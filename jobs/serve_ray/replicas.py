@@ -73,6 +73,10 @@ class Encoders:
         answer: npt.NDArray[np.float16] | Refusal = await _as_data(self._backend.encode_images(images))
         return answer
 
+    async def ready(self) -> str | None:
+        """None when texts can be encoded; otherwise one line that says why not. Does not wait for the queue."""
+        return self._refusal.message if self._backend is None else await self._backend.ready()
+
     async def ping(self) -> int:
         """The replica's process id."""
         return os.getpid()

@@ -49,6 +49,11 @@ class SearchPlan:
     hnsw_seconds: float | None
     exact_seconds: float
 
+    @property
+    def seconds(self) -> float:
+        """The estimate for the chosen method."""
+        return self.exact_seconds if self.method == "exact" or self.hnsw_seconds is None else self.hnsw_seconds
+
 
 def plan_search(
     rows: int,

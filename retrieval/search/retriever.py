@@ -95,7 +95,7 @@ class Retriever:
         self._encoder = encoder
         self._device = device
         self._indexes: dict[Modality, HnswIndex | None] = {}
-        self._loading = threading.Lock()
+        self._loading, self._opening = threading.Lock(), threading.Lock()  # of the encoder, of the indexes
         self._planned = lru_cache(maxsize=1_024)(self._plan_anew)
 
     def __repr__(self) -> str:
@@ -234,7 +234,7 @@ class Retriever:
 
     def index(self, modality: Modality) -> HnswIndex | None:
         """The store's index, opened at the first call; None when there is none. Raises StoreInvalid for a bad one."""
-        with self._loading:
+        with self._opening:
             if modality not in self._indexes:
                 there = has_index(self.store, modality)
                 self._indexes[modality] = open_index(self.store, modality) if there else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,29 +22,30 @@ from retrieval.service.bodies import describe_bodies
 from retrieval.service.clip_retrieval_api import add_clip_retrieval_routes
 from retrieval.service.metrics import Metrics
 from retrieval.service.page_routes import add_page_routes
+from retrieval.service.query_vectors import NoSuchRow
 from retrieval.service.routes import router
-from retrieval.service.schemas import SearchRequest
-from retrieval.service.search import NoSuchRow, Service
+from retrieval.service.schemas import ConceptsRequest, SearchRequest
 from retrieval.service.security import Guard
 from retrieval.service.settings import Settings
+from retrieval.service.stores import NoSuchStore, Stores
+from retrieval.service.threads import run_at_the_end
 
 __all__ = ["create_app"]
 
 log = logging.getLogger("clipmine.service")
 
 
-def create_app(backend: Backend, settings: Settings | None = None) -> FastAPI:
-    """The service's app over an open backend; closing the app closes the backend."""
+def create_app(backend: Backend | Sequence[Backend], settings: Settings | None = None) -> FastAPI:
+    """The service's app over an open backend, or over several with names; closing the app closes them."""
     settings = settings or Settings()
     metrics = Metrics()
-    if hasattr(backend, "observe"):
-        backend.observe = metrics.observe_batch
+    stores = Stores(backend if isinstance(backend, Sequence) else [backend], settings, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        stores.start()
         yield
-        await backend.close()
-        app.state.service.close()
+        await stores.close()
 
     app = FastAPI(
         title="Clipmine retrieval",
@@ -54,11 +55,11 @@ def create_app(backend: Backend, settings: Settings | None = None) -> FastAPI:
         docs_url="/docs",
         redoc_url=None,
     )
-    app.state.service = Service(backend, settings)
+    app.state.stores = stores
     app.state.metrics = metrics
     app.state.pages = []  # `schemas.PageLink`s of further pages that are added to the app
     app.include_router(router)
-    describe_bodies(app, SearchRequest)
+    describe_bodies(app, SearchRequest, ConceptsRequest)
     add_clip_retrieval_routes(app)
     add_page_routes(app)
     _add_errors(app)
@@ -92,7 +93,7 @@ def _add_errors(app: FastAPI) -> None:
         if isinstance(error, Overloaded | Unavailable):
             status = 429 if isinstance(error, Overloaded) else 503
             return _problem(status, str(error), {"Retry-After": str(error.retry_after)})
-        if isinstance(error, NoSuchRow | ImagesNotLocal):
+        if isinstance(error, NoSuchRow | NoSuchStore | ImagesNotLocal):
             return _problem(404, str(error))
         if isinstance(error, StoreInvalid) or not isinstance(error, BadInput):
             log.error("%s %s: %s", request.method, request.url.path, error)
@@ -120,7 +121,7 @@ def _problem(status: int, error: str, headers: dict[str, str] | None = None) -> 
 
 
 class _CountRequests:
-    """ASGI middleware: counts requests and their time by route, up to the end of a stream."""
+    """ASGI middleware: counts requests and their time by route, up to the end of a stream, and ends them."""
 
     def __init__(self, app: Callable[..., Awaitable[None]], metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -140,6 +141,7 @@ class _CountRequests:
         try:
             await self.app(scope, receive, counted)
         finally:
+            run_at_the_end(scope)
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.requests.labels(route, str(status)).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - started)

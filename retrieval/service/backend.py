@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from index.errors import ClipmineError
 from index.store.embedding_store import EmbeddingStore, Modality
+from retrieval.search.planner import SearchPlan
 
 __all__ = ["Backend", "Found", "Overloaded", "Texts", "Unavailable"]
 
@@ -60,6 +61,7 @@ class Backend(Protocol):
 
     store: EmbeddingStore  # open in the routes' process, which reads metadata and images from it and applies rules
     name: str  # what clients call the store
+    generation: str  # of the store and its indexes as they are open; another one when the files have changed
 
     async def encode_texts(self, texts: Sequence[str], *, repeatable: bool = False) -> Texts:
         """Encode texts. repeatable: to the same bits whatever is encoded with them, as `clipmine retrieve` does."""
@@ -83,8 +85,8 @@ class Backend(Protocol):
         """
         ...
 
-    def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> str:
-        """ "hnsw" or "exact": the planner's choice for this number of queries in one search."""
+    async def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> SearchPlan:
+        """How so many queries would be searched at once: the method, and the seconds that it is expected to take."""
         ...
 
     def indexes(self) -> list[dict[str, Any]]:
@@ -92,7 +94,14 @@ class Backend(Protocol):
         ...
 
     async def ready(self) -> str | None:
-        """None when searches will be answered; otherwise one line that says why not."""
+        """None when searches will be answered; otherwise one line that says why not. Waits for no queue."""
+        ...
+
+    async def newer(self) -> Backend | None:
+        """A backend over the store as it is on the disk now; None when that is what this one serves.
+
+        Raises ClipmineError while the store on the disk cannot be opened.
+        """
         ...
 
     async def close(self) -> None:

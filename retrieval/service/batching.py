@@ -9,6 +9,7 @@ would delay all the others. The queue is bounded.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from retrieval.service.backend import Overloaded, Unavailable
+from retrieval.service.settings import Settings
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "batch_queue"]
 
 # The longest wait for further requests, as a share of the longer of the last two calls. Without it, the texts of 32
 # clients were answered in alternating batches of 31 and 1.
 WAIT_SHARE = 0.1
+
+LIST_SHARE = 256  # texts or vectors that a concept list submits at once
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -61,8 +65,14 @@ class Batcher(Generic[Request, Answer]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=what.replace(" ", "-"))
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._began: float | None = None  # when the running call began
         self._last_counts: deque[int] = deque([0, 0], maxlen=2)  # requests in the last two batches
         self._last_seconds: deque[float] = deque([0.0, 0.0], maxlen=2)  # seconds of the last two calls
+
+    @property
+    def running_seconds(self) -> float:
+        """How long the running call has been running; 0 when none is."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
 
     @property
     def waiting(self) -> int:
@@ -108,14 +118,15 @@ class Batcher(Generic[Request, Answer]):
             if self._observe is not None:
                 self._observe(len(batch), sum(waiting.size for waiting in batch))
             requests = [waiting.request for waiting in batch]
-            began = loop.time()
+            began = self._began = time.monotonic()
             try:
                 answers: Sequence[Answer | Exception] = await loop.run_in_executor(
                     self._thread, self._function, requests
                 )
             except Exception as error:
                 answers = [error] * len(batch)
-            self._last_seconds.append(loop.time() - began)
+            self._began = None
+            self._last_seconds.append(time.monotonic() - began)
             for waiting, answer in zip(batch, answers, strict=True):
                 _give(waiting.future, answer)
 
@@ -148,3 +159,8 @@ def _give(future: asyncio.Future[Any], answer: Any) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
+
+
+def batch_queue(settings: Settings) -> int:
+    """The size of a queue in which everything fits that the service has admitted (`retrieval.service.admission`)."""
+    return settings.queue + settings.concept_jobs * LIST_SHARE

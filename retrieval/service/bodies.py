@@ -7,6 +7,7 @@ for routes that change nothing: without a content type, pages of other origins c
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -16,15 +17,20 @@ from pydantic.json_schema import models_json_schema
 
 __all__ = ["describe_bodies", "read_body", "takes", "wrong_shape"]
 
+LONG_BODY = 64 << 10  # bytes; shorter ones are read in less time than a thread takes
+
 _COMPONENTS = "#/components/schemas/{model}"
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
-def read_body(model: type[Shape], body: bytes) -> Shape:
-    """The body as `model`. RequestValidationError where it is not JSON or has another shape."""
+async def read_body(model: type[Shape], body: bytes) -> Shape:
+    """The body as `model`; a long one is read in a thread. RequestValidationError where it is not JSON or has another
+    shape."""
     try:
-        return model.model_validate_json(body)
+        if len(body) <= LONG_BODY:
+            return model.model_validate_json(body)
+        return await asyncio.to_thread(model.model_validate_json, body)
     except ValidationError as error:
         raise wrong_shape(error) from error
 
@@ -34,10 +40,18 @@ def wrong_shape(error: ValidationError) -> RequestValidationError:
     return RequestValidationError(error.errors(include_url=False, include_input=False))
 
 
-def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """The `openapi_extra` of a route whose body is `model`; `describe_bodies` adds the model's schema."""
+def takes(model: type[BaseModel], **parameters: str) -> dict[str, Any]:
+    """The `openapi_extra` of a route whose body is `model`; `describe_bodies` adds the model's schema.
+
+    parameters: names and descriptions of texts in the URL that the route reads itself.
+    """
     schema = {"$ref": _COMPONENTS.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    described = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": what}
+        for name, what in parameters.items()
+    ]
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"requestBody": body, **({"parameters": described} if described else {})}
 
 
 def describe_bodies(app: FastAPI, *models: type[BaseModel]) -> None:

@@ -25,9 +25,13 @@ from retrieval.rules import SAME_IMAGE
 from retrieval.search.duplicates import greedy_duplicates
 from retrieval.service import images as row_images
 from retrieval.service.bodies import describe_bodies, read_body, takes, wrong_shape
+from retrieval.service.limits import RESULT_BYTES
 from retrieval.service.metadata_cache import as_row
+from retrieval.service.routes import take_service
 from retrieval.service.schemas import Problem, Query, RowId, SearchRequest
 from retrieval.service.search import NoSuchRow, Service
+from retrieval.service.stores import Stores
+from retrieval.service.threads import SMALL
 
 __all__ = ["NOT_HONOURED", "PARTIAL", "add_clip_retrieval_routes"]
 
@@ -101,9 +105,8 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         summary="clip-retrieval's search",
     )
     async def knn_service(request: Request) -> Response:
-        service: Service = request.app.state.service
-        asked = read_body(KnnRequest, await request.body())
-        _check_name(service, asked.indice_name)
+        asked = await read_body(KnnRequest, await request.body())
+        service = take_service(request, asked.indice_name)
         with request.app.state.metrics.stage("knn-service"):
             results, missing = await _search(service, asked)
         if missing:
@@ -119,21 +122,22 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         summary="clip-retrieval's metadata of rows",
     )
     async def metadata(request: Request) -> Response:
-        service: Service = request.app.state.service
-        asked = read_body(MetadataRequest, await request.body())
-        _check_name(service, asked.indice_name)
+        asked = await read_body(MetadataRequest, await request.body())
+        service = take_service(request, asked.indice_name)
         store = service.backend.store
         if asked.ids and max(asked.ids) >= store.rows:
             raise NoSuchRow(f"no row {max(asked.ids)}: the store has rows 0 to {store.rows - 1}")
         forgotten = store.is_forgotten(asked.ids).tolist()
-        known = await _metadata(service, [row for row, gone in zip(asked.ids, forgotten, strict=True) if not gone])
-        return _json([{"id": row, "metadata": known.get(row, {})} for row in asked.ids])
+        with service.admission.search(1, len(asked.ids) * RESULT_BYTES):
+            known = await _metadata(service, [row for row, gone in zip(asked.ids, forgotten, strict=True) if not gone])
+            return await service.in_worker(_json, [{"id": row, "metadata": known.get(row, {})} for row in asked.ids])
 
     describe_bodies(app, KnnRequest, MetadataRequest)
 
     @app.get("/indices-list", summary="clip-retrieval's names of indexes", tags=["clip-retrieval"])
     async def indices_list(request: Request) -> list[str]:
-        return [request.app.state.service.backend.name]
+        stores: Stores = request.app.state.stores
+        return stores.names
 
 
 async def _search(service: Service, asked: KnnRequest) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
@@ -144,7 +148,7 @@ async def _search(service: Service, asked: KnnRequest) -> tuple[list[dict[str, A
     answer = await service.search(request)
     hits = list(zip(answer.results[0].row_ids, answer.results[0].scores, strict=True))
     if asked.deduplicate and hits:
-        dropped = await asyncio.to_thread(_near_duplicates, service, [row for row, _ in hits])
+        dropped = await service.in_worker(_near_duplicates, service, [row for row, _ in hits])
         hits = [hit for hit, gone in zip(hits, dropped, strict=True) if not gone]
     known = await _metadata(service, [row for row, _ in hits[: asked.num_images]])
     return [{**known.get(row, {}), "id": row, "similarity": score} for row, score in hits], answer.missing
@@ -168,18 +172,23 @@ def _near_duplicates(service: Service, rows: Sequence[int]) -> list[bool]:
 
 async def _metadata(service: Service, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
     """By row id: url and caption, and a thumbnail where the row has no url and the store has its image."""
+    await service.check_columns(_COLUMNS[1:2])  # reads the columns, at the first time
     columns = tuple(name for name in _COLUMNS if name in service.columns)
     fragments = await service.lookup.fragments(rows, columns)
-    # Nulls are left out: the front shows an image by its url wherever the key is present.
-    known = {
-        row: {name: value for name, value in as_row(fragment).items() if value is not None}
-        for row, fragment in fragments.items()
-    }
+    known = _without_nulls(fragments) if len(rows) <= SMALL else await service.in_worker(_without_nulls, fragments)
     if service.backend.store.corpus_root is not None:
         shown = [row for row in known if "url" not in known[row]][:THUMBNAILS]
         for row, image in zip(shown, await asyncio.gather(*(_thumbnail(service, row) for row in shown)), strict=True):
             known[row] |= {} if image is None else {"image": image}
     return known
+
+
+def _without_nulls(fragments: dict[int, bytes]) -> dict[int, dict[str, Any]]:
+    # Without nulls, since the front shows an image by its url wherever the key is present.
+    return {
+        row: {name: value for name, value in as_row(fragment).items() if value is not None}
+        for row, fragment in fragments.items()
+    }
 
 
 async def _thumbnail(service: Service, row: int) -> str | None:
@@ -201,11 +210,6 @@ def not_honoured(asked: KnnRequest, max_k: int) -> list[str]:
     if (asked.num_result_ids or 0) > max_k:
         ignored.append(f"num_result_ids (at most {max_k})")
     return ignored
-
-
-def _check_name(service: Service, name: str | None) -> None:
-    if name not in (None, "", service.backend.name):
-        raise HTTPException(404, f"no index {str(name)[:100]!r} here; there is {service.backend.name!r}")
 
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response:

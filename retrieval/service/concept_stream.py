@@ -8,103 +8,35 @@ Closing the stream stops the work after the call that is running.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-from index.errors import BadInput, ClipmineError
-from retrieval.concepts import Concept, ConceptList, concept_list
-from retrieval.query_blocks import PROMPTS_AT_ONCE, QueryBlock, count_hits, cut_blocks, owners, search_depth
-from retrieval.rules import Loss, RuleOutcome, Rules, apply_rules
+from index.errors import ClipmineError
+from retrieval.query_blocks import PROMPTS_AT_ONCE, QueryBlock, count_hits, owners
+from retrieval.rules import Loss, RuleOutcome, apply_rules
 from retrieval.search.candidates import MODES, Candidates, merge_hits
 from retrieval.search.retriever import SEARCHED
-from retrieval.service.backend import Backend
-from retrieval.service.limits import check_count, check_k
-from retrieval.service.schemas import ConceptItem, ConceptsRequest
-from retrieval.service.search import Service, unit_vector, vectors_of_base64
-from retrieval.templates import PLACE, TEMPLATE_SETS, Templates, load_templates
+from retrieval.service.backend import Found, Overloaded, Unavailable
+from retrieval.service.concept_job import ConceptJob
+from retrieval.service.search import Service
 
-__all__ = ["ConceptJob", "prepare", "stream"]
+__all__ = ["stream"]
 
-COLUMNS = ("key", "shard", "caption", "url")
 SEARCHED_AT_ONCE = 256  # vectors of one search in the graph; queries of other requests run between two such searches
+ROWS_AT_ONCE = 2_000  # rows whose lines are written by one call of a thread
+_MODES: tuple[str, ...] = MODES
 _MODE_NAMES = [name.encode() for name in MODES]
 
-
-@dataclass(frozen=True)
-class ConceptJob:
-    """A checked request. prompts: for each concept its texts, or its vectors [n, d]; depth: rows to search a prompt."""
-
-    concepts: ConceptList
-    prompts: tuple[tuple[str, ...] | npt.NDArray[np.float32], ...]
-    modes: tuple[str, ...]
-    k: int
-    depth: int
-    rules: Rules
-    columns: tuple[str, ...]
-    method: str | None
-    blocks: tuple[QueryBlock, ...]
-
-    @property
-    def queries(self) -> int:
-        return sum(block.queries for block in self.blocks)
+Result = TypeVar("Result")
 
 
-def prepare(service: Service, request: ConceptsRequest) -> ConceptJob:
-    """Check a request against the store and the settings; BadInput for one that cannot be answered."""
-    store, settings = service.backend.store, service.settings
-    check_count(len(request.concepts), settings.max_concepts, "concepts")
-    check_k(request.k, settings, store.rows)
-    modes = MODES if request.mode == "both" else (request.mode,)
-    if "t2t" in modes and not store.has_text:
-        raise BadInput("the store has no text embeddings, so no t2t; use the mode t2i")
-    service.check_columns(request.columns or ())
-    for text in request.templates:
-        if text not in TEMPLATE_SETS and PLACE not in text:
-            raise BadInput(f"template {text!r}: give {', '.join(TEMPLATE_SETS)} or a text with {PLACE}")
-    templates = load_templates(request.templates or ["simple"])
-    items = [ConceptItem(name=item) if isinstance(item, str) else item for item in request.concepts]
-    concepts = concept_list(
-        Concept(
-            item.name,
-            tuple(item.aliases),
-            None if item.templates is None else tuple(item.templates) or None,
-            item.id,
-        )
-        for item in items
-    )
-    prompts = tuple(
-        _prompts(concept, item, templates, store.dim) for concept, item in zip(concepts, items, strict=True)
-    )
-    counts = [len(own) for own in prompts]
-    check_count(sum(counts), settings.max_prompts, "prompts")
-    return ConceptJob(
-        concepts,
-        prompts,
-        modes,
-        request.k,
-        search_depth(request.k, request.reserve, store.rows),
-        request.rules.to_rules(),
-        tuple(request.columns) if request.columns is not None else COLUMNS,
-        request.method,
-        tuple(cut_blocks(counts)),
-    )
-
-
-def _prompts(
-    concept: Concept, item: ConceptItem, templates: Templates, dim: int
-) -> tuple[str, ...] | npt.NDArray[np.float32]:
-    if item.embeddings_b64 is None:
-        return concept.prompts(templates.texts)
-    vectors = vectors_of_base64(item.embeddings_b64, dim, f"concept {item.name!r}")
-    return np.stack([unit_vector(vector, dim, place) for place, vector in enumerate(vectors)])
-
-
-async def stream(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
+async def stream(service: Service, job: ConceptJob) -> AsyncGenerator[bytes, None]:
     """Yield NDJSON lines: start, progress, a line for each concept, and end (or error)."""
     try:
         async for line in _lines(service, job):
@@ -114,123 +46,168 @@ async def stream(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
 
 
 async def _lines(service: Service, job: ConceptJob) -> AsyncIterator[bytes]:
+    work = _Work(service, job)
     count = len(job.concepts)
     yield _line({"type": "start", "concepts": count, "prompts": job.queries})
-    hits = np.zeros(count, np.int64)
     gathered: list[Candidates] = []
     outcomes: list[RuleOutcome] = []
-    plans: dict[str, str] = {}
-    missing: set[str] = set()
-    done = cut = 0
     for block in job.blocks:
+        vectors = await work.vectors(block)
         parts: list[Candidates] = []
-        vectors, cut_here = await _vectors(service.backend, job, block)
-        cut += cut_here
-        concept, prompt = owners([len(own) for own in job.prompts[block.first : block.last]], block.first)
         for mode in job.modes:
-            scores, row_ids = [], []
-            async for found in _search(service.backend, vectors, mode, job, plans):
-                scores.append(found.scores)
-                row_ids.append(found.row_ids)
-                missing |= set(found.missing)
-                done += len(found.scores)
-                yield _line({"type": "progress", "done": done, "total": job.queries * len(job.modes)})
-            rows = np.concatenate(row_ids)
-            hits[block.first : block.last] += count_hits(concept, rows, job.k, block.first, block.last - block.first)
-            number = MODES.index(mode)
-            parts.append(merge_hits(concept, prompt, np.concatenate(scores), rows, k=job.k, mode=number))
+            found: list[Found] = []
+            async for one in work.search(vectors, mode):
+                found.append(one)
+                yield _line({"type": "progress", "done": work.done, "total": job.queries * len(job.modes)})
+            parts.append(await service.in_worker(work.merge, block, mode, found))
         if job.rules.cross_concept == "keep-all":
-            outcome = await _apply_rules(service.backend, job, parts)
+            outcome = await service.in_worker(work.apply_rules, parts)
             outcomes.append(outcome)
-            async for line in _concept_lines(service, job, outcome.kept, hits, block.first, block.last):
+            async for line in work.concept_lines(outcome.kept, block.first, block.last):
                 yield line
         else:
             gathered += parts
     if job.rules.cross_concept != "keep-all":
-        outcome = await _apply_rules(service.backend, job, gathered)
+        outcome = await service.in_worker(work.apply_rules, gathered)
         outcomes.append(outcome)
-        async for line in _concept_lines(service, job, outcome.kept, hits, 0, count):
+        async for line in work.concept_lines(outcome.kept, 0, count):
             yield line
-    kept = sum(len(outcome.kept) for outcome in outcomes)
-    losses = _losses([outcome.losses for outcome in outcomes], job.concepts.names)
-    total, lost = int(hits.sum()), sum(loss["rows"] for loss in losses)
-    yield _line(
-        {
-            "type": "end",
-            "hits": total,
-            "rows": kept,
-            # Hits of a row that several prompts found are merged before the rules: the rest of hits = rows + losses.
-            "losses": [{"rule": "several-prompts", "rows": total - kept - lost, "by_concept": {}}, *losses],
-            "prompts_cut": cut,
-            "plans": plans,
-            "partial": bool(missing),
-            "missing": sorted(missing),
-        }
-    )
+    yield await service.in_worker(work.last_line, outcomes)
 
 
-async def _vectors(backend: Backend, job: ConceptJob, block: QueryBlock) -> tuple[npt.NDArray[np.floating[Any]], int]:
-    """The vectors of a block's prompts, in order, and the number of prompts that were cut.
+class _Work:
+    """The work on one list: what it has counted so far, and its steps. Those without `async` are run in a thread."""
 
-    Encoded in slices, so that texts of other requests are encoded between them.
-    """
-    prompts = job.prompts[block.first : block.last]
-    texts = [text for own in prompts if isinstance(own, tuple) for text in own]
-    encoded = [
-        await backend.encode_texts(texts[at : at + PROMPTS_AT_ONCE], repeatable=True)
-        for at in range(0, len(texts), PROMPTS_AT_ONCE)
-    ]
-    cut = sum(sum(slice_.cut) for slice_ in encoded)
-    of_texts = np.concatenate([slice_.vectors for slice_ in encoded]) if encoded else np.empty((0, 0), np.float16)
-    if len(texts) == block.queries:
-        return of_texts, cut
-    left = iter(of_texts.astype(np.float32))
-    rows = [np.stack([next(left) for _ in own]) if isinstance(own, tuple) else own for own in prompts]
-    return np.concatenate(rows), cut
+    def __init__(self, service: Service, job: ConceptJob) -> None:
+        self._service, self._job = service, job
+        self._end = time.monotonic() + service.settings.list_seconds
+        self._hits = np.zeros(len(job.concepts), np.int64)
+        self._plans: dict[str, str] = {}
+        self._missing: set[str] = set()
+        self._cut = 0
+        self.done = 0  # queries answered
 
+    async def vectors(self, block: QueryBlock) -> npt.NDArray[np.floating[Any]]:
+        """The vectors of a block's prompts, in order.
 
-async def _search(
-    backend: Backend, vectors: npt.NDArray[np.floating[Any]], mode: str, job: ConceptJob, plans: dict[str, str]
-) -> AsyncIterator[Any]:
-    """Search a block by the method planned for all its vectors: through the graph in slices, by a scan at once."""
-    modality = SEARCHED[mode]
-    method = backend.plan(modality, len(vectors), job.depth, job.method)
-    step = SEARCHED_AT_ONCE if method == "hnsw" else len(vectors)
-    for at in range(0, len(vectors), step):
-        found = await backend.search(vectors[at : at + step], modality, job.depth, method)
-        plans.setdefault(mode, method)
-        yield found
+        Encoded in slices, so that texts of other requests are encoded between them.
+        """
+        prompts = self._job.prompts[block.first : block.last]
+        texts = [text for own in prompts if isinstance(own, tuple) for text in own]
+        slices: list[npt.NDArray[np.floating[Any]]] = []
+        for at in range(0, len(texts), PROMPTS_AT_ONCE):
+            some = texts[at : at + PROMPTS_AT_ONCE]
+            encoded = await self._patiently(partial(self._service.backend.encode_texts, some, repeatable=True))
+            slices.append(encoded.vectors)
+            self._cut += sum(encoded.cut)
+        of_texts = np.concatenate(slices) if slices else np.empty((0, 0), np.float16)
+        if len(texts) == block.queries:
+            return of_texts
+        return await self._service.in_worker(_in_order, prompts, of_texts)
 
+    async def search(self, vectors: npt.NDArray[np.floating[Any]], mode: str) -> AsyncIterator[Found]:
+        """Search a block by the method planned for all its vectors: through the graph in slices, by a scan at once."""
+        job, backend, modality = self._job, self._service.backend, SEARCHED[mode]
+        method = (await backend.plan(modality, len(vectors), job.depth, job.methods[mode])).method
+        self._plans.setdefault(mode, method)
+        step = SEARCHED_AT_ONCE if method == "hnsw" else len(vectors)
+        for at in range(0, len(vectors), step):
+            some = vectors[at : at + step]
+            found = await self._patiently(partial(backend.search, some, modality, job.depth, method))
+            self._missing |= set(found.missing)
+            self.done += len(some)
+            yield found
 
-async def _apply_rules(backend: Backend, job: ConceptJob, parts: Sequence[Candidates]) -> RuleOutcome:
-    candidates = Candidates.concatenate(parts)
-    return await asyncio.to_thread(
-        apply_rules, candidates, job.rules, backend.store, concepts=len(job.concepts), reserve=0.0
-    )
+    def merge(self, block: QueryBlock, mode: str, found: Sequence[Found]) -> Candidates:
+        """The candidates of a block, each row once for a concept, from the searches of one mode."""
+        job, count = self._job, block.last - block.first
+        concept, prompt = owners([len(own) for own in job.prompts[block.first : block.last]], block.first)
+        rows = np.concatenate([one.row_ids for one in found])
+        scores = np.concatenate([one.scores for one in found])
+        self._hits[block.first : block.last] += count_hits(concept, rows, job.k, block.first, count)
+        return merge_hits(concept, prompt, scores, rows, k=job.k, mode=_MODES.index(mode))
 
+    def apply_rules(self, parts: Sequence[Candidates]) -> RuleOutcome:
+        """What the rules keep of the candidates."""
+        job, store = self._job, self._service.backend.store
+        return apply_rules(Candidates.concatenate(parts), job.rules, store, concepts=len(job.concepts), reserve=0.0)
 
-async def _concept_lines(
-    service: Service, job: ConceptJob, kept: Candidates, hits: npt.NDArray[np.int64], first: int, last: int
-) -> AsyncIterator[bytes]:
-    bounds = np.searchsorted(kept.concept, np.arange(first, last + 1))
-    for place in range(first, last):
-        own = kept.take(np.arange(bounds[place - first], bounds[place - first + 1]))
+    async def concept_lines(self, kept: Candidates, first: int, last: int) -> AsyncIterator[bytes]:
+        """A line for each of the concepts first .. last - 1, some of them together."""
+        bounds = np.searchsorted(kept.concept, np.arange(first, last + 1)).tolist()
+        start = first
+        while start < last:
+            stop = start + 1
+            while stop < last and bounds[stop + 1 - first] - bounds[start - first] <= ROWS_AT_ONCE:
+                stop += 1
+            places = {place: slice(bounds[place - first], bounds[place + 1 - first]) for place in range(start, stop)}
+            yield await self._service.in_worker(self._concept_lines, kept, places)
+            start = stop
+
+    def _concept_lines(self, kept: Candidates, places: dict[int, slice]) -> bytes:
+        return b"".join(self._concept_line(kept, own, place) for place, own in places.items())
+
+    def _concept_line(self, kept: Candidates, own: slice, place: int) -> bytes:
+        job = self._job
         concept = job.concepts.concepts[place]
-        fragments = await service.lookup.fragments(own.row_id.tolist(), job.columns)
+        rows = kept.row_id[own].tolist()
+        fragments = self._service.lookup.read(rows, job.columns)
         texts = job.prompts[place]
         prompts = [orjson.dumps(text) for text in texts] if isinstance(texts, tuple) else [b"null"] * len(texts)
         # Formatted by hand for speed: a list of 1,000 concepts may have a million rows.
-        rows = b",".join(
+        formatted = b",".join(
             b'{"row_id":%d,"score":%a,"rank":%d,"mode":"%s","prompt":%s,"both_ways":%s%s}'
             % (row, score, rank, _MODE_NAMES[mode], prompts[prompt], orjson.dumps(both), fragments[row])
             for row, score, rank, mode, prompt, both in zip(
-                own.row_id.tolist(), own.score.tolist(), own.rank.tolist(), own.mode.tolist(), own.prompt.tolist(),
-                own.both_ways.tolist(), strict=True,
+                rows, kept.score[own].tolist(), kept.rank[own].tolist(), kept.mode[own].tolist(),
+                kept.prompt[own].tolist(), kept.both_ways[own].tolist(), strict=True,
             )
         )  # fmt: skip
-        head = {"type": "concept", "name": concept.name, "id": concept.class_id, "hits": int(hits[place])}
-        yield orjson.dumps(head)[:-1] + b',"rows":[' + rows + b"]}\n"
-        await asyncio.sleep(0)  # lets other requests run
+        head = {"type": "concept", "name": concept.name, "id": concept.class_id, "hits": int(self._hits[place])}
+        return orjson.dumps(head)[:-1] + b',"rows":[' + formatted + b"]}\n"
+
+    def last_line(self, outcomes: Sequence[RuleOutcome]) -> bytes:
+        """The counts of the whole list."""
+        kept = sum(len(outcome.kept) for outcome in outcomes)
+        losses = _losses([outcome.losses for outcome in outcomes], self._job.concepts.names)
+        total, lost = int(self._hits.sum()), sum(loss["rows"] for loss in losses)
+        # Hits of a row that several prompts found are merged before the rules: the rest of hits = rows + losses.
+        merged = {"rule": "several-prompts", "rows": total - kept - lost, "by_concept": {}}
+        return _line(
+            {
+                "type": "end",
+                "hits": total,
+                "rows": kept,
+                "losses": [merged, *losses],
+                "prompts_cut": self._cut,
+                "plans": self._plans,
+                "partial": bool(self._missing),
+                "missing": sorted(self._missing),
+            }
+        )
+
+    async def _patiently(self, call: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """The answer of `call`, repeated while a queue is full: the list has its place already.
+
+        Raises Unavailable when the list's time is up.
+        """
+        while True:
+            if time.monotonic() > self._end:
+                seconds = self._service.settings.list_seconds
+                raise Unavailable(f"this list has taken longer than {seconds:g} s; send it in parts")
+            try:
+                return await call()
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after)
+
+
+def _in_order(
+    prompts: Sequence[tuple[str, ...] | npt.NDArray[np.float32]], of_texts: npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.float32]:
+    """The vectors of prompts of which some are texts, whose vectors are `of_texts`, and the others vectors."""
+    left = iter(of_texts.astype(np.float32))
+    rows = [np.stack([next(left) for _ in own]) if isinstance(own, tuple) else own for own in prompts]
+    return np.concatenate(rows)
 
 
 def _losses(several: Sequence[Sequence[Loss]], names: Sequence[str]) -> list[dict[str, Any]]:

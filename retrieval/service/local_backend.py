@@ -1,13 +1,14 @@
 """The backend of one process: the encoder and the memory-mapped indexes, each behind a batch queue.
 
-Encoding texts, encoding images and searching have a thread each, so that one batch is searched while the next is
-encoded.
+Searching graphs and scanning have a thread each, beside those of the encoder, so that one batch is searched while the
+next is encoded and no search of a graph waits for a scan.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,26 +17,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from index.corpus.image_decoding import ImageRejected, decode_image
-from index.errors import BadInput, ClipmineError
+from index.encoder.model_spec import check_same_model
+from index.errors import ClipmineError
 from index.store.embedding_store import EmbeddingStore, Modality
-from retrieval.query_blocks import PROMPTS_AT_ONCE
+from index.store.store_model import store_model
+from retrieval.search.planner import SearchPlan
 from retrieval.search.retriever import Retriever
 from retrieval.service.backend import Found, Texts, Unavailable
-from retrieval.service.batching import Batcher
-from retrieval.service.memory import run_in_halves
+from retrieval.service.batching import Batcher, batch_queue
+from retrieval.service.generations import files_identity, generation_name
+from retrieval.service.local_encoder import LocalEncoder, Observe
 from retrieval.service.settings import Settings
+from retrieval.service.threads import run_to_end
 
 if TYPE_CHECKING:
     from index.encoder.clip_encoder import Encoder
 
-__all__ = ["LocalBackend", "decode_query_image", "describe_indexes"]
+__all__ = ["LocalBackend", "describe_indexes", "open_backends"]
 
-IMAGES_AT_ONCE = 16
 VECTORS_AT_ONCE = 256  # in one call of the index
-
-# Called after each batch with the stage's name, its number of requests, and their size in texts, images or vectors.
-Observe = Callable[[str, int, int], None]
+SLOW_SECONDS = 0.05  # a search that is expected to take longer does not share a thread with short ones
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class _Search:
 class LocalBackend:
     """A store, its indexes and its encoder in this process. Implements `backend.Backend`.
 
-    encoder: by default the store's own model, loaded when it is first needed. observe: see `Observe`.
+    encoder: by default the store's own model, loaded when it is first needed; `encoding` is one that stores share.
+    name: by default the settings' or the folder's.
     """
 
     def __init__(
@@ -64,47 +66,52 @@ class LocalBackend:
         encoder: Encoder | None = None,
         settings: Settings | None = None,
         observe: Observe | None = None,
+        *,
+        encoding: LocalEncoder | None = None,
+        name: str | None = None,
     ) -> None:
-        settings = settings or Settings()
+        self.settings = settings = settings or Settings()
         self.store = store
-        self.name = settings.name or store.path.name
-        self.settings = settings
-        self.observe: Observe | None = observe
+        self.name = name or settings.name or store.path.name
+        # Taken before the indexes are opened: a change in between is seen as one, and opened again.
+        self._identity, self.generation = files_identity(store), generation_name(store)
         self._retriever = Retriever(store, encoder)
-        self._decoders = ThreadPoolExecutor(2, thread_name_prefix="decode")
+        self._encoding = (encoding or LocalEncoder(_loader([store], encoder), settings)).share()
+        self._described: list[dict[str, Any]] | None = None
         self._bulk = ThreadPoolExecutor(1, thread_name_prefix="bulk-search")
-        limits: dict[str, Any] = {"queue": settings.queue, "wait_ms": settings.wait_ms}
-        self._texts: Batcher[tuple[list[str], bool], Texts] = Batcher(
-            "the text encoder", self._encode, most=PROMPTS_AT_ONCE, observe=self._observer("encode_texts"), **limits
-        )
-        self._images: Batcher[npt.NDArray[np.uint8], npt.NDArray[np.float16]] = Batcher(
-            "the image encoder", self._encode_pixels, most=IMAGES_AT_ONCE, observe=self._observer("encode_images"),
-            **limits,
-        )  # fmt: skip
-        self._searches: Batcher[_Search, Found] = Batcher(
-            "the search", self._search, most=VECTORS_AT_ONCE, observe=self._observer("search"), **limits
-        )
+        limits: dict[str, Any] = {
+            "most": VECTORS_AT_ONCE,
+            "queue": batch_queue(settings),
+            "wait_ms": settings.wait_ms,
+        }
+        saw = partial(self._saw, "search")
+        self._searches: Batcher[_Search, Found] = Batcher("the search", self._search, observe=saw, **limits)
+        self._scans: Batcher[_Search, Found] = Batcher("the scan", self._search, observe=saw, **limits)
+        self._observe: Observe | None = None
+        self.observe = observe
+
+    @property
+    def observe(self) -> Observe | None:
+        """Called after every batch; see `Observe`."""
+        return self._observe
+
+    @observe.setter
+    def observe(self, observe: Observe | None) -> None:
+        self._observe = observe
+        if observe is not None:
+            self._encoding.observe = observe
 
     def load(self) -> None:
         """Open the indexes and load the encoder now. Raises what opening and loading raise."""
         self.indexes()
-        self._retriever.encoder.encode_queries(["ready"])
+        if not self._encoding.loaded:
+            self._encoding.encoder.encode_queries(["ready"])
 
     async def encode_texts(self, texts: Sequence[str], *, repeatable: bool = False) -> Texts:
-        return await self._texts.submit((list(texts), repeatable), len(texts))
+        return await self._encoding.texts(texts, repeatable=repeatable)
 
     async def encode_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float16]:
-        loop = asyncio.get_running_loop()
-        pixels = await asyncio.gather(
-            *(
-                loop.run_in_executor(
-                    self._decoders, decode_query_image, self._retriever.encoder, data, place, self.settings
-                )
-                for place, data in enumerate(images)
-            )
-        )
-        rows = await asyncio.gather(*(self._images.submit(picture) for picture in pixels))
-        return np.stack(rows)
+        return await self._encoding.images(images)
 
     async def search(
         self,
@@ -116,54 +123,60 @@ class LocalBackend:
     ) -> Found:
         search = _Search(vectors, modality, k, method, exclude)
         if len(vectors) <= VECTORS_AT_ONCE:
-            return await self._searches.submit(search, len(vectors))
+            plan = await self.plan(modality, len(vectors), k, method)
+            queue = self._scans if plan.method == "exact" and plan.seconds > SLOW_SECONDS else self._searches
+            return await queue.submit(search, len(vectors))
         # Many vectors may mean a long scan, which single queries must not wait for.
-        found = (await asyncio.get_running_loop().run_in_executor(self._bulk, self._search, [search]))[0]
+        found = (await run_to_end(self._bulk, self._search, [search]))[0]
         if isinstance(found, Exception):
             raise found
         return found
 
-    def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> str:
-        return self._retriever.plan(modality, queries, k, method).method
+    async def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> SearchPlan:
+        plan = partial(self._retriever.plan, modality, queries, k, method)
+        return plan() if self._described is not None else await asyncio.to_thread(plan)
 
     def indexes(self) -> list[dict[str, Any]]:
-        return describe_indexes(self._retriever)
+        if self._described is None:
+            self._described = describe_indexes(self._retriever)
+        return self._described
 
     async def ready(self) -> str | None:
         try:
-            await self.encode_texts(["ready"])
+            if not self._encoding.loaded or self._described is None:
+                await asyncio.to_thread(self.load)
         except ClipmineError as error:
             return str(error)
-        return None
+        return self._encoding.stuck()
+
+    async def newer(self) -> LocalBackend | None:
+        return await asyncio.to_thread(self._newer)
 
     async def close(self) -> None:
-        for batcher in (self._texts, self._images, self._searches):
+        for batcher in (self._searches, self._scans):
             await batcher.close()
-        self._decoders.shutdown()
+        await self._encoding.close()
         self._bulk.shutdown()
 
-    def _observer(self, stage: str) -> Callable[[int, int], None]:
-        def observe(requests: int, size: int) -> None:
-            if self.observe is not None:
-                self.observe(stage, requests, size)
+    def _newer(self) -> LocalBackend | None:
+        if files_identity(self.store) == self._identity and not self.store.changed():
+            return None
+        store = EmbeddingStore.open(self.store.path)
+        same = _fingerprint(store) == _fingerprint(self.store)
+        encoding = self._encoding if same else LocalEncoder(_loader([store]), self.settings)
+        backend = LocalBackend(store, settings=self.settings, encoding=encoding, name=self.name)
+        try:
+            backend.indexes()
+            if self._encoding.loaded:
+                _ = encoding.encoder  # another model is loaded before the first request needs it
+        except BaseException:
+            encoding.unshare()
+            raise
+        return backend
 
-        return observe
-
-    def _encode(self, requests: list[tuple[list[str], bool]]) -> list[Texts]:
-        texts = [text for own, _ in requests for text in own]
-        # A text has its repeatable vector only in a batch that is made so as a whole.
-        encode = partial(self._retriever.encoder.encode_queries, repeatable=any(asked for _, asked in requests))
-        vectors, cut = run_in_halves(encode, texts, _join)
-        answers, start = [], 0
-        for own, _ in requests:
-            end = start + len(own)
-            answers.append(Texts(vectors[start:end], cut[start:end]))
-            start = end
-        return answers
-
-    def _encode_pixels(self, pictures: list[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.float16]]:
-        encoder = self._retriever.encoder
-        return list(run_in_halves(lambda some: encoder.encode_pixels(np.stack(some)), pictures, np.concatenate))
+    def _saw(self, stage: str, requests: int, size: int) -> None:
+        if self._observe is not None:
+            self._observe(stage, requests, size)
 
     def _search(self, searches: list[_Search]) -> list[Found | Exception]:
         together: dict[tuple[Any, ...], list[int]] = {}
@@ -195,12 +208,43 @@ class LocalBackend:
         return Found(found.scores, found.row_ids, f"{found.plan.method}: {found.plan.why}")
 
 
-def decode_query_image(encoder: Encoder, data: bytes, place: int, settings: Settings) -> npt.NDArray[np.uint8]:
-    """An image file as the model's pixels, its size bounded before it is decoded. BadInput says why not."""
-    try:
-        return encoder.to_pixels(decode_image(data, settings.max_image_bytes, settings.max_image_pixels))
-    except ImageRejected as error:
-        raise BadInput(f"image {place}: cannot be used ({error.reason.replace('_', ' ')})") from error
+def open_backends(stores: Mapping[str, EmbeddingStore], settings: Settings) -> list[LocalBackend]:
+    """A backend for each store by its name. Stores that were embedded with the same model share one encoder."""
+    sharing: dict[str, list[EmbeddingStore]] = {}
+    for store in stores.values():
+        sharing.setdefault(_fingerprint(store), []).append(store)
+    encoders = {model: LocalEncoder(_loader(same), settings) for model, same in sharing.items()}
+    return [
+        LocalBackend(store, settings=settings, encoding=encoders[_fingerprint(store)], name=name)
+        for name, store in stores.items()
+    ]
+
+
+def _fingerprint(store: EmbeddingStore) -> str:
+    return json.dumps(dict(store.fingerprint), sort_keys=True, default=str)
+
+
+def _loader(stores: Sequence[EmbeddingStore], encoder: Encoder | None = None) -> Any:
+    """A function that returns `encoder`, or loads the model of the first of the stores that names one."""
+
+    def load() -> Encoder:
+        if encoder is not None:
+            return encoder
+        from index.encoder.loading import load_encoder
+
+        wrong: ClipmineError | None = None
+        for store in stores:
+            try:
+                loaded = load_encoder(store_model(store.path))
+                check_same_model(store.fingerprint, loaded.fingerprint, f"the store {store.path}")
+            except ClipmineError as error:
+                wrong = wrong or error
+            else:
+                return loaded
+        assert wrong is not None
+        raise wrong
+
+    return load
 
 
 def describe_indexes(retriever: Retriever) -> list[dict[str, Any]]:
@@ -215,13 +259,10 @@ def describe_indexes(retriever: Retriever) -> list[dict[str, Any]]:
                 "modality": modality,
                 "rows": retriever.store.rows,
                 "kind": "exact" if index is None else "hnsw",
+                "indexed": None if index is None else retriever.store.rows - index.tail_rows,
                 "shards": 1 if index is None else index.shards,
                 "ef_search": None if index is None else index.ef_search,
                 "recall_at_10": None if recall is None else recall.recall_at_10,
             }
         )
     return described
-
-
-def _join(parts: list[tuple[npt.NDArray[np.float16], list[bool]]]) -> tuple[npt.NDArray[np.float16], list[bool]]:
-    return np.concatenate([vectors for vectors, _ in parts]), [cut for _, cuts in parts for cut in cuts]

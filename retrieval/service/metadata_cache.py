@@ -6,7 +6,7 @@ results, and `GET /rows/{id}` checks for them before it asks here.
 
 from __future__ import annotations
 
-import asyncio
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from index.store.embedding_store import EmbeddingStore
+from retrieval.service.threads import SMALL, run_to_end
 
 __all__ = ["RowLookup", "as_row"]
 
@@ -35,16 +36,31 @@ class RowLookup:
         self._limit = cache_bytes
         self._size = 0
         self._known: dict[tuple[str, ...], dict[int, bytes]] = {}
+        self._writing = threading.Lock()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="lookup")
 
     async def fragments(self, row_ids: Sequence[int], columns: tuple[str, ...]) -> dict[int, bytes]:
+        """`read` in a thread, or at once where all rows are known and few."""
+        if len(row_ids) <= SMALL:
+            known = self._known.get(columns, {})
+            found = {row: known[row] for row in row_ids if row in known}
+            if all(row in found for row in row_ids):
+                return found
+        return await run_to_end(self._threads, self.read, row_ids, columns)
+
+    def read(self, row_ids: Sequence[int], columns: tuple[str, ...]) -> dict[int, bytes]:
         """The fragment of each row id. Raises BadInput for a column that the store doesn't have."""
         known = self._known.get(columns, {})
-        found = {row: known[row] for row in row_ids if row in known}
-        wanted = [row for row in dict.fromkeys(row_ids) if row not in found]
+        found: dict[int, bytes] = {}
+        wanted = []
+        for row in dict.fromkeys(row_ids):
+            fragment = known.get(row)
+            if fragment is None:
+                wanted.append(row)
+            else:
+                found[row] = fragment
         if wanted:
-            read = await asyncio.get_running_loop().run_in_executor(self._threads, self._read, wanted, columns)
-            new = dict(zip(wanted, read, strict=True))
+            new = dict(zip(wanted, self._read(wanted, columns), strict=True))
             self._remember(columns, new)
             found |= new
         return found
@@ -60,8 +76,9 @@ class RowLookup:
         return [b"," + orjson.dumps(row, default=str)[1:-1] for row in rows]
 
     def _remember(self, columns: tuple[str, ...], new: dict[int, bytes]) -> None:
-        self._size += sum(map(len, new.values())) + _OVERHEAD * len(new)
-        if self._size > self._limit:  # all are dropped: keeping an order of use would cost more than it saves
-            self._known, self._size = {}, 0
-            return
-        self._known.setdefault(columns, {}).update(new)
+        with self._writing:
+            self._size += sum(map(len, new.values())) + _OVERHEAD * len(new)
+            if self._size > self._limit:  # all are dropped: keeping an order of use would cost more than it saves
+                self._known, self._size = {}, 0
+                return
+            self._known.setdefault(columns, {}).update(new)

@@ -39,21 +39,47 @@ class Metrics:
             buckets=_SIZES, registry=self.registry,
         )  # fmt: skip
         self.partial = Counter("clipmine_partial_answers", "Answers that missed a shard.", registry=self.registry)
+        self.reopened = Counter(
+            "clipmine_reopened", "Newer generations of a store that were found, by what came of it.",
+            ["store", "outcome"], registry=self.registry,
+        )  # fmt: skip
         self._recall = Gauge(
-            "clipmine_recall_at_10", "Measured when the index was built, at the efSearch in force.", ["modality"],
+            "clipmine_recall_at_10", "Measured when the index was built, at the efSearch in force.",
+            ["store", "modality"], registry=self.registry,
+        )  # fmt: skip
+        self._ef_search = Gauge(
+            "clipmine_ef_search", "The efSearch in force.", ["store", "modality"], registry=self.registry
+        )
+        self._generation = Gauge(
+            "clipmine_generation", "1 for the generation of the store that is served.", ["store", "generation"],
             registry=self.registry,
         )  # fmt: skip
-        self._ef_search = Gauge("clipmine_ef_search", "The efSearch in force.", ["modality"], registry=self.registry)
-        self._rows = Gauge("clipmine_rows", "Rows of the store.", registry=self.registry)
-        self._forgotten = Gauge("clipmine_forgotten_rows", "Rows that are never returned.", registry=self.registry)
+        self._rows = Gauge("clipmine_rows", "Rows of the store.", ["store"], registry=self.registry)
+        self._indexed = Gauge(
+            "clipmine_indexed_rows", "Rows that the index holds; the others are scanned.", ["store", "modality"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._forgotten = Gauge(
+            "clipmine_forgotten_rows", "Rows that are never returned.", ["store"], registry=self.registry
+        )
 
-    def describe(self, rows: int, forgotten: int, indexes: Sequence[dict[str, Any]]) -> None:
-        """Set the gauges from `Backend.indexes`."""
-        self._rows.set(rows)
-        self._forgotten.set(forgotten)
+    def forget_stores(self) -> None:
+        """Clear what `describe` has set, since a store's former generation must not stay."""
+        for gauge in (self._recall, self._ef_search, self._generation, self._rows, self._indexed, self._forgotten):
+            gauge.clear()
+
+    def describe(
+        self, store: str, generation: str, rows: int, forgotten: int, indexes: Sequence[dict[str, Any]]
+    ) -> None:
+        """Set the gauges of a store from `Backend.indexes`."""
+        self._generation.labels(store, generation).set(1)
+        self._rows.labels(store).set(rows)
+        self._forgotten.labels(store).set(forgotten)
         for index in indexes:
-            self._recall.labels(index["modality"]).set(1.0 if index["kind"] == "exact" else index["recall_at_10"] or 0)
-            self._ef_search.labels(index["modality"]).set(index["ef_search"] or 0)
+            labels = (store, index["modality"])
+            self._recall.labels(*labels).set(1.0 if index["kind"] == "exact" else index["recall_at_10"] or 0)
+            self._ef_search.labels(*labels).set(index["ef_search"] or 0)
+            self._indexed.labels(*labels).set(index["indexed"] or 0)
 
     def observe_batch(self, stage: str, requests: int, size: int) -> None:
         """Record one call of a batch queue: its stage, and its size in texts, images or vectors."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import orjson
@@ -13,9 +13,8 @@ from fastapi.responses import StreamingResponse
 from index.errors import BadInput
 from index.store.embedding_store import Modality
 from retrieval.selection import store_identity
-from retrieval.service import concept_stream
+from retrieval.service import concept_job, concept_stream
 from retrieval.service import images as row_images
-from retrieval.service.backend import Overloaded
 from retrieval.service.bodies import read_body, takes
 from retrieval.service.memory import give_back_memory
 from retrieval.service.metrics import Metrics
@@ -30,8 +29,10 @@ from retrieval.service.schemas import (
     SearchResponse,
 )
 from retrieval.service.search import Answer, Service
+from retrieval.service.stores import Stores
+from retrieval.service.threads import SMALL, at_the_end
 
-__all__ = ["answer_json", "router"]
+__all__ = ["answer_json", "router", "service_of", "take_service"]
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The request cannot be answered; the line says why."},
@@ -42,15 +43,27 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     429: {"model": Problem, "description": "Too many wait; try again after Retry-After seconds."},
     503: {"model": Problem, "description": "Cannot answer now; try again after Retry-After seconds."},
 }
+_STORE = "one of the stores of GET /indexes; by default the first"
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such row, or no image of it."}}
 
 router = APIRouter(responses=_PROBLEMS)
 
 
+StoreName = Annotated[str | None, Query(max_length=1_000, description=_STORE)]
+
+
 # Coroutines, although they never wait: FastAPI would run plain functions in a thread, at every request.
-async def service_of(request: Request) -> Service:
-    """The app's service."""
-    service: Service = request.app.state.service
+async def service_of(request: Request, store: StoreName = None) -> Service:
+    """The service of the store that the request names; it stays open until the request has been answered."""
+    return take_service(request, store)
+
+
+def take_service(request: Request, name: str | None) -> Service:
+    """The service of a store, by default the first, kept open until the request has been answered."""
+    stores: Stores = request.app.state.stores
+    service = stores.get(name)
+    service.take()
+    at_the_end(request.scope, service.give_back)
     return service
 
 
@@ -68,16 +81,16 @@ RowId = Annotated[int, Path(ge=0, lt=1 << 63, description="a row id")]
 @router.post(
     "/search",
     response_model=SearchResponse,
-    openapi_extra=takes(SearchRequest),
+    openapi_extra=takes(SearchRequest, store=_STORE),
     summary="The nearest rows to each query",
 )
 async def search(request: Request) -> Response:
     # The busiest route does without FastAPI's injection, which takes as long as the search itself.
-    service, metrics = await service_of(request), await metrics_of(request)
-    asked = read_body(SearchRequest, await request.body())
+    service, metrics = take_service(request, request.query_params.get("store")), await metrics_of(request)
+    asked = await read_body(SearchRequest, await request.body())
     with metrics.stage("search"):
         answer = await service.search(asked)
-    return _json(answer_json(answer, metrics))
+    return await _answered(service, answer, metrics)
 
 
 @router.post(
@@ -103,7 +116,7 @@ async def search_image(
         raise BadInput("the body is empty: send an image file's bytes")
     with metrics.stage("search"):
         answer = await service.search_images([data], SearchOptions(modality=modality, k=k))
-    return _json(answer_json(answer, metrics))
+    return await _answered(service, answer, metrics)
 
 
 @router.post(
@@ -111,22 +124,26 @@ async def search_image(
     summary="A concept list's rows, as a stream",
     response_class=StreamingResponse,
     responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+    openapi_extra=takes(ConceptsRequest),
 )
-async def retrieve_concepts(request: ConceptsRequest, service: OfService) -> Response:
-    job = await asyncio.to_thread(concept_stream.prepare, service, request)
-    if service.concept_jobs >= service.settings.concept_jobs:
-        raise Overloaded("a concept list's turn", retry_after=5)
-    return StreamingResponse(_counted(service, job), media_type="application/x-ndjson")
+async def retrieve_concepts(request: Request, service: OfService) -> Response:
+    asked = await read_body(ConceptsRequest, await request.body())
+    await service.check_columns(asked.columns or ())
+    size = await service.in_worker(concept_job.measure, service, asked)
+    methods = await concept_job.check_time(service, asked, size)
+    place = service.admission.concept_list(size.needed)
+    at_the_end(request.scope, place.give_back)
+    job = await service.in_worker(concept_job.prepare, service, asked, size, methods)
+    return StreamingResponse(_lines(service, job), media_type="application/x-ndjson")
 
 
-async def _counted(service: Service, job: concept_stream.ConceptJob) -> AsyncIterator[bytes]:
-    service.concept_jobs += 1
+async def _lines(service: Service, job: concept_job.ConceptJob) -> AsyncIterator[bytes]:
     try:
-        async for line in concept_stream.stream(service, job):
-            yield line
+        async with aclosing(concept_stream.stream(service, job)) as lines:
+            async for line in lines:
+                yield line
     finally:
-        service.concept_jobs -= 1
-        await asyncio.to_thread(give_back_memory)
+        await service.in_worker(give_back_memory)
 
 
 @router.get("/rows/{row_id}", response_model=Row, responses=_MISSING, summary="A row's metadata")
@@ -136,8 +153,9 @@ async def row(
     columns: Annotated[str | None, Query(max_length=2_000, description="names with commas between; all: *")] = None,
 ) -> Response:
     service.check_row(row_id)
-    names = service.columns if columns == "*" else tuple(columns.split(",")) if columns else COLUMNS
-    service.check_columns(names)
+    names = tuple(columns.split(",")) if columns and columns != "*" else COLUMNS
+    await service.check_columns(names)
+    names = service.columns if columns == "*" else names
     fragment = (await service.lookup.fragments([row_id], names))[row_id]
     return _json(b'{"row_id":%d%s}' % (row_id, fragment))
 
@@ -154,10 +172,12 @@ async def image(
     side: Annotated[int | None, Query(ge=16, le=1024, description="longer side of a thumbnail, in pixels")] = None,
 ) -> Response:
     service.check_row(row_id)
-    if side is None:
-        data, kind = await service.in_decoder(row_images.original, service.backend.store, row_id)
-    else:
-        data, kind = await service.in_decoder(row_images.thumbnail, service.backend.store, row_id, side), "image/jpeg"
+    with service.admission.image():
+        if side is None:
+            data, kind = await service.in_decoder(row_images.original, service.backend.store, row_id)
+        else:
+            data = await service.in_decoder(row_images.thumbnail, service.backend.store, row_id, side)
+            kind = "image/jpeg"
     headers = {
         # An original file may hold any bytes: nothing in it may run, and other files than images are saved, not shown.
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -169,24 +189,29 @@ async def image(
 
 @router.get("/indexes", response_model=IndexesResponse, summary="What is served, and with which recall")
 async def indexes(request: Request, service: OfService) -> Response:
-    store = service.backend.store
-    return _json(
-        orjson.dumps(
-            {
-                "name": service.backend.name,
-                "rows": store.rows,
-                "forgotten": len(store.forgotten),
-                "parts": len(store.parts),
-                "identity": store_identity(store),
-                "dim": store.dim,
-                "model": dict(store.fingerprint),
-                "columns": list(service.columns),
-                "images": store.corpus_root is not None,
-                "indexes": service.backend.indexes(),
-                "pages": [page.model_dump() for page in request.app.state.pages],
-            }
-        )
-    )
+    await service.check_columns(COLUMNS[:1])  # reads the columns, at the first time
+    described = await service.in_worker(_describe, service)
+    stores: Stores = request.app.state.stores
+    pages = [page.model_dump() for page in request.app.state.pages]
+    return _json(orjson.dumps({**described, "stores": stores.names, "pages": pages}))
+
+
+def _describe(service: Service) -> dict[str, Any]:
+    store, backend = service.backend.store, service.backend
+    return {
+        "name": backend.name,
+        "generation": backend.generation,
+        "exact": service.settings.allow_exact,
+        "rows": store.rows,
+        "forgotten": len(store.forgotten),
+        "parts": len(store.parts),
+        "identity": store_identity(store),
+        "dim": store.dim,
+        "model": dict(store.fingerprint),
+        "columns": list(service.columns),
+        "images": store.corpus_root is not None,
+        "indexes": backend.indexes(),
+    }
 
 
 @router.get("/healthz", summary="Whether the process lives", include_in_schema=True)
@@ -195,18 +220,30 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", summary="Whether searches are answered")
-async def readyz(service: OfService) -> Response:
-    problem = await service.backend.ready()
-    if problem is not None:
-        return Response(orjson.dumps({"error": problem}), 503, {"Retry-After": "2"}, "application/json")
+async def readyz(request: Request) -> Response:
+    stores: Stores = request.app.state.stores
+    for service in stores.all():
+        problem = await service.backend.ready()
+        if problem is not None:
+            error = f"{service.backend.name}: {problem}" if len(stores.names) > 1 else problem
+            return Response(orjson.dumps({"error": error}), 503, {"Retry-After": "2"}, "application/json")
     return _json(b'{"status":"ready"}')
 
 
 @router.get("/metrics", summary="Counts and times, for Prometheus", response_class=Response)
-async def show_metrics(service: OfService, metrics: OfMetrics) -> Response:
-    store = service.backend.store
-    metrics.describe(store.rows, len(store.forgotten), service.backend.indexes())
+async def show_metrics(request: Request, metrics: OfMetrics) -> Response:
+    stores: Stores = request.app.state.stores
+    metrics.forget_stores()
+    for service in stores.all():
+        backend, store = service.backend, service.backend.store
+        metrics.describe(backend.name, backend.generation, store.rows, len(store.forgotten), backend.indexes())
     return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def _answered(service: Service, answer: Answer, metrics: Metrics) -> Response:
+    if sum(len(result.row_ids) for result in answer.results) <= SMALL:
+        return _json(answer_json(answer, metrics))
+    return _json(await service.in_worker(answer_json, answer, metrics))
 
 
 def answer_json(answer: Answer, metrics: Metrics) -> bytes:

@@ -16,6 +16,7 @@ from retrieval.data_frames import frame_of_rows
 from retrieval.query_blocks import Mode
 from retrieval.rules import SAME_IMAGE, CrossConcept, Rules
 from retrieval.search.planner import Method
+from retrieval.service.settings import MOST_QUERIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,8 @@ __all__ = [
 # The metadata columns of each result, unless a request names others.
 COLUMNS = ("key", "shard", "caption", "url", "width", "height")
 
+MOST_DIMENSIONS = 65_536  # of a vector: far beyond any model's
+
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 Cosine = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 RowId = Annotated[int, Field(ge=0, lt=1 << 63)]
@@ -63,7 +66,7 @@ class Query(Strict):
         None, description="an image on the web; refused unless the operator allows fetching"
     )
     embedding: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
-        None, description="a vector of the store's model; scaled to unit length"
+        None, max_length=MOST_DIMENSIONS, description="a vector of the store's model; scaled to unit length"
     )
     embedding_b64: str | None = Field(None, description="a vector as little-endian float32 bytes in base64")
     row_id: RowId | None = Field(None, description="the image of a row (or its caption, where captions are searched)")
@@ -115,7 +118,7 @@ class SearchOptions(Strict):
 class SearchRequest(SearchOptions):
     """Queries that are answered together."""
 
-    queries: Annotated[list[Query], Field(min_length=1)]
+    queries: Annotated[list[Query], Field(min_length=1, max_length=MOST_QUERIES)]
 
 
 class Row(BaseModel):
@@ -202,7 +205,7 @@ class RulesItem(Strict):
 class ConceptsRequest(Strict):
     """A concept list, as `clipmine retrieve` takes it."""
 
-    concepts: Annotated[list[Name | ConceptItem], Field(min_length=1)]
+    concepts: Annotated[list[Name | ConceptItem], Field(min_length=1, max_length=1_000_000)]
     templates: Annotated[list[Name], Field(max_length=1_000)] = Field(
         ["simple"], description="names of template sets, or texts with {}; never files"
     )
@@ -223,6 +226,7 @@ class IndexInfo(BaseModel):
 
     modality: Modality
     rows: int
+    indexed: int | None = Field(None, description="rows in the index; those that were added later are scanned")
     kind: str = Field(description="hnsw or exact")
     shards: int
     ef_search: int | None = Field(None, description="the recall contract's")
@@ -237,9 +241,12 @@ class PageLink(BaseModel):
 
 
 class IndexesResponse(BaseModel):
-    """What is served."""
+    """A store that is served, and the names of all."""
 
     name: str
+    stores: list[str] = Field([], description="names for the parameter `store`; the first is the default")
+    generation: str = Field("", description="of the files that are open; another one after the store has changed")
+    exact: bool = Field(True, description="whether an exact scan may be asked for")
     rows: int
     forgotten: int
     parts: int

@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from retrieval.service.admission import Budget
+from retrieval.service.backend import Overloaded
 from retrieval.service.settings import Settings
 
 __all__ = ["Guard"]
@@ -37,6 +39,7 @@ class Guard:
         self.app = app
         self.settings = settings
         self._tokens = [token.encode() for token in settings.tokens]
+        self._bodies = Budget("memory for its body", settings.body_bytes)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -46,7 +49,7 @@ class Guard:
         if refused is not None:
             await _answer(send, refused)
             return
-        body = _Body(receive, self.settings)
+        body = _Body(receive, self.settings, self._bodies)
         started = False
 
         async def guarded(message: dict[str, Any]) -> None:
@@ -63,6 +66,8 @@ class Guard:
         except Exception:
             if body.refused is None:
                 raise
+        finally:
+            body.give_back()
         if body.refused is not None and not started:
             await _answer(send, body.refused)
 
@@ -85,9 +90,13 @@ class Guard:
 
 
 class _Body:
-    """Passes a request's body on to the app. When it is too large or too slow, the app is told that the client left."""
+    """Passes a request's body on to the app, and counts it among the bodies that are held until their requests end.
 
-    def __init__(self, receive: Any, settings: Settings) -> None:
+    When it is too large or too slow, or there are too many, the app is told that the client left.
+    """
+
+    def __init__(self, receive: Any, settings: Settings, held: Budget) -> None:
+        self._held = held
         self._receive, self._most, self._seconds = receive, settings.max_body_bytes, settings.body_seconds
         self._end = asyncio.get_running_loop().time() + settings.body_seconds
         self._read = 0
@@ -108,12 +117,23 @@ class _Body:
                 return {"type": "http.disconnect"}
             if message["type"] != "http.request":
                 return message
-            self._read += len(message.get("body", b""))
+            count = len(message.get("body", b""))
+            others = self._held.taken - self._read
+            self._read += count
+            self._held.taken += count
             self._whole = not message.get("more_body", False)
-            if self._read <= self._most:
+            if self._read > self._most:
+                self.refused = _Refusal(413, f"the body has more than {self._most} bytes")
+            elif others and others + self._read > self._held.most:
+                self.refused = _Refusal(429, str(Overloaded(self._held.what)), [(b"retry-after", b"1")])
+            else:
                 return message
-            self.refused = _Refusal(413, f"the body has more than {self._most} bytes")
         return {"type": "http.disconnect"}
+
+    def give_back(self) -> None:
+        """The request has ended: its body is no longer counted."""
+        self._held.taken -= self._read
+        self._read = 0
 
 
 async def _answer(send: Any, refused: _Refusal) -> None:

@@ -52,7 +52,7 @@ def test_an_image_that_cannot_be_used_is_a_bad_input_with_its_place(url: str, sh
 
 def test_indexes_and_plans_are_described_as_in_one_process(url: str, sharded_store: EmbeddingStore) -> None:
     async def described(backend: Any) -> Any:
-        return backend.indexes(), backend.plan("image", 1, 5, "hnsw"), await backend.ready()
+        return backend.indexes(), (await backend.plan("image", 1, 5, "hnsw")).method, await backend.ready()
 
     assert ask_backend(sharded_store, described) == ask_local(sharded_store, described)
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from index.errors import BadInput
-from retrieval.service.limits import check_count, check_k, check_limits
+from retrieval.search.planner import IndexCost, plan_search
+from retrieval.service.limits import (
+    Depth,
+    check_count,
+    check_k,
+    check_limits,
+    check_seconds,
+    search_bytes,
+    search_depths,
+)
 from retrieval.service.schemas import SearchOptions
 from retrieval.service.settings import Settings
 
@@ -35,3 +46,29 @@ def test_a_count_is_refused_by_its_name() -> None:
     check_count(3, most=3, what="concepts")
     with pytest.raises(BadInput, match="4 concepts: at most 3 a request; send several"):
         check_count(4, most=3, what="concepts")
+
+
+def depths(queries: int, rows: int = 1_000_000, **request: Any) -> Depth:
+    return search_depths(SearchOptions.model_validate(request), queries, Settings(), rows, own=0)
+
+
+def test_without_filters_a_search_looks_at_k_rows_and_with_them_at_more_within_limits() -> None:
+    by_column = {"columns": [{"column": "caption", "op": "is_null"}]}
+    assert depths(512, k=10) == Depth(10, 10)
+    assert depths(1, k=10, filters=by_column) == Depth(40, 10_000)
+    assert depths(512, k=10, filters=by_column) == Depth(40, 390), "200,000 rows over all queries"
+    assert depths(512, k=1_000, filters=by_column) == Depth(1_000, 1_000), "never less than k"
+    assert depths(1, rows=33, k=10, filters=by_column) == Depth(33, 33)
+    assert depths(20, k=10, filters={"near_duplicates": 0.9}) == Depth(40, 3_162), "pairs that are compared"
+
+
+def test_what_a_search_takes_grows_with_its_candidates_and_its_results() -> None:
+    assert search_bytes(Depth(10, 10), 10, 1) < 20_000
+    assert search_bytes(Depth(40, 10_000), 10, 20) > 20 * 10_000 * 12
+
+
+def test_a_plan_that_takes_too_long_is_refused_with_what_to_change() -> None:
+    scan = plan_search(400_000_000, 512, 100, 10, IndexCost(40, 128), method="exact")
+    with pytest.raises(BadInput, match=r"expected to take 1.01e\+03 s by an exact scan, at most 60 s here; "):
+        check_seconds(scan, 60, "100 queries")
+    check_seconds(plan_search(400_000_000, 512, 100, 10, IndexCost(40, 128)), 60, "100 queries")

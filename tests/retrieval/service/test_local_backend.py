@@ -1,65 +1,20 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import io
-import struct
 import threading
-import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-import httpx
 import numpy as np
-import pytest
-from PIL import Image
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from retrieval.search.retriever import Retriever
 from retrieval.service.backend import Found
-from retrieval.service.local_backend import VECTORS_AT_ONCE, LocalBackend, describe_indexes
-
-
-def bomb() -> bytes:
-    """A PNG of 60,000 x 60,000 pixels whose header is true and whose data is a few kilobytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 1_000))
-        + chunk(b"IEND", b"")
-    )
-
-
-def test_images_are_bounded_in_pixels_before_they_are_decoded(client: httpx.Client) -> None:
-    answer = client.post("/search/image?k=1", content=bomb())
-    assert (answer.status_code, answer.json()["error"]) == (400, "image 0: cannot be used (too many pixels)")
-
-
-@pytest.mark.parametrize(
-    "data", [b"GIF89a", gzip.compress(b"x"), b"<svg onload='x'/>", b"%!PS", b"\xff\xd8\xff" + b"\0" * 99]
-)
-def test_what_is_no_image_is_one_clear_line(client: httpx.Client, data: bytes) -> None:
-    answer = client.post("/search/image?k=1", content=data)
-    assert answer.status_code == 400
-    assert answer.json()["error"].startswith("image 0: cannot be used")
-
-
-def test_images_are_decoded_off_the_event_loop(client: httpx.Client) -> None:
-    stream = io.BytesIO()
-    Image.new("RGB", (9_000, 9_000)).save(stream, "JPEG")  # takes some tenths of a second to decode
-    answers: list[httpx.Response] = []
-    slow = threading.Thread(target=lambda: answers.append(client.post("/search/image?k=1", content=stream.getvalue())))
-    slow.start()
-    beside = 0
-    while slow.is_alive():
-        assert client.get("/healthz").status_code == 200
-        beside += slow.is_alive()
-    assert answers[0].status_code == 200
-    assert beside > 2
+from retrieval.service.local_backend import VECTORS_AT_ONCE, LocalBackend, describe_indexes, open_backends
+from retrieval.service.settings import Settings
+from tests.retrieval.stores import make_store, random_unit
 
 
 def test_searches_of_one_key_share_a_call_and_get_their_own_rows(served_store: EmbeddingStore) -> None:
@@ -119,3 +74,54 @@ def test_indexes_are_described_with_their_recall(served_store: EmbeddingStore, s
     assert 0.9 <= image["recall_at_10"] <= 1
     (first, _) = describe_indexes(Retriever(small_store))
     assert (first["kind"], first["ef_search"], first["recall_at_10"]) == ("exact", None, None)
+
+
+def test_a_scan_that_takes_long_does_not_delay_searches_of_the_graph(served_store: EmbeddingStore) -> None:
+    async def ask() -> list[str]:
+        backend = LocalBackend(served_store)
+        backend.load()
+        slow = replace(await backend.plan("image", 1, 2, "exact"), exact_seconds=10.0)
+        may_end, order = threading.Event(), list[str]()
+        searched = backend._retriever.search
+
+        def search(*given: Any, **named: Any) -> Any:
+            if named["method"] == "exact":
+                assert may_end.wait(20)
+            return searched(*given, **named)
+
+        async def plan(*given: Any) -> Any:
+            return slow if given[3] == "exact" else await LocalBackend.plan(backend, *given)
+
+        backend._retriever.search = search  # type: ignore[method-assign]
+        backend.plan = plan  # type: ignore[method-assign]
+        vectors = served_store.gather("image", [1])
+        scan = asyncio.create_task(backend.search(vectors, "image", 2, "exact"))
+        scan.add_done_callback(lambda _: order.append("scan"))
+        await asyncio.sleep(0.05)
+        await backend.search(vectors, "image", 2, "hnsw")
+        order.append("graph")
+        may_end.set()
+        await scan
+        await asyncio.sleep(0)
+        await backend.close()
+        return order
+
+    assert asyncio.run(ask()) == ["graph", "scan"]
+
+
+def test_stores_of_one_model_share_its_encoder(
+    served_store: EmbeddingStore, small_store: EmbeddingStore, tmp_path: Path
+) -> None:
+    other = make_store(tmp_path, random_unit(4))
+    first, second, third = open_backends({"a": served_store, "b": small_store, "c": other}, Settings(name="unused"))
+    assert first._encoding is second._encoding is not third._encoding
+    assert [first.name, second.name, third.name] == ["a", "b", "c"]
+
+    async def ask() -> int:
+        await first.close()
+        found = await second.encode_texts(["a red circle"])  # small_store names no model; served_store does
+        await second.close()
+        await third.close()
+        return len(found.vectors)
+
+    assert asyncio.run(ask()) == 1

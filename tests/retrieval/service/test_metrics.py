@@ -9,14 +9,24 @@ def lines(metrics: Metrics) -> list[str]:
 
 def test_indexes_are_described_by_their_recall_and_an_exact_scan_has_recall_1() -> None:
     metrics = Metrics()
-    graph = {"modality": "image", "kind": "hnsw", "ef_search": 96, "recall_at_10": 0.97}
-    scan = {"modality": "text", "kind": "exact", "ef_search": None, "recall_at_10": None}
-    metrics.describe(1_000, 7, [graph, scan])
-    assert 'clipmine_recall_at_10{modality="image"} 0.97' in lines(metrics)
-    assert 'clipmine_ef_search{modality="image"} 96.0' in lines(metrics)
-    assert 'clipmine_recall_at_10{modality="text"} 1.0' in lines(metrics)
-    assert "clipmine_rows 1000.0" in lines(metrics)
-    assert "clipmine_forgotten_rows 7.0" in lines(metrics)
+    graph = {"modality": "image", "kind": "hnsw", "ef_search": 96, "recall_at_10": 0.97, "indexed": 900}
+    scan = {"modality": "text", "kind": "exact", "ef_search": None, "recall_at_10": None, "indexed": None}
+    metrics.describe("shapes", "12ab", 1_000, 7, [graph, scan])
+    assert 'clipmine_recall_at_10{modality="image",store="shapes"} 0.97' in lines(metrics)
+    assert 'clipmine_ef_search{modality="image",store="shapes"} 96.0' in lines(metrics)
+    assert 'clipmine_recall_at_10{modality="text",store="shapes"} 1.0' in lines(metrics)
+    assert 'clipmine_rows{store="shapes"} 1000.0' in lines(metrics)
+    assert 'clipmine_indexed_rows{modality="image",store="shapes"} 900.0' in lines(metrics)
+    assert 'clipmine_forgotten_rows{store="shapes"} 7.0' in lines(metrics)
+
+
+def test_only_the_generation_that_is_served_is_shown() -> None:
+    metrics = Metrics()
+    for generation in ("old", "new"):
+        metrics.forget_stores()
+        metrics.describe("shapes", generation, 3, 0, [])
+    shown = [line for line in lines(metrics) if line.startswith("clipmine_generation{")]
+    assert shown == ['clipmine_generation{generation="new",store="shapes"} 1.0']
 
 
 def test_stages_and_batches_are_counted() -> None:

@@ -74,3 +74,24 @@ def test_half_closed_connections_do_no_harm(client: httpx.Client) -> None:
         connection.shutdown(socket.SHUT_WR)
         connection.close()
     assert client.post("/search", json=TEXT).status_code == 200
+
+
+def test_bodies_that_together_take_too_much_memory_are_asked_to_come_back(
+    served_store: EmbeddingStore, serve: Serve
+) -> None:
+    head = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n"
+    with serve(served_store, Settings(body_bytes=100_000)) as url, socket.create_connection(address_of(url)) as held:
+        held.sendall(head + b" " * 80_000)
+        for _ in range(500):  # until the service has read it
+            answer = httpx.post(f"{url}/search", content=b" " * 50_000)
+            if answer.status_code == 429:
+                break
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+        assert "memory for its body" in answer.json()["error"]
+        assert httpx.post(f"{url}/search", json=TEXT).status_code == 200
+        held.close()
+        for _ in range(500):
+            answer = httpx.post(f"{url}/search", content=b" " * 50_000)
+            if answer.status_code == 422:
+                break
+        assert answer.status_code == 422, "the memory is free again"

@@ -1,0 +1,148 @@
+"""The vectors of queries: texts and images are encoded together, rows read, embeddings checked."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import BadInput
+from index.store.embedding_store import EmbeddingStore, Modality
+from retrieval.service.backend import Backend
+from retrieval.service.schemas import Query
+from retrieval.service.settings import Settings
+
+__all__ = ["NoSuchRow", "OpenQuery", "check_row", "query_vectors", "unit_vector", "vectors_of_base64"]
+
+FEW = 8  # embeddings that are read on the event loop: a thread would take longer
+
+Vectors = npt.NDArray[np.floating[Any]]
+
+
+class NoSuchRow(BadInput):
+    """The row is not in the store, or was forgotten."""
+
+
+@dataclass
+class OpenQuery:
+    """A query during its search.
+
+    own_row: the row that the query is; it is not a result. rows, scores: the results so far, best first. searched: rows
+    that were looked at. complete: nothing further would be found.
+    """
+
+    place: int
+    vector: Vectors
+    own_row: int | None = None
+    text_cut: bool = False
+    rows: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    searched: int = 0
+    complete: bool = True
+
+
+def check_row(store: EmbeddingStore, row_id: int) -> None:
+    """Raise NoSuchRow for a row that is not there or was forgotten."""
+    if not 0 <= row_id < store.rows or store.is_forgotten([row_id])[0]:
+        raise NoSuchRow(f"no row {row_id}: it is not in the store, or was forgotten")
+
+
+async def query_vectors(
+    backend: Backend, queries: Sequence[Query], modality: Modality, settings: Settings
+) -> list[OpenQuery]:
+    """The queries with their vectors, in order. Raises BadInput for one that cannot be used."""
+    opened: list[OpenQuery | None] = [None] * len(queries)
+    given = [place for place, query in enumerate(queries) if _is_given(query)]
+    images = [place for place, query in enumerate(queries) if query.image is not None or query.image_url is not None]
+    texts = [place for place, query in enumerate(queries) if query.text is not None]
+    # What can be refused at once comes first: encoding takes longest.
+    if given:
+        few = len(given) <= FEW and all(queries[place].row_id is None for place in given)  # rows may be on a cold disk
+        find = partial(_given, backend.store, queries, given, modality)
+        for query in find() if few else await asyncio.to_thread(find):
+            opened[query.place] = query
+    files = [await _image_of(queries[place], place, settings) for place in images]
+    if texts:
+        encoded = await backend.encode_texts([str(queries[place].text) for place in texts])
+        for place, vector, cut in zip(texts, encoded.vectors, encoded.cut, strict=True):
+            opened[place] = OpenQuery(place, vector, text_cut=cut)
+    if images:
+        for place, vector in zip(images, await backend.encode_images(files), strict=True):
+            opened[place] = OpenQuery(place, vector)
+    return [query for query in opened if query is not None]
+
+
+def _is_given(query: Query) -> bool:
+    return query.embedding is not None or query.embedding_b64 is not None or query.row_id is not None
+
+
+def _given(
+    store: EmbeddingStore, queries: Sequence[Query], places: Sequence[int], modality: Modality
+) -> list[OpenQuery]:
+    """The queries that are rows or vectors."""
+    rows = [(place, int(queries[place].row_id or 0)) for place in places if queries[place].row_id is not None]
+    for _, row in rows:
+        check_row(store, row)
+    vectors = store.gather(modality, [row for _, row in rows]) if rows else ()
+    found = [OpenQuery(place, vector, own_row=row) for (place, row), vector in zip(rows, vectors, strict=True)]
+    for place in places:
+        query = queries[place]
+        if query.embedding is not None:
+            found.append(OpenQuery(place, unit_vector(np.array(query.embedding, np.float32), store.dim, place)))
+        elif query.embedding_b64 is not None:
+            several = vectors_of_base64(query.embedding_b64, store.dim, f"query {place}")
+            if len(several) != 1:
+                raise BadInput(f"query {place}: embedding_b64 holds {len(several)} vectors, one is needed")
+            found.append(OpenQuery(place, unit_vector(several[0], store.dim, place)))
+    return found
+
+
+async def _image_of(query: Query, place: int, settings: Settings) -> bytes:
+    if query.image is not None:
+        return image_of_base64(query.image, settings.max_image_bytes, f"query {place}")
+    if not settings.allow_urls:
+        raise BadInput(f"query {place}: this service fetches no URLs; send the image itself")
+    from retrieval.service.fetch_url import fetch_image
+
+    return await fetch_image(str(query.image_url), settings.max_image_bytes)
+
+
+def image_of_base64(text: str, most: int, where: str) -> bytes:
+    """The bytes of a base64 image, with or without a `data:` prefix; BadInput for other text or over `most` bytes."""
+    _, comma, rest = text.partition(",")
+    encoded = rest if comma and text.startswith("data:") else text
+    if len(encoded) > most * 4 // 3 + 4:
+        raise BadInput(f"{where}: the image has more than {most} bytes")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadInput(f"{where}: the image is not base64") from error
+
+
+def vectors_of_base64(text: str, dim: int, where: str) -> npt.NDArray[np.float32]:
+    """Vectors float32 [n, dim] from little-endian bytes in base64; BadInput for other text or another length."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadInput(f"{where}: embedding_b64 is not base64") from error
+    if not data or len(data) % (4 * dim):
+        raise BadInput(f"{where}: embedding_b64 has {len(data)} bytes, vectors here have {4 * dim} (float32 x {dim})")
+    return np.frombuffer(data, "<f4").astype(np.float32).reshape(-1, dim)
+
+
+def unit_vector(vector: npt.NDArray[np.float32], dim: int, place: int) -> npt.NDArray[np.float32]:
+    """The vector scaled to unit length; BadInput for another dimension, or a vector that is zero or not finite."""
+    if vector.shape != (dim,):
+        raise BadInput(f"query {place}: the embedding has {vector.size} numbers, the store's have {dim}")
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(vector))
+    if not np.isfinite(length) or length == 0:
+        raise BadInput(f"query {place}: the embedding is zero or not finite, so it has no direction")
+    return vector / np.float32(length)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from index.encoder.loading import load_encoder
+from index.store.embedding_store import EmbeddingStore
+from index.store.store_model import store_model
+from retrieval.service import local_encoder
+from retrieval.service.app import create_app
+from retrieval.service.local_backend import LocalBackend
+from retrieval.service.settings import Settings
+from tests.serving import run_app
+
+
+def bomb() -> bytes:
+    """A PNG of 60,000 x 60,000 pixels whose header is true and whose data is a few kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1_000))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_images_are_bounded_in_pixels_before_they_are_decoded(client: httpx.Client) -> None:
+    answer = client.post("/search/image?k=1", content=bomb())
+    assert (answer.status_code, answer.json()["error"]) == (400, "image 0: cannot be used (too many pixels)")
+
+
+@pytest.mark.parametrize(
+    "data", [b"GIF89a", gzip.compress(b"x"), b"<svg onload='x'/>", b"%!PS", b"\xff\xd8\xff" + b"\0" * 99]
+)
+def test_what_is_no_image_is_one_clear_line(client: httpx.Client, data: bytes) -> None:
+    answer = client.post("/search/image?k=1", content=data)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("image 0: cannot be used")
+
+
+def test_images_are_decoded_off_the_event_loop(client: httpx.Client) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (9_000, 9_000)).save(stream, "JPEG")  # takes some tenths of a second to decode
+    answers: list[httpx.Response] = []
+    slow = threading.Thread(target=lambda: answers.append(client.post("/search/image?k=1", content=stream.getvalue())))
+    slow.start()
+    beside = 0
+    while slow.is_alive():
+        assert client.get("/healthz").status_code == 200
+        beside += slow.is_alive()
+    assert answers[0].status_code == 200
+    assert beside > 2
+
+
+class HeldEncoder:
+    """The store's model, which encodes a text with the word "held" only when it may."""
+
+    def __init__(self, store: EmbeddingStore) -> None:
+        self._encoder = load_encoder(store_model(store.path))
+        self.entered, self.may_go_on = threading.Event(), threading.Event()
+
+    def encode_queries(self, texts: list[str], **options: Any) -> Any:
+        if any("held" in text for text in texts):
+            self.entered.set()
+            assert self.may_go_on.wait(30)
+        return self._encoder.encode_queries(texts, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+
+def test_readiness_and_metrics_do_not_wait_for_texts_that_are_being_encoded(
+    served_store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: Any = HeldEncoder(served_store)
+    app = create_app(LocalBackend(served_store, held, Settings()))
+    body = {"queries": [{"text": "held back"}] * 200, "k": 2}
+    with run_app(app) as url, ThreadPoolExecutor(1) as pool:
+        assert httpx.get(f"{url}/readyz", timeout=30).status_code == 200
+        waits = pool.submit(httpx.post, f"{url}/search", json=body, timeout=60)
+        try:
+            assert held.entered.wait(30)
+            for path in ("readyz", "metrics", "healthz", "indexes", "rows/3"):
+                assert httpx.get(f"{url}/{path}", timeout=10).status_code == 200
+            monkeypatch.setattr(local_encoder, "STUCK_SECONDS", 0.0)
+            stuck = httpx.get(f"{url}/readyz", timeout=10)
+            assert stuck.status_code == 503
+            assert stuck.json()["error"].startswith("the text encoder has been busy with one call for ")
+        finally:
+            held.may_go_on.set()
+        assert waits.result().status_code == 200
+
+
+def test_long_requests_leave_room_for_short_ones_between_their_texts(served_store: EmbeddingStore) -> None:
+    held: Any = HeldEncoder(served_store)
+    app = create_app(LocalBackend(served_store, held, Settings()))
+    long = {"queries": [{"text": "held back"}] * 64 + [{"text": f"thing {number}"} for number in range(448)], "k": 1}
+    with run_app(app) as url, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(httpx.post, f"{url}/search", json=long, timeout=60)
+        assert held.entered.wait(30)
+        second = pool.submit(httpx.post, f"{url}/search", json={"queries": [{"text": "a"}], "k": 1}, timeout=60)
+        held.may_go_on.set()
+        assert (first.result().status_code, second.result().status_code) == (200, 200)
+        sizes = httpx.get(f"{url}/metrics").text
+    assert 'clipmine_batch_size_bucket{le="64.0",stage="encode_texts"} 9.0' in sizes or (
+        'clipmine_batch_size_bucket{le="64.0",stage="encode_texts"} 8.0' in sizes
+    ), "no batch has more than 64 texts"
