@@ -1,9 +1,9 @@
-"""What a tuning run takes in memory and hours, planned from its data and its model's configuration alone."""
+"""What a tuning run takes in memory and hours, planned from its data files, the model's configuration and tokenizer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class TunePlan:
         tokens, images, trained_share: of a sample, means over `measured` samples.
         memory: bytes a GPU, by what they are for. available: bytes that it has.
         hours: of the steps. cache_bytes: disk for cached features.
+        checkpointed: bytes a GPU and hours of the same run with gradient checkpointing; None where it has it.
     """
 
     gpus: int
@@ -50,6 +51,7 @@ class TunePlan:
     fits: bool
     hours: float
     cache_bytes: int
+    checkpointed: tuple[float, float] | None
 
 
 def parse_hardware(text: str) -> Hardware:
@@ -91,7 +93,12 @@ def plan_run(config: TuneConfig, hardware: Hardware) -> TunePlan:
         trained_share=min(1.0, answers / tokens),
         cached_images=round(mixture.epoch_samples * images) if config.cache_features else None,
     )
-    plan: Plan = plan_tuning(shape, trained_parts(config, bf16=True), work, hardware, sharded=config.shard_model)
+
+    def planned(asked: TuneConfig) -> Plan:
+        return plan_tuning(shape, trained_parts(asked, bf16=True), work, hardware, sharded=asked.shard_model)
+
+    plan = planned(config)
+    other = None if config.grad_checkpoint else planned(replace(config, grad_checkpoint=True))
     return TunePlan(
         gpus=hardware.gpus,
         samples=samples,
@@ -106,6 +113,7 @@ def plan_run(config: TuneConfig, hardware: Hardware) -> TunePlan:
         fits=plan.fits,
         hours=plan.hours,
         cache_bytes=plan.cache_bytes,
+        checkpointed=None if other is None else (other.total, other.hours),
     )
 
 
@@ -117,14 +125,38 @@ def plan_lines(plan: TunePlan) -> list[Line]:
         ("trained weights", plan.trained_weights),
         ("a sample", f"{plan.tokens:,.0f} tokens, {plan.images:.2f} images, {plan.trained_share:.0%} trained"),
     ]
-    lines += [(f"GB a GPU: {name}", f"{size / 1e9:.1f}") for name, size in plan.memory.items()]
-    total = sum(plan.memory.values()) / 1e9
-    verdict = "fits" if plan.fits else "does not fit: --grad-checkpoint, --shard-model or a smaller --part-tokens"
-    lines.append(("GB a GPU", f"{total:.1f} of {plan.available / 1e9:.0f}, {verdict}"))
+    lines += [(f"memory of a GPU: {name}", _size(size)) for name, size in plan.memory.items()]
+    lines.append(
+        ("memory of a GPU", f"{_size(sum(plan.memory.values()))} of {_size(plan.available)}, {_verdict(plan)}")
+    )
     if plan.cache_bytes:
-        lines.append(("GB of cached features", f"{plan.cache_bytes / 1e9:,.1f}"))
-    lines.append(("hours", f"{plan.hours:.1f} on {plan.gpus} GPUs"))
+        lines.append(("cached features on disk", _size(plan.cache_bytes)))
+    lines.append(("time", f"{_time(plan.hours)} on {plan.gpus} GPU{'s' if plan.gpus > 1 else ''}"))
     return lines
+
+
+def _verdict(plan: TunePlan) -> str:
+    if plan.fits:
+        return "fits"
+    if plan.checkpointed is None:
+        return "does not fit: try --shard-model or a smaller --part-tokens"
+    memory, hours = plan.checkpointed
+    more = "" if memory <= plan.available else "; add --shard-model or a smaller --part-tokens"
+    return f"does not fit; with --grad-checkpoint it takes {_size(memory)} and {_time(hours)}{more}"
+
+
+def _size(count: float) -> str:
+    """Bytes as people read them: "27.3 GB", "640 MB", "0.4 MB"."""
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"
+
+
+def _time(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:,.1f} hours"
+    minutes = 60 * hours
+    return f"{minutes:.0f} minutes" if minutes >= 1.5 else "1 minute" if minutes >= 1 else "less than a minute"
 
 
 def _measure(sample: LmmSample, tokenizer: Any) -> tuple[float, float, float]:

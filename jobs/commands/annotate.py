@@ -57,7 +57,8 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--refine",
     metavar="KIND[/ANNOTATOR]",
-    help="Annotations to refine from the images (comparison), to ask about (cad-qa) or to judge (judge).",
+    help="Annotations to refine from the images (comparison), to ask about (cad-qa) or to judge (judge): those of a "
+    "kind, and of one annotator where it is named; the last one of each set. `info PAIRS` lists both.",
 )
 @click.option(
     "--as-trained",

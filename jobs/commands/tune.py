@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from customize.lmm.data.source_spec import OPTIONS
 from customize.lmm.train.config import TRACKERS, TuneConfig
 from customize.lmm.train.stages import STAGES
 from jobs.options import executor_option, output_options, refuse_without_effect
@@ -15,7 +17,16 @@ if TYPE_CHECKING:
     from customize.lmm.train.summary import TuneSummary
 
 
-@click.command
+_GPUS = "RTX-4090, L40S, A100-40GB, A100-80GB, H100, H200"
+# The \b keeps click from joining the lines.
+_SOURCES = "\b\nOptions of a source, as in --data pairs:2,cad=choice,split=train:\n" + "\n".join(
+    line
+    for name, meaning in OPTIONS.items()
+    for line in textwrap.wrap(f"{name:<10} {meaning}", 76, initial_indent="  ", subsequent_indent=" " * 13)
+)
+
+
+@click.command(epilog=_SOURCES)
 @click.option(
     "--stage",
     type=click.Choice(tuple(STAGES)),
@@ -28,9 +39,16 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="PLACE[:WEIGHT][,OPTION=VALUE...]",
-    help="A source of samples: image sets, tars, LLaVA's JSON, CaD-Inst, TRL's messages. Repeat it for a mixture.",
+    help="A source of samples: image sets, tars, LLaVA's JSON, CaD-Inst, TRL's messages. Repeat it for a mixture. "
+    "OPTION: see below.",
 )
-@click.option("--out", required=True, metavar="MODEL_DIR", help="Folder for the model, its log and checkpoints.")
+@click.option(
+    "--out",
+    required=True,
+    metavar="MODEL_DIR",
+    help="Folder for the model, its log and checkpoints. An adapter on --vision-tower and --language-model comes with "
+    "their joined weights, in MODEL_DIR/base.",
+)
 @click.option("--model", metavar="NAME|DIR", help="A checkpoint of the LLaVA family.")
 @click.option("--vision-tower", metavar="NAME|DIR", help="Instead of --model, with --language-model.")
 @click.option("--language-model", metavar="NAME|DIR", help="Instead of --model, with --vision-tower.")
@@ -115,7 +133,9 @@ if TYPE_CHECKING:
     help="Workers of Ray Train, with --executor ray.  [default: one a GPU, or 1]",
 )
 @click.option("--shard-model", is_flag=True, help="Share the weights out among the workers (FSDP).")
-@click.option("--plan", metavar="GPU[:NUMBER]", help="Print memory and hours on such GPUs (A100-80GB:4) and stop.")
+@click.option(
+    "--plan", metavar="GPU[:NUMBER]", help=f"Print memory and hours on such GPUs (A100-80GB:4) and stop. GPU: {_GPUS}."
+)
 @output_options
 def command(
     model: str | None,

@@ -77,7 +77,7 @@ class Hardware:
     def named(cls, name: str, gpus: int) -> Hardware:
         """GPUs by a name of `GPUS`; BadInput for another."""
         if name not in GPUS:
-            raise BadInput(f"GPU {name!r:.40}: choose {', '.join(GPUS)}, or give memory and operations a second")
+            raise BadInput(f"GPU {name!r:.40}: choose {', '.join(GPUS)}")
         memory, peak = GPUS[name]
         return cls(gpus, memory * GB, peak)
 

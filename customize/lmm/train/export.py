@@ -96,6 +96,7 @@ def describe_run(
 def _values(config: TuneConfig) -> dict[str, Any]:
     """The values of the recipe that this run used: no epochs where steps were given, no rank without adapters."""
     values = asdict(config.recipe)
+    values = {"recipe": values.pop("source"), **values}
     unused = [name for name, value in values.items() if value is None]
     unused += ["epochs"] if config.steps else []
     unused += [name for name in values if name.startswith("lora_")] if config.recipe.train != "lora" else []

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from customize.lmm.data.source_spec import OPTIONS
+from customize.lmm.model.plan import GPUS
 from customize.lmm.train.config import TuneConfig
 from jobs.cli import run
 from jobs.commands.tune import command
@@ -61,6 +63,13 @@ def test_a_plan_needs_no_weights_and_trains_nothing(
     assert "GPU 'TPU': choose RTX-4090" in capfd.readouterr().err
     assert run(["tune", *asked, "--plan", "H100:0"]) == 2
     assert "write GPU:NUMBER" in capfd.readouterr().err
+
+
+def test_the_help_lists_gpus_and_options_of_a_source(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["tune", "--help"]) == 0
+    text = " ".join(capfd.readouterr().out.replace("A100-\n", "A100-").split())
+    assert f"GPU: {', '.join(GPUS)}." in text
+    assert all(f"{name} {meaning}" in text for name, meaning in OPTIONS.items())
 
 
 def configured(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> TuneConfig:

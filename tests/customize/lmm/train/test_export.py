@@ -48,7 +48,7 @@ def test_the_card_has_the_values_that_the_run_used() -> None:
         found: dict[str, Any] = describe_run(summary, config, (), "id")["training"]
         return found
 
-    assert "CaD-VI" in values()["source"]
+    assert "CaD-VI" in values()["recipe"]
     assert (values()["epochs"], values()["lora_rank"]) == (1.0, 128)
     assert not {"epochs", "template"} & set(values(steps=7))
     assert not [name for name in values(train="full") if name.startswith("lora")]
