@@ -43,6 +43,7 @@ COMMANDS = {
     "info": "Show what a store or a folder of image sets holds.",
     "forget": "Hide rows from all searches, selections and exports.",
     "compact": "Erase forgotten rows from a store's files.",
+    "verify": "Compare a store's files and indexes with their checksums.",
     "demo": "Run the full pipeline on drawn scenes and write a report.",
 }
 

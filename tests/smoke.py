@@ -103,6 +103,7 @@ def run_every_command(folder: Path) -> None:
     (folder / "rows.txt").write_text("3\n5\n")
     run("forget", store, "--rows", folder / "rows.txt")
     run("compact", store)
+    run("verify", store)
     for part in ("img_emb", "text_emb", "metadata"):
         shutil.copytree(Path(store) / part, folder / "foreign" / part)
     run("adopt", folder / "foreign", "--model-dir", MODEL)

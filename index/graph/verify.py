@@ -1,0 +1,114 @@
+"""`clipmine verify`: the files of a store and of its indexes, compared with what was recorded of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from os import PathLike, fspath
+from threading import Lock
+
+from index.errors import StoreInvalid
+from index.files import local_path, sha256_file
+from index.graph.index_manifest import IndexManifest, index_folder, manifest_path, read_index_manifest, source_hash
+from index.store.embedding_store import EmbeddingStore, Modality
+from index.store.store_manifest import read_manifest
+from index.store.vectors import OddVectors
+from index.store.verify import Problem, check_files, check_lists, check_lookups, files_to_check
+
+__all__ = ["VerifyReport", "verify_store"]
+
+_MODALITIES: tuple[Modality, ...] = ("image", "text")
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify_store` found; the store is whole when there are no problems.
+
+    Attributes:
+        files, size: read files of the store and of its indexes, and their bytes.
+        sampled: files of an adopted store of which a sample only is known; `clipmine adopt --checksums` records more.
+        unknown: files of which the size only is known.
+        odd_vectors: files with rows that hold inf or NaN, or are not unit vectors. Readers handle them: no problem.
+        problems: what differs, and what to do.
+    """
+
+    path: str
+    files: int
+    size: int
+    sampled: int
+    unknown: int
+    odd_vectors: tuple[OddVectors, ...]
+    problems: tuple[Problem, ...]
+
+
+def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+    """Read every file of a store and of its indexes and compare it with what was recorded when it was written.
+
+    Args:
+        path: the store, a local folder.
+        on_progress: is called with the files that were read, and the files to read.
+
+    Raises:
+        BadInput: a remote path.
+        StoreInvalid: there is no store, or its manifest is damaged.
+    """
+    store = EmbeddingStore(local_path(path).absolute(), read_manifest(fspath(path)))
+    indexes: dict[Modality, IndexManifest] = {}
+    problems = [*check_lists(store)]
+    for modality in _MODALITIES:
+        try:
+            manifest = read_index_manifest(index_folder(store, modality))
+        except StoreInvalid as error:
+            file = str(manifest_path(index_folder(store, modality)))
+            problems.append(Problem(file, None, str(error).removeprefix(f"{file}: "), _again(store, modality)))
+            continue
+        if manifest is not None:
+            indexes[modality] = manifest
+    lock, done = Lock(), 0
+    total = files_to_check(store) + sum(len(shard.files) for each in indexes.values() for shard in each.shards)
+
+    def count() -> None:
+        nonlocal done
+        with lock:
+            done += 1
+            if on_progress is not None:
+                on_progress(done, total)
+
+    checked = check_files(store, count)
+    problems = [*checked.problems, *problems, *check_lookups(store)]
+    for modality, manifest in indexes.items():
+        problems += _check_index(store, modality, manifest, count)
+    shards = [file for each in indexes.values() for shard in each.shards for file in shard.files.values()]
+    return VerifyReport(
+        path=str(store.path),
+        files=total,
+        size=checked.size + sum(file.size for file in shards),
+        sampled=checked.sampled,
+        unknown=checked.unknown,
+        odd_vectors=checked.odd_vectors,
+        problems=tuple(problems),
+    )
+
+
+def _check_index(
+    store: EmbeddingStore, modality: Modality, manifest: IndexManifest, on_file: Callable[[], None]
+) -> Iterator[Problem]:
+    folder, again = index_folder(store, modality), _again(store, modality)
+    for shard in manifest.shards:
+        for file in shard.files.values():
+            path = folder / file.name
+            if not path.exists():
+                yield Problem(str(path), None, f"is missing from the {modality} index", again)
+            elif path.stat().st_size != file.size:
+                size = path.stat().st_size
+                yield Problem(str(path), None, f"has {size:,} bytes instead of {file.size:,}", again)
+            elif sha256_file(path) != file.sha256:
+                yield Problem(str(path), None, "has changed: its SHA-256 is another", f"delete it, then {again}")
+            on_file()
+        if source_hash(store, modality, shard.first_row, shard.rows) != shard.source:
+            rows = f"rows {shard.first_row:,} to {shard.first_row + shard.rows - 1:,}"
+            yield Problem(str(folder / shard.file), None, f"was built over other vectors of {rows}", again)
+
+
+def _again(store: EmbeddingStore, modality: Modality) -> str:
+    return f"clipmine index {store.path} --modality {modality}"

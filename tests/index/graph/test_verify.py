@@ -1,0 +1,77 @@
+"""A store and its indexes are verified together, and a changed byte of any file is named with its remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from index.errors import StoreInvalid
+from index.graph.build import IndexConfig
+from index.graph.verify import verify_store
+from index.store.embedding_store import EmbeddingStore
+from tests.index.vectors import build, clustered, vector_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddingStore:
+    """60 rows in 3 parts, with an index of two shards."""
+    store = vector_store(tmp_path, *clustered(60))
+    build(IndexConfig(str(store.path), "image", shard_rows=40, queries=5))
+    return store
+
+
+def test_a_whole_store_with_its_index(store: EmbeddingStore) -> None:
+    told: list[tuple[int, int]] = []
+    report = verify_store(store.path, lambda done, total: told.append((done, total)))
+    assert report.problems == ()
+    assert report.files == 9 + 2 * 3
+    assert told == [(done, 15) for done in range(1, 16)]
+    shards = sum(file.stat().st_size for file in store.path.glob("index/image/*") if file.suffix != ".json")
+    assert report.size > shards
+
+
+@pytest.mark.parametrize("end", ["faiss", "skipped.npy", "copies.npy"])
+def test_one_byte_of_a_shard(store: EmbeddingStore, end: str) -> None:
+    file = sorted(store.path.glob(f"index/image/*.{end}"))[0]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    [problem] = verify_store(store.path).problems
+    assert (problem.file, problem.what) == (str(file), "has changed: its SHA-256 is another")
+    assert f"clipmine index {store.path} --modality image" in problem.remedy
+    file.write_bytes(data[:-1])
+    assert "bytes instead of" in verify_store(store.path).problems[0].what
+    file.unlink()
+    assert "is missing" in verify_store(store.path).problems[0].what
+
+
+def test_a_damaged_manifest_of_an_index_and_a_damaged_part_are_both_named(store: EmbeddingStore) -> None:
+    index, vectors = store.path / "index/image/index.json", store.path / "text_emb/text_emb_0001.npy"
+    index.write_text("{")
+    vectors.write_bytes(b"junk")
+    found = verify_store(store.path).problems
+    assert [(problem.file, problem.part) for problem in found] == [
+        ("text_emb/text_emb_0001.npy", "0001"),
+        (str(index), None),
+    ]
+
+
+def test_an_index_over_other_vectors(store: EmbeddingStore) -> None:
+    manifest = store.path / "manifest.json"
+    record = json.loads(manifest.read_text())["parts"][0]["files"]["image"]
+    path = store.path / record["path"]
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    import hashlib
+
+    manifest.write_text(manifest.read_text().replace(record["sha256"], hashlib.sha256(data).hexdigest()))
+    [problem] = verify_store(store.path).problems
+    assert problem.what == "was built over other vectors of rows 0 to 39"
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreInvalid, match="no such store"):
+        verify_store(tmp_path / "nowhere")
