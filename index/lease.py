@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from index.errors import OutputExists
-from index.files import disk_full, is_local, join, local_path, make_folder, read_bytes, remove, resolve, write_atomic
+from index.files import disk_full, is_local, join, local_path, make_folder, resolve, write_atomic
 
 __all__ = ["EXPIRES", "Lease", "only_writer"]
 
@@ -76,7 +76,7 @@ class Lease:
                 continue
             if not _has_ended(self._path, held, locked):
                 raise _refusal(self.folder, held, self._remedy)
-            remove(self._path)
+            _remove(self._path)
             took_over = True
         if took_over and not locked:
             time.sleep(_SETTLED)
@@ -95,7 +95,7 @@ class Lease:
         self._thread.join()
         with suppress(OSError):  # the folder was deleted meanwhile
             if (held := _read(self._path)) is not None and held.get("token") == self._token:
-                remove(self._path)
+                _remove(self._path)
 
     def _create(self) -> bool:
         """Write the lease file unless there is one; whether it was written."""
@@ -136,7 +136,9 @@ class Lease:
 
 @contextmanager
 def only_writer(folder: str, remedy: str = "wait for it, or choose another --out") -> Iterator[Lease]:
-    """While it is open no other job that asks for it writes in `folder`. The folder is made where it is not there.
+    """While it is open no other job that asks for it writes in `folder`.
+
+    The folder is made where it is not there, and removed again when nothing was written there.
 
     remedy: the end of the message that a second writer gets.
 
@@ -155,6 +157,7 @@ def only_writer(folder: str, remedy: str = "wait for it, or choose another --out
     if local_path(folder).is_file():
         yield lease
         return
+    is_new = not local_path(folder).exists()
     make_folder(folder)
     path = local_path(folder) / _LOCK
     lock = _lock(path, folder, remedy)
@@ -170,6 +173,9 @@ def only_writer(folder: str, remedy: str = "wait for it, or choose another --out
                 path.unlink()
             fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
+        if is_new:
+            with suppress(OSError):  # something was written there
+                local_path(folder).rmdir()
 
 
 @contextmanager
@@ -224,12 +230,26 @@ def _create_remote(path: str, data: bytes) -> bool:
 def _read(path: str) -> Mapping[str, Any] | None:
     """The lease file's content, {} for a damaged one; None when there is none."""
     try:
-        plain = json.loads(read_bytes(path))
+        if is_local(path):
+            data = local_path(path).read_bytes()
+        else:  # asked of the store itself: what fsspec remembers of its folders may be old
+            file_system, inside = resolve(path)
+            data = file_system.cat_file(inside)
+        plain = json.loads(data)
     except FileNotFoundError:
         return None
     except ValueError:
         return {}
     return plain if isinstance(plain, dict) else {}
+
+
+def _remove(path: str) -> None:
+    if is_local(path):
+        local_path(path).unlink(missing_ok=True)
+        return
+    file_system, inside = resolve(path)
+    with suppress(FileNotFoundError):
+        file_system.rm_file(inside)
 
 
 def _has_ended(path: str, held: Mapping[str, Any], locked: bool) -> bool:

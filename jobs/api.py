@@ -75,18 +75,24 @@ def index(
     store: Path,
     modality: str = "both",
     *,
-    memory: str | int = "16GB",
+    memory: str | int | None = None,
     executor: str = "local",
     workers: int | None = None,
+    checksums: bool = False,
     **options: Any,
 ) -> list[IndexSummary]:
     """Build the store's HNSW indexes and measure their recall; one summary for each modality.
 
+    What is not given is as in the index that the store has.
+
     Args:
         store: folder of a store.
         modality: "image", "text" or "both".
-        memory: memory of the machine, such as "64GB" or a number of bytes; sets the shard size.
-        options: other fields of `index.graph.build.IndexConfig`: recall, M, ef_construction, queries, seed.
+        memory: memory of the machine, such as "64GB" or a number of bytes; sets the codec and the shard size of the
+            first index (16 GB).
+        checksums: first read the shards that are built already, and build those that are damaged again.
+        options: other fields of `index.graph.build.IndexConfig`: recall, M, ef_construction, codec, shard_rows,
+            queries, seed.
 
     Raises:
         BadInput: an unknown modality or option; and what `jobs.index_job.run_index` raises.
@@ -95,9 +101,9 @@ def index(
     from index.graph.capacity import parse_bytes
     from jobs.index_job import run_index
 
-    size = memory if isinstance(memory, int) else parse_bytes(memory)
+    size = parse_bytes(memory) if isinstance(memory, str) else memory
     config = config_of(IndexConfig, options, store=os.fspath(store), memory=size)
-    return run_index(config, modality, executor=executor, workers=workers)
+    return run_index(config, modality, executor=executor, workers=workers, checksums=checksums)
 
 
 def customize(

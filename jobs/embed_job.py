@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from index.corpus.samples import ShardItem
+from index.lease import only_writer
 from index.store.embed import EmbedConfig, StoreSummary, embed_item, finish_store, plan_items, prepare_store
 from index.store.store_model import remember_model
 from jobs.executors.execute import check_executor, execute
@@ -48,12 +49,14 @@ def run_embed(
     items = plan_items(config)
     if on_items is not None:
         on_items(items)
-    waiting = prepare_store(config, items)
-    remember_model(config.out, config.model)
-    done = execute(
-        executor, embed_item, waiting, config, workers=workers, threads=WORKER_THREADS, gpu=True, label="embed"
-    )
-    store = finish_store(config, items)
+    with only_writer(config.out) as lease:
+        waiting = prepare_store(config, items)
+        remember_model(config.out, config.model)
+        done = execute(
+            executor, embed_item, waiting, config, workers=workers, threads=WORKER_THREADS, gpu=True, label="embed"
+        )
+        lease.check()
+        store = finish_store(config, items)
     return EmbedSummary(
         store=store,
         items_skipped=len(items) - len(waiting),

@@ -9,10 +9,11 @@ from index.graph.build import (
     IndexConfig,
     IndexSummary,
     build_index_item,
+    drop_damaged_shards,
     finish_index,
-    is_index_item_done,
-    plan_index_items,
+    undone_index_items,
 )
+from index.lease import Lease, only_writer
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.lookup import build_lookup, is_lookup_done, plan_lookups
 from jobs.executors.cores import usable_cores
@@ -23,26 +24,43 @@ MODALITIES: dict[str, tuple[Modality, ...]] = {"image": ("image",), "text": ("te
 
 
 def run_index(
-    config: IndexConfig, modality: str = "both", *, executor: str = "local", workers: int | None = None
+    config: IndexConfig,
+    modality: str = "both",
+    *,
+    executor: str = "local",
+    workers: int | None = None,
+    checksums: bool = False,
 ) -> list[IndexSummary]:
     """Index `modality`: image, text, or both (image only for a store without texts); `config.modality` is not read.
 
-    Raises what the functions of `index.graph.build` and `jobs.executors.execute.execute` raise.
+    Searches go on meanwhile with the index that is there. checksums: first read the shards that are built already, and
+    build those that are damaged again.
+
+    Raises:
+        OutputExists: another job is writing in the store.
+
+    and what the functions of `index.graph.build` and `jobs.executors.execute.execute` raise.
     """
     check_executor(executor, workers)
     if modality not in MODALITIES:
         raise BadInput(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")
-    wanted = MODALITIES[modality]
-    store = EmbeddingStore.open(config.store)
-    if modality == "both" and not store.has_text:
-        wanted = ("image",)
-    waiting = [item for item in plan_lookups(store.manifest) if not is_lookup_done(item, store.path, store.manifest)]
-    execute(executor, build_lookup, waiting, config.store, workers=workers, label="look-up")
-    return [_index_one(replace(config, modality=each), executor, workers) for each in wanted]
+    EmbeddingStore.open(config.store)  # before a lease is written where there is no store
+    with only_writer(config.store, "run `clipmine index` again when it has ended") as lease:
+        store = EmbeddingStore.open(config.store)
+        wanted = MODALITIES[modality]
+        if modality == "both" and not store.has_text:
+            wanted = ("image",)
+        lookups = [
+            item for item in plan_lookups(store.manifest) if not is_lookup_done(item, store.path, store.manifest)
+        ]
+        execute(executor, build_lookup, lookups, config.store, workers=workers, label="look-up")
+        return [_index_one(replace(config, modality=each), executor, workers, checksums, lease) for each in wanted]
 
 
-def _index_one(config: IndexConfig, executor: str, workers: int | None) -> IndexSummary:
-    waiting = [item for item in plan_index_items(config) if not is_index_item_done(item, config)]
+def _index_one(config: IndexConfig, executor: str, workers: int | None, checksums: bool, lease: Lease) -> IndexSummary:
+    if checksums:
+        drop_damaged_shards(config)
+    waiting = undone_index_items(config)
     # One shard at a time on all cores: a shard is sized to fill the allowed memory, and faiss scales over threads.
     execute(
         executor,
@@ -53,5 +71,6 @@ def _index_one(config: IndexConfig, executor: str, workers: int | None) -> Index
         threads=None if workers else usable_cores(),
         label=f"index {config.modality}",
     )
+    lease.check()
     with Progress(f"recall {config.modality}", unit="measurements") as progress:
         return finish_index(config, on_progress=progress.reach)

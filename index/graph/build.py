@@ -21,7 +21,6 @@ from index.files import hash_json, remove_partial
 from index.graph.build_shard import IndexItem, build_hash, build_shard
 from index.graph.index_manifest import (
     IndexManifest,
-    RecallContract,
     ShardRecord,
     forgotten_hash,
     forgotten_rows,
@@ -35,6 +34,7 @@ from index.graph.index_manifest import (
 )
 from index.graph.nodes import NODE_RULES
 from index.graph.recall import measure_recall
+from index.graph.recall_contract import RecallContract
 from index.graph.recipe import IndexConfig, Recipe, choose_recipe, over_memory
 from index.graph.search_index import HnswIndex
 from index.graph.shard_files import damage, drop_damaged
@@ -256,7 +256,7 @@ def _same(earlier: IndexManifest, plan: _Plan, records: list[ShardRecord]) -> bo
         earlier.shards == tuple(records)
         and earlier.rows == plan.store.rows
         and dict(earlier.model) == dict(plan.store.fingerprint)
-        and (earlier.spec, earlier.shard_rows, earlier.memory) == (recipe.spec, recipe.shard_rows, recipe.memory)
+        and (earlier.spec, earlier.shard_rows) == (recipe.spec, recipe.shard_rows)
         and earlier.forgotten == forgotten_hash(plan.store, 0, plan.store.rows)
         and (contract.asked, contract.queries_asked, contract.seed) == (recipe.recall, recipe.queries, recipe.seed)
     )

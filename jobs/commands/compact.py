@@ -16,8 +16,8 @@ def command(store: str, as_json: bool) -> None:
 
     Their vectors become zeros and their metadata nulls. The disk may keep the old bytes until it reuses the space.
 
-    Row counts and row ids do not change. `clipmine index` rebuilds the indexes that hold erased vectors.
-    Run again after an interruption, it rewrites the parts that are left.
+    Row counts and row ids do not change, and indexes stay valid. `clipmine index` then builds those shards again that
+    hold erased vectors. Run again after an interruption, it rewrites the parts that are left.
     """
     with only_summary_on_stdout():
         from index.store.compact import compact_store

@@ -13,60 +13,74 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.option(
     "--modality", type=click.Choice(["image", "text", "both"]), default="both", show_default=True, help="What to index."
 )
-@click.option("--recall", type=float, default=0.95, show_default=True, help="recall@10 that efSearch is chosen for.")
+@click.option("--recall", type=float, help="recall@10 that efSearch is chosen for.  [first: 0.95]")
 @click.option(
-    "--memory", default="16GB", show_default=True, metavar="SIZE", help="Memory of the machine; sets the shard size."
+    "--memory",
+    metavar="SIZE",
+    help="Memory of the machine; sets codec and shard size of the first index.  [first: 16GB]",
 )
-@click.option("-M", "links", type=int, default=32, show_default=True, help="Links of each row in the graph (HNSW's M).")
-@click.option("--ef-construction", type=int, default=100, show_default=True, help="HNSW's efConstruction.")
-@click.option(
-    "--queries", type=int, default=1_000, show_default=True, help="Number of captions that recall is measured on."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample of captions.")
+@click.option("-M", "links", type=int, help="Links of each row in the graph (HNSW's M).  [first: 32]")
+@click.option("--ef-construction", type=int, help="HNSW's efConstruction.  [first: 100]")
+@click.option("--codec", type=click.Choice(["fp16", "sq8"]), help="How vectors are stored.  [first: by --memory]")
+@click.option("--shard-rows", metavar="N", help="Rows of a shard, such as 5M.  [first: by --memory]")
+@click.option("--queries", type=int, help="Number of captions that recall is measured on.  [first: 1000]")
+@click.option("--seed", type=int, help="Seed of the sample of captions.  [first: 0]")
+@click.option("--checksums", is_flag=True, help="Read the shards that are there; build damaged ones again.")
 @executor_options()
 @output_options
 def command(
     store: str,
     modality: str,
-    recall: float,
-    memory: str,
-    links: int,
-    ef_construction: int,
-    queries: int,
-    seed: int,
+    recall: float | None,
+    memory: str | None,
+    links: int | None,
+    ef_construction: int | None,
+    codec: str | None,
+    shard_rows: str | None,
+    queries: int | None,
+    seed: int | None,
+    checksums: bool,
     executor: str,
     workers: int | None,
     as_json: bool,
 ) -> None:
     """Build HNSW indexes over STORE and measure their recall against exact search, on text queries.
 
-    The smallest efSearch that meets --recall is stored with the index, and searches use it.
+    The smallest efSearch that meets --recall is stored with the index, and searches use it. Searches go on with the
+    index that is there until the new one is complete.
+
+    The first index fixes what the options say. Later runs keep that, whatever the size of STORE or of the memory,
+    except for the options that are given; they build shards for new rows, and shards that have changed.
     """
     with only_summary_on_stdout():
         from index.graph.build import IndexConfig
-        from index.graph.capacity import parse_bytes, show_bytes
+        from index.graph.capacity import parse_bytes, parse_count, show_bytes
         from jobs.index_job import run_index
 
         config = IndexConfig(
             store,
-            memory=parse_bytes(memory),
+            memory=None if memory is None else parse_bytes(memory),
             M=links,
             ef_construction=ef_construction,
             recall=recall,
             queries=queries,
             seed=seed,
+            codec=codec,
+            shard_rows=None if shard_rows is None else parse_count(shard_rows),
         )
-        summaries = run_index(config, modality, executor=executor, workers=workers)
+        summaries = run_index(config, modality, executor=executor, workers=workers, checksums=checksums)
     lines: list[Line] = []
     for summary in summaries:
         lines += [(f"{summary.modality}: rows", summary.rows)]
         if summary.skipped:
-            lines.append(("- zero or forgotten", summary.skipped))
+            lines.append(("- without a direction, or forgotten", summary.skipped))
         lines += [
             (f"{summary.modality}: indexed", summary.indexed),
             (f"{summary.modality}: shards", f"{summary.shards} of {summary.codec}, {show_bytes(summary.size)}"),
             (f"{summary.modality}: recall", summary.recall.sentence()),
         ]
+        if summary.over_memory is not None:
+            lines.append(("note", summary.over_memory))
     print_summary(
         summaries, lines, as_json=as_json, next_step=f"clipmine retrieve {store} --concepts FILE --out SELECTION"
     )

@@ -62,6 +62,16 @@ def test_a_second_writer_is_told_who_writes_where_and_since_when(tmp_path: Path)
     assert not list(Path(out).iterdir())
 
 
+def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    for name in ("new", "old", "used"):
+        with only_writer(str(tmp_path / name)):
+            assert (tmp_path / name).is_dir()
+            if name == "used":
+                (tmp_path / name / "file").write_text("x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "used"]
+
+
 def test_two_writers_in_an_object_store_are_one_too_many(tmp_path: Path) -> None:
     out = f"memory://test_lease/{tmp_path.name}/out"
     with (

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from index.encoder.model_spec import ModelSpec
+from index.errors import OutputExists
+from index.lease import only_writer
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_model import store_model
@@ -42,6 +44,15 @@ def test_all_executors_write_the_same_bytes(
     summary = run_embed(_config(small_corpus, tmp_path / "store", tiny_clip_dir), executor=executor, workers=2)
     assert (summary.store.rows, summary.items_skipped, summary.rows_embedded) == (33, 0, 33)
     assert file_bytes(tmp_path / "store") == by_two_local_workers
+
+
+def test_nothing_is_embedded_while_another_job_writes_in_the_store(
+    small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path
+) -> None:
+    config = _config(small_corpus, tmp_path / "store", tiny_clip_dir)
+    with only_writer(config.out), pytest.raises(OutputExists, match="another process is writing there"):
+        run_embed(config)
+    assert not (tmp_path / "store").exists()
 
 
 def test_another_number_of_threads_changes_vectors_by_rounding_alone(

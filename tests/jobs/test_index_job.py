@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.errors import BadInput
+from index.errors import BadInput, OutputExists, StoreInvalid
 from index.graph.build import IndexConfig
 from index.graph.search_index import open_index
+from index.lease import only_writer
 from index.store.embedding_store import EmbeddingStore
 from jobs.index_job import run_index
 from tests.folders import file_times
@@ -54,6 +55,35 @@ def test_workers_build_the_shards_too(store: Path, tmp_path: Path) -> None:
     queries = EmbeddingStore.open(store).gather("text", [3, 17]).astype(np.float32)
     one, two = (open_index(EmbeddingStore.open(place), "image").search(queries, 5)[0] for place in (store, other))
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)  # builds of another number of threads may differ in links
+
+
+def test_two_jobs_never_write_in_a_store_at_once(store: Path) -> None:
+    with (
+        only_writer(str(store)),
+        pytest.raises(OutputExists, match=r"store: another process is writing there \(.*run `clipmine index` again"),
+    ):
+        run_index(IndexConfig(str(store), queries=10), "image")
+    assert not (store / "index").exists()
+    run_index(IndexConfig(str(store), queries=10), "image")
+    assert not [path for path in store.iterdir() if path.name.startswith(".writer")]
+
+
+def test_a_store_that_is_none_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreInvalid, match="no such store"):
+        run_index(IndexConfig(str(tmp_path / "nothing")))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_byte_of_a_shard_is_found_and_mended(store: Path) -> None:
+    config = IndexConfig(str(store), shard_rows=11, queries=10)
+    run_index(config, "image")
+    graph = sorted((store / "index" / "image").glob("*.faiss"))[1]
+    data = graph.read_bytes()
+    graph.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    run_index(config, "image")
+    assert graph.read_bytes() != data  # a file of the right size is not read
+    run_index(config, "image", checksums=True)
+    assert graph.read_bytes() == data
 
 
 def test_an_unknown_modality_is_refused(store: Path) -> None:

@@ -24,6 +24,20 @@ def test_the_graphs_parameters_reach_the_index(store: Path, clipmine: Run) -> No
     assert (written["spec"]["M"], written["spec"]["ef_construction"]) == (8, 20)
 
 
+def test_what_the_first_index_fixed_stays_and_a_grown_one_that_does_not_fit_is_told(store: Path, clipmine: Run) -> None:
+    clipmine("index", store, "--modality", "image", "-M", 8, "--ef-construction", 20, "--shard-rows", "20")
+    lines = clipmine("index", store, "--modality", "image", "--memory", "2kB")
+    assert counts(lines)["image: indexed"] == 33
+    assert any(line.split() == ["image:", "shards", "2", "of", "fp16,", *line.split()[-2:]] for line in lines)
+    (note,) = (line for line in lines if line.startswith("note"))
+    assert "more than the memory of 2.0 kB: searches read the rest from disk" in note
+    assert f"`clipmine index {store} --codec sq8`" in note
+    written = json.loads((store / "index" / "image" / "index.json").read_text())
+    assert (written["spec"], written["shard_rows"]) == ({"codec": "fp16", "M": 8, "ef_construction": 20}, 20)
+    (summary,) = json.loads(clipmine("index", store, "--modality", "image", "--codec", "sq8", "--json")[0])
+    assert (summary["codec"], summary["shards"]) == ("sq8", 2)
+
+
 def test_a_missing_part_is_named(store: Path, concepts: Path, tmp_path: Path, fails: Fails) -> None:
     (store / "img_emb/img_emb_0001.npy").unlink()
     for command in (["index", store], ["retrieve", store, "--concepts", concepts, "--out", tmp_path / "s", "-k", 3]):
