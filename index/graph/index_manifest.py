@@ -28,13 +28,12 @@ import numpy.typing as npt
 from index.errors import StoreInvalid
 from index.files import hash_json, write_atomic
 from index.graph.hnsw import HnswSpec
+from index.graph.recall_contract import RecallContract
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_manifest import FileRecord, Part
 
 __all__ = [
-    "CurvePoint",
     "IndexManifest",
-    "RecallContract",
     "ShardFile",
     "ShardRecord",
     "forgotten_hash",
@@ -121,58 +120,6 @@ class ShardRecord:
     def from_json(cls, plain: Mapping[str, Any]) -> ShardRecord:
         """A record from its JSON data; TypeError or KeyError for another format."""
         return cls(**{**plain, "files": {end: ShardFile(**file) for end, file in plain["files"].items()}})
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """Recall at one efSearch. Searches use max(efSearch, k), so `recall_at_100` is the same for all up to 100."""
-
-    ef_search: int
-    recall_at_10: float
-    recall_at_100: float
-
-
-@dataclass(frozen=True)
-class RecallContract:
-    """How close this index comes to exact search, as measured on it.
-
-    Attributes:
-        asked: recall@10 asked for.
-        met: whether a measured efSearch reaches it.
-        ef_search: the least measured value that reaches it, or the best one when `met` is false; searches use it.
-        query_modality: "text" (captions), or "image" for a store without text embeddings, whose figures do not tell
-            the recall of text queries.
-        queries: number of queries measured, of the `queries_asked`.
-        seed: of the sample of queries.
-        neighbours: rows that count at 10 and at 100; fewer in a smaller store.
-        curve: recall at each measured efSearch.
-    """
-
-    asked: float
-    met: bool
-    ef_search: int
-    query_modality: Modality
-    queries: int
-    queries_asked: int
-    seed: int
-    neighbours: tuple[int, int]
-    curve: tuple[CurvePoint, ...]
-
-    @property
-    def recall_at_10(self) -> float:
-        """recall@10 at `ef_search`."""
-        return next(point.recall_at_10 for point in self.curve if point.ef_search == self.ef_search)
-
-    def sentence(self) -> str:
-        """The contract as one line, which says when it is not met or not measured with text."""
-        reached = f"recall@10 {self.recall_at_10:.3f} at efSearch {self.ef_search}"
-        on = f"{self.queries:,} captions" if self.query_modality == "text" else f"{self.queries:,} images as queries"
-        line = f"{reached} on {on} against exact search (asked {self.asked:g})"
-        if not self.met:
-            line += "; no efSearch measured reaches it: raise M or efConstruction, or search with the method exact"
-        if self.query_modality == "image":
-            line += "; the store has no text embeddings, so this says nothing about text queries"
-        return line
 
 
 @dataclass(frozen=True)
@@ -303,10 +250,7 @@ def read_index_manifest(folder: Path) -> IndexManifest | None:
             raise StoreInvalid(f"{path}: is of another version of this program; run `clipmine index` again")
         spec = HnswSpec(**plain.pop("spec"))
         shards = tuple(ShardRecord.from_json(shard) for shard in plain.pop("shards"))
-        recall = plain.pop("recall")
-        curve = tuple(CurvePoint(**point) for point in recall.pop("curve"))
-        neighbours = tuple(recall.pop("neighbours"))
-        contract = RecallContract(curve=curve, neighbours=neighbours, **recall)
+        contract = RecallContract.from_json(plain.pop("recall"))
         return IndexManifest(spec=spec, shards=shards, recall=contract, **plain)
     except FileNotFoundError:
         return None

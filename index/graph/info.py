@@ -55,19 +55,19 @@ def store_info(path: str) -> StoreInfo:
         corpus_root=store.corpus_root,
         size=sum(record.size for part in store.parts for record in part.files.values()),
         indexes=tuple(
-            _index_info(modality, manifest)
+            _index_info(modality, manifest, len(store.forgotten))
             for modality in modalities
             if (manifest := read_index_manifest(index_folder(store, modality))) is not None
         ),
     )
 
 
-def _index_info(modality: str, manifest: IndexManifest) -> IndexInfo:
+def _index_info(modality: str, manifest: IndexManifest, forgotten: int) -> IndexInfo:
     return IndexInfo(
         modality=modality,
         rows=manifest.rows,
         shards=len(manifest.shards),
         codec=manifest.spec.codec,
         size=manifest.size,
-        recall=manifest.recall.sentence(),
+        recall=manifest.recall.sentence(forgotten),
     )

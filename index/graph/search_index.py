@@ -21,14 +21,14 @@ from index.files import file_identity
 from index.graph.hnsw import HnswSpec
 from index.graph.index_manifest import (
     IndexManifest,
-    RecallContract,
     ShardRecord,
     index_folder,
     manifest_path,
     read_index_manifest,
     source_hash,
 )
-from index.graph.shard import drop_own_row, open_shard
+from index.graph.recall_contract import RecallContract
+from index.graph.shard import Shard, drop_own_row, open_shard
 from index.graph.shard_files import check_files
 from index.graph.shards import Shards
 from index.graph.tail import Tail
@@ -65,6 +65,11 @@ class HnswIndex:
     def graphs(self) -> tuple[Any, ...]:
         """The faiss indexes of the shards, for direct calls of faiss; do not change them."""
         return tuple(shard.graph for shard in self._shards.shards)
+
+    @property
+    def opened(self) -> tuple[Shard, ...]:
+        """The open shards, in the order of their rows."""
+        return self._shards.shards
 
     @property
     def shards(self) -> int:

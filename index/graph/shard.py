@@ -7,7 +7,7 @@ nearly equal rows and their copies (see `index.graph.crowds`). Rows without a di
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,12 @@ class Shard:
         """Row ids of positions; -1 stays -1."""
         return np.where(positions < 0, -1, positions + self.first_row) if self.first_row else positions
 
+    def stored(self, rows: RowIds) -> Floats:
+        """The vectors, as the graph stores them, of those of the ascending row ids that have a node of their own."""
+        low, high = np.searchsorted(rows, [self.first_row, self.first_row + self.rows])
+        positions = rows[low:high] - self.first_row
+        return node_vectors(self.graph, self.skipped, positions[~in_sorted(positions, self.skipped)])
+
     def unwanted(self, rows: RowIds) -> Unwanted | None:
         """What the ascending row ids mean in this shard; None if none of them can be found in it."""
         low, high = np.searchsorted(rows, [self.first_row, self.first_row + self.rows])
@@ -122,6 +128,13 @@ class Shard:
             nodeless[nodeless] = ~(self.copies.has(positions[nodeless]) | self.crowds.has(positions[nodeless]))
             positions = positions[~nodeless]
         return Unwanted(positions, self.copies.places(positions)) if len(positions) else None
+
+
+def node_vectors(graph: Any, skipped: RowIds, positions: RowIds) -> Floats:
+    """Vectors fp32 [n, d] of positions with nodes, from the graph: in the store, they may be forgotten."""
+    nodes = positions - np.searchsorted(skipped, positions)
+    found: Floats = graph.reconstruct_batch(nodes) if len(nodes) else np.empty((0, graph.d), np.float32)
+    return found
 
 
 def clear_missing(scores: Floats, nodes: RowIds) -> None:
@@ -156,12 +169,8 @@ def open_shard(folder: Path, record: ShardRecord, store: EmbeddingStore, modalit
     is_copy = owners != positions
     near = np.flatnonzero(~is_copy)
     near = near[np.argsort(leaders[near], kind="stable")]
-
-    def vectors(positions: RowIds) -> Floats:
-        # From the graph: in the store, a leader may be forgotten.
-        found: Floats = graph.reconstruct_batch(positions - np.searchsorted(skipped, positions))
-        return found
-
-    crowds = Crowds(store, modality, record.first_row, leaders[near], positions[near], vectors)
+    crowds = Crowds(
+        store, modality, record.first_row, leaders[near], positions[near], partial(node_vectors, graph, skipped)
+    )
     copies = Copies(owners[is_copy], positions[is_copy])
     return Shard(graph, record.first_row, record.rows, skipped, copies, crowds)

@@ -11,9 +11,7 @@ import pytest
 from index.errors import StoreInvalid
 from index.graph.hnsw import HnswSpec
 from index.graph.index_manifest import (
-    CurvePoint,
     IndexManifest,
-    RecallContract,
     ShardFile,
     ShardRecord,
     forgotten_hash,
@@ -27,6 +25,7 @@ from index.graph.index_manifest import (
     write_index_manifest,
     write_marker,
 )
+from index.graph.recall_contract import CurvePoint, RecallContract, Stratum
 from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_manifest import read_manifest, write_manifest
@@ -37,7 +36,9 @@ NAME = "0123456789abcdef"
 FILES = {end: ShardFile(f"{NAME}.{end}", 4_096, "0" * 64) for end in ("faiss", "skipped.npy", "copies.npy")}
 RECORD = ShardRecord(3, 900, 100, 98, 5, 1, "source", "stored", "recipe", NAME * 4, FILES)
 CURVE = (CurvePoint(16, 0.91, 0.8), CurvePoint(32, 0.96, 0.8))
-CONTRACT = RecallContract(0.95, True, 32, "text", 990, 1_000, 0, (10, 100), CURVE)
+CONTRACT = RecallContract(
+    0.95, True, 32, "text", 990, 1_000, 0, (10, 100), CURVE, (Stratum("beside crowds", 200, (0.4, 0.96)),), 7
+)
 MANIFEST = IndexManifest(
     modality="image",
     dim=32,
@@ -138,12 +139,3 @@ def test_compaction_changes_what_is_stored_and_not_the_source(tmp_path: Path) ->
     hashes = [forgotten_hash(store, first, 15) for first in range(0, 60, 15)]
     assert (hashes[0], hashes[2]) == ("", "")
     assert len(set(hashes)) == 3
-
-
-def test_the_contract_as_one_line() -> None:
-    line = "recall@10 0.960 at efSearch 32 on 990 captions against exact search (asked 0.95)"
-    assert CONTRACT.sentence() == line
-    assert "no efSearch measured reaches it" in replace(CONTRACT, met=False).sentence()
-    asked_with_images = replace(CONTRACT, query_modality="image").sentence()
-    assert "990 images as queries" in asked_with_images
-    assert "says nothing about text queries" in asked_with_images

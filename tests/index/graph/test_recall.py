@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from index.graph.build import IndexConfig
-from index.graph.recall import recall_at, sample_queries
+from index.graph.recall import _choose, measure_recall, recall_at, sample_queries
+from index.graph.recall_contract import CurvePoint
+from index.graph.search_index import open_index
 from index.store.embedding_store import EmbeddingStore
+from tests.index.graph.test_crowds import world
 from tests.index.vectors import Halves, build, clustered, vector_store
 from tests.retrieval.stores import forget
 
@@ -88,3 +91,35 @@ def test_a_tie_with_the_last_exact_score_is_a_hit() -> None:
 def test_rows_that_the_store_does_not_have_do_not_count() -> None:
     truth = np.array([[0.9, -np.inf], [-np.inf, -np.inf]], np.float32)
     assert recall_at(truth, np.array([[0.9, -np.inf], [-np.inf, -np.inf]], np.float32), 2) == 1
+
+
+def test_queries_beside_a_crowd_and_beside_forgotten_rows_have_their_own_figures(tmp_path: Path) -> None:
+    vectors, kind = world({0.02: 600, 0.2: 300})
+    store = vector_store(tmp_path, vectors)
+    config = IndexConfig(str(store.path), queries=100)
+    contract = build(config).recall
+    (crowds,) = contract.strata
+    assert (crowds.name, crowds.queries, len(crowds.recall_at_10)) == (
+        "beside crowds of near-copies",
+        20,
+        len(contract.curve),
+    )
+    assert contract.forgotten == 0
+    forget(store, np.flatnonzero(kind == -1)[:300].tolist())
+    assert contract.sentence(300).endswith("; measured before 300 more rows were forgotten")
+    again = measure_recall(open_index(EmbeddingStore.open(store.path), "image"), recall=0.95, queries=100, seed=0)
+    assert [stratum.name for stratum in again.strata] == ["beside crowds of near-copies", "beside forgotten rows"]
+    assert again.forgotten == 300
+    assert again.least_recall_at_10 >= 0.95
+
+
+def test_hard_queries_raise_ef_search_to_four_times_at_most() -> None:
+    curve = [CurvePoint(ef, share, 1.0) for ef, share in ((16, 0.9), (32, 0.96), (64, 0.97), (128, 0.98), (256, 0.99))]
+    for hard, chosen in (
+        ([[], [], [], [], []], 32),
+        ([[0.5], [0.96], [0.9], [1.0], [1.0]], 32),
+        ([[0.5], [0.8], [0.9], [0.95], [1.0]], 128),
+        ([[0.5, 1.0], [0.8, 1.0], [0.95, 0.94], [1.0, 0.94], [1.0, 1.0]], 32),
+    ):
+        assert _choose(curve, hard, 0.95).ef_search == chosen
+    assert _choose(curve, [[1.0]] * 5, 1.0).ef_search == 256
