@@ -256,7 +256,7 @@ def _same(earlier: IndexManifest, plan: _Plan, records: list[ShardRecord]) -> bo
         earlier.shards == tuple(records)
         and earlier.rows == plan.store.rows
         and dict(earlier.model) == dict(plan.store.fingerprint)
-        and (earlier.spec, earlier.shard_rows, earlier.memory) == (recipe.spec, recipe.shard_rows, recipe.memory)
+        and (earlier.spec, earlier.shard_rows) == (recipe.spec, recipe.shard_rows)
         and earlier.forgotten == forgotten_hash(plan.store, 0, plan.store.rows)
         and (contract.asked, contract.queries_asked, contract.seed) == (recipe.recall, recipe.queries, recipe.seed)
     )
