@@ -169,6 +169,8 @@ def describe_indexes(store: EmbeddingStore) -> list[dict[str, Any]]:
             "shards": 1 if index is None else sum(shard.indexed > 0 for shard in index.shards),
             "ef_search": None if index is None else index.recall.ef_search,
             "recall_at_10": None if index is None else index.recall.recall_at_10,
+            "least_recall_at_10": None if index is None else index.recall.least_recall_at_10,
+            "forgotten_since_recall": None if index is None else len(store.forgotten) - index.recall.forgotten,
         }
         for modality, index in read_indexes(store).items()
     ]

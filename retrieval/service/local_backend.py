@@ -263,6 +263,8 @@ def describe_indexes(retriever: Retriever) -> list[dict[str, Any]]:
                 "shards": 1 if index is None else index.shards,
                 "ef_search": None if index is None else index.ef_search,
                 "recall_at_10": None if recall is None else recall.recall_at_10,
+                "least_recall_at_10": None if recall is None else recall.least_recall_at_10,
+                "forgotten_since_recall": None if recall is None else len(retriever.store.forgotten) - recall.forgotten,
             }
         )
     return described

@@ -47,6 +47,14 @@ class Metrics:
             "clipmine_recall_at_10", "Measured when the index was built, at the efSearch in force.",
             ["store", "modality"], registry=self.registry,
         )  # fmt: skip
+        self._least_recall = Gauge(
+            "clipmine_least_recall_at_10", "As above, on the captions or the hard queries where it is the least.",
+            ["store", "modality"], registry=self.registry,
+        )  # fmt: skip
+        self._since = Gauge(
+            "clipmine_forgotten_since_recall", "Rows that were forgotten after recall was measured.",
+            ["store", "modality"], registry=self.registry,
+        )  # fmt: skip
         self._ef_search = Gauge(
             "clipmine_ef_search", "The efSearch in force.", ["store", "modality"], registry=self.registry
         )
@@ -65,7 +73,8 @@ class Metrics:
 
     def forget_stores(self) -> None:
         """Clear what `describe` has set, since a store's former generation must not stay."""
-        for gauge in (self._recall, self._ef_search, self._generation, self._rows, self._indexed, self._forgotten):
+        of_indexes = (self._recall, self._least_recall, self._since, self._ef_search, self._indexed)
+        for gauge in (*of_indexes, self._generation, self._rows, self._forgotten):
             gauge.clear()
 
     def describe(
@@ -77,7 +86,10 @@ class Metrics:
         self._forgotten.labels(store).set(forgotten)
         for index in indexes:
             labels = (store, index["modality"])
-            self._recall.labels(*labels).set(1.0 if index["kind"] == "exact" else index["recall_at_10"] or 0)
+            exact = index["kind"] == "exact"
+            self._recall.labels(*labels).set(1.0 if exact else index["recall_at_10"] or 0)
+            self._least_recall.labels(*labels).set(1.0 if exact else index.get("least_recall_at_10") or 0)
+            self._since.labels(*labels).set(index.get("forgotten_since_recall") or 0)
             self._ef_search.labels(*labels).set(index["ef_search"] or 0)
             self._indexed.labels(*labels).set(index["indexed"] or 0)
 

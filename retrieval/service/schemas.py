@@ -231,6 +231,8 @@ class IndexInfo(BaseModel):
     shards: int
     ef_search: int | None = Field(None, description="the recall contract's")
     recall_at_10: float | None = Field(None, description="measured at that efSearch against exact search")
+    least_recall_at_10: float | None = Field(None, description="of captions and of queries that graphs find hard")
+    forgotten_since_recall: int | None = Field(None, description="rows forgotten after these were measured")
 
 
 class PageLink(BaseModel):

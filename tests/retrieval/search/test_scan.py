@@ -79,3 +79,12 @@ def test_forgotten_and_excluded_rows_are_left_out_and_the_end_is_padded(tmp_path
 def test_impossible_questions_are_refused(store: EmbeddingStore, shape: tuple[int, ...], k: int) -> None:
     with pytest.raises(BadInput):
         scan(store, "image", np.ones(shape, np.float32), k)
+
+
+def test_rows_that_are_not_finite_are_never_returned(tmp_path: Path) -> None:
+    image, text = clustered(300)
+    image[3, 5], image[7, 0], image[9, 2], image[11] = np.inf, -np.inf, np.nan, 0
+    scores, ids = scan(vector_store(tmp_path, image), "image", text[:20].astype(np.float32), 300, device="cpu")
+    assert np.isfinite(scores[:, :296]).all()
+    assert (np.sort(ids[:, :296], axis=1) == np.setdiff1d(np.arange(300), [3, 7, 9, 11])).all()
+    assert (ids[:, 296:] == -1).all()

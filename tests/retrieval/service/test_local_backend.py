@@ -72,6 +72,7 @@ def test_indexes_are_described_with_their_recall(served_store: EmbeddingStore, s
     assert (image["modality"], text["modality"], image["kind"]) == ("image", "text", "hnsw")
     assert image["rows"] == 33
     assert 0.9 <= image["recall_at_10"] <= 1
+    assert (image["least_recall_at_10"] <= image["recall_at_10"], image["forgotten_since_recall"]) == (True, 0)
     (first, _) = describe_indexes(Retriever(small_store))
     assert (first["kind"], first["ef_search"], first["recall_at_10"]) == ("exact", None, None)
 

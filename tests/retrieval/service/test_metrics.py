@@ -10,9 +10,13 @@ def lines(metrics: Metrics) -> list[str]:
 def test_indexes_are_described_by_their_recall_and_an_exact_scan_has_recall_1() -> None:
     metrics = Metrics()
     graph = {"modality": "image", "kind": "hnsw", "ef_search": 96, "recall_at_10": 0.97, "indexed": 900}
+    graph |= {"least_recall_at_10": 0.91, "forgotten_since_recall": 12}
     scan = {"modality": "text", "kind": "exact", "ef_search": None, "recall_at_10": None, "indexed": None}
     metrics.describe("shapes", "12ab", 1_000, 7, [graph, scan])
     assert 'clipmine_recall_at_10{modality="image",store="shapes"} 0.97' in lines(metrics)
+    assert 'clipmine_least_recall_at_10{modality="image",store="shapes"} 0.91' in lines(metrics)
+    assert 'clipmine_forgotten_since_recall{modality="image",store="shapes"} 12.0' in lines(metrics)
+    assert 'clipmine_forgotten_since_recall{modality="text",store="shapes"} 0.0' in lines(metrics)
     assert 'clipmine_ef_search{modality="image",store="shapes"} 96.0' in lines(metrics)
     assert 'clipmine_recall_at_10{modality="text",store="shapes"} 1.0' in lines(metrics)
     assert 'clipmine_rows{store="shapes"} 1000.0' in lines(metrics)
