@@ -125,10 +125,11 @@ def _adopt(
     parts, findings = _record_all(root, bare, earlier, checksums, on_progress)
     image = [each for (_, modality), each in findings.items() if modality == "image"]
     if len(image) == len(parts) and not sum(each.usable for each in image):
-        bad = sum(each.not_finite for each in image)
-        raise BadInput(
-            f"{root}: none of its image vectors can be found by a search: {bad:,} hold inf or NaN, the others are zero"
+        bad, rows = sum(each.not_finite for each in image), sum(each.rows for each in image)
+        which = (
+            f"all {rows:,} hold inf or NaN" if bad == rows else f"of {rows:,}, {bad:,} hold inf or NaN, others only 0"
         )
+        raise BadInput(f"{root}: no search can find any of its image vectors: {which}; embed the images again")
     manifest = Manifest(
         kind="adopted",
         dim=dim,

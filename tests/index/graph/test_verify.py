@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,19 @@ from index.store.embedding_store import EmbeddingStore
 from tests.index.vectors import build, clustered, vector_store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> EmbeddingStore:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 rows in 3 parts, with an index of two shards."""
-    store = vector_store(tmp_path, *clustered(60))
+    store = vector_store(tmp_path_factory.mktemp("built"), *clustered(60))
     build(IndexConfig(str(store.path), "image", shard_rows=40, queries=5))
-    return store
+    return store.path
+
+
+@pytest.fixture
+def store(built: Path, tmp_path: Path) -> EmbeddingStore:
+    """A copy of the store that a test may change."""
+    shutil.copytree(built, tmp_path / "store")
+    return EmbeddingStore.open(tmp_path / "store")
 
 
 def test_a_whole_store_with_its_index(store: EmbeddingStore) -> None:
@@ -65,9 +74,7 @@ def test_an_index_over_other_vectors(store: EmbeddingStore) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    import hashlib
-
-    manifest.write_text(manifest.read_text().replace(record["sha256"], hashlib.sha256(data).hexdigest()))
+    manifest.write_text(manifest.read_text().replace(record["sha256"], sha256(data).hexdigest()))
     [problem] = verify_store(store.path).problems
     assert problem.what == "was built over other vectors of rows 0 to 39"
 

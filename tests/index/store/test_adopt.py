@@ -121,7 +121,7 @@ def test_rows_with_inf_or_nan_are_named_by_part_and_first_row_and_read_as_zeros(
 def test_a_store_whose_images_are_all_nan_is_refused_under_a_true_name(tmp_path: Path) -> None:
     write_foreign(tmp_path, {0: 30})
     change_vectors(tmp_path, 0, lambda vectors: vectors.fill(np.nan))
-    with pytest.raises(BadInput, match="30 hold inf or NaN"):
+    with pytest.raises(BadInput, match="all 30 hold inf or NaN"):
         adopt_store(tmp_path)
     assert not (tmp_path / "manifest.json").exists()
 
