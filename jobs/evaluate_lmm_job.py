@@ -83,11 +83,11 @@ def run_evaluate_lmm(
     by one; what `open_model` raises comes before any question is asked.
     """
     from customize.lmm.evaluate.evaluate import evaluate_lmm
-    from customize.lmm.evaluate.tasks import find_task
+    from customize.lmm.evaluate.tasks import find_task, load_questions
     from jobs.progress import Progress
 
     for task in config.tasks:  # before a model is loaded
-        find_task(task, config.data)
+        load_questions(find_task(task, config.data), config.limit)
     labelled: Iterable[tuple[str | None, str]]
     labelled = models.items() if isinstance(models, Mapping) else ((None, name) for name in models)
     opened = [open_model(name, settings, label) for label, name in labelled]

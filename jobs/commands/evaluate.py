@@ -106,15 +106,19 @@ def command(
     adapters), Hugging Face names, or openai:MODEL@URL; their tasks are bison, svo, nlvr2, eqben, cola, cad-qa,
     cad-summaries, seed-image, seed-video, seed-video-1, NAME=FILE, or a file of questions (.json, .jsonl).
 
-    Finished runs and replies are kept in --out and not measured again.
+    Finished runs and replies are kept in --out and not measured again. The tables of models that answer questions have
+    the results of all calls with this --out.
     """
     from customize.lmm.evaluate.tasks import TASKS, is_lmm_task
 
-    asked = [is_lmm_task(name) for name in tasks]
-    if any(asked) and not (list_tasks or concepts):
-        if not all(asked) or benchmark:
+    asked = [name for name in tasks if is_lmm_task(name)]
+    of_clip = [name for name in tasks if name not in asked]
+    _refuse_unknown(of_clip)
+    if asked and not (list_tasks or concepts):
+        if of_clip or benchmark:
+            others = ", ".join([*of_clip, *([f"--benchmark {benchmark}"] if benchmark else [])])
             raise click.UsageError(
-                "some of the tasks are for CLIP models, others for models that answer; run them apart"
+                f"{', '.join(asked)}: asks models that answer questions; {others}: for CLIP models; run them apart"
             )
         refuse_without_effect(_OF_CLIP, "on tasks that ask a model questions")
         _evaluate_lmm(models, tasks, out, as_json, rest)
@@ -154,6 +158,23 @@ def command(
         lines.append((f"{result['model']} {result['task']} {result['setting']}", shown))
     lines.append(("tables", ", ".join(summary.files)))
     print_summary(summary, lines, as_json=as_json)
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    """Raise BadInput for a task that neither kind of models has."""
+    if not names:
+        return
+    from customize.clip.evaluate.task_files import task_names
+    from customize.lmm.evaluate.tasks import TASKS
+    from index.errors import BadInput
+
+    known = task_names()
+    for name in names:
+        if name not in known and not name.endswith((".yaml", ".yml")):
+            raise BadInput(
+                f"no task {name!r:.100}: for models that answer questions, {', '.join(TASKS)}, NAME=FILE or a question "
+                f"file (.json, .jsonl, .csv, .parquet); for CLIP models, {', '.join(known)} or a YAML file"
+            )
 
 
 def _measure(
@@ -209,7 +230,7 @@ def _evaluate_lmm(
         refuse_without_effect(["key_variable", "concurrency", "timeout"], "without a server's model, openai:MODEL@URL")
     with only_summary_on_stdout():
         from customize.lmm.evaluate.evaluate import LmmEvaluateConfig
-        from customize.lmm.evaluate.result_tables import shown_figure
+        from customize.lmm.evaluate.result_tables import shown_figure, unrated_replies
         from jobs.evaluate_lmm_job import ModelSettings, run_evaluate_lmm
 
         known = {name: rest[name] for name in ("limit", "max_new_tokens") if rest[name] is not None}
@@ -222,13 +243,25 @@ def _evaluate_lmm(
     for result in summary.results:
         score = result.score
         lines += [(f"{result.model} {result.task}", f"{score.main} {shown_figure(score.figures[score.main])}")]
+        tolerant = score.figures.get(f"{score.main}, tolerant")
+        if tolerant is not None and tolerant.value != score.figures[score.main].value:
+            lines.append(("- tolerant of wording", shown_figure(tolerant)))
         lines += [("- questions", score.questions), ("- answered", score.answered), ("- kept from before", result.kept)]
         lines += [(f"- {reason}", count) for reason, count in score.failures.items()]
+        if score.not_understood:
+            lines.append(("- not understood", f"{score.not_understood:,} of {score.answered:,}"))
+        lines += [(f"- records left out: {reason}", count) for reason, count in score.skipped.items()]
+        if score.without_answer:
+            lines.append(("- without a right answer, not scored", score.without_answer))
+        if result.unrated:
+            lines.append(("- unrated", unrated_replies(result.unrated)))
         if result.error is not None:
             lines.append(("- the first without a reply", result.error))
         if "says A" in score.figures and score.figures["says A"].count:
             lines.append(("- says A", shown_figure(score.figures["says A"])))
     lines.append(("tables", ", ".join(summary.files)))
+    if summary.earlier:
+        lines.append(("- with results of earlier calls", summary.earlier))
     print_summary(summary, lines, as_json=as_json)
     if not any(result.score.answered for result in summary.results):
         from index.errors import ClipmineError

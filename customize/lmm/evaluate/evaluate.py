@@ -4,21 +4,23 @@ summary = evaluate_lmm([model], LmmEvaluateConfig(tasks=("bison",), data="DATA",
 
 OUT/
   predictions/TASK-HASH.jsonl        the replies, see `customize.lmm.evaluate.predictions`
-  lmm_results.json, .md, .txt, .csv  the tables, of the models and tasks of the last call
+  lmm_results.json, .md, .txt, .csv  the tables: this call's results, and those of earlier calls in this folder
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from customize.lmm.evaluate.answers import split_summary
+from customize.lmm.evaluate.model_score import ModelScore, merged, read_results
 from customize.lmm.evaluate.predictions import Predictions
 from customize.lmm.evaluate.question import Kind, Question, swapped
 from customize.lmm.evaluate.question_images import QuestionImages
 from customize.lmm.evaluate.result_tables import write_results
-from customize.lmm.evaluate.scores import Replies, TaskScore, failure, question_kind, score_questions
+from customize.lmm.evaluate.scores import Replies, failure, question_kind, score_questions
 from customize.lmm.evaluate.tasks import find_task, load_questions
 from index.errors import BadInput
 from index.files import local_path, make_folder
@@ -60,28 +62,16 @@ class LmmEvaluateConfig:
 
 
 @dataclass(frozen=True)
-class ModelScore:
-    """One model on one task. kept: replies from earlier calls. judge: who rated, None where nobody did.
-
-    error: why one of the questions got no reply, in the words of the model; None where all got one.
-    """
-
-    model: str
-    task: str
-    score: TaskScore
-    kept: int
-    asked: int
-    judge: str | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True)
 class LmmEvaluateSummary:
-    """What was measured: a ModelScore for each model and task, and the paths of the tables."""
+    """What was measured: a ModelScore for each model and task, and the paths of the tables.
+
+    earlier: results of earlier calls that the tables have too.
+    """
 
     out: str
     results: tuple[ModelScore, ...]
     files: tuple[str, ...]
+    earlier: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +81,7 @@ class _Task:
     questions: tuple[Question, ...]
     skipped: Mapping[str, int]
     images: QuestionImages
+    drawn: bool
 
 
 def evaluate_lmm(
@@ -115,6 +106,9 @@ def evaluate_lmm(
     if len(set(names)) < len(names):
         raise BadInput(f"two models are called {max(names, key=names.count)}; give them different names")
     tasks = [_load(text, config) for text in config.tasks]
+    called = [task.name for task in tasks]
+    if len(set(called)) < len(called):
+        raise BadInput(f"two tasks are called {max(called, key=called.count)}; name one of them otherwise: NAME=FILE")
     total = len(models) * sum(_count(task, config, judge) for task in tasks)
     done = 0
 
@@ -127,10 +121,12 @@ def evaluate_lmm(
     results = []
     make_folder(local_path(config.out))
     with only_writer(config.out):
+        earlier = read_results(Path(config.out))
         for model in models:
             results += [_measure(model, task, config, judge, step) for task in tasks]
-        files = write_results(results, Path(config.out))
-    return LmmEvaluateSummary(config.out, tuple(results), tuple(map(str, files)))
+        whole = merged(earlier, results)
+        files = write_results(whole, Path(config.out))
+    return LmmEvaluateSummary(config.out, tuple(results), tuple(map(str, files)), len(whole) - len(results))
 
 
 def _load(text: str, config: LmmEvaluateConfig) -> _Task:
@@ -138,7 +134,7 @@ def _load(text: str, config: LmmEvaluateConfig) -> _Task:
     read = load_questions(found, config.limit)
     kind = question_kind(read.questions, found.task.kind)
     images = QuestionImages(found.images, found.task.folders)
-    return _Task(found.task.name, kind, read.questions, read.skipped, images)
+    return _Task(found.task.name, kind, read.questions, read.skipped, images, found.drawn)
 
 
 def _count(task: _Task, config: LmmEvaluateConfig, judge: ChatModel | None) -> int:
@@ -164,10 +160,12 @@ def _measure(
     if _both_orders(task, config):
         others = {key.removesuffix(_OTHER_ORDER): reply for key, reply in replies.items() if key.endswith(_OTHER_ORDER)}
     ratings = None
+    unrated: Counter[str] = Counter()
     if judge is not None and task.kind in ("open", "summary"):
         rated = Predictions(folder, f"{task.name}-judged", judge, {**settings, "of": dict(model.identity)})
         said, _ = rated.replies(_to_judge(task, own), step)
         ratings = {key: _rating(reply) for key, reply in said.items()}
+        unrated.update(why for key, why in ratings.items() if isinstance(why, str) and isinstance(said[key], ChatReply))
     score = score_questions(task.kind, task.questions, own, swapped_replies=others, ratings=ratings)
     return ModelScore(
         model.name,
@@ -177,6 +175,8 @@ def _measure(
         len(replies),
         judge.name if judge is not None and ratings is not None else None,
         next((reply.error for reply in own.values() if isinstance(reply, ChatReply) and reply.error), None),
+        task.drawn,
+        dict(unrated.most_common()),
     )
 
 

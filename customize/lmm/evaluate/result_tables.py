@@ -1,7 +1,8 @@
 """Tables of results beside the papers' numbers: plain text, Markdown, CSV and JSON.
 
 The first table has a column for each task's main figure; after it each task has a table of all its figures. Rows of
-papers name their source, such as "LLaVA 1.5 7B (CaD-VI table 1)"; their numbers are in papers.json.
+papers name their source, such as "LLaVA 1.5 7B (CaD-VI table 1)"; their numbers are in papers.json. Questions about
+drawn scenes are columns and tables of their own ("bison, drawn scenes"), which the papers' rows do not have.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import functools
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from customize.lmm.evaluate.scores import TaskScore
 from customize.markdown import markdown_table
 from index.files import write_atomic
 
-__all__ = ["ResultTable", "Scored", "result_tables", "shown_figure", "write_results"]
+__all__ = ["ResultTable", "Scored", "result_tables", "shown_figure", "unrated_replies", "write_results"]
 
 
 class Scored(Protocol):
@@ -38,6 +39,14 @@ class Scored(Protocol):
 
     @property
     def judge(self) -> str | None: ...
+
+    @property
+    def drawn(self) -> bool: ...
+
+    @property
+    def unrated(self) -> Mapping[str, int]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -74,11 +83,21 @@ def shown_figure(figure: Figure) -> str:
     return f"{text} of {figure.count:,}"
 
 
+def unrated_replies(reasons: Mapping[str, int]) -> str:
+    """ "2 judge replies not understood, for example no rating in 'I like it'"; reasons: each with its count."""
+    count = sum(reasons.values())
+    return f"{count:,} judge {'reply' if count == 1 else 'replies'} not understood, for example {next(iter(reasons))}"
+
+
 def result_tables(results: Sequence[Scored]) -> list[ResultTable]:
     """The table of main figures, then one for each task."""
-    names = dict.fromkeys(each.task for each in results)
-    tasks = {task: [each for each in results if each.task == task] for task in names}
+    names = dict.fromkeys(map(_task_name, results))
+    tasks = {name: [each for each in results if _task_name(each) == name] for name in names}
     return [_overview(tasks), *(_of_task(task, own) for task, own in tasks.items())]
+
+
+def _task_name(each: Scored) -> str:
+    return f"{each.task}, drawn scenes" if each.drawn else each.task
 
 
 def write_results(results: Sequence[Scored], out: Path) -> list[Path]:
@@ -88,7 +107,7 @@ def write_results(results: Sequence[Scored], out: Path) -> list[Path]:
         "txt": "\n".join(table.plain() for table in tables),
         "md": "\n".join(table.markdown() for table in tables),
         "csv": _csv(results),
-        "json": json.dumps([_plain(each) for each in results], ensure_ascii=False, indent=1) + "\n",
+        "json": json.dumps([each.to_json() for each in results], ensure_ascii=False, indent=1) + "\n",
     }
     paths = []
     for suffix, text in texts.items():
@@ -134,9 +153,13 @@ def _of_task(task: str, results: Sequence[Scored]) -> ResultTable:
         row["if failures were wrong"] = _bounds(score.figures[score.main])
         rows[each.model] = row
         notes += [f"{each.model}: {count:,} not answered: {reason}" for reason, count in score.failures.items()]
+        if score.without_answer:
+            notes.append(f"{each.model}: {score.without_answer:,} questions without a right answer are in no figure")
         if each.judge is not None:
             notes.append(f"{each.model}: rated by {each.judge}")
-    skipped = results[0].score.skipped
+        if each.unrated:
+            notes.append(f"{each.model}: {unrated_replies(each.unrated)}")
+    skipped = results[-1].score.skipped
     notes += [f"{count:,} records left out: {reason}" for reason, count in skipped.items()]
     return ResultTable(f"{task} ({results[0].score.main})", columns, rows, tuple(notes))
 
@@ -178,9 +201,9 @@ def _csv(results: Sequence[Scored]) -> str:
     for each in results:
         for name, figure in each.score.figures.items():
             numbers = [figure.value, figure.low, figure.high, figure.count, figure.right, figure.floor, figure.ceiling]
-            writer.writerow([each.model, each.task, name, figure.unit, *numbers])
+            writer.writerow([each.model, _task_name(each), name, figure.unit, *numbers])
+    measured = set(map(_task_name, results))
     for table, about in _papers().items():
-        measured = {each.task for each in results}
         scale = 100 if about["unit"] == "share" else 1
         for name, numbers in about["rows"].items():
             for column, value in zip(_paper_columns(about), numbers, strict=True):
@@ -189,7 +212,3 @@ def _csv(results: Sequence[Scored]) -> str:
                     row = [f"{name} ({table})", task, figure_name, about["unit"], round(value / scale, 6)]
                     writer.writerow([*row, *[None] * 6])
     return buffer.getvalue()
-
-
-def _plain(each: Scored) -> dict[str, Any]:
-    return {"model": each.model, "task": each.task, "judge": each.judge, **asdict(each.score)}

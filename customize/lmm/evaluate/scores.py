@@ -33,6 +33,8 @@ class TaskScore:
         cut: replies that reached the limit of new tokens.
         main: name of the figure that papers give.
         figures: by name, such as "accuracy", "accuracy: subject", "both right".
+        skipped: reason -> records of the file that are no questions.
+        without_answer: questions without a right answer, where others have one; they are in no figure.
     """
 
     questions: int
@@ -43,6 +45,7 @@ class TaskScore:
     main: str
     figures: Mapping[str, Figure]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    without_answer: int = 0
 
 
 def failure(reply: ChatReply | str | None) -> str | None:
@@ -81,21 +84,25 @@ def score_questions(
     texts = {each.question_id: _text(replies.get(each.question_id)) for each in questions}
     answered = [(each, text) for each in questions if (text := texts[each.question_id]) is not None]
     cut = sum(isinstance(reply, ChatReply) and reply.finish == "length" for reply in replies.values())
-    failed = len(questions) - len(answered)
+    scored = [each for each in questions if each.answer]
+    without_answer = len(questions) - len(scored) if scored else 0
+    scored = scored or list(questions)
     unread = 0
     if kind in ("choice", "statement"):
-        unread = sum(read_answer(text, each.options) is None for each, text in answered)
-        figures = _closed(questions, texts)
+        said = [(each, text) for each in scored if (text := texts[each.question_id]) is not None]
+        unread = sum(read_answer(text, each.options) is None for each, text in said)
+        figures = _closed(scored, texts)
         if kind == "statement":
-            figures["says True"] = _says("True", answered)
+            figures["says True"] = _says("True", said)
         elif swapped_replies is not None:
-            figures |= _in_both_orders(questions, texts, swapped_replies)
-        main = "both right" if any(each.pair for each in questions) else "accuracy"
+            figures |= _in_both_orders(scored, texts, swapped_replies)
+        main = "both right" if any(each.pair for each in scored) else "accuracy"
     else:
-        figures = _judged(kind, questions, texts, ratings)
-        figures |= _words(kind, answered, failed)
+        figures = _judged(kind, scored, texts, ratings)
+        figures |= _words(kind, scored, texts)
         main = "rating" if "rating" in figures else next(iter(figures))
-    return TaskScore(len(questions), len(answered), dict(reasons), unread, cut, main, figures)
+    counts = len(questions), len(answered)
+    return TaskScore(*counts, dict(reasons), unread, cut, main, figures, without_answer=without_answer)
 
 
 def _text(reply: ChatReply | str | None) -> str | None:
@@ -224,11 +231,12 @@ def _judged(
     return figures
 
 
-def _words(kind: Kind, answered: Sequence[tuple[Question, str]], failed: int) -> dict[str, Figure]:
-    """Words shared with the reference; exact answers of open questions."""
-    known = [(each, text) for each, text in answered if each.answer]
-    if not known:
-        return {"answered": share_figure(len(answered), len(answered) + failed)}
+def _words(kind: Kind, questions: Sequence[Question], texts: Mapping[str, str | None]) -> dict[str, Figure]:
+    """Words shared with the reference; exact answers of open questions. How many were answered where none has one."""
+    known = [(each, text) for each in questions if (text := texts[each.question_id]) is not None]
+    failed = len(questions) - len(known)
+    if not any(each.answer for each in questions):
+        return {"answered": share_figure(len(known), len(questions))}
     if kind == "open":
         shared = [word_f1(text, each.answer) for each, text in known]
         exact = sum(is_exact(text.casefold().rstrip("."), each.answer.casefold().rstrip(".")) for each, text in known)

@@ -3,22 +3,27 @@
 find_task("bison", "DATA")              # DATA/BISON.jsonl or DATA/bison/BISON.jsonl
 find_task("bison=mine/BISON.jsonl")     # this file
 find_task("mine/questions.jsonl")       # a file of its own: how its questions are answered is told by them
+find_task("mine=x/questions.jsonl")     # the same under a name of the user's
 """
 
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from customize.lmm.evaluate.question import Kind, Question, kind_of, pair_ids
 from customize.lmm.evaluate.read_questions import ReadQuestions, read_questions
 from index.errors import BadInput
-from index.files import is_local, local_path
+from index.files import exists, is_local, local_path
 
 __all__ = ["TASKS", "FoundTask", "LmmTask", "find_task", "is_lmm_task", "load_questions"]
 
 _SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".parquet")
+_NAME = re.compile(r"[\w.-]+")  # of a task of the user's
+# Beside the question files of drawn scenes, see `scenes.held_out.pair_tasks`.
+_DRAWN = "pair_tasks.json"
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,11 @@ class FoundTask:
     path: str
     images: str | None
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the questions are about drawn scenes: `scenes.held_out.pair_tasks` wrote them."""
+        return is_local(self.path) and (local_path(self.path).parent / _DRAWN).exists()
+
 
 def is_lmm_task(text: str) -> bool:
     """Whether `--task TEXT` names a task that asks a model questions: one of TASKS, NAME=FILE, or a question file."""
@@ -143,18 +153,18 @@ def is_lmm_task(text: str) -> bool:
 def find_task(text: str, data: str | None) -> FoundTask:
     """The task that `--task TEXT` names. data: the folder of images, and of question files of tasks by name.
 
-    Raises BadInput for an unknown task, and where its file is not found or several are.
+    NAME=FILE is the task NAME, or one of the user's under that name. Raises BadInput for an unknown task, and where its
+    file is not found or several are.
     """
     name, equals, path = text.partition("=")
-    if equals and name in TASKS:
-        if not path:
-            raise BadInput(f"--task {text}: names no file after the =")
-        return FoundTask(TASKS[name], path, _images(data, name, path))
+    if equals and not path and name in TASKS:
+        raise BadInput(f"--task {text}: names no file after the =")
+    if equals and path and _NAME.fullmatch(name) and not exists(text):
+        return _of_file(TASKS.get(name, LmmTask(name, path)), path, data)
     if text not in TASKS:
         if not text.lower().endswith(_SUFFIXES):
             raise BadInput(f"no task {text!r:.100}: choose one of {', '.join(TASKS)}, NAME=FILE or a question file")
-        own = LmmTask(Path(text).name.rpartition(".")[0], text)
-        return FoundTask(own, text, _images(data, own.name, text))
+        return _of_file(LmmTask(Path(text).name.rpartition(".")[0], text), text, data)
     task = TASKS[text]
     if data is None:
         raise BadInput(f"task {text}: where are its questions and images? give --data DIR")
@@ -169,6 +179,12 @@ def find_task(text: str, data: str | None) -> FoundTask:
             if found:
                 return FoundTask(task, str(found[0]), _images(data, text, str(found[0])))
     raise BadInput(f"{data}: has no question file of the task {text} ({' or '.join(task.files)}); name it: {text}=FILE")
+
+
+def _of_file(task: LmmTask, path: str, data: str | None) -> FoundTask:
+    if not exists(path):
+        raise BadInput(f"{path}: does not exist; --task takes a name, NAME=FILE or a question file")
+    return FoundTask(task, path, _images(data, task.name, path))
 
 
 def load_questions(found: FoundTask, limit: int | None = None) -> ReadQuestions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,10 +48,16 @@ def test_the_list_of_tasks_and_the_concepts_of_a_benchmark(tmp_path: Path, capfd
             ["llava", "--task", "bison", "--shots", "5"],
             "--shots would have no effect on tasks that ask a model questions",
         ),
-        (["llava", "--task", "bison", "--task", "dtd"], "others for models that answer; run them apart"),
+        (
+            ["llava", "--task", "bison", "--task", "dtd"],
+            "bison: asks models that answer questions; dtd: for CLIP models; run them apart",
+        ),
+        (["llava", "--task", "bison", "--benchmark", "elevater"], "--benchmark elevater: for CLIP models"),
+        (["llava", "--task", "nosuch"], "no task 'nosuch': for models that answer questions, bison, svo, "),
+        (["llava", "--task", "nosuch"], "; for CLIP models, caltech-101, "),
+        (["llava", "--task", "mine=none.jsonl"], "none.jsonl: does not exist"),
         (["llava", "--task", "bison"], "task bison: where are its questions and images? give --data DIR"),
         (["llava", "--task", "bison", "--timeout", "3"], "--timeout would have no effect without a server's model"),
-        (["ViT-B-32:openai", "--task", "bison=none.jsonl"], "is a CLIP model, which answers no questions"),
     ],
 )
 def test_options_that_do_not_go_together_are_one_line(
@@ -74,6 +81,10 @@ def test_a_model_that_answers_is_measured_on_pairs(tmp_path: Path, capfd: pytest
         assert "tiny bison" in out
         assert "accuracy 50.0" in out
         assert "- image missing" in out
+        assert "not understood" not in out
+        assert "tolerant" not in out
+        assert run(["evaluate", "ViT-B-32:openai", *arguments]) == 2
+        assert "is a CLIP model, which answers no questions" in capfd.readouterr().err
         assert run(["evaluate", f"openai:tiny@{server.url}", *arguments, "--one-order", "--limit", "1", "--json"]) == 0
     (result,) = json.loads(capfd.readouterr().out)["results"]
     assert (result["kept"], result["asked"], result["score"]["figures"]["accuracy"]["right"]) == (1, 1, 1)
@@ -91,6 +102,39 @@ def test_a_model_that_answers_no_question_is_an_error_after_the_table(
     said = capfd.readouterr()
     assert "- no reply" in said.out
     assert said.err.splitlines()[-1].endswith("no question was answered (400: the context is 8 tokens)")
+
+
+def test_what_was_not_understood_and_what_was_meant_are_on_the_screen(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path, ["a.png", "b.png"])
+    write_lines(tmp_path / "mine.jsonl", [choice_record(n, "a dog", "A", ("a.png", "b.png")) for n in range(4)])
+    text = "Image 1: <image>\nImage 2: <image>\nWhat differs?"
+    asked = [{"image": ["a.png", "b.png"], "text": text, "answer": "the bus", "question_id": n} for n in (0, 1)]
+    write_lines(tmp_path / "CaD_QA.jsonl", [*asked, {**asked[0], "answer": "", "question_id": 2}])
+
+    def answer(number: int, body: dict[str, Any]) -> Answer:
+        said = {0: "The answer is A.", 1: "The answer is A.", 2: "Both look fine.", 3: "A"}
+        return completion("I like it" if body["model"] == "judge" else said.get(number, "a bus"))
+
+    with serving(answer) as server:
+        model = f"openai:tiny@{server.url}"
+        arguments = ["--out", str(tmp_path / "out"), "--one-order", "--concurrency", "1"]
+        assert run(["evaluate", model, "--task", f"own={tmp_path / 'mine.jsonl'}", *arguments]) == 0
+        out = " ".join(capfd.readouterr().out.split())
+        assert "tiny own accuracy 25.0" in out
+        assert "- tolerant of wording 75.0" in out
+        assert "- not understood 1 of 4" in out
+        arguments += ["--task", f"qa={tmp_path / 'CaD_QA.jsonl'}", "--judge", f"openai:judge@{server.url}"]
+        assert run(["evaluate", model, *arguments]) == 0
+        out = " ".join(capfd.readouterr().out.split())
+    assert "- unrated 2 judge replies not understood, for example no rating in 'I like it'" in out
+    assert "- without a right answer, not scored 1" in out
+    assert "- with results of earlier calls 1" in out
+    with serving(answer) as server:
+        task = f"cad-qa={tmp_path / 'CaD_QA.jsonl'}"
+        assert run(["evaluate", f"openai:tiny@{server.url}", "--task", task, "--out", str(tmp_path / "out")]) == 0
+    assert "left out: an answer of another kind than the task's" in capfd.readouterr().out
 
 
 def test_a_folder_for_replies_is_a_local_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

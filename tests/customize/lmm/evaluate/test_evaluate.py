@@ -109,6 +109,8 @@ def test_what_cannot_be_measured_is_one_line(data: Path) -> None:
     model = KnownModel(lambda key, request: "A")
     with pytest.raises(BadInput, match="two models are called known"):
         evaluate_lmm([model, model], config(data, "bison"))
+    with pytest.raises(BadInput, match="two tasks are called bison; name one of them otherwise: NAME=FILE"):
+        evaluate_lmm([model], config(data, "bison", f"bison={data / 'BISON.jsonl'}"))
     with pytest.raises(BadInput, match="which model"):
         evaluate_lmm([], config(data, "bison"))
     with pytest.raises(BadInput, match="no question file of the task svo"):
@@ -120,6 +122,43 @@ def test_what_cannot_be_measured_is_one_line(data: Path) -> None:
         config(data, "bison", limit=0)
     with only_writer(str(data.parent / "out")), pytest.raises(OutputExists, match="another process is writing"):
         evaluate_lmm([model], config(data, "bison"))
+
+
+def test_a_second_call_keeps_the_results_of_the_first(data: Path) -> None:
+    one, two = (KnownModel(lambda key, request: "A", name) for name in ("one", "two"))
+    evaluate_lmm([one], config(data, "bison", limit=1))
+    assert evaluate_lmm([two], config(data, "bison", "cad-qa")).earlier == 1
+    path = data.parent / "out" / "lmm_results.json"
+    assert [(row["model"], row["task"]) for row in json.loads(path.read_text())] == [
+        ("one", "bison"),
+        ("two", "bison"),
+        ("two", "cad-qa"),
+    ]
+    assert evaluate_lmm([one], config(data, "bison")).earlier == 2  # its own row is a new one
+    rows = json.loads(path.read_text())
+    assert [(row["model"], row["questions"]) for row in rows] == [("two", 4), ("two", 1), ("one", 4)]
+    table = path.with_suffix(".txt").read_text()
+    assert table.index("two") < table.index("one ")
+    path.write_text('[{"model": "x"}]')
+    with pytest.raises(BadInput, match="is not a table that evaluate wrote"):
+        evaluate_lmm([one], config(data, "bison"))
+
+
+def test_papers_rows_are_beside_the_benchmarks_own_questions_only(data: Path) -> None:
+    (data / "pair_tasks.json").write_text("{}")
+    evaluate_lmm([KnownModel(lambda key, request: "A", "one")], config(data, "bison"))
+    for suffix in ("md", "txt", "csv"):
+        text = (data.parent / "out" / f"lmm_results.{suffix}").read_text()
+        assert "bison, drawn scenes" in text
+        assert "LLaVA 1.5" not in text
+
+
+def test_replies_of_a_judge_that_are_not_understood_are_counted(data: Path) -> None:
+    judge = KnownModel(lambda key, request: "I like it", "judge")
+    (result,) = evaluate_lmm([KnownModel(lambda key, request: "a bus")], config(data, "cad-qa"), judge).results
+    assert result.unrated == {"no rating in 'I like it'": 1}
+    table = (data.parent / "out" / "lmm_results.txt").read_text()
+    assert "known: 1 judge reply not understood, for example no rating in 'I like it'" in table
 
 
 def test_several_models_make_one_table(data: Path) -> None:

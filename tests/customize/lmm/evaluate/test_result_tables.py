@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from customize.lmm.evaluate.intervals import mean_figure, share_figure
+from customize.lmm.evaluate.model_score import ModelScore
 from customize.lmm.evaluate.result_tables import result_tables, shown_figure, write_results
 from customize.lmm.evaluate.scores import TaskScore
 from customize.lmm.evaluate.tasks import TASKS
 
 
-@dataclass
-class Score:
-    model: str
-    task: str
-    score: TaskScore
-    judge: str | None = None
-
-
-def of_task(model: str, task: str, right: int, failed: int = 0) -> Score:
+def of_task(model: str, task: str, right: int, failed: int = 0) -> ModelScore:
     figures = {"accuracy": share_figure(right, 10, failed), "says A": share_figure(5, 10)}
     failures = {"image missing": failed} if failed else {}
-    return Score(model, task, TaskScore(10 + failed, 10, failures, 1, 0, "accuracy", figures, {"broken JSON": 2}))
+    return ModelScore(model, task, TaskScore(10 + failed, 10, failures, 1, 0, "accuracy", figures, {"broken JSON": 2}))
 
 
-SUMMARIES = Score(
+SUMMARIES = ModelScore(
     "mine",
     "cad-summaries",
     TaskScore(
@@ -42,7 +34,7 @@ SUMMARIES = Score(
             "differences": mean_figure([1.0, 1.0], unit="rating", most=5.0),
         },
     ),
-    "judge",
+    judge="judge",
 )
 
 

@@ -138,6 +138,20 @@ def test_open_answers_have_shared_words_and_a_judges_mean() -> None:
     assert (rating.floor, rating.ceiling) == (8 / 3, 13 / 3)
 
 
+def test_a_question_without_a_right_answer_is_counted_and_changes_no_figure() -> None:
+    turn = Turn("user", ("?",))
+    questions = [Question("0", turn, PAIR, "a red bus"), Question("1", turn, PAIR, "")]
+    score = score_questions("open", questions, {"0": "image missing", **said(**{"1": "a bus"})})
+    assert (score.main, score.figures["word F1"].value, score.without_answer) == ("word F1", None, 1)
+    score = score_questions("open", questions, said(**{"0": "a red bus", "1": "a bus"}))
+    assert (score.figures["word F1"].value, score.figures["word F1"].count) == (1.0, 1)
+    choices = [pick("0", "A"), pick("1", ""), pick("2", "B")]
+    score = score_questions("choice", choices, said(**{"0": "A", "1": "A", "2": "A"}))
+    assert (right_of(score, "accuracy"), score.without_answer, score.answered) == ((1, 2), 1, 3)
+    unknown = score_questions("open", questions[1:], said(**{"1": "a bus"}))
+    assert (unknown.main, right_of(unknown, "answered"), unknown.without_answer) == ("answered", (1, 1), 0)
+
+
 def test_summaries_are_rated_by_list() -> None:
     text = "Commonalities:\n1. Both show a dog.\nDifferences:\n1. Image 1 shows a cat."
     questions = [Question("0", Turn("user", ("?",)), PAIR, text), Question("1", Turn("user", ("?",)), PAIR, text)]

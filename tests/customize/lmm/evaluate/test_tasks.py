@@ -34,6 +34,10 @@ def test_a_file_of_the_users_is_a_task_or_stands_for_one(tmp_path: Path) -> None
     assert find_task(str(path), None).images == str(tmp_path)
     assert find_task(f"svo={path}", "DATA").task is TASKS["svo"]
     assert find_task(f"svo={path}", "DATA").images == "DATA"
+    assert find_task(f"own={path}", None).task.name == "own"
+    (tmp_path / "x=1").mkdir()
+    odd = write_lines(tmp_path / "x=1" / "mine.jsonl", [choice_record(0, "a dog", "A", PAIR)])
+    assert find_task(str(odd), None).path == str(odd)
 
 
 def test_what_is_not_found_is_one_line(tmp_path: Path) -> None:
@@ -47,6 +51,9 @@ def test_what_is_not_found_is_one_line(tmp_path: Path) -> None:
         find_task("bison", str(tmp_path / "none"))
     with pytest.raises(BadInput, match="names no file"):
         find_task("bison=", str(tmp_path))
+    for text in (f"own={tmp_path / 'none.jsonl'}", f"svo={tmp_path / 'none.jsonl'}", str(tmp_path / "none.jsonl")):
+        with pytest.raises(BadInput, match=r"none.jsonl: does not exist"):
+            find_task(text, None)
     for name in ("BISON.jsonl", "bison_2.jsonl"):
         write_lines(tmp_path / name, [choice_record(0, "a dog", "A", PAIR)])
     with pytest.raises(BadInput, match=r"several files for the task bison \(BISON.jsonl, bison_2.jsonl\)"):
@@ -75,6 +82,14 @@ def test_rounds_are_joined_to_pairs(tmp_path: Path) -> None:
     # A file that ends in the middle of a pair.
     cut = load_questions(find_task(f"cola={path}", None), limit=3)
     assert [each.pair for each in cut.questions] == ["0", "0", "1"]
+
+
+def test_drawn_scenes_are_told_from_the_benchmarks_own_files(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "BISON.jsonl", [choice_record(0, "a dog", "A", PAIR)])
+    assert not find_task("bison", str(tmp_path)).drawn
+    (tmp_path / "pair_tasks.json").write_text("{}")
+    assert find_task("bison", str(tmp_path)).drawn
+    assert find_task(f"own={path}", None).drawn
 
 
 def test_eqben_counts_by_the_first_folder_of_its_images(tmp_path: Path) -> None:
