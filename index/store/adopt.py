@@ -78,7 +78,8 @@ def adopt_store(
 
     Args:
         path: a local folder.
-        model: the model that made the vectors, if known; then queries with another model are refused.
+        model: the model that made the vectors, if known; then queries with another model are refused. By default, that
+            of an earlier adoption.
         checksums: also record the SHA-256 of every file, which takes a second reading.
         on_progress: is called with the rows whose vectors are checked, and the rows to check.
 
@@ -119,9 +120,10 @@ def _adopt(
         bare.append(Part(str(number), bare[-1].first_row + bare[-1].rows if bare else 0, rows, rows, records))
     if sum(part.rows for part in bare) == 0:
         raise BadInput(f"{root}: its embeddings have no rows")
-    fingerprint = _fingerprint(root, model, dim)
     columns, other_columns = union.columns, union.other_columns
-    earlier = _read_earlier(root, bare)
+    before = _read_earlier(root, bare)
+    earlier = before.parts if before is not None else ()
+    fingerprint = before.model if model is None and before is not None else _fingerprint(root, model, dim)
     parts, findings = _record_all(root, bare, earlier, checksums, on_progress)
     image = [each for (_, modality), each in findings.items() if modality == "image"]
     if len(image) == len(parts) and not sum(each.usable for each in image):
@@ -270,7 +272,7 @@ def _check_part(files: Mapping[str, Path], dim: int, dtype: str, union: ColumnUn
     return counts["image"]
 
 
-def _fingerprint(root: Path, model: ModelSpec | None, dim: int) -> dict[str, Any]:
+def _fingerprint(root: Path, model: ModelSpec | None, dim: int) -> Mapping[str, Any]:
     if model is None:
         return {"name": "unknown", "dim": dim}
     import open_clip
@@ -288,13 +290,13 @@ def _fingerprint(root: Path, model: ModelSpec | None, dim: int) -> dict[str, Any
     return fingerprint
 
 
-def _read_earlier(root: Path, parts: Sequence[Part]) -> tuple[Part, ...]:
-    """The parts of an earlier adoption, none if there was none.
+def _read_earlier(root: Path, parts: Sequence[Part]) -> Manifest | None:
+    """The manifest of an earlier adoption.
 
     Refuses a folder whose manifest is not of an adopted store, or lists parts that are not the first ones now.
     """
     if not (root / MANIFEST_NAME).exists():
-        return ()
+        return None
     earlier = read_manifest(fspath(root))
     if earlier.kind != "adopted":
         raise OutputExists(f"{root}: is a store already")
@@ -304,4 +306,4 @@ def _read_earlier(root: Path, parts: Sequence[Part]) -> tuple[Part, ...]:
             f"{root}: was adopted with other parts, and row ids must not change; "
             f"delete {MANIFEST_NAME} (and its indexes) if that is meant"
         )
-    return earlier.parts
+    return earlier

@@ -7,12 +7,16 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from index.errors import StoreInvalid
 from index.graph.build import IndexConfig
+from index.graph.search_index import open_index
 from index.graph.verify import verify_store
+from index.store.adopt import adopt_store
 from index.store.embedding_store import EmbeddingStore
+from tests.index.foreign import change_vectors, write_foreign
 from tests.index.vectors import build, clustered, vector_store
 
 
@@ -82,3 +86,41 @@ def test_an_index_over_other_vectors(store: EmbeddingStore) -> None:
 def test_what_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreInvalid, match="no such store"):
         verify_store(tmp_path / "nowhere")
+
+
+def test_replaced_vectors_of_an_adopted_store_make_its_index_stale_and_checksums_do_not(tmp_path: Path) -> None:
+    adopt_store(write_foreign(tmp_path, {0: 40, 1: 40}, dim=16))
+    build(IndexConfig(str(tmp_path), "image", queries=5))
+    adopt_store(tmp_path, checksums=True)
+    assert open_index(EmbeddingStore.open(tmp_path), "image").shards == 1
+    change_vectors(tmp_path, 1, lambda vectors: vectors.sort(axis=0))
+    with pytest.raises(StoreInvalid, match="was replaced since the store was adopted"):
+        EmbeddingStore.open(tmp_path)
+    assert [problem.part for problem in verify_store(tmp_path).problems] == ["1"]
+    assert adopt_store(tmp_path).replaced == ("1",)
+    with pytest.raises(StoreInvalid, match="clipmine index"):
+        open_index(EmbeddingStore.open(tmp_path), "image")
+    [problem] = verify_store(tmp_path).problems
+    assert problem.what == "was built over other vectors of rows 0 to 79"
+    build(IndexConfig(str(tmp_path), "image", queries=5))
+    assert verify_store(tmp_path).problems == ()
+
+
+def test_the_graph_of_a_store_that_is_not_normalised_finds_what_true_cosines_find(tmp_path: Path) -> None:
+    write_foreign(tmp_path, dict.fromkeys(range(4), 100), dim=16)
+    change_vectors(tmp_path, 1, lambda vectors: np.multiply(vectors, 20, out=vectors))
+    change_vectors(tmp_path, 2, lambda vectors: vectors[5].fill(np.inf))
+    adopt_store(tmp_path)
+    build(IndexConfig(str(tmp_path), "image", queries=20, shard_rows=250))
+    store = EmbeddingStore.open(tmp_path)
+    vectors = np.concatenate([np.load(tmp_path / f"img_emb/img_emb_{part}.npy") for part in range(4)]).astype(
+        np.float64
+    )
+    vectors[205] = 0
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    queries = vectors[::20].astype(np.float32)
+    scores, ids = open_index(store, "image").search(queries, 10)
+    true = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
+    assert np.mean([len(set(one) & set(other)) / 10 for one, other in zip(ids, true, strict=True)]) > 0.95
+    assert scores.max() < 1.005
+    assert not (ids == 205).any()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,37 +18,7 @@ from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
 from index.store.read_image import read_image
 from index.store.store_manifest import read_manifest, write_manifest
-
-
-def write_foreign(
-    folder: Path,
-    counts: dict[int, int],
-    digits: int = 1,
-    dtype: str = "float16",
-    dim: int = 6,
-    scale: float = 1.0,
-    text: bool = True,
-) -> Path:
-    """What clip-retrieval's inference leaves: part number -> rows; captions say part and position."""
-    chance = np.random.default_rng(0)
-    for name in ("img_emb", "text_emb", "metadata"):
-        if text or name != "text_emb":
-            (folder / name).mkdir(parents=True, exist_ok=True)
-    for number, rows in counts.items():
-        vectors = chance.normal(size=(rows, dim))
-        vectors *= scale / np.linalg.norm(vectors, axis=1, keepdims=True)
-        for name in ("img_emb", "text_emb") if text else ("img_emb",):
-            np.save(folder / name / f"{name}_{number:0{digits}d}.npy", vectors.astype(dtype))
-        columns = {
-            "image_path": [f"{number}/{position}" for position in range(rows)],
-            "caption": [f"caption {number} {position}" for position in range(rows)],
-            "NSFW": ["UNLIKELY"] * rows,
-            "similarity": [0.3] * rows,
-            "url": [f"https://example.org/{position}.jpg" for position in range(rows)],
-            "width": [640.0] * rows,
-        }
-        pq.write_table(pa.table(columns), folder / "metadata" / f"metadata_{number:0{digits}d}.parquet")
-    return folder
+from tests.index.foreign import change_vectors, write_foreign
 
 
 def test_parts_are_ordered_as_numbers_and_the_report_says_what_was_found(tmp_path: Path) -> None:
@@ -88,13 +57,6 @@ def test_float32_and_other_lengths_are_read_as_unit_vectors(tmp_path: Path) -> N
     vectors = EmbeddingStore.open(tmp_path).gather("image", range(30))
     assert vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
-
-
-def change_vectors(store: Path, number: int, change: Callable[[np.ndarray], None], kind: str = "img_emb") -> None:
-    path = store / kind / f"{kind}_{number}.npy"
-    vectors = np.load(path)
-    change(vectors)
-    np.save(path, vectors)
 
 
 def test_rows_with_inf_or_nan_are_named_by_part_and_first_row_and_read_as_zeros(tmp_path: Path) -> None:
@@ -349,6 +311,9 @@ def test_the_model_is_what_the_user_says_or_unknown(tmp_path: Path) -> None:
     with pytest.raises(ModelMismatch, match="another pretrained"):
         check_same_model(EmbeddingStore.open(store).fingerprint, ours, "the store")
     check_same_model(EmbeddingStore.open(store).fingerprint, ours | {"pretrained": "laion2b_s34b_b79k"}, "the store")
+    adopt_store(write_foreign(store, {1: 2}, dim=512))  # grown, and adopted again without naming the model
+    with pytest.raises(ModelMismatch, match="another pretrained"):
+        check_same_model(EmbeddingStore.open(store).fingerprint, ours, "the store")
     with pytest.raises(BadInput, match=r"512 numbers, those of ViT-L-14 .* 768"):
         adopt_store(store, ModelSpec("ViT-L-14", "openai"))
 

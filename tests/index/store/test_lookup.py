@@ -18,7 +18,7 @@ from index.store.forget import forget_rows
 from index.store.lookup import LOOKUP_COLUMNS, build_lookup, is_lookup_done, plan_lookups
 from index.store.metadata import MetadataFiles
 from index.store.store_manifest import read_manifest
-from tests.index.store.test_adopt import write_foreign
+from tests.index.foreign import write_foreign
 from tests.retrieval.stores import make_store, random_unit
 
 ROWS = 20

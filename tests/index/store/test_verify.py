@@ -15,7 +15,7 @@ from index.store.forget import forget_rows
 from index.store.lookup import build_lookup, plan_lookups
 from index.store.store_manifest import part_paths, read_manifest
 from index.store.verify import check_files, check_lists, check_lookups, files_to_check
-from tests.index.store.test_adopt import change_vectors, write_foreign
+from tests.index.foreign import change_vectors, write_foreign
 from tests.retrieval.stores import make_store, random_unit
 
 CHANGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
