@@ -38,7 +38,7 @@ class ComparedPair:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """A model's row of the table: metric -> (value, interval or note as text)."""
+    """A model's column of the table: metric -> (value, interval or note as text)."""
 
     model: str
     what: str
@@ -79,12 +79,12 @@ def render_loop_page(page: LoopPage) -> str:
 <p>{escape(page.intro)}</p>
 <div class="numbers">{numbers}</div>
 <h2>Before and after</h2>
-<p>On held-out scenes. In brackets: the 95% interval. The best value of each column is bold.</p>
+<p>On held-out scenes. In brackets: the 95% interval. The best value of each row is bold.</p>
 {_scores(page.models)}
 <h2>What each model says of held-out pairs</h2>
 <p>A green item is true of the two scenes, a red one is not; a gray one states no fact that could be checked. Beside them
 all true items.</p>
-{"".join(map(_pair, page.pairs))}
+{"".join(_pair(pair, [model.model for model in page.models]) for pair in page.pairs)}
 <h2>Time</h2>
 {stages_table(page.stages)}
 </main></body></html>
@@ -94,12 +94,13 @@ all true items.</p>
 def _scores(models: Sequence[ModelScores]) -> str:
     metrics = list(dict.fromkeys(metric for model in models for metric in model.scores))
     best = {metric: max(model.scores[metric][0] for model in models if metric in model.scores) for metric in metrics}
-    head = "".join(f'<th class="n">{escape(metric)}</th>' for metric in metrics)
+    head = "".join(f'<th class="n">{escape(model.model)}</th>' for model in models)
     rows = []
-    for model in models:
-        cells = "".join(_cell(model.scores.get(metric), best[metric]) for metric in metrics)
-        rows.append(f"<tr><td>{escape(model.model)}<br><small>{escape(model.what)}</small></td>{cells}</tr>")
-    return f'<div class="scroll"><table><tr><th>model</th>{head}</tr>{"".join(rows)}</table></div>'
+    for metric in metrics:
+        cells = "".join(_cell(model.scores.get(metric), best[metric]) for model in models)
+        rows.append(f"<tr><td>{escape(metric)}</td>{cells}</tr>")
+    about = "".join(f"<li><b>{escape(model.model)}</b>: {escape(model.what)}</li>" for model in models)
+    return f'<ul>{about}</ul><div class="scroll"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _cell(score: tuple[float, str] | None, best: float) -> str:
@@ -110,9 +111,9 @@ def _cell(score: tuple[float, str] | None, best: float) -> str:
     return f'<td class="{shown}">{value:.1%}<br><small>{escape(note)}</small></td>'
 
 
-def _pair(pair: ComparedPair) -> str:
+def _pair(pair: ComparedPair, models: Sequence[str]) -> str:
     figures = "".join(_figure(data, f"image {number}") for number, data in enumerate(pair.images, 1))
-    names = list(dict.fromkeys([*pair.said, *pair.raw]))
+    names = [name for name in models if name in pair.said or name in pair.raw]
     columns = [_column(name, pair.said[name]) if name in pair.said else _raw(name, pair.raw[name]) for name in names]
     common, different = ([SaidItem(text, True) for text in texts] for texts in pair.truth)
     truth = _column("truth", (common, different), marked=False)

@@ -34,3 +34,10 @@ def test_the_best_score_is_bold_and_a_missing_one_a_dash() -> None:
     assert '<td class="n best">75.0%' in html
     assert '<td class="n">50.0%' in html
     assert '<td class="n">-</td>' in html
+
+
+def test_models_stand_in_one_order_everywhere() -> None:
+    """Also where a later model's reply is a comparison and the first one's is not."""
+    html = render_loop_page(_page())
+    assert html.index('<th class="n">base</th>') < html.index('<th class="n">phase 1</th>')
+    assert html.index("<h4>base</h4>") < html.index("<h4>phase 1</h4>") < html.index("<h4>truth</h4>")
