@@ -22,6 +22,7 @@ from jobs.executors.execute import check_executor, execute
 from jobs.shared_storage import check_shared_storage
 from mining.select.assemble import assemble
 from mining.sets.decisions import read_decisions
+from mining.sets.forgotten_rows import register_image_sets
 from mining.sets.image_sets import ImageSets
 from mining.strategies.context import (
     CANDIDATES_SCHEMA,
@@ -70,6 +71,7 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
         begun = exists(join(config.out, CLAIM))
         if claim_folder(config.out, CLAIM, job):
             sets = ImageSets.open(config.out)
+            register_image_sets(config.out, sets.sources)
         else:
             try:
                 check_shared_storage(config.out, executor, workers)

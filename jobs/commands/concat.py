@@ -13,9 +13,11 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 # The counts of a folder that the summary shows where they are not 0.
 _LABELS = {
     "there already": "repeated",
+    "with forgotten rows, left out": "forgotten",
     "under a new id": "renamed",
     "annotations": "annotations",
     "annotations there already": "annotations_repeated",
+    "annotations of sets left out": "annotations_forgotten",
     "decisions": "decisions",
 }
 
@@ -39,7 +41,8 @@ def command(pairs: tuple[str, ...], out: str, as_json: bool) -> None:
     """Join folders of image sets, PAIRS..., into one, in their order.
 
     A set with the same id and the same images again is kept once, with the annotations of both. A set with the id of
-    another one gets a new id. Corrections and decisions come along. Run again after an interruption, it goes on.
+    another one gets a new id. Corrections and decisions come along; sets with rows that were forgotten do not. Run
+    again after an interruption, it goes on.
     """
     with only_summary_on_stdout():
         from mining.sets.concat import concat_image_sets
@@ -51,7 +54,7 @@ def command(pairs: tuple[str, ...], out: str, as_json: bool) -> None:
     lines: list[Line] = []
     for each in inputs:
         lines += [(f"sets of {each['path']}", each["sets"])]
-        lines += [(f"- {label}", each[name]) for label, name in _LABELS.items() if each[name]]
+        lines += [(f"- {label}", each[name]) for label, name in _LABELS.items() if each.get(name)]
     lines += [("sets written", summary.sets), ("annotations written", summary.annotations), ("written to", out)]
     lines += [("note", note) for note in summary.notes]
     store = next((source.path for source in sets.sources.values() if source.kind == "store" and source.path), None)

@@ -31,6 +31,8 @@ def command(folder: str, as_json: bool) -> None:
 
 def _lines_of_sets(info: SetsInfo) -> list[Line]:
     lines: list[Line] = [("sets", info.sets)]
+    if info.forgotten:
+        lines.append(("- hidden, with forgotten rows", info.forgotten))
     lines += [(f"- {each.strategy}, level {each.level}", each.sets) for each in info.strategies]
     lines += [(f"split {name}", count) for name, count in info.splits.items()]
     lines.append(("images, each once a set", info.images))

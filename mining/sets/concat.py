@@ -5,9 +5,10 @@
 Sets keep their order and their ids. Where two folders have a set with the same id and the same images, it is kept
 once, with the annotations of both; sets without images are the same if their annotations are. A set with the id of
 another one and other images gets an id with `~2` at its end, and its own id goes to `extra["original_set_id"]`.
-Annotations, corrections and decisions are copied. For each folder sets = kept + repeated, and annotations = kept +
-repeated. Sets are copied a row group at a time; memory holds the ids of all sets, about 80 bytes a set, and the ids of
-the annotations of sets that come twice.
+Annotations, corrections and decisions are copied. Sets with a row that its store has forgotten are not. For each folder
+sets = kept + repeated + forgotten, and annotations = kept + repeated + those of forgotten sets. Sets are copied a row
+group at a time; memory holds the ids of all sets, about 80 bytes a set, and the ids of the annotations of sets that
+come twice.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ConcatInput:
-    """What became of one folder: sets = kept + repeated, annotations = annotations_kept + annotations_repeated.
+    """What became of one folder: sets = kept + repeated + forgotten, and annotations likewise.
 
     renamed: kept sets with a new id. decisions: lines copied. sources: its sources' names -> those of the new folder.
     """
@@ -64,17 +65,21 @@ class ConcatInput:
     annotations_repeated: int
     decisions: int
     sources: dict[str, str] = field(default_factory=dict)
+    forgotten: int = 0
+    annotations_forgotten: int = 0
 
 
 @dataclass
 class _Plan:
     """What happens to the sets of one folder. repeated [n]: dropped, since an earlier folder has the set.
 
-    shared [n]: another folder has a set of the same id and images. renamed: set number -> the id that it gets.
+    shared [n]: another folder has a set of the same id and images. renamed: set number -> the id that it gets. gone
+    [n]: dropped, since a row of it was forgotten.
     """
 
     repeated: Mask
     shared: Mask
+    gone: Mask
     renamed: dict[int, str] = field(default_factory=dict)
 
 
@@ -117,19 +122,22 @@ def _join(layouts: Sequence[Layout], target: str) -> ImageSets:
         said = _copy_annotations(layout, plan, target, number, seen)
         decided = _decisions(layout, plan, names)
         lines += decided
-        kept = int((~plan.repeated).sum())
+        kept, forgotten = int((~plan.repeated & ~plan.gone).sum()), len(layout.hidden)
+        gone = int(plan.gone[layout.annotations.index(layout.set_ids, replaced=True)[0]].sum()) if forgotten else 0
         summaries.append(
             ConcatInput(
                 path=layout.path,
                 sets=layout.sets,
                 kept=kept,
-                repeated=layout.sets - kept,
-                renamed=sum(not plan.repeated[place] for place in plan.renamed),
+                repeated=layout.sets - kept - forgotten,
+                renamed=sum(not plan.repeated[place] and not plan.gone[place] for place in plan.renamed),
                 annotations=len(layout.annotations),
                 annotations_kept=said,
-                annotations_repeated=len(layout.annotations) - said,
+                annotations_repeated=len(layout.annotations) - said - gone,
                 decisions=len(decided),
                 sources=dict(names),
+                forgotten=forgotten,
+                annotations_forgotten=gone,
             )
         )
     if lines:
@@ -157,7 +165,10 @@ def _plan(layouts: Sequence[Layout], names: Sequence[Mapping[str, str]]) -> list
     codes = ids.dictionary_encode().indices.to_numpy().astype(np.int64)
     again = np.bincount(codes, minlength=1)[codes] > 1
     firsts = np.cumsum([0, *(layout.sets for layout in layouts)])
-    plans = [_Plan(np.zeros(layout.sets, np.bool_), np.zeros(layout.sets, np.bool_)) for layout in layouts]
+    empty = [np.zeros(layout.sets, np.bool_) for layout in layouts]
+    plans = [_Plan(none.copy(), none.copy(), none.copy()) for none in empty]
+    for layout, plan in zip(layouts, plans, strict=True):
+        plan.gone[layout.hidden] = True
     if not again.any():
         return plans
     # code -> the sets of that id so far: (digest of the images, the id that the set got, folder, number)
@@ -221,11 +232,11 @@ def _texts(layout: Layout, numbers: Numbers) -> list[dict[str, Any]]:
 
 
 def _groups(layout: Layout, plan: _Plan, names: Mapping[str, str]) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Yield (sets, members) of a folder, a row group at a time, without those that are repeated."""
+    """Yield (sets, members) of a folder, a row group at a time, without those that are dropped."""
     for group in range(int(layout.first_groups[-1])):
         read = layout.group(group)
         first = layout.first_of(group)
-        keep = ~plan.repeated[first : first + read.sets.num_rows]
+        keep = ~(plan.repeated | plan.gone)[first : first + read.sets.num_rows]
         owners = np.repeat(np.arange(len(keep)), np.diff(read.starts))
         sets, members = read.sets, read.members
         place = members.column_names.index("source")
@@ -318,7 +329,9 @@ def _annotations_of(table: pa.Table, layout: Layout, plan: _Plan, seen: set[str]
             for name in ("annotation_id", "parent"):
                 if columns[name][row] is not None:
                     columns[name][row] = hash_json([columns[name][row], set_id])[:24]
-        if plan.shared[number]:
+        if plan.gone[number]:
+            keep[row] = False
+        elif plan.shared[number]:
             keep[row] = columns["annotation_id"][row] not in seen
             seen.add(columns["annotation_id"][row])
     for name, values in columns.items():

@@ -4,7 +4,8 @@
     splits = pairs.split({"train": 0.9, "test": 0.1}, seed=0)
     for pair in splits["train"].with_annotations(kind="comparison"): print(pair.captions, pair.annotations)
 
-A filtered or split collection is a view: set numbers over the same files. Formats for training are functions of
+A filtered or split collection is a view: set numbers over the same files. A set with a row that its store has
+forgotten is in no view, from the next time that the folder is opened. Formats for training are functions of
 `mining.export`, such as `to_llava(sets, ...)`; this module must not import them.
 """
 
@@ -33,7 +34,7 @@ from mining.sets.image_set import ImageSet, Member, sets_of
 from mining.sets.layouts import Layout, read_layout
 from mining.sets.near_images import NEAR_DUPLICATES, join_near_images
 from mining.sets.same_image import images_of
-from mining.sets.sources import Moved, Source, open_source_store
+from mining.sets.sources import Moved, Source, open_only_store
 from mining.sets.split import STRADDLING, Split, short_splits, split_sets
 
 __all__ = ["ImageSet", "ImageSets", "Member", "Split"]
@@ -66,12 +67,16 @@ class ImageSets:
         self._layout, self._among, self._conditions, self._attached = layout, numbers, conditions, attached
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> ImageSets:
+    def open(cls, path: str | os.PathLike[str], *, moved: Moved = None) -> ImageSets:
         """Open a folder that `clipmine mine` or `clipmine import` wrote.
 
-        Raises BadInput when it has no image sets, or is unfinished, damaged or of a newer version.
+        moved: where a store is now that was moved, or several by the names of their sources; what a store has forgotten
+        is not known where it cannot be opened. Raises BadInput when the folder has no image sets, or is unfinished,
+        damaged or of a newer version.
         """
-        return cls(read_layout(path))
+        layout = read_layout(path)
+        layout.moved = moved
+        return cls(layout)
 
     @property
     def path(self) -> str:
@@ -90,11 +95,17 @@ class ImageSets:
     @cached_property
     def numbers(self) -> Numbers:
         """int64 [n]: the numbers of these sets within the folder; computed at the first use."""
-        among = np.arange(self._layout.sets, dtype=np.int64) if self._among is None else self._among
+        whole = np.arange(self._layout.sets, dtype=np.int64)
+        among = np.delete(whole, self._layout.hidden) if self._among is None else self._among
         return matching(self._layout, among, self._conditions) if self._conditions else among
 
+    @property
+    def forgotten(self) -> int:
+        """How many sets of the folder are hidden, since a row of theirs was forgotten."""
+        return len(self._layout.hidden)
+
     def __len__(self) -> int:
-        return self._layout.sets if self._among is None and not self._conditions else len(self.numbers)
+        return self._layout.sets if self._is_whole else len(self.numbers)
 
     def __iter__(self) -> Iterator[ImageSet]:
         return self.read(self.numbers)
@@ -119,13 +130,14 @@ class ImageSets:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce__(self) -> Any:
-        chosen = self.numbers if self._conditions or self._among is not None else None
+        chosen = None if self._is_whole else self.numbers
         if self._attached is not None:
             _ = self._layout.annotations  # listed before it travels, so that all workers see the same annotations
         return type(self), (self._layout, chosen, (), self._attached)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.path}: {len(self):,} of {self._layout.sets:,} sets>"
+        hidden = f", {self.forgotten:,} with forgotten rows" if self.forgotten else ""
+        return f"<{type(self).__name__} {self.path}: {len(self):,} of {self._layout.sets:,} sets{hidden}>"
 
     def read(self, numbers: Numbers) -> Iterator[ImageSet]:
         """Yield the sets of these numbers within the folder, in this order, with the view's annotations.
@@ -235,7 +247,7 @@ class ImageSets:
         named = {field: checked_names(field, value) for field, value in texts.items()}
         kinds, annotators = checked_names("annotated", annotated), checked_names("annotator", annotator)
         for field in ("strategy", "split"):
-            known = self._values(field) if named[field] else ()
+            known = self._layout.values(field) if named[field] else ()
             for name in named[field] or ():
                 if name not in known:
                     there = ", ".join(known) or "none"
@@ -299,7 +311,7 @@ class ImageSets:
     @cached_property
     def strategies(self) -> tuple[str, ...]:
         """The strategies of the whole folder, sorted by name."""
-        return self._values("strategy")
+        return self._layout.values("strategy")
 
     def counts(self) -> dict[tuple[str, int], int]:
         """(strategy, level) -> number of sets, sorted."""
@@ -310,7 +322,7 @@ class ImageSets:
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Columns of `mining.sets.layouts.SETS_SCHEMA` for these sets, in order; reads the whole folder."""
         whole = self._layout.all_sets(columns)
-        return whole if self._among is None and not self._conditions else whole.take(pa.array(self.numbers))
+        return whole if self._is_whole else whole.take(pa.array(self.numbers))
 
     def images(self) -> tuple[Numbers, Numbers]:
         """(image int64 [m], set int64 [m]): the image of each member, and the place of its set in this view.
@@ -325,18 +337,12 @@ class ImageSets:
 
         Raises StoreInvalid when it is another store, BadInput where the sets come from no store or from several.
         """
-        stores = [source for source in self.sources.values() if source.kind == "store"]
-        if len(stores) != 1:
-            names = ", ".join(source.name for source in stores) or "none"
-            raise BadInput(f"{self.path}: its images come from {len(stores)} stores ({names}); open one by its name")
-        return open_source_store(stores[0], self.path, path)
+        return open_only_store(self.sources, self.path, path)
 
-    def _values(self, column: str) -> tuple[str, ...]:
-        """What the sets of the whole folder have in a column of texts, sorted, without null."""
-        found: set[str | None] = set()
-        for part in range(len(self._layout.parts)):
-            found.update(self._layout.set_columns(part, [column])[column].unique().to_pylist())
-        return tuple(sorted(value for value in found if value is not None))
+    @property
+    def _is_whole(self) -> bool:
+        """Whether these are all sets of the folder, in order."""
+        return self._among is None and not self._conditions and not len(self._layout.hidden)
 
     def _view(self, numbers: Numbers) -> ImageSets:
         """The sets of these numbers within the folder."""

@@ -23,13 +23,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from index.errors import BadInput
 from index.files import exists, join, read_bytes
 from mining.sets.annotations import Annotations
+from mining.sets.forgotten_rows import forgotten_rows
 from mining.sets.part_files import PartFiles
 from mining.sets.recent import Recent
-from mining.sets.sources import Source
+from mining.sets.sources import Moved, Source
 
 __all__ = ["FORMAT", "GROUP_SETS", "MEMBERS_SCHEMA", "SETS_SCHEMA", "VERSION", "Group", "Layout", "read_layout"]
 
@@ -107,6 +109,7 @@ class Layout:
         group but the last of a part. sources: by name."""
         self.path, self.manifest, self.parts, self.group_sets = path, manifest, tuple(parts), group_sets
         self.sources = dict(sources)
+        self.moved: Moved = None  # where stores are now that were moved, to ask what they forgot
         self.first_sets = np.cumsum([0, *(count for _, _, count in self.parts)])
         self.first_groups = np.cumsum([0, *(-(-count // group_sets) for _, _, count in self.parts)])
         self._files = PartFiles(path, _REMEDY)
@@ -146,6 +149,23 @@ class Layout:
         return sizes
 
     @cached_property
+    def hidden(self) -> npt.NDArray[np.int64]:
+        """int64 [n] ascending: the sets with a row that its store has forgotten, as it is at the first use."""
+        forgotten = forgotten_rows(self.sources, self.path, self.moved)
+        gone = np.zeros(self.sets, np.bool_)
+        for part, (first, last) in enumerate(zip(self.first_sets[:-1], self.first_sets[1:], strict=True)):
+            if not forgotten:
+                break
+            members = self.member_columns(part, ["source", "row_id"])
+            rows = members["row_id"].fill_null(-1).to_numpy()
+            own = np.zeros(len(rows), np.bool_)
+            for name, known in forgotten.items():
+                of_source = np.asarray(pc.equal(members["source"], pa.scalar(name, pa.string()))).astype(np.bool_)
+                own |= of_source & np.isin(rows, known)
+            gone[first:last][np.repeat(np.arange(last - first), self.sizes[first:last])[own]] = True
+        return np.flatnonzero(gone).astype(np.int64)
+
+    @cached_property
     def annotations(self) -> Annotations:
         """The folder's annotations as they are at the first use."""
         return Annotations.open(self.path)
@@ -153,6 +173,13 @@ class Layout:
     def all_sets(self, names: Sequence[str]) -> pa.Table:
         """Some of SETS_SCHEMA's columns of all sets."""
         return pa.concat_tables([self.set_columns(part, names) for part in range(len(self.parts))])
+
+    def values(self, column: str) -> tuple[str, ...]:
+        """What the sets have in a column of texts, sorted, without null."""
+        found: set[str | None] = set()
+        for part in range(len(self.parts)):
+            found.update(self.set_columns(part, [column])[column].unique().to_pylist())
+        return tuple(sorted(value for value in found if value is not None))
 
     def set_columns(self, part: int, names: Sequence[str], group: int | None = None) -> pa.Table:
         """Some of SETS_SCHEMA's columns of a part, or of one of its row groups."""

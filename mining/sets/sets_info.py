@@ -63,7 +63,8 @@ class AnnotationCount:
 class SetsInfo:
     """The content of a folder of image sets. images: members of all sets, so an image counts once in every set.
 
-    rejected, kept: sets by the last decision on them in the folder's decisions.jsonl.
+    rejected, kept: sets by the last decision on them in the folder's decisions.jsonl. forgotten: sets that are hidden,
+    since a row of theirs was forgotten; strategies and splits do not count them.
     """
 
     path: str
@@ -75,6 +76,7 @@ class SetsInfo:
     annotations: tuple[AnnotationCount, ...]
     rejected: int
     kept: int
+    forgotten: int = 0
 
 
 def holds_image_sets(path: str) -> bool:
@@ -110,6 +112,7 @@ def sets_info(path: str) -> SetsInfo:
         annotations=tuple(AnnotationCount(*key, count) for key, count in layout.annotations.counts().items()),
         rejected=decisions["reject"],
         kept=decisions["keep"],
+        forgotten=sets.forgotten,
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "files_source",
     "is_store",
     "moved_by_name",
+    "open_only_store",
     "open_source_store",
     "relative_path",
     "source_folder",
@@ -125,6 +126,17 @@ def open_source_store(source: Source, sets: str, moved: str | os.PathLike[str] |
             f"{store.path}: is not the store that {sets} was mined from; name the right one, or mine again"
         )
     return store
+
+
+def open_only_store(
+    sources: Mapping[str, Source], sets: str, moved: str | os.PathLike[str] | None = None
+) -> EmbeddingStore:
+    """Open the one store among the sources. Raises BadInput where there is none or several."""
+    stores = [source for source in sources.values() if source.kind == "store"]
+    if len(stores) != 1:
+        names = ", ".join(source.name for source in stores) or "none"
+        raise BadInput(f"{sets}: its images come from {len(stores)} stores ({names}); open one by its name")
+    return open_source_store(stores[0], sets, moved)
 
 
 def moved_by_name(

@@ -24,6 +24,7 @@ from index.files import join, write_atomic
 from mining.sets.annotation import Annotation
 from mining.sets.annotation_rows import json_object
 from mining.sets.annotations import append_annotations, distinct_ids
+from mining.sets.forgotten_rows import register_image_sets
 from mining.sets.image_set import ImageSet
 from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import FORMAT, GROUP_SETS, MEMBERS_SCHEMA, SETS_SCHEMA, VERSION
@@ -123,6 +124,7 @@ class ImageSetsWriter:
             "parts": self._parts,
         }
         write_atomic(join(self.path, "manifest.json"), json.dumps(manifest, indent=1) + "\n")
+        register_image_sets(self.path, {source.name: source for source in sources})
         return ImageSets.open(self.path)
 
     def _write_part(self, count: int) -> None:

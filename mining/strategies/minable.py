@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +140,9 @@ def minable_rows(ctx: MiningContext, store: EmbeddingStore) -> Minable:
     chosen = None
     if ctx.config.selection is not None:
         selection = open_selection(ctx.config.selection, store)
-        chosen = np.unique(selection.table(["row_id"])["row_id"].to_numpy()).astype(np.int64)
+        # With the forgotten rows, which `Minable.allows` leaves out: a run that continues draws by the same positions.
+        listed = selection.table(["row_id"], include_forgotten=True)
+        chosen = np.unique(listed["row_id"].to_numpy()).astype(np.int64)
         chosen = chosen if side is None else chosen[side.contains(chosen)]
     minable = Minable(store, chosen, side)
     if side is not None and chosen is None and store.rows <= _COUNTED:
@@ -164,17 +167,19 @@ def open_selection(path: str, store: EmbeddingStore) -> Selection:
     recorded = selection.manifest["store"]
     if recorded.get("parts") is None or store_identity(store, parts=recorded["parts"]) != recorded["identity"]:
         raise BadInput(f"{path}: was not retrieved from {store.path}; mine its own store, or retrieve again")
-    return selection
+    return replace(selection, store_path=os.fspath(store.path))
 
 
 def concept_rows(minable: Minable, selection: str) -> tuple[pa.StringArray, RowIds, RowIds]:
     """(concepts [c], rows int64 [n], bounds int64 [c + 1]) of a selection, without the rows that may not be mined.
 
+    Concepts are given by their labels: by name, and by name and id where two classes have one name.
     The rows of concept i are rows[bounds[i] : bounds[i + 1]], ascending; a row may be in several concepts. Raises
     BadInput as `open_selection` does.
     """
-    table = open_selection(selection, minable.store).table(["row_id", "concept"])
-    encoded = table["concept"].combine_chunks().dictionary_encode()
+    opened = open_selection(selection, minable.store)
+    table = opened.table(["row_id", "concept", "class_id"], include_forgotten=True)
+    encoded = pa.array(opened.labels, pa.string()).take(pa.array(opened.places(table))).dictionary_encode()
     pairs = np.unique(np.stack([encoded.indices.to_numpy().astype(np.int64), table["row_id"].to_numpy()], 1), axis=0)
     pairs = pairs[minable.allows(pairs[:, 1])]
     return encoded.dictionary, pairs[:, 1], np.searchsorted(pairs[:, 0], np.arange(len(encoded.dictionary) + 1))

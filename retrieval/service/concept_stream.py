@@ -169,7 +169,7 @@ class _Work:
     def last_line(self, outcomes: Sequence[RuleOutcome]) -> bytes:
         """The counts of the whole list."""
         kept = sum(len(outcome.kept) for outcome in outcomes)
-        losses = _losses([outcome.losses for outcome in outcomes], self._job.concepts.names)
+        losses = _losses([outcome.losses for outcome in outcomes], self._job.concepts.labels)
         total, lost = int(self._hits.sum()), sum(loss["rows"] for loss in losses)
         # Hits of a row that several prompts found are merged before the rules: the rest of hits = rows + losses.
         merged = {"rule": "several-prompts", "rows": total - kept - lost, "by_concept": {}}

@@ -40,7 +40,7 @@ export function conceptRow(concept, number, changed) {
     element(
       "header",
       {},
-      element("h2", { id: title, dir: "auto" }, concept.name),
+      element("h2", { id: title, dir: "auto" }, concept.id === null || concept.id === undefined ? concept.name : `${concept.name} (${concept.id})`),
       element("p", { class: "quiet" }, `${count(concept.rows.length, "result")} of ${count(concept.hits ?? 0, "hit")}`),
       element("div", { class: "line" }, same, whole),
     ),

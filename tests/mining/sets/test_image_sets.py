@@ -17,7 +17,7 @@ from index.errors import BadInput, StoreInvalid
 from mining import ImageSets, export
 from mining.sets.decisions import Decisions, DecisionsFile
 from tests.mining.made_sets import annotation, file_of, many_pairs, texts_of, write_foreign_sets, write_sets
-from tests.retrieval.stores import make_store, random_unit
+from tests.retrieval.stores import forget, make_store, random_unit
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/image-sets.schema.json").read_text())
 
@@ -322,3 +322,30 @@ def test_a_condition_of_another_type_is_one_line_and_an_empty_list_is_met_by_no_
         assert len(sets.filter(**nothing)) == 0, name
     assert len(sets.filter(shared_nouns=[])) == 2
     assert len(sets.filter(level=[0, 7])) == len(sets.filter(level=0)) == 2
+
+
+def test_sets_with_a_forgotten_row_are_hidden_from_every_view(sets: ImageSets) -> None:
+    sets.add_annotations([annotation(sets[place].set_id, f"said {place}") for place in (0, 1)], "a")
+    forget(sets.store(), [3, 11])
+    found = ImageSets.open(sets.path)
+    assert (len(found), found.forgotten) == (3, 1)
+    assert ids(found) == ["0_1", "4_5", "8_7_6"]
+    assert "3 of 4 sets, 1 with forgotten rows" in repr(found)
+    assert found.counts() == {("identity", 1): 1, ("overlap", 4): 1, ("similar", 1): 1}
+    assert found.table(["level"])["level"].to_pylist() == [4, 1, 1]
+    assert ids(found.filter(strategy="overlap")) == ["0_1"]
+    assert ids(found[1:]) == ids(found.select([1, 2])) == ["4_5", "8_7_6"]
+    assert found[1].rows == (4, 5)
+    assert sum(map(len, found.split({"a": 0.5, "b": 0.5}).values())) <= 3
+    assert [len(each.annotations) for each in found.with_annotations()] == [1, 0, 0]
+    assert max(found.images()[1]) == 2
+    again = pickle.loads(pickle.dumps(found))
+    assert ids(again) == ids(found)
+    assert [sample["set_id"] for sample in export.to_datasets(found)] == [each.set_id for each in found]
+
+
+def test_rows_forgotten_in_a_moved_store_are_hidden_where_it_is_named(sets: ImageSets, tmp_path: Path) -> None:
+    forget(sets.store(), [3])
+    (tmp_path / "store").rename(tmp_path / "moved")
+    assert len(ImageSets.open(sets.path)) == 4
+    assert len(ImageSets.open(sets.path, moved=tmp_path / "moved")) == 3

@@ -14,6 +14,7 @@ from mining.sets.sets_info import AnnotationCount, StrategyCount, holds_image_se
 from mining.sets.sources import files_source
 from mining.sets.write_sets import ImageSetsWriter
 from tests.mining.made_sets import annotation, write_foreign_sets, write_sets
+from tests.retrieval.stores import forget
 
 
 def test_sets_annotations_and_decisions_are_counted(tmp_path: Path) -> None:
@@ -60,3 +61,11 @@ def test_only_the_manifest_of_image_sets_makes_a_folder_one(tmp_path: Path) -> N
         sets_info(str(tmp_path))
     sets = write_foreign_sets(tmp_path, [["a.jpg"]])
     assert holds_image_sets(sets.path)
+
+
+def test_hidden_sets_are_counted_apart(tmp_path: Path) -> None:
+    sets = write_sets(tmp_path, [[0, 1], [2, 3]])
+    forget(sets.store(), [3])
+    info = sets_info(sets.path)
+    assert (info.sets, info.forgotten) == (2, 1)
+    assert sum(each.sets for each in info.strategies) == 1

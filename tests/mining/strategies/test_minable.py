@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from index.errors import BadInput
@@ -42,6 +45,22 @@ def test_the_rows_of_each_concept_ascend_without_forgotten_ones(tmp_path: Path) 
     names, rows, bounds = concept_rows(Minable(store), selection)
     found = {name: rows[bounds[place] : bounds[place + 1]].tolist() for place, name in enumerate(names.to_pylist())}
     assert found == {"a": [3, 5], "b": [3, 200], "c": []}
+
+
+def test_two_concepts_of_one_name_stay_two(tmp_path: Path) -> None:
+    store = mining_store(tmp_path)
+    selection = write_test_selection(store, tmp_path / "selection", {"134": [5, 3], "517": [7, 9]})
+    part, manifest = Path(selection) / "rows/rows_0000.parquet", Path(selection) / "manifest.json"
+    table = pq.read_table(part)
+    place = table.column_names.index("class_id")
+    table = table.set_column(place, "class_id", table["concept"])
+    pq.write_table(table.set_column(table.column_names.index("concept"), "concept", pa.array(["crane"] * 4)), part)
+    said = json.loads(manifest.read_text())
+    said["concepts"] = [{"name": "crane", "class_id": each["name"], "rows": 2} for each in said["concepts"]]
+    manifest.write_text(json.dumps(said))
+    names, rows, bounds = concept_rows(Minable(store), selection)
+    assert names.to_pylist() == ["crane (134)", "crane (517)"]
+    assert (rows.tolist(), bounds.tolist()) == ([3, 5, 7, 9], [0, 2, 4])
 
 
 def test_a_selection_of_another_store_is_refused(world: EmbeddingStore, tmp_path: Path) -> None:

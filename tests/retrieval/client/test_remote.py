@@ -81,3 +81,32 @@ class TestRetrieveRemote:
 def client(url: str) -> Iterator[Client]:
     with Client(url) as client:
         yield client
+
+    def test_two_classes_of_one_name_come_back_with_their_ids(
+        self, url: str, served_store: EmbeddingStore, tmp_path: Path
+    ) -> None:
+        concepts = ConceptList(
+            (
+                Concept("shape", ("red circle",), None, "1"),
+                Concept("dog"),
+                Concept("shape", ("blue square",), None, "2"),
+            )
+        )
+        choices: dict[str, Any] = {"k": 4, "templates": "name", "rules": Rules(cross_concept="keep-all")}
+        here = retrieve(served_store, concepts, out=tmp_path / "here", **choices)
+        there = retrieve_remote(url, concepts, out=tmp_path / "there", **choices)
+        assert there.table().drop_columns("score").equals(here.table().drop_columns("score"))
+        assert there.counts == here.counts
+        assert set(there.counts) == {"shape (1)", "dog", "shape (2)"}
+        by_concept = {loss["rule"]: loss["by_concept"] for loss in there.manifest["losses"]}
+        assert by_concept["exact-duplicates"].keys() <= there.counts.keys()
+
+    def test_where_the_services_store_forgot_rows_since_it_is_refused(self, client: Client, tmp_path: Path) -> None:
+        served = client.indexes()
+        more = served.model_copy(update={"forgotten": served.forgotten + 1})
+        before, after = ((200, {}, each.model_dump_json().encode()) for each in (served, more))
+        with answering(before, (200, {}, WHOLE), before, after) as (url, _):
+            first = retrieve_remote(url, ["dog", "cat"], out=tmp_path / "out")
+            assert retrieve_remote(url, ["dog", "cat"], out=tmp_path / "out").manifest == first.manifest
+            with pytest.raises(BadInput, match=r"its store forgot 1 row since it was retrieved, .* delete the folder"):
+                retrieve_remote(url, ["dog", "cat"], out=tmp_path / "out")
