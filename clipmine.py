@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from customize.clip.model_folder import load_customized
     from index.encoder.model_spec import ModelSpec
     from index.errors import ClipmineError
+    from index.graph.verify import verify_store
     from index.store.adopt import adopt_store
     from index.store.embedding_store import EmbeddingStore
     from jobs.api import annotate, customize, embed, evaluate, evaluate_lmm, import_sets, index, mine, tune
@@ -59,6 +60,7 @@ _PLACES = {
     "mine": "jobs.api",
     "retrieve": "retrieval.retrieve",
     "tune": "jobs.api",
+    "verify_store": "index.graph.verify",
 }
 
 __all__ = [
@@ -87,6 +89,7 @@ __all__ = [
     "mine",
     "retrieve",
     "tune",
+    "verify_store",
 ]
 
 
