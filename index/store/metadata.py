@@ -239,7 +239,7 @@ def _valid_text(array: Any) -> Any:
 
 
 def _cast(array: Any, wanted: Any) -> Any:
-    """A foreign column in our type: a width of 12.5 becomes 12, and what cannot be converted, such as "tall", null."""
+    """A foreign column in our type: a width of 12.5 or "12.5" becomes 12; what is no number, such as "tall", null."""
     try:
         return array.cast(wanted)
     except pa.ArrowException:
@@ -251,8 +251,16 @@ def _converter(wanted: Any) -> Callable[[Any], Any]:
     if pa.types.is_string(wanted):
         return _text
     if pa.types.is_integer(wanted):
-        return lambda value: pa.scalar(int(value), wanted).as_py()  # ArrowInvalid beyond the type's range
+        return lambda value: pa.scalar(_whole(value), wanted).as_py()  # ArrowInvalid beyond the type's range
     return float if pa.types.is_floating(wanted) else _nothing
+
+
+def _whole(value: Any) -> int:
+    """A number, or a text of one, without its fraction; ValueError or OverflowError for another value."""
+    try:
+        return int(value)
+    except ValueError:
+        return int(float(value))  # "12.5", "640.0", "1e3"
 
 
 def _text(value: Any) -> str | None:

@@ -98,6 +98,13 @@ def test_an_adopted_tables_columns_have_our_names_and_types(store: Path) -> None
         files.read(0, positions(0), ["colour"])
 
 
+def test_sizes_written_as_texts_with_a_fraction_are_numbers(store: Path) -> None:
+    table = pa.table({"width": ["640.0", "12.5"], "height": ["1e3", "inf"]})
+    pq.write_table(table, store / part_paths(0)["metadata"])
+    found = MetadataFiles(store, manifest_of((2,))).read(0, positions(0, 1), ["width", "height"])
+    assert found.to_pydict() == {"width": [640, 12], "height": [1000, None]}
+
+
 def test_odd_values_of_an_adopted_table_cost_one_value_not_the_look_up(store: Path) -> None:
     latin1 = pa.StringArray.from_buffers(
         3, pa.py_buffer(np.array([0, 1, 5, 6], np.int32).tobytes()), pa.py_buffer(b"acaf\xe9d")
