@@ -13,6 +13,7 @@ novel: [...] (regions)            background: [...] (segmentation)       caption
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,17 +129,22 @@ def open_split(task: Task, data: str | None, split: str) -> Dataset:
 def union_concepts(tasks: Sequence[Task]) -> str:
     """A concept list (YAML, see `retrieval.concepts`) of the classes of all tasks, each with its task's templates.
 
-    A class that several tasks have is one concept with the templates of all of them. The thesis retrieves for the 20
+    A class that several tasks have is one concept with the templates of all of them; a name that two classes of one
+    task have, such as ImageNet's, is a concept of each class, with the id TASK-LABEL. The thesis retrieves for the 20
     sets of ELEVATER together and trains one model.
     """
-    names: dict[str, tuple[str, list[str]]] = {}
-    for task in tasks:
+    folded = [[" ".join(name.casefold().split()) for name in task.classes] for task in tasks]
+    several = {name for own in folded for name, count in Counter(own).items() if count > 1}
+    names: dict[tuple[str, str | None], tuple[str, list[str]]] = {}
+    for task, own in zip(tasks, folded, strict=True):
         templates = load_templates(task.templates).texts
-        for name in task.classes:
-            folded = " ".join(name.casefold().split())
-            _, texts = names.setdefault(folded, (name, []))
+        for label, (name, key) in enumerate(zip(task.classes, own, strict=True)):
+            _, texts = names.setdefault((key, f"{task.name}-{label}" if key in several else None), (name, []))
             texts += [text for text in templates if text not in texts]
-    concepts = [{"name": name, "templates": texts} for name, texts in names.values()]
+    concepts = [
+        {"name": name, "templates": texts} | ({} if class_id is None else {"id": class_id})
+        for (_, class_id), (name, texts) in names.items()
+    ]
     text: str = yaml.safe_dump({"concepts": concepts}, sort_keys=False, allow_unicode=True, width=10_000)
     return text
 

@@ -43,6 +43,14 @@ def test_the_union_is_a_concept_list_to_retrieve_with(tmp_path: Path) -> None:
     assert len(airplane.templates) > len(load_templates(load_task("cifar-10").templates).texts)
 
 
+def test_two_classes_of_one_name_are_two_concepts_of_the_union(tmp_path: Path) -> None:
+    (tmp_path / "union.yaml").write_text(union_concepts([load_task("imagenet-1k")]))
+    concepts = load_concepts(str(tmp_path / "union.yaml"))
+    assert len(concepts) == 1000
+    assert sum(concept.class_id is not None for concept in concepts) == 4
+    assert all(str(concept.class_id).startswith("imagenet-1k-") for concept in concepts if concept.class_id is not None)
+
+
 def _written(folder: Path, text: str) -> str:
     (folder / "task.yaml").write_text(text)
     return str(folder / "task.yaml")
