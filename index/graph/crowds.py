@@ -128,12 +128,13 @@ def _leaders_of(store: EmbeddingStore, modality: Modality, first: int, positions
     found, count = found[count >= _IN_BUCKET], count[count >= _IN_BUCKET]
     found = found[np.lexsort((found, -count))][:_LEADERS]
     vectors = _gather(store, modality, first, found)
-    near = _near(vectors @ vectors.T, _BALLS[-1][0])
+    close = _near(vectors @ vectors.T, _BALLS[-1][0])
     chosen = np.ones(len(found), np.bool_)
     for number in range(len(found)):
         if chosen[number]:
-            chosen[number + 1 :] &= ~near[number, number + 1 :]
-    return found[chosen]
+            chosen[number + 1 :] &= ~close[number, number + 1 :]
+    leaders: Ids = found[chosen]
+    return leaders
 
 
 def _balls_of(
