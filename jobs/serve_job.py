@@ -1,10 +1,12 @@
-"""Serve a store from this process, after opening store, model and indexes: what is broken is an error at the start."""
+"""Serve stores from this process, after opening stores, models and indexes: what is broken is an error at the start."""
 
 from __future__ import annotations
 
 import gc
 import socket
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index.errors import BadInput
@@ -16,7 +18,7 @@ from retrieval.service.settings import Settings
 if TYPE_CHECKING:
     from mining.pages.review import Review
 
-__all__ = ["open_listener", "open_review", "read_tokens", "run_serve", "warn_if_open"]
+__all__ = ["name_stores", "open_listener", "open_review", "read_tokens", "run_serve", "warn_if_open"]
 
 # Beyond what a person waits for, and within what an orchestrator gives before it kills (Kubernetes: 30 s).
 GRACEFUL_SECONDS = 25
@@ -24,7 +26,7 @@ BACKLOG = 1_024  # connections that wait to be accepted
 
 
 def run_serve(
-    store: str,
+    stores: Mapping[str, str],
     settings: Settings,
     *,
     host: str = "127.0.0.1",
@@ -34,7 +36,8 @@ def run_serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests that are being answered.
 
-    pairs: a folder of image sets for the page of pairs, of this store, of others and of foreign images. decisions: the
+    stores: paths by the names that clients use; the first is the default. pairs: a folder of image sets for the page of
+    pairs, of the first store, of others and of foreign images. decisions: the
     file that rejections are appended to; by default decisions.jsonl in that folder.
 
     Raises:
@@ -45,17 +48,19 @@ def run_serve(
 
     from mining.pages.routes import PAGE, add_pairs
     from retrieval.service.app import create_app
-    from retrieval.service.local_backend import LocalBackend
+    from retrieval.service.local_backend import open_backends
     from retrieval.service.memory import limit_arenas
 
     limit_arenas()
-    opened = EmbeddingStore.open(store)
-    review = open_review(opened, pairs, decisions)
+    opened = {name: EmbeddingStore.open(path) for name, path in stores.items()}
+    review = open_review(next(iter(opened.values())), pairs, decisions)
     listener = open_listener(host, port)
-    print(f"opening {store} and its model", file=sys.stderr, flush=True)
-    backend = LocalBackend(opened, settings=settings)
-    backend.load()
-    app = create_app(backend, settings)
+    shown = ", ".join(stores.values())
+    print(f"opening {shown} and {'its model' if len(stores) == 1 else 'their models'}", file=sys.stderr, flush=True)
+    backends = open_backends(opened, settings)
+    for backend in backends:
+        backend.load()
+    app = create_app(backends, settings)
     if review is not None:
         add_pairs(app, review)
     # Exempt what is loaded by now from garbage collection: each full collection would walk all of torch.
@@ -69,7 +74,7 @@ def run_serve(
         server_header=False,
     )
     where = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{listener.getsockname()[1]}"
-    print(f"serving {store} at {where}/ (API: {where}/docs); Ctrl-C stops", file=sys.stderr, flush=True)
+    print(f"serving {shown} at {where}/ (API: {where}/docs); Ctrl-C stops", file=sys.stderr, flush=True)
     if review is not None:
         print(f"pairs at {where}{PAGE}, decisions go to {review.decisions.path}", file=sys.stderr, flush=True)
         for name, place in review.missing_sources().items():
@@ -84,6 +89,33 @@ def run_serve(
         print("stopped", file=sys.stderr)
     finally:
         gc.unfreeze()  # else libraries report their objects as leaks at exit
+
+
+def name_stores(paths: Sequence[str], named: Sequence[str], name: str | None = None) -> dict[str, str]:
+    """Paths of stores by the names that clients use, in the order given.
+
+    paths: called by their folders' names, or a single one by `name`. named: texts `NAME=PATH`.
+
+    Raises BadInput for no store, a text of another form, a name given twice, or `name` beside several stores.
+    """
+    if name is not None and (len(paths) != 1 or named):
+        raise BadInput("--name is for a single STORE: give each store its name (--store NAME=PATH)")
+    found: dict[str, str] = {}
+    pairs = [(name or Path(path).absolute().name or path, path) for path in paths]
+    for text in named:
+        called, equals, path = text.partition("=")
+        if not (equals and called.strip() and path):
+            raise BadInput(f"--store {text}: give a name and a path, such as --store birds=/data/birds")
+        pairs.append((called.strip(), path))
+    for called, path in pairs:
+        if called in found:
+            raise BadInput(
+                f"{found[called]} and {path} are both called {called!r}: give them other names (--store NAME=PATH)"
+            )
+        found[called] = path
+    if not found:
+        raise BadInput("no store to serve: name its folder, as in `clipmine serve STORE`")
+    return found
 
 
 def open_listener(host: str, port: int) -> socket.socket:

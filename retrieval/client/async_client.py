@@ -37,8 +37,10 @@ __all__ = ["AsyncClient", "AsyncConceptStream"]
 class AsyncClient(Connection):
     """`retrieval.client.client.Client` for asyncio, with the same methods and errors. Use it in one event loop only."""
 
-    def __init__(self, url: str, token: str | None = None, timeout: float = 60.0, retries: int = 4) -> None:
-        super().__init__(url, token, timeout, retries)
+    def __init__(
+        self, url: str, token: str | None = None, timeout: float = 60.0, retries: int = 4, *, store: str | None = None
+    ) -> None:
+        super().__init__(url, token, timeout, retries, store)
         self._http = httpx.AsyncClient(**self._connection)
 
     async def search(

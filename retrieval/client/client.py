@@ -46,7 +46,8 @@ CONNECT = 10.0  # seconds to open a connection
 class Connection:
     """The service's address and the limits of waiting, for both clients."""
 
-    def __init__(self, url: str, token: str | None, timeout: float, retries: int) -> None:
+    def __init__(self, url: str, token: str | None, timeout: float, retries: int, store: str | None) -> None:
+        self._store = store
         self.url = service_url(url)
         try:
             httpx.URL(self.url)
@@ -68,7 +69,7 @@ class Connection:
             call.method,
             self.url + call.path,
             content=call.body,
-            params=call.params,
+            params=call.params if self._store is None else {**call.params, "store": self._store},
             headers=call.headers,
             timeout=httpx.Timeout(silence, connect=min(CONNECT, silence)),
         )
@@ -77,16 +78,19 @@ class Connection:
 class Client(Connection):
     """A connection to a service; threads may share one.
 
-    token: a bearer token, where the service asks for one. timeout: seconds without a byte before a request is given up.
-    retries: further attempts after a failed connection, 429 or 503. The waits grow, or follow Retry-After (30 s at
+    token: a bearer token, where the service asks for one. store: the name of one of its stores, by default the first;
+    BadInput at the first request for one that is not there. timeout: seconds without a byte before a request is given
+    up. retries: further attempts after a failed connection, 429 or 503. The waits grow, or follow Retry-After (30 s at
     most); other errors are raised at once.
 
     Every method raises BadInput for a request that the service refuses (4xx, with the service's message) and
     ClipmineError where the service cannot be reached, is busy after the last attempt, or fails.
     """
 
-    def __init__(self, url: str, token: str | None = None, timeout: float = 60.0, retries: int = 4) -> None:
-        super().__init__(url, token, timeout, retries)
+    def __init__(
+        self, url: str, token: str | None = None, timeout: float = 60.0, retries: int = 4, *, store: str | None = None
+    ) -> None:
+        super().__init__(url, token, timeout, retries, store)
         self._http = httpx.Client(**self._connection)
 
     def search(

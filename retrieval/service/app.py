@@ -43,7 +43,7 @@ def create_app(backend: Backend | Sequence[Backend], settings: Settings | None =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        stores.start()
+        await stores.start()
         yield
         await stores.close()
 

@@ -138,7 +138,9 @@ class LocalBackend:
 
     def indexes(self) -> list[dict[str, Any]]:
         if self._described is None:
-            self._described = describe_indexes(self._retriever)
+            described = describe_indexes(self._retriever)
+            self._retriever.plan("image", 1, 1)  # finds the device of scans, so that later plans take microseconds
+            self._described = described
         return self._described
 
     async def ready(self) -> str | None:

@@ -62,8 +62,13 @@ class Stores:
         """The services of all stores."""
         return list(self._services.values())
 
-    def start(self) -> None:
-        """Begin to look for newer generations, in the running event loop."""
+    async def start(self) -> None:
+        """Open the indexes, and begin to look for newer generations. An index that is broken is said in the log."""
+        for service in self.all():
+            try:
+                await asyncio.to_thread(service.backend.indexes)
+            except ClipmineError as error:
+                log.error("%s: %s", service.backend.name, error)
         if self.shared.settings.reload_seconds > 0:
             self._watching = asyncio.create_task(self._watch())
 

@@ -59,6 +59,16 @@ def test_it_serves_until_sigterm(store_folder: Path) -> None:
         assert server.wait(30) == -signal.SIGTERM
 
 
+def test_two_stores_are_served_by_one_process(store_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(store_folder, tmp_path / "copy")
+    with process(str(store_folder), "--store", f"again={tmp_path / 'copy'}") as (_, url):
+        assert httpx.get(f"{url}/indices-list", timeout=20).json() == ["store", "again"]
+        body = {"queries": [{"text": "a red circle"}], "k": 2}
+        first, second = (httpx.post(f"{url}/search?store={name}", json=body, timeout=20) for name in ("store", "again"))
+        assert first.json()["results"] == second.json()["results"]
+        assert httpx.get(f"{url}/readyz", timeout=20).status_code == 200
+
+
 def test_ctrl_c_stops_it_without_a_complaint(store_folder: Path) -> None:
     with process(str(store_folder)) as (server, url):
         assert httpx.get(f"{url}/healthz", timeout=20).status_code == 200

@@ -15,9 +15,19 @@ export function setConceptStore(info) {
   rows = info.rows;
   byId("concept-min-side").closest(".field").hidden = !["width", "height"].every((name) => info.columns.includes(name));
   const captions = info.indexes.some((index) => index.modality === "text");
-  if (captions) return;
-  byId("mode").value = "t2i";
-  byId("mode").closest(".field").hidden = true;
+  byId("mode").value = captions ? "both" : "t2i";
+  byId("mode").closest(".field").hidden = !captions;
+}
+
+/** Cancel the running list and remove its results, which are another store's. */
+export function clearConcepts() {
+  running?.abort();
+  running = null;
+  concepts = [];
+  byId("concept-rows").replaceChildren();
+  byId("losses").textContent = "";
+  byId("selection").hidden = byId("progress").hidden = true;
+  byId("cancel").disabled = true;
 }
 
 /** Listen to the form, the file picker and the downloads. */

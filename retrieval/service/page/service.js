@@ -3,6 +3,16 @@
 import { say } from "./status.js";
 import { newToken, token } from "./token.js";
 
+let store = null; // the name of the store that is asked; null where the service has one only
+
+/** Ask this store from now on. */
+export function askStore(name) {
+  store = name;
+}
+
+/** A path with the name of the store, where the service has several. */
+export const inStore = (path) => (store === null ? path : `${path}${path.includes("?") ? "&" : "?"}store=${encodeURIComponent(store)}`);
+
 const TRIES = 3;
 const LONGEST_WAIT = 20; // seconds
 
@@ -15,7 +25,7 @@ export class Problem extends Error {
 export async function ask(path, { json, signal, quiet = false } = {}) {
   for (let tried = 1; ; ) {
     const sent = token();
-    const response = await send(path, json, sent, signal);
+    const response = await send(inStore(path), json, sent, signal);
     if (response.ok) return response;
     if (response.status === 401) {
       await newToken(sent);

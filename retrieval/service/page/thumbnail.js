@@ -1,7 +1,7 @@
 // A row's picture as a thumbnail, or a tile with its caption where there is no picture.
 
 import { element } from "./dom.js";
-import { ask } from "./service.js";
+import { ask, inStore } from "./service.js";
 import { token } from "./token.js";
 
 const SIDE = 256;
@@ -37,7 +37,7 @@ export function pictureTile(source, alt, instead = () => alt) {
   } else {
     // fetchInto tries a busy service again after the time that it names.
     picture.addEventListener("error", () => fetchInto(tile, picture, source, instead), { once: true });
-    picture.src = source;
+    picture.src = inStore(source);
   }
   return tile;
 }

@@ -27,8 +27,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_defaults_are_those_of_the_settings(seen: dict[str, Any]) -> None:
     command.main(["STORE"], standalone_mode=False)
-    (store, settings), named = seen["local"]
-    assert (store, settings) == ("STORE", Settings())
+    (stores, settings), named = seen["local"]
+    assert (stores, settings) == ({"STORE": "STORE"}, Settings())
     assert named == {"host": "127.0.0.1", "port": 8000, "pairs": None, "decisions": None}
 
 
@@ -38,9 +38,38 @@ def test_on_ray_defaults_are_those_of_a_config_file(chosen: list[str], seen: dic
     assert "local" not in seen
     (store, settings), named = seen["ray"]
     plain = ServeArgs(store="STORE")
-    assert (store, settings) == ("STORE", Settings())
+    assert (store, settings) == ("STORE", Settings(name="STORE"))
     for name in ("encoder_replicas", "shard_groups", "shard_replicas"):
         assert named[name] == getattr(plain, name)
+
+
+def test_several_stores_are_served_by_their_names(seen: dict[str, Any]) -> None:
+    command.main(["a/shapes", "b/scenes/", "--store", "birds=c/store"], standalone_mode=False)
+    (stores, _), _ = seen["local"]
+    assert list(stores.items()) == [("shapes", "a/shapes"), ("scenes", "b/scenes/"), ("birds", "c/store")]
+    command.main(["a/shapes", "--name", "ours"], standalone_mode=False)
+    assert seen["local"][0][0] == {"ours": "a/shapes"}
+
+
+def test_limits_and_permissions_reach_the_settings(seen: dict[str, Any]) -> None:
+    command.main(["STORE", "--no-exact", "--max-seconds", "5", "--list-memory", "100"], standalone_mode=False)
+    assert seen["local"][0][1] == Settings(allow_exact=False, search_seconds=5.0, list_bytes=100 << 20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no store to serve"),
+        (["a/store", "b/store"], "a/store and b/store are both called 'store': give them other names"),
+        (["--store", "birds"], "--store birds: give a name and a path"),
+        (["a", "b", "--name", "x"], "--name is for a single STORE"),
+        (["a", "b", "--executor", "ray"], "--executor ray serves one store"),
+    ],
+)
+def test_stores_that_cannot_be_told_apart_are_one_line(arguments: list[str], message: str, fails: Fails) -> None:
+    line, status = fails("serve", *arguments)
+    assert message in line
+    assert status == 2
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from index.errors import BadInput
 from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
 from jobs.index_job import run_index
+from retrieval.client import Client
 from retrieval.service.app import create_app
 from retrieval.service.backend import Backend
 from retrieval.service.local_backend import LocalBackend, open_backends
@@ -81,6 +82,14 @@ class TestSeveralStores:
         assert httpx.get(f"{two}/indices-list").json() == ["shapes", "others"]
         wrong = httpx.post(f"{two}/knn-service", json={**asked, "indice_name": "laion5B"})
         assert (wrong.status_code, "there is 'shapes', 'others'" in wrong.json()["error"]) == (404, True)
+
+    def test_a_client_may_be_of_one_store(self, two: str) -> None:
+        with Client(two, store="others") as client:
+            assert client.indexes().name == "others"
+            assert client.row(0)["caption"] == "other 0"
+            assert len(client.search([2], k=4).results[0].rows) == 4
+        with Client(two, store="nothing") as client, pytest.raises(BadInput, match="no index 'nothing' here"):
+            client.indexes()
 
     def test_metrics_and_readiness_are_those_of_all(self, two: str) -> None:
         shown = httpx.get(f"{two}/metrics").text
@@ -215,7 +224,7 @@ class TestGenerations:
         async def run() -> None:
             settings = Settings(reload_seconds=0)
             stores = Stores([LocalBackend(grown(tmp_path, 20), settings=settings)], settings, Metrics())
-            stores.start()
+            await stores.start()
             assert stores._watching is None
             await stores.close()
 
