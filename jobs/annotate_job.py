@@ -7,6 +7,7 @@ was received is in the cache (`mining.annotate.journal`, `mining.annotate.answer
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -14,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from index.errors import BadInput, OutputExists
-from index.files import is_local, local_path
+from index.files import exists, is_local, local_path
 from index.outputs import claim_folder, only_writer, remove_folder
 from jobs.annotate_progress import AnnotateProgress
 from mining.annotate.answer_cache import AnswerCache
 from mining.annotate.budget import Budget
 from mining.annotate.chosen_sets import choose_sets
 from mining.annotate.config import AnnotateConfig
-from mining.annotate.journal import Journal
+from mining.annotate.journal import REJECTED, Journal
 from mining.annotate.ledger import Ledger
 from mining.annotate.rule_run import run_rules
 from mining.annotate.run import AnnotationRun, Sampling
@@ -33,12 +34,14 @@ from mining.chat.chat import ChatModel
 from mining.export.member_images import MemberImages
 from mining.sets.annotation import Annotator
 from mining.sets.annotation_rows import annotation_of
+from mining.sets.forgotten_rows import register_image_sets
 from mining.sets.image_sets import ImageSets
 
-__all__ = ["open_model", "open_task", "part_statistics", "run_annotate"]
+__all__ = ["open_model", "open_task", "part_statistics", "run_annotate", "sample_reply"]
 
 # The file that says what decides the answers of a part.
 CLAIM = "annotate.json"
+_SHOWN = 160  # characters of a reply that was not understood
 # The options of a task, by the names that they have there.
 _TASK_OPTIONS = {
     "comparison": {
@@ -69,6 +72,7 @@ def run_annotate(config: AnnotateConfig, *, executor: str = "local", workers: in
     if executor != "local" and config.annotator != "transformers":
         raise BadInput(f"--executor {executor} runs checkpoints: it is of --annotator transformers")
     whole = ImageSets.open(config.pairs)
+    register_image_sets(config.pairs, whole.sources)  # sets that were mined before stores had a register
     if config.annotator == "captions":
         rules = open_rules(config)
         sets = view_for(rules, choose_sets(whole, config.choice, config.seed))
@@ -95,7 +99,7 @@ def run_annotate(config: AnnotateConfig, *, executor: str = "local", workers: in
             sets,
             task,
             model,
-            _annotator(model, task),
+            _annotator(config, model, task),
             journal=files.journal,
             cache=cache,
             ledger=files.ledger,
@@ -159,6 +163,16 @@ def part_statistics(config: AnnotateConfig) -> AnnotationStatistics:
     return statistics_of(annotation_of(row) for table in tables for row in table.to_pylist())
 
 
+def sample_reply(config: AnnotateConfig) -> str | None:
+    """The first characters of a reply under this name that was not understood; None without one."""
+    with (local_path(config.folder) / "journal.jsonl").open("rb") as lines:
+        for line in lines:
+            for said in json.loads(line)["annotations"]:
+                if said["kind"] == REJECTED:
+                    return " ".join(str(said["content"]["text"]).split())[:_SHOWN]
+    return None
+
+
 @dataclass(frozen=True)
 class _Files:
     journal: Journal
@@ -181,12 +195,14 @@ def _part(config: AnnotateConfig, sets: ImageSets, said: dict[str, Any]) -> Iter
                 "another --name"
             ) from error
         try:
-            job = {"kind": config.kind, "annotator": config.annotator, **said}
+            job = {"kind": config.kind, "annotator": config.annotator, "options": _asked(config), **said}
             claim_folder(config.folder, CLAIM, job, values=True)
         except OutputExists as error:
             why = str(error).removeprefix(f"{config.folder}: ").partition(";")[0]
-            if "prompt_hash" in why:
-                why = "was begun with other questions (--from-images, --refine, --seed, ..., or the prompts' version)"
+            if "options" in why:
+                why = f"was begun {_other_options(folder / CLAIM, config)}"
+            elif "prompt_hash" in why:
+                why = "was begun with prompts of another version"
             raise OutputExists(
                 f"{config.pairs}: the annotations {config.part!r}: {why}; choose another --name"
             ) from error
@@ -201,6 +217,24 @@ def _part(config: AnnotateConfig, sets: ImageSets, said: dict[str, Any]) -> Iter
                 remove_folder(config.folder)
 
 
+def _asked(config: AnnotateConfig) -> dict[str, Any]:
+    """The options that decide the questions, as on the command line; those at their defaults are left out."""
+    names = ("from_images", "with_captions", "refine", "as_trained", "rounds", "seed")
+    return {f"--{name.replace('_', '-')}": value for name in names if (value := getattr(config, name))}
+
+
+def _other_options(claim: Path, config: AnnotateConfig) -> str:
+    """Which of these options differ from those of the claim: "with --from-images, without --seed 5"."""
+    was, now = json.loads(claim.read_bytes()).get("options"), _asked(config)
+    if not isinstance(was, dict):
+        return "by an earlier version, which did not note its options"
+    said = []
+    for words, one, other in (("with", was, now), ("without", now, was)):
+        changed = [name for name in one if one[name] != other.get(name) and (words == "with" or name not in other)]
+        said += [f"{words} {name}" + ("" if one[name] is True else f" {one[name]}") for name in changed]
+    return ", ".join(said)
+
+
 def _has_lines(folder: Path) -> bool:
     """Whether a set was decided or a request answered."""
     journal = folder / "journal.jsonl"
@@ -208,11 +242,17 @@ def _has_lines(folder: Path) -> bool:
     return bool(journal.exists() and journal.stat().st_size) or (spent.exists() and b'"request"' in spent.read_bytes())
 
 
-def _annotator(model: ChatModel, task: AnnotationTask) -> Annotator:
-    """Who answers: the model's identity goes into its version (what a user can look up) and its parameters."""
+def _annotator(config: AnnotateConfig, model: ChatModel, task: AnnotationTask) -> Annotator:
+    """Who answers: the model's identity goes into its version (what a user can look up) and its parameters.
+
+    A folder is named without the path to it, and an adapter without its base.
+    """
     identity = dict(model.identity)
     version = identity.get("revision")
-    return Annotator(model.name, None if version is None else str(version), task.prompt_hash, {"model": identity})
+    folder = config.adapter or config.model or ""
+    local = config.annotator == "transformers" and exists(folder)
+    name = (local_path(folder).resolve().name if local else "") or model.name
+    return Annotator(name, None if version is None else str(version), task.prompt_hash, {"model": identity})
 
 
 def _task_options(config: AnnotateConfig, names: dict[str, str]) -> dict[str, Any]:

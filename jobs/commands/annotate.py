@@ -10,6 +10,7 @@ from jobs.options import executor_option, output_options
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 if TYPE_CHECKING:
+    from mining.annotate.config import AnnotateConfig
     from mining.annotate.summary import AnnotateSummary
 
 
@@ -32,8 +33,8 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
     type=click.Choice(["comparison", "cad-qa", "choice", "judge"]),
     default="comparison",
     show_default=True,
-    help="comparison: commonalities and differences; cad-qa: questions and answers; choice: which image suits a "
-    "caption (captions only); judge: ratings of answers.",
+    help="comparison: commonalities and differences; cad-qa: questions and answers (openai, transformers); choice: "
+    "which image suits a caption (captions); judge: ratings of answers (openai, transformers).",
 )
 @click.option("--model", metavar="NAME|DIR", help="The server's name of the model; transformers: a checkpoint.")
 @click.option("--base-url", metavar="URL", help="openai: the server, such as http://host:8000/v1.")
@@ -51,19 +52,20 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--device", help="transformers: cpu, cuda, ...  [default: the fastest available]")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), help="transformers: number format.")
 @click.option("--batch-size", type=int, metavar="N", help="transformers: requests answered together.")
-@click.option("--name", metavar="NAME", help="Name of the annotations' part.  [default: the kind and the model]")
+@click.option("--name", metavar="NAME", help="Name of the annotations' part.  [default: kind, mode and model]")
 @click.option("--from-images", is_flag=True, help="comparison: show the model the images instead of their captions.")
 @click.option("--with-captions", is_flag=True, help="comparison: with --from-images, show the captions too.")
 @click.option(
     "--refine",
     metavar="KIND[/ANNOTATOR]",
-    help="Annotations to refine from the images (comparison), to ask about (cad-qa) or to judge (judge): those of a "
-    "kind, and of one annotator where it is named; the last one of each set. `info PAIRS` lists both.",
+    help="Annotations to refine (comparison, with --from-images), to ask about (cad-qa) or to judge (judge): those of "
+    "a kind, and of one annotator where it is named; the last one of each set. `info PAIRS` lists both.",
 )
 @click.option(
     "--as-trained",
     is_flag=True,
-    help="comparison: ask with the question of the training conversations; for a model tuned on them.",
+    help="comparison, with --from-images: ask with the question of the training conversations, for a model that was "
+    "tuned on them.",
 )
 @click.option("--rounds", type=int, metavar="N", help="cad-qa: questions that are asked for.")
 @click.option(
@@ -106,17 +108,18 @@ def command(
     is paid for twice.
     """
     with only_summary_on_stdout():
-        from jobs.annotate_job import part_statistics, run_annotate
+        from jobs.annotate_job import part_statistics, run_annotate, sample_reply
         from mining.annotate.config import AnnotateConfig
 
         config = AnnotateConfig.of(pairs, moved=_moved(images), **options)
         summary = run_annotate(config, executor=executor, workers=workers)
         statistics = part_statistics(config)
+        sample = None if summary.annotated or not summary.rejected else sample_reply(config)
     lines = _lines(config.part, summary)
     lines += [("" if line.startswith(" ") else "statistics", line) for line in statistics.lines()]
-    next_step = None
-    if summary.left or summary.failed:
-        next_step = "the same command, with a greater limit" if summary.stopped_by else "the same command"
+    if sample is not None:
+        lines += [("a reply that was not understood", repr(sample)), ("all of them", f"{config.folder}/journal.jsonl")]
+    next_step = _next_step(config, summary)
     print_summary(
         {"path": pairs, "name": config.part, **summary.__dict__, "statistics": statistics.to_json()},
         lines,
@@ -125,6 +128,23 @@ def command(
     )
     if not summary.annotated + summary.rejected:  # by this run and earlier ones
         _fail_without_an_answer(pairs, summary)
+
+
+def _next_step(config: AnnotateConfig, summary: AnnotateSummary) -> str | None:
+    """What to run next; None where nothing was annotated and running again changes nothing."""
+    if summary.left or summary.failed:
+        return "the same command, with a greater limit" if summary.stopped_by else "the same command"
+    if summary.annotated:
+        parts = {"comparison": ",cad=commonalities+differences+choice", "judge": None}
+        chosen = parts.get(config.kind, f",kind={config.kind}")
+        return None if chosen is None else f"clipmine tune --stage cad --data {config.pairs}{chosen} ..."
+    if not summary.rejected:
+        return None
+    tries = ["a model that was tuned for it (clipmine tune)"]
+    if config.kind == "comparison" and not config.from_images:
+        tries.append("--from-images with a model that sees images")
+    tries.append("a greater --max-new-tokens, where replies are cut")
+    return f"under another --name, {'; or '.join(tries)}"
 
 
 def _fail_without_an_answer(pairs: str, summary: AnnotateSummary) -> None:
@@ -153,13 +173,15 @@ def _moved(images: tuple[str, ...]) -> Any:
 
 def _lines(part: str, summary: AnnotateSummary) -> list[Line]:
     """Counts that add up: sets = annotated + rejected + failed + nothing to ask + image missing + left."""
-    lines: list[Line] = [("sets", summary.sets)]
+    lines: list[Line] = [("sets", summary.sets), ("- annotated", summary.annotated)]
     why = f" ({summary.stopped_by})" if summary.stopped_by else ""
     lines += [(f"- {reason}", count) for reason, count in _reasons(summary)]
     if summary.left:
         lines.append((f"- left{why}", summary.left))
-    lines += [("annotated", summary.annotated), ("of these, by earlier runs", summary.earlier)]
-    lines += [("annotations", summary.annotations), ("name", part)]
+    lines += [("decided by earlier runs", summary.earlier), ("annotations", summary.annotations)]
+    if summary.rejected:
+        lines.append(("rejected answers, kept too", sum(summary.rejections.values()) or summary.rejected))
+    lines.append(("name", part))
     if summary.requests or summary.cached:
         lines += [("requests", summary.requests), ("answers from the cache", summary.cached)]
         lines += [("asked again", summary.retried), ("prompt tokens", summary.prompt_tokens)]

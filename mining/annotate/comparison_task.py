@@ -47,9 +47,9 @@ class ComparisonTask:
 
     def __post_init__(self) -> None:
         if (self.refine or self.with_captions or self.as_trained) and not self.from_images:
-            raise BadInput(
-                "comparison: 'refine', 'with_captions' and 'as_trained' need 'from_images'; captions alone are phase 1"
-            )
+            named = ("refine", "with_captions", "as_trained")
+            given = ", ".join(f"--{name.replace('_', '-')}" for name in named if getattr(self, name))
+            raise BadInput(f"{given}: shows the model images, so it needs --from-images too (from_images=True)")
         if self.refine is not None:
             source_of(self.refine)
 

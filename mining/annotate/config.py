@@ -43,7 +43,7 @@ class AnnotateConfig:
         annotator: "openai": a server with OpenAI's protocol; "transformers": a checkpoint in this process or in Ray's
             actors; "captions": rules, without a model.
         model: its name at the server, or the name or folder of a checkpoint.
-        name: of the parts of annotations; None: the kind and the model.
+        name: of the parts of annotations; None: the kind, how it is asked where that is not by captions, and the model.
         from_images: show the model the images. with_captions: show it the captions too.
         refine: KIND or KIND/ANNOTATOR of the annotations that are refined, asked about (cad-qa) or judged.
         as_trained: ask with the question of the training conversations, for a model that was tuned on them.
@@ -144,7 +144,10 @@ class AnnotateConfig:
     def part(self) -> str:
         """The name of the parts, with the shard's."""
         model = (self.adapter or self.model or self.annotator).rstrip("/").rpartition("/")[2]
-        name = self.name or _NOT_IN_NAMES.sub("-", f"{self.kind}-{model}").strip("-._")[:80]
+        asked = [self.kind, *(["images"] if self.from_images else []), *(["captions"] if self.with_captions else [])]
+        asked += [f"refined-{self.refine}"] if self.refine and self.kind == "comparison" else []
+        asked += ["as-trained"] if self.as_trained else []
+        name = self.name or _NOT_IN_NAMES.sub("-", "-".join([*asked, model])).strip("-._")[:80]
         return shard_name(name, self.choice.shard)
 
     @property

@@ -124,32 +124,32 @@ class AnnotationStatistics:
         if self.comparisons:
             words, items = said["words"], said["items"]
             found.append(
-                f"{self.comparisons:,} comparisons of {sum(words.values()):.1f} words "
+                f"{_count(self.comparisons, 'comparison')} of {sum(words.values()):.1f} words "
                 f"({words['commonalities']:.1f} in {items['commonalities']:.1f} commonalities, "
                 f"{words['differences']:.1f} in {items['differences']:.1f} differences)"
             )
             for axis in AXES:
                 common, different = (said["axes"][name][axis] for name in LISTS)
                 found.append(
-                    f"  {axis}: {common:,} commonalities, {different:,} differences; "
+                    f"  {axis}: {_count(common, 'commonality')}, {_count(different, 'difference')}; "
                     f"in {100 * said['share_with_axis'][axis]:.0f}% of comparisons"
                 )
             unknown = sum(self.axes[name][_UNKNOWN] for name in LISTS)
             if unknown:
-                found.append(f"  without an axis: {unknown:,} items")
+                found.append(f"  without an axis: {_count(unknown, 'item')}")
             first = ", ".join(f"{words!r} {count:,}" for words, count in self.first_words.most_common(8))
             found.append(f"  first words: {first}")
         if self.questions:
             found.append(
-                f"{self.questions:,} questions, {self.one_image:,} of them about one image only; "
+                f"{_count(self.questions, 'question')}, {self.one_image:,} of them about one image only; "
                 f"answers of {said['answer_words']:.1f} words"
             )
         if self.ratings:
-            found.append(f"{self.ratings.total():,} ratings, mean {said['ratings']['mean']:.2f}")
+            found.append(f"{_count(self.ratings.total(), 'rating')}, mean {said['ratings']['mean']:.2f}")
         if self.choices:
             found.append(f"choices by answer: {', '.join(f'{each} {n:,}' for each, n in sorted(self.choices.items()))}")
         if self.rejected and self.rejected_share is not None:
-            found.append(f"{self.rejected.total():,} answers rejected ({100 * self.rejected_share:.1f}%)")
+            found.append(f"{_count(self.rejected.total(), 'answer')} rejected ({100 * self.rejected_share:.1f}%)")
             found += [f"  {reason}: {count:,}" for reason, count in self.rejected.most_common(5)]
         return found
 
@@ -174,6 +174,12 @@ def _all(sets: ImageSets) -> Iterator[Annotation]:
     count = len(sets.annotations)
     for first in range(0, count, _READ):
         yield from sets.annotations.read(range(first, min(first + _READ, count)))
+
+
+def _count(number: int, noun: str) -> str:
+    """ "1 difference", "2 commonalities"."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def _means(sums: Counter[str], count: int) -> dict[str, float]:

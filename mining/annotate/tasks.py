@@ -64,7 +64,9 @@ def view_for(task: AnnotationTask | RuleTask, sets: ImageSets) -> ImageSets:
 
 def _made(known: Mapping[str, Callable[..., _Task]], kind: str, options: Mapping[str, Any]) -> _Task:
     if kind not in known:
-        raise BadInput(f"kind {kind!r:.50}: choose one of {', '.join(known)}")
+        if kind in _BY_MODEL:
+            raise BadInput(f"--kind {kind} asks a model: it needs --annotator openai or transformers")
+        raise BadInput(f"kind {kind!r:.50}: choose one of {', '.join({**_BY_MODEL, **_BY_RULES})}")
     make: Any = known[kind]
     fields = [each.name for each in dataclasses.fields(make) if each.init]
     unknown = sorted(set(options) - set(fields))

@@ -143,8 +143,13 @@ def test_a_name_that_was_begun_with_other_settings_is_refused(pairs: ImageSets, 
         annotate(pairs, server, **({} if finished else {"limit": 5}))
         with pytest.raises(OutputExists, match=r"'phase-1': was begun with temperature None, not 0\.5; choose another"):
             annotate(pairs, server, temperature=0.5)
-        with pytest.raises(OutputExists, match=r"was begun with other questions \(--from-images, .*\); choose another"):
+        with pytest.raises(OutputExists, match=r"'phase-1': was begun without --seed 5; choose another --name"):
             annotate(pairs, server, seed=5)
+        with pytest.raises(OutputExists, match=r"was begun without --from-images, without --as-trained; choose"):
+            annotate(pairs, server, from_images=True, as_trained=True)
+        annotate(pairs, server, name="seen", from_images=True, seed=3, limit=2)
+        with pytest.raises(OutputExists, match=r"was begun with --from-images, with --seed 3; choose"):
+            annotate(pairs, server, name="seen")
     with pytest.raises(OutputExists, match="was begun with annotator openai, not captions"):
         annotate(pairs, None)
 
@@ -168,8 +173,9 @@ def test_a_model_that_the_server_lacks_leaves_nothing_behind(pairs: ImageSets, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"kind": "cad-qa"}, "--kind cad-qa asks a model: it needs --annotator openai or transformers"),
         ({"kind": "story"}, "kind 'story': choose one of"),
-        ({"kind": "judge"}, "kind 'judge': choose one of comparison, choice"),
+        ({"kind": "judge"}, "--kind judge asks a model: it needs --annotator openai or transformers"),
         ({"refine": "comparison"}, "--refine has no meaning for --kind comparison of captions"),
         ({"strategy": "similar"}, "has no sets of strategy 'similar'; it has photos"),
         ({"annotator": "openai", "model": "m", "base_url": "host:8000"}, "it looks like http://host:8000/v1"),

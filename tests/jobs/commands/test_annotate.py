@@ -13,7 +13,7 @@ from jobs.cli import run
 from mining.sets.image_sets import ImageSets
 from tests.jobs.comparing_server import MODEL, comparing_server, free_port
 from tests.jobs.running import Fails, Run, counts
-from tests.mining.chat.chat_server import Answer, serving
+from tests.mining.chat.chat_server import Answer, completion, serving
 from tests.mining.made_sets import write_foreign_sets
 
 
@@ -38,14 +38,19 @@ def test_it_says_what_became_of_every_set_and_what_it_cost(pairs: ImageSets, tmp
         asked += ["--from-images", "--with-captions", "--max-requests", 7, "--price-in", 1, "--price-out", 2]
         lines = clipmine(*asked)
         found = counts(lines)
-        assert found["sets"] == 12 == sum(count for label, count in found.items() if label.startswith("- ")) + 7
-        assert (found["annotated"], found["- image: missing"], found["- left (--max-requests 7)"]) == (7, 2, 3)
+        assert found["sets"] == 12 == sum(count for label, count in found.items() if label.startswith("- "))
+        assert (found["- annotated"], found["- image: missing"], found["- left (--max-requests 7)"]) == (7, 2, 3)
         assert (found["requests"], found["answers from the cache"], found["asked again"]) == (7, 0, 0)
         assert any(line.startswith("cost ") and line.endswith(" with earlier runs") for line in lines)
         assert lines[-1] == "next: the same command, with a greater limit"
         asked[asked.index("--max-requests") + 1] = 100
         said = json.loads(clipmine(*asked, "--json")[0])
-    assert (said["name"], said["annotated"], said["earlier"], said["requests"]) == ("comparison-words-1", 10, 7, 3)
+    assert (said["name"], said["annotated"], said["earlier"], said["requests"]) == (
+        "comparison-images-captions-words-1",
+        10,
+        7,
+        3,
+    )
     assert said["total_requests"] == 10
     assert said["total_cost"] > said["cost"] > 0
     assert said["image_missing"] == 2
@@ -54,10 +59,24 @@ def test_it_says_what_became_of_every_set_and_what_it_cost(pairs: ImageSets, tmp
 def test_captions_are_the_annotator_without_a_model(pairs: ImageSets, clipmine: Run) -> None:
     lines = clipmine("annotate", pairs.path, "--kind", "choice", "--name", "first")
     found = counts(lines)
-    assert (found["sets"], found["annotated"], found["annotations"]) == (12, 12, 12)
+    assert (found["sets"], found["- annotated"], found["annotations"]) == (12, 12, 12)
     assert "requests" not in found
-    assert not any(line.startswith("next:") for line in lines)
+    assert lines[-1] == f"next: clipmine tune --stage cad --data {pairs.path},kind=choice ..."
     assert ImageSets.open(pairs.path).annotations.counts() == {("choice", "captions"): 12}
+
+
+def test_answers_none_of_which_is_understood_are_shown_with_what_to_try(pairs: ImageSets, clipmine: Run) -> None:
+    with serving(lambda number, body: completion("What a nice photo.")) as server:
+        asked = ["--annotator", "openai", "--model", "m", "--base-url", server.url, "--limit", 3]
+        lines = clipmine("annotate", pairs.path, *asked)
+    found = counts(lines)
+    labels = [line.rpartition("  ")[0].strip() for line in lines]
+    assert labels.index("- annotated") < labels.index("- rejected")
+    assert (found["- annotated"], found["- rejected"], found["rejected answers, kept too"]) == (0, 3, 3)
+    assert any(line.endswith("'What a nice photo.'") for line in lines)
+    assert any(line.endswith("comparison-m.run/journal.jsonl") for line in lines)
+    for advice in ("clipmine tune", "--from-images", "--max-new-tokens"):
+        assert advice in lines[-1]
 
 
 def test_a_server_that_is_down_is_one_line(pairs: ImageSets, fails: Fails) -> None:
@@ -97,6 +116,7 @@ def test_sets_none_of_whose_images_is_there_are_an_error_after_the_counts(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("--kind cad-qa", "--kind cad-qa asks a model: it needs --annotator openai or transformers"),
         ("--annotator vllm", "'vllm' is not one of"),
         ("--kind story", "'story' is not one of"),
         ("--annotator openai", "--annotator openai needs --model NAME"),

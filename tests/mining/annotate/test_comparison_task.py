@@ -135,7 +135,7 @@ def test_an_answer_that_says_nothing_is_not_understood(reply: str, cut: bool) ->
 
 
 def test_options_that_contradict_are_refused() -> None:
-    with pytest.raises(BadInput, match="need 'from_images'"):
+    with pytest.raises(BadInput, match=r"--refine: shows the model images, so it needs --from-images too"):
         ComparisonTask(refine="difference_note")
     with pytest.raises(BadInput, match="KIND/ANNOTATOR"):
         ComparisonTask(from_images=True, refine="comparison/")
@@ -162,5 +162,5 @@ def test_a_tuned_model_is_asked_with_the_question_of_its_training() -> None:
 
 
 def test_asking_as_trained_needs_the_images() -> None:
-    with pytest.raises(BadInput, match="as_trained"):
+    with pytest.raises(BadInput, match="--as-trained: shows the model images"):
         _task(as_trained=True)

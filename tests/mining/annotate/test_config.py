@@ -34,6 +34,10 @@ def test_the_part_is_named_by_kind_and_model_unless_the_user_names_it() -> None:
     assert config.folder == "pairs/annotations/comparison-Mixtral-8x7B-free-1-of-4.run"
     assert config.answers == "pairs/annotations/answers"
     assert AnnotateConfig.of("pairs").part == "comparison-captions"
+    seen = {"annotator": "transformers", "model": "x/llava", "from_images": True}
+    assert AnnotateConfig.of("pairs", **seen).part == "comparison-images-llava"
+    refined = AnnotateConfig.of("pairs", **seen, refine="comparison/mixtral", as_trained=True)
+    assert refined.part == "comparison-images-refined-comparison-mixtral-as-trained-llava"
     assert AnnotateConfig.of("pairs", name="phase-1").part == "phase-1"
     assert AnnotateConfig.of("pairs", annotator="transformers", model="m", cache="/answers").answers == "/answers"
 

@@ -50,7 +50,7 @@ def test_questions_ratings_choices_and_rejected_answers() -> None:
     assert said["choices"] == {"B": 1}
     assert said["rejected"]["reasons"] == {"comparison: no list of commonalities or differences": 1}
     assert said["rejected"]["share"] == 1 / 6
-    assert [line for line in found.lines() if "rejected" in line] == ["1 answers rejected (16.7%)"]
+    assert [line for line in found.lines() if "rejected" in line] == ["1 answer rejected (16.7%)"]
 
 
 def test_nothing_has_no_lines() -> None:

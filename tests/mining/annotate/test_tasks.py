@@ -20,7 +20,7 @@ def test_every_kind_is_made_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("story", {}, "choose one of comparison, cad-qa, judge"),
+        ("story", {}, "choose one of comparison, cad-qa, judge, choice"),
         ("choice", {}, "needs no model"),
         ("comparison", {"colour": 1}, "has no option 'colour'; it takes from_images"),
         ("cad-qa", {"from_images": True}, "it takes summary, rounds, seed"),
@@ -32,7 +32,7 @@ def test_unknown_kinds_and_options_are_refused(kind: str, options: dict[str, obj
 
 
 def test_rules_make_no_questions() -> None:
-    with pytest.raises(BadInput, match="choose one of comparison, choice"):
+    with pytest.raises(BadInput, match="--kind cad-qa asks a model: it needs --annotator openai or transformers"):
         make_rule_task("cad-qa")
 
 
