@@ -8,6 +8,7 @@ A value that the captions of one image disagree about is left out.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -16,10 +17,20 @@ from dataclasses import dataclass, field
 from mining.annotate.english import gerund, noun_phrase
 from mining.text.axes import ADJECTIVE_AXES
 from mining.text.caption_facts import Facts, facts_of
-from mining.text.kinds import ACTS_ALONE, ACTS_ON, ACTS_TOWARD, DEPICTIONS, GAMES, NOT_THINGS, kinds_of, same_noun
+from mining.text.kinds import (
+    ACTS_ALONE,
+    ACTS_ON,
+    ACTS_TOWARD,
+    DEPICTIONS,
+    GAMES,
+    NAMES_NOTHING,
+    NOT_THINGS,
+    kinds_of,
+    same_noun,
+)
 from mining.text.nouns import noun_extractor
 
-__all__ = ["CaptionImage", "Doing", "Thing", "Value", "read_image"]
+__all__ = ["CaptionImage", "Doing", "Thing", "Value", "names_something", "read_image"]
 
 _ATTRIBUTES = ("color", "size", "material", "texture", "shape", "state", "attribute")
 _OWNER = re.compile(r"(?P<owner>.*?)(?: \((?P<part>[^()]*)\))?\Z", re.DOTALL)
@@ -114,6 +125,16 @@ def read_image(captions: Iterable[str]) -> CaptionImage:
                 image.things.pop(other)
                 image.doubtful.add(other)
     return image
+
+
+@functools.lru_cache(maxsize=65_536)
+def names_something(caption: str) -> bool:
+    """Whether a caption may name a thing or a place: False for "Share this on social media", "Follow us on instagram".
+
+    True where no noun is known, as in names and other languages, unless one of `NAMES_NOTHING` is among its words.
+    """
+    nouns = _NOUNS([caption])[0] or NAMES_NOTHING.intersection(caption.casefold().split())
+    return not nouns or not NAMES_NOTHING.issuperset(nouns)
 
 
 def _add(image: CaptionImage, facts: Facts, known: frozenset[str]) -> set[str]:

@@ -9,6 +9,10 @@
 What is stated of one image and not of another is a difference only for whole things ("Image 1 shows a dog."); an
 attribute, an action or a place differs where both captions state it. A thing that only one caption names counts as a
 difference although the other image may show it too, as in what a language model makes of captions (CaD-VI's phase 1).
+
+Limits: only English is read. What is no thing ("media", "flora", "price") and which nouns mean the same ("a potted
+plant" and "a houseplant") is known for the words of `mining/text/words/kinds.txt` alone: a brand or a title that is
+spelled like a thing is taken for one, and other synonyms count as two things.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from mining.text.kinds import MASS, PLACE_PREPOSITIONS, kinds_of
 __all__ = ["RULES_VERSION", "compare_captions"]
 
 # Raised with every change of the rules or the wording, since annotations are kept with it.
-RULES_VERSION = 1
+RULES_VERSION = 2
 _MOST_ALONE = 5  # things of one image that no other shows
 _MOST_COMMON = 8
 _INVERSE = {

@@ -6,15 +6,23 @@ question, answer = choice_turns(chosen)     # Image 1: <image> ... A. Image 1, B
 
 from __future__ import annotations
 
+import re
 import string
 from dataclasses import dataclass
 
+from mining.annotate.caption_image import names_something
 from mining.annotate.prompts import drawn, load_prompt
 from mining.annotate.quotes import captions_of
 from mining.sets.annotation import Part, Turn
 from mining.sets.image_set import ImageSet
 
-__all__ = ["Choice", "choice_turns", "draw_choice", "image_places"]
+__all__ = ["CHOICE_VERSION", "Choice", "choice_turns", "draw_choice", "image_places"]
+
+
+# Raised with every change of which caption is asked about, since annotations are kept with it.
+CHOICE_VERSION = 2
+_WORDS = re.compile(r"\w+")
+_ARTICLE = re.compile(r"^(?:a|an|the) ")
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,9 @@ class Choice:
 def draw_choice(each: ImageSet, seed: int = 0, *, reorder: bool = True) -> Choice | None:
     """The choice of a set, drawn by the hash of its id and `seed`.
 
-    reorder: whether the images may be shown in another order than the set's. None for a set of fewer than two images or
-    more than 26, one in which an image lacks a caption, and where the drawn caption is also another image's.
+    The first caption of the drawn image that names something is asked about. reorder: whether the images may be shown
+    in another order than the set's. None for a set of fewer than two images or more than 26, one in which an image
+    lacks a caption, and where the caption names nothing or is within one of another image's.
     """
     if not 2 <= each.size <= len(string.ascii_uppercase):
         return None
@@ -47,9 +56,9 @@ def draw_choice(each: ImageSet, seed: int = 0, *, reorder: bool = True) -> Choic
     if not all(captions):
         return None
     answer = drawn(each.size, "choice caption", seed, each.set_id)
-    caption = captions[answer][0]
-    others = [said.casefold() for place, own in enumerate(captions) if place != answer for said in own]
-    if caption.casefold() in others:
+    caption = next((each for each in captions[answer] if names_something(each)), None)
+    others = [said for place, own in enumerate(captions) if place != answer for said in own]
+    if caption is None or any(_is_within(caption, other) for other in others):
         return None
     order = list(range(each.size))
     if reorder:
@@ -57,6 +66,13 @@ def draw_choice(each: ImageSet, seed: int = 0, *, reorder: bool = True) -> Choic
             other = drawn(last + 1, "choice order", seed, each.set_id, last)
             order[last], order[other] = order[other], order[last]
     return Choice(caption, tuple(order), answer)
+
+
+def _is_within(caption: str, other: str) -> bool:
+    """Whether a caption is a phrase of another one, as "The meadow" is of "a cow in a meadow" and "a brown dog" is not
+    of "a dog". Case, punctuation and a first article do not count."""
+    own, whole = (" ".join(_WORDS.findall(text.casefold())) for text in (caption, other))
+    return f" {_ARTICLE.sub('', own)} " in f" {whole} "
 
 
 def choice_turns(choice: Choice, *, images: bool = True) -> tuple[Turn, Turn]:

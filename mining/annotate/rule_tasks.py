@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mining.annotate.captions_comparison import RULES_VERSION, compare_captions
-from mining.annotate.choice import choice_turns, draw_choice, image_places
+from mining.annotate.choice import CHOICE_VERSION, choice_turns, draw_choice, image_places
 from mining.annotate.conversation import cad_question
 from mining.annotate.prompts import prompts_hash
 from mining.annotate.quotes import captions_of
@@ -63,7 +63,7 @@ class ChoiceTask:
 
     @cached_property
     def prompt_hash(self) -> str:
-        return prompts_hash(["questions"], "choice", self.seed)
+        return prompts_hash(["questions"], f"choice {CHOICE_VERSION}", self.seed)
 
     def answers(self, each: ImageSet) -> list[Answer]:
         """One question; [] where images lack captions or have the same one."""

@@ -11,8 +11,8 @@ import functools
 from mining.text.word_lists import read_lists
 
 __all__ = [
-    "ACTS_ALONE", "ACTS_ON", "ACTS_TOWARD", "DEPICTIONS", "GAMES", "MASS", "NOT_THINGS", "PLACE_PREPOSITIONS",
-    "kinds_of", "same_noun",
+    "ACTS_ALONE", "ACTS_ON", "ACTS_TOWARD", "DEPICTIONS", "GAMES", "MASS", "NAMES_NOTHING", "NOT_THINGS",
+    "PLACE_PREPOSITIONS", "kinds_of", "same_noun",
 ]  # fmt: skip
 
 _LISTS = read_lists("kinds.txt")
@@ -37,7 +37,8 @@ _PARENTS = _parents()
 _SAME = {
     noun.replace("_", " "): line.partition(":")[0] for line in _LISTS["same"] for noun in line.partition(":")[2].split()
 }
-NOT_THINGS = _words("not things")
+NAMES_NOTHING = _words("names nothing")
+NOT_THINGS = _words("not things") | NAMES_NOTHING
 MASS = _words("mass")
 ACTS_ALONE = _words("acts alone")
 ACTS_ON = _words("acts on")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mining.annotate.caption_image import Doing, Value, read_image
+from mining.annotate.caption_image import Doing, Value, names_something, read_image
 
 
 def test_captions_of_one_image_are_united() -> None:
@@ -56,3 +56,11 @@ def test_words_of_several_captions_for_one_person_are_one_thing() -> None:
     assert list(image.things) == ["boy", "skateboard"]
     assert image.doubtful == {"dancer", "man"}
     assert list(read_image(["A boy and a man", "A boy"]).things) == ["boy", "man"]
+
+
+def test_captions_that_name_nothing_are_told_from_those_that_are_not_read() -> None:
+    named = ["meadow", "Flora pink pig", "kitchen at night", "tennis match", "Un chien court dans la rue", "Photo 7"]
+    assert all(map(names_something, named))
+    assert not any(
+        map(names_something, ["Share this on social media", "Follow us on instagram", "Click here for more info"])
+    )

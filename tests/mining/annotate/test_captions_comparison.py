@@ -65,6 +65,9 @@ def _said(*images: str | list[str]) -> tuple[list[str], list[str]]:
             "A dog runs through water", "A dog running", ["Both images show a dog.", "Both images show a dog running."],
             ["Image 1 shows water."],
         ),
+        ("Flora pink pig", "Flora pink bag", [], ["Image 1 shows a pig.", "Image 2 shows a bag."]),
+        ("Buy a potted plant on social media", "A houseplant", ["Both images show a houseplant."], []),
+        ("A plant and a dog", "A houseplant", ["Both images show a plant."], ["Image 1 shows a dog."]),
         ("A dog in the snow", "A dog runs through snow", ["Both images show a dog.", "Both images show snow."], []),
     ],
 )  # fmt: skip
@@ -93,7 +96,15 @@ def test_several_images() -> None:
     assert different == ["Image 3 shows a dog.", "Images 1 and 2 show a red bus, Image 3 a blue bus."]
 
 
-@pytest.mark.parametrize("captions_", [[["A dog"]], [["A dog"], []], [["A dog"], ["Un chien court dans la rue"]]])
+@pytest.mark.parametrize(
+    "captions_",
+    [
+        [["A dog"]],
+        [["A dog"], []],
+        [["A dog"], ["Un chien court dans la rue"]],
+        [["A dog"], ["Share this on social media"]],
+    ],
+)
 def test_what_is_not_understood_is_not_compared(captions_: list[list[str]]) -> None:
     assert compare_captions(captions_) is None
 

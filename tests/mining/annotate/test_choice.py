@@ -40,6 +40,14 @@ def test_sets_without_a_clear_answer_have_no_question(captions: tuple[str | None
     assert draw_choice(image_set(captions)) is None
 
 
+@pytest.mark.parametrize(
+    "captions", [("Share this on social media", "Click here for more information"), ("meadow", "A cow in a meadow")]
+)
+def test_a_caption_that_names_nothing_or_suits_both_images_is_not_asked_about(captions: tuple[str, str]) -> None:
+    asked = {choice.caption for seed in range(20) if (choice := draw_choice(image_set(captions), seed)) is not None}
+    assert asked == ({"A cow in a meadow"} if "meadow" in captions else set())
+
+
 def test_several_images_have_several_options() -> None:
     choice = draw_choice(image_set(("a", "b", "c")))
 
