@@ -15,6 +15,7 @@ from customize.lmm.model.trainable import parameter_groups
 from customize.lmm.train.checkpoint import restore_state, write_state
 from customize.lmm.train.distributed import sum_gradients
 from customize.lmm.train.generations import Generation, append_generations
+from customize.lmm.train.interruption import noted_interruption
 from customize.lmm.train.log import TuneLog, TuneRecord
 from customize.lmm.train.prepare import Run, part_inputs
 from customize.lmm.train.step import Measured, PartInputs, TuneStep
@@ -60,6 +61,7 @@ class Loop:
         """Train to the last step and write the last checkpoint.
 
         Raises:
+            KeyboardInterrupt: after Ctrl-C; a single worker ends its step and writes a checkpoint before.
             ClipmineError: the loss or the gradient is not finite; the message names samples of the batch and the last
                 good checkpoint.
         """
@@ -79,7 +81,9 @@ class Loop:
             log = TuneLog(config, self.step)
         started, samples, tokens = time.monotonic(), 0, 0
         try:
-            with run.loader.steps(self.step, self.total) as steps:
+            # Several workers write a checkpoint together, and a Ctrl-C does not reach all of them at one step.
+            noted = noted_interruption(run.worker.world_size == 1)
+            with noted as interruption, run.loader.steps(self.step, self.total) as steps:
                 for loaded in steps:
                     record = self._take(take, [part_inputs(part, run.images) for part in loaded], started)
                     samples, tokens = samples + record.samples, tokens + record.tokens
@@ -90,6 +94,9 @@ class Loop:
                     self._generate()
                     if self.on_step is not None:
                         self.on_step(record, self.total)
+                    if interruption.asked:
+                        self._checkpoint()
+                        raise KeyboardInterrupt
         finally:
             if log is not None:
                 log.close()

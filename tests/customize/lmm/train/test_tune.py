@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from customize.lmm.model.load import load_lmm
 from customize.lmm.model.source import LmmSource
-from customize.lmm.train.log import read_records
+from customize.lmm.train.log import TuneRecord, read_records
 from customize.lmm.train.tune import tune
 from index.errors import BadInput, ClipmineError, OutputExists
 from tests.customize.lmm.train.conftest import Material
@@ -66,6 +66,22 @@ def test_a_killed_run_resumes_to_the_curve_of_an_uninterrupted_one(material: Mat
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5)
+
+
+def test_an_interrupted_run_repeats_no_step(material: Material, tmp_path: Path) -> None:
+    """Ctrl-C at the third step, with checkpoints every 100 steps."""
+    seen: list[int] = []
+
+    def interrupt(record: TuneRecord, total: int) -> None:
+        seen.append(record.step)
+        if record.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    given = config(tmp_path / "out", material.model, material.text, save_every=100)
+    with pytest.raises(KeyboardInterrupt):
+        tune(given, on_step=interrupt)
+    tune(given, on_step=interrupt)
+    assert seen == [1, 2, 3, 4, 5, 6]
 
 
 def test_batching_parts_and_the_cache_do_not_change_the_curve(material: Material, tmp_path: Path) -> None:
