@@ -132,6 +132,10 @@ def _line_and_status(error: Exception) -> tuple[str, int]:
         return f"error: {message}; see {where} --help", 2
     if isinstance(error, ClipmineError):
         return f"error: {error}", error.exit_code
+    if isinstance(error, IsADirectoryError):
+        # A file that is renamed into place names its own place second.
+        place = error.filename2 or error.filename or error.strerror
+        return f"error: {place}: is a folder where a file belongs; move it away and run the same command again", 2
     if isinstance(error, OSError):
         from index.files import disk_full
 

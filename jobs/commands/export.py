@@ -44,6 +44,9 @@ def command(
     if format != "webdataset":
         refuse_without_effect(["shard_size", "executor", "workers"], f"with --format {format}")
     with only_summary_on_stdout():
+        from jobs.folders import refuse_other_folder
+
+        refuse_other_folder(selection, "a selection")
         summary = _export(selection, out, format, shard_size, store, executor, workers)
     lines: list[Line] = [("rows selected", summary.asked)]
     lines += [(f"- {reason}", count) for reason, count in summary.left_out.items()]

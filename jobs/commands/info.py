@@ -12,6 +12,8 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 if TYPE_CHECKING:
     from mining.sets.sets_info import SetsInfo
 
+NOT_UNDERSTOOD = "rejected"  # the kind of annotations that keep such answers, see `mining.annotate.journal`
+
 
 @click.command
 @click.argument("folder", metavar="STORE|PAIRS")
@@ -42,12 +44,17 @@ def _lines_of_sets(info: SetsInfo) -> list[Line]:
         else:
             lines.append((source.name, source.path + ("" if source.is_there else " (is not there)")))
     lines.append(("annotations", sum(each.count for each in info.annotations)))
-    lines += [(f"- {each.kind} by {each.annotator}", each.count) for each in info.annotations]
-    return [*lines, ("rejected", info.rejected), ("kept", info.kept)]
+    for each in info.annotations:
+        what = "answer not understood" if each.kind == NOT_UNDERSTOOD else each.kind
+        lines.append((f"- {what} by {each.annotator}", each.count))
+    return [*lines, ("sets rejected by people", info.rejected), ("sets kept by people", info.kept)]
 
 
 def _show_store(store: str, as_json: bool) -> None:
     with only_summary_on_stdout():
+        from jobs.folders import refuse_other_folder
+
+        refuse_other_folder(store, "a store or image sets")
         from index.graph.capacity import show_bytes
         from index.graph.info import store_info
 

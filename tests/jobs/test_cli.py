@@ -67,6 +67,14 @@ def test_no_module_beside_the_command_hides_a_package() -> None:
     assert not names & {"clipmine", "tests", *(path.parent.name for path in ROOT.glob("*/__init__.py"))}
 
 
+def test_a_folder_in_place_of_a_file_is_one_line(tmp_path: Path, fails: Fails) -> None:
+    store = tmp_path / "store"
+    (store / "manifest.json").mkdir(parents=True)
+    line, status = fails("info", store)
+    assert f"{store}/manifest.json: is a folder where a file belongs; move it away and run the same" in line
+    assert status == 2
+
+
 def test_a_full_disk(small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path) -> None:
     """On a real file system of 24 kB, mounted where only the command sees it."""
     out = tmp_path / "store"

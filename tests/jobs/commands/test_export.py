@@ -10,6 +10,7 @@ import pytest
 from retrieval.selection import Selection
 from tests.folders import file_bytes
 from tests.jobs.running import Fails, Run, counts
+from tests.mining.made_sets import write_foreign_sets
 
 
 def test_tars_are_the_same_with_workers_and_when_run_again(small_selection: str, tmp_path: Path, clipmine: Run) -> None:
@@ -33,6 +34,13 @@ def test_a_url_list_holds_every_row(small_selection: str, tmp_path: Path, clipmi
     asked = ["export", small_selection, "--out", tmp_path / "urls", "--format", "csv", "--json"]
     assert json.loads(clipmine(*asked)[0])["exported"] == 33
     assert len((tmp_path / "urls" / "urls.csv").read_text().splitlines()) == 1 + 33
+
+
+def test_image_sets_are_no_selection(tmp_path: Path, fails: Fails) -> None:
+    sets = write_foreign_sets(tmp_path, [["a.jpg", "b.jpg"]])
+    line, status = fails("export", sets.path, "--out", tmp_path / "x")
+    assert "is image sets, not a selection; what takes it: clipmine annotate" in line
+    assert status == 2
 
 
 @pytest.mark.parametrize("option", ["--shard-size 5", "--executor ray", "--workers 2"])

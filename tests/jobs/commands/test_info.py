@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mining.sets.annotation import Annotation, Annotator
 from tests.jobs.running import Fails, Run, counts
 from tests.mining.made_sets import write_foreign_sets
 from tests.mining.sets.importers.made_files import import_records
@@ -37,8 +38,8 @@ def test_image_sets_are_counted_by_strategy_source_and_annotation(tmp_path: Path
         "images, each once a set": 3,
         "annotations": 1,
         "- comparison by model": 1,
-        "rejected": 0,
-        "kept": 0,
+        "sets rejected by people": 0,
+        "sets kept by people": 0,
     }
     [source] = sets.sources
     assert [line.split() for line in lines if line.startswith(source)] == [[source, str(tmp_path / "photos")]]
@@ -46,6 +47,14 @@ def test_image_sets_are_counted_by_strategy_source_and_annotation(tmp_path: Path
     assert any(line.endswith("photos (is not there)") for line in clipmine("info", sets.path))
     info = json.loads(clipmine("info", sets.path, "--json")[0])
     assert (info["sets"], info["strategies"]) == (2, [{"strategy": "photos", "level": 0, "sets": 2}])
+
+
+def test_answers_that_were_not_understood_are_no_decisions_of_people(tmp_path: Path, clipmine: Run) -> None:
+    sets = write_foreign_sets(tmp_path, [["a.jpg", "b.jpg"]])
+    said = Annotation.make(sets[0].set_id, "rejected", Annotator("llava"), (), {"reason": "no list", "text": "?"})
+    sets.add_annotations([said], "one")
+    found = counts(clipmine("info", sets.path))
+    assert (found["- answer not understood by llava"], found["sets rejected by people"]) == (1, 0)
 
 
 def test_a_source_without_a_folder_is_named(tmp_path: Path, clipmine: Run) -> None:
@@ -58,4 +67,11 @@ def test_a_source_without_a_folder_is_named(tmp_path: Path, clipmine: Run) -> No
 def test_a_folder_that_is_no_store_is_one_line(tmp_path: Path, fails: Fails) -> None:
     line, status = fails("info", tmp_path)
     assert str(tmp_path) in line
+    assert status == 2
+
+
+def test_a_tuned_model_is_named_with_the_commands_that_take_it(tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "tune.json").write_text("{}")
+    line, status = fails("info", tmp_path)
+    assert "is a tuned model, not a store or image sets; what takes it: clipmine evaluate" in line
     assert status == 2
