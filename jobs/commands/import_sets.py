@@ -80,6 +80,8 @@ def _lines(manifest: Any, said: dict[str, Any]) -> list[Line]:
         ("annotations", said["annotations"]),
         ("images named", said["images_named"]),
     ]
+    if said["annotations"] and said["without_annotation"]:
+        lines.insert(-1, ("- records without one, kept as sets", said["without_annotation"]))
     lines += [(f"- {reason}", count) for reason, count in said["images_not_found"].items()]
     lines.append(("images found", said["images_found"]))
     if said["incomplete_sets"]:

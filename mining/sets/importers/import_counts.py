@@ -49,6 +49,7 @@ class ImportCounts:
     examples: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     repeated_ids: int = 0
+    unannotated: int = 0  # imported records of which nothing was said
     incomplete: int = 0  # sets with an image that was not found
     further_notes: int = 0  # notes that are not in `notes`
 
@@ -77,6 +78,7 @@ class ImportCounts:
             "skipped": dict(sorted(self.skipped.items())),
             "examples": dict(sorted(self.examples.items())),
             "annotations": self.annotations,
+            "without_annotation": self.unannotated,
             "repeated_ids": self.repeated_ids,
             "incomplete_sets": self.incomplete,
             "images_named": images["named"],

@@ -229,6 +229,7 @@ class _Build:
             annotations += own
             self.counts.imported += 1
             self.counts.annotations += len(own)
+            self.counts.unannotated += not own
         self.writer.add_sets(sets)
         self._said += annotations
         while len(self._said) >= PART_SETS:

@@ -87,12 +87,18 @@ class ColumnMap:
     def _of(self, role: str) -> list[str]:
         return [column for known, column in self.mapping if known == role]
 
+    @property
+    def _spoken(self) -> tuple[str, ...]:
+        """The columns with what is said of the images, without which a row with images is still a set."""
+        columns = tuple(column for role in ("conversations", "question", "answer") for column in self._of(role))
+        return columns if self._of("image") else ()
+
     def parse(self, record: Any) -> Draft:
-        """A row. Raises RecordRejected."""
+        """A row; one with images whose texts are missing or null has no annotation. Raises RecordRejected."""
         form: dict[str, Any] = {}
         if isinstance(record, list):
             record, form["row"] = {str(place): value for place, value in enumerate(record)}, "list"
-        pick(record, self.columns)
+        pick(record, [column for column in self.columns if column not in self._spoken])
         images = self._images(record, form)
         images = self._captioned(record, images, form)
         said, known = self._said(record, len(images), form)
@@ -194,7 +200,10 @@ class ColumnMap:
     def _said(self, record: Mapping[str, Any], images: int, form: dict[str, Any]) -> tuple[Said | None, set[str]]:
         """(the annotation without its content, None for a row without texts; the columns that it was made of)."""
         conversations, question, answer = (self._of(role) for role in ("conversations", "question", "answer"))
+        if conversations and images and record.get(conversations[0]) is None:
+            return None, set()
         if conversations:
+            pick(record, conversations)
             found, written = read_written(record[conversations[0]])
             turns, of_turns = read_turns(found, images)
             if of_turns or written:
@@ -202,6 +211,9 @@ class ColumnMap:
             return Said(self.kind or "conversation", turns), {conversations[0]}
         if not question and not answer:
             return None, set()
+        if images and any(record.get(column) is None for column in (*question, *answer)):
+            return None, set()
+        pick(record, (*question, *answer))
         asked = Turn("user", tuple(range(images)))
         if question:
             asked = marked_turn("user", require_text(record[question[0]], question[0]), 0)

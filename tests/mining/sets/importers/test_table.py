@@ -50,6 +50,15 @@ def test_rows_come_back(tmp_path: Path, mapping: str, rows: list[Any]) -> None:
     assert sets.manifest["import"]["imported"] == len(rows)
 
 
+def test_a_row_with_images_but_without_its_texts_is_a_set_without_an_annotation(tmp_path: Path) -> None:
+    rows: list[Any] = [{"i": ["a", "b"], "c": ["A", "B"], "note": "A bus."}, {"i": ["a", "b"], "c": ["A", "B"]}]
+    rows += [{"i": ["a", "b"], "c": ["A", "B"], "note": None}]
+    sets = round_trip(tmp_path, "table", rows, mapping=parse_mapping("image=i,caption=c,answer=note"))
+    said = sets.manifest["import"]
+    assert (said["imported"], said["annotations"], said["without_annotation"]) == (3, 1, 2)
+    assert [member.caption for member in sets[1].members] == ["A", "B"]
+
+
 def test_columns_become_captions_questions_and_answers(tmp_path: Path) -> None:
     rows = [{"file": "a.jpg", "text": "A bus.", "q": "What?", "a": "It is red.", "n": 1}]
     mapping = parse_mapping("image=file,caption=text,question=q,answer=a")
