@@ -33,11 +33,11 @@ SCENES = 500  # scenes that are held in memory at a time
 def write_instructions(split: str, out: str | Path, count: int, *, first: int = 0, size: int = 96) -> Path:
     """Write one conversation about each of the easy scenes `first` to `first + count`; returns instructions.json.
 
-    The file is written last; a folder whose file has `count` records is complete and is left as it is.
+    The file is written last, and as a whole; a folder whose file has `count` records is complete and is left as it is.
     """
     folder = Path(out)
     path = folder / "instructions.json"
-    if path.exists() and len(json.loads(path.read_text())) == count:
+    if _is_complete(path, count):
         return path
     folder.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, object]] = []
@@ -56,8 +56,18 @@ def write_instructions(split: str, out: str | Path, count: int, *, first: int = 
                 said.append({"from": "human", "value": user_text(1, question) if turn == 0 else question})
                 said.append({"from": "gpt", "value": answer})
             records.append({"id": record_id, "image": name, "conversations": said})
-    path.write_text(json.dumps(records, indent=0))
+    partial = path.with_suffix(".new")
+    partial.write_text(json.dumps(records, indent=0))
+    partial.replace(path)
     return path
+
+
+def _is_complete(path: Path, count: int) -> bool:
+    """Whether the file has `count` records; one that is cut off or of something else is written again."""
+    try:
+        return len(json.loads(path.read_text())) == count
+    except (FileNotFoundError, ValueError, TypeError):
+        return False
 
 
 def as_statement(question: str, answer: str) -> tuple[str, str]:

@@ -31,6 +31,15 @@ def test_a_complete_folder_is_left_as_it_is(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.jpg"))
 
 
+def test_a_file_that_a_killed_writer_cut_off_is_written_again(tmp_path: Path) -> None:
+    path = write_instructions("pool", tmp_path, 2)
+    said = path.read_text()
+    for text in (said[:40], "7", ""):
+        path.write_text(text)
+        assert write_instructions("pool", tmp_path, 2).read_text() == said
+    assert [each.name for each in tmp_path.iterdir() if each.suffix != ".jpg"] == ["instructions.json"]
+
+
 def test_statements_are_asked_as_true_or_false_too(tmp_path: Path) -> None:
     asked = as_statement("Is it true that the picture shows a red car in a park?", "no")
     statement = 'Is the statement "The picture shows a red car in a park." True or False?'
