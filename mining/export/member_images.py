@@ -87,8 +87,8 @@ class MemberImages:
         root = source_folder(source, self._path, moved)
         if root is not None and not files.exists(root):
             raise BadInput(
-                f"{self._path}: the images of {name} should be in {root}, which is not there; name the folder by "
-                f"moved={{{name!r}: FOLDER}}"
+                f"{self._path}: the images of {name} should be in {root}, which is not there; name the folder: "
+                f"--images DIR (in Python moved={{{name!r}: FOLDER}})"
             )
         return _FileImages(root)
 

@@ -157,7 +157,7 @@ def moved_by_name(
         what = "stores" if kind == "store" else "sources"
         raise BadInput(
             f"{sets}: has {len(names)} {what} ({', '.join(names) or 'none'}), so {os.fspath(moved)} must come with the "
-            "name of one: moved={NAME: FOLDER}"
+            "name of one: --images NAME=DIR (in Python moved={NAME: FOLDER})"
         )
     return {names[0]: moved}
 

@@ -131,7 +131,8 @@ class SetSource:
                 said = sets.annotations.read(numbers[run])
                 used = answer.comparison(said)
                 last[run] = [each is used for each in said]
-        return numbers[last]
+        used_numbers: Numbers = numbers[last]
+        return used_numbers
 
     def read(self, numbers: Numbers) -> Iterator[LmmSample | SkippedSample]:
         for found in self._samples.read(numbers):

@@ -52,9 +52,9 @@ class LmmSource:
     def __post_init__(self) -> None:
         halves = (self.vision_tower, self.language_model)
         if self.model is not None and any(halves):
-            raise BadInput("a model is one checkpoint (model), or a vision tower and a language model, not both")
+            raise BadInput("give one checkpoint (--model), or --vision-tower and --language-model, not both")
         if self.model is None and not all(halves):
-            raise BadInput("no model: name a checkpoint (model), or both a vision_tower and a language_model")
+            raise BadInput("no model: name a checkpoint (--model), or both --vision-tower and --language-model")
         if self.projector_kind not in ("mlp2x_gelu", "linear"):
             raise BadInput(f"projector {self.projector_kind!r:.50}: choose mlp2x_gelu or linear")
 

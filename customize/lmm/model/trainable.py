@@ -177,7 +177,8 @@ def _check_adapter(lmm: Lmm, parts: TrainedParts) -> None:
     if (config.r, config.lora_alpha) != (parts.lora_r, parts.lora_alpha):
         raise BadInput(
             f"the loaded adapter has rank {config.r} and alpha {config.lora_alpha}, not {parts.lora_r} and "
-            f"{parts.lora_alpha:g}: train with its numbers, or merge it first"
+            f"{parts.lora_alpha:g}: train with --lora-rank {config.r} --lora-alpha {config.lora_alpha:g}, or merge it "
+            "first"
         )
     if PROJECTOR not in (config.modules_to_save or ()):
         raise BadInput("the loaded adapter does not have the projector's weights: merge it first")

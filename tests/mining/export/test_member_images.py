@@ -162,7 +162,7 @@ def test_sets_of_urls_alone_have_no_images_and_a_root_that_is_gone_is_an_error(t
     member = Member(0, "", path="1.jpg", url="http://example.org/1.jpg")
     assert readings(foreign(tmp_path / "urls", [member], None)) == ["not downloaded"]
     sets = foreign(tmp_path / "pairs", [member], tmp_path / "gone")
-    with pytest.raises(BadInput, match=r"should be in .*gone, which is not there; name the folder by moved="):
+    with pytest.raises(BadInput, match=r"should be in .*gone, which is not there; name the folder: --images DIR"):
         readings(sets)
     (tmp_path / "back").mkdir()
     (tmp_path / "back/1.jpg").write_bytes(jpeg(2))

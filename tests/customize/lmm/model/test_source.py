@@ -21,7 +21,7 @@ def test_a_model_is_a_checkpoint_or_two_halves() -> None:
     LmmSource(vision_tower="a", language_model="b")
     with pytest.raises(BadInput, match="not both"):
         LmmSource(model="a", vision_tower="b")
-    with pytest.raises(BadInput, match="both a vision_tower and a language_model"):
+    with pytest.raises(BadInput, match="both --vision-tower and --language-model"):
         LmmSource(vision_tower="b")
     with pytest.raises(BadInput, match="choose mlp2x_gelu or linear"):
         LmmSource(model="a", projector_kind="mlp")  # type: ignore[arg-type]
