@@ -19,7 +19,7 @@ from customize.lmm.evaluate.model_score import ModelScore, merged, read_results
 from customize.lmm.evaluate.predictions import Predictions
 from customize.lmm.evaluate.question import Kind, Question, swapped
 from customize.lmm.evaluate.question_images import QuestionImages
-from customize.lmm.evaluate.result_tables import write_results
+from customize.lmm.evaluate.result_tables import shown_figure, write_results
 from customize.lmm.evaluate.scores import Replies, failure, question_kind, score_questions
 from customize.lmm.evaluate.tasks import find_task, load_questions
 from index.errors import BadInput
@@ -61,7 +61,7 @@ class LmmEvaluateConfig:
             raise BadInput("--limit and --max-new-tokens are at least 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LmmEvaluateSummary:
     """What was measured: a ModelScore for each model and task, and the paths of the tables.
 
@@ -72,6 +72,14 @@ class LmmEvaluateSummary:
     results: tuple[ModelScore, ...]
     files: tuple[str, ...]
     earlier: int = 0
+
+    def __repr__(self) -> str:
+        """Such as `LmmEvaluateSummary('evaluation', tuned bison: accuracy 85.0 [64.0, 94.8] of 20)`."""
+        shown = [
+            f"{each.model} {each.task}: {each.score.main} {shown_figure(each.score.figures[each.score.main])}"
+            for each in self.results
+        ]
+        return f"LmmEvaluateSummary({self.out!r}, {'; '.join(shown)})"
 
 
 @dataclass(frozen=True)

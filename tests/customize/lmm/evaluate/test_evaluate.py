@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_replies_are_scored_in_both_orders_and_failures_counted(data: Path) -> N
     assert [Path(path).name for path in summary.files] == [
         f"lmm_results.{each}" for each in ("txt", "md", "csv", "json")
     ]
+    assert re.fullmatch(r"LmmEvaluateSummary\('.*', \S+ bison: accuracy \d.* of \d+\)", repr(summary))
     again = evaluate_lmm([model], config(data, "bison"))
     assert (again.results[0].kept, again.results[0].score) == (4, score)
     assert len(model.asked) == 4
