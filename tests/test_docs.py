@@ -153,7 +153,7 @@ def test_every_option_exists(page: Path) -> None:
     scripts = "".join(
         path.read_text() for folder in ("benchmarks", "scenes", "tests") for path in ROOT.glob(f"{folder}/**/*.py")
     )
-    named = {word for span in spans(page.read_text()) for word in re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)}
+    named = {word for span in spans(page.read_text()) for word in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", span)}
     assert [name for name in sorted(named - known) if f'"{name}"' not in scripts] == []
 
 
