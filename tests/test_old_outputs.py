@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from customize.clip.model_folder import load_customized
+from index.errors import StoreInvalid
+from index.graph.search_index import open_index
 from index.store.embedding_store import EmbeddingStore
 from jobs.cli import run
 from mining import ImageSets
@@ -42,8 +44,16 @@ def test_a_store_opens_with_its_rows_captions_and_forgotten_rows(old: Path) -> N
     assert [row for row in range(20) if store.is_forgotten([row])[0]] == [3]
 
 
-@pytest.mark.parametrize("method", ["hnsw", "exact"])
-def test_an_index_opens_and_gives_the_same_rows(old: Path, method: Literal["hnsw", "exact"]) -> None:
+def test_an_old_index_says_what_to_do_and_is_rebuilt_in_its_place(old: Path) -> None:
+    """Its shards have another form; the exact scan needs none of them."""
+    with pytest.raises(StoreInvalid, match="run `clipmine index` again"):
+        open_index(EmbeddingStore.open(old / "store"), "image")
+    assert run(["index", str(old / "store"), "--executor", "local"]) == 0
+    for method in ("hnsw", "exact"):
+        _same_rows(old, method)
+
+
+def _same_rows(old: Path, method: Literal["hnsw", "exact"]) -> None:
     store = EmbeddingStore.open(old / "store")
     parts = [np.load(old / "store" / "img_emb" / f"img_emb_{part:04d}.npy") for part in range(2)]
     queries = np.concatenate(parts)[[0, 7, 19]]
