@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -132,13 +134,13 @@ def test_a_folder_without_locks_is_leased_by_its_file_alone(tmp_path: Path, monk
     def no_locks(_: int, __: int) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(index.lease.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     monkeypatch.setattr(index.lease, "_SETTLED", 0)
     with only_writer(out), pytest.raises(OutputExists, match="another process"), only_writer(out):
         pass
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
-    lease_of(out, index.lease.socket.gethostname(), 0, ended.pid)
+    lease_of(out, socket.gethostname(), 0, ended.pid)
     with only_writer(out):
         pass
 
@@ -147,6 +149,6 @@ def test_a_folder_that_is_not_ours_to_write_is_not_leased(tmp_path: Path, monkey
     def read_only(*_: object, **__: object) -> int:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(index.lease.os, "open", read_only)
+    monkeypatch.setattr(os, "open", read_only)
     with only_writer(str(tmp_path)) as lease:
         lease.check()

@@ -10,7 +10,7 @@ import pytest
 from index.errors import BadInput, StoreInvalid
 from index.store.compact import compact_store
 from retrieval import Rules, Selection, retrieve
-from retrieval.concepts import Concept
+from retrieval.concepts import Concept, ConceptList
 from retrieval.selection import SELECTION_SCHEMA
 from tests.retrieval.stores import forget, make_store, random_unit
 from tests.retrieval.words import WordEncoder
@@ -147,11 +147,13 @@ def cranes(tmp_path: Path) -> Selection:
     vectors = random_unit(12)
     store = make_store(tmp_path, vectors)
     encoder = WordEncoder({"bird": vectors[0], "machine": vectors[1], "dog": vectors[2]}, DIM)
-    concepts = [
-        Concept("crane", (), ("{} bird",), "134"),
-        "dog",
-        Concept("crane", (), ("{} machine",), "517"),
-    ]
+    concepts = ConceptList(
+        (
+            Concept("crane", (), ("{} bird",), "134"),
+            Concept("dog"),
+            Concept("crane", (), ("{} machine",), "517"),
+        )
+    )
     rules = Rules(cross_concept="keep-all")
     return retrieve(
         store,

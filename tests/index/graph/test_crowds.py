@@ -18,7 +18,10 @@ DIM = 64
 def around(rng: np.random.Generator, count: int, noise: float) -> npt.NDArray[np.float64]:
     """Rows around one direction; two of them have a cosine of about 1 / (1 + noise^2)."""
     center = rng.normal(size=DIM)
-    return center / np.linalg.norm(center) + noise / np.sqrt(DIM) * rng.normal(size=(count, DIM))
+    rows: npt.NDArray[np.float64] = center / np.linalg.norm(center) + noise / np.sqrt(DIM) * rng.normal(
+        size=(count, DIM)
+    )
+    return rows
 
 
 def world(sizes: dict[float, int], rest: int = 1_500) -> tuple[Halves, npt.NDArray[np.int64]]:

@@ -115,11 +115,12 @@ def test_queries_beside_a_crowd_and_beside_forgotten_rows_have_their_own_figures
 
 def test_hard_queries_raise_ef_search_to_four_times_at_most() -> None:
     curve = [CurvePoint(ef, share, 1.0) for ef, share in ((16, 0.9), (32, 0.96), (64, 0.97), (128, 0.98), (256, 0.99))]
-    for hard, chosen in (
+    cases: tuple[tuple[list[list[float]], int], ...] = (
         ([[], [], [], [], []], 32),
         ([[0.5], [0.96], [0.9], [1.0], [1.0]], 32),
         ([[0.5], [0.8], [0.9], [0.95], [1.0]], 128),
         ([[0.5, 1.0], [0.8, 1.0], [0.95, 0.94], [1.0, 0.94], [1.0, 1.0]], 32),
-    ):
+    )
+    for hard, chosen in cases:
         assert _choose(curve, hard, 0.95).ef_search == chosen
     assert _choose(curve, [[1.0]] * 5, 1.0).ef_search == 256

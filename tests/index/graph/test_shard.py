@@ -18,7 +18,12 @@ def test_nodes_are_told_as_rows_of_the_store(tmp_path: Path) -> None:
     graph = build_graph([vectors[[0, 2, 3, *range(5, 60)]]], vectors[:1], HnswSpec(M=8, ef_construction=40))
     none = np.empty(0, np.int64)
     crowds = Crowds(
-        make_store(tmp_path, vectors, images=[b""] * 60), "image", 1_000, none, none, lambda leaders: vectors[leaders]
+        make_store(tmp_path, vectors, images=[b""] * 60),
+        "image",
+        1_000,
+        none,
+        none,
+        lambda leaders: vectors[leaders].astype(np.float32),
     )
     shard = Shard(graph, 1_000, 60, np.array([1, 4]), Copies(none, none), crowds)
     scores, nodes = np.zeros((1, 5), np.float32), np.array([[0, 1, 2, 3, -1]])
@@ -46,7 +51,7 @@ def test_rows_that_cannot_be_found_are_no_unwanted_rows(tmp_path: Path) -> None:
         10,
         np.array([2]),
         np.array([3]),
-        lambda leaders: vectors[leaders],
+        lambda leaders: vectors[leaders].astype(np.float32),
     )
     shard = Shard(
         build_graph([vectors[[0, 2]]], vectors[:1], HnswSpec(M=8)),

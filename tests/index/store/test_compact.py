@@ -24,7 +24,7 @@ from index.store.forget import forget_rows
 from index.store.store_manifest import FileRecord, Origin, part_paths, read_manifest, write_manifest
 from index.store.verify import check_files
 from tests.conftest import embed_store
-from tests.index.store.test_adopt import write_foreign
+from tests.index.foreign import write_foreign
 
 
 @pytest.fixture

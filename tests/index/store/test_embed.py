@@ -72,7 +72,7 @@ def test_a_model_that_gives_nothing_but_nan_is_told_by_its_cause(
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_clip_dir, folder)
-    weights = weights_file(folder)
+    weights = weights_file(str(folder))
     state = load_file(weights)
     state["visual.proj"] = state["visual.proj"] * factor
     save_file(state, weights)

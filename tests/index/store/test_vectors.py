@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -25,12 +26,13 @@ DTYPES = ["float16", "float32"]
 
 def unit(rows: int, dtype: str, dim: int = 8) -> np.ndarray:
     vectors = np.random.default_rng(0).normal(size=(rows, dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(dtype)
+    scaled: np.ndarray = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(dtype)
+    return scaled
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_a_file_is_mapped_as_numpy_reads_it(tmp_path: Path, dtype: str, order: str) -> None:
+def test_a_file_is_mapped_as_numpy_reads_it(tmp_path: Path, dtype: str, order: Literal["C", "F"]) -> None:
     vectors = np.asarray(unit(700, dtype), order=order)
     np.save(tmp_path / "a.npy", vectors)
     mapped = open_vectors(tmp_path / "a.npy")

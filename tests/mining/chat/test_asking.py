@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_a_server_that_is_away_is_waited_for_without_counting_attempts() -> None
 
 
 def test_a_server_that_gives_no_request_an_answer_of_use_ends_the_run() -> None:
-    async def run(outcomes: Callable[[int], Outcome], requests: int) -> list[str]:
+    async def run(outcomes: Callable[[int], Outcome], requests: int) -> Sequence[str]:
         asking = Asking("http://host", ConcurrencyLimit(), Limits(retries=0, patience=0.0, first_wait=0.0))
         found = []
         for number in range(requests):

@@ -12,7 +12,13 @@ from index.store.embedding_store import EmbeddingStore
 from retrieval import Client, Rules, Selection, retrieve
 from retrieval.client.remote import retrieve_remote
 from retrieval.concepts import Concept, ConceptList
-from tests.retrieval.client.fake_service import CONCEPTS, END, START, WHOLE, answering, concept_line, lines
+from tests.retrieval.client.fake_service import CONCEPTS, END, START, WHOLE, Answer, answering, concept_line, lines
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url) as client:
+        yield client
 
 
 class TestRetrieveRemote:
@@ -76,12 +82,6 @@ class TestRetrieveRemote:
         with pytest.raises(BadInput, match="unfinished selection"):
             Selection.open(tmp_path / "out")
 
-
-@pytest.fixture
-def client(url: str) -> Iterator[Client]:
-    with Client(url) as client:
-        yield client
-
     def test_two_classes_of_one_name_come_back_with_their_ids(
         self, url: str, served_store: EmbeddingStore, tmp_path: Path
     ) -> None:
@@ -104,7 +104,8 @@ def client(url: str) -> Iterator[Client]:
     def test_where_the_services_store_forgot_rows_since_it_is_refused(self, client: Client, tmp_path: Path) -> None:
         served = client.indexes()
         more = served.model_copy(update={"forgotten": served.forgotten + 1})
-        before, after = ((200, {}, each.model_dump_json().encode()) for each in (served, more))
+        before: Answer = (200, {}, served.model_dump_json().encode())
+        after: Answer = (200, {}, more.model_dump_json().encode())
         with answering(before, (200, {}, WHOLE), before, after) as (url, _):
             first = retrieve_remote(url, ["dog", "cat"], out=tmp_path / "out")
             assert retrieve_remote(url, ["dog", "cat"], out=tmp_path / "out").manifest == first.manifest

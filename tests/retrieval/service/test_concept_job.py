@@ -89,7 +89,7 @@ def test_more_than_allowed_is_refused_before_a_prompt_is_made(request_: dict[str
 
 def test_what_is_prepared_has_no_more_prompts_than_were_counted(served_store: EmbeddingStore) -> None:
     asked = ConceptsRequest(
-        concepts=["dog", {"name": "cat", "aliases": ["kitten"], "templates": ["{}", "a {}", "a {}"]}],  # type: ignore[list-item]
+        concepts=["dog", {"name": "cat", "aliases": ["kitten"], "templates": ["{}", "a {}", "a {}"]}],
         templates=["simple"],
         k=3,
     )

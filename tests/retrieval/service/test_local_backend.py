@@ -94,7 +94,7 @@ def test_a_scan_that_takes_long_does_not_delay_searches_of_the_graph(served_stor
             return slow if given[3] == "exact" else await LocalBackend.plan(backend, *given)
 
         backend._retriever.search = search  # type: ignore[method-assign]
-        backend.plan = plan  # type: ignore[method-assign]
+        backend.plan = plan  # type: ignore[method-assign, assignment]
         vectors = served_store.gather("image", [1])
         scan = asyncio.create_task(backend.search(vectors, "image", 2, "exact"))
         scan.add_done_callback(lambda _: order.append("scan"))
