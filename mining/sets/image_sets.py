@@ -40,7 +40,7 @@ from mining.sets.split import STRADDLING, Split, short_splits, split_sets
 __all__ = ["ImageSet", "ImageSets", "Member", "Split"]
 
 Numbers = npt.NDArray[np.int64]
-# Methods of earlier versions, by the function of `mining.export` that each became.
+# Methods of earlier versions, by the function of `mining.export`.
 _EXPORTS = {
     **{name: name for name in ("to_llava", "to_messages", "to_datasets", "to_webdataset", "torch_stream")},
     "torch": "torch_dataset",
