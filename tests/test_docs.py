@@ -161,7 +161,7 @@ def test_what_is_wrong_is_found() -> None:
     text = (
         "`index/corpus/tarz.py` `tarz.py` `retrieval.retriev` [x](nowhere.md) [y](#no-such-heading)\n"
         "`clipmine serve --prt`\n\n"
-        "```\nclipmine index STORE --recal 0.9\nclipmine embd STORE\nclipmine serve\n```\n\n"
+        "```\nclipmine index STORE --recal 0.9\nclipmine embd STORE\nclipmine adopt\n```\n\n"
         "```python\nfrom mining.export import to_lava\n```\n"
     )
     assert missing_files(text, ROOT) == ["index/corpus/tarz.py", "tarz.py"]
