@@ -108,7 +108,7 @@ def test_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> Non
         (["--data", "pairs", "--generate-every", "4"], "--generate-every would have no effect without --generate-on"),
         (["--data", "pairs", "--vision-tower", "clip"], "one checkpoint"),
         (["--data", "pairs", "--lr", "0"], "--lr 0.0: must be a number above 0"),
-        (["--data", "pairs,colour=red"], "is no OPTION=VALUE"),
+        (["--data", "pairs,colour=red"], "unknown option 'colour'"),
     ],
 )
 def test_what_cannot_be_tuned_is_one_line(

@@ -47,6 +47,7 @@ def test_rows_of_a_store_come_from_its_corpus(mined: ImageSets) -> None:
 
 
 def test_forgotten_changed_and_missing_rows_each_have_their_reason(mined: ImageSets, tmp_path: Path) -> None:
+    assert len(mined)  # opened before rows were forgotten: sets with such rows would be hidden
     forget(mined.store(), [3])
     tar = tmp_path / "corpus/00000.tar"
     with open(tar, "r+b") as stream:

@@ -52,6 +52,7 @@ def test_skipped_sets_are_given_to_the_caller_or_the_log(tmp_path: Path, caplog:
     broken = b"\xff\xd8\xffno image"
     store = make_store(tmp_path, random_unit(8), images=[broken, *(jpeg(row) for row in range(1, 8))])
     sets = write_sets(tmp_path, [[0, 1], [2, 3], [4, 5], [6, 7]], store=store)
+    assert len(sets)  # opened before rows were forgotten: sets with such rows would be hidden
     forget(store, [2])
     DecisionsFile(Path(sets.path) / "decisions.jsonl").add(sets[3], "reject", sets.sources)
     told: list[SkippedSet] = []

@@ -118,6 +118,7 @@ def test_images_that_cannot_be_read_leave_the_ranks_equal(tmp_path: Path) -> Non
     """Eleven of 45 pairs can't be read; every rank gives 11 samples, others of its own again where it has no more."""
     store = make_store(tmp_path, random_unit(30))
     sets = write_sets(tmp_path, many_pairs(30, COUNT), store=store)
+    assert len(sets)  # opened before rows were forgotten: sets with such rows would be hidden
     forget(store, [0, 1, 2])
     lost = {each.set_id for each in sets if {0, 1, 2} & set(each.rows)}
     told: list[SkippedSet] = []
@@ -137,6 +138,7 @@ def test_images_that_cannot_be_read_leave_the_ranks_equal(tmp_path: Path) -> Non
 def test_one_process_skips_what_it_cannot_read(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(6))
     sets = write_sets(tmp_path, [[0, 1], [2, 3]], store=store)
+    assert len(sets)  # opened before rows were forgotten: sets with such rows would be hidden
     forget(store, [3])
     told: list[SkippedSet] = []
     assert order(torch_stream(sets, to_tensor, on_skipped=told.append)) == [sets[0].set_id]
@@ -149,6 +151,7 @@ def test_the_log_names_ten_skipped_sets_of_a_stream_and_no_more(
 ) -> None:
     store = make_store(tmp_path, random_unit(30))
     sets = write_sets(tmp_path, many_pairs(30, COUNT), store=store)
+    assert len(sets)  # opened before rows were forgotten: sets with such rows would be hidden
     forget(store, range(20))
     stream = torch_stream(sets, to_tensor, equal=False)
     log = logging.getLogger("clipmine.mining")
@@ -180,6 +183,7 @@ def test_sets_without_an_asked_for_annotation_are_told_when_a_stream_is_made(tmp
 def test_equal_shares_of_which_nothing_can_be_read_are_an_error(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(6))
     sets = write_sets(tmp_path, [[0, 1], [2, 3]], store=store)
+    assert len(sets)  # opened before rows were forgotten: sets with such rows would be hidden
     forget(store, [0, 2])
     with pytest.raises(ImagesNotLocal, match="of none of the 2 samples of this worker all images can be read"):
         order(torch_stream(sets, to_tensor, equal=True, on_skipped=lambda each: None))
@@ -235,6 +239,7 @@ def test_a_state_after_a_second_stop_holds_too(make: Any) -> None:
 def test_a_stop_goes_on_exactly_where_images_cannot_be_read(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(30))
     sets = write_sets(tmp_path, many_pairs(30, COUNT), store=store)
+    assert len(sets)  # opened before rows were forgotten: sets with such rows would be hidden
     forget(store, [0, 1, 2, 3])
 
     def make(**options: Any) -> StreamedSets:

@@ -120,6 +120,7 @@ def test_a_set_whose_image_cannot_be_had_is_counted_and_named(tmp_path: Path) ->
     images = [jpeg(row) for row in range(11)] + [b"no image at all"]
     store = make_store(tmp_path, random_unit(12), images=images)
     sets = write_sets(tmp_path, [*ROWS, [3, 4]], store=store)
+    assert len(sets)  # opened before rows were forgotten: sets with such rows would be hidden
     forget(store, [7])
     DecisionsFile(Path(sets.path) / "decisions.jsonl").add(sets[5], "reject", sets.sources)
     tar = tmp_path / "corpus/00000.tar"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from index.errors import BadInput
@@ -211,8 +212,11 @@ def test_the_manifest_lists_the_sources_and_where_they_are_beside_the_sets(tmp_p
     }
 
 
-def test_forgotten_rows_have_no_key_and_no_caption(tmp_path: Path) -> None:
+def test_forgotten_rows_have_no_key_and_no_caption_and_their_sets_are_hidden(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(6))
     forget(store, [1])
-    member = write(tmp_path, [[0, 1]], store=store)[0].members[1]
-    assert (member.row_id, member.key, member.caption, member.extra) == (1, None, None, {})
+    sets = write(tmp_path, [[0, 1], [2, 3]], store=store)
+    assert [member.row_id for member in sets[0].members] == [2, 3]
+    (table,) = (Path(sets.path) / "members").glob("*.parquet")
+    row = pq.read_table(table).to_pylist()[1]
+    assert (row["row_id"], row["key"], row["caption"]) == (1, None, None)
