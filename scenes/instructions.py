@@ -5,7 +5,8 @@ OUT/instructions.json     [{"id", "image", "conversations": [{"from": "human", "
 
 They are the questions that the scenes' LLaVA was instructed on (`scenes.training.llava_questions`), about other scenes:
 what a mixture needs beside pairs, so that tuning on pairs does not cost single-image skill. Half of the statements are
-asked in the form of NLVR2's, "True or False?", which that model has not seen.
+asked in the form of NLVR2's, "True or False?", and a part of the other questions with lettered options, as A-OKVQA's in
+LLaVA-1.5's mixture, so that the form of an answer need not be learned from pairs.
 Run as: python -m scenes.instructions --split pool --count 2000 --out DIR
 """
 
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
+import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +30,11 @@ __all__ = ["main", "write_instructions"]
 SINGLE = (1.0, 1.0, 1.0, 1.0)  # cumulative shares of conversations about 1, 2, 3 and 4 images
 STATEMENT = "Is it true that "
 TRUTH = {"yes": "True", "no": "False"}
+LETTERED = 0.4  # of the questions whose answer can stand among options
+DIRECTLY = "Answer with the option's letter from the given choices directly."
+YES_NO = ("existence", "attribute", "statement", "suits")
+AMONG_OPTIONS = ("count", "color", "place", "indoors", "light", "action", "side", "relation", "objects", "describe")
+MOST_OPTIONS = 4
 SCENES = 500  # scenes that are held in memory at a time
 
 
@@ -51,8 +59,11 @@ def write_instructions(split: str, out: str | Path, count: int, *, first: int = 
             if not (folder / name).exists():
                 (folder / name).write_bytes(encode_jpeg(render(easy_scene(split, number), size).image))
             said = []
-            turns = [as_statement(*turn) if rng.random() < 0.5 else turn for turn in sample.turns]
-            for turn, (question, answer) in enumerate(turns):
+            for turn, ((question, answer), kind) in enumerate(zip(sample.turns, sample.kinds, strict=True)):
+                if rng.random() < LETTERED:
+                    question, answer = as_choice(rng, question, answer, _answers(rng, known, kind))
+                elif rng.random() < 0.5:
+                    question, answer = as_statement(question, answer)
                 said.append({"from": "human", "value": user_text(1, question) if turn == 0 else question})
                 said.append({"from": "gpt", "value": answer})
             records.append({"id": record_id, "image": name, "conversations": said})
@@ -78,6 +89,33 @@ def as_statement(question: str, answer: str) -> tuple[str, str]:
     statement = said[0].upper() + said[1:]
     asked = f'Is the statement "{statement}." True or False?\nAnswer with "True" or "False" directly.'
     return asked, TRUTH[answer]
+
+
+def as_choice(rng: random.Random, question: str, answer: str, answers: Sequence[str]) -> tuple[str, str]:
+    """The question with two to four lettered options in any order, answered by a letter.
+
+    answers: what such a question is answered elsewhere. Where no other answer is among them, the question stays as it
+        is. Both orders of yes and no, and every letter, are as likely as the others.
+    """
+    wrong = [other for other in dict.fromkeys(answers) if other != answer]
+    if not wrong:
+        return question, answer
+    options = wrong[: 1 + int(rng.random() * (MOST_OPTIONS - 1))]
+    place = int(rng.random() * (len(options) + 1))
+    options.insert(place, answer)
+    letters = string.ascii_uppercase
+    listed = [f"{letter}. {option}" for letter, option in zip(letters, options, strict=False)]
+    return "\n".join([question, *listed, DIRECTLY]), letters[place]
+
+
+def _answers(rng: random.Random, known: Scenes, kind: str) -> list[str]:
+    """What questions of a kind are answered in other scenes, in a random order."""
+    if kind in YES_NO:
+        return ["yes", "no"]
+    if kind not in AMONG_OPTIONS:
+        return []
+    others = [known.known[known.first + int(rng.random() * known.count)] for _ in range(3 * MOST_OPTIONS)]
+    return [ask.answer for other in others for ask in other.asks if ask.kind == kind]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
