@@ -17,14 +17,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import multiprocessing
 import os
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +41,10 @@ def main() -> int:
     args = parser.parse_args()
     from benchmarks.cad_ablation.arms import Plan, arms_of
     from benchmarks.cad_ablation.claims import check_claims
-    from benchmarks.cad_ablation.run_arm import Job
+    from benchmarks.cad_ablation.run_arm import Job, run_job
     from benchmarks.cad_ablation.tables import COLUMNS, markdown, tables_of
     from benchmarks.cad_ablation.world import World
+    from benchmarks.worker_pool import run_each
 
     plan = Plan.quick() if args.quick else Plan.default()
     if args.seeds:
@@ -64,7 +63,7 @@ def main() -> int:
         jobs += [Job(arm, seed, plan, str(root), keep=arm.table == "7" and arm.row in needed) for arm, seed in arms]
         results: list[Result] = []
         for some in _in_turn(jobs):
-            for result in run_jobs(some, cores):
+            for result in run_each(run_job, some, cores):
                 results.append(result)
                 name = f"{result['table']}-{result['row']}, seed {result['seed']}"
                 shown = ", ".join(
@@ -98,16 +97,6 @@ def _in_turn(jobs: Sequence[Job]) -> list[list[Job]]:
     for job in jobs:
         found.setdefault((job.seed, job.arm is not None and job.arm.after is not None), []).append(job)
     return [found[key] for key in sorted(found)]
-
-
-def run_jobs(jobs: Sequence[Job], cores: int) -> Iterator[Result]:
-    """Run the jobs in one process a core, each with one thread; yields results in the order of completion."""
-    from benchmarks.cad_ablation.run_arm import one_thread, run_job
-
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, context, initializer=one_thread) as pool:
-        for done in as_completed([pool.submit(run_job, job) for job in jobs]):
-            yield done.result()
 
 
 if __name__ == "__main__":

@@ -36,13 +36,6 @@ class Job:
         return f"{self.arm.name}-{self.seed}" if self.arm else "base"
 
 
-def one_thread() -> None:
-    """Limit PyTorch to one thread: for so small a model, two such processes are faster than one with two threads."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def run_job(job: Job) -> Result:
     """Tune and measure an arm, or read the result of a finished one. The model is deleted unless others need it."""
     root = Path(job.root)

@@ -22,21 +22,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from index.errors import ClipmineError
-
-if TYPE_CHECKING:  # imported inside functions, so that --help starts fast
-    from benchmarks.react_ablation.run_arm import Job, Result
 
 
 def main() -> int:
@@ -49,9 +43,10 @@ def main() -> int:
     args = parser.parse_args()
     from benchmarks.react_ablation.arms import BASE, Plan, arms_of
     from benchmarks.react_ablation.claims import check_claims
-    from benchmarks.react_ablation.run_arm import Job
+    from benchmarks.react_ablation.run_arm import Job, run_job
     from benchmarks.react_ablation.tables import means, shown, tables_of
     from benchmarks.react_ablation.world import World
+    from benchmarks.worker_pool import run_each
     from customize.clip.evaluate.tables import write_tables
 
     plan = Plan.quick() if args.quick else Plan.full() if args.full else Plan.default()
@@ -65,7 +60,7 @@ def main() -> int:
         jobs = [Job(arm, plan, str(work), str(world.tasks), None if arm is BASE else world.pairs(arm)) for arm in arms]
         print(f"data is ready after {time.monotonic() - started:,.0f} s", flush=True)
         results = []
-        for number, result in enumerate(run_jobs(jobs, cores)):
+        for number, result in enumerate(run_each(run_job, jobs, cores)):
             results.append(result)
             name = "-".join(str(result[part]) for part in ("task", "axis", "value", "seed"))
             print(f"{number}/{len(arms) - 1} {name}: {shown(result)} ({time.monotonic() - started:,.0f} s)", flush=True)
@@ -86,16 +81,6 @@ def main() -> int:
     holds = all(verdict == "holds" for verdict in figures["verdicts"].values())
     print(json.dumps({"name": "react_ablation", "figures": figures, "targets": targets, "holds": holds}))
     return 0
-
-
-def run_jobs(jobs: Sequence[Job], cores: int) -> Iterator[Result]:
-    """Run the jobs in one process a core, each with one thread; yields results in the order of completion."""
-    from benchmarks.react_ablation.run_arm import one_thread, run_job
-
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, context, initializer=one_thread) as pool:
-        for done in as_completed([pool.submit(run_job, job) for job in jobs]):
-            yield done.result()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.react_ablation.arms import BEST, Arm, Plan
 from customize.clip.evaluate.datasets.open import open_dataset
 from customize.clip.evaluate.features import EvalModel, image_features
@@ -40,11 +38,6 @@ class Job:
     root: str  # folder of models and results
     tasks: str  # folder of the held-out tasks
     data: tuple[str, str] | None  # the store, and the tars of the arm's pairs; None: the model before training
-
-
-def one_thread() -> None:
-    """Limit PyTorch to one thread: for so small a model, two such processes are faster than one with two threads."""
-    torch.set_num_threads(1)
 
 
 def run_job(job: Job) -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from os import PathLike, fspath
 from threading import Lock
 
@@ -12,37 +12,17 @@ from index.files import local_path, sha256_file
 from index.graph.index_manifest import IndexManifest, index_folder, manifest_path, read_index_manifest, source_hash
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_manifest import read_manifest
-from index.store.vectors import OddVectors
-from index.store.verify import Problem, check_files, check_lists, check_lookups, files_to_check
+from index.store.verify import FilesChecked, Problem, check_files, check_lists, check_lookups, files_to_check
 
-__all__ = ["VerifyReport", "verify_store"]
+__all__ = ["verify_store"]
 
 _MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 
-@dataclass(frozen=True)
-class VerifyReport:
-    """What `verify_store` found; the store is whole when there are no problems.
-
-    Attributes:
-        files, size: read files of the store and of its indexes, and their bytes.
-        sampled: files of an adopted store of which a sample only is known; `clipmine adopt --checksums` records more.
-        unknown: files of which the size only is known.
-        odd_vectors: files with rows that hold inf or NaN, or are not unit vectors. Readers handle them: no problem.
-        problems: what differs, and what to do.
-    """
-
-    path: str
-    files: int
-    size: int
-    sampled: int
-    unknown: int
-    odd_vectors: tuple[OddVectors, ...]
-    problems: tuple[Problem, ...]
-
-
-def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], None] | None = None) -> FilesChecked:
     """Read every file of a store and of its indexes and compare it with what was recorded when it was written.
+
+    The store is whole when the result names no problems.
 
     Args:
         path: the store, a local folder.
@@ -79,15 +59,8 @@ def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], No
     for modality, manifest in indexes.items():
         problems += _check_index(store, modality, manifest, count)
     shards = [file for each in indexes.values() for shard in each.shards for file in shard.files.values()]
-    return VerifyReport(
-        path=str(store.path),
-        files=total,
-        size=checked.size + sum(file.size for file in shards),
-        sampled=checked.sampled,
-        unknown=checked.unknown,
-        odd_vectors=checked.odd_vectors,
-        problems=tuple(problems),
-    )
+    size = checked.size + sum(file.size for file in shards)
+    return replace(checked, files=total, size=size, problems=tuple(problems))
 
 
 def _check_index(

@@ -37,7 +37,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class FilesChecked:
-    """What `check_files` found. sampled, unknown: files whose sample only, or whose size only, could be compared."""
+    """What was found in files that were compared with what was recorded of them.
+
+    Attributes:
+        files, size: files that were read, and their bytes.
+        sampled: files of an adopted store of which a sample only is known; `clipmine adopt --checksums` records more.
+        unknown: files of which the size only is known.
+        odd_vectors: files with rows that hold inf or NaN, or are not unit vectors. Readers handle them: no problem.
+        problems: what differs, and what to do.
+    """
 
     files: int
     size: int

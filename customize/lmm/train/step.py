@@ -5,7 +5,7 @@ gradient are the same whatever the parts, the packing and the workers. A mean ov
 that accumulate may take, depends on which samples meet in a part.
 
 Unless told otherwise every token has the same weight. Then an answer of one letter has a hundredth of the weight of an
-answer of a hundred tokens, and a small model that learns both may not learn the letter: see `answer_weights`.
+answer of a hundred tokens; `answer_weights` gives short answers more.
 """
 
 from __future__ import annotations
