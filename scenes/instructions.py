@@ -1,4 +1,4 @@
-"""Writes single-image instruction data on drawn scenes as LLaVA's JSON: questions and descriptions of the easy world.
+"""Writes instruction data on drawn scenes as LLaVA's JSON: questions about the easy world, of one image or of several.
 
 OUT/000000.jpg ...        the scenes
 OUT/instructions.json     [{"id", "image", "conversations": [{"from": "human", "value": "<image>\\n..."}, ...]}, ...]
@@ -21,13 +21,12 @@ from pathlib import Path
 
 from scenes.drawing.render import render
 from scenes.tars import encode_jpeg
-from scenes.training.llava_data import Scenes, user_text
+from scenes.training.llava_data import MOST_IMAGES, Scenes, user_text
 from scenes.world.easy import easy_scene
 from scenes.world.seeded_random import rng_of
 
 __all__ = ["main", "write_instructions"]
 
-SINGLE = (1.0, 1.0, 1.0, 1.0)  # cumulative shares of conversations about 1, 2, 3 and 4 images
 STATEMENT = "Is it true that "
 TRUTH = {"yes": "True", "no": "False"}
 LETTERED = 0.4  # of the questions whose answer can stand among options
@@ -38,9 +37,12 @@ MOST_OPTIONS = 4
 SCENES = 500  # scenes that are held in memory at a time
 
 
-def write_instructions(split: str, out: str | Path, count: int, *, first: int = 0, size: int = 96) -> Path:
-    """Write one conversation about each of the easy scenes `first` to `first + count`; returns instructions.json.
+def write_instructions(
+    split: str, out: str | Path, count: int, *, first: int = 0, images: int = 1, size: int = 96
+) -> Path:
+    """Write `count` conversations about the easy scenes `first` to `first + count`; returns instructions.json.
 
+    images: of a conversation, 1 to 4. Each of its questions is about one of them, or which of them shows something.
     The file is written last, and as a whole; a folder whose file has `count` records is complete and is left as it is.
     """
     folder = Path(out)
@@ -49,24 +51,26 @@ def write_instructions(split: str, out: str | Path, count: int, *, first: int = 
         return path
     folder.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, object]] = []
+    shares = [float(number >= images) for number in range(1, MOST_IMAGES + 1)]
     for start in range(first, first + count, SCENES):
         some = min(SCENES, first + count - start)
         known, rng = Scenes(split, start, some), rng_of("instructions", split, start)
         for _ in range(some):
-            sample = known.sample(rng, SINGLE)
-            number, record_id = sample.images[0], f"{len(records):06d}"
-            name = f"{number:06d}.jpg"
-            if not (folder / name).exists():
-                (folder / name).write_bytes(encode_jpeg(render(easy_scene(split, number), size).image))
+            sample = known.sample(rng, shares)
+            names = [f"{number:06d}.jpg" for number in sample.images]
+            for number, name in zip(sample.images, names, strict=True):
+                if not (folder / name).exists():
+                    (folder / name).write_bytes(encode_jpeg(render(easy_scene(split, number), size).image))
             said = []
             for turn, ((question, answer), kind) in enumerate(zip(sample.turns, sample.kinds, strict=True)):
                 if rng.random() < LETTERED:
                     question, answer = as_choice(rng, question, answer, _answers(rng, known, kind))
                 elif rng.random() < 0.5:
                     question, answer = as_statement(question, answer)
-                said.append({"from": "human", "value": user_text(1, question) if turn == 0 else question})
+                said.append({"from": "human", "value": user_text(images, question) if turn == 0 else question})
                 said.append({"from": "gpt", "value": answer})
-            records.append({"id": record_id, "image": name, "conversations": said})
+            image = names if images > 1 else names[0]
+            records.append({"id": f"{len(records):06d}", "image": image, "conversations": said})
     partial = path.with_suffix(".new")
     partial.write_text(json.dumps(records, indent=0))
     partial.replace(path)
@@ -120,12 +124,13 @@ def _answers(rng: random.Random, known: Scenes, kind: str) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line with these arguments, or with the process's."""
-    parser = argparse.ArgumentParser(description="Write single-image instruction data on drawn scenes.")
+    parser = argparse.ArgumentParser(description="Write instruction data on drawn scenes.")
     parser.add_argument("--split", default="pool", help="split of the easy world (default: pool)")
     parser.add_argument("--count", type=int, default=2_000, help="conversations (default: 2,000)")
+    parser.add_argument("--images", type=int, default=1, choices=range(1, MOST_IMAGES + 1), help="of a conversation")
     parser.add_argument("--out", type=Path, required=True, help="folder for the images and instructions.json")
     given = parser.parse_args(arguments)
-    print(write_instructions(given.split, given.out, given.count))
+    print(write_instructions(given.split, given.out, given.count, images=given.images))
 
 
 if __name__ == "__main__":

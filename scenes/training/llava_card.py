@@ -166,6 +166,12 @@ def card_text(figures: dict[str, Any]) -> str:
         f"trained together for {about['steps']:,} steps of {about['batch']} conversations, {about['minutes']:.0f} "
         f"minutes on {about['hardware']}. {about.get('note', '')}"
     )
+    if (more := about.get("continued")) is not None:
+        training += (
+            f" Last, `clipmine tune` trained projector and language model for {more['steps']:,} more steps, on "
+            f"{more['conversations']:,} conversations about one image or two in which four of ten questions have "
+            f"lettered options (`scenes/instructions.py`), {more['minutes']:.0f} minutes."
+        )
     weakest = ", ".join(f"{kind} ({accuracy:.2f})" for accuracy, kind in weak)
     return f"""# The scenes' LLaVA
 
@@ -186,10 +192,11 @@ scenes in the wording that it was trained on. Its answers about photographs are 
 - Data: {about["scenes"]:,} drawn scenes of the split `language`, {about["conversations"]:,} conversations of one to
   four images and eight to ten questions (`llava_questions.py`). Answers and their stops are trained.
 - It is asked about one image at a time, and which of several images shows a thing or a place ("Which image shows a red
-  car?"). It has seen no comparison of images and no choice between lettered options: those are for
-  `clipmine tune --stage cad`.
-- Commands: those of `scenes/training/train_llava.py`; this card is written by `python -m scenes.training.llava_card
-  scenes/models/llava`. The figures below are also in `card.json`, the curve in `training_log.jsonl`.
+  car?"), and it knows lettered options ("What color is the car? A. red B. blue"). It has seen no comparison of images
+  and no choice of the image that suits a caption: those are for `clipmine tune --stage cad`.
+- Commands: those of `scenes/training/train_llava.py`, then of `scenes/training/llava_continued.py`; this card is
+  written by `python -m scenes.training.llava_card scenes/models/llava`. The figures below are also in `card.json`, the
+  curve of the first training in `training_log.jsonl`.
 
 ## Answers about test scenes
 

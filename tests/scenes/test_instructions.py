@@ -85,3 +85,13 @@ def test_written_questions_have_options_that_suit_their_kind(tmp_path: Path) -> 
         if set(options.values()) & {"yes", "no"}:
             assert set(options.values()) == {"yes", "no"}
     assert not [answer for question, answer in asked if not question.endswith(DIRECTLY) and answer in "ABCD"]
+
+
+def test_conversations_about_several_images_name_the_image_that_they_ask_about(tmp_path: Path) -> None:
+    main(["--count", "8", "--images", "2", "--out", str(tmp_path)])
+    for record in json.loads((tmp_path / "instructions.json").read_text()):
+        assert len(set(record["image"])) == 2
+        assert all((tmp_path / name).exists() for name in record["image"])
+        first, *later = [turn["value"] for turn in record["conversations"] if turn["from"] == "human"]
+        assert first.startswith("Image 1: <image>\nImage 2: <image>\n")
+        assert all(re.search("image|picture", question, re.IGNORECASE) for question in later)
