@@ -64,7 +64,7 @@ def write_instructions(
             said = []
             for turn, ((question, answer), kind) in enumerate(zip(sample.turns, sample.kinds, strict=True)):
                 if rng.random() < LETTERED:
-                    question, answer = as_choice(rng, question, answer, _answers(rng, known, kind))
+                    question, answer = as_choice(rng, question, answer, other_answers(rng, known, kind))
                 elif rng.random() < 0.5:
                     question, answer = as_statement(question, answer)
                 said.append({"from": "human", "value": user_text(images, question) if turn == 0 else question})
@@ -112,7 +112,7 @@ def as_choice(rng: random.Random, question: str, answer: str, answers: Sequence[
     return "\n".join([question, *listed, DIRECTLY]), letters[place]
 
 
-def _answers(rng: random.Random, known: Scenes, kind: str) -> list[str]:
+def other_answers(rng: random.Random, known: Scenes, kind: str) -> list[str]:
     """What questions of a kind are answered in other scenes, in a random order."""
     if kind in YES_NO:
         return ["yes", "no"]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from scenes.instructions import as_choice, other_answers
 from scenes.training.llava_batches import Rows, padded
 from scenes.training.llava_data import MOST_IMAGES, Sample, Scenes, encode
 from scenes.training.llava_model import image_features, text_logits
@@ -35,6 +36,24 @@ def fixed_questions(tokenizer: Tokenizer, images: int, count: int, split: str = 
     rng = rng_of("llava questions", split, images)
     shares = [float(number >= images) for number in range(1, MOST_IMAGES + 1)]
     samples = tuple(known.sample(rng, shares, turns=1)._replace(system="") for _ in range(count))
+    return _measured(tokenizer, samples)
+
+
+def lettered_questions(tokenizer: Tokenizer, count: int, split: str = "validation") -> Measured:
+    """`count` questions about one of the scenes 0..`count` of a split, with lettered options and a letter as answer."""
+    known, rng = Scenes(split, 0, max(count, 2 * MOST_IMAGES)), rng_of("llava letters", split)
+    samples: list[Sample] = []
+    while len(samples) < count:
+        sample = known.sample(rng, [1.0] * MOST_IMAGES, turns=1)._replace(system="")
+        [question], [kind] = sample.turns, sample.kinds
+        lettered = as_choice(rng, *question, other_answers(rng, known, kind))
+        if lettered != question:
+            samples.append(sample._replace(turns=(lettered,)))
+    return _measured(tokenizer, tuple(samples))
+
+
+def _measured(tokenizer: Tokenizer, samples: tuple[Sample, ...]) -> Measured:
+    count = len(samples)
     encoded = [encode(tokenizer, sample) for sample in samples]
     order = sorted(range(count), key=lambda i: len(encoded[i][0]))
     chunks = [order[first : first + 60] for first in range(0, count, 60)]

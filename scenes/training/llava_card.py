@@ -21,7 +21,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from scenes.drawing.render import render
-from scenes.training.llava_accuracy import answers_right, fixed_questions
+from scenes.training.llava_accuracy import answers_right, fixed_questions, lettered_questions
 from scenes.training.llava_data import Sample, user_text
 from scenes.training.model_card import wilson
 from scenes.training.train_llava import OUT
@@ -69,8 +69,12 @@ def measure(folder: Path, questions: int = QUESTIONS) -> dict[str, Any]:
     tokenizer = processor.tokenizer.backend_tokenizer
     images = np.stack([render(easy_scene("test", number)).image for number in range(max(questions, 8))])
     figures: dict[str, Any] = {"questions": questions}
-    for name, count in (("one image", 1), ("two images", 2)):
-        fixed = fixed_questions(tokenizer, count, questions, "test")
+    asked = {
+        "one image": fixed_questions(tokenizer, 1, questions, "test"),
+        "two images": fixed_questions(tokenizer, 2, questions, "test"),
+        "lettered options": lettered_questions(tokenizer, questions, "test"),
+    }
+    for name, fixed in asked.items():
         right = answers_right(model, fixed, images)
         # The same questions about the images of other scenes: what the wording alone gives away.
         blind = answers_right(model, fixed, np.roll(images, 1, axis=0))
@@ -156,7 +160,7 @@ def write_card(folder: Path, questions: int = QUESTIONS, shown: int = SHOWN) -> 
 def card_text(figures: dict[str, Any]) -> str:
     """The model card of the figures."""
     about = figures["training"]
-    both = {name: figures[name] for name in ("one image", "two images")}
+    both = {name: figures[name] for name in ("one image", "two images", "lettered options")}
     weak = sorted(
         (row["accuracy"], kind) for kind, row in both["two images"].items() if kind != "all" and row["questions"] >= 20
     )[:4]
@@ -213,6 +217,10 @@ Two images, a question about one of them ("In image 2, what color is the car?");
 the other image:
 
 {_table(both["two images"])}
+
+One image, with two to four lettered options:
+
+{_table(both["lettered options"])}
 
 ![answers](card/answers.png)
 

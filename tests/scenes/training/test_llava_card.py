@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scenes.drawing.render import render
-from scenes.training.llava_accuracy import accuracies, answers_right, fixed_questions
+from scenes.training.llava_accuracy import accuracies, answers_right, fixed_questions, lettered_questions
 from scenes.training.llava_card import load, main, replies, write_card
 from scenes.training.llava_data import Sample
 from scenes.training.train_llava import OUT
@@ -33,6 +33,17 @@ def test_the_shipped_model_answers_about_one_image_and_about_one_of_two(
         blind = accuracies(answers_right(model, fixed, np.roll(images, 1, axis=0)))["all"]
         assert own >= least
         assert own >= blind + 0.1
+
+
+def test_the_shipped_model_names_the_letter_of_an_option(
+    images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+) -> None:
+    model, processor = load(OUT)
+    fixed = lettered_questions(processor.tokenizer.backend_tokenizer, 60, "test")
+    assert {sample.turns[0][1] for sample in fixed.samples} <= set("ABCD")
+    own = accuracies(answers_right(model, fixed, images))["all"]
+    assert own >= 0.6
+    assert own >= accuracies(answers_right(model, fixed, np.roll(images, 1, axis=0)))["all"] + 0.1
 
 
 def test_generation_by_plain_transformers_gives_the_answers_that_one_pass_predicts(
