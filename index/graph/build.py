@@ -33,6 +33,7 @@ from index.graph.index_manifest import (
     write_index_manifest,
 )
 from index.graph.nodes import NODE_RULES
+from index.graph.query_captions import caption_rules, has_query_links
 from index.graph.recall import measure_recall
 from index.graph.recall_contract import RecallContract
 from index.graph.recipe import IndexConfig, Recipe, choose_recipe, over_memory
@@ -208,6 +209,8 @@ def _item(number: int, first: int, store: EmbeddingStore, modality: Modality, re
         "rows": [first, rows],
         "source": source_hash(store, modality, first, rows),
     }
+    if has_query_links(store, modality, rows):
+        decides["captions"] = [*caption_rules(store, modality, rows), source_hash(store, "text", first, rows)]
     return IndexItem(number, modality, first, rows, spec, recipe.add_rows, hash_json(decides))
 
 

@@ -24,6 +24,8 @@ from index.graph.index_manifest import (
     write_marker,
 )
 from index.graph.nodes import plan_nodes
+from index.graph.query_captions import fitted_captions, has_query_links
+from index.graph.query_links import add_query_links
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["IndexItem", "build_hash", "build_shard"]
@@ -75,6 +77,8 @@ def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
     chosen = np.unique(np.linspace(first, last - 1, min(item.rows, TRAIN_ROWS)).astype(np.int64))
     sample = store.gather(item.modality, chosen if item.spec.codec == "sq8" else chosen[:1])
     graph = build_graph(blocks(), sample, item.spec)
+    if has_query_links(store, item.modality, item.rows):
+        add_query_links(graph, fitted_captions(store, first, last, item.add_rows))
     files = {}
     for end, array in (("skipped.npy", np.flatnonzero(~has_node)), ("copies.npy", shared)):
         with atomic_file(folder / f"{build[:16]}.{end}") as partial, open(partial, "wb") as stream:

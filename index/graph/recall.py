@@ -16,6 +16,7 @@ import numpy.typing as npt
 from index.errors import StoreInvalid
 from index.graph.exact import best_device, exact_top_k
 from index.graph.hnsw import usable_rows
+from index.graph.query_captions import query_step
 from index.graph.recall_contract import CurvePoint, RecallContract, Stratum
 from index.graph.search_index import HnswIndex
 from index.graph.shard import drop_own_row
@@ -40,11 +41,17 @@ _BLOCK_ROWS = 65_536
 _SAME_SCORE = 2e-6
 
 
-def sample_queries(store: EmbeddingStore, modality: Modality, count: int, seed: int) -> tuple[RowIds, Floats]:
-    """Up to `count` rows drawn by `seed`, ascending, with their fp32 vectors [n, d]; never zero or non-finite ones."""
+def sample_queries(
+    store: EmbeddingStore, modality: Modality, count: int, seed: int, step: int = 1
+) -> tuple[RowIds, Floats]:
+    """Up to `count` rows drawn by `seed`, ascending, with their fp32 vectors [n, d]; never zero or non-finite ones.
+
+    step: only rows that are multiples of it are drawn.
+    """
     generator = np.random.Generator(np.random.PCG64(seed))
     # More rows than asked for, since some may be forgotten; all rows of a small store.
-    drawn = generator.permutation(store.rows) if store.rows <= 4 * count else _draw(generator, store.rows, 2 * count)
+    among = -(-store.rows // step)
+    drawn = (generator.permutation(among) if among <= 4 * count else _draw(generator, among, 2 * count)) * step
     vectors = np.asarray(store.gather(modality, drawn), np.float32)
     usable = np.flatnonzero(usable_rows(vectors))[:count]
     order = usable[np.argsort(drawn[usable])]
@@ -81,7 +88,8 @@ def measure_recall(
     store, steps = index.store, len(efs) + 1
     report = on_progress or (lambda done, total: None)
     asked_with: Modality = "text" if store.has_text else "image"
-    own, vectors = sample_queries(store, asked_with, queries, seed)
+    step = query_step(store, asked_with, index.modality)
+    own, vectors = sample_queries(store, asked_with, queries, seed, step)
     if not len(own):
         raise StoreInvalid(f"{store.path}: has no usable {asked_with} vector to measure recall with")
     forgotten = len(store.forgotten)

@@ -1,0 +1,46 @@
+"""Which captions a shard's links are fitted to, and which are kept for measuring recall.
+
+Links that are fitted to a caption find its images better than those of other captions. So recall must be measured with
+captions that no graph has seen: captions of odd rows are used for links, captions of even rows as queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from index.graph.hnsw import usable_rows
+from index.graph.query_links import QUERY_LINK_RULES
+from index.store.embedding_store import EmbeddingStore, Modality
+
+__all__ = ["QUERY_STEP", "caption_rules", "fitted_captions", "has_query_links", "query_step"]
+
+# Recall is measured with captions of rows that are multiples of it; it is even, so links have not seen them.
+QUERY_STEP = 2
+# Shards with fewer rows are searched well without such links, and captions for measuring recall would be few.
+_LEAST_ROWS = 8_192
+
+
+def has_query_links(store: EmbeddingStore, modality: Modality, rows: int) -> bool:
+    """Whether the graph of a shard of so many rows gets links that are fitted to captions."""
+    return modality == "image" and store.has_text and rows >= _LEAST_ROWS
+
+
+def caption_rules(store: EmbeddingStore, modality: Modality, rows: int) -> list[Any]:
+    """What decides such links, beside the shard's image vectors and its captions' vectors; empty for other shards."""
+    return [*QUERY_LINK_RULES, QUERY_STEP, _LEAST_ROWS] if has_query_links(store, modality, rows) else []
+
+
+def query_step(store: EmbeddingStore, asked_with: Modality, modality: Modality) -> int:
+    """Recall of an index of `modality` is measured with rows of `asked_with` that are multiples of this number."""
+    return QUERY_STEP if asked_with == "text" and has_query_links(store, modality, store.rows) else 1
+
+
+def fitted_captions(store: EmbeddingStore, first: int, last: int, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Blocks of the usable captions' vectors [n, d] of the odd rows among first .. last - 1."""
+    for row, vectors in store.blocks("text", block_rows, first, last):
+        block = np.asarray(vectors[(row + 1) % QUERY_STEP :: QUERY_STEP], np.float32)
+        yield block[usable_rows(block)]

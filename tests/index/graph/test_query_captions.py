@@ -1,0 +1,57 @@
+"""Links are fitted to captions of odd rows, and recall is measured with those of even rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.graph import query_captions
+from index.graph.build import IndexConfig, plan_index_items
+from index.graph.query_captions import caption_rules, fitted_captions, has_query_links, query_step
+from index.graph.recall import sample_queries
+from tests.index.vectors import clustered, vector_store
+from tests.retrieval.stores import forget
+
+
+@pytest.fixture(autouse=True)
+def least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_captions, "_LEAST_ROWS", 200)
+
+
+def test_captions_of_odd_rows_are_fitted_and_those_of_even_rows_asked(tmp_path: Path) -> None:
+    images, captions = clustered(500)
+    store = vector_store(tmp_path, images, captions)
+    forget(store, [121])
+    blocks = list(fitted_captions(store, 100, 400, 77))  # blocks that start at even and at odd rows
+    rows = np.setdiff1d(np.arange(101, 400, 2), [121])
+    assert np.array_equal(np.concatenate(blocks), captions[rows].astype(np.float32))
+    step = query_step(store, "text", "image")
+    asked, _ = sample_queries(store, "text", 100, 1, step)
+    assert len(asked) == 100
+    assert not np.isin(asked, np.arange(1, 500, 2)).any()
+
+
+def test_only_image_shards_of_enough_rows_with_captions_have_such_links(tmp_path: Path) -> None:
+    images, captions = clustered(500)
+    with_texts, without = vector_store(tmp_path / "a", images, captions), vector_store(tmp_path / "b", images)
+    assert has_query_links(with_texts, "image", 200)
+    assert not has_query_links(with_texts, "image", 199)
+    assert not has_query_links(with_texts, "text", 500)
+    assert not has_query_links(without, "image", 500)
+    assert caption_rules(with_texts, "text", 500) == []
+    assert (query_step(with_texts, "text", "text"), query_step(without, "image", "image")) == (1, 1)
+
+
+def test_the_captions_are_part_of_what_decides_a_shard(tmp_path: Path) -> None:
+    images, captions = clustered(500)
+    stores = [vector_store(tmp_path / "a", images, captions), vector_store(tmp_path / "b", images, captions[::-1])]
+    recipes = [
+        [item.recipe for item in plan_index_items(IndexConfig(str(store.path), shard_rows=rows))]
+        for store in stores
+        for rows in (300, 100)
+    ]
+    assert recipes[0][0] != recipes[2][0]
+    assert recipes[0][1] != recipes[2][1]
+    assert recipes[1] == recipes[3]  # small shards do not use captions
