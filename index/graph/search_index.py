@@ -132,6 +132,18 @@ class HnswIndex:
         found = self._shards.search(wide, k, ef_search, exclude)
         return found if self._tail is None else self._tail.add(wide, found, k, exclude)
 
+    def find(self, wide: Floats, k: int, ef_search: int) -> tuple[Floats, RowIds]:
+        """What the opened shards find, neither ranked by the store nor joined with the rows that are not indexed yet.
+
+        For searches that are shared out over shards: the best of all their results go to `rank`. Shapes as of
+        `search_unchecked`, with as many rows a query as `rank` needs.
+        """
+        return self._shards.find(wide, k, ef_search)
+
+    def rank(self, wide: Floats, scores: Floats, rows: RowIds, k: int) -> tuple[Floats, RowIds]:
+        """The k best, [q, k], of the best rows that `find` gave for all shards, [q, n]."""
+        return self._shards.rank(wide, scores, rows, k)
+
     def search_rows(self, rows: RowIds, k: int, ef_search: int | None = None) -> tuple[Floats, RowIds]:
         """The k other rows nearest to each of `rows` [q] by their stored vectors; shapes and errors as of `search`.
 

@@ -46,12 +46,22 @@ class Shards:
             wide: contiguous fp32 [q, d] of the index's dimension, not checked here.
             exclude: row ids that are not returned, in addition to the forgotten ones.
         """
-        width = max(ef_search, k)  # with a smaller efSearch, the last of k rows would be poor
-        unwanted = self._unwanted(exclude)
+        return self.rank(wide, *self.find(wide, k, ef_search, exclude), k)
+
+    def find(self, wide: Floats, k: int, ef_search: int, exclude: RowIds | None = None) -> tuple[Floats, RowIds]:
+        """As `search`, but scored by the graphs and with as many rows a query as `rank` needs, at least k.
+
+        The best of what several groups of shards find, once ranked, equals what all shards together give.
+        """
+        least = RERANKED if self._codec == "sq8" else 1
+        width = max(ef_search, k, least)  # with a smaller efSearch, the last of k rows would be poor
+        return self._merge(wide, max(k, least), width, self._unwanted(exclude))
+
+    def rank(self, wide: Floats, scores: Floats, rows: RowIds, k: int) -> tuple[Floats, RowIds]:
+        """The k best of what `find` gave, [q, n] each; where graphs hold rounded vectors, by the store's vectors."""
         if self._codec == "sq8":
-            _, rows = self._merge(wide, max(k, RERANKED), max(width, RERANKED), unwanted)
             return rank_by_store(self._store, self._modality, wide, rows, k)
-        return self._merge(wide, k, width, unwanted)
+        return scores[:, :k], rows[:, :k]
 
     def search_rows(self, queries: Floats, rows: RowIds, k: int, ef_search: int) -> tuple[Floats, RowIds]:
         """The k other rows nearest to each of `rows` [q], whose vectors are `queries`."""

@@ -127,8 +127,12 @@ def plan_group(
 ) -> SearchPlan:
     """The planner's choice for the largest group, which decides the time. Raises BadInput as the planner does."""
     part = max((group.parts[modality] for group in groups), key=lambda part: part.stop - part.start)
-    cost = None if index is None else IndexCost(len(part.shards), index.recall.ef_search)
     rows = max(part.stop - part.start, 1)
+    cost = None
+    if index is not None:
+        # Rows beyond the indexed ones are with the last group.
+        tail = max(part.stop - max(index.rows, part.start), 0)
+        cost = IndexCost(len(part.shards), index.recall.ef_search, tail)
     return plan_search(rows, store.dim, queries, k, cost, device, cores=cores, method=method)
 
 

@@ -2,7 +2,8 @@
 
 A search of an HNSW graph takes about as long for a million rows as for a hundred thousand, but its time grows with
 efSearch, which is at least K, and with the number of queries. An exact scan reads every row once for all queries,
-whatever K is. A scan is therefore faster for many queries with a large K. No store and no index is opened here.
+whatever K is. A scan is therefore faster for many queries with a large K. Rows that were added to the store since the
+index was built are compared one by one in either case. No store and no index is opened here.
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ _KEEP_SECONDS = 1e-6
 
 @dataclass(frozen=True)
 class IndexCost:
-    """What the planner needs of an index. shards: graphs that each query searches; ef_search: its recall contract's."""
+    """What the planner needs of an index.
+
+    shards: graphs that each query searches; ef_search: its recall contract's; tail_rows: rows that were added to the
+    store since, which each search compares one by one.
+    """
 
     shards: int
     ef_search: int
+    tail_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def plan_search(
     cores: int = 1,
     method: str | None = None,
     ef_search: int | None = None,
+    at_once: int | None = None,
 ) -> SearchPlan:
     """Choose between the index and an exact scan.
 
@@ -77,31 +84,36 @@ def plan_search(
         cores: CPU cores that may be used.
         method: "hnsw" or "exact", used whatever the estimates are; None: the one with the lower estimate.
         ef_search: used instead of the recall contract's.
+        at_once: queries that one pass over the rows answers; all by default. More queries need several passes.
 
     Raises:
         BadInput: an unknown method, or "hnsw" without an index.
     """
     if method is not None and method not in get_args(Method):
         raise BadInput(f"unknown search method {method!r}: choose hnsw or exact")
-    exact = _exact_seconds(rows, dim, queries, k, device, cores)
-    scan = f"one exact scan of {rows:,} rows for {_queries(queries)} about {_show(exact)}"
+    passes = -(-queries // at_once) if at_once else 1
+    exact = _exact_seconds(rows, dim, queries, k, device, cores, passes)
+    scan = f"{_scans(passes)} of {rows:,} rows for {_queries(queries)} about {_show(exact)}"
     if index is None:
         if method == "hnsw":
             raise BadInput("the method hnsw needs an index: run `clipmine index` first, or use the method exact")
         reason = "as asked" if method else "there is no index"
         return SearchPlan("exact", f"{reason}: {scan}", None, None, exact)
     ef = max(ef_search or index.ef_search, k)
-    hnsw = _hnsw_seconds(rows, dim, queries, ef, index, cores)
-    walk = f"{_queries(queries)} through {_graphs(index.shards)} at efSearch {ef:,} take about {_show(hnsw)}"
+    hnsw = _hnsw_seconds(rows - index.tail_rows, dim, queries, ef, index, cores)
+    if index.tail_rows:
+        hnsw += _exact_seconds(index.tail_rows, dim, queries, k, "cpu", cores, passes)
+    tail = f" and past {index.tail_rows:,} rows that are not indexed yet" if index.tail_rows else ""
+    walk = f"{_queries(queries)} through {_graphs(index.shards)} at efSearch {ef:,}{tail} take about {_show(hnsw)}"
     chosen: Method = "exact" if (method == "exact" or (method is None and exact < hnsw)) else "hnsw"
     reason = "as asked" if method else "estimated faster"
     costs = f"{walk}, {scan}" if chosen == "hnsw" else f"{scan}, {walk}"
     return SearchPlan(chosen, f"{reason}: {costs}", ef if chosen == "hnsw" else None, hnsw, exact)
 
 
-def _exact_seconds(rows: int, dim: int, queries: int, k: int, device: str, cores: int) -> float:
+def _exact_seconds(rows: int, dim: int, queries: int, k: int, device: str, cores: int, passes: int) -> float:
     flops = _GPU_FLOPS if device.startswith("cuda") else _CPU_FLOPS * cores
-    return rows * dim * 2 / _READ_BYTES + 2.0 * rows * dim * queries / flops + _KEEP_SECONDS * queries * min(k, rows)
+    return passes * rows * dim * 2 / _READ_BYTES + 2.0 * rows * dim * queries / flops + _KEEP_SECONDS * queries * min(k, rows)
 
 
 def _hnsw_seconds(rows: int, dim: int, queries: int, ef: int, index: IndexCost, cores: int) -> float:
@@ -117,6 +129,10 @@ def _queries(count: int) -> str:
     return "1 query" if count == 1 else f"{count:,} queries"
 
 
+def _scans(count: int) -> str:
+    return "one exact scan" if count == 1 else f"{count:,} exact scans"
+
+
 def _graphs(count: int) -> str:
     return "the graph" if count == 1 else f"{count:,} graphs"
 
@@ -124,4 +140,6 @@ def _graphs(count: int) -> str:
 def _show(seconds: float) -> str:
     if seconds < 0.995:
         return f"{seconds * 1e3:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
+    if seconds < 7_200:
+        return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
+    return f"{seconds / 3600:,.0f} h"

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from index.encoder.clip_encoder import Encoder
     from retrieval.search.queries import Query
 
-__all__ = ["SEARCHED", "Retriever", "SearchMode", "SearchResult"]
+__all__ = ["SEARCHED", "Retriever", "SearchMode", "SearchResult", "unit_rows"]
 
 SearchMode = Literal["t2i", "t2t", "i2i"]
 # The modality that each mode searches.
@@ -142,7 +142,7 @@ class Retriever:
             vectors = queries
         else:
             vectors, own_rows = self._vectors(list_queries(queries), mode, searched)
-        wide = _unit_rows(vectors, self._dim)
+        wide = unit_rows(vectors, self._dim)
         unwanted = None if exclude is None else _excluded(exclude, rows)
         depth = min(k + 1, rows) if own_rows else k
         scores, row_ids, plan = self._search(searched, wide, depth, method, ef_search, unwanted)
@@ -159,7 +159,7 @@ class Retriever:
         ef_search: int | None,
         exclude: npt.NDArray[np.int64] | None,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], SearchPlan]:
-        plan = self._planned(modality, len(vectors), k, method, ef_search)
+        plan = self._planned(modality, len(vectors), k, method, ef_search, None)
         if plan.method == "exact":
             return *self._scan(modality, vectors, k, exclude), plan
         index = self._indexes[modality]  # opened for the plan
@@ -172,9 +172,14 @@ class Retriever:
             scores[short], row_ids[short] = self._scan(modality, vectors[short], k, exclude)
         return scores, row_ids, plan
 
-    def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> SearchPlan:
-        """How so many queries would be searched at once. Raises what `search` raises for an index or method."""
-        return self._planned(modality, queries, k, method, None)
+    def plan(
+        self, modality: Modality, queries: int, k: int, method: str | None = None, at_once: int | None = None
+    ) -> SearchPlan:
+        """How so many queries would be searched, `at_once` of them together (all by default).
+
+        Raises what `search` raises for an index or method.
+        """
+        return self._planned(modality, queries, k, method, None, at_once)
 
     @property
     def encoder(self) -> Encoder:
@@ -224,13 +229,21 @@ class Retriever:
         return self.store.gather(modality, list(own_rows.values()))
 
     def _plan_anew(
-        self, modality: Modality, queries: int, k: int, method: str | None, ef_search: int | None
+        self,
+        modality: Modality,
+        queries: int,
+        k: int,
+        method: str | None,
+        ef_search: int | None,
+        at_once: int | None,
     ) -> SearchPlan:
         index = self.index(modality) if method != "exact" else None  # a broken index does not stop a scan
-        cost = IndexCost(index.shards, index.ef_search) if index is not None else None
+        cost = IndexCost(index.shards, index.ef_search, index.tail_rows) if index is not None else None
         rows, dim, device = self.store.rows, self.store.dim, self._scan_device()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return plan_search(rows, dim, queries, k, cost, device, cores=cores, method=method, ef_search=ef_search)
+        return plan_search(
+            rows, dim, queries, k, cost, device, cores=cores, method=method, ef_search=ef_search, at_once=at_once
+        )
 
     def index(self, modality: Modality) -> HnswIndex | None:
         """The store's index, opened at the first call; None when there is none. Raises StoreInvalid for a bad one."""
@@ -285,7 +298,7 @@ def _without_own_rows(
     return kept_scores, kept_ids
 
 
-def _unit_rows(vectors: npt.NDArray[Any], dim: int) -> npt.NDArray[np.float32]:
+def unit_rows(vectors: npt.NDArray[Any], dim: int) -> npt.NDArray[np.float32]:
     """Contiguous fp32 rows of unit length; BadInput where that cannot be."""
     if vectors.ndim != 2 or vectors.shape[1] != dim or not len(vectors):
         raise BadInput(f"query vectors have shape {vectors.shape}, the store needs [q, {dim}] with q at least 1")

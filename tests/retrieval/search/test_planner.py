@@ -67,3 +67,18 @@ def test_without_an_index_only_a_scan_is_possible() -> None:
 def test_an_unknown_method_lists_the_valid_ones() -> None:
     with pytest.raises(BadInput, match="unknown search method 'ivf': choose hnsw or exact"):
         plan_search(10, 8, 1, 1, None, method="ivf")
+
+
+def test_rows_that_are_not_indexed_yet_cost_a_scan_of_them_beside_the_graph() -> None:
+    indexed, grown = (plan_search(10**8, 512, 100, 10, IndexCost(10, 128, tail)) for tail in (0, 10**7))
+    tail = plan_search(10**7, 512, 100, 10, None).exact_seconds
+    assert indexed.hnsw_seconds is not None
+    assert grown.hnsw_seconds == pytest.approx(indexed.hnsw_seconds + tail, rel=0.05)
+    assert "at efSearch 128 and past 10,000,000 rows that are not indexed yet take about" in grown.why
+    assert plan_search(10**6, 512, 64, 10, IndexCost(1, 128, 10**6)).method == "exact"
+
+
+def test_more_queries_than_one_pass_answers_read_the_rows_again() -> None:
+    together, apart = (plan_search(10**8, 512, 80_000, 10, None, at_once=each) for each in (None, 4_096))
+    assert apart.exact_seconds - together.exact_seconds == pytest.approx(19 * 10**8 * 512 * 2 / 1e9)
+    assert "20 exact scans of 100,000,000 rows for 80,000 queries" in apart.why
