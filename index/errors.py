@@ -8,6 +8,7 @@ ClipmineError                 exit status 1
 |   +-- ModelMismatch         a store or index was made with another model
 |   +-- ImagesNotLocal        the store has no image bytes (adopted embeddings)
 +-- DiskFull                  no space left on the disk that is written to
++-- RemoteDown                a remote storage did not answer, however often it was asked
 """
 
 from __future__ import annotations
@@ -51,3 +52,7 @@ class ImagesNotLocal(BadInput):
 
 class DiskFull(ClipmineError):
     """No space left on the disk that is written to."""
+
+
+class RemoteDown(ClipmineError):
+    """An object store, or another remote storage, failed each time that it was asked."""

@@ -1,27 +1,35 @@
 """Reading and writing files through fsspec: a path may be local or a URL (s3://, gs://, hdfs://, memory://).
 
 A written file appears whole or not at all: a local file is renamed into place, and an object store's put is atomic.
-Files that are memory-mapped must be local; `local_path` checks that.
+Remote operations that fail are tried again (`index.remote`). Files that are memory-mapped must be local: `local_path`
+checks that, and `index.local_copy` copies remote ones.
+
+A `Path` may stand for a URL, so that code which joins paths serves both: Path("/s3:/bucket/store") is s3://bucket/store
+(`as_path`, `as_url`). All functions here take it.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-import fsspec
-
 from index.errors import BadInput, DiskFull
+from index.remote import OBJECT_STORES, attempt, open_system, time_limit
+from index.remote_file import open_remote, read_range
 
 __all__ = [
+    "as_path",
+    "as_url",
     "atomic_file",
     "disk_full",
     "exists",
@@ -31,6 +39,7 @@ __all__ = [
     "is_local",
     "join",
     "join_inside",
+    "list_names",
     "local_path",
     "make_folder",
     "open_file",
@@ -50,17 +59,34 @@ _NO_FOLDER = frozenset(
 )
 _PARTIAL = ".partial"
 _CHUNK = 1 << 20
+_STANDS_FOR_URL = re.compile(r"/(\w[\w+.-]*):/(?!/)")
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """An absolute path: of a local file or folder, or one that stands for a URL; BadInput for a chained URL."""
+    text = as_url(path)
+    if is_local(text) or "::" in text:
+        return local_path(text).absolute()
+    protocol, _, rest = text.partition("://")
+    return Path(f"/{protocol}:/{rest.strip('/')}")
+
+
+def as_url(path: str | os.PathLike[str]) -> str:
+    """The URL that a path of `as_path` stands for; another path or URL as it is."""
+    text = os.fspath(path)
+    stands_for = _STANDS_FOR_URL.match(text)
+    return f"{stands_for[1]}://{text[stands_for.end() :]}" if stands_for else text
 
 
 def is_local(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is a plain local path or a file:// URL."""
-    text = os.fspath(path)
+    text = as_url(path)
     return ("://" not in text and "::" not in text) or text.startswith(("file://", "local://"))
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
     """The local path behind `path`; BadInput when it is remote (memory-mapped files must be local)."""
-    text = os.fspath(path)
+    text = as_url(path)
     if not is_local(text):
         raise BadInput(f"{text}: must be a local path here, since it is memory-mapped; copy it to a local disk first")
     return Path(text.removeprefix("file://").removeprefix("local://"))
@@ -68,11 +94,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
 
 def resolve(path: str | os.PathLike[str]) -> tuple[Any, str]:
     """`(file system, path inside it)`; BadInput for an unknown protocol or one whose package is missing."""
-    try:
-        file_system, inside = fsspec.core.url_to_fs(os.fspath(path))
-    except (ValueError, ImportError) as error:
-        raise BadInput(f"{os.fspath(path)}: cannot be opened: {str(error).splitlines()[0]}") from error
-    return file_system, inside
+    return open_system(as_url(path))
 
 
 def join(root: str | os.PathLike[str], *parts: str) -> str:
@@ -97,6 +119,10 @@ def open_file(path: str | os.PathLike[str], mode: str = "rb", buffering: int = -
     """Open a local or remote file; use as a context manager. Text modes are UTF-8; `buffering` is for local files."""
     if is_local(path):
         return open(local_path(path), mode, buffering, encoding=None if "b" in mode else "utf-8")
+    if mode == "rb":
+        return open_remote(as_url(path))
+    if mode == "r":
+        return io.TextIOWrapper(open_remote(as_url(path)), encoding="utf-8")
     file_system, inside = resolve(path)
     opened: IO[Any] = file_system.open(inside, mode)
     return opened
@@ -106,25 +132,62 @@ def exists(path: str | os.PathLike[str]) -> bool:
     """Whether the file or folder exists."""
     if is_local(path):
         return local_path(path).exists()
-    file_system, inside = resolve(path)
-    return bool(file_system.exists(inside))
+    return _info(path) is not None
 
 
 def file_size(path: str | os.PathLike[str]) -> int:
     """Size in bytes; FileNotFoundError when the file does not exist."""
     if is_local(path):
         return local_path(path).stat().st_size
-    file_system, inside = resolve(path)
-    return int(file_system.size(inside))
+    found = _info(path)
+    if found is None or found["type"] == "directory":
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), as_url(path))
+    return int(found["size"])
 
 
-def file_identity(path: Path) -> tuple[int, int, int] | None:
-    """What tells a local file from the one that replaces it: inode, time of change, size; None when there is none."""
+def list_names(folder: str | os.PathLike[str]) -> list[str]:
+    """The names of what is directly in a folder, ascending; none when there is no such folder."""
+    if is_local(folder):
+        own = local_path(folder)
+        return sorted(entry.name for entry in own.iterdir()) if own.is_dir() else []
+    file_system, inside = resolve(folder)
     try:
-        found = path.stat()
+        found = attempt(as_url(folder), lambda: file_system.ls(inside, detail=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    whole = inside.strip("/")
+    paths = (str(path).rstrip("/") for path in found)
+    return sorted(path.rpartition("/")[2] for path in paths if path.strip("/") != whole)
+
+
+def _info(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What a remote file system says of a file or folder; None when there is none.
+
+    Its own `exists` and `isdir` also say no when the storage does not answer.
+    """
+    file_system, inside = resolve(path)
+    try:
+        return dict(attempt(as_url(path), lambda: file_system.info(inside)))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def file_identity(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
+    """What tells a file from the one that replaces it; None when there is none.
+
+    Of a local file inode, time of change and size; of a remote one a hash of what its storage says of it.
+    """
+    if not is_local(path):
+        found = _info(path)
+        if found is None:
+            return None
+        said = [found.get(name) for name in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "updated", "created")]
+        return int(hash_json([str(each) for each in said])[:15], 16), 0, int(found["size"] or 0)
+    try:
+        own = local_path(path).stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return own.st_ino, own.st_mtime_ns, own.st_size
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
@@ -139,9 +202,9 @@ def make_folder(path: str | os.PathLike[str]) -> None:
             if error.errno not in _NO_FOLDER:
                 raise
             raise BadInput(f"{os.fspath(path)}: cannot be made ({error.strerror}); choose another folder") from error
-    else:
+    elif as_url(path).partition("://")[0] not in OBJECT_STORES:  # which have no folders
         file_system, inside = resolve(path)
-        file_system.makedirs(inside, exist_ok=True)
+        attempt(as_url(path), lambda: file_system.makedirs(inside, exist_ok=True))
 
 
 def remove(path: str | os.PathLike[str]) -> None:
@@ -150,15 +213,24 @@ def remove(path: str | os.PathLike[str]) -> None:
         local_path(path).unlink(missing_ok=True)
         return
     file_system, inside = resolve(path)
-    if file_system.exists(inside):
-        file_system.rm_file(inside)
+    with suppress(FileNotFoundError):
+        attempt(as_url(path), lambda: file_system.rm_file(inside))
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The whole file."""
-    with open_file(path) as stream:
-        data: bytes = stream.read()
-    return data
+    if is_local(path):
+        return local_path(path).read_bytes()
+    file_system, inside = resolve(path)
+
+    def read() -> bytes:
+        size = int(file_system.info(inside)["size"])
+        data = bytes(file_system.cat_file(inside, **time_limit(file_system, size)))
+        if len(data) != size:  # cut off, or replaced meanwhile
+            raise ConnectionError(f"{len(data):,} bytes came instead of {size:,}")
+        return data
+
+    return attempt(as_url(path), read)
 
 
 def read_bytes_range(path: str | os.PathLike[str], offset: int, size: int) -> bytes:
@@ -168,8 +240,7 @@ def read_bytes_range(path: str | os.PathLike[str], offset: int, size: int) -> by
     if is_local(path):
         with open(local_path(path), "rb", buffering=0) as stream:
             return os.pread(stream.fileno(), size, offset)
-    file_system, inside = resolve(path)
-    return bytes(file_system.cat_file(inside, start=offset, end=offset + size))
+    return read_range(as_url(path), offset, offset + size, whole=False)
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
@@ -211,7 +282,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder, disk_full(folder):
         partial = Path(folder) / "partial"
         yield partial
-        file_system.put_file(str(partial), inside)
+        limit = time_limit(file_system, partial.stat().st_size)
+        attempt(as_url(path), lambda: file_system.put_file(str(partial), inside, **limit))
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:

@@ -7,7 +7,7 @@
 On one machine a lock of the system decides, which ends with its process. Where machines share a folder, or the folder
 has no locks, `.writer.json` in it decides: it says who writes, where and since when, and is renewed by a thread. A
 lease that has not been renewed for `EXPIRES` seconds belongs to a dead job, and the next one takes it. The clocks of
-the machines must agree to within a minute.
+the machines must agree to within a minute. `index.lease_file` says what decides between two that ask at once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from index.errors import OutputExists
-from index.files import disk_full, is_local, join, local_path, make_folder, resolve, write_atomic
+from index.errors import ClipmineError, OutputExists
+from index.files import is_local, join, local_path, make_folder
+from index.lease_file import Held, create, is_decided, read, remove, replace
 
 __all__ = ["EXPIRES", "Lease", "only_writer"]
 
@@ -40,7 +41,8 @@ _NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_LOCKS = _NOT_OURS | {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 # Seconds. A job that is alive renews eight times before its lease expires, so a slow disk does not cost it the lease.
 EXPIRES, _RENEWED_EVERY = 160.0, 20.0
-# Two jobs that find the same expired lease may both write theirs; after this time the last one is there to read.
+# Where the storage does not decide between two jobs, both may write their lease; after this time the last one is there
+# to read.
 _SETTLED = 1.0
 _TRIES = 10
 
@@ -60,29 +62,33 @@ class Lease:
         """Raise OutputExists when another job holds the lease now, since this one did not renew it in time."""
         if self._thread is None:
             return
-        held = _read(self._path)
-        if held is None or held.get("token") != self._token:
-            by = f"{_describe(held)} writes there now" if held else f"{self._path} was deleted"
+        held = read(self._path)
+        if not self._is_ours(held):
+            by = f"{_describe(held.content)} writes there now" if held else f"{self._path} was deleted"
             raise OutputExists(f"{self.folder}: this job lost its right to write there ({by}); run it again later")
 
     def _take(self, locked: bool) -> None:
         """Write the lease file. locked: whether this process holds the system's lock of the folder."""
         took_over = False
         for _ in range(_TRIES):
-            if self._create():
+            if create(self._path, self._content()):
                 break
-            held = _read(self._path)
+            held = read(self._path)
             if held is None:  # given back just now
                 continue
-            if not _has_ended(self._path, held, locked):
-                raise _refusal(self.folder, held, self._remedy)
-            _remove(self._path)
-            took_over = True
-        if took_over and not locked:
+            if not _has_ended(self._path, held.content, locked):
+                raise _refusal(self.folder, held.content, self._remedy)
+            took_over = replace(self._path, self._content(), held.version)
+            if took_over:
+                break
+        if not (locked or (is_decided(self._path) and not took_over)):
             time.sleep(_SETTLED)
-        held = _read(self._path)
-        if held is None or held.get("token") != self._token:
-            raise _refusal(self.folder, held, self._remedy)
+        held = read(self._path)
+        if not self._is_ours(held):
+            raise _refusal(self.folder, held.content if held else None, self._remedy)
+
+    def _is_ours(self, held: Held | None) -> bool:
+        return held is not None and held.content.get("token") == self._token
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -93,34 +99,17 @@ class Lease:
             return
         self._stop.set()
         self._thread.join()
-        with suppress(OSError):  # the folder was deleted meanwhile
-            if (held := _read(self._path)) is not None and held.get("token") == self._token:
-                _remove(self._path)
-
-    def _create(self) -> bool:
-        """Write the lease file unless there is one; whether it was written."""
-        data = self._content()
-        if not is_local(self._path):
-            return _create_remote(self._path, data)
-        path = local_path(self._path)
-        try:
-            created = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        except FileExistsError:
-            return False
-        try:
-            with disk_full(path), os.fdopen(created, "wb") as stream:
-                stream.write(data)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        return True
+        # The folder was deleted meanwhile, or its storage does not answer: then the lease expires.
+        with suppress(OSError, ClipmineError):
+            if self._is_ours(read(self._path)):
+                remove(self._path)
 
     def _renew(self) -> None:
         while not self._stop.wait(_RENEWED_EVERY):
             with suppress(Exception):  # a disk or a store that fails now is asked again in time
-                if (held := _read(self._path)) is None or held.get("token") != self._token:
+                held = read(self._path)
+                if held is None or not self._is_ours(held) or not replace(self._path, self._content(), held.version):
                     return
-                write_atomic(self._path, self._content())
 
     def _content(self) -> bytes:
         plain = {
@@ -205,51 +194,14 @@ def _lock(path: Path, folder: str, remedy: str) -> int | None:
             pass
         except BlockingIOError as error:
             os.close(held)
-            raise _refusal(folder, _read(join(folder, _LEASE)), remedy) from error
+            held_now = read(join(folder, _LEASE))
+            raise _refusal(folder, held_now.content if held_now else None, remedy) from error
         except OSError as error:
             os.close(held)
             if error.errno in _NO_LOCKS:
                 return None
             raise
         os.close(held)
-
-
-def _create_remote(path: str, data: bytes) -> bool:
-    file_system, inside = resolve(path)
-    try:
-        file_system.pipe_file(inside, data, mode="create")
-    except FileExistsError:
-        return False
-    except (TypeError, ValueError, NotImplementedError):  # it cannot write only where nothing is
-        if file_system.exists(inside):
-            return False
-        file_system.pipe_file(inside, data)
-    return True
-
-
-def _read(path: str) -> Mapping[str, Any] | None:
-    """The lease file's content, {} for a damaged one; None when there is none."""
-    try:
-        if is_local(path):
-            data = local_path(path).read_bytes()
-        else:  # asked of the store itself: what fsspec remembers of its folders may be old
-            file_system, inside = resolve(path)
-            data = file_system.cat_file(inside)
-        plain = json.loads(data)
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return {}
-    return plain if isinstance(plain, dict) else {}
-
-
-def _remove(path: str) -> None:
-    if is_local(path):
-        local_path(path).unlink(missing_ok=True)
-        return
-    file_system, inside = resolve(path)
-    with suppress(FileNotFoundError):
-        file_system.rm_file(inside)
 
 
 def _has_ended(path: str, held: Mapping[str, Any], locked: bool) -> bool:

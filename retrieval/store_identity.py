@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from index.files import hash_json, is_local, local_path
+from index.files import as_url, hash_json, is_local, local_path
 from index.store.embedding_store import EmbeddingStore
 
 __all__ = ["describe_store", "store_identity"]
@@ -25,10 +25,10 @@ def store_identity(store: EmbeddingStore, parts: int | None = None) -> str:
 def describe_store(store: EmbeddingStore, selection: str) -> dict[str, Any]:
     """The `store` entry of a selection's manifest: absolute path, path relative to the selection, identity, model."""
     relative = None
-    if is_local(selection):
+    if is_local(selection) and store.is_local:
         relative = Path(os.path.relpath(store.path, local_path(selection).absolute())).as_posix()
     return {
-        "path": os.fspath(store.path),
+        "path": as_url(store.path),
         "relative": relative,
         "rows": store.rows,
         "parts": len(store.parts),

@@ -64,6 +64,7 @@ def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
     store = _AsOpened.open(store_path)
     folder, first, last = index_folder(store, item.modality), item.first_row, item.first_row + item.rows
     build = build_hash(store, item)
+    store.copy_rows(item.modality, first, last)
     nodes = plan_nodes(store, item.modality, first, last)
     has_node, shared = nodes.has_node, nodes.shared
 
@@ -78,15 +79,17 @@ def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
     sample = store.gather(item.modality, chosen if item.spec.codec == "sq8" else chosen[:1])
     graph = build_graph(blocks(), sample, item.spec)
     if has_query_links(store, item.modality, item.rows):
+        store.copy_rows("text", first, last)
         add_query_links(graph, fitted_captions(store, first, last, item.add_rows))
     files = {}
     for end, array in (("skipped.npy", np.flatnonzero(~has_node)), ("copies.npy", shared)):
-        with atomic_file(folder / f"{build[:16]}.{end}") as partial, open(partial, "wb") as stream:
-            np.save(stream, array, allow_pickle=False)
-        files[end] = _file(folder / f"{build[:16]}.{end}")
+        with atomic_file(folder / f"{build[:16]}.{end}") as partial:
+            with open(partial, "wb") as stream:
+                np.save(stream, array, allow_pickle=False)
+            files[end] = _file(partial, f"{build[:16]}.{end}")
     with atomic_file(folder / f"{build[:16]}.faiss") as partial:
         write_graph(graph, partial)
-    files["faiss"] = _file(folder / f"{build[:16]}.faiss")
+        files["faiss"] = _file(partial, f"{build[:16]}.faiss")
     record = ShardRecord(
         number=item.number,
         first_row=first,
@@ -115,5 +118,5 @@ class _AsOpened(EmbeddingStore):
         return super().forgotten
 
 
-def _file(path: Path) -> ShardFile:
-    return ShardFile(path.name, path.stat().st_size, sha256_file(path))
+def _file(written: Path, name: str) -> ShardFile:
+    return ShardFile(name, written.stat().st_size, sha256_file(written))

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.errors import StoreInvalid
-from index.files import hash_json, write_atomic
+from index.files import hash_json, list_names, read_bytes, remove, write_atomic
 from index.graph.hnsw import HnswSpec
 from index.graph.recall_contract import RecallContract
 from index.store.embedding_store import EmbeddingStore, Modality
@@ -209,14 +209,14 @@ def write_marker(folder: Path, record: ShardRecord) -> None:
 def read_markers(folder: Path) -> list[ShardRecord]:
     """The shards that are finished, in use or not, in the order of their names."""
     records = []
-    for path in sorted(folder.glob("*.json")):
-        if path.name == _INDEX_NAME:
+    for name in list_names(folder):
+        if name == _INDEX_NAME or not name.endswith(".json"):
             continue
         try:
-            record = ShardRecord.from_json(json.loads(path.read_bytes()))
+            record = ShardRecord.from_json(json.loads(read_bytes(folder / name)))
         except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
             continue  # damaged, or of another version: the shard is built again
-        if record.name == path.stem:
+        if f"{record.name}.json" == name:
             records.append(record)
     return records
 
@@ -226,9 +226,9 @@ def remove_other_shards(folder: Path, records: Sequence[ShardRecord]) -> None:
     wanted = {f"{record.name}.json" for record in records} | {
         file.name for each in records for file in each.files.values()
     }
-    for path in folder.iterdir():
-        if _SHARD_NAMES.fullmatch(path.name) and path.name not in wanted:
-            path.unlink(missing_ok=True)
+    for name in list_names(folder):
+        if _SHARD_NAMES.fullmatch(name) and name not in wanted:
+            remove(folder / name)
 
 
 def write_index_manifest(folder: Path, manifest: IndexManifest) -> None:
@@ -245,7 +245,7 @@ def read_index_manifest(folder: Path) -> IndexManifest | None:
     """
     path = manifest_path(folder)
     try:
-        plain = json.loads(path.read_bytes())
+        plain = json.loads(read_bytes(path))
         if plain.pop("format") != "clipmine-index" or plain.pop("version") != _FORMAT_VERSION:
             raise StoreInvalid(f"{path}: is of another version of this program; run `clipmine index` again")
         spec = HnswSpec(**plain.pop("spec"))

@@ -19,6 +19,7 @@ from index.graph.copies import Copies
 from index.graph.hnsw import falls_short, open_graph, search_graph, search_graph_from
 from index.graph.index_manifest import ShardRecord
 from index.graph.members import Crowds
+from index.graph.shard_files import shard_file
 from index.graph.unwanted import Unwanted, in_sorted
 from index.store.embedding_store import EmbeddingStore, Modality
 
@@ -158,9 +159,10 @@ def open_shard(folder: Path, record: ShardRecord, store: EmbeddingStore, modalit
     Raises:
         StoreInvalid: a file is not what the record says.
     """
-    graph = open_graph(folder / record.file)
-    skipped = np.load(folder / record.skipped_file, allow_pickle=False)
-    shared = np.load(folder / record.copies_file, allow_pickle=False)
+    files = {end: shard_file(folder, file) for end, file in record.files.items()}
+    graph = open_graph(files["faiss"])
+    skipped = np.load(files["skipped.npy"], allow_pickle=False)
+    shared = np.load(files["copies.npy"], allow_pickle=False)
     counts = (graph.ntotal, graph.d, len(skipped), shared.shape)
     nodes = record.indexed - record.copies
     if counts != (nodes, store.dim, record.rows - nodes, (record.copies, 3)):

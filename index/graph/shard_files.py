@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from index.errors import StoreInvalid
-from index.files import sha256_file
+from index.files import file_size, is_local, remove, sha256_file
 from index.graph.index_manifest import ShardFile, ShardRecord, index_folder, read_markers
+from index.local_copy import local_copy
 from index.store.embedding_store import EmbeddingStore, Modality
 
-__all__ = ["CHECKED_AT_OPEN", "check_files", "damage", "drop_damaged"]
+__all__ = ["CHECKED_AT_OPEN", "check_files", "damage", "drop_damaged", "shard_file"]
 
 # SHA-256 reads 0.3 to 2 GB/s, so this takes a tenth of a second or a little more.
 CHECKED_AT_OPEN = 64_000_000
@@ -26,7 +27,7 @@ def damage(folder: Path, file: ShardFile, checksums: bool) -> str | None:
     """What is wrong with a shard's file; None when nothing is. checksums: also read it and compare its checksum."""
     path = folder / file.name
     try:
-        size = path.stat().st_size
+        size = file_size(path)
     except FileNotFoundError:
         return "is missing from the index"
     if size != file.size:
@@ -49,9 +50,28 @@ def check_files(
         checksums = sum(file.size for shard in shards for file in shard.files.values()) <= CHECKED_AT_OPEN
     for shard in shards:
         for file in shard.files.values():
-            if (wrong := damage(folder, file, checksums)) is not None:
+            # A remote file is compared when it is copied, which opening it does.
+            wrong = damage(folder, file, checksums) if is_local(folder) else _copy_damage(folder, file)
+            if wrong is not None:
                 again = f"clipmine index {store.path} --modality {modality}{' --checksums' * (wrong == _CHANGED)}"
                 raise StoreInvalid(f"{folder / file.name}: {wrong}; run `{again}`, which builds this shard again")
+
+
+def shard_file(folder: Path, file: ShardFile) -> Path:
+    """The local file of a shard: its own, or a copy of that of a remote store.
+
+    Raises:
+        StoreInvalid: the file of a remote store is missing or damaged.
+    """
+    return local_copy(folder / file.name, file.size, sha256=file.sha256)
+
+
+def _copy_damage(folder: Path, file: ShardFile) -> str | None:
+    try:
+        shard_file(folder, file)
+    except StoreInvalid as error:
+        return damage(folder, file, checksums=False) or (_CHANGED if damage(folder, file, True) else str(error))
+    return None
 
 
 def drop_damaged(folder: Path) -> int:
@@ -65,5 +85,5 @@ def drop_damaged(folder: Path) -> int:
         if any(damage(folder, file, checksums=True) is not None for file in record.files.values())
     ]
     for record in damaged:
-        (folder / f"{record.name}.json").unlink(missing_ok=True)
+        remove(folder / f"{record.name}.json")
     return len(damaged)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from os import PathLike, fspath
+from os import PathLike
+from pathlib import Path
 from threading import Lock
 
 from index.errors import StoreInvalid
-from index.files import local_path, sha256_file
+from index.files import as_path, as_url, file_size, sha256_file
 from index.graph.index_manifest import IndexManifest, index_folder, manifest_path, read_index_manifest, source_hash
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_manifest import read_manifest
@@ -25,14 +26,14 @@ def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], No
     The store is whole when the result names no problems.
 
     Args:
-        path: the store, a local folder.
+        path: the store.
         on_progress: is called with the files that were read, and the files to read.
 
     Raises:
-        BadInput: a remote path.
+        RemoteDown: the storage of a remote store does not answer.
         StoreInvalid: there is no store, or its manifest is damaged.
     """
-    store = EmbeddingStore(local_path(path).absolute(), read_manifest(fspath(path)))
+    store = EmbeddingStore(as_path(path), read_manifest(as_url(path)))
     indexes: dict[Modality, IndexManifest] = {}
     problems = [*check_lists(store)]
     for modality in _MODALITIES:
@@ -70,10 +71,9 @@ def _check_index(
     for shard in manifest.shards:
         for file in shard.files.values():
             path = folder / file.name
-            if not path.exists():
+            if (size := _size(path)) is None:
                 yield Problem(str(path), None, f"is missing from the {modality} index", again)
-            elif path.stat().st_size != file.size:
-                size = path.stat().st_size
+            elif size != file.size:
                 yield Problem(str(path), None, f"has {size:,} bytes instead of {file.size:,}", again)
             elif sha256_file(path) != file.sha256:
                 yield Problem(str(path), None, "has changed: its SHA-256 is another", f"delete it, then {again}")
@@ -81,6 +81,13 @@ def _check_index(
         if source_hash(store, modality, shard.first_row, shard.rows) != shard.source:
             rows = f"rows {shard.first_row:,} to {shard.first_row + shard.rows - 1:,}"
             yield Problem(str(folder / shard.file), None, f"was built over other vectors of {rows}", again)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return file_size(path)
+    except FileNotFoundError:
+        return None
 
 
 def _again(store: EmbeddingStore, modality: Modality) -> str:

@@ -22,6 +22,7 @@ from index.store.embedding_store import EmbeddingStore, open_vectors
 from index.store.file_sums import sample_file
 from index.store.lookup import build_lookup, remove_lookups
 from index.store.metadata import parquet_bytes
+from index.store.part_files import part_path
 from index.store.store_manifest import FileRecord, Part, read_manifest, write_manifest
 
 __all__ = ["CompactReport", "compact_store"]
@@ -93,10 +94,11 @@ def _overwrite(store: EmbeddingStore, number: int, positions: npt.NDArray[np.int
             stream = io.BytesIO()
             np.save(stream, vectors, allow_pickle=False)
             data = stream.getvalue()
-        write_atomic(fspath(file), data)
+        path = part_path(store.path, part, kind)
+        write_atomic(path, data)
         # An index is built over the vectors as they were first written: compaction must not make it seem stale.
         before = records[kind]
-        sample = sample_file(file) if before.sample is not None else None
+        sample = sample_file(path) if before.sample is not None else None
         digest = sha256(data).hexdigest()
         records[kind] = replace(before, size=len(data), sha256=digest, origin=before.original, sample=sample)
     if store.manifest.kind == "embedded":

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import resource
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from os import F_OK, PathLike, access, fspath, listdir
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +25,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from index.errors import BadInput, StoreInvalid
-from index.files import file_identity, local_path
+from index.files import as_path, as_url, file_identity, is_local
 from index.store.file_sums import check_samples
 from index.store.lookup import Lookup
 from index.store.metadata import MetadataFiles, join_parts
-from index.store.store_manifest import MANIFEST_NAME, Manifest, Part, part_file, read_manifest
+from index.store.part_files import forgotten_names, part_file, read_forgotten
+from index.store.store_manifest import MANIFEST_NAME, Manifest, Part, read_manifest
 from index.store.vectors import (
     VectorFile,
     Vectors,
@@ -50,10 +53,18 @@ OPEN_MAPS = min(max(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4), 16
 READ_ROWS = 16
 # A store of up to so many parts is checked when it opens (about 2 ms a part), a larger one part by part at first use.
 CHECKED_AT_OPEN = 128
+# Seconds after which the lists of forgotten rows of a remote store are asked for again.
+FORGOTTEN_ASKED = 10.0
+# Files of a remote store that are copied at once.
+_COPIED_AT_ONCE = 8
 
 
 class EmbeddingStore:
-    """A complete store on a local disk, open for reading. Safe for threads; open it with `EmbeddingStore.open`."""
+    """A complete store, open for reading. Safe for threads; open it with `EmbeddingStore.open`.
+
+    path: the folder. Of a remote store it stands for the URL (`index.files.as_path`), and files are copied to this
+    machine's disk when they are first read.
+    """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
@@ -62,7 +73,9 @@ class EmbeddingStore:
         self._maps: OrderedDict[tuple[str, int], Vectors] = OrderedDict()
         self._headers: dict[tuple[str, int], VectorFile] = {}  # of files that were mapped once
         self._lock = threading.Lock()
+        self.is_local = is_local(path)
         self._forgotten_folder = fspath(path / "forgotten")  # a string, since every search lists it
+        self._forgotten_asked = -FORGOTTEN_ASKED
         self._forgotten: tuple[list[str], npt.NDArray[np.int64]] = ([], np.empty(0, np.int64))
         self._manifest_identity: tuple[int, int, int] | None = None
         self._metadata = MetadataFiles(path, manifest)
@@ -70,20 +83,20 @@ class EmbeddingStore:
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> EmbeddingStore:
-        """Open a store and check its files; a store of many parts checks each part at its first use.
+        """Open a store and check its files; a store of many parts, or a remote one, checks each part at its first use.
 
         Of an adopted store, samples of the files are compared with those of the adoption: of all parts, or of some
         parts of many. `clipmine verify` compares all bytes.
 
         Raises:
-            BadInput: a remote path (embeddings are memory-mapped).
+            RemoteDown: the storage of a remote store does not answer.
             StoreInvalid: no complete store there, or a part's files disagree or were replaced (the message names it).
         """
-        folder = local_path(path).absolute()
+        folder = as_path(path)
         identity = file_identity(folder / MANIFEST_NAME)  # before it is read
-        store = cls(folder, read_manifest(fspath(path)))
+        store = cls(folder, read_manifest(as_url(path)))
         store._manifest_identity = identity
-        count = len(store.parts)
+        count = len(store.parts) if store.is_local else 0
         for number in range(count) if count <= CHECKED_AT_OPEN else ():
             store.check_part(number)
         for number in range(0, count, -(-count // CHECKED_AT_OPEN) if count else 1):
@@ -126,16 +139,27 @@ class EmbeddingStore:
 
     @property
     def forgotten(self) -> npt.NDArray[np.int64]:
-        """Sorted int64 row ids that must never be returned; read again whenever `forgotten/` has changed."""
-        # Every search reads this, so it is kept cheap: no Path object, and no exception when nothing is forgotten.
-        names = listdir(self._forgotten_folder) if access(self._forgotten_folder, F_OK) else []  # noqa: PTH208
+        """Sorted int64 row ids that must never be returned; read again whenever `forgotten/` has changed.
+
+        Changes in a remote store are seen within 10 seconds.
+        """
         known, rows = self._forgotten
+        if self.is_local:
+            # Every search reads this, so it is kept cheap: no Path object, and no exception when nothing is forgotten.
+            names = listdir(self._forgotten_folder) if access(self._forgotten_folder, F_OK) else []  # noqa: PTH208
+        elif time.monotonic() - self._forgotten_asked < FORGOTTEN_ASKED:
+            return rows
+        else:
+            names = forgotten_names(self.path)
+            self._forgotten_asked = time.monotonic()
         if names != known:
-            files = [self.path / "forgotten" / name for name in names if name.endswith(".npy")]
-            lists = [_read_forgotten(file) for file in files]
-            rows = np.unique(np.concatenate(lists)).astype(np.int64) if lists else np.empty(0, np.int64)
+            rows = read_forgotten(self.path, [name for name in names if name.endswith(".npy")])
             self._forgotten = (names, rows)
         return rows
+
+    def ask_forgotten(self) -> None:
+        """Read the lists of forgotten rows of a remote store again at once, after one was written."""
+        self._forgotten_asked = -FORGOTTEN_ASKED
 
     def changed(self) -> bool:
         """Whether the manifest was replaced after this store was opened: by growth, compaction or adoption.
@@ -247,8 +271,17 @@ class EmbeddingStore:
         return self._metadata.batches(part, columns, batch_rows)
 
     def part_file(self, part: int, kind: str) -> Path:
-        """Path of a part's "image", "text", "metadata" or "rejects" file."""
+        """Path of a part's "image", "text", "metadata" or "rejects" file; of a remote store, of a copy on this disk."""
         return part_file(self.path, self.parts[part], kind)
+
+    def copy_rows(self, modality: Modality, first: int, last: int) -> None:
+        """Copy the vectors of rows first .. last - 1 to this disk, several files at once; a local store has them."""
+        if self.is_local:
+            return
+        begin, end = (int(np.searchsorted(self._first_rows, row, side="right")) - 1 for row in (first, last - 1))
+        with ThreadPoolExecutor(_COPIED_AT_ONCE) as pool:
+            for _ in pool.map(lambda part: self.part_file(part, modality), range(begin, end + 1)):
+                pass
 
     def check_part(self, part: int) -> None:
         """Compare the counts of a part's files; StoreInvalid names the part and the file that disagrees."""
@@ -281,7 +314,7 @@ class EmbeddingStore:
                     f"{header.path}: part {known.name} should hold {expected[0]} rows of "
                     f"{expected[1]} {self.manifest.dtype}, it has {(header.rows, header.dim)} {header.dtype}"
                 )
-            if len(self.parts) > CHECKED_AT_OPEN:
+            if len(self.parts) > CHECKED_AT_OPEN or not self.is_local:
                 self._check_samples(part)
             self._headers[key] = header
         return header.map()
@@ -330,16 +363,6 @@ class EmbeddingStore:
             vectors = np.array(vectors)
             vectors[gone] = 0
         return vectors
-
-
-def _read_forgotten(path: Path) -> npt.NDArray[np.int64]:
-    try:
-        rows: npt.NDArray[np.int64] = np.load(path, allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise StoreInvalid(
-            f"{path}: this list of forgotten rows is damaged; restore it, or forget its rows again"
-        ) from error
-    return rows
 
 
 def _by_part(parts: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:

@@ -7,12 +7,15 @@ Parquet file, differ. It does not see a change between the blocks; `clipmine ado
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
 
 from index.errors import StoreInvalid
-from index.store.store_manifest import Part, part_file
+from index.files import file_size, is_local, read_bytes_range
+from index.store.part_files import part_file
+from index.store.store_manifest import Part
 
 __all__ = ["check_samples", "sample_file"]
 
@@ -20,15 +23,20 @@ _BLOCK = 4_096  # a page: what a disk reads at least
 
 
 def sample_file(path: str | PathLike[str]) -> str:
-    """Hash (32 hex digits) of a local file's size and of its first, middle and last 4 KiB; OSError if unreadable."""
+    """Hash (32 hex digits) of a file's size and of its first, middle and last 4 KiB; OSError if unreadable."""
+    if not is_local(path):
+        return _hash(file_size(path), lambda start: read_bytes_range(path, start, _BLOCK))
     opened = os.open(path, os.O_RDONLY)
     try:
-        size = os.fstat(opened).st_size
-        found = blake2b(str(size).encode(), digest_size=16)
-        for start in sorted({0, size // 2 // _BLOCK * _BLOCK, max(0, size - _BLOCK)}):
-            found.update(os.pread(opened, _BLOCK, start))
+        return _hash(os.fstat(opened).st_size, lambda start: os.pread(opened, _BLOCK, start))
     finally:
         os.close(opened)
+
+
+def _hash(size: int, read: Callable[[int], bytes]) -> str:
+    found = blake2b(str(size).encode(), digest_size=16)
+    for start in sorted({0, size // 2 // _BLOCK * _BLOCK, max(0, size - _BLOCK)}):
+        found.update(read(start))
     return found.hexdigest()
 
 

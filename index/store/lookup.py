@@ -24,7 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from index.files import atomic_file, local_path
+from index.errors import StoreInvalid
+from index.files import as_path, atomic_file, exists, is_local, make_folder, open_file, remove
+from index.local_copy import current_copy
 from index.store.metadata import MetadataFiles, column_type
 from index.store.store_manifest import Manifest, read_manifest
 
@@ -79,7 +81,7 @@ def plan_lookups(manifest: Manifest) -> list[LookupItem]:
 
 def build_lookup(item: LookupItem, store: str) -> int:
     """Write one look-up file of the store at `store`; return its rows. Raises StoreInvalid for damaged metadata."""
-    path, manifest = local_path(store).absolute(), read_manifest(store)
+    path, manifest = as_path(store), read_manifest(store)
     metadata = MetadataFiles(path, manifest)
     parts, names = range(item.first, item.last), [*LOOKUP_COLUMNS, *_other_columns(manifest)]
     tables = [table for part in parts for table in metadata.batches(part, names, _BATCH_ROWS)]
@@ -91,7 +93,7 @@ def build_lookup(item: LookupItem, store: str) -> int:
     table = table.drop_columns(long).replace_schema_metadata({_MADE_FROM: _made_from(manifest, item)})
     schema = table.schema
     target = lookup_file(path, item)
-    target.parent.mkdir(exist_ok=True)
+    make_folder(target.parent)
     with atomic_file(target) as partial, pa.OSFile(fspath(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
         for batch in table.to_batches():  # one; none for a table without rows
             out.write_batch(batch)
@@ -100,7 +102,13 @@ def build_lookup(item: LookupItem, store: str) -> int:
 
 def is_lookup_done(item: LookupItem, path: Path, manifest: Manifest) -> bool:
     """Whether the item's file exists and was made from the metadata that the store at `path` has now."""
-    return _open_lookup(path, manifest, item) is not None
+    if is_local(path):
+        return _open_lookup(path, manifest, item) is not None
+    try:
+        with open_file(lookup_file(path, item)) as stream:  # its schema only: a copy takes a hundred megabytes
+            return _is_made_from(pa.ipc.open_file(stream), manifest, item)
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def remove_lookups(path: Path, manifest: Manifest, parts: Sequence[int]) -> list[LookupItem]:
@@ -108,8 +116,8 @@ def remove_lookups(path: Path, manifest: Manifest, parts: Sequence[int]) -> list
     removed = []
     for item in plan_lookups(manifest):
         file = lookup_file(path, item)
-        if any(item.first <= part < item.last for part in parts) and file.exists():
-            file.unlink()
+        if any(item.first <= part < item.last for part in parts) and exists(file):
+            remove(file)
             removed.append(item)
     return removed
 
@@ -196,11 +204,15 @@ def _made_from(manifest: Manifest, item: LookupItem) -> bytes:
 def _open_lookup(path: Path, manifest: Manifest, item: LookupItem) -> Any:
     """The file's record batch, memory-mapped; None when the file is missing, damaged or out of date."""
     try:
-        reader = pa.ipc.open_file(pa.memory_map(fspath(lookup_file(path, item))))
-        source = (reader.schema.metadata or {}).get(_MADE_FROM)
-        if source != _made_from(manifest, item) or reader.num_record_batches != 1:
+        reader = pa.ipc.open_file(pa.memory_map(fspath(current_copy(lookup_file(path, item)))))
+        if not _is_made_from(reader, manifest, item):
             return None
         batch = reader.get_batch(0)
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, StoreInvalid):
         return None
     return batch if batch.num_rows == item.rows else None
+
+
+def _is_made_from(reader: Any, manifest: Manifest, item: LookupItem) -> bool:
+    source = (reader.schema.metadata or {}).get(_MADE_FROM)
+    return bool(source == _made_from(manifest, item) and reader.num_record_batches == 1)

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index.errors import BadInput, StoreInvalid
-from index.store.store_manifest import Manifest, part_file
+from index.store.part_files import part_file
+from index.store.store_manifest import Manifest
 
 __all__ = [
     "FOREIGN_NAMES",

@@ -24,7 +24,18 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from index.errors import ClipmineError
-from index.files import exists, hash_json, is_local, join, local_path, open_file, resolve, write_atomic
+from index.files import (
+    exists,
+    hash_json,
+    is_local,
+    join,
+    list_names,
+    local_path,
+    open_file,
+    read_bytes,
+    resolve,
+    write_atomic,
+)
 from index.store.embedding_store import EmbeddingStore
 
 __all__ = ["HoldingOutput", "StoreOutput", "holding_outputs", "register_output", "registered_outputs"]
@@ -78,9 +89,11 @@ def registered_outputs(store: EmbeddingStore) -> list[StoreOutput]:
     """The outputs in the register, by path. Entries that cannot be read are skipped."""
     found = []
     folder = store.path / "outputs"
-    for entry in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+    for name in list_names(folder):
+        if not name.endswith(".json"):
+            continue
         with suppress(OSError, ValueError, TypeError, KeyError):
-            plain = json.loads(entry.read_bytes())
+            plain = json.loads(read_bytes(folder / name))
             found.append(StoreOutput(**{**plain, "files": tuple(plain["files"])}))
     return sorted(found, key=lambda output: (output.path, output.kind))
 

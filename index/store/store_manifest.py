@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from index.errors import StoreInvalid
-from index.files import exists, join, join_inside, read_bytes, write_atomic
+from index.files import exists, join, read_bytes, write_atomic
 
 __all__ = [
     "FORMAT_VERSION",
@@ -23,7 +22,6 @@ __all__ = [
     "Manifest",
     "Origin",
     "Part",
-    "part_file",
     "part_paths",
     "read_manifest",
     "write_manifest",
@@ -105,11 +103,6 @@ class Part:
     rows: int
     read: int
     files: Mapping[str, FileRecord]  # by "image", "text", "metadata", "rejects"; text and rejects may be absent
-
-
-def part_file(store: Path, part: Part, kind: str) -> Path:
-    """Path of a part's "image", "text", "metadata" or "rejects" file; BadInput when it would lie outside the store."""
-    return Path(join_inside(store, part.files[kind].path))
 
 
 @dataclass(frozen=True)

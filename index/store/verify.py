@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from index.errors import ClipmineError
-from index.files import sha256_file
+from index.files import exists, read_bytes, sha256_file
 from index.store.embedding_store import EmbeddingStore
 from index.store.file_sums import sample_file
 from index.store.lookup import is_lookup_done, lookup_file, plan_lookups
 from index.store.metadata import MetadataFiles
+from index.store.part_files import forgotten_names
 from index.store.store_manifest import FileRecord
 from index.store.vectors import OddVectors, VectorFindings, inspect_vectors, open_vectors
 
@@ -98,7 +100,9 @@ def check_files(store: EmbeddingStore, on_file: Callable[[], None] | None = None
 def check_lists(store: EmbeddingStore) -> list[Problem]:
     """The lists of forgotten rows that cannot be read, or are not what their names say."""
     return [
-        problem for file in sorted((store.path / "forgotten").glob("*.npy")) for problem in _check_list(store, file)
+        problem
+        for name in forgotten_names(store.path)
+        for problem in _check_list(store, store.path / "forgotten" / name)
     ]
 
 
@@ -113,7 +117,7 @@ def check_lookups(store: EmbeddingStore) -> list[Problem]:
             f"clipmine index {store.path}",
         )
         for file, item in files.items()
-        if file.exists() and not is_lookup_done(item, store.path, store.manifest)
+        if exists(file) and not is_lookup_done(item, store.path, store.manifest)
     ]
 
 
@@ -155,7 +159,7 @@ def _compare(file: Path, record: FileRecord) -> str | None:
 
 
 def _remedy(store: EmbeddingStore) -> str:
-    if len(store.forgotten) and (store.path / "manifest.json").exists():
+    if len(store.forgotten) and exists(store.path / "manifest.json"):
         compact = f"if `clipmine compact {store.path}` was interrupted, run it again; else "
     else:
         compact = ""
@@ -171,8 +175,8 @@ def _without_path(error: ClipmineError, store: EmbeddingStore, record: FileRecor
 def _check_list(store: EmbeddingStore, file: Path) -> Iterator[Problem]:
     remedy = "restore it, or forget its rows again"
     try:
-        data = file.read_bytes()
-        rows = np.load(file, allow_pickle=False)
+        data = read_bytes(file)
+        rows = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, OSError):
         yield Problem(str(file), None, "this list of forgotten rows cannot be read", remedy)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-from index.files import file_identity
+from index.files import exists, file_identity, read_bytes
 from index.graph.index_manifest import index_folder, manifest_path
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_manifest import MANIFEST_NAME
@@ -24,7 +24,7 @@ def generation_name(store: EmbeddingStore) -> str:
     """12 hex digits of a hash of the files' contents, the same wherever the same files are served."""
     digest = sha256()
     for path in _files(store):
-        content = path.read_bytes() if path.exists() else b""
+        content = read_bytes(path) if exists(path) else b""
         digest.update(len(content).to_bytes(8, "little") + content)
     return digest.hexdigest()[:12]
 
