@@ -7,13 +7,15 @@ not as pickled exceptions, so that an error reads the same from all three execut
 from __future__ import annotations
 
 import importlib
+import os
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from index.errors import ClipmineError
 from index.files import disk_full
+from index.remote import VARIABLES
 
 # The packages that a worker on another machine must be able to import.
 ROOT_PACKAGES = ("index", "retrieval", "customize", "mining", "jobs", "scenes")
@@ -38,12 +40,17 @@ class WorkerDied(ClipmineError):
 
 @dataclass(frozen=True)
 class Work:
-    """A map to run: `function(item, config)` for every item; function importable, items and config plain data."""
+    """A map to run: `function(item, config)` for every item; function importable, items and config plain data.
+
+    environment: the settings of remote storage that this process has. Workers on other machines get them with the work,
+    and not as settings of the cluster, which its pages and logs show.
+    """
 
     label: str
     function: Callable[[Any, Any], Any]
     items: Sequence[Any]
     config: Any
+    environment: Mapping[str, str] = field(default_factory=lambda: storage_settings(), repr=False)
 
     def item_name(self, position: int) -> str:
         """The item's name in messages: its `name` or `number`, else its position."""
@@ -71,9 +78,24 @@ class Outcome:
     failure: Failure | None = None
 
 
-def attempt(function: Callable[[Any, Any], Any], position: int, item: Any, config: Any) -> Outcome:
-    """Run one item in this process; an exception is returned as a `Failure`, a full disk as `DiskFull`."""
+def storage_settings() -> dict[str, str]:
+    """The environment variables of this process that name remote storage and give access to it."""
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+
+
+def attempt(
+    function: Callable[[Any, Any], Any],
+    position: int,
+    item: Any,
+    config: Any,
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Run one item in this process; an exception is returned as a `Failure`, a full disk as `DiskFull`.
+
+    environment: variables that are set here before.
+    """
     try:
+        os.environ.update(environment or {})
         with disk_full("where the job writes"):
             return Outcome(position, result=function(item, config))
     except Exception as error:

@@ -163,4 +163,5 @@ class Attempts:
 
         if ray.get(self.starts.start.remote(position)) > ATTEMPTS:
             return Outcome(position, failure=worker_died(self.work, position, "Ray lost its actor"))
-        return attempt(self.work.function, position, self.work.items[position], self.work.config)
+        work = self.work
+        return attempt(work.function, position, work.items[position], work.config, work.environment)

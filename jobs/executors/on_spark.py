@@ -50,13 +50,13 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
                 return value1
 
         arrived = context.accumulator([], Outcomes())
-        function, config, items = work.function, work.config, list(work.items)
+        function, config, environment, items = work.function, work.config, work.environment, list(work.items)
         group = f"clipmine-{work.label}-{id(work)}"
         errors: list[Exception] = []
 
         def run_partition(pairs: Iterable[tuple[int, Any]]) -> None:
             for position, item in pairs:
-                arrived.add([attempt(function, position, item, config)])
+                arrived.add([attempt(function, position, item, config, environment)])
 
         def run_job() -> None:
             context.setJobGroup(group, f"clipmine {work.label}", interruptOnCancel=True)

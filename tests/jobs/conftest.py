@@ -17,7 +17,16 @@ __all__ = ["known_store", "small_export", "small_selection"]
 
 
 @pytest.fixture(scope="session")
-def ray_up() -> Iterator[None]:
+def worker_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where workers of Ray and Spark keep copies of remote files: on a cluster, not where the driver does."""
+    folder = tmp_path_factory.mktemp("worker-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPMINE_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def ray_up(worker_cache: Path) -> Iterator[None]:
     import ray
 
     from jobs.executors.on_ray import start_ray
@@ -29,7 +38,7 @@ def ray_up() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def spark_up() -> Iterator[None]:
+def spark_up(worker_cache: Path) -> Iterator[None]:
     from jobs.executors.on_spark import open_spark
 
     with open_spark(workers=2, threads=1):
