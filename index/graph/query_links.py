@@ -104,7 +104,7 @@ def _chosen(graph: Any, first: int, candidates: npt.NDArray[np.int32], most: int
     faiss.copy_array_to_vector(faiss.vector_to_array(storage.sq.trained), own.sq.trained)
     own.is_trained = True
     own.add_sa_codes(copied)
-    decoded = own.sa_decode(copied)
+    decoded = _decoded(own, copied)
     places = np.arange(count * width, dtype=np.int64).reshape(count, width)
     squared = _squared_distances(decoded[:count], decoded[count:], places)
     squared[candidates < 0] = np.inf
@@ -121,6 +121,18 @@ def _chosen(graph: Any, first: int, candidates: npt.NDArray[np.int32], most: int
     kept = faiss.vector_to_array(chooser.hnsw.neighbors).reshape(count, most)
     links = np.append(candidates.ravel(), np.int32(-1))[np.where(kept < 0, -1, kept - count)]
     return links.astype(np.int32)
+
+
+def _decoded(storage: Any, codes: Codes) -> Floats:
+    """The vectors fp32 [n, d] of codes [n, code size]."""
+    import faiss
+    import torch
+
+    if storage.sq.qtype == faiss.ScalarQuantizer.QT_fp16:  # ten times as fast as faiss and numpy
+        halves: Floats = torch.from_numpy(codes.view(np.float16)).float().numpy()
+        return halves
+    decoded: Floats = storage.sa_decode(codes)
+    return decoded
 
 
 def _squared_distances(nodes: Floats, others: Floats, places: Ids) -> Floats:
