@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from index.graph import query_captions
 from index.graph.build import IndexConfig
 from index.graph.exact import exact_top_k
 from index.graph.recall import recall_at
@@ -21,7 +22,7 @@ ROWS, ASKED = 6_000, 0.95
 Ids = npt.NDArray[np.int64]
 
 
-@pytest.fixture(scope="module", params=["fp16", "sq8", "three shards"])
+@pytest.fixture(scope="module", params=["fp16", "sq8", "three shards", "fitted to captions"])
 def index(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> HnswIndex:
     """60 clusters of about 100 rows, and 40 rows of which each has 20 copies."""
     image, text = clustered(ROWS, clusters=60)
@@ -29,7 +30,10 @@ def index(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     store = vector_store(tmp_path_factory.mktemp("filtered"), image, text)
     shard_rows = 2_000 if request.param == "three shards" else None
     codec = "sq8" if request.param == "sq8" else "fp16"
-    build(IndexConfig(str(store.path), shard_rows=shard_rows, codec=codec, queries=100, recall=ASKED))
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "fitted to captions":
+            patch.setattr(query_captions, "_LEAST_ROWS", ROWS)
+        build(IndexConfig(str(store.path), shard_rows=shard_rows, codec=codec, queries=100, recall=ASKED))
     return open_index(store, "image")
 
 

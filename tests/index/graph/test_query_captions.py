@@ -11,7 +11,9 @@ from index.graph import query_captions
 from index.graph.build import IndexConfig, plan_index_items
 from index.graph.query_captions import caption_rules, fitted_captions, has_query_links, query_step
 from index.graph.recall import sample_queries
-from tests.index.vectors import clustered, vector_store
+from index.graph.search_index import open_index
+from tests.index.graph.test_crowds import world
+from tests.index.vectors import build, clustered, vector_store
 from tests.retrieval.stores import forget
 
 
@@ -55,3 +57,21 @@ def test_the_captions_are_part_of_what_decides_a_shard(tmp_path: Path) -> None:
     assert recipes[0][0] != recipes[2][0]
     assert recipes[0][1] != recipes[2][1]
     assert recipes[1] == recipes[3]  # small shards do not use captions
+
+
+def test_a_fitted_index_meets_its_contract_beside_crowds_and_for_captions_it_has_not_seen(tmp_path: Path) -> None:
+    images, _ = world({0.02: 600, 0.2: 300})
+    rng = np.random.default_rng(0)
+    wide = images + rng.normal(scale=0.12, size=images.shape) + rng.normal(scale=0.1, size=images.shape[1])
+    captions = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float16)
+    store = vector_store(tmp_path, images, captions)
+    contract = build(IndexConfig(str(store.path), queries=400)).recall
+    assert contract.met
+    assert contract.recall_at_10 >= 0.95
+    (crowds,) = contract.strata
+    assert crowds.name == "beside crowds of near-copies"
+    assert max(crowds.recall_at_10) >= 0.95
+    queries = captions[::2].astype(np.float32)
+    scores, _ = open_index(store, "image").search(queries, 10)
+    truth = -np.sort(-(queries @ images.astype(np.float32).T), axis=1)[:, :10]
+    assert float(np.mean(scores >= truth[:, -1:] - 2e-5)) >= 0.95
