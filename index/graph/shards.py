@@ -17,7 +17,7 @@ from index.graph.shard import Shard, drop_own_row
 from index.graph.unwanted import Unwanted
 from index.store.embedding_store import EmbeddingStore, Modality
 
-__all__ = ["Shards"]
+__all__ = ["Shards", "best_of"]
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
@@ -68,7 +68,7 @@ class Shards:
         if self._codec == "sq8" or not self.shards or any(rows is not None for rows in self._unwanted(None)):
             return drop_own_row(*self.search(queries, k + 1, ef_search), rows)
         found = [shard.search_own(queries, rows, k, ef_search) for shard in self.shards]
-        return found[0] if len(found) == 1 else _best(found, k)
+        return found[0] if len(found) == 1 else best_of(found, k)
 
     def _merge(self, queries: Floats, k: int, ef_search: int, unwanted: list[Unwanted | None]) -> tuple[Floats, RowIds]:
         """Search each shard and keep the k best of all."""
@@ -84,7 +84,7 @@ class Shards:
             return one(self.shards[0], unwanted[0])
         # faiss divides a batch among threads, but not a single query; for few queries, shards are searched in parallel.
         mapped = self._pool.map if len(queries) < self._threads else map
-        return _best(list(mapped(one, self.shards, unwanted)), k)
+        return best_of(list(mapped(one, self.shards, unwanted)), k)
 
     def _unwanted(self, exclude: RowIds | None) -> list[Unwanted | None]:
         """The unwanted rows of each shard. Those for forgotten rows only are kept until more are forgotten."""
@@ -103,8 +103,8 @@ def _either(one: Unwanted | None, other: Unwanted | None) -> Unwanted | None:
     return one.plus(other) if one is not None and other is not None else one or other
 
 
-def _best(found: Sequence[tuple[Floats, RowIds]], k: int) -> tuple[Floats, RowIds]:
-    """The k best of the shards' results."""
+def best_of(found: Sequence[tuple[Floats, RowIds]], k: int) -> tuple[Floats, RowIds]:
+    """The k best of several results [q, n]; of equal scores, those of an earlier result come first."""
     scores = np.concatenate([scores for scores, _ in found], axis=1)
     rows = np.concatenate([rows for _, rows in found], axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.graph.exact import exact_top_k
+from index.graph.shards import best_of
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["Tail"]
@@ -31,7 +32,4 @@ class Tail:
         """The k best of the results `found` (scores and rows, [q, k]) and of these rows, without the rows `exclude`."""
         blocks = self._store.blocks(self._modality, _BLOCK_ROWS, self._first)
         excluded = None if exclude is None else np.unique(exclude)
-        scores, rows = exact_top_k(blocks, queries, min(k, len(self)), excluded=excluded)
-        scores, rows = np.concatenate([found[0], scores], axis=1), np.concatenate([found[1], rows], axis=1)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+        return best_of([found, exact_top_k(blocks, queries, min(k, len(self)), excluded=excluded)], k)
