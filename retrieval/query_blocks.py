@@ -11,31 +11,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from index.errors import BadInput
 from index.files import exists, join, read_bytes, write_atomic
-from index.store.embedding_store import EmbeddingStore
 from retrieval.concepts import ConceptList
 from retrieval.rules import Rules
 from retrieval.search.candidates import MODES, Candidates, merge_hits, write_candidates
+from retrieval.search.planner import Method
 from retrieval.search.retriever import Retriever, SearchMode
 from retrieval.templates import Templates
+
+if TYPE_CHECKING:
+    from index.encoder.clip_encoder import Encoder  # imports torch
 
 __all__ = [
     "BLOCK_QUERIES",
     "PROMPTS_AT_ONCE",
     "Mode",
+    "ModePlan",
     "QueryBlock",
     "RetrieveConfig",
     "block_summary",
     "count_hits",
     "cut_blocks",
+    "encode_block",
+    "finish_block",
     "is_block_done",
     "owners",
     "plan_blocks",
@@ -86,6 +92,20 @@ class RetrieveConfig:
         plain = dataclasses.asdict(self)
         del plain["out"]
         return {**plain, "rules": self.rules.to_json()}
+
+
+@dataclass(frozen=True)
+class ModePlan:
+    """How all blocks are searched in one mode: see `SearchPlan`.
+
+    source: names what is searched, the generation of the index or the store's rows, so that results of another one are
+    not taken for these.
+    """
+
+    method: Method
+    why: str
+    ef_search: int | None
+    source: str
 
 
 @dataclass(frozen=True)
@@ -159,39 +179,65 @@ def block_summary(block: QueryBlock, config: RetrieveConfig) -> dict[str, Any]:
     return summary
 
 
+def encode_block(block: QueryBlock, config: RetrieveConfig, encoder: Encoder) -> tuple[npt.NDArray[np.float16], int]:
+    """The vectors [queries, d] of a block's prompts, and how many of these were cut to the model's context."""
+    texts = [text for own in _prompts(block, config) for text in own]
+    # In slices of the same size as in the service, so that both give the same vectors for a concept list.
+    slices = [encoder.encode_queries(texts[at : at + PROMPTS_AT_ONCE]) for at in range(0, len(texts), PROMPTS_AT_ONCE)]
+    return np.concatenate([rows for rows, _ in slices]), sum(sum(cut) for _, cut in slices)
+
+
 def search_block(
     block: QueryBlock,
     config: RetrieveConfig,
+    plans: Mapping[SearchMode, ModePlan],
     *,
-    retriever: Retriever | None = None,
+    retriever: Retriever,
     on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Search a block's prompts in each mode, merge the hits by concept, write candidates and marker; return the marker.
+    """Encode a block's prompts, search them in each mode and write what `finish_block` writes; return the marker.
 
-    retriever: an open one for the same store; by default one is opened. on_progress(queries): called with the number
-    of queries answered since the last call.
+    on_progress(queries): called with the number of queries answered since the last call.
     """
-    retriever = retriever or Retriever(EmbeddingStore.open(config.store))
-    prompts = config.concepts.prompts(config.templates)[block.first : block.last]
-    texts = [text for own in prompts for text in own]
-    concept, prompt = owners([len(own) for own in prompts], block.first)
+    vectors, cut = encode_block(block, config, retriever.encoder)
     depth = search_depth(config.k, config.reserve, retriever.store.rows)
-    encoder = retriever.encoder
-    # In slices of the same size as in the service, so that both give the same vectors for a concept list.
-    slices = [encoder.encode_queries(texts[at : at + PROMPTS_AT_ONCE]) for at in range(0, len(texts), PROMPTS_AT_ONCE)]
-    vectors = np.concatenate([rows for rows, _ in slices])
+
+    def search(mode: SearchMode) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        plan = plans[mode]
+        found = retriever.search(vectors, depth, mode=mode, method=plan.method, ef_search=plan.ef_search)
+        if on_progress is not None:
+            on_progress(len(vectors))
+        return found.scores, found.row_ids
+
+    return finish_block(block, config, plans, search, prompts_cut=cut)
+
+
+def finish_block(
+    block: QueryBlock,
+    config: RetrieveConfig,
+    plans: Mapping[SearchMode, ModePlan],
+    search: Callable[[SearchMode], tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]],
+    *,
+    prompts_cut: int,
+) -> dict[str, Any]:
+    """Merge a block's hits by concept, write its candidates and then its marker; return the marker.
+
+    search(mode): scores float32 [queries, m] and row ids int64 [queries, m] of the block's prompts, best first.
+    """
+    concept, prompt = owners([len(own) for own in _prompts(block, config)], block.first)
     hits = np.zeros(block.last - block.first, np.int64)
     parts: list[Candidates] = []
-    plans: dict[str, Any] = {}
     for mode in config.modes:
-        found = retriever.search(vectors, depth, mode=mode, method=config.method)
-        hits += count_hits(concept, found.row_ids, config.k, block.first, len(hits))
-        number = MODES.index(mode)
-        parts.append(merge_hits(concept, prompt, found.scores, found.row_ids, k=config.k, mode=number))
-        plans[mode] = {"method": found.plan.method, "why": found.plan.why}
-        if on_progress is not None:
-            on_progress(len(texts))
+        scores, row_ids = search(mode)
+        hits += count_hits(concept, row_ids, config.k, block.first, len(hits))
+        parts.append(merge_hits(concept, prompt, scores, row_ids, k=config.k, mode=MODES.index(mode)))
     write_candidates(Candidates.concatenate(parts), candidates_file(config.out, block))
-    summary = {"hits": hits.tolist(), "plans": plans, "prompts_cut": sum(sum(cut) for _, cut in slices)}
+    said = {mode: {"method": plans[mode].method, "why": plans[mode].why} for mode in config.modes}
+    summary = {"hits": hits.tolist(), "plans": said, "prompts_cut": prompts_cut}
     write_atomic(_marker(config.out, block), json.dumps(summary))
     return summary
+
+
+def _prompts(block: QueryBlock, config: RetrieveConfig) -> list[tuple[str, ...]]:
+    """The prompts of each concept of a block."""
+    return list(config.concepts.prompts(config.templates)[block.first : block.last])

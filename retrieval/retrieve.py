@@ -22,9 +22,11 @@ import pyarrow as pa
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
+from index.files import as_url, is_local, local_path
 from index.outputs import claim_folder
 from index.store.embedding_store import EmbeddingStore
 from retrieval.concepts import ConceptList, concept_list, load_concepts
+from retrieval.mode_plans import settle_plans
 from retrieval.query_blocks import (
     BLOCK_QUERIES,
     Mode,
@@ -46,7 +48,14 @@ from retrieval.write_selection import PART_ROWS, erase_forgotten, register_selec
 if TYPE_CHECKING:
     from index.encoder.clip_encoder import Encoder  # imports torch
 
-__all__ = ["finish_selection", "prepare_retrieval", "retrieve"]
+__all__ = [
+    "check_retrieval",
+    "finish_selection",
+    "finished_selection",
+    "prepare_retrieval",
+    "retrieval_config",
+    "retrieve",
+]
 
 _LOOKED_UP = ("key", "shard", "caption", "url")
 _METADATA_BLOCK = 65_536
@@ -91,20 +100,21 @@ def retrieve(
         ModelMismatch: the model is not the store's.
     """
     opened = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
-    config = RetrieveConfig(
-        store=os.fspath(opened.path),
-        out=os.fspath(out),
-        concepts=as_concepts(concepts),
-        templates=load_templates(templates),
+    config = retrieval_config(
+        opened.path,
+        concepts,
+        out=out,
         mode=mode,
         k=k,
+        templates=templates,
+        rules=rules,
         reserve=reserve,
-        rules=rules or Rules(),
         method=method,
         block_queries=block_queries,
     )
     if prepare_retrieval(config):
-        return _again(config.out, opened)
+        return finished_selection(config)
+    plans = settle_plans(config)
     blocks = plan_blocks(config)
     total = sum(block.queries for block in blocks) * len(config.modes)
     done = 0
@@ -121,13 +131,34 @@ def retrieve(
             advance(block.queries * len(config.modes))
             continue
         retriever = retriever or Retriever(opened, encoder or _load(model))
-        search_block(block, config, retriever=retriever, on_progress=advance)
+        search_block(block, config, plans, retriever=retriever, on_progress=advance)
     return finish_selection(config)
 
 
-def _again(out: str, store: EmbeddingStore) -> Selection:
-    """A finished selection, without the rows that were forgotten since."""
-    selection = erase_forgotten(Selection.open(out, store=store.path), store)
+def retrieval_config(
+    store: str | os.PathLike[str],
+    concepts: ConceptList | str | os.PathLike[str] | Iterable[str],
+    *,
+    out: str | os.PathLike[str],
+    templates: Templates | str | os.PathLike[str] | Iterable[str] = "simple",
+    rules: Rules | None = None,
+    **choices: Any,
+) -> RetrieveConfig:
+    """The configuration that `retrieve` makes of its arguments, with paths that hold in other folders too."""
+    return RetrieveConfig(
+        store=as_url(store),
+        out=str(local_path(out).absolute()) if is_local(out) else os.fspath(out),
+        concepts=as_concepts(concepts),
+        templates=load_templates(templates),
+        rules=rules or Rules(),
+        **choices,
+    )
+
+
+def finished_selection(config: RetrieveConfig) -> Selection:
+    """The selection that is complete in the output folder, without the rows that were forgotten since."""
+    store = EmbeddingStore.open(config.store)
+    selection = erase_forgotten(Selection.open(config.out, store=store.path), store)
     register_selection(selection, store)
     return selection
 
@@ -154,6 +185,11 @@ def prepare_retrieval(config: RetrieveConfig) -> bool:
 
     Raises BadInput for a configuration that cannot work, OutputExists when `out` holds anything but this job.
     """
+    return claim_folder(config.out, "retrieve.json", check_retrieval(config))
+
+
+def check_retrieval(config: RetrieveConfig) -> dict[str, Any]:
+    """What decides the selection, as plain JSON data. Raises BadInput for a configuration that cannot work."""
     store = EmbeddingStore.open(config.store)
     if config.k > store.rows:
         raise BadInput(f"k {config.k}: larger than the store, which has {store.rows} rows; choose at most {store.rows}")
@@ -163,7 +199,7 @@ def prepare_retrieval(config: RetrieveConfig) -> bool:
     job = config.to_json()
     job["store"] = store_identity(store)
     job["rules"]["exclude"] = store_identity(excluded) if excluded is not None else None
-    return claim_folder(config.out, "retrieve.json", job)
+    return job
 
 
 def finish_selection(config: RetrieveConfig) -> Selection:

@@ -9,12 +9,13 @@ index was built are compared one by one in either case. No store and no index is
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from index.errors import BadInput
 
-__all__ = ["IndexCost", "Method", "SearchPlan", "plan_search"]
+__all__ = ["IndexCost", "Method", "SearchPlan", "plan_search", "usable_cores"]
 
 Method = Literal["hnsw", "exact"]
 
@@ -111,9 +112,18 @@ def plan_search(
     return SearchPlan(chosen, f"{reason}: {costs}", ef if chosen == "hnsw" else None, hnsw, exact)
 
 
+def usable_cores() -> int:
+    """CPU cores that searches of this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _exact_seconds(rows: int, dim: int, queries: int, k: int, device: str, cores: int, passes: int) -> float:
     flops = _GPU_FLOPS if device.startswith("cuda") else _CPU_FLOPS * cores
-    return passes * rows * dim * 2 / _READ_BYTES + 2.0 * rows * dim * queries / flops + _KEEP_SECONDS * queries * min(k, rows)
+    return (
+        passes * rows * dim * 2 / _READ_BYTES
+        + 2.0 * rows * dim * queries / flops
+        + _KEEP_SECONDS * queries * min(k, rows)
+    )
 
 
 def _hnsw_seconds(rows: int, dim: int, queries: int, ef: int, index: IndexCost, cores: int) -> float:

@@ -11,7 +11,6 @@ T2I and T2T are eq. 2.3 and 2.2 of the REACT chapter. Each search uses the index
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from index.graph.search_index import HnswIndex, has_index, open_index
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_model import store_model
 from retrieval.data_frames import frame_of_table
-from retrieval.search.planner import IndexCost, SearchPlan, plan_search
+from retrieval.search.planner import IndexCost, SearchPlan, plan_search, usable_cores
 from retrieval.search.queries import list_queries, open_image, query_kind
 
 if TYPE_CHECKING:
@@ -240,7 +239,7 @@ class Retriever:
         index = self.index(modality) if method != "exact" else None  # a broken index does not stop a scan
         cost = IndexCost(index.shards, index.ef_search, index.tail_rows) if index is not None else None
         rows, dim, device = self.store.rows, self.store.dim, self._scan_device()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         return plan_search(
             rows, dim, queries, k, cost, device, cores=cores, method=method, ef_search=ef_search, at_once=at_once
         )

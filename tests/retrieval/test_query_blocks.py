@@ -10,6 +10,7 @@ from index.errors import BadInput
 from retrieval import Rules
 from retrieval.concepts import Concept, ConceptList, concept_list
 from retrieval.query_blocks import (
+    ModePlan,
     QueryBlock,
     RetrieveConfig,
     block_summary,
@@ -88,7 +89,9 @@ def test_a_searched_block_leaves_its_candidates_and_a_marker(tmp_path: Path) -> 
     (block,) = plan_blocks(job)
     assert not is_block_done(block, job)
     seen: list[int] = []
-    summary = search_block(block, job, retriever=Retriever(store, encoder), on_progress=seen.append)
+    plans: dict[Any, ModePlan] = {mode: ModePlan("exact", f"asked of {mode}", None, "rows") for mode in job.modes}
+    summary = search_block(block, job, plans, retriever=Retriever(store, encoder), on_progress=seen.append)
+    assert summary["plans"]["t2t"] == {"method": "exact", "why": "asked of t2t"}
     assert seen == [3, 3]  # three prompts, in two modes
     assert summary["hits"] == [2 * 2 * 4, 2 * 4]
     assert is_block_done(block, job)
