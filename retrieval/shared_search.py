@@ -116,7 +116,7 @@ class SearchItem:
 
 
 def share_search(
-    config: RetrieveConfig, map_items: Callable[[SharedSearch], MapItems], model: ModelSpec | None
+    config: RetrieveConfig, map_items: Callable[[SharedSearch], MapItems], model: ModelSpec | None = None
 ) -> None:
     """Search all blocks of a prepared retrieval that are not done yet; `map_items(search)` runs items on workers.
 
@@ -200,6 +200,8 @@ def search_item(item: SearchItem, search: SharedSearch) -> None:
     store, modality, group = _open(search), SEARCHED[item.mode], item.group
     plan, depth = search.plans[item.mode], search.depth
     blocks = [block for block in item.blocks if not exists(_found_file(search, item.mode, block, group))]
+    if not blocks:
+        return
     queries = [unit_rows(_load(_queries_file(block, search.config))["vectors"], store.dim) for block in blocks]
 
     def write(block: QueryBlock, found: tuple[Floats, RowIds]) -> None:
