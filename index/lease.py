@@ -45,6 +45,8 @@ EXPIRES, _RENEWED_EVERY = 160.0, 20.0
 # to read.
 _SETTLED = 1.0
 _TRIES = 10
+# The leases that this process holds. One of its own that is not among them could not be deleted at its end.
+_held_here: set[str] = set()
 
 
 class Lease:
@@ -69,6 +71,7 @@ class Lease:
 
     def _take(self, locked: bool) -> None:
         """Write the lease file. locked: whether this process holds the system's lock of the folder."""
+        _held_here.add(self._token)
         took_over = False
         for _ in range(_TRIES):
             if create(self._path, self._content()):
@@ -95,6 +98,7 @@ class Lease:
         self._thread.start()
 
     def _end(self) -> None:
+        _held_here.discard(self._token)
         if self._thread is None:
             return
         self._stop.set()
@@ -206,8 +210,10 @@ def _lock(path: Path, folder: str, remedy: str) -> int | None:
 
 def _has_ended(path: str, held: Mapping[str, Any], locked: bool) -> bool:
     """Whether the job that wrote this lease is dead, or has not renewed it in time."""
-    if held.get("host") == socket.gethostname() and (locked or not _runs(held.get("pid"))):
-        return True
+    if held.get("host") == socket.gethostname():
+        given_up = held.get("pid") == os.getpid() and held.get("token") not in _held_here
+        if locked or given_up or not _runs(held.get("pid")):
+            return True
     try:
         age = datetime.now(UTC) - datetime.fromisoformat(str(held.get("renewed")))
     except (TypeError, ValueError):  # damaged, or being written just now

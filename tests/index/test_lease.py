@@ -152,3 +152,9 @@ def test_a_folder_that_is_not_ours_to_write_is_not_leased(tmp_path: Path, monkey
     monkeypatch.setattr(os, "open", read_only)
     with only_writer(str(tmp_path)) as lease:
         lease.check()
+
+
+def test_a_lease_that_could_not_be_given_back_does_not_stop_the_same_process(out: str) -> None:
+    lease_of(out, socket.gethostname(), 0, os.getpid())
+    with only_writer(out) as lease:
+        lease.check()

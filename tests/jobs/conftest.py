@@ -17,12 +17,9 @@ __all__ = ["known_store", "small_export", "small_selection"]
 
 
 @pytest.fixture(scope="session")
-def worker_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def worker_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where workers of Ray and Spark keep copies of remote files: on a cluster, not where the driver does."""
-    folder = tmp_path_factory.mktemp("worker-cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIPMINE_CACHE", str(folder))
-        yield folder
+    return tmp_path_factory.mktemp("worker-cache")
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +29,9 @@ def ray_up(worker_cache: Path) -> Iterator[None]:
     from jobs.executors.on_ray import start_ray
 
     # 80 MB is all that outcomes need; the default of 30% of memory would be taken from the rest of the tests.
-    start_ray(object_store_memory=80 * 2**20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPMINE_CACHE", str(worker_cache))
+        start_ray(object_store_memory=80 * 2**20)
     yield
     ray.shutdown()
 
@@ -41,8 +40,12 @@ def ray_up(worker_cache: Path) -> Iterator[None]:
 def spark_up(worker_cache: Path) -> Iterator[None]:
     from jobs.executors.on_spark import open_spark
 
-    with open_spark(workers=2, threads=1):
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPMINE_CACHE", str(worker_cache))
+        opened = open_spark(workers=2, threads=1)
+        opened.__enter__()
+    yield
+    opened.__exit__(None, None, None)
 
 
 @pytest.fixture(params=["local", "ray", "spark"])
