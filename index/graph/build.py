@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from index.errors import BadInput, StoreInvalid
 from index.files import hash_json, remove_partial
 from index.graph.build_shard import IndexItem, build_hash, build_shard
+from index.graph.codecs import has_links
 from index.graph.index_manifest import (
     IndexManifest,
     ShardRecord,
@@ -32,6 +34,7 @@ from index.graph.index_manifest import (
     stored_hash,
     write_index_manifest,
 )
+from index.graph.inverted_lists import LIST_RULES
 from index.graph.nodes import NODE_RULES
 from index.graph.query_captions import caption_rules, has_query_links
 from index.graph.recall import measure_recall
@@ -203,13 +206,15 @@ class _Plan:
 
 def _item(number: int, first: int, store: EmbeddingStore, modality: Modality, recipe: Recipe) -> IndexItem:
     spec, rows = recipe.spec, min(recipe.shard_rows, store.rows - first)
-    decides = {
+    decides: dict[str, Any] = {
         "modality": modality,
         "spec": [spec.codec, spec.M, spec.ef_construction, recipe.add_rows, NODE_RULES],
         "rows": [first, rows],
         "source": source_hash(store, modality, first, rows),
     }
-    if has_query_links(store, modality, rows):
+    if not has_links(spec.codec):
+        decides["lists"] = LIST_RULES
+    elif has_query_links(store, modality, rows):
         decides["captions"] = [*caption_rules(store, modality, rows), source_hash(store, "text", first, rows)]
     return IndexItem(number, modality, first, rows, spec, recipe.add_rows, hash_json(decides))
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from index.errors import StoreInvalid
 from index.files import atomic_file, hash_json, sha256_file
-from index.graph.hnsw import TRAIN_ROWS, HnswSpec, build_graph, usable_rows, write_graph
+from index.graph.codecs import has_links, is_rounded
+from index.graph.hnsw import TRAIN_ROWS, HnswSpec, build_graph, coded_graph, usable_rows, write_graph
 from index.graph.index_manifest import (
     ShardFile,
     ShardRecord,
@@ -23,6 +24,7 @@ from index.graph.index_manifest import (
     stored_hash,
     write_marker,
 )
+from index.graph.inverted_lists import build_lists, training_rows
 from index.graph.nodes import plan_nodes
 from index.graph.query_captions import fitted_captions, has_query_links
 from index.graph.query_links import add_query_links
@@ -75,12 +77,20 @@ def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
                 raise StoreInvalid(f"{store.path}: its vectors changed while they were indexed; run the same again")
             yield block
 
-    chosen = np.unique(np.linspace(first, last - 1, min(item.rows, TRAIN_ROWS)).astype(np.int64))
-    sample = store.gather(item.modality, chosen if item.spec.codec == "sq8" else chosen[:1])
-    graph = build_graph(blocks(), sample, item.spec)
-    if has_query_links(store, item.modality, item.rows):
-        store.copy_rows("text", first, last)
-        add_query_links(graph, fitted_captions(store, first, last, item.add_rows))
+    if has_links(item.spec.codec):
+        chosen = np.unique(np.linspace(first, last - 1, min(item.rows, TRAIN_ROWS)).astype(np.int64))
+        sample = store.gather(item.modality, chosen if is_rounded(item.spec.codec) else chosen[:1])
+        graph = build_graph(blocks(), sample, item.spec)
+        if has_query_links(store, item.modality, item.rows):
+            store.copy_rows("text", first, last)
+            add_query_links(graph, fitted_captions(store, first, last, item.add_rows))
+        if item.spec.codec == "sq4":
+            graph = coded_graph(graph, sample)
+    else:
+        own = np.flatnonzero(has_node) + first
+        chosen = own[np.unique(np.linspace(0, max(len(own) - 1, 0), training_rows(len(own))).astype(np.int64))]
+        sample = store.gather(item.modality, chosen) if len(own) else np.eye(1, store.dim, dtype=np.float32)
+        graph = build_lists(blocks(), sample, len(own))
     files = {}
     for end, array in (("skipped.npy", np.flatnonzero(~has_node)), ("copies.npy", shared)):
         with atomic_file(folder / f"{build[:16]}.{end}") as partial:

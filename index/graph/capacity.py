@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal
 
 from index.errors import BadInput
+from index.graph.codecs import CODEC_NAMES, CodecName
+from index.graph.inverted_lists import list_count, training_rows
 
 __all__ = [
     "CODECS",
     "CapacityPlan",
     "Codec",
+    "build_bytes",
     "choose_codec",
     "choose_shard_rows",
+    "index_bytes",
     "parse_bytes",
     "parse_count",
     "plan_capacity",
@@ -25,10 +30,10 @@ __all__ = [
     "show_bytes",
 ]
 
-Codec = Literal["fp32", "fp16", "sq8"]
+Codec = Literal["fp32", "fp16", "sq8", "sq4", "rabitq"]
 # Bytes of a component. fp32 is for comparison only: on 100,000 x 512 vectors at efSearch 64, recall@10 was 0.945 with
 # both fp32 and fp16.
-CODECS: dict[Codec, int] = {"fp32": 4, "fp16": 2, "sq8": 1}
+CODECS: dict[Codec, float] = {"fp32": 4, "fp16": 2, "sq8": 1, "sq4": 0.5, "rabitq": 0.125}
 
 # Rows that one core adds in a second to a graph of M 32, efConstruction 100, 512 dimensions, when 100,000 rows are in
 # it (AVX-512, faiss 1.15: 3,536 measured; 4,200 at 20,000 rows). A step from one node to the next takes the same time
@@ -110,15 +115,38 @@ class CapacityPlan:
 
 def row_bytes(dim: int, codec: Codec, M: int = 32) -> int:
     """Bytes of one row in a faiss HNSW file: vector, 2 M links of four bytes on level 0, M on each higher level, level
-    number and offset. That gives 1,296 for 512 components in fp16, as measured on a file of 20,000 such rows."""
+    number and offset. That gives 1,296 for 512 components in fp16, as measured on a file of 20,000 such rows.
+
+    With rabitq: the code, two floats and the row's number; `index_bytes` adds the centroids of the lists.
+    """
+    if codec == "rabitq":
+        return math.ceil(dim / 8) + 8 + 8
     # A level has 1/M of the rows of the one under it, so the higher levels hold about 1/(M - 1) x M links a row.
     upper = 4 * M / (M - 1)
     return round(dim * CODECS[codec] + 4 * 2 * M + upper + 4 + 8)
 
 
-def choose_codec(rows: int, dim: int, memory: int, M: int = 32) -> Codec:
-    """fp16 if the whole index fits into `memory` bytes, else SQ8, whose results are re-ranked by the fp16 vectors."""
-    return "fp16" if rows * row_bytes(dim, "fp16", M) <= memory else "sq8"
+def index_bytes(rows: int, dim: int, codec: Codec, M: int = 32, shard_rows: int = MAX_SHARD_ROWS) -> int:
+    """Bytes of the graphs, or the inverted lists and their centroids, of an index in shards of `shard_rows` rows."""
+    if codec != "rabitq":
+        return rows * row_bytes(dim, codec, M)
+    shards = math.ceil(rows / shard_rows)
+    lists = list_count(min(rows, shard_rows))
+    # A centroid has its vector, links to others (M 16) and the head of a list.
+    return rows * row_bytes(dim, codec, M) + shards * lists * (4 * dim + 4 * 2 * 16 + 16)
+
+
+def choose_codec(rows: int, dim: int, memory: int, M: int = 32) -> CodecName:
+    """The largest codec with which the whole index fits into `memory` bytes; the smallest one where none does."""
+    return next((codec for codec in CODEC_NAMES if index_bytes(rows, dim, codec, M) <= memory), CODEC_NAMES[-1])
+
+
+def build_bytes(rows: int, dim: int, codec: Codec, M: int = 32) -> int:
+    """Peak memory of building a shard of `rows` rows."""
+    if codec == "rabitq":
+        return math.ceil(_BUILD_PEAK * index_bytes(rows, dim, codec, M)) + training_rows(rows) * dim * 4
+    # With sq4 a graph has fp16 vectors until its links are chosen.
+    return math.ceil(_BUILD_PEAK * rows * row_bytes(dim, "fp16" if codec == "sq4" else codec, M))
 
 
 def choose_shard_rows(dim: int, codec: Codec, memory: int, M: int = 32) -> int:
@@ -129,11 +157,11 @@ def choose_shard_rows(dim: int, codec: Codec, memory: int, M: int = 32) -> int:
     Raises:
         BadInput: not even `MIN_SHARD_ROWS` rows fit.
     """
-    rows = int(memory / (_BUILD_PEAK * row_bytes(dim, codec, M)))
+    rows = bisect_right(range(MAX_SHARD_ROWS + 1), memory, key=lambda count: build_bytes(count, dim, codec, M)) - 1
     if rows < MIN_SHARD_ROWS:
-        needed = show_bytes(math.ceil(_BUILD_PEAK * row_bytes(dim, codec, M) * MIN_SHARD_ROWS))
+        needed = show_bytes(build_bytes(MIN_SHARD_ROWS, dim, codec, M))
         raise BadInput(f"--memory {show_bytes(memory)} is too little to build an index: give at least {needed}")
-    return min(rows, MAX_SHARD_ROWS)
+    return rows
 
 
 def plan_capacity(rows: int, dim: int, memory: int, M: int = 32, cores: int = 1) -> CapacityPlan:
@@ -150,8 +178,8 @@ def plan_capacity(rows: int, dim: int, memory: int, M: int = 32, cores: int = 1)
     codec = choose_codec(rows, dim, memory, M)
     most = choose_shard_rows(dim, codec, memory, M)
     shards = math.ceil(rows / most)
-    size = rows * row_bytes(dim, codec, M)
-    store_bytes = 2 * rows * dim * CODECS["fp16"]
+    size = index_bytes(rows, dim, codec, M, most)
+    store_bytes = round(2 * rows * dim * CODECS["fp16"])
     return CapacityPlan(
         rows=rows,
         dim=dim,
@@ -159,10 +187,10 @@ def plan_capacity(rows: int, dim: int, memory: int, M: int = 32, cores: int = 1)
         M=M,
         cores=cores,
         codec=codec,
-        sizes={each: rows * row_bytes(dim, each, M) for each in CODECS},
+        sizes={each: index_bytes(rows, dim, each, M) for each in CODECS},
         shards=shards,
         shard_rows=min(most, rows),
-        build_memory=math.ceil(_BUILD_PEAK * min(most, rows) * row_bytes(dim, codec, M)),
+        build_memory=build_bytes(min(most, rows), dim, codec, M),
         serve_memory=size,
         fits=size <= memory,
         store_bytes=store_bytes,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from index.errors import BadInput
-from index.graph.capacity import choose_codec, choose_shard_rows, row_bytes, show_bytes
+from index.graph.capacity import choose_codec, choose_shard_rows, index_bytes, show_bytes
+from index.graph.codecs import CODEC_NAMES, CodecName
 from index.graph.hnsw import ADD_ROWS, HnswSpec
 from index.graph.index_manifest import IndexManifest
 from index.store.embedding_store import EmbeddingStore, Modality
@@ -27,12 +28,12 @@ class IndexConfig:
     """What to index, and what decides it. None: as the index is that the store has, else the value in parentheses.
 
     Attributes:
-        memory: bytes of the machine (16 GB). At the first build vectors are stored in fp16 if the whole index fits,
-            else in SQ8, and a shard has as many rows as can be built.
+        memory: bytes of the machine (16 GB). The first build takes the largest codec with which the whole index fits,
+            and shards of as many rows as can be built.
         M, ef_construction: of the graphs (32, 100).
         recall: the recall@10 that efSearch is chosen for (0.95).
         queries, seed: number and seed of the queries that recall is measured with (1,000 and 0).
-        codec, shard_rows: "fp16" or "sq8", and rows of a shard, instead of by memory.
+        codec, shard_rows: one of `index.graph.codecs`, and rows of a shard, instead of by memory.
     """
 
     store: str
@@ -117,14 +118,21 @@ def _known(earlier: IndexManifest) -> dict[str, Any]:
 
 def over_memory(recipe: Recipe, store: EmbeddingStore, modality: Modality) -> str | None:
     """One line on an index that no longer fits the memory it was planned for, or that is given; None where it fits."""
-    size = store.rows * row_bytes(store.dim, recipe.spec.codec, recipe.spec.M)
+    size = _size(recipe, store, recipe.spec.codec)
     if size <= recipe.memory:
         return None
     line = (
         f"the {modality} index takes {show_bytes(size)}, more than the memory of {show_bytes(recipe.memory)}: searches "
         "read the rest from disk"
     )
-    smaller = store.rows * row_bytes(store.dim, "sq8", recipe.spec.M)
-    if recipe.spec.codec == "fp16":
-        line += f"; `clipmine index {store.path} --codec sq8` builds one of {show_bytes(smaller)}"
+    smaller = CODEC_NAMES[CODEC_NAMES.index(recipe.spec.codec) + 1 :]
+    fits = next((codec for codec in smaller if _size(recipe, store, codec) <= recipe.memory), None)
+    codec = fits or next(iter(smaller), None)
+    if codec is not None:
+        less = show_bytes(_size(recipe, store, codec))
+        line += f"; `clipmine index {store.path} --codec {codec}` builds one of {less}"
     return line
+
+
+def _size(recipe: Recipe, store: EmbeddingStore, codec: CodecName) -> int:
+    return index_bytes(store.rows, store.dim, codec, recipe.spec.M, recipe.shard_rows)

@@ -30,7 +30,9 @@ def rank_by_store(
     step = max(1, _PAIRS // max(rows.shape[1], 1))
     for start in range(0, len(rows), step):
         some = rows[start : start + step]
-        vectors = store.gather(modality, np.maximum(some, 0).reshape(-1)).astype(np.float64)
+        # Each row is read once, in the order of the file.
+        distinct, places = np.unique(np.maximum(some, 0), return_inverse=True)
+        vectors = store.gather(modality, distinct).astype(np.float64)[places.reshape(-1)]
         wide = queries[start : start + step, :, None].astype(np.float64)
         products = np.matmul(vectors.reshape(*some.shape, -1), wide)[:, :, 0]
         scores[start : start + step] = np.where(some < 0, -np.inf, products)

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from index.errors import StoreInvalid
 from index.graph.copies import Copies
-from index.graph.hnsw import falls_short, open_graph, search_graph, search_graph_from
+from index.graph.hnsw import falls_short, open_graph, search_graph, search_graph_from, usable_rows
 from index.graph.index_manifest import ShardRecord
+from index.graph.inverted_lists import is_lists
 from index.graph.members import Crowds
 from index.graph.shard_files import shard_file
 from index.graph.unwanted import Unwanted, in_sorted
@@ -134,8 +135,20 @@ class Shard:
 def node_vectors(graph: Any, skipped: RowIds, positions: RowIds) -> Floats:
     """Vectors fp32 [n, d] of positions with nodes, from the graph: in the store, they may be forgotten."""
     nodes = positions - np.searchsorted(skipped, positions)
+    if is_lists(graph) and len(nodes):
+        graph.make_direct_map(True)  # where each row is in the lists; does nothing when it is there
     found: Floats = graph.reconstruct_batch(nodes) if len(nodes) else np.empty((0, graph.d), np.float32)
     return found
+
+
+def leader_vectors(
+    store: EmbeddingStore, modality: Modality, first_row: int, graph: Any, skipped: RowIds, positions: RowIds
+) -> Floats:
+    """Vectors fp32 [n, d] of positions with nodes, by the store; by the graph of those that are forgotten."""
+    vectors = store.gather(modality, positions + first_row).astype(np.float32)
+    hidden = np.flatnonzero(~usable_rows(vectors))
+    vectors[hidden] = node_vectors(graph, skipped, positions[hidden])
+    return vectors
 
 
 def clear_missing(scores: Floats, nodes: RowIds) -> None:
@@ -171,8 +184,7 @@ def open_shard(folder: Path, record: ShardRecord, store: EmbeddingStore, modalit
     is_copy = owners != positions
     near = np.flatnonzero(~is_copy)
     near = near[np.argsort(leaders[near], kind="stable")]
-    crowds = Crowds(
-        store, modality, record.first_row, leaders[near], positions[near], partial(node_vectors, graph, skipped)
-    )
+    vectors = partial(leader_vectors, store, modality, record.first_row, graph, skipped)
+    crowds = Crowds(store, modality, record.first_row, leaders[near], positions[near], vectors)
     copies = Copies(owners[is_copy], positions[is_copy])
     return Shard(graph, record.first_row, record.rows, skipped, copies, crowds)

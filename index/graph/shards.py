@@ -1,6 +1,6 @@
 """All shards of an index answer as one: each is searched, and the best rows of all are kept.
 
-The results of SQ8 graphs are ranked again by the store's vectors.
+The results of indexes with rounded vectors are ranked again by the store's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from index.graph.codecs import is_rounded, least_candidates
 from index.graph.filtered import search_filtered
 from index.graph.rerank import rank_by_store
 from index.graph.shard import Shard, drop_own_row
@@ -21,10 +22,6 @@ __all__ = ["Shards", "best_of"]
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
-
-# The results of SQ8 graphs are re-ranked by the store's fp16 vectors, at least this many: at efSearch 64, measured
-# recall@10 was .938 without, .946 with the top 50 re-ranked, and .945 for fp16 graphs.
-RERANKED = 50
 
 
 class Shards:
@@ -53,19 +50,19 @@ class Shards:
 
         The best of what several groups of shards find, once ranked, equals what all shards together give.
         """
-        least = RERANKED if self._codec == "sq8" else 1
-        width = max(ef_search, k, least)  # with a smaller efSearch, the last of k rows would be poor
-        return self._merge(wide, max(k, least), width, self._unwanted(exclude))
+        width = max(ef_search, k)  # with a smaller efSearch, the last of k rows would be poor
+        found = max(k, least_candidates(self._codec, width))
+        return self._merge(wide, found, max(width, found), self._unwanted(exclude))
 
     def rank(self, wide: Floats, scores: Floats, rows: RowIds, k: int) -> tuple[Floats, RowIds]:
         """The k best of what `find` gave, [q, n] each; where graphs hold rounded vectors, by the store's vectors."""
-        if self._codec == "sq8":
+        if is_rounded(self._codec):
             return rank_by_store(self._store, self._modality, wide, rows, k)
         return scores[:, :k], rows[:, :k]
 
     def search_rows(self, queries: Floats, rows: RowIds, k: int, ef_search: int) -> tuple[Floats, RowIds]:
         """The k other rows nearest to each of `rows` [q], whose vectors are `queries`."""
-        if self._codec == "sq8" or not self.shards or any(rows is not None for rows in self._unwanted(None)):
+        if is_rounded(self._codec) or not self.shards or any(rows is not None for rows in self._unwanted(None)):
             return drop_own_row(*self.search(queries, k + 1, ef_search), rows)
         found = [shard.search_own(queries, rows, k, ef_search) for shard in self.shards]
         return found[0] if len(found) == 1 else best_of(found, k)

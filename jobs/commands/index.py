@@ -21,7 +21,11 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 )
 @click.option("-M", "links", type=int, help="Links of each row in the graph (HNSW's M).  [first: 32]")
 @click.option("--ef-construction", type=int, help="HNSW's efConstruction.  [first: 100]")
-@click.option("--codec", type=click.Choice(["fp16", "sq8"]), help="How vectors are stored.  [first: by --memory]")
+@click.option(
+    "--codec",
+    type=click.Choice(["fp16", "sq8", "sq4", "rabitq"]),
+    help="How vectors are stored, from the largest to the smallest.  [first: by --memory]",
+)
 @click.option("--shard-rows", metavar="N", help="Rows of a shard, such as 5M.  [first: by --memory]")
 @click.option("--queries", type=int, help="Number of captions that recall is measured on.  [first: 1000]")
 @click.option("--seed", type=int, help="Seed of the sample of captions.  [first: 0]")

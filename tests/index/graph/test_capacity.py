@@ -8,14 +8,17 @@ import pytest
 
 from index.errors import BadInput
 from index.graph.capacity import (
+    build_bytes,
     choose_codec,
     choose_shard_rows,
+    index_bytes,
     parse_bytes,
     parse_count,
     plan_capacity,
     row_bytes,
     show_bytes,
 )
+from index.graph.inverted_lists import list_count
 from tests.index.graph.test_hnsw import graph_of
 from tests.index.vectors import clustered
 
@@ -25,7 +28,11 @@ def test_400_million_rows_need_what_faiss_needs() -> None:
     assert plan.sizes["fp32"] == pytest.approx(925e9, rel=0.01)
     assert plan.sizes["fp16"] == pytest.approx(515e9, rel=0.01)
     assert plan.sizes["sq8"] == pytest.approx(310e9, rel=0.02)
-    assert (plan.codec, plan.shards, plan.fits) == ("sq8", 40, False)
+    assert plan.sizes["sq4"] == pytest.approx(211e9, rel=0.01)
+    assert plan.sizes["rabitq"] == pytest.approx(33e9, rel=0.03)
+    assert (plan.codec, plan.shards, plan.fits) == ("rabitq", 40, True)
+    assert plan_capacity(400_000_000, 512, parse_bytes("256GB")).codec == "sq4"
+    assert not plan_capacity(400_000_000, 512, parse_bytes("16GB")).fits
     assert plan.build_memory <= plan.memory
 
 
@@ -37,16 +44,35 @@ def test_a_row_takes_the_bytes_that_a_file_has(tmp_path: Path) -> None:
     assert (tmp_path / "graph").stat().st_size == pytest.approx(5_000 * row_bytes(32, "fp16"), rel=0.02)
 
 
-def test_fp16_where_it_fits_and_sq8_where_it_does_not() -> None:
-    fits = 1_000_000 * row_bytes(512, "fp16")
-    assert choose_codec(1_000_000, 512, fits) == "fp16"
-    assert choose_codec(1_000_000, 512, fits - 1) == "sq8"
+@pytest.mark.parametrize("dim", [64, 512])
+@pytest.mark.parametrize("rows", [4_000, 20_000])
+def test_inverted_lists_take_the_bytes_that_a_file_has(rows: int, dim: int, tmp_path: Path) -> None:
+    from index.graph.hnsw import write_graph
+    from index.graph.inverted_lists import build_lists
+
+    image, _ = clustered(rows, dim)
+    write_graph(build_lists([image], image[::10], rows), tmp_path / "lists")
+    lists = min(list_count(rows), len(image[::10]))
+    extra = list_count(rows) - lists  # fewer were learned here
+    size = (tmp_path / "lists").stat().st_size + extra * (4 * dim + 144)
+    assert size == pytest.approx(index_bytes(rows, dim, "rabitq"), rel=0.05)
+
+
+def test_the_largest_codec_that_fits_is_chosen() -> None:
+    codecs = ("fp16", "sq8", "sq4", "rabitq")
+    sizes = [index_bytes(1_000_000, 512, codec) for codec in codecs]
+    assert sizes == sorted(sizes, reverse=True)
+    assert [choose_codec(1_000_000, 512, size) for size in sizes] == list(codecs)
+    assert [choose_codec(1_000_000, 512, size - 1) for size in sizes] == [*codecs[1:], "rabitq"]
 
 
 def test_a_shard_can_be_built_within_the_memory() -> None:
     rows = choose_shard_rows(512, "fp16", 1_000_000_000)
     assert 2 * rows * row_bytes(512, "fp16") <= 1_000_000_000
-    assert choose_shard_rows(512, "fp16", 10**15) == 10_000_000
+    for codec in ("fp16", "sq8", "sq4", "rabitq"):
+        rows = choose_shard_rows(512, codec, 1_000_000_000)
+        assert build_bytes(rows, 512, codec) <= 1_000_000_000 < build_bytes(rows + 1, 512, codec)
+        assert choose_shard_rows(512, codec, 10**15) == 10_000_000
 
 
 def test_too_little_memory_says_how_much_is_needed() -> None:

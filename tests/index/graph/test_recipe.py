@@ -29,9 +29,10 @@ def test_the_first_build_chooses_by_the_memory(store: EmbeddingStore) -> None:
     assert over_memory(plenty, store, "image") is None
     little = choose_recipe(IndexConfig(str(store.path), memory=650_000), store, None)
     assert (little.spec.codec, little.shard_rows) == ("sq8", 1_069)
-    assert over_memory(replace(little, memory=300_000), store, "text") == (
-        "the text index takes 608 kB, more than the memory of 300 kB: searches read the rest from disk"
-    )
+    line = over_memory(replace(little, memory=450_000), store, "text")
+    assert line is not None
+    assert line.startswith("the text index takes 608 kB, more than the memory of 450 kB: searches read the rest from")
+    assert line.endswith("--codec rabitq` builds one of 111 kB")
 
 
 def test_a_later_build_takes_what_the_first_one_chose(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_later_build_takes_what_the_first_one_chose(tmp_path: Path) -> None:
         assert later == replace(first, memory=memory or 500_000)
     line = over_memory(replace(first, memory=100_000), store, "image")
     assert line is not None
-    assert line.endswith(f"`clipmine index {store.path} --codec sq8` builds one of 136 kB")
+    assert line.endswith(f"`clipmine index {store.path} --codec rabitq` builds one of 61.8 kB")
 
 
 def test_options_that_are_given_change_the_recipe(tmp_path: Path) -> None:
