@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from jobs.options import model_options, model_spec, output_options, refuse_without_effect
+from jobs.options import executor_options, model_options, model_spec, output_options, refuse_without_effect
 from jobs.summary import Line, only_summary_on_stdout, print_summary
 
 if TYPE_CHECKING:
+    from retrieval.retrieval_plan import RetrievalPlan
     from retrieval.selection import Selection
 
 # What cannot go with --url, and why.
@@ -20,6 +21,8 @@ _LOCAL_ONLY = {
     "exclude": "names a store of this machine, which a service does not open",
     "exclude_threshold": "belongs to --exclude, which a service does not take",
     "reserve": "asks for extra ranks, which a service does not send",
+    **dict.fromkeys(("executor", "workers"), "shares out a search here, and a service searches itself"),
+    **dict.fromkeys(("plan", "plan_rows"), "plans a search of a store here, and a service searches itself"),
     **dict.fromkeys(
         ("model", "pretrained", "model_dir", "random_weights", "precision"),
         "names a model, and the service has its own; leave it out",
@@ -40,7 +43,7 @@ _LOCAL_ONLY = {
     metavar="FILE",
     help="One concept a line, CSV with the columns name,id, or YAML with prompt templates; -: standard input.",
 )
-@click.option("--out", required=True, metavar="SELECTION", help="Folder for the selection.")
+@click.option("--out", metavar="SELECTION", help="Folder for the selection; on several machines, one that all see.")
 @click.option(
     "--mode",
     type=click.Choice(["t2t", "t2i", "both"]),
@@ -95,6 +98,9 @@ _LOCAL_ONLY = {
     help="Extra ranks to keep for replacing lost images, as a share of k.",
 )
 @click.option("--method", type=click.Choice(["hnsw", "exact"]), help="Search method.  [default: the cheaper one]")
+@click.option("--plan", is_flag=True, help="Show what it would cost, and retrieve nothing.")
+@click.option("--plan-rows", metavar="COUNT", help="With --plan: for so many rows, such as 400M, instead of STORE's.")
+@executor_options()
 @model_options
 @output_options
 @click.pass_context
@@ -104,10 +110,14 @@ def command(
     store: str | None,
     url: str | None,
     concepts: str,
-    out: str,
+    out: str | None,
     mode: str,
     k: int,
     templates: tuple[str, ...],
+    plan: bool,
+    plan_rows: str | None,
+    executor: str,
+    workers: int | None,
     per_concept: int | None,
     as_json: bool,
     **rest: Any,
@@ -118,6 +128,9 @@ def command(
     the filters, each of which reports how many rows it removed. The model is the store's own; naming one checks that it
     is the same. A service gives the same rows, but no reserve.
 
+    With --workers, or on ray or spark, the search is shared out: each worker opens some shards of the index, or reads a
+    range of rows, for many queries at once. The selection is the same.
+
     Two concepts may share a name when each has an id. Run again, a finished selection is not searched again; rows that
     were forgotten since are erased from it.
     """
@@ -127,6 +140,10 @@ def command(
     for score, other in (("min_score_t2i", "t2t"), ("min_score_t2t", "t2i")):
         if mode == other:
             refuse_without_effect([score], f"with --mode {mode}")
+    if not plan:
+        refuse_without_effect(["plan_rows"], "without --plan")
+        if out is None:
+            raise click.UsageError("say where to write the selection: --out SELECTION", context)
     naming = {name: rest.pop(name) for name in ("model", "pretrained", "model_dir", "random_weights", "precision")}
     choices = {name: rest.pop(name) for name in ("reserve", "method")}
     spec = model_spec(**naming)
@@ -134,7 +151,16 @@ def command(
         from retrieval.rules import Rules
 
         choices |= {"mode": mode, "k": k, "templates": templates, "rules": Rules(per_concept=per_concept, **rest)}
-        selection = _retrieve(store, url, concepts, out, choices if url is not None else {"model": spec, **choices})
+        if plan:
+            planned = _plan(str(store), concepts, plan_rows, workers, choices)
+        elif url is None:
+            choices |= {"model": spec, "executor": executor, "workers": workers}
+            selection = _retrieve(store, url, concepts, str(out), choices)
+        else:
+            selection = _retrieve(store, url, concepts, str(out), choices)
+    if plan:
+        print_summary(planned, planned.lines(), as_json=as_json)
+        return
     lines: list[Line] = [("hits", int(selection.manifest["hits"]))]
     lines += [(f"- {rule}", lost) for rule, lost in selection.losses.items() if lost]
     lines += [("rows selected", selection.rows)]
@@ -143,8 +169,8 @@ def command(
     if without:
         named_first = ", ".join(without[:5])
         lines.append(("concepts without rows", f"{len(without)} of {len(selection.concepts)}: {named_first}"))
-    for plan in selection.manifest["search"]["plans"]:
-        lines.append((f"search {plan['mode']}", f"{plan['method']}: {plan['why']}"))
+    for found in selection.manifest["search"]["plans"]:
+        lines.append((f"search {found['mode']}", f"{found['method']}: {found['why']}"))
     export = "--out DIR" if url is None else "--store STORE --out DIR"
     next_step = f"clipmine export {selection.path} {export}" if selection.rows else None
     print_summary({"path": selection.path, **selection.manifest}, lines, as_json=as_json, next_step=next_step)
@@ -164,15 +190,29 @@ def _check_source(context: click.Context, store: str | None, url: str | None) ->
 
 def _retrieve(store: str | None, url: str | None, concepts: str, out: str, choices: dict[str, Any]) -> Selection:
     """Retrieve from the store or the service, with progress on stderr."""
+    from jobs.retrieve_job import run_retrieve
+
+    if url is None and (choices["executor"] != "local" or choices["workers"] is not None):
+        return run_retrieve(str(store), concepts, out=out, **choices)  # each stage shows its own progress
     from jobs.progress import Progress
 
     with Progress("retrieve", unit="queries") as progress:
         if url is None:
-            from retrieval.retrieve import retrieve
-
-            return retrieve(str(store), concepts, out=out, on_progress=progress.reach, **choices)
+            return run_retrieve(str(store), concepts, out=out, on_progress=progress.reach, **choices)
         from retrieval.client.remote import retrieve_remote
 
         # From the environment: other users of the machine see a process's arguments.
         token = os.environ.get("CLIPMINE_TOKEN") or None
         return retrieve_remote(url, concepts, out=out, token=token, on_progress=progress.reach, **choices)
+
+
+def _plan(store: str, concepts: str, rows: str | None, workers: int | None, choices: dict[str, Any]) -> RetrievalPlan:
+    """What the retrieval would cost on workers of this machine's cores."""
+    from index.graph.capacity import parse_count
+    from jobs.executors.cores import usable_cores
+    from retrieval.retrieval_plan import plan_retrieval
+    from retrieval.retrieve import retrieval_config
+
+    config = retrieval_config(store, concepts, out="", **choices)
+    count = None if rows is None else parse_count(rows)
+    return plan_retrieval(config, rows=count, workers=workers or 1, cores=usable_cores())

@@ -1,0 +1,153 @@
+"""Retrieval on executors: the selection of one process, also after a killed worker or a killed driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jobs.retrieve_job
+import retrieval.shared_search
+from index.errors import BadInput, OutputExists
+from index.store.embedding_store import EmbeddingStore
+from jobs.executors.execute import execute
+from jobs.retrieve_job import run_retrieve
+from retrieval import Selection, retrieve
+from retrieval.shared_search import search_item
+from tests.folders import file_bytes
+from tests.jobs.running import clipmine_command
+from tests.retrieval.shared_worlds import CONCEPTS, shared_world
+
+CHOICES: dict[str, Any] = {"templates": "simple", "k": 20, "block_queries": 7, "method": "hnsw"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, tiny_clip_dir: Path) -> EmbeddingStore:
+    return shared_world(tmp_path_factory.mktemp("shared"), tiny_clip_dir)
+
+
+@pytest.fixture(autouse=True)
+def small_ranges() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval.shared_search, "SCAN_ROWS", 256)
+        yield
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {name: data for name, data in file_bytes(folder).items() if name != "retrieve.json"}
+
+
+@pytest.fixture(scope="module")
+def expected(world: EmbeddingStore, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The tables of a search in one process: by graph and by scan."""
+    found = {}
+    for method in ("hnsw", "exact"):
+        folder = tmp_path_factory.mktemp("expected") / method
+        retrieve(world, CONCEPTS, out=folder, **{**CHOICES, "method": method})
+        found[method] = files(folder)
+    return found
+
+
+def same(folder: Path, expected: dict[str, bytes]) -> None:
+    """The rows, the reserve and the counts are those expected; text towers round differently with other threads."""
+    assert set(files(folder)) == set(expected)
+    selection = Selection.open(folder)
+    assert selection.hits == selection.rows + sum(selection.losses.values())
+    assert files(folder) == expected
+
+
+@pytest.mark.parametrize("method", ["hnsw", "exact"])
+def test_all_executors_write_the_selection_of_one_process(
+    executor: str, world: EmbeddingStore, expected: dict[str, Any], tmp_path: Path, method: str
+) -> None:
+    run_retrieve(
+        world.path, CONCEPTS, out=tmp_path / "out", executor=executor, workers=2, **{**CHOICES, "method": method}
+    )
+    same(tmp_path / "out", expected[method])
+
+
+@dataclass(frozen=True)
+class Dying:
+    """A search, and a file that says that a worker has died of it."""
+
+    search: Any
+    marker: str
+
+
+def die_once(item: Any, dying: Dying) -> None:
+    """Search a group, after the first worker that tries was killed."""
+    try:
+        Path(dying.marker).touch(exist_ok=False)
+    except FileExistsError:
+        search_item(item, dying.search)
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", ["local", "ray"])
+def test_the_group_of_a_dead_worker_is_searched_by_another(
+    name: str,
+    world: EmbeddingStore,
+    expected: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    if name == "ray":
+        request.getfixturevalue("ray_up")
+
+    def with_a_death(executor: str, function: Any, items: Any, config: Any, **choices: Any) -> list[Any]:
+        if function is search_item:
+            function, config = die_once, Dying(config, str(tmp_path / "died"))
+        return execute(executor, function, items, config, **choices)
+
+    monkeypatch.setattr(jobs.retrieve_job, "execute", with_a_death)
+    run_retrieve(world.path, CONCEPTS, out=tmp_path / "out", executor=name, workers=2, **CHOICES)
+    assert (tmp_path / "died").exists()
+    same(tmp_path / "out", expected["hnsw"])
+
+
+@pytest.mark.parametrize("moment", ["queries/00000.npz", "found/00000", "done_00000.json"])
+def test_a_driver_that_is_killed_goes_on_and_ends_with_the_same_bytes(
+    world: EmbeddingStore, tmp_path: Path, moment: str
+) -> None:
+    concepts = tmp_path / "concepts.txt"
+    concepts.write_text("\n".join(CONCEPTS))
+    chosen = ["--concepts", concepts, "-k", 20, "--method", "hnsw", "--workers", 2, "--out", tmp_path / "out"]
+    process = subprocess.Popen(
+        clipmine_command("retrieve", world.path, *chosen), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    reached, deadline = tmp_path / "out" / "work" / moment, time.monotonic() + 60
+    while not reached.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    choices = {name: value for name, value in CHOICES.items() if name != "block_queries"} | {"templates": ("simple",)}
+    run_retrieve(world.path, concepts, out=tmp_path / "out", workers=2, **choices)
+    retrieve(world, concepts, out=tmp_path / "plain", **choices)
+    assert files(tmp_path / "out") == files(tmp_path / "plain")
+
+
+def test_a_finished_selection_is_opened_and_another_configuration_refused(
+    world: EmbeddingStore, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    first = run_retrieve(world.path, CONCEPTS, out=tmp_path / "out", **CHOICES)
+    again = run_retrieve(world.path, CONCEPTS, out=tmp_path / "out", workers=2, **CHOICES)
+    assert again.table().equals(first.table())
+    with pytest.raises(OutputExists, match="other k"):
+        run_retrieve(world.path, CONCEPTS, out=tmp_path / "out", workers=2, **{**CHOICES, "k": 3})
+
+
+def test_bad_input_is_refused_before_the_folder_is_made(world: EmbeddingStore, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="k 2000: larger than the store"):
+        run_retrieve(world.path, CONCEPTS, out=tmp_path / "out", workers=2, **{**CHOICES, "k": 2_000})
+    with pytest.raises(BadInput, match="unknown executor 'slurm'"):
+        run_retrieve(world.path, CONCEPTS, out=tmp_path / "out", executor="slurm", **CHOICES)
+    assert not (tmp_path / "out").exists()
