@@ -52,7 +52,7 @@ def add_query_links(graph: Any, captions: Iterable[Floats]) -> int:
     answers = [
         search_graph(graph, np.ascontiguousarray(block, np.float32), _ANSWERS, _EF_SEARCH)[1].astype(np.int32)
         for block in captions
-        if len(block)
+        if len(block) and graph.ntotal
     ]
     if not answers:
         return 0

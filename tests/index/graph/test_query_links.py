@@ -95,3 +95,9 @@ def test_without_captions_nothing_changes(world: tuple[Floats, Floats]) -> None:
     before = faiss.serialize_index(graph).tobytes()
     assert add_query_links(graph, []) == 0
     assert faiss.serialize_index(graph).tobytes() == before
+
+
+def test_a_graph_without_nodes_stays_empty(world: tuple[Floats, Floats]) -> None:
+    graph = _graph(world[0][:0])
+    assert add_query_links(graph, [world[1][:10]]) == 0
+    assert graph.ntotal == 0
