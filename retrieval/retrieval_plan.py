@@ -28,7 +28,8 @@ _RESULT_BYTES = 12  # a float32 score and an int64 row id
 class ModeCost:
     """The search of one mode.
 
-    shards: of the index, 0 without one; groups: of rows, which workers search apart; reads: times that each group is
+    shards: of the index, 0 without one; groups: of rows, which workers search apart (one is of the rows that are not
+    indexed yet, if there are any); reads: times that each group is
     read; core_hours: on one kind of core; between_bytes: results of the groups until they are merged.
     """
 
@@ -71,10 +72,11 @@ class RetrievalPlan:
             ("rows for each query", f"{self.depth:,} a mode, the reserve included"),
         ]
         for mode in self.modes:
-            graphs = f" of {mode.shards:,} shards" if mode.method == "hnsw" else ""
+            kind = f"of {mode.shards:,} shards" if mode.method == "hnsw" else "of rows"
+            times = "once" if mode.reads == 1 else f"{mode.reads:,} times"
             found += [
                 (f"{mode.mode}: search", f"{mode.method}: {mode.why}"),
-                (f"{mode.mode}: groups", f"{mode.groups:,}{graphs}, each read {mode.reads:,} times"),
+                (f"{mode.mode}: groups", f"{mode.groups:,} {kind}, each read {times}"),
                 (f"{mode.mode}: reads", show_bytes(mode.read_bytes)),
                 (f"{mode.mode}: time", f"{mode.core_hours:,.2f} core hours"),
                 (f"{mode.mode}: disk", f"{show_bytes(mode.between_bytes)} in --out until merged"),

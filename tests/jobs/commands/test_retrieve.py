@@ -29,6 +29,30 @@ def test_hits_are_selected_or_counted_by_rule(
     assert lines[-1] == f"next: clipmine export {tmp_path / 'selection'} --out DIR"
 
 
+def test_workers_write_the_selection_of_one_process(
+    store: Path, concepts: Path, tiny_clip_dir: Path, tmp_path: Path, clipmine: Run
+) -> None:
+    chosen = ["--concepts", concepts, "-k", 5, "--model-dir", tiny_clip_dir, "--per-concept", 4]
+    alone = clipmine("retrieve", store, *chosen, "--out", tmp_path / "alone")
+    shared = clipmine("retrieve", store, *chosen, "--out", tmp_path / "shared", "--workers", 1)
+    assert counts(shared) == counts(alone)
+    assert Selection.open(tmp_path / "shared").table().equals(Selection.open(tmp_path / "alone").table())
+
+
+def test_a_plan_is_shown_and_nothing_is_retrieved(store: Path, concepts: Path, tmp_path: Path, clipmine: Run) -> None:
+    lines = clipmine("retrieve", store, "--concepts", concepts, "-k", 5, "--plan", "--plan-rows", "1M", "--workers", 4)
+    assert lines[0] == "rows                 1,000,000 x 16"
+    assert lines[1] == "queries              14 of 2 concepts, in 1 blocks"
+    assert " h on 4 workers of " in lines[-1]
+    assert not list(tmp_path.glob("*/work"))
+
+
+def test_a_selection_needs_a_folder(store: Path, concepts: Path, fails: Fails) -> None:
+    line, status = fails("retrieve", store, "--concepts", concepts)
+    assert "say where to write the selection: --out SELECTION" in line
+    assert status == 2
+
+
 class TestByUrl:
     """`clipmine retrieve --url`: a service's answer as the same selection."""
 
@@ -76,6 +100,9 @@ SERVICE = "http://127.0.0.1:9"
         (["--url", SERVICE, "--model-dir", "m"], "--url and --model-dir contradict each other"),
         (["--url", SERVICE, "--exclude", "s"], "--url and --exclude contradict each other"),
         (["--url", SERVICE, "--reserve", "1"], "--url and --reserve contradict each other"),
+        (["--url", SERVICE, "--workers", "2"], "--url and --workers contradict each other"),
+        (["--url", SERVICE, "--plan"], "--url and --plan contradict each other"),
+        (["STORE", "--plan-rows", "400M"], "--plan-rows would have no effect without --plan"),
         (["--url", "127.0.0.1:9"], "is no URL of a service"),
         (["STORE", "--exclude-threshold", "0.9"], "--exclude-threshold would have no effect without --exclude"),
         (["STORE", "--mode", "t2t", "--min-score-t2i", "0.2"], "--min-score-t2i would have no effect with --mode t2t"),
