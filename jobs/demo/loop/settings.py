@@ -15,10 +15,11 @@ _WORLD = Path(next(iter(scenes_package.__path__)))
 CLIP = os.path.relpath(_WORLD / "models" / "clip")  # embeds the corpus, for `similar`
 BASE = os.path.relpath(_WORLD / "models" / "llava")  # what tuning starts from
 
-# What is taught of a mined pair: CaD-VI's two turns, some of them starting from a note or captions, as phase 2 asks.
-CAD_PARTS = "commonalities+differences+choice+hints"
-# The same pairs again, with the choice alone. After its own comparison the choice can be read off the text, and a small
-# model that sees no other choices learns only that: its choices without a comparison stayed at chance.
+# What is taught of a mined pair: its comparison, at times starting from a note or captions, as phase 2 asks.
+CAD_PARTS = "commonalities+differences+hints"
+# The same pairs again, with the choice alone. CaD-VI has it behind the comparison, where the letter can be read off the
+# text. So small a model learns that instead: after 7,200 samples it chose right in .55 of 120 held-out pairs, and in .83
+# when the choice stood only alone.
 CHOICE_ALONE = "choice"
 # How pairs are mined: CaD-VI's noun overlap, look-alikes, and pairs of one attribute.
 MIX = "overlap:0.4,similar:0.4,attribute:0.2"
