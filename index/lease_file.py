@@ -96,22 +96,24 @@ def replace(path: str, data: bytes, version: str | None) -> bool:
     except OSError as error:
         if error_code(error) not in _LOST:
             raise
-        held = read(path)  # the write may have succeeded though its answer was lost
-        return held is not None and json.loads(data) == dict(held.content)
+        return _is_written(path, data)
     return True
+
+
+def _is_written(path: str, data: bytes) -> bool:
+    """Whether a write that was refused had succeeded before, and its answer was lost: it was tried again."""
+    held = read(path)
+    return held is not None and json.loads(data) == dict(held.content)
 
 
 def _create_remote(path: str, data: bytes) -> bool:
     file_system, inside = resolve(path)
     try:
         attempt(path, lambda: file_system.pipe_file(inside, data, mode="create"))
-    except FileExistsError:
-        return False
     except OSError as error:
-        if error_code(error) not in _LOST:
+        if not isinstance(error, FileExistsError) and error_code(error) not in _LOST:
             raise
-        held = read(path)
-        return held is not None and json.loads(data) == dict(held.content)
+        return _is_written(path, data)
     except (TypeError, ValueError, NotImplementedError):  # it cannot write only where nothing is
         if file_identity(path) is not None:
             return False

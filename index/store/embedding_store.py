@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import resource
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from os import F_OK, PathLike, access, fspath, listdir
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from index.files import as_path, as_url, file_identity, is_local
 from index.store.file_sums import check_samples
 from index.store.lookup import Lookup
 from index.store.metadata import MetadataFiles, join_parts
-from index.store.part_files import forgotten_names, part_file, read_forgotten
+from index.store.part_files import ForgottenRows, part_file
 from index.store.store_manifest import MANIFEST_NAME, Manifest, Part, read_manifest
 from index.store.vectors import (
     VectorFile,
@@ -53,8 +52,6 @@ OPEN_MAPS = min(max(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4), 16
 READ_ROWS = 16
 # A store of up to so many parts is checked when it opens (about 2 ms a part), a larger one part by part at first use.
 CHECKED_AT_OPEN = 128
-# Seconds after which the lists of forgotten rows of a remote store are asked for again.
-FORGOTTEN_ASKED = 10.0
 # Files of a remote store that are copied at once.
 _COPIED_AT_ONCE = 8
 
@@ -74,9 +71,7 @@ class EmbeddingStore:
         self._headers: dict[tuple[str, int], VectorFile] = {}  # of files that were mapped once
         self._lock = threading.Lock()
         self.is_local = is_local(path)
-        self._forgotten_folder = fspath(path / "forgotten")  # a string, since every search lists it
-        self._forgotten_asked = -FORGOTTEN_ASKED
-        self._forgotten: tuple[list[str], npt.NDArray[np.int64]] = ([], np.empty(0, np.int64))
+        self.forgotten_rows = ForgottenRows(path)
         self._manifest_identity: tuple[int, int, int] | None = None
         self._metadata = MetadataFiles(path, manifest)
         self._lookup = Lookup(path, manifest)
@@ -139,27 +134,8 @@ class EmbeddingStore:
 
     @property
     def forgotten(self) -> npt.NDArray[np.int64]:
-        """Sorted int64 row ids that must never be returned; read again whenever `forgotten/` has changed.
-
-        Changes in a remote store are seen within 10 seconds.
-        """
-        known, rows = self._forgotten
-        if self.is_local:
-            # Every search reads this, so it is kept cheap: no Path object, and no exception when nothing is forgotten.
-            names = listdir(self._forgotten_folder) if access(self._forgotten_folder, F_OK) else []  # noqa: PTH208
-        elif time.monotonic() - self._forgotten_asked < FORGOTTEN_ASKED:
-            return rows
-        else:
-            names = forgotten_names(self.path)
-            self._forgotten_asked = time.monotonic()
-        if names != known:
-            rows = read_forgotten(self.path, [name for name in names if name.endswith(".npy")])
-            self._forgotten = (names, rows)
-        return rows
-
-    def ask_forgotten(self) -> None:
-        """Read the lists of forgotten rows of a remote store again at once, after one was written."""
-        self._forgotten_asked = -FORGOTTEN_ASKED
+        """Sorted int64 row ids that must never be returned, as `forgotten/` has them (a remote one within 10 s)."""
+        return self.forgotten_rows.rows()
 
     def changed(self) -> bool:
         """Whether the manifest was replaced after this store was opened: by growth, compaction or adoption.

@@ -75,7 +75,7 @@ def forget_rows(
         data = stream.getvalue()
         # Named by its content: two writers at once never write the same file, and forgetting twice adds no second file.
         write_atomic(fspath(store.path / "forgotten" / f"forgotten_{hashlib.sha256(data).hexdigest()[:16]}.npy"), data)
-        store.ask_forgotten()
+        store.forgotten_rows.ask()
     missing = {name: each.missing for name, each in found.items()}
     return ForgetReport(
         len(new),

@@ -7,7 +7,9 @@ manifest.
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
+from os import F_OK, access, fspath, listdir
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,41 @@ from index.files import as_url, is_local, join_inside, list_names, read_bytes
 from index.local_copy import current_copy, local_copy
 from index.store.store_manifest import Part
 
-__all__ = ["forgotten_names", "part_file", "part_path", "read_forgotten"]
+__all__ = ["ForgottenRows", "forgotten_names", "part_file", "part_path", "read_forgotten"]
 
 _FOLDER = "forgotten"
+# Seconds after which the lists of forgotten rows of a remote store are asked for again.
+_ASKED_EVERY = 10.0
+
+
+class ForgottenRows:
+    """The rows that a store has forgotten, read again when its lists have changed. Safe for threads."""
+
+    def __init__(self, store: Path) -> None:
+        self._store, self._is_local = store, is_local(store)
+        self._folder = fspath(store / _FOLDER)  # a string, since every search lists it
+        self._known: tuple[list[str], npt.NDArray[np.int64]] = ([], np.empty(0, np.int64))
+        self._asked = -_ASKED_EVERY
+
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Row ids, ascending; the same array until a list is added."""
+        known, rows = self._known
+        if self._is_local:
+            # Every search asks this, so it is kept cheap: no Path object, and no exception when nothing is forgotten.
+            names = listdir(self._folder) if access(self._folder, F_OK) else []  # noqa: PTH208
+        elif time.monotonic() - self._asked < _ASKED_EVERY:
+            return rows
+        else:
+            names = forgotten_names(self._store)
+            self._asked = time.monotonic()
+        if names != known:
+            rows = read_forgotten(self._store, [name for name in names if name.endswith(".npy")])
+            self._known = (names, rows)
+        return rows
+
+    def ask(self) -> None:
+        """Read the lists of a remote store again at once, after one was written."""
+        self._asked = -_ASKED_EVERY
 
 
 def part_path(store: Path, part: Part, kind: str) -> Path:
