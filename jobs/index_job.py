@@ -13,6 +13,7 @@ from index.graph.build import (
     finish_index,
     undone_index_items,
 )
+from index.graph.pilot import choose_by_pilot
 from index.lease import Lease, only_writer
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.lookup import build_lookup, is_lookup_done, plan_lookups
@@ -30,11 +31,13 @@ def run_index(
     executor: str = "local",
     workers: int | None = None,
     checksums: bool = False,
+    pilot: bool = False,
 ) -> list[IndexSummary]:
     """Index `modality`: image, text, or both (image only for a store without texts); `config.modality` is not read.
 
     Searches go on meanwhile with the index that is there. checksums: first read the shards that are built already, and
-    build those that are damaged again.
+    build those that are damaged again. pilot: measure all codecs on a sample of the store and take the best that fits;
+    else that is done only for a first index that does not fit the memory in fp16.
 
     Raises:
         OutputExists: another job is writing in the store.
@@ -54,12 +57,18 @@ def run_index(
             item for item in plan_lookups(store.manifest) if not is_lookup_done(item, store.path, store.manifest)
         ]
         execute(executor, build_lookup, lookups, config.store, workers=workers, label="look-up")
-        return [_index_one(replace(config, modality=each), executor, workers, checksums, lease) for each in wanted]
+        return [
+            _index_one(replace(config, modality=each), executor, workers, checksums, pilot, lease) for each in wanted
+        ]
 
 
-def _index_one(config: IndexConfig, executor: str, workers: int | None, checksums: bool, lease: Lease) -> IndexSummary:
+def _index_one(
+    config: IndexConfig, executor: str, workers: int | None, checksums: bool, pilot: bool, lease: Lease
+) -> IndexSummary:
     if checksums:
         drop_damaged_shards(config)
+    with Progress(f"pilot {config.modality}", unit="codecs") as progress:
+        config = choose_by_pilot(config, always=pilot, on_progress=progress.reach)
     waiting = undone_index_items(config)
     # One shard at a time on all cores: a shard is sized to fill the allowed memory, and faiss scales over threads.
     execute(

@@ -12,8 +12,9 @@ continues and writes the same bytes. Shards whose rows have not changed are kept
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from index.graph.index_manifest import (
 )
 from index.graph.inverted_lists import LIST_RULES
 from index.graph.nodes import NODE_RULES
+from index.graph.pilot import drop_pilot, read_pilot
 from index.graph.query_captions import caption_rules, has_query_links
 from index.graph.recall import measure_recall
 from index.graph.recall_contract import RecallContract
@@ -146,7 +148,8 @@ def finish_index(config: IndexConfig, on_progress: Callable[[int, int], None] | 
         records.append(record)
     if not sum(record.indexed for record in records):
         raise StoreInvalid(f"{store.path}: every {config.modality} vector is zero, so there is nothing to index")
-    if plan.earlier is not None and _same(plan.earlier, plan, records):
+    pilot = _pilot(plan)
+    if plan.earlier is not None and plan.earlier.pilot == pilot and _same(plan.earlier, plan, records):
         contract = plan.earlier.recall
     else:
         forgotten = forgotten_hash(store, 0, store.rows)  # before recall is measured
@@ -154,7 +157,8 @@ def finish_index(config: IndexConfig, on_progress: Callable[[int, int], None] | 
         contract = measure_recall(
             index, recall=recipe.recall, queries=recipe.queries, seed=recipe.seed, on_progress=on_progress
         )
-        _write(plan, records, contract, forgotten)
+        _write(plan, records, contract, forgotten, pilot)
+    drop_pilot(store, config.modality)
     remove_other_shards(folder, records)
     remove_partial(folder)
     rows, indexed = store.rows, sum(record.indexed for record in records)
@@ -270,7 +274,22 @@ def _same(earlier: IndexManifest, plan: _Plan, records: list[ShardRecord]) -> bo
     )
 
 
-def _write(plan: _Plan, records: list[ShardRecord], contract: RecallContract, forgotten: str) -> None:
+def _pilot(plan: _Plan) -> Mapping[str, Any] | None:
+    """The pilot that was kept for this build, or that of the index in use."""
+    pilot = read_pilot(plan.store, plan.modality)
+    if pilot is not None:
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(pilot)))
+        return plain
+    return plan.earlier.pilot if plan.earlier is not None else None
+
+
+def _write(
+    plan: _Plan,
+    records: list[ShardRecord],
+    contract: RecallContract,
+    forgotten: str,
+    pilot: Mapping[str, Any] | None,
+) -> None:
     import faiss
 
     manifest = IndexManifest(
@@ -286,5 +305,6 @@ def _write(plan: _Plan, records: list[ShardRecord], contract: RecallContract, fo
         forgotten=forgotten,
         shards=tuple(records),
         recall=contract,
+        pilot=pilot,
     )
     write_index_manifest(plan.folder, manifest)

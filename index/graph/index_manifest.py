@@ -131,6 +131,8 @@ class IndexManifest:
         spec, shard_rows, add_rows: how shards are built (add_rows: rows added at once). Fixed by the first build.
         memory: bytes of memory that the index was planned for.
         forgotten: hash of the rows that were forgotten when recall was measured.
+        pilot: what `index.graph.pilot` measured before the codec was chosen; None where it was not needed. Its rates
+            are the only figures here that another run measures differently.
     """
 
     modality: Modality
@@ -145,6 +147,7 @@ class IndexManifest:
     forgotten: str
     shards: tuple[ShardRecord, ...]
     recall: RecallContract
+    pilot: Mapping[str, Any] | None = None
 
     @property
     def size(self) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from index.graph.index_manifest import IndexManifest, index_folder, read_index_manifest
+from index.graph.pilot import Pilot
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_model import known_model
 
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """One modality's index: the rows it was built over, its graphs' bytes and its recall contract in one line."""
+    """One modality's index: its rows, bytes of its graphs, recall contract in a line, and its pilot's table."""
 
     modality: str
     rows: int
@@ -19,6 +20,7 @@ class IndexInfo:
     codec: str
     size: int
     recall: str
+    pilot: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,4 +72,12 @@ def _index_info(modality: str, manifest: IndexManifest, forgotten: int) -> Index
         codec=manifest.spec.codec,
         size=manifest.size,
         recall=manifest.recall.sentence(forgotten),
+        pilot=_pilot_lines(manifest),
     )
+
+
+def _pilot_lines(manifest: IndexManifest) -> tuple[str, ...]:
+    try:
+        return () if manifest.pilot is None else tuple(Pilot.from_json(manifest.pilot).table())
+    except (TypeError, KeyError, ValueError):
+        return ()  # of another version

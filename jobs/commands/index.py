@@ -29,6 +29,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 @click.option("--shard-rows", metavar="N", help="Rows of a shard, such as 5M.  [first: by --memory]")
 @click.option("--queries", type=int, help="Number of captions that recall is measured on.  [first: 1000]")
 @click.option("--seed", type=int, help="Seed of the sample of captions.  [first: 0]")
+@click.option("--pilot", is_flag=True, help="Measure every codec on a sample of STORE, and take the best that fits.")
 @click.option("--checksums", is_flag=True, help="Read the shards that are there; build damaged ones again.")
 @executor_options()
 @output_options
@@ -43,6 +44,7 @@ def command(
     shard_rows: str | None,
     queries: int | None,
     seed: int | None,
+    pilot: bool,
     checksums: bool,
     executor: str,
     workers: int | None,
@@ -55,6 +57,9 @@ def command(
 
     The first index fixes what the options say. Later runs keep that, whatever the size of STORE or of the memory,
     except for the options that are given; they build shards for new rows, and shards that have changed.
+
+    A first index that does not fit --memory in fp16 is preceded by a pilot, which `clipmine info` shows: smaller codecs
+    are built over a sample of STORE, and the first one that fits and reaches --recall is taken.
     """
     with only_summary_on_stdout():
         from index.graph.build import IndexConfig
@@ -72,7 +77,7 @@ def command(
             codec=codec,
             shard_rows=None if shard_rows is None else parse_count(shard_rows),
         )
-        summaries = run_index(config, modality, executor=executor, workers=workers, checksums=checksums)
+        summaries = run_index(config, modality, executor=executor, workers=workers, checksums=checksums, pilot=pilot)
     lines: list[Line] = []
     for summary in summaries:
         lines += [(f"{summary.modality}: rows", summary.rows)]
