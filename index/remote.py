@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import importlib
 import os
 import random
 import threading
@@ -82,9 +83,7 @@ def open_system(url: str) -> tuple[Any, str]:
 
 def _s3_options() -> dict[str, Any]:
     """Of the three layers that try again, botocore's is switched off; s3fs's is for single requests of an upload."""
-    import s3fs.core
-
-    s3fs.core.set_custom_error_handler(is_transient)
+    importlib.import_module("s3fs.core").set_custom_error_handler(is_transient)
     own = {"retries": {"total_max_attempts": 1}, "connect_timeout": _CONNECT, "read_timeout": _SILENCE}
     return {"config_kwargs": {**own, **fsspec.config.conf.get("s3", {}).get("config_kwargs", {})}}
 
