@@ -66,6 +66,8 @@ def _map_items(search: SharedSearch, executor: str, workers: int | None) -> MapI
     def map_items(function: Callable[[Any, SharedSearch], Any], items: Sequence[Any], label: str) -> list[Any]:
         # A GPU each, where there are GPUs, for what uses one: the text encoder and exact scans.
         gpu = label == "encode prompts" or (label == "search" and scans)
-        return execute(executor, function, items, search, workers=workers, gpu=gpu, label=f"retrieve: {label}")
+        # A single item runs here: workers take seconds to start.
+        where, most = (executor, workers) if len(items) > 1 else ("local", 1)
+        return execute(where, function, items, search, workers=most, gpu=gpu, label=f"retrieve: {label}")
 
     return map_items

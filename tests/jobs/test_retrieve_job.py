@@ -63,13 +63,22 @@ def same(folder: Path, expected: dict[str, bytes]) -> None:
     assert files(folder) == expected
 
 
-@pytest.mark.parametrize("method", ["hnsw", "exact"])
+@pytest.mark.parametrize(
+    ("name", "method"), [("local", "hnsw"), ("local", "exact"), ("ray", "hnsw"), ("ray", "exact"), ("spark", "hnsw")]
+)
 def test_all_executors_write_the_selection_of_one_process(
-    executor: str, world: EmbeddingStore, expected: dict[str, Any], tmp_path: Path, method: str
+    name: str,
+    method: str,
+    world: EmbeddingStore,
+    expected: dict[str, Any],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    run_retrieve(
-        world.path, CONCEPTS, out=tmp_path / "out", executor=executor, workers=2, **{**CHOICES, "method": method}
-    )
+    if name != "local":
+        request.getfixturevalue(f"{name}_up")
+    workers = 1 if name == "local" else 2  # one is this process, which starts at once
+    choices = {**CHOICES, "method": method}
+    run_retrieve(world.path, CONCEPTS, out=tmp_path / "out", executor=name, workers=workers, **choices)
     same(tmp_path / "out", expected[method])
 
 
@@ -120,7 +129,7 @@ def test_a_driver_that_is_killed_goes_on_and_ends_with_the_same_bytes(
 ) -> None:
     concepts = tmp_path / "concepts.txt"
     concepts.write_text("\n".join(CONCEPTS))
-    chosen = ["--concepts", concepts, "-k", 20, "--method", "hnsw", "--workers", 2, "--out", tmp_path / "out"]
+    chosen = ["--concepts", concepts, "-k", 20, "--method", "hnsw", "--workers", 1, "--out", tmp_path / "out"]
     process = subprocess.Popen(
         clipmine_command("retrieve", world.path, *chosen), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
@@ -130,7 +139,7 @@ def test_a_driver_that_is_killed_goes_on_and_ends_with_the_same_bytes(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     choices = {name: value for name, value in CHOICES.items() if name != "block_queries"} | {"templates": ("simple",)}
-    run_retrieve(world.path, concepts, out=tmp_path / "out", workers=2, **choices)
+    run_retrieve(world.path, concepts, out=tmp_path / "out", workers=1, **choices)
     retrieve(world, concepts, out=tmp_path / "plain", **choices)
     assert files(tmp_path / "out") == files(tmp_path / "plain")
 

@@ -31,7 +31,7 @@ def test_a_plan_counts_queries_groups_reads_and_bytes(world: EmbeddingStore, tmp
 def test_more_rows_than_the_store_has_are_planned_with_its_shards(world: EmbeddingStore, tmp_path: Path) -> None:
     config = shared_config(world, tmp_path / "out", method="hnsw", mode="t2i")
     (large,) = plan_retrieval(config, rows=10**6, cores=2).modes
-    assert (large.shards, large.groups) == (10**6 // SHARD_ROWS, 64 - 1)
+    assert (large.shards, large.groups) == (10**6 // SHARD_ROWS, 64)
     assert "not indexed yet" not in large.why
 
 
