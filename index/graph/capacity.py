@@ -14,6 +14,7 @@ from typing import Literal
 from index.errors import BadInput
 from index.graph.codecs import CODEC_NAMES, CodecName
 from index.graph.inverted_lists import list_count, training_rows
+from index.graph.rates import Rates
 
 __all__ = [
     "CODECS",
@@ -64,7 +65,9 @@ class CapacityPlan:
         fits: whether `serve_memory` is within the memory asked for.
         store_bytes: embeddings of both modalities, fp16, without metadata.
         disk_bytes: store and two indexes.
+        rebuild_bytes: the same while one index is built again: the earlier one stays until the new one is complete.
         build_core_hours: time to build one modality on one core.
+        queries_per_second: of `cores` cores at efSearch 64, the whole index in memory; None where no rates are known.
     """
 
     rows: int
@@ -81,7 +84,9 @@ class CapacityPlan:
     fits: bool
     store_bytes: int
     disk_bytes: int
+    rebuild_bytes: int
     build_core_hours: float
+    queries_per_second: float | None = None
 
     @property
     def build_hours(self) -> float:
@@ -107,8 +112,15 @@ class CapacityPlan:
                 f"{_show_hours(self.build_core_hours)} of one core a modality, "
                 f"about {_show_hours(self.build_hours)} on {self.cores} cores",
             ),
-            ("disk", f"{show_bytes(self.disk_bytes)} for embeddings and both indexes, metadata not counted"),
+            (
+                "disk",
+                f"{show_bytes(self.disk_bytes)} for embeddings and both indexes, {show_bytes(self.rebuild_bytes)} "
+                "while one of them is built again; metadata not counted",
+            ),
         ]
+        if self.queries_per_second is not None:
+            searched = f"{self.queries_per_second:,.2g} queries/s of {self.cores} cores at efSearch 64, index in memory"
+            lines.insert(-1, ("searches", searched))
         width = max(len(name) for name, _ in lines)
         return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
 
@@ -164,8 +176,13 @@ def choose_shard_rows(dim: int, codec: Codec, memory: int, M: int = 32) -> int:
     return rows
 
 
-def plan_capacity(rows: int, dim: int, memory: int, M: int = 32, cores: int = 1) -> CapacityPlan:
+def plan_capacity(
+    rows: int, dim: int, memory: int, M: int = 32, cores: int = 1, rates: Rates | None = None
+) -> CapacityPlan:
     """The cost of indexes over `rows` vectors of `dim` components on a machine with `memory` bytes and `cores` cores.
+
+    rates: of the machine, for the codec that is chosen (`index.graph.rates`); by default the build's were measured
+    elsewhere, and those of searches are not known.
 
     Raises:
         BadInput: a number below 1, M outside 4..128, or memory too small for any shard.
@@ -195,11 +212,15 @@ def plan_capacity(rows: int, dim: int, memory: int, M: int = 32, cores: int = 1)
         fits=size <= memory,
         store_bytes=store_bytes,
         disk_bytes=store_bytes + 2 * size,
-        build_core_hours=_build_seconds(rows, min(most, rows), dim) / 3600,
+        rebuild_bytes=store_bytes + 3 * size,
+        build_core_hours=_build_seconds(rows, min(most, rows), dim, rates) / 3600,
+        queries_per_second=None if rates is None else cores * rates.queries_in_a_second(min(most, rows)) / shards,
     )
 
 
-def _build_seconds(rows: int, shard_rows: int, dim: int) -> float:
+def _build_seconds(rows: int, shard_rows: int, dim: int, rates: Rates | None) -> float:
+    if rates is not None:
+        return rates.seconds_to_build(shard_rows) * rows / shard_rows
     steps = math.log(max(shard_rows, 1_000)) / math.log(_BUILD_MEASURED_AT)
     return rows * steps * (dim / _BUILD_MEASURED_DIM) / _BUILD_ROWS_PER_CORE
 

@@ -19,6 +19,7 @@ from index.graph.capacity import (
     show_bytes,
 )
 from index.graph.inverted_lists import list_count
+from index.graph.rates import Rates
 from tests.index.graph.test_hnsw import graph_of
 from tests.index.vectors import clustered
 
@@ -111,3 +112,11 @@ def test_other_sizes_are_refused(text: str) -> None:
 
 def test_sizes_are_shown_in_units_of_a_thousand() -> None:
     assert [show_bytes(size) for size in (12, 1_500, 515_000_000_000)] == ["12 bytes", "1.5 kB", "515 GB"]
+
+
+def test_rates_of_a_machine_decide_hours_and_queries() -> None:
+    rates = Rates("fp16", 64, 32, (1_000, 10_000), (1.0, 10.0), (1_000.0, 1_000.0))
+    plan = plan_capacity(20_000_000, 64, 10**15, cores=4, rates=rates)
+    assert (plan.shards, plan.queries_per_second) == (2, pytest.approx(2_000))
+    assert plan.build_core_hours == pytest.approx(20_000 / 3_600)
+    assert plan.rebuild_bytes == plan.disk_bytes + plan.serve_memory

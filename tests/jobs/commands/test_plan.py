@@ -30,3 +30,11 @@ def test_a_missing_option_is_one_line(fails: Fails) -> None:
         "clipmine: error: Missing option '--rows'; see clipmine plan --help",
         2,
     )
+
+
+def test_rates_of_this_machine_give_queries_a_second(clipmine: Run) -> None:
+    asked = ["--rows", "1M", "--dim", 8, "-M", 4, "--memory", "64GB", "--cores", 2]
+    assert json.loads(clipmine("plan", *asked, "--json")[0])["queries_per_second"] is None
+    lines = clipmine("plan", *asked, "--measure")
+    assert any(line.startswith("searches") and "queries/s of 2 cores" in line for line in lines)
+    assert any("while one of them is built again" in line for line in lines)
