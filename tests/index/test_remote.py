@@ -34,7 +34,7 @@ def failing(times: int, error: Exception) -> Callable[[], str]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote.time, "sleep", lambda _: None)
+    monkeypatch.setattr("index.remote.time.sleep", lambda _: None)
 
 
 @pytest.mark.parametrize(

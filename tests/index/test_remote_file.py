@@ -27,7 +27,8 @@ def test_a_remote_file_reads_as_a_local_one(monkeypatch: pytest.MonkeyPatch) -> 
         assert stream.read(20_000) == data[50:]
         with pytest.raises(ValueError, match="cannot seek"):
             stream.seek(-20_000, io.SEEK_CUR)
-    sink, blocks = io.BytesIO(), []
+    sink = io.BytesIO()
+    blocks: list[bytes] = []
     remote_file.copy_remote(path, 9_999, sink, blocks.append)
     assert sink.getvalue() == b"".join(blocks) == data[:9_999]
     assert len(blocks) == 10
