@@ -57,3 +57,10 @@ def test_sizes_are_read_with_their_units(store: Path, fails: Fails) -> None:
     assert status == 2
     shutil.rmtree(store / "text_emb")
     assert fails("index", store, "--modality", "text")[1] == 2
+
+
+def test_a_pilot_is_shown_by_info(store: Path, clipmine: Run) -> None:
+    (summary,) = json.loads(clipmine("index", store, "--modality", "image", "--pilot", "--json")[0])
+    assert summary["codec"] in ("fp16", "sq8", "sq4", "rabitq")
+    table = [line for line in clipmine("info", store) if line.split()[:1] in (["sq4"], ["rabitq"], ["pilot"])]
+    assert len(table) == 3
