@@ -79,6 +79,7 @@ def index(
     executor: str = "local",
     workers: int | None = None,
     checksums: bool = False,
+    pilot: bool = False,
     **options: Any,
 ) -> list[IndexSummary]:
     """Build the store's HNSW indexes and measure their recall; one summary for each modality.
@@ -91,6 +92,8 @@ def index(
         memory: memory of the machine, such as "64GB" or a number of bytes; sets the codec and the shard size of the
             first index (16 GB).
         checksums: first read the shards that are built already, and build those that are damaged again.
+        pilot: measure all codecs on a sample of the store first, and take the best that fits the memory; else that is
+            done only where a first index does not fit in fp16.
         options: other fields of `index.graph.build.IndexConfig`: recall, M, ef_construction, codec, shard_rows,
             queries, seed.
 
@@ -103,7 +106,7 @@ def index(
 
     size = parse_bytes(memory) if isinstance(memory, str) else memory
     config = config_of(IndexConfig, options, store=os.fspath(store), memory=size)
-    return run_index(config, modality, executor=executor, workers=workers, checksums=checksums)
+    return run_index(config, modality, executor=executor, workers=workers, checksums=checksums, pilot=pilot)
 
 
 def customize(

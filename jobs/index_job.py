@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 from index.errors import BadInput
@@ -67,8 +68,15 @@ def _index_one(
 ) -> IndexSummary:
     if checksums:
         drop_damaged_shards(config)
-    with Progress(f"pilot {config.modality}", unit="codecs") as progress:
-        config = choose_by_pilot(config, always=pilot, on_progress=progress.reach)
+    with ExitStack() as stack:
+        shown: list[Progress] = []  # once there is something to measure
+
+        def reach(done: int, codecs: int) -> None:
+            if not shown:
+                shown.append(stack.enter_context(Progress(f"pilot {config.modality}", codecs, unit="codecs")))
+            shown[0].reach(done, codecs)
+
+        config = choose_by_pilot(config, always=pilot, on_progress=reach)
     waiting = undone_index_items(config)
     # One shard at a time on all cores: a shard is sized to fill the allowed memory, and faiss scales over threads.
     execute(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from index.encoder.model_spec import ModelSpec
+from index.files import as_path, as_url
 from index.outputs import only_writer
 from jobs.executors.execute import check_executor, execute
 from jobs.shared_storage import check_shared_storage
@@ -50,7 +51,8 @@ def run_retrieve(
     check_executor(executor, workers)
     if executor == "local" and workers is None:
         return retrieve(store, concepts, out=out, model=model, on_progress=on_progress, **choices)
-    config = retrieval_config(store, concepts, out=out, **choices)
+    # Workers run in other folders.
+    config = retrieval_config(store, concepts, out=as_url(as_path(out)), **choices)
     check_retrieval(config)  # before the folder is written to
     with only_writer(config.out):
         if prepare_retrieval(config):

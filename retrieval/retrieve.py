@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
-from index.files import as_url, is_local, local_path
+from index.files import as_url
 from index.outputs import claim_folder
 from index.store.embedding_store import EmbeddingStore
 from retrieval.concepts import ConceptList, concept_list, load_concepts
@@ -144,10 +144,10 @@ def retrieval_config(
     rules: Rules | None = None,
     **choices: Any,
 ) -> RetrieveConfig:
-    """The configuration that `retrieve` makes of its arguments, with paths that hold in other folders too."""
+    """The configuration that `retrieve` makes of its arguments."""
     return RetrieveConfig(
         store=as_url(store),
-        out=str(local_path(out).absolute()) if is_local(out) else os.fspath(out),
+        out=os.fspath(out),
         concepts=as_concepts(concepts),
         templates=load_templates(templates),
         rules=rules or Rules(),

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
-import string
 from collections.abc import Sequence
 from pathlib import Path
 
 from scenes.drawing.render import render
 from scenes.tars import encode_jpeg
+from scenes.training.lettered import as_choice, other_answers
 from scenes.training.llava_data import MOST_IMAGES, Scenes, user_text
 from scenes.world.easy import easy_scene
 from scenes.world.seeded_random import rng_of
@@ -30,10 +29,6 @@ __all__ = ["main", "write_instructions"]
 STATEMENT = "Is it true that "
 TRUTH = {"yes": "True", "no": "False"}
 LETTERED = 0.4  # of the questions whose answer can stand among options
-DIRECTLY = "Answer with the option's letter from the given choices directly."
-YES_NO = ("existence", "attribute", "statement", "suits")
-AMONG_OPTIONS = ("count", "color", "place", "indoors", "light", "action", "side", "relation", "objects", "describe")
-MOST_OPTIONS = 4
 SCENES = 500  # scenes that are held in memory at a time
 
 
@@ -93,33 +88,6 @@ def as_statement(question: str, answer: str) -> tuple[str, str]:
     statement = said[0].upper() + said[1:]
     asked = f'Is the statement "{statement}." True or False?\nAnswer with "True" or "False" directly.'
     return asked, TRUTH[answer]
-
-
-def as_choice(rng: random.Random, question: str, answer: str, answers: Sequence[str]) -> tuple[str, str]:
-    """The question with two to four lettered options in any order, answered by a letter.
-
-    answers: what such a question is answered elsewhere. Where no other answer is among them, the question stays as it
-        is. Both orders of yes and no, and every letter, are as likely as the others.
-    """
-    wrong = [other for other in dict.fromkeys(answers) if other != answer]
-    if not wrong:
-        return question, answer
-    options = wrong[: 1 + int(rng.random() * (MOST_OPTIONS - 1))]
-    place = int(rng.random() * (len(options) + 1))
-    options.insert(place, answer)
-    letters = string.ascii_uppercase
-    listed = [f"{letter}. {option}" for letter, option in zip(letters, options, strict=False)]
-    return "\n".join([question, *listed, DIRECTLY]), letters[place]
-
-
-def other_answers(rng: random.Random, known: Scenes, kind: str) -> list[str]:
-    """What questions of a kind are answered in other scenes, in a random order."""
-    if kind in YES_NO:
-        return ["yes", "no"]
-    if kind not in AMONG_OPTIONS:
-        return []
-    others = [known.known[known.first + int(rng.random() * known.count)] for _ in range(3 * MOST_OPTIONS)]
-    return [ask.answer for other in others for ask in other.asks if ask.kind == kind]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

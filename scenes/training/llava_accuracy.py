@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from scenes.instructions import as_choice, other_answers
+from scenes.training.lettered import as_choice, other_answers
 from scenes.training.llava_batches import Rows, padded
 from scenes.training.llava_data import MOST_IMAGES, Sample, Scenes, encode
 from scenes.training.llava_model import image_features, text_logits

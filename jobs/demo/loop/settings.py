@@ -18,8 +18,8 @@ BASE = os.path.relpath(_WORLD / "models" / "llava")  # what tuning starts from
 # What is taught of a mined pair: its comparison, at times starting from a note or captions, as phase 2 asks.
 CAD_PARTS = "commonalities+differences+hints"
 # The same pairs again, with the choice alone. CaD-VI has it behind the comparison, where the letter can be read off the
-# text. So small a model learns that instead: after 7,200 samples it chose right in .55 of 120 held-out pairs, and in .83
-# when the choice stood only alone.
+# text. So small a model learns that instead: after 7,200 samples it chose right in .55 of 120 held-out pairs, and where
+# the choice stood only alone, in .83.
 CHOICE_ALONE = "choice"
 # How pairs are mined: CaD-VI's noun overlap, look-alikes, and pairs of one attribute.
 MIX = "overlap:0.4,similar:0.4,attribute:0.2"
