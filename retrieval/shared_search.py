@@ -212,8 +212,8 @@ def search_item(item: SearchItem, search: SharedSearch) -> None:
         keep = min(depth + SPARE, group.last - group.first)
         scores, ids = exact_top_k(rows, np.concatenate(queries), keep, excluded=store.forgotten, device=best_device())
         ends = np.cumsum([len(own) for own in queries])[:-1]
-        for block, *found in zip(blocks, np.split(scores, ends), np.split(ids, ends), strict=True):
-            write(block, (found[0], found[1]))
+        for block, own_scores, own_ids in zip(blocks, np.split(scores, ends), np.split(ids, ends), strict=True):
+            write(block, (own_scores, own_ids))
     elif group.shards is None:
         tail = Tail(store, modality, group.first)
         for block, own in zip(blocks, queries, strict=True):
