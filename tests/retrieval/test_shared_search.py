@@ -12,6 +12,7 @@ import pytest
 import retrieval.shared_search
 from index.errors import ClipmineError
 from index.graph.build import IndexConfig, finish_index
+from index.graph.search_index import open_index
 from index.store.embedding_store import EmbeddingStore
 from retrieval import Selection, retrieve
 from retrieval.query_blocks import RetrieveConfig, is_block_done, plan_blocks
@@ -145,7 +146,6 @@ def test_a_group_is_opened_once_for_all_blocks(
     world: EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[tuple[int, ...]] = []
-    open_index = retrieval.shared_search.open_index
 
     def counted(store: EmbeddingStore, modality: Any, shards: tuple[int, ...]) -> Any:
         opened.append(shards)

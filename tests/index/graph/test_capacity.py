@@ -8,6 +8,7 @@ import pytest
 
 from index.errors import BadInput
 from index.graph.capacity import (
+    Codec,
     build_bytes,
     choose_codec,
     choose_shard_rows,
@@ -60,7 +61,7 @@ def test_inverted_lists_take_the_bytes_that_a_file_has(rows: int, dim: int, tmp_
 
 
 def test_the_largest_codec_that_fits_is_chosen() -> None:
-    codecs = ("fp16", "sq8", "sq4", "rabitq")
+    codecs: tuple[Codec, ...] = ("fp16", "sq8", "sq4", "rabitq")
     sizes = [index_bytes(1_000_000, 512, codec) for codec in codecs]
     assert sizes == sorted(sizes, reverse=True)
     assert [choose_codec(1_000_000, 512, size) for size in sizes] == list(codecs)
@@ -117,6 +118,7 @@ def test_sizes_are_shown_in_units_of_a_thousand() -> None:
 def test_rates_of_a_machine_decide_hours_and_queries() -> None:
     rates = Rates("fp16", 64, 32, (1_000, 10_000), (1.0, 10.0), (1_000.0, 1_000.0))
     plan = plan_capacity(20_000_000, 64, 10**15, cores=4, rates=rates)
-    assert (plan.shards, plan.queries_per_second) == (2, pytest.approx(2_000))
+    assert plan.shards == 2
+    assert plan.queries_per_second == pytest.approx(2_000)
     assert plan.build_core_hours == pytest.approx(20_000 / 3_600)
     assert plan.rebuild_bytes == plan.disk_bytes + plan.serve_memory
