@@ -18,12 +18,15 @@ modality gap (100,000 by default).
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from index.errors import MissingDependency
 
 if TYPE_CHECKING:  # imported inside functions, so that --help starts fast
     import numpy as np
@@ -48,6 +51,9 @@ def main() -> int:
     parser.add_argument("--generator", choices=("scenes", "gap"), help="only this one")
     parser.add_argument("--scenes", type=Path, metavar="FOLDER", help="keep the scenes' vectors here for other runs")
     options = parser.parse_args()
+    for package in ("hnswlib", "usearch"):
+        if importlib.util.find_spec(package) is None:
+            parser.error(str(MissingDependency(package, "this comparison")))
     import faiss
 
     from benchmarks.index_peers.vectors import gap_vectors, scene_vectors
