@@ -110,9 +110,9 @@ def test_the_group_of_a_dead_worker_is_searched_by_another(
         request.getfixturevalue("ray_up")
 
     def with_a_death(executor: str, function: Any, items: Any, config: Any, **choices: Any) -> list[Any]:
-        if function is search_item:
-            function, config = die_once, Dying(config, str(tmp_path / "died"))
-        return execute(executor, function, items, config, **choices)
+        if function is not search_item:  # the other stages run here, which starts no workers
+            return execute("local", function, items, config, **{**choices, "workers": 1})
+        return execute(executor, die_once, items, Dying(config, str(tmp_path / "died")), **choices)
 
     monkeypatch.setattr(jobs.retrieve_job, "execute", with_a_death)
     run_retrieve(world.path, CONCEPTS, out=tmp_path / "out", executor=name, workers=2, **CHOICES)
