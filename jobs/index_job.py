@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 
+from index.cores import usable_cores
 from index.errors import BadInput
 from index.graph.build import (
     IndexConfig,
@@ -18,7 +19,6 @@ from index.graph.pilot import choose_by_pilot
 from index.lease import Lease, only_writer
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.lookup import build_lookup, is_lookup_done, plan_lookups
-from jobs.executors.cores import usable_cores
 from jobs.executors.execute import check_executor, execute
 from jobs.progress import Progress
 

@@ -10,12 +10,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from index.cores import usable_cores
 from index.files import exists, hash_json, join, read_bytes, write_atomic
 from index.graph.exact import best_device
 from index.graph.index_manifest import IndexManifest, index_folder, read_index_manifest
 from index.store.embedding_store import EmbeddingStore
 from retrieval.query_blocks import ModePlan, RetrieveConfig, plan_blocks, search_depth
-from retrieval.search.planner import IndexCost, SearchPlan, plan_search, usable_cores
+from retrieval.search.planner import IndexCost, SearchPlan, plan_search
 from retrieval.search.retriever import SEARCHED
 
 if TYPE_CHECKING:

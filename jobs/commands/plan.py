@@ -27,9 +27,9 @@ def command(rows: str, dim: int, memory: str, links: int, cores: int | None, mea
     machine. With --measure, small indexes of made-up vectors are built and searched here, and the rates follow from
     them: hours to build, and queries a second.
     """
+    from index.cores import usable_cores
     from index.graph.capacity import parse_bytes, parse_count, plan_capacity
     from index.graph.rates import measure_rates
-    from jobs.executors.cores import usable_cores
 
     sizes = parse_count(rows), dim, parse_bytes(memory), links, cores or usable_cores()
     plan = plan_capacity(*sizes)

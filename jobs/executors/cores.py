@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 # OpenMP (torch, faiss), MKL and OpenBLAS read these once, when they are loaded: a worker must start with them set.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-def usable_cores() -> int:
-    """The number of cores this process may use; containers and `taskset` may allow fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share_cores(cores: int, workers: int | None, threads: int | None) -> tuple[int, int]:

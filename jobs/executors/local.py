@@ -17,8 +17,9 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from index.cores import usable_cores
 from jobs.executors.attempts import ATTEMPTS, Outcome, Work, WorkerDied, attempt
-from jobs.executors.cores import THREAD_VARIABLES, share_cores, usable_cores
+from jobs.executors.cores import THREAD_VARIABLES, share_cores
 
 
 def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.cores import usable_cores
 from index.errors import BadInput, ClipmineError
 from jobs.executors.attempts import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, attempt, worker_died
-from jobs.executors.cores import share_cores, usable_cores
+from jobs.executors.cores import share_cores
 
 # Ray Data runs a block as a task. Beyond this many blocks its bookkeeping is slow, so several items share a block.
 MOST_BLOCKS = 10_000

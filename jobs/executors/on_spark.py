@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from index.cores import usable_cores
 from index.errors import ClipmineError, MissingDependency
 from jobs.executors.attempts import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, WorkerDied, attempt
-from jobs.executors.cores import THREAD_VARIABLES, share_cores, usable_cores
+from jobs.executors.cores import THREAD_VARIABLES, share_cores
 
 if TYPE_CHECKING:
     from pyspark import SparkConf, SparkContext

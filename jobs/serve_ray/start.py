@@ -19,9 +19,9 @@ import time
 import ray
 from ray import serve
 
+from index.cores import usable_cores
 from index.errors import ClipmineError
 from index.store.embedding_store import EmbeddingStore
-from jobs.executors.cores import usable_cores
 from jobs.executors.on_ray import start_ray
 from jobs.serve_job import open_listener, warn_if_open
 from jobs.serve_ray.app import ServeArgs, build

@@ -9,13 +9,12 @@ index was built are compared one by one in either case. No store and no index is
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from index.errors import BadInput
 
-__all__ = ["IndexCost", "Method", "SearchPlan", "plan_search", "usable_cores"]
+__all__ = ["IndexCost", "Method", "SearchPlan", "plan_search"]
 
 Method = Literal["hnsw", "exact"]
 
@@ -110,11 +109,6 @@ def plan_search(
     reason = "as asked" if method else "estimated faster"
     costs = f"{walk}, {scan}" if chosen == "hnsw" else f"{scan}, {walk}"
     return SearchPlan(chosen, f"{reason}: {costs}", ef if chosen == "hnsw" else None, hnsw, exact)
-
-
-def usable_cores() -> int:
-    """CPU cores that searches of this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _exact_seconds(rows: int, dim: int, queries: int, k: int, device: str, cores: int, passes: int) -> float:

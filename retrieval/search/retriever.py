@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from index.cores import usable_cores
 from index.encoder.model_spec import check_same_model
 from index.errors import BadInput
 from index.graph.hnsw import falls_short
@@ -28,7 +29,7 @@ from index.graph.search_index import HnswIndex, has_index, open_index
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_model import store_model
 from retrieval.data_frames import frame_of_table
-from retrieval.search.planner import IndexCost, SearchPlan, plan_search, usable_cores
+from retrieval.search.planner import IndexCost, SearchPlan, plan_search
 from retrieval.search.queries import list_queries, open_image, query_kind
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Retriever:
         ef_search: int | None,
         exclude: npt.NDArray[np.int64] | None,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], SearchPlan]:
-        plan = self._planned(modality, len(vectors), k, method, ef_search, None)
+        plan = self._planned(modality, len(vectors), k, method, ef_search)
         if plan.method == "exact":
             return *self._scan(modality, vectors, k, exclude), plan
         index = self._indexes[modality]  # opened for the plan
@@ -171,14 +172,9 @@ class Retriever:
             scores[short], row_ids[short] = self._scan(modality, vectors[short], k, exclude)
         return scores, row_ids, plan
 
-    def plan(
-        self, modality: Modality, queries: int, k: int, method: str | None = None, at_once: int | None = None
-    ) -> SearchPlan:
-        """How so many queries would be searched, `at_once` of them together (all by default).
-
-        Raises what `search` raises for an index or method.
-        """
-        return self._planned(modality, queries, k, method, None, at_once)
+    def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> SearchPlan:
+        """How so many queries would be searched at once. Raises what `search` raises for an index or method."""
+        return self._planned(modality, queries, k, method, None)
 
     @property
     def encoder(self) -> Encoder:
@@ -228,21 +224,13 @@ class Retriever:
         return self.store.gather(modality, list(own_rows.values()))
 
     def _plan_anew(
-        self,
-        modality: Modality,
-        queries: int,
-        k: int,
-        method: str | None,
-        ef_search: int | None,
-        at_once: int | None,
+        self, modality: Modality, queries: int, k: int, method: str | None, ef_search: int | None
     ) -> SearchPlan:
         index = self.index(modality) if method != "exact" else None  # a broken index does not stop a scan
         cost = IndexCost(index.shards, index.ef_search, index.tail_rows) if index is not None else None
         rows, dim, device = self.store.rows, self.store.dim, self._scan_device()
         cores = usable_cores()
-        return plan_search(
-            rows, dim, queries, k, cost, device, cores=cores, method=method, ef_search=ef_search, at_once=at_once
-        )
+        return plan_search(rows, dim, queries, k, cost, device, cores=cores, method=method, ef_search=ef_search)
 
     def index(self, modality: Modality) -> HnswIndex | None:
         """The store's index, opened at the first call; None when there is none. Raises StoreInvalid for a bad one."""

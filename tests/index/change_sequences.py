@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from index.graph.build import IndexConfig, build_index_item, finish_index, undone_index_items
+from index.graph.build import IndexConfig, undone_index_items
 from index.graph.search_index import HnswIndex, open_index
 from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
@@ -98,7 +98,7 @@ class _Sequence:
         else:
             if change == "new index":
                 self.config = IndexConfig(self.path, "image", M=int(self.random.integers(8, 24)))
-            killed = self._run(build_all, self.config, killed=killed)
+            killed = self._run(build, self.config, killed=killed)
         self.counts.changes += 1
         self.counts.killed += killed
         self.counts.by_name[change] = self.counts.by_name.get(change, 0) + 1
@@ -141,13 +141,6 @@ class _Sequence:
         process.join()
         assert process.exitcode in ((0, -signal.SIGKILL) if killed else (0,)), (self.seed, function, process.exitcode)
         return process.exitcode != 0
-
-
-def build_all(config: IndexConfig) -> None:
-    """The index job in this process."""
-    for item in undone_index_items(config):
-        build_index_item(item, config)
-    finish_index(config)
 
 
 def _forget(path: str, rows: list[int]) -> None:

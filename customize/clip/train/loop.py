@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from customize.clip.train.log import StepRecord, TrainLog
 from customize.clip.train.prepare import Run
 from customize.clip.train.schedule import BatchOrder, learning_rate
 from customize.clip.train.step import TrainStep
+from index.cores import usable_cores
 from index.errors import ClipmineError
 from index.files import join, write_atomic
 
@@ -177,7 +177,6 @@ def _optimizer(config: CustomizeConfig, trained: Mapping[str, torch.nn.Parameter
 def _loaders(config: CustomizeConfig, run: Run, cuda: bool) -> int:
     if config.loaders is not None:
         return config.loaders
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cuda:
-        return max(1, min(MOST_LOADERS, cores // max(1, run.worker.world_size)))
+        return max(1, min(MOST_LOADERS, usable_cores() // max(1, run.worker.world_size)))
     return 1 if config.augment == "released" else 0  # on a CPU, decoding processes take cores from the step
