@@ -80,4 +80,5 @@ def measure(model: Path, world: World, out: Path) -> dict[str, dict[str, Any]]:
     measured = measure_model(chat, held_out, out, questions=plan.questions, compared=plan.compared)
     figures = {**measured.figures, **comparison_scores(measured, held_out, plan.compared)}
     figures |= {f"says A: {task}": figure for task, figure in measured.says_a.items()}
+    figures |= {f"either order: {task}": figure for task, figure in measured.either_order.items()}
     return {name: asdict(figure) for name, figure in figures.items()}

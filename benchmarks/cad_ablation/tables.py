@@ -10,6 +10,7 @@ from benchmarks.cad_ablation.run_arm import Result
 
 COLUMNS = {
     "bison": "BISON",
+    "either order: bison": "both orders",
     "svo": "SVO",
     "eqben": "EQBEN",
     "cola": "COLA",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from customize.lmm.evaluate.evaluate import LmmEvaluateConfig, evaluate_lmm
-from customize.lmm.evaluate.intervals import Figure
+from customize.lmm.evaluate.intervals import Figure, share_figure
 from customize.lmm.evaluate.predictions import Predictions
 from mining.annotate.choice import image_places
 from mining.annotate.prompts import load_prompt
@@ -37,13 +37,15 @@ NEW_TOKENS = 256  # CaD-VI's limit of an answer
 class Measured:
     """A model's figures. figures: task -> the figure of TASKS, and SINGLE -> accuracy on questions about one image.
 
-    says_a: how often the first option was said over both orders of the choices, by task. replies: what the model said
-    of the held-out pairs, by the pair's name; a pair without a reply is missing.
+    says_a: how often the first option was said over both orders of the choices, by task. either_order: right replies
+    among those to both orders, by task; a model that always says the same letter has half of them. replies: what the
+    model said of the held-out pairs, by the pair's name; a pair without a reply is missing.
     """
 
     model: str
     figures: dict[str, Figure]
     says_a: dict[str, Figure]
+    either_order: dict[str, Figure]
     replies: dict[str, str]
 
 
@@ -60,16 +62,19 @@ def measure_model(model: ChatModel, held_out: Path, out: Path, *, questions: int
         max_new_tokens=16,
     )
     summary = evaluate_lmm([model], config)
-    figures, says_a = {}, {}
+    figures, says_a, either_order = {}, {}, {}
     for result in summary.results:
         found = result.score.figures
         figures[result.task] = found[TASKS.get(result.task, result.score.main)]
         if "says A" in found:
             says_a[result.task] = found["says A"]
+            orders = (found["accuracy"], found["accuracy, swapped"])
+            right = sum(each.right or 0 for each in orders)
+            either_order[result.task] = share_figure(right, sum(each.count for each in orders))
     kept = Predictions(out / "predictions", "comparisons", model, {"max_new_tokens": NEW_TOKENS})
     replies, _ = kept.replies(_comparisons(held_out, compared))
     texts = {key: reply.text for key, reply in replies.items() if isinstance(reply, ChatReply) and reply.answered}
-    return Measured(model.name, figures, says_a, texts)
+    return Measured(model.name, figures, says_a, either_order, texts)
 
 
 def held_out_pairs(held_out: Path, count: int) -> list[dict[str, Any]]:
