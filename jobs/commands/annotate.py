@@ -126,8 +126,8 @@ def command(
         as_json=as_json,
         next_step=next_step,
     )
-    if not summary.annotated + summary.rejected:  # by this run and earlier ones
-        _fail_without_an_answer(pairs, summary)
+    if not summary.annotated:  # by this run and earlier ones
+        _fail_without_an_annotation(pairs, summary)
 
 
 def _next_step(config: AnnotateConfig, summary: AnnotateSummary) -> str | None:
@@ -147,11 +147,13 @@ def _next_step(config: AnnotateConfig, summary: AnnotateSummary) -> str | None:
     return f"under another --name, {'; or '.join(tries)}"
 
 
-def _fail_without_an_answer(pairs: str, summary: AnnotateSummary) -> None:
-    """Raise where sets were to be asked about, and each lacks its images or its answer."""
-    if summary.failed:
-        from index.errors import ClipmineError
+def _fail_without_an_annotation(pairs: str, summary: AnnotateSummary) -> None:
+    """Raise where sets were to be asked about, and each lacks its images, its answer or one that is understood."""
+    from index.errors import ClipmineError
 
+    if summary.rejected:
+        raise ClipmineError(f"{pairs}: no answer about any of {summary.rejected:,} sets was understood")
+    if summary.failed:
         why = next(iter(summary.failures))
         raise ClipmineError(f"{pairs}: no answer about any of {summary.failed:,} sets that were asked about ({why})")
     if summary.image_missing and summary.image_missing == summary.sets:

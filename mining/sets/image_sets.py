@@ -40,11 +40,6 @@ from mining.sets.split import STRADDLING, Split, short_splits, split_sets
 __all__ = ["ImageSet", "ImageSets", "Member", "Split"]
 
 Numbers = npt.NDArray[np.int64]
-# Methods of earlier versions, by the function of `mining.export`.
-_EXPORTS = {
-    **{name: name for name in ("to_llava", "to_messages", "to_datasets", "to_webdataset", "torch_stream")},
-    "torch": "torch_dataset",
-}
 # Sets that are built at a time: about 1 MB for pairs.
 _READ_SETS = 512
 # The columns that `filter` has bounds for.
@@ -118,16 +113,6 @@ class ImageSets:
         if isinstance(place, slice):
             return self._view(self.numbers[place])
         return next(self.read(self.numbers[[place]]))
-
-    if not TYPE_CHECKING:  # an attribute that does not exist stays an error of mypy
-
-        def __getattr__(self, name: str) -> Any:
-            if name == "take":
-                raise AttributeError("ImageSets.take(numbers) is now select(places), by place in the view")
-            if name in _EXPORTS:
-                function = f"mining.export.{_EXPORTS[name]}"
-                raise AttributeError(f"ImageSets.{name}(...) is now {function}(sets, ...)")
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce__(self) -> Any:
         chosen = None if self._is_whole else self.numbers

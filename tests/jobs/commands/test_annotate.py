@@ -65,10 +65,15 @@ def test_captions_are_the_annotator_without_a_model(pairs: ImageSets, clipmine: 
     assert ImageSets.open(pairs.path).annotations.counts() == {("choice", "captions"): 12}
 
 
-def test_answers_none_of_which_is_understood_are_shown_with_what_to_try(pairs: ImageSets, clipmine: Run) -> None:
+def test_answers_none_of_which_is_understood_are_an_error_and_shown_with_what_to_try(
+    pairs: ImageSets, capsys: pytest.CaptureFixture[str]
+) -> None:
     with serving(lambda number, body: completion("What a nice photo.")) as server:
-        asked = ["--annotator", "openai", "--model", "m", "--base-url", server.url, "--limit", 3]
-        lines = clipmine("annotate", pairs.path, *asked)
+        asked = ["--annotator", "openai", "--model", "m", "--base-url", server.url, "--limit", "3"]
+        assert run(["annotate", pairs.path, *asked]) == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].endswith(f"error: {pairs.path}: no answer about any of 3 sets was understood")
+    lines = said.out.splitlines()
     found = counts(lines)
     labels = [line.rpartition("  ")[0].strip() for line in lines]
     assert labels.index("- annotated") < labels.index("- rejected")

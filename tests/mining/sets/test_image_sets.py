@@ -282,23 +282,6 @@ def test_another_store_is_an_error(tmp_path: Path, sets: ImageSets) -> None:
         sets.store(other.path)
 
 
-@pytest.mark.parametrize(
-    ("method", "function"),
-    [(name, name) for name in ("to_llava", "to_messages", "to_datasets", "to_webdataset", "torch_stream")]
-    + [("torch", "torch_dataset")],
-)
-def test_a_method_of_an_earlier_version_names_the_function_that_it_became(
-    sets: ImageSets, method: str, function: str
-) -> None:
-    assert hasattr(export, function)
-    with pytest.raises(
-        AttributeError, match=rf"ImageSets.{method}\(...\) is now mining.export.{function}\(sets, ...\)"
-    ):
-        getattr(sets, method)
-    with pytest.raises(AttributeError, match="'ImageSets' object has no attribute 'nothing'"):
-        getattr(sets, "nothing")  # noqa: B009
-
-
 def test_what_the_export_wing_offers_is_there() -> None:
     assert all(callable(getattr(export, name)) for name in export.__all__)
 
