@@ -1,7 +1,7 @@
 """Exact top-K by inner product: one pass over blocks of vectors, a matrix product a block, on the CPU or a GPU.
 
 Memory does not grow with the number of rows: it holds the queries with their K best so far, a few blocks and one tile
-of scores. Arithmetic is fp32, in which a store's fp16 rows are exact.
+of scores. Arithmetic is as precise as fp32, in which a store's fp16 rows are exact (`index.graph.tiles`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from index.read_ahead import read_ahead
+from index.graph.tiles import Asked, Block, above, kth_best, tile_shape, tiles
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["Block", "best_device", "exact_top_k"]
 
-Block = tuple[int, npt.NDArray[np.floating[Any]]]
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
-
-# Queries x rows of a tile of scores: 64 MB of floats on a CPU, where larger tiles were no faster, and 1 GB on a GPU.
-# The sizes do not depend on the machine's memory, so that one kind of machine always rounds in the same way.
-_TILES = {"cpu": (1_024, 16_384), "cuda": (4_096, 65_536)}
-# Blocks read ahead, so that the disk and the processor work at the same time.
-_READ_AHEAD = 2
 
 
 def best_device() -> str:
@@ -63,28 +56,25 @@ def exact_top_k(
     import torch
 
     on = torch.device(device)
-    tile_queries, tile_rows = _TILES["cuda" if on.type == "cuda" else "cpu"]
+    tile_queries, tile_rows = tile_shape(on)
     asked = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32)).to(on)
-    tiles = [_Best(asked[start : start + tile_queries], k) for start in range(0, len(asked), tile_queries)]
-    rows = torch.empty((tile_rows, asked.shape[1]), dtype=torch.float32, device=on)
+    best_of_all = [
+        _Best(Asked(asked[start : start + tile_queries], halves=on.type == "cuda"), k)
+        for start in range(0, len(asked), tile_queries)
+    ]
     skipped = np.empty(0, np.int64) if excluded is None else excluded
-    # Copied in the reading thread, so that the page faults of a memory map happen there.
-    copied = ((first, np.array(vectors)) for first, vectors in blocks)
-    with closing(read_ahead(copied, _READ_AHEAD)) as ready:
-        for first, vectors in ready:
-            for start in range(0, len(vectors), tile_rows):
-                piece = torch.from_numpy(vectors[start : start + tile_rows])
-                tile = rows[: len(piece)]
-                tile.copy_(piece)
-                lengths = torch.linalg.vector_norm(tile, dim=1)
-                dropped = ~((lengths > 0) & torch.isfinite(lengths))  # also true for NaN
+    with closing(tiles(blocks, on, tile_rows)) as ready:
+        for first, tile in ready:
+            lengths = torch.linalg.vector_norm(tile, dim=1, dtype=torch.float32)
+            dropped = ~((lengths > 0) & torch.isfinite(lengths))  # also true for NaN
+            if bool(dropped.any()):
                 tile[dropped] = 0
-                low, high = np.searchsorted(skipped, [first + start, first + start + len(piece)])
-                dropped[torch.from_numpy(skipped[low:high] - (first + start)).to(on)] = True
-                positions = dropped.nonzero()[:, 0]
-                for best in tiles:
-                    best.take(tile, first + start, positions)
-    found = [best.result() for best in tiles]
+            low, high = np.searchsorted(skipped, [first, first + len(tile)])
+            dropped[torch.from_numpy(skipped[low:high] - first).to(on)] = True
+            positions = dropped.nonzero()[:, 0]
+            for best in best_of_all:
+                best.take(tile, first, positions)
+    found = [best.result() for best in best_of_all]
     if not found:
         return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
     return np.concatenate([scores for scores, _ in found]), np.concatenate([ids for _, ids in found])
@@ -98,12 +88,13 @@ class _Best:
     comparison, and the position as the lower half of the sort key, order equal scores by row id.
     """
 
-    def __init__(self, queries: torch.Tensor, k: int) -> None:
+    def __init__(self, queries: Asked, k: int) -> None:
         import torch
 
         self.queries, self.k = queries, k
-        self.scores = torch.full((len(queries), k), -torch.inf, device=queries.device)
-        self.ids = torch.full((len(queries), k), -1, dtype=torch.int64, device=queries.device)
+        self.device = queries.whole.device
+        self.scores = torch.full((len(queries), k), -torch.inf, device=self.device)
+        self.ids = torch.full((len(queries), k), -1, dtype=torch.int64, device=self.device)
         self.filled = False  # whether every query has k rows
         self._forget_waiting()
 
@@ -111,15 +102,15 @@ class _Best:
         """Consider the rows of `tile` [n, d], the first of which has id `first`, except the positions `dropped`."""
         import torch
 
-        products = self.queries @ tile.T
+        products = self.queries.products(tile)
         if len(dropped):
             products[:, dropped] = -torch.inf
         threshold = self.scores[:, -1]
         if not self.filled and self.k < len(tile):
             # k rows of this tile are at least as good as its k-th best, so that rows below it cannot stay.
-            kth = torch.topk(products, self.k, dim=1).values[:, -1]
+            kth = kth_best(products, self.k)
             threshold = torch.maximum(threshold, kth.nextafter(torch.full_like(kth, -torch.inf)))
-        query, column = (products > threshold[:, None]).nonzero(as_tuple=True)
+        query, column = above(products, threshold)
         if not len(query):
             return
         counts = torch.bincount(query, minlength=len(self.queries))
@@ -140,8 +131,8 @@ class _Best:
         if not self.waiting:
             return
         shape = (len(self.queries), int(self.counts.max()))
-        scores = torch.full(shape, -torch.inf, device=self.queries.device)
-        ids = torch.full(shape, -1, dtype=torch.int64, device=self.queries.device)
+        scores = torch.full(shape, -torch.inf, device=self.device)
+        ids = torch.full(shape, -1, dtype=torch.int64, device=self.device)
         for query, place, score, row in self.waiting:
             scores[query, place] = score
             ids[query, place] = row
@@ -154,7 +145,7 @@ class _Best:
         import torch
 
         self.waiting: list[tuple[torch.Tensor, ...]] = []  # query, place among the query's, score, row id
-        self.counts = torch.zeros(len(self.queries), dtype=torch.int64, device=self.queries.device)
+        self.counts = torch.zeros(len(self.queries), dtype=torch.int64, device=self.device)
 
 
 def _best_first(scores: torch.Tensor) -> torch.Tensor:
