@@ -54,7 +54,7 @@ def main() -> int:
     args = parser.parse_args()
     import numpy as np
 
-    from mining.sets.near_duplicates import PROBES, near_duplicate_groups, near_duplicate_pairs
+    from index.duplicates.near_duplicates import PROBES, near_duplicate_groups, near_duplicate_pairs
 
     vectors = make_vectors(args.images or (60_000 if args.quick else 200_000))
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; {len(vectors):,} x {DIM} float16")

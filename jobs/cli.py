@@ -27,6 +27,7 @@ COMMANDS = {
     "embed": "Embed a corpus of images with captions into a store.",
     "adopt": "Open embeddings that clip-retrieval or LAION wrote.",
     "index": "Build HNSW indexes over a store and measure their recall.",
+    "duplicates": "Group a store's near-duplicate images.",
     "plan": "Estimate an index: memory, shards, build time, disk.",
     "retrieve": "Retrieve the rows that match a concept list.",
     "serve": "Serve a store over HTTP: a search page and an API.",

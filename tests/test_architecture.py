@@ -27,7 +27,7 @@ FLOORS: dict[str, set[str]] = {
 # The wings of each floor, upper ones first: a wing imports only those after it. A floor's files outside the wings may
 # stand between them; no circle may lead through such a file.
 WINGS = {
-    "index": ["graph", "store", "corpus", "encoder"],
+    "index": ["duplicates", "graph", "store", "corpus", "encoder"],
     "retrieval": ["client", "service", "export", "search"],
     "mining": ["pages", "annotate", "chat", "export", "select", "strategies", "sets", "text"],
     "customize": ["lmm", "clip"],

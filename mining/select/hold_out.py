@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from index.duplicates.near_duplicates import StoreVectors, Vectors, near_duplicate_groups
 from index.store.embedding_store import EmbeddingStore
-from mining.sets.near_duplicates import StoreVectors, Vectors, near_duplicate_groups
 
 __all__ = ["shows_training_pictures"]
 

@@ -14,19 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from index.duplicates.components import join_groups
+from index.duplicates.near_duplicates import NEAR_DUPLICATES, StoreVectors, Vectors, near_duplicate_groups
 from index.errors import ClipmineError
 from index.files import hash_json
 from index.store.embedding_store import EmbeddingStore
-from mining.sets.near_duplicates import StoreVectors, Vectors, join_groups, near_duplicate_groups
 from mining.sets.sources import Folder, Moved, Source, moved_by_name, open_source_store
 
 __all__ = ["NEAR_DUPLICATES", "NearImages", "join_near_images"]
 
 Ints = npt.NDArray[np.int64]
-
-# Cosine similarity from which two images count as the same picture: clip-retrieval's limit for duplicates, and the
-# default of `--near-duplicates` of `clipmine mine` and `clipmine retrieve`. Another model may need another value.
-NEAR_DUPLICATES = 0.94
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from index.duplicates.components import join_groups
 from mining.sets.layouts import Layout
-from mining.sets.near_duplicates import join_groups
 
 __all__ = ["MEMBER_NAME", "image_numbers", "images_of", "own_names"]
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import mining.sets.near_duplicates as module
-from mining.sets.near_duplicates import StoreVectors, join_groups, near_duplicate_groups, near_duplicate_pairs
+import index.duplicates.near_duplicates as module
+from index.duplicates.components import join_groups
+from index.duplicates.near_duplicates import StoreVectors, near_duplicate_groups, near_duplicate_pairs
 from tests.mining.worlds import mining_store
 
 Array = npt.NDArray[np.float32]

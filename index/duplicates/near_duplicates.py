@@ -16,13 +16,30 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from index.duplicates.components import join_groups, members_of
 from index.store.embedding_store import EmbeddingStore, Modality
 
-__all__ = ["EXACT", "PROBES", "StoreVectors", "Vectors", "join_groups", "near_duplicate_groups", "near_duplicate_pairs"]
+__all__ = [
+    "EXACT",
+    "NEAR_DUPLICATES",
+    "PROBES",
+    "SUMMED",
+    "Pairs",
+    "StoreVectors",
+    "Vectors",
+    "close_pairs",
+    "near_duplicate_groups",
+    "near_duplicate_pairs",
+    "surely_close",
+]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Pairs = tuple[Ints, Ints]
+
+# Cosine similarity from which two images count as the same picture: clip-retrieval's limit for duplicates, and the
+# default of `--near-duplicates` of `clipmine mine` and `clipmine retrieve`. Another model may need another value.
+NEAR_DUPLICATES = 0.94
 
 EXACT = 50_000
 PROBES = 16
@@ -33,7 +50,7 @@ _TILE, _WIDE = 1_024, 8_192
 # Within this of the limit a pair is decided by a sum of its own: the last bits of a matrix product depend on the tile.
 _MARGIN = 1e-4
 # Pairs that are summed one by one at a time: 64 MB at 512 dimensions.
-_SUMMED = 16_384
+SUMMED = 16_384
 # Pairs that are held before they are joined: 64 MB.
 _JOINED = 4_000_000
 # Images with which those of a large cell are compared first; images close to the same one are not compared with each
@@ -64,8 +81,28 @@ class StoreVectors:
         return self.store.gather(self.modality, self.rows[places])
 
 
+@dataclass(frozen=True)
+class _Some:
+    """Those of the vectors that are at `places`."""
+
+    vectors: Vectors
+    places: Ints
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, places: Any, /) -> npt.NDArray[Any]:
+        return self.vectors[self.places[places]]
+
+
 def near_duplicate_groups(
-    vectors: Vectors, threshold: float, equal: Sequence[Ints] = (), *, exact: int = EXACT, probes: int = PROBES
+    vectors: Vectors,
+    threshold: float,
+    equal: Sequence[Ints] = (),
+    *,
+    exact: int = EXACT,
+    probes: int = PROBES,
+    within: Ints | None = None,
 ) -> Ints:
     """int64 [n]: the group of each image, as the place of the group's first image.
 
@@ -78,6 +115,7 @@ def near_duplicate_groups(
         vectors: a vector of zeros or with a NaN, as of an image that was never embedded, is close to no other.
         equal: arrays int64 [n], such as numbers that stand for SHA-256 sums; negative where unknown.
         exact: the most images of which all pairs are compared. probes: as PROBES.
+        within: int64 [n], as `near_duplicate_pairs` takes it.
     """
     group = np.arange(len(vectors), dtype=np.int64)
     for numbers in equal:
@@ -85,7 +123,7 @@ def near_duplicate_groups(
         _, first, back = np.unique(numbers[known], return_index=True, return_inverse=True)
         group = join_groups(group, known, known[first[back.reshape(-1)]])
     waiting: list[Pairs] = []
-    for one, other in near_duplicate_pairs(vectors, threshold, exact=exact, probes=probes):
+    for one, other in near_duplicate_pairs(vectors, threshold, exact=exact, probes=probes, within=within):
         waiting.append((one, other))
         if sum(len(each) for each, _ in waiting) >= _JOINED:
             group = _join_all(group, waiting)
@@ -94,38 +132,36 @@ def near_duplicate_groups(
 
 
 def near_duplicate_pairs(
-    vectors: Vectors, threshold: float, *, exact: int = EXACT, probes: int = PROBES
+    vectors: Vectors, threshold: float, *, exact: int = EXACT, probes: int = PROBES, within: Ints | None = None
 ) -> Iterator[Pairs]:
     """Yield (one, other), places int64 [m] each, of pairs with a cosine of at least `threshold`, piece by piece.
 
     A pair may come twice, in any order. Of images that are all close to one image only the pairs with that one may
     come; the groups are the same.
+
+    within: int64 [n], numbers of known groups (`index.duplicates.groups`) such that no two images of different groups
+        are near-duplicates, -1 for an image that is none's; only images of one group are compared. Where there are no
+        more than `exact` images it is not used.
     """
     count = len(vectors)
     everything = np.arange(count, dtype=np.int64)
     if count <= exact:
-        yield from _compare(vectors, everything, everything, threshold)
+        yield from close_pairs(vectors, everything, everything, threshold)
+        return
+    if within is not None:
+        for own in members_of(within):
+            if len(own) <= exact:
+                yield from close_pairs(vectors, own, own, threshold)
+            else:
+                pairs = near_duplicate_pairs(_Some(vectors, own), threshold, exact=exact, probes=probes)
+                yield from ((own[one], own[other]) for one, other in pairs)
         return
     nearest = _nearest_cells(vectors, max(1, int(_CELLS * count**0.5)), probes)
     members = _by_cell(nearest[:, 0], int(nearest.max()) + 1)
     visitors = _by_cell(nearest, len(members))
     for own, some in zip(members, visitors, strict=True):
         if len(own):
-            yield from _compare(vectors, some, own, threshold)
-
-
-def join_groups(group: Ints, one: Ints, other: Ints) -> Ints:
-    """`group` [n] (the place of each group's first image) after the images one[i] and other[i] were joined, all i."""
-    group = group.copy()
-    while True:
-        left, right = group[one], group[other]
-        least = np.minimum(left, right)
-        if (left == right).all():
-            return group
-        np.minimum.at(group, left, least)
-        np.minimum.at(group, right, least)
-        while (group[group] != group).any():
-            group = group[group]
+            yield from close_pairs(vectors, some, own, threshold)
 
 
 def _join_all(group: Ints, waiting: Sequence[Pairs]) -> Ints:
@@ -134,8 +170,11 @@ def _join_all(group: Ints, waiting: Sequence[Pairs]) -> Ints:
     return join_groups(group, *(np.concatenate(side) for side in zip(*waiting, strict=True)))
 
 
-def _compare(vectors: Vectors, some: Ints, others: Ints, threshold: float) -> Iterator[Pairs]:
-    """Yield the pairs between two ascending lists of places; where both are the same array, half of the tiles."""
+def close_pairs(vectors: Vectors, some: Ints, others: Ints, threshold: float) -> Iterator[Pairs]:
+    """Yield the pairs with a cosine of at least `threshold` between two ascending lists of places, none of them empty.
+
+    Where both are the same array, half of the tiles are compared.
+    """
     triangle = some is others
     closest = np.full(len(some), -1, np.int64)  # the leader that an image is close to
     closest_other = closest if triangle else np.full(len(others), -1, np.int64)
@@ -159,7 +198,7 @@ def _compare(vectors: Vectors, some: Ints, others: Ints, threshold: float) -> It
         for begin in range(start if triangle else 0, len(others), _WIDE):
             columns = others[begin : begin + _WIDE]
             if not _one_leader(closest[start : start + _TILE], closest_other[begin : begin + _WIDE]):
-                yield _close_pairs(left, _read(vectors, columns), rows, columns, threshold)
+                yield _pairs_of_tiles(left, _read(vectors, columns), rows, columns, threshold)
 
 
 def _one_leader(closest: Ints, closest_other: Ints) -> bool:
@@ -168,17 +207,23 @@ def _one_leader(closest: Ints, closest_other: Ints) -> bool:
     return bool(leader >= 0 and (closest == leader).all() and (closest_other == leader).all())
 
 
-def _close_pairs(left: Floats, right: Floats, rows: Ints, columns: Ints, threshold: float) -> Pairs:
+def _pairs_of_tiles(left: Floats, right: Floats, rows: Ints, columns: Ints, threshold: float) -> Pairs:
     """The pairs of two tiles [a, d], [b, d] of vectors, as the places `rows` [a] and `columns` [b] name them."""
     cosine = left @ right.T
     one, other = np.nonzero(cosine >= threshold - _MARGIN)
     value = cosine[one, other]
     good = (value >= threshold + _MARGIN) & (rows[one] != columns[other])
     unsure = np.flatnonzero((value < threshold + _MARGIN) & (rows[one] != columns[other]))
-    for start in range(0, len(unsure), _SUMMED):
-        some = unsure[start : start + _SUMMED]
-        good[some] = np.einsum("ij,ij->i", left[one[some]], right[other[some]]) >= threshold
+    for start in range(0, len(unsure), SUMMED):
+        some = unsure[start : start + SUMMED]
+        good[some] = surely_close(left[one[some]], right[other[some]], threshold)
     return rows[one[good]], columns[other[good]]
+
+
+def surely_close(left: Floats, right: Floats, threshold: float) -> npt.NDArray[np.bool_]:
+    """bool [n]: which pairs of float32 rows [n, d] have a cosine of at least `threshold`, each by a sum of its own."""
+    close: npt.NDArray[np.bool_] = np.einsum("ij,ij->i", left, right) >= threshold
+    return close
 
 
 def _close_to(vectors: Vectors, places: Ints, leaders: Ints, threshold: float) -> Ints:
