@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from index.graph.verify import verify_store
     from index.store.adopt import adopt_store
     from index.store.embedding_store import EmbeddingStore
-    from jobs.api import annotate, customize, embed, evaluate, evaluate_lmm, import_sets, index, mine, tune
+    from jobs.api import annotate, customize, embed, evaluate, evaluate_lmm, import_sets, index, mine, retrieve, tune
     from mining.sets.concat import concat_image_sets
     from mining.sets.image_sets import ImageSets
     from retrieval.client.async_client import AsyncClient
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from retrieval.concepts import load_concepts
     from retrieval.export.export import export_selection
     from retrieval.export.fetch import fetch_selection
-    from retrieval.retrieve import retrieve
     from retrieval.rules import Rules
     from retrieval.search.retriever import Retriever
     from retrieval.selection import Selection
@@ -58,7 +57,7 @@ _PLACES = {
     "load_concepts": "retrieval.concepts",
     "load_customized": "customize.clip.model_folder",
     "mine": "jobs.api",
-    "retrieve": "retrieval.retrieve",
+    "retrieve": "jobs.api",
     "tune": "jobs.api",
     "verify_store": "index.graph.verify",
 }

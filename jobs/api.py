@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
-from jobs.api_arguments import Path, config_of, model_of, paths_of, texts_of
+from jobs.api_arguments import Path, check_options, config_of, model_of, paths_of, texts_of
 
 if TYPE_CHECKING:
     from customize.clip.evaluate.evaluate import EvaluateSummary
@@ -21,12 +21,29 @@ if TYPE_CHECKING:
     from customize.lmm.evaluate.evaluate import LmmEvaluateSummary
     from customize.lmm.model.source import LmmSource
     from customize.lmm.train.summary import TuneSummary
+    from index.encoder.clip_encoder import Encoder
     from index.graph.build import IndexSummary
     from index.store import EmbeddingStore
     from mining import ImageSets
     from mining.annotate.summary import AnnotateSummary
+    from retrieval.concepts import ConceptList
+    from retrieval.query_blocks import Mode
+    from retrieval.rules import Rules
+    from retrieval.selection import Selection
+    from retrieval.templates import Templates
 
-__all__ = ["annotate", "customize", "embed", "evaluate", "evaluate_lmm", "import_sets", "index", "mine", "tune"]
+__all__ = [
+    "annotate",
+    "customize",
+    "embed",
+    "evaluate",
+    "evaluate_lmm",
+    "import_sets",
+    "index",
+    "mine",
+    "retrieve",
+    "tune",
+]
 
 
 def embed(
@@ -140,6 +157,59 @@ def customize(
     places = {name: None if path is None else os.fspath(path) for name, path in paths.items()}
     config = config_of(CustomizeConfig, options, model=model_of(model, pretrained, model_dir), **places)
     return run_customize(config, executor=executor, workers=workers)
+
+
+def retrieve(
+    store: Path | EmbeddingStore,
+    concepts: ConceptList | Path | Iterable[str],
+    *,
+    out: Path,
+    mode: Mode = "both",
+    k: int = 50,
+    templates: Templates | Path | Iterable[str] = "simple",
+    rules: Rules | None = None,
+    model: str | ModelSpec | None = None,
+    pretrained: str | None = None,
+    model_dir: Path | None = None,
+    encoder: Encoder | None = None,
+    executor: str = "local",
+    workers: int | None = None,
+    **options: Any,
+) -> Selection:
+    """Retrieve for a concept list and write the selection to the folder `out`; a complete one is opened.
+
+    Args:
+        store: an open store, or its folder.
+        concepts: a concept list, the path of a concept file, or names.
+        mode: "t2i" (texts search images), "t2t" (texts search captions) or "both".
+        k: rows for each prompt and mode.
+        templates: a set's name, a file, or texts with `{}`.
+        rules: filters; see `clipmine.Rules`.
+        model, pretrained, model_dir: the store's model, where it cannot be loaded by the name that the store has.
+        encoder: the model, loaded already; for a search in this process only.
+        executor: "local", "ray" or "spark". workers: items that run at once. A search on "local" without workers is in
+            this process; the selection is the same.
+        options: reserve (extra ranks to keep, as a share of k), method ("hnsw" or "exact"), block_queries (prompts that
+            are answered at once), on_progress (called with queries done and in all; a search in this process only).
+
+    Raises:
+        BadInput: an unknown option, an encoder for other processes; and what `retrieval.retrieve.retrieve` and
+            `jobs.retrieve_job.run_retrieve` raise.
+    """
+    from jobs.progress import Progress
+    from jobs.retrieve_job import run_retrieve
+
+    here = executor == "local" and workers is None
+    check_options(options, ["reserve", "method", "block_queries", *(["on_progress"] if here else [])])
+    if encoder is not None and not here:
+        raise BadInput("an encoder is not sent to other processes: name the model, or leave executor and workers out")
+    spec = model_of(model, pretrained, model_dir)
+    choices = {"out": os.fspath(out), "mode": mode, "k": k, "templates": templates, "rules": rules, "model": spec}
+    if not here:
+        return run_retrieve(store, concepts, executor=executor, workers=workers, **choices, **options)
+    with Progress("retrieve", unit="queries") as progress:
+        options.setdefault("on_progress", progress.reach)
+        return run_retrieve(store, concepts, encoder=encoder, **choices, **options)
 
 
 def tune(

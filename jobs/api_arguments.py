@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
 
-__all__ = ["Path", "config_of", "model_of", "paths_of", "texts_of"]
+__all__ = ["Path", "check_options", "config_of", "model_of", "paths_of", "texts_of"]
 
 Path = str | os.PathLike[str]
 C = TypeVar("C")
@@ -39,8 +39,12 @@ def model_of(model: str | ModelSpec | None, pretrained: str | None, model_dir: P
 
 def config_of(kind: type[C], options: Mapping[str, Any], **given: Any) -> C:
     """A configuration of the dataclass `kind`; BadInput when one of the options is not a field of it."""
-    known = [field.name for field in fields(kind) if field.name not in given]  # type: ignore[arg-type]
+    check_options(options, [field.name for field in fields(kind) if field.name not in given])  # type: ignore[arg-type]
+    return kind(**given, **options)
+
+
+def check_options(options: Iterable[str], known: Sequence[str]) -> None:
+    """BadInput when one of the options is unknown."""
     unknown = [name for name in options if name not in known]
     if unknown:
         raise BadInput(f"unknown option {', '.join(unknown)}: choose from {', '.join(known)}")
-    return kind(**given, **options)

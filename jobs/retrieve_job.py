@@ -12,6 +12,7 @@ from typing import Any
 from index.encoder.model_spec import ModelSpec
 from index.files import as_path, as_url
 from index.outputs import only_writer
+from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
 from jobs.shared_storage import check_shared_storage
 from retrieval.concepts import ConceptList
@@ -30,7 +31,7 @@ __all__ = ["run_retrieve"]
 
 
 def run_retrieve(
-    store: str | os.PathLike[str],
+    store: EmbeddingStore | str | os.PathLike[str],
     concepts: ConceptList | str | os.PathLike[str] | Iterable[str],
     *,
     out: str | os.PathLike[str],
@@ -52,7 +53,8 @@ def run_retrieve(
     if executor == "local" and workers is None:
         return retrieve(store, concepts, out=out, model=model, on_progress=on_progress, **choices)
     # Workers run in other folders.
-    config = retrieval_config(store, concepts, out=as_url(as_path(out)), **choices)
+    place = store.path if isinstance(store, EmbeddingStore) else store
+    config = retrieval_config(place, concepts, out=as_url(as_path(out)), **choices)
     check_retrieval(config)  # before the folder is written to
     with only_writer(config.out):
         if prepare_retrieval(config):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,32 @@ def test_from_a_corpus_to_a_selection(tiny_clip_dir: Path, small_corpus: Path, t
     assert repr(image).startswith("IndexSummary(image, 33 of 33 rows, recall@10 ")
     for shown in (store, image, selection, sets):
         assert "\n" not in repr(shown)
+
+
+def test_a_retrieval_by_workers_selects_what_one_in_this_process_selects(
+    tiny_clip_dir: Path, small_store: clipmine.EmbeddingStore, tmp_path: Path
+) -> None:
+    choices: dict[str, Any] = {"k": 3, "model_dir": tiny_clip_dir, "method": "exact"}
+    here = clipmine.retrieve(small_store, ["red circle"], out=tmp_path / "here", **choices)
+    shared = clipmine.retrieve(small_store, ["red circle"], out=tmp_path / "shared", workers=1, **choices)
+    assert shared.table(["row_id", "mode", "rank"]).equals(here.table(["row_id", "mode", "rank"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"executor": "slurm"}, "slurm"),
+        ({"kay": 3}, "unknown option kay: choose from reserve, method, block_queries, on_progress"),
+        ({"workers": 2, "on_progress": print}, "unknown option on_progress"),
+        ({"workers": 2, "encoder": object()}, "an encoder is not sent to other processes"),
+    ],
+)
+def test_options_of_a_retrieval_that_cannot_work_are_refused(
+    options: dict[str, Any], message: str, small_store: clipmine.EmbeddingStore, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        clipmine.retrieve(small_store, ["red circle"], out=tmp_path / "s", k=3, **options)
+    assert not (tmp_path / "s").exists()
 
 
 def test_customizing_goes_on_from_a_selection(
