@@ -31,6 +31,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from index.duplicates.stored_groups import known_groups
 from index.encoder.model_spec import check_same_model
 from index.errors import BadInput
 from index.graph.exact import best_device, exact_top_k
@@ -307,10 +308,13 @@ def _near_duplicates(candidates: Candidates, context: _Context) -> BoolArray:
     def gather(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.floating[Any]]:
         return context.store.gather("image", rows)
 
+    def groups(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+        return known_groups(context.store, rows, threshold)
+
     if context.rules.cross_concept != "keep-all":
-        return near_duplicates(candidates.row_id, gather, threshold)
+        return near_duplicates(candidates.row_id, gather, threshold, groups=groups)
     for places in _by_concept(candidates):
-        dropped[places] = near_duplicates(candidates.row_id[places], gather, threshold)
+        dropped[places] = near_duplicates(candidates.row_id[places], gather, threshold, groups=groups)
     return dropped
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.duplicates.near_duplicates import StoreVectors, Vectors, near_duplicate_groups
+from index.duplicates.stored_groups import known_groups
 from index.store.embedding_store import EmbeddingStore
 
 __all__ = ["shows_training_pictures"]
@@ -32,6 +33,7 @@ def shows_training_pictures(
     vectors: Vectors = StoreVectors(store, rows)
     if len(rows) * store.dim * 2 <= _HELD_BYTES:
         vectors = store.gather("image", rows)
-    groups = near_duplicate_groups(vectors, min(near_duplicates, _EQUAL_IMAGES))
+    limit = min(near_duplicates, _EQUAL_IMAGES)
+    groups = near_duplicate_groups(vectors, limit, within=known_groups(store, rows, limit))
     taken = rows[np.isin(groups, groups[np.searchsorted(rows, used)])]
     return np.asarray(np.isin(members, taken).any(axis=1))

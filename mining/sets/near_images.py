@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from index.duplicates.components import join_groups
 from index.duplicates.near_duplicates import NEAR_DUPLICATES, StoreVectors, Vectors, near_duplicate_groups
+from index.duplicates.stored_groups import known_groups
 from index.errors import ClipmineError
 from index.files import hash_json
 from index.store.embedding_store import EmbeddingStore
@@ -69,7 +70,12 @@ def join_near_images(
             numbers.append(places[own[first]])
         of_vectors = np.concatenate(numbers)
         has_vector[of_vectors] = True
-        found = near_duplicate_groups(vectors[0] if len(vectors) == 1 else _Joined(vectors), threshold)
+        if len(vectors) == 1:
+            (own_vectors,) = vectors
+            known = known_groups(own_vectors.store, own_vectors.rows, threshold)
+            found = near_duplicate_groups(own_vectors, threshold, within=known)
+        else:  # a store's groups do not tell of images of another store
+            found = near_duplicate_groups(_Joined(vectors), threshold)
         group = join_groups(group, of_vectors, of_vectors[found])
     sizes = np.bincount(group, minlength=len(distinct))
     joined, largest = int((sizes > 1).sum()), int(sizes.max(initial=0))

@@ -8,12 +8,14 @@ dropped).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from index.duplicates.components import members_of
 
 __all__ = ["EXACT_ROWS", "greedy_duplicates", "near_duplicates", "repeats", "sha256_words"]
 
@@ -31,21 +33,67 @@ _CELL_ROWS = 2_000
 
 
 def near_duplicates(
-    rows: IntArray, gather: Gather, threshold: float, *, exact_rows: int = EXACT_ROWS, seed: int = 0
+    rows: IntArray,
+    gather: Gather,
+    threshold: float,
+    *,
+    groups: Callable[[IntArray], IntArray | None] | None = None,
+    exact_rows: int = EXACT_ROWS,
+    seed: int = 0,
 ) -> BoolArray:
     """bool [n]: which of `rows` (best first, each once) are within `threshold` of a better row that stays.
 
     gather: row ids int64 [m] -> unit vectors float16 [m, d]. Up to `exact_rows` every pair is compared. Beyond,
     rows are put into the cells of their 4 nearest pivots (rows drawn by `seed`) and compared exactly inside each
-    cell: memory and time grow almost linearly, and a small share of pairs close to the threshold is missed.
+    cell: a small share of pairs close to the threshold is missed, and time is quadratic in the end, since there is a
+    pivot for each 2,000 rows.
+
+    groups: row ids int64 [m] -> numbers such that no two near-duplicates have different ones, -1 for a row that is
+    alone (`index.duplicates.stored_groups.known_groups`), or None where they are not known. Beyond `exact_rows`, only
+    rows of one group are then compared, and time grows with the rows.
     """
     if len(rows) <= exact_rows:
         return greedy_duplicates(gather(rows), threshold)
+    known = groups(rows) if groups is not None else None
+    if known is not None:
+        return _within_groups(rows, gather, threshold, known, exact_rows, seed)
     dropped = np.zeros(len(rows), np.bool_)
     for members in _cells(rows, gather, seed):
         alive = members[~dropped[members]]
         dropped[alive] = greedy_duplicates(gather(rows[alive]), threshold)
     return dropped
+
+
+def _within_groups(
+    rows: IntArray, gather: Gather, threshold: float, groups: IntArray, exact_rows: int, seed: int
+) -> BoolArray:
+    dropped = np.zeros(len(rows), np.bool_)
+    for batch in _batches(members_of(groups)):
+        if len(batch) == 1 and len(batch[0]) > exact_rows:
+            # All of one group, so that its number tells nothing more.
+            large = batch[0]
+            dropped[large] = near_duplicates(rows[large], gather, threshold, exact_rows=exact_rows, seed=seed)
+            continue
+        vectors = gather(rows[np.concatenate(batch)])
+        first = 0
+        for members in batch:
+            dropped[members] = greedy_duplicates(vectors[first : first + len(members)], threshold)
+            first += len(members)
+    return dropped
+
+
+def _batches(groups: Iterable[IntArray]) -> Iterator[list[IntArray]]:
+    """Groups, some at a time, so that the vectors of many small ones are read together."""
+    batch: list[IntArray] = []
+    held = 0
+    for members in groups:
+        if batch and held + len(members) > 4 * _BLOCK:
+            yield batch
+            batch, held = [], 0
+        batch.append(members)
+        held += len(members)
+    if batch:
+        yield batch
 
 
 def greedy_duplicates(vectors: npt.NDArray[np.floating[Any]], threshold: float) -> BoolArray:

@@ -99,3 +99,17 @@ def test_rows_of_a_store_are_read_as_they_are_needed(tmp_path: Path) -> None:
 def test_joins_follow_chains_of_any_length() -> None:
     places = np.random.default_rng(0).permutation(999)
     assert join_groups(np.arange(1_000), places, places + 1).tolist() == [0] * 1_000
+
+
+@pytest.mark.parametrize("exact", [2, 50])
+def test_where_groups_are_known_only_images_of_one_are_compared(exact: int) -> None:
+    vectors, source = _copies(300, 100)
+    assert near_duplicate_groups(vectors, 0.94, exact=exact, within=source).tolist() == source.tolist()
+    apart = np.arange(len(vectors))
+    assert near_duplicate_groups(vectors, 0.94, exact=exact, within=apart).tolist() == apart.tolist()
+
+
+def test_a_large_known_group_is_compared_by_cells() -> None:
+    vectors, source = _copies(300, 100)
+    one_group = np.zeros(len(vectors), np.int64)
+    assert near_duplicate_groups(vectors, 0.94, exact=50, within=one_group).tolist() == source.tolist()

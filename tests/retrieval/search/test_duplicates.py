@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from retrieval.search.duplicates import greedy_duplicates, near_duplicates, repeats, sha256_words
+from tests.index.duplicates.worlds import groups_of, with_copies
 from tests.retrieval.stores import random_unit, unit
 
 
@@ -47,6 +48,28 @@ def test_many_rows_are_compared_in_cells_and_close_copies_are_found() -> None:
     assert exact[3_000:].sum() > 950
     assert not (cells & ~exact).any()
     assert (cells & exact).sum() >= 0.99 * exact.sum()
+
+
+@pytest.mark.parametrize("block", [7, 2_048])
+def test_where_groups_are_known_the_rows_of_each_are_compared(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.search.duplicates._BLOCK", block)
+    vectors = with_copies(1_000, 300)
+    rows = np.random.default_rng(0).permutation(1_000)
+    groups = groups_of(vectors)
+    within = near_duplicates(rows, lambda chosen: vectors[chosen], 0.94, groups=lambda some: groups[some], exact_rows=5)
+    assert within.tolist() == near_duplicates(rows, lambda chosen: vectors[chosen], 0.94).tolist()
+    # A higher threshold than that of the groups is answered too.
+    within = near_duplicates(rows, lambda chosen: vectors[chosen], 0.98, groups=lambda some: groups[some], exact_rows=5)
+    assert within.tolist() == near_duplicates(rows, lambda chosen: vectors[chosen], 0.98).tolist()
+
+
+def test_one_group_of_all_rows_and_unknown_groups_are_compared_in_cells() -> None:
+    vectors = with_copies(3_000, 500)
+    rows = np.arange(3_000)
+    alone = near_duplicates(rows, lambda chosen: vectors[chosen], 0.97, exact_rows=1_000)
+    for answer in (lambda some: np.zeros(len(some), np.int64), lambda some: None):
+        found = near_duplicates(rows, lambda chosen: vectors[chosen], 0.97, groups=answer, exact_rows=1_000)
+        assert found.tolist() == alone.tolist()
 
 
 def test_repeats_point_at_all_but_the_first_of_equal_keys() -> None:
