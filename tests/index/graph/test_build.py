@@ -24,7 +24,6 @@ from index.graph.search_index import open_index
 from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
 from tests.folders import file_bytes, file_times
-from tests.index.change_sequences import run_sequence
 from tests.index.vectors import Halves, build, clustered, grow, vector_store
 from tests.retrieval.stores import forget
 
@@ -229,9 +228,3 @@ def test_an_index_of_an_earlier_version_is_built_again(store: EmbeddingStore) ->
         open_index(store, "image")
     build(_config(store))
     assert open_index(store, "image").shards == 3
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_any_sequence_of_changes_some_of_them_killed_is_answered_as_by_an_exact_scan(tmp_path: Path, seed: int) -> None:
-    counts = run_sequence(tmp_path, seed, 12)
-    assert (counts.changes, counts.answered) == (12, 25 * 40)

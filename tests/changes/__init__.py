@@ -1,0 +1,1 @@
+"""Random sequences of changes of a store that is served meanwhile; `sequence.py` runs one."""
