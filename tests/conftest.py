@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 
+from index.cores import usable_cores
 from index.encoder.model_spec import ModelSpec
 from index.store.embed import EmbedConfig, embed_item, finish_store, plan_items, prepare_store
 from index.store.embedding_store import EmbeddingStore
@@ -16,6 +19,26 @@ from tests.index.corpora import encode, write_tar
 
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange")
 SHAPES = ("circle", "square")
+
+# Several processes of pytest-xdist share the cores, and so do the processes that their tests start.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // int(workers))))
+
+# Where tests use Ray and Spark: one process runs them all, so that each is started once.
+_CLUSTERED = re.compile(r"jobs/(test_|executors/|serve_ray/)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Groups for `pytest -n 2 --dist loadgroup`: the tests of a group run in one process, in their order.
+
+    A file is a group, since its tests share what its fixtures make; the tests of jobs are one, which runs first.
+    """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    root = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(root).as_posix()
+        item.add_marker(pytest.mark.xdist_group("clustered" if _CLUSTERED.match(place) else place))
 
 
 @pytest.fixture(scope="session")
