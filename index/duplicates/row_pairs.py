@@ -27,9 +27,9 @@ Ints = npt.NDArray[np.int64]
 ALL_PAIRS = 50_000
 # Neighbours of a row that are looked at. Where all of them are near-duplicates, the next number is tried. Members of a
 # larger group are joined by chains, and `index.graph` answers with all members of a crowd of near-copies.
-CANDIDATES = (16, 64, 256)
+CANDIDATES = (8, 64, 256)
 # Candidates kept while walking a graph: those for captions need more, a row's own neighbours are found with few.
-_EF_SEARCH = 48
+_EF_SEARCH = 24
 # How far a rounded vector's cosine may be from the stored one's: pairs above the limit less this are looked at.
 _ROUNDING = {"fp16": 1e-3, "sq8": 0.02, "sq4": 0.06}
 _ANY = 1.0  # for other codecs all candidates are looked at
