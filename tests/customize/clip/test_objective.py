@@ -125,33 +125,42 @@ def test_a_gamma_that_is_no_cosine(gamma: float) -> None:
         Targets(gamma)
 
 
-@pytest.mark.parametrize("locked_text", [False, True])
-def test_two_workers_give_one_workers_gradients(tmp_path: Path, locked_text: bool) -> None:
-    inputs, targets = torch.randn(8, 5, generator=torch.Generator().manual_seed(4)).double(), TEXT_IDS
-    alone = gradients(inputs, targets, locked_text)
+@pytest.fixture(scope="module")
+def of_two_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the gradients that each of two workers ends with, as RANK-LOCKED.pt."""
+    folder = tmp_path_factory.mktemp("of_two_workers")
     context = torch.multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
-        work, (str(tmp_path), locked_text), nprocs=2, join=False, start_method="spawn"
+        work, (str(folder),), nprocs=2, join=False, start_method="spawn"
     )
     while not context.join(timeout=60):
         pass
+    return folder
+
+
+@pytest.mark.parametrize("locked_text", [False, True])
+def test_two_workers_give_one_workers_gradients(of_two_workers: Path, locked_text: bool) -> None:
+    inputs, targets = torch.randn(8, 5, generator=torch.Generator().manual_seed(4)).double(), TEXT_IDS
+    alone = gradients(inputs, targets, locked_text)
     for rank in range(2):
-        shared = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        shared = torch.load(of_two_workers / f"{rank}-{locked_text}.pt", weights_only=True)
+        assert shared.keys() == alone.keys()
         for name, gradient in alone.items():
             torch.testing.assert_close(shared[name], gradient, rtol=1e-10, atol=1e-12)
 
 
-def work(rank: int, folder: str, locked_text: bool) -> None:
+def work(rank: int, folder: str) -> None:
     """One of two workers: its half of the batch, and the mean of both workers' gradients."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     inputs = torch.randn(8, 5, generator=torch.Generator().manual_seed(4)).double()
     half = slice(4 * rank, 4 * rank + 4)
-    own = gradients(inputs[half], TEXT_IDS[half], locked_text)
-    for gradient in own.values():
-        dist.all_reduce(gradient)
-        gradient /= 2
-    torch.save(own, Path(folder) / f"{rank}.pt")
+    for locked_text in (False, True):
+        own = gradients(inputs[half], TEXT_IDS[half], locked_text)
+        for gradient in own.values():
+            dist.all_reduce(gradient)
+            gradient /= 2
+        torch.save(own, Path(folder) / f"{rank}-{locked_text}.pt")
     dist.destroy_process_group()
 
 
