@@ -5,7 +5,7 @@
 
 All sides are built over the same 512-dimensional vectors with M 32 and efConstruction 100 (autofaiss's: 40), searched
 with the same captions in one batch with the threads of OMP_NUM_THREADS, and timed by processor time. No index has seen
-these captions; ours is fitted to half of the rows' own captions (docs/scale.md). Each side's efSearch is varied, in
+these captions; ours is fitted to 7 of 8 of the rows' own captions (docs/scale.md). Each side's efSearch is varied, in
 turns over all sides, so that other programs on the machine slow all of them; the best of the turns counts. QPS at
 recall@10 of 0.95 and 0.98 is interpolated between the points of a curve. Image queries are compared with the same graph
 without captions, at recall@10 of 0.995.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,19 +43,24 @@ class Side:
 def _ours(vectors: Vectors, codec: str, fitted: bool) -> Side:
     from index.graph.hnsw import HnswSpec, build_graph, search_graph, write_graph
     from index.graph.query_captions import QUERY_STEP
-    from index.graph.query_links import add_query_links
+    from index.graph.query_graph import build_query_graph
 
     images = vectors.images
     spec = HnswSpec(codec, M, EF_CONSTRUCTION)  # type: ignore[arg-type]  # one of its codecs
     began = time.process_time()
-    blocks = (images[start : start + _BLOCK_ROWS] for start in range(0, len(images), _BLOCK_ROWS))
-    graph = build_graph(blocks, images[:: max(1, len(images) // _BLOCK_ROWS)], spec)
+    sample = images[:: max(1, len(images) // _BLOCK_ROWS)]
     if fitted:  # with the captions that an index of a store would use
-        used = vectors.captions[1::QUERY_STEP]
-        add_query_links(graph, (used[s : s + _BLOCK_ROWS].astype(np.float32) for s in range(0, len(used), _BLOCK_ROWS)))
+        used = vectors.captions[np.arange(len(images)) % QUERY_STEP != 0]
+        graph = build_query_graph(_blocks(images), sample, _blocks(used), spec)
+    else:
+        graph = build_graph(_blocks(images), sample, spec)
     seconds = time.process_time() - began
     size = _size(lambda path: write_graph(graph, Path(path)))
     return Side(seconds, size / len(images), lambda queries, k, ef: search_graph(graph, queries, k, ef)[1])
+
+
+def _blocks(vectors: npt.NDArray[np.float16]) -> Iterator[Floats]:
+    return (vectors[s : s + _BLOCK_ROWS].astype(np.float32) for s in range(0, len(vectors), _BLOCK_ROWS))
 
 
 def _faiss_flat(vectors: Vectors) -> Side:

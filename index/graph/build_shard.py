@@ -27,7 +27,7 @@ from index.graph.index_manifest import (
 from index.graph.inverted_lists import build_lists, training_rows
 from index.graph.nodes import plan_nodes
 from index.graph.query_captions import fitted_captions, has_query_links
-from index.graph.query_links import add_query_links
+from index.graph.query_graph import build_query_graph
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["IndexItem", "build_hash", "build_shard"]
@@ -79,13 +79,14 @@ def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
 
     if has_links(item.spec.codec):
         chosen = np.unique(np.linspace(first, last - 1, min(item.rows, TRAIN_ROWS)).astype(np.int64))
-        sample = store.gather(item.modality, chosen if is_rounded(item.spec.codec) else chosen[:1])
-        graph = build_graph(blocks(), sample, item.spec)
-        if has_query_links(store, item.modality, item.rows):
+        fitted = has_query_links(store, item.modality, item.rows)
+        sample = store.gather(item.modality, chosen if fitted or is_rounded(item.spec.codec) else chosen[:1])
+        if fitted:
             store.copy_rows("text", first, last)
-            add_query_links(graph, fitted_captions(store, first, last, item.add_rows))
-        if item.spec.codec == "sq4":
-            graph = coded_graph(graph, sample)
+            graph = build_query_graph(blocks(), sample, fitted_captions(store, first, last, item.add_rows), item.spec)
+        else:
+            graph = build_graph(blocks(), sample, item.spec)
+            graph = coded_graph(graph, sample) if item.spec.codec == "sq4" else graph
     else:
         own = np.flatnonzero(has_node) + first
         chosen = own[np.unique(np.linspace(0, max(len(own) - 1, 0), training_rows(len(own))).astype(np.int64))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ __all__ = [
     "HnswSpec",
     "build_graph",
     "coded_graph",
+    "empty_graph",
     "falls_short",
     "open_graph",
     "search_graph",
@@ -85,20 +86,31 @@ def build_graph(blocks: Iterable[npt.NDArray[Any]], sample: npt.NDArray[Any], sp
 
     With "sq4" it has fp16 vectors, by which its links are chosen better; `coded_graph` replaces them.
     """
-    import faiss
-
-    kind = faiss.ScalarQuantizer.QT_8bit if spec.codec == "sq8" else faiss.ScalarQuantizer.QT_fp16
-    graph = faiss.IndexHNSWSQ(sample.shape[1], kind, spec.M, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction = spec.ef_construction
+    graph = empty_graph(sample, replace(spec, codec="fp16") if spec.codec == "sq4" else spec)
     with _threads_for_building():
-        if not graph.is_trained:
-            graph.train(np.ascontiguousarray(sample, np.float32))
         for block in blocks:
             rows = np.ascontiguousarray(block, np.float32)
             usable = usable_rows(rows)
             rows = rows if usable.all() else rows[usable]
             if len(rows):
                 graph.add(rows)
+    return graph
+
+
+def empty_graph(sample: npt.NDArray[Any], spec: HnswSpec) -> Any:
+    """A faiss IndexHNSWSQ without nodes; its codec learns its ranges from `sample` [m, d], if it has any."""
+    import faiss
+
+    kinds = {
+        "fp16": faiss.ScalarQuantizer.QT_fp16,
+        "sq8": faiss.ScalarQuantizer.QT_8bit,
+        "sq4": faiss.ScalarQuantizer.QT_4bit,
+    }
+    graph = faiss.IndexHNSWSQ(sample.shape[1], kinds[spec.codec], spec.M, faiss.METRIC_INNER_PRODUCT)
+    graph.hnsw.efConstruction = spec.ef_construction
+    if not graph.is_trained:
+        with _threads_for_building():
+            graph.train(np.ascontiguousarray(sample, np.float32))
     return graph
 
 

@@ -1,7 +1,7 @@
 """Which captions a shard's links are fitted to, and which are kept for measuring recall.
 
 Links that are fitted to a caption find its images better than those of other captions. So recall must be measured with
-captions that no graph has seen: captions of odd rows are used for links, captions of even rows as queries.
+captions that no graph has seen: those of every 8th row are kept as queries, the others are used for links.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from index.graph.hnsw import usable_rows
-from index.graph.query_links import QUERY_LINK_RULES
+from index.graph.query_graph import QUERY_GRAPH_RULES
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["QUERY_STEP", "caption_rules", "fitted_captions", "has_query_links", "query_step"]
 
-# Recall is measured with captions of rows that are multiples of it; it is even, so links have not seen them.
-QUERY_STEP = 2
-# Shards with fewer rows are searched well without such links, and captions for measuring recall would be few.
+# Recall is measured with captions of rows that are multiples of it, which links have not seen. Shards that were built
+# when links were fitted to all odd rows have not seen them either, since it is even.
+QUERY_STEP = 8
+# Shards with fewer rows are searched well without such links; this many leave 1,024 captions for measuring recall.
 _LEAST_ROWS = 8_192
 
 
@@ -31,7 +32,7 @@ def has_query_links(store: EmbeddingStore, modality: Modality, rows: int) -> boo
 
 def caption_rules(store: EmbeddingStore, modality: Modality, rows: int) -> list[Any]:
     """What decides such links, beside the shard's image vectors and its captions' vectors; empty for other shards."""
-    return [*QUERY_LINK_RULES, QUERY_STEP, _LEAST_ROWS] if has_query_links(store, modality, rows) else []
+    return [*QUERY_GRAPH_RULES, QUERY_STEP, _LEAST_ROWS] if has_query_links(store, modality, rows) else []
 
 
 def query_step(store: EmbeddingStore, asked_with: Modality, modality: Modality) -> int:
@@ -40,7 +41,7 @@ def query_step(store: EmbeddingStore, asked_with: Modality, modality: Modality) 
 
 
 def fitted_captions(store: EmbeddingStore, first: int, last: int, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Blocks of the usable captions' vectors [n, d] of the odd rows among first .. last - 1."""
+    """Blocks of the usable captions' vectors [n, d] among the rows first .. last - 1, without every 8th row."""
     for row, vectors in store.blocks("text", block_rows, first, last):
-        block = np.asarray(vectors[(row + 1) % QUERY_STEP :: QUERY_STEP], np.float32)
+        block = np.asarray(vectors[np.arange(row, row + len(vectors)) % QUERY_STEP != 0], np.float32)
         yield block[usable_rows(block)]
