@@ -20,7 +20,7 @@ from index.graph.recall import recall_at, sample_queries
 from index.graph.search_index import open_index
 from index.store.embedding_store import EmbeddingStore
 
-__all__ = ["equal_builds", "growth", "limited_memory"]
+__all__ = ["equal_builds", "growth", "memory"]
 
 _EFS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
@@ -31,7 +31,7 @@ def equal_builds(folder: Path, rows: int, dim: int, recipe: list[str], *, captio
     Builds that `folder` has from a run that was ended are not made again.
     """
     store, done = folder / "store", folder / "builds.json"
-    builds = Builds(store, ["--modality", "image", "--shard-rows", str(rows // 8), *recipe])
+    builds = Builds(store, ["--modality", "image", "--shard-rows", str(rows // 8), "--queries", "200", *recipe])
     if not builds.kept.exists():
         write_store(store, rows // 10, dim, texts=captions, part_rows=rows // 10)
         print(f"old index of {rows // 10:,} rows: {builds.begin():,.0f} s", flush=True)
@@ -71,8 +71,8 @@ def report(name: str, build: dict[str, Any], expected: dict[str, Any]) -> None:
     )
 
 
-def limited_memory(folder: Path, rows: int, dim: int, recipe: list[str], limit: int, limit_s: float) -> dict[str, Any]:
-    """Search and scan in processes that may allocate `limit` bytes. The build is run again while `limit_s` ends it.
+def memory(folder: Path, rows: int, dim: int, recipe: list[str], limit_s: float) -> dict[str, Any]:
+    """Search and scan, each in a process whose memory is sampled. The build is run again while `limit_s` ends it.
 
     A store that is there is used, so that a large one can be built in several runs.
     """
@@ -88,7 +88,7 @@ def limited_memory(folder: Path, rows: int, dim: int, recipe: list[str], limit: 
     answers = {}
     for what in ("search", "scan"):
         out = folder / f"{what}.npz"
-        command = [sys.executable, "-m", "benchmarks.index_at_size.limited", str(store), what, str(limit), str(out)]
+        command = [sys.executable, "-m", "benchmarks.index_at_size.one_search", str(store), what, str(out)]
         done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
         figures[f"{what}, s"] = round(done["seconds"], 2)
         figures[f"{what}, processor s"] = round(done["processor seconds"], 2)

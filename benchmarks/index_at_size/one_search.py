@@ -1,14 +1,13 @@
-"""One search or one exact scan in a process whose own memory is limited; started by `benchmarks.index_at_size.memory`.
+"""One search or one exact scan in a process of its own, whose memory is sampled; started by `index_at_size memory`.
 
-RLIMIT_DATA bounds what the process allocates (heap and anonymous mappings): an allocation beyond it fails. Mapped files
-do not count, since the system takes their pages back when it needs memory. What was resident in all is reported too.
+Anonymous memory (heap, stacks, libraries' data) is what the process holds. Pages of mapped files are counted apart: the
+system takes them back when it needs memory.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import resource
 import sys
 import threading
 import time
@@ -16,8 +15,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    store_path, what, limit, out = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    store_path, what, out = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     peaks = {"RssAnon": 0, "RssFile": 0}
     threading.Thread(target=_sample, args=(peaks,), daemon=True).start()
     import numpy as np
