@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 from index.cores import usable_cores
 from index.errors import BadInput
@@ -13,9 +15,12 @@ from index.graph.build import (
     build_index_item,
     drop_damaged_shards,
     finish_index,
+    prepare_layout,
     undone_index_items,
 )
+from index.graph.group_rows import GroupWork
 from index.graph.pilot import choose_by_pilot
+from index.graph.machine import LEAST_ROWS, SERVER, measure_machine, read_machine, write_machine
 from index.lease import Lease, only_writer
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.lookup import build_lookup, is_lookup_done, plan_lookups
@@ -77,6 +82,15 @@ def _index_one(
             shown[0].reach(done, codecs)
 
         config = choose_by_pilot(config, always=pilot, on_progress=reach)
+
+    def map_items(
+        function: Callable[[Any, GroupWork], Any], items: Sequence[Any], work: GroupWork, label: str
+    ) -> list[Any]:
+        # A single item runs here: workers take seconds to start.
+        where, most = (executor, workers) if len(items) > 1 else ("local", 1)
+        return execute(where, function, items, work, workers=most, label=f"{label} {config.modality}")
+
+    prepare_layout(config, map_items)
     waiting = undone_index_items(config)
     # One shard at a time on all cores: a shard is sized to fill the allowed memory, and faiss scales over threads.
     execute(
@@ -90,4 +104,13 @@ def _index_one(
     )
     lease.check()
     with Progress(f"recall {config.modality}", unit="measurements") as progress:
-        return finish_index(config, on_progress=progress.reach)
+        summary = finish_index(config, on_progress=progress.reach)
+    _measure_machine(config)
+    return summary
+
+
+def _measure_machine(config: IndexConfig) -> None:
+    """Write what searches of a large local store cost on this machine, unless that is known."""
+    store = EmbeddingStore.open(config.store)
+    if store.is_local and store.rows >= LEAST_ROWS and read_machine(store, config.modality) == SERVER:
+        write_machine(store, config.modality, measure_machine(store, config.modality))

@@ -46,7 +46,8 @@ def settle_plans(config: RetrieveConfig) -> dict[SearchMode, ModePlan]:
 
 
 def _plan(config: RetrieveConfig, store: EmbeddingStore, manifest: IndexManifest | None) -> ModePlan:
-    cost = None if manifest is None else index_cost(manifest, store.rows)
+    depth = search_depth(config.k, config.reserve, store.rows)
+    cost = None if manifest is None else index_cost(manifest, store.rows, depth)
     found = choose(config, store.rows, store.dim, cost, usable_cores())
     source = index_source(manifest) if found.method == "hnsw" else f"rows-{store.rows}"
     return ModePlan(found.method, found.why, found.ef_search, source)
@@ -69,12 +70,17 @@ def choose(config: RetrieveConfig, rows: int, dim: int, index: IndexCost | None,
     )
 
 
-def index_cost(manifest: IndexManifest, rows: int) -> IndexCost:
-    """What the planner needs of an index over a store that has `rows` rows now."""
-    shards = sum(1 for shard in manifest.shards if shard.indexed)
-    return IndexCost(max(shards, 1), manifest.recall.ef_search, max(rows - manifest.rows, 0))
+def index_cost(manifest: IndexManifest, rows: int, k: int) -> IndexCost:
+    """What the planner needs of an index over a store that has `rows` rows now, for searches of k rows."""
+    shards = max(sum(1 for shard in manifest.shards if shard.indexed), 1)
+    recall = manifest.recall
+    return IndexCost(shards, recall.ef_search, max(rows - manifest.rows, 0), recall.visited(shards, k))
 
 
 def index_source(manifest: IndexManifest | None) -> str:
-    """A name of a generation of the index: of its shards and its rows."""
-    return "" if manifest is None else hash_json([manifest.rows, [shard.name for shard in manifest.shards]])[:16]
+    """A name of a generation of the index: of its shards, its rows, and which shards queries visit."""
+    if manifest is None:
+        return ""
+    visits = manifest.recall.visits
+    margins = [] if visits is None or visits.margins is None else [asdict(visits.margins)]
+    return hash_json([manifest.rows, [shard.name for shard in manifest.shards], *margins])[:16]

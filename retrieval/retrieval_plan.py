@@ -128,9 +128,11 @@ def _mode_cost(
     index: IndexCost | None = None
     shard_bytes = 0
     if manifest is not None:
-        index = index_cost(manifest, rows)
+        index = index_cost(manifest, rows, search_depth(config.k, config.reserve, rows))
         if other:
-            index = replace(index, shards=-(-rows // manifest.shard_rows), tail_rows=0)
+            shards = -(-rows // manifest.shard_rows)
+            visited = index.visited and shards * index.visited / index.shards
+            index = replace(index, shards=shards, tail_rows=0, visited=visited)
         indexed = sum(shard.rows for shard in manifest.shards)
         size = sum(shard.size for shard in manifest.shards)
         shard_bytes = round(size / max(indexed, 1) * (rows - index.tail_rows))

@@ -81,7 +81,10 @@ MapItems = Callable[[Callable[[Any, "SharedSearch"], Any], Sequence[Any], str], 
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Rows first .. last - 1. shards: numbers of the shards that hold them; None if they are compared one by one."""
+    """Rows first .. last - 1. shards: numbers of the shards that hold them; None if they are compared one by one.
+
+    Shards by meaning hold some of these rows, and only the queries that visit them are compared with them.
+    """
 
     number: int
     first: int
@@ -149,8 +152,8 @@ def row_groups(store: EmbeddingStore, mode: SearchMode, plan: ModePlan) -> tuple
     groups = []
     for number, first in enumerate(range(0, len(shards), step)):
         some = shards[first : first + step]
-        last = some[-1].first_row + some[-1].rows
-        groups.append(RowGroup(number, some[0].first_row, last, tuple(range(first, first + len(some)))))
+        low, high = some[0].source_rows[0], some[-1].source_rows
+        groups.append(RowGroup(number, low, sum(high), tuple(range(first, first + len(some)))))
     if manifest.rows < store.rows:
         groups.append(RowGroup(len(groups), manifest.rows, store.rows))
     return tuple(groups)
@@ -182,7 +185,8 @@ def search_items(search: SharedSearch, blocks: Sequence[QueryBlock]) -> list[Sea
 
 
 def _item(mode: SearchMode, group: RowGroup, blocks: list[QueryBlock]) -> SearchItem:
-    name = f"{mode} rows {group.first} to {group.last}, blocks {blocks[0].number} to {blocks[-1].number}"
+    shards = f" of shards {group.shards[0]} to {group.shards[-1]}" if group.shards else ""
+    name = f"{mode} rows {group.first} to {group.last}{shards}, blocks {blocks[0].number} to {blocks[-1].number}"
     return SearchItem(name, mode, group, tuple(blocks))
 
 

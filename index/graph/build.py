@@ -1,6 +1,7 @@
 """The index job: an item builds the HNSW graph of one shard of rows; then recall is measured and `index.json` switched.
 
     config = IndexConfig("STORE", "image")
+    prepare_layout(config, map_items)       # where rows are grouped by meaning
     for item in undone_index_items(config):
         build_index_item(item, config)
     finish_index(config)
@@ -19,26 +20,23 @@ from pathlib import Path
 from typing import Any
 
 from index.errors import BadInput, StoreInvalid
-from index.files import hash_json, remove_partial
-from index.graph.build_shard import IndexItem, build_hash, build_shard
-from index.graph.codecs import has_links
+from index.files import exists, remove, remove_partial
+from index.graph.build_shard import build_hash, build_shard
+from index.graph.group_rows import MapItems, group_rows, planned_layout
+from index.graph.index_items import IndexItem, list_items, range_item
 from index.graph.index_manifest import (
     IndexManifest,
     ShardRecord,
     forgotten_hash,
-    forgotten_rows,
     index_folder,
     read_index_manifest,
     read_markers,
     remove_other_shards,
-    source_hash,
     stored_hash,
     write_index_manifest,
 )
-from index.graph.inverted_lists import LIST_RULES
-from index.graph.nodes import NODE_RULES
+from index.graph.layout import Layout
 from index.graph.pilot import drop_pilot, read_pilot
-from index.graph.query_captions import caption_rules, has_query_links
 from index.graph.recall import measure_recall
 from index.graph.recall_contract import RecallContract
 from index.graph.recipe import IndexConfig, Recipe, choose_recipe, over_memory
@@ -56,6 +54,7 @@ __all__ = [
     "finish_index",
     "is_index_item_done",
     "plan_index_items",
+    "prepare_layout",
     "undone_index_items",
 ]
 
@@ -96,6 +95,16 @@ class IndexSummary:
         return f"IndexSummary({self.modality}, {self.indexed:,} of {self.rows:,} rows, {self.recall.sentence()})"
 
 
+def prepare_layout(config: IndexConfig, map_items: MapItems) -> None:
+    """Work out which rows each shard holds, where they are grouped by meaning; `map_items` as of `group_rows`.
+
+    Raises what `plan_index_items` raises.
+    """
+    opened = _Opened.make(config)
+    if opened.recipe.layout == "meaning":
+        group_rows(opened.store, config.modality, opened.recipe.shard_rows, opened.earlier, map_items)
+
+
 def plan_index_items(config: IndexConfig) -> list[IndexItem]:
     """Cut the store's rows into shards.
 
@@ -114,7 +123,13 @@ def undone_index_items(config: IndexConfig) -> list[IndexItem]:
 
 def drop_damaged_shards(config: IndexConfig) -> int:
     """Read the built shards and forget those that are damaged, so that they are built again; return their number."""
-    return drop_damaged(index_folder(EmbeddingStore.open(config.store), config.modality))
+    store = EmbeddingStore.open(config.store)
+    folder = index_folder(store, config.modality)
+    earlier = _read_earlier(folder, store)
+    for file in earlier.layout.all_files() if earlier is not None and earlier.layout is not None else ():
+        if damage(folder, file, checksums=True) is not None and exists(folder / file.name):
+            remove(folder / file.name)  # so the layout is made again
+    return drop_damaged(folder)
 
 
 def is_index_item_done(item: IndexItem, config: IndexConfig) -> bool:
@@ -153,13 +168,13 @@ def finish_index(config: IndexConfig, on_progress: Callable[[int, int], None] | 
         contract = plan.earlier.recall
     else:
         forgotten = forgotten_hash(store, 0, store.rows)  # before recall is measured
-        index = HnswIndex(store, config.modality, recipe.spec, records)
+        index = HnswIndex(store, config.modality, recipe.spec, records, layout=plan.layout)
         contract = measure_recall(
             index, recall=recipe.recall, queries=recipe.queries, seed=recipe.seed, on_progress=on_progress
         )
         _write(plan, records, contract, forgotten, pilot)
     drop_pilot(store, config.modality)
-    remove_other_shards(folder, records)
+    remove_other_shards(folder, records, plan.layout)
     remove_partial(folder)
     rows, indexed = store.rows, sum(record.indexed for record in records)
     return IndexSummary(
@@ -177,18 +192,16 @@ def finish_index(config: IndexConfig, on_progress: Callable[[int, int], None] | 
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """The shards that the index of a store should have now."""
+class _Opened:
+    """A store, the index that it has, and the recipe of the one that it should have."""
 
     store: EmbeddingStore
-    modality: Modality
     folder: Path
     earlier: IndexManifest | None  # of the index in use
     recipe: Recipe
-    items: list[IndexItem]
 
     @classmethod
-    def make(cls, config: IndexConfig) -> _Plan:
+    def make(cls, config: IndexConfig) -> _Opened:
         store = EmbeddingStore.open(config.store)
         if config.modality == "text" and not store.has_text:
             raise BadInput(f"{store.path}: has no text embeddings to index; use --modality image")
@@ -196,31 +209,41 @@ class _Plan:
             raise StoreInvalid(f"{store.path}: has no rows to index")
         folder = index_folder(store, config.modality)
         earlier = _read_earlier(folder, store)
-        recipe = choose_recipe(config, store, earlier)
-        starts = range(0, store.rows, recipe.shard_rows)
-        items = [_item(number, first, store, config.modality, recipe) for number, first in enumerate(starts)]
-        return cls(store, config.modality, folder, earlier, recipe, items)
+        return cls(store, folder, earlier, choose_recipe(config, store, earlier))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The shards that the index of a store should have now."""
+
+    store: EmbeddingStore
+    modality: Modality
+    folder: Path
+    earlier: IndexManifest | None
+    recipe: Recipe
+    layout: Layout | None
+    items: list[IndexItem]
+
+    @classmethod
+    def make(cls, config: IndexConfig) -> _Plan:
+        opened = _Opened.make(config)
+        store, modality, recipe = opened.store, config.modality, opened.recipe
+        layout = None
+        if recipe.layout == "meaning":
+            layout = planned_layout(store, modality, recipe.shard_rows, opened.earlier)
+            if layout is None:
+                raise StoreInvalid(f"{opened.folder}: rows are not grouped yet; run the same `clipmine index` again")
+            items = list_items(layout, store, modality, recipe)
+        else:
+            starts = range(0, store.rows, recipe.shard_rows)
+            items = [range_item(number, first, store, modality, recipe) for number, first in enumerate(starts)]
+        return cls(store, modality, opened.folder, opened.earlier, recipe, layout, items)
 
     def records(self) -> list[ShardRecord | None]:
         """The built shard of each item, None where there is none."""
         built = read_markers(self.folder)
         in_use = frozenset(shard.name for shard in self.earlier.shards) if self.earlier is not None else frozenset()
         return [_choose(item, self.store, self.folder, built, in_use) for item in self.items]
-
-
-def _item(number: int, first: int, store: EmbeddingStore, modality: Modality, recipe: Recipe) -> IndexItem:
-    spec, rows = recipe.spec, min(recipe.shard_rows, store.rows - first)
-    decides: dict[str, Any] = {
-        "modality": modality,
-        "spec": [spec.codec, spec.M, spec.ef_construction, recipe.add_rows, NODE_RULES],
-        "rows": [first, rows],
-        "source": source_hash(store, modality, first, rows),
-    }
-    if not has_links(spec.codec):
-        decides["lists"] = LIST_RULES
-    elif has_query_links(store, modality, rows):
-        decides["captions"] = [*caption_rules(store, modality, rows), source_hash(store, "text", first, rows)]
-    return IndexItem(number, modality, first, rows, spec, recipe.add_rows, hash_json(decides))
 
 
 def _choose(
@@ -235,8 +258,8 @@ def _choose(
     if not same:
         return None
     build = build_hash(store, item)
-    forgotten = len(forgotten_rows(store, item.first_row, item.rows))
-    stored = stored_hash(store, item.modality, item.first_row, item.rows)
+    forgotten = len(item.forgotten(store))
+    stored = stored_hash(store, item.modality, *item.source_rows)
     good = [
         record
         for record in same
@@ -266,6 +289,7 @@ def _same(earlier: IndexManifest, plan: _Plan, records: list[ShardRecord]) -> bo
     contract, recipe = earlier.recall, plan.recipe
     return (
         earlier.shards == tuple(records)
+        and earlier.layout == plan.layout
         and earlier.rows == plan.store.rows
         and dict(earlier.model) == dict(plan.store.fingerprint)
         and (earlier.spec, earlier.shard_rows) == (recipe.spec, recipe.shard_rows)
@@ -306,5 +330,6 @@ def _write(
         shards=tuple(records),
         recall=contract,
         pilot=pilot,
+        layout=plan.layout,
     )
     write_index_manifest(plan.folder, manifest)

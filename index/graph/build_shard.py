@@ -1,11 +1,11 @@
-"""Building one shard of an index: a graph over consecutive rows, and which rows its nodes stand for."""
+"""Building one shard of an index: a graph over consecutive or listed rows, and which rows its nodes stand for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -13,45 +13,29 @@ import numpy.typing as npt
 from index.errors import StoreInvalid
 from index.files import atomic_file, hash_json, sha256_file
 from index.graph.codecs import has_links, is_rounded
-from index.graph.hnsw import TRAIN_ROWS, HnswSpec, build_graph, coded_graph, usable_rows, write_graph
+from index.graph.hnsw import TRAIN_ROWS, build_graph, coded_graph, usable_rows, write_graph
+from index.graph.index_items import IndexItem
 from index.graph.index_manifest import (
     ShardFile,
     ShardRecord,
-    forgotten_hash,
-    forgotten_rows,
     index_folder,
     source_hash,
     stored_hash,
     write_marker,
 )
 from index.graph.inverted_lists import build_lists, training_rows
+from index.graph.listed_rows import ListedRows
 from index.graph.nodes import plan_nodes
-from index.graph.query_captions import fitted_captions, has_query_links
+from index.graph.query_captions import QUERY_STEP, fitted_captions, has_query_links
 from index.graph.query_graph import build_query_graph
-from index.store.embedding_store import EmbeddingStore, Modality
+from index.store.embedding_store import EmbeddingStore
 
-__all__ = ["IndexItem", "build_hash", "build_shard"]
-
-
-@dataclass(frozen=True)
-class IndexItem:
-    """One shard to build: rows first_row .. first_row + rows - 1.
-
-    recipe: hash of the rows, their source, and how the graph is built.
-    """
-
-    number: int
-    modality: Modality
-    first_row: int
-    rows: int
-    spec: HnswSpec
-    add_rows: int
-    recipe: str
+__all__ = ["build_hash", "build_shard"]
 
 
 def build_hash(store: EmbeddingStore, item: IndexItem) -> str:
     """Hash of all that decides the shard's bytes: its recipe, and the rows that are forgotten now."""
-    return hash_json([item.recipe, forgotten_hash(store, item.first_row, item.rows)])
+    return hash_json([item.recipe, item.forgotten_hash(store)])
 
 
 def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
@@ -63,9 +47,19 @@ def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
         DiskFull: no space left; no partial file is left behind and the marker is not written.
         StoreInvalid: the vectors changed while they were read.
     """
-    store = _AsOpened.open(store_path)
-    folder, first, last = index_folder(store, item.modality), item.first_row, item.first_row + item.rows
-    build = build_hash(store, item)
+    whole = _AsOpened.open(store_path)
+    with TemporaryDirectory(prefix="clipmine-shard-") as scratch:
+        view = item.view(whole)
+        if view is None:
+            return _build(item, whole, whole, item.first_row)
+        view.copy_to(Path(scratch) / "vectors.npy", item.modality)
+        return _build(item, whole, view, 0)
+
+
+def _build(item: IndexItem, whole: EmbeddingStore, store: EmbeddingStore, first: int) -> ShardRecord:
+    """Build a shard of the rows of `store` from `first` on: of the whole store, or of the listed rows of it."""
+    folder, last = index_folder(store, item.modality), first + item.rows
+    build = build_hash(whole, item)
     store.copy_rows(item.modality, first, last)
     nodes = plan_nodes(store, item.modality, first, last)
     has_node, shared = nodes.has_node, nodes.shared
@@ -83,7 +77,7 @@ def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
         sample = store.gather(item.modality, chosen if fitted or is_rounded(item.spec.codec) else chosen[:1])
         if fitted:
             store.copy_rows("text", first, last)
-            graph = build_query_graph(blocks(), sample, fitted_captions(store, first, last, item.add_rows), item.spec)
+            graph = build_query_graph(blocks(), sample, _captions(item, store, first, last), item.spec)
         else:
             graph = build_graph(blocks(), sample, item.spec)
             graph = coded_graph(graph, sample) if item.spec.codec == "sq4" else graph
@@ -101,21 +95,33 @@ def build_shard(item: IndexItem, store_path: str) -> ShardRecord:
     with atomic_file(folder / f"{build[:16]}.faiss") as partial:
         write_graph(graph, partial)
         files["faiss"] = _file(partial, f"{build[:16]}.faiss")
+    if item.listed is not None:
+        files |= {"rows.npy": item.listed.ids, "cells.npy": item.listed.cells}
     record = ShardRecord(
         number=item.number,
-        first_row=first,
+        first_row=item.first_row,
         rows=item.rows,
         indexed=int(nodes.usable.sum()),
         copies=len(shared),
-        forgotten=len(forgotten_rows(store, first, item.rows)),
-        source=source_hash(store, item.modality, first, item.rows),
-        stored=stored_hash(store, item.modality, first, item.rows),
+        forgotten=len(item.forgotten(whole)),
+        source=source_hash(whole, item.modality, *item.source_rows),
+        stored=stored_hash(whole, item.modality, *item.source_rows),
         recipe=item.recipe,
         build=build,
         files=files,
+        span=item.span,
     )
     write_marker(folder, record)
     return record
+
+
+def _captions(item: IndexItem, store: EmbeddingStore, first: int, last: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The captions that links are fitted to: those of the shard's rows that are no multiples of `QUERY_STEP`."""
+    if not isinstance(store, ListedRows):
+        return fitted_captions(store, first, last, item.add_rows)
+    odd = store.only(np.flatnonzero(store.listed % QUERY_STEP))
+    blocks = (np.asarray(vectors, np.float32) for _, vectors in odd.blocks("text", item.add_rows))
+    return (block[usable_rows(block)] for block in blocks)
 
 
 class _AsOpened(EmbeddingStore):

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from index.errors import StoreInvalid
 from index.files import hash_json, list_names, read_bytes, remove, write_atomic
 from index.graph.hnsw import HnswSpec
+from index.graph.layout import Layout, ShardFile
 from index.graph.recall_contract import RecallContract
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_manifest import FileRecord, Part
@@ -51,21 +52,12 @@ __all__ = [
 
 _FORMAT_VERSION = 3
 _INDEX_NAME = "index.json"
-_SHARD_NAMES = re.compile(r"([0-9a-f]{16}|shard_\d{4,})\.(faiss|json|[a-z]+\.npy)")
-
-
-@dataclass(frozen=True)
-class ShardFile:
-    """A file of a shard."""
-
-    name: str
-    size: int
-    sha256: str
+_SHARD_NAMES = re.compile(r"([0-9a-f]{16}|shard_\d{4,})\.(faiss|json|[a-z]+\.npy)|layout-[0-9a-f]{16}\.json")
 
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """One shard: rows first_row .. first_row + rows - 1 of the store.
+    """One shard: rows first_row .. first_row + rows - 1 of the store, or a list of rows.
 
     Attributes:
         number: position of the shard in the index.
@@ -76,7 +68,9 @@ class ShardRecord:
         stored: hash of the checksums that the rows' parts had when the shard was built; compaction changes them.
         recipe: hash of the rows, their source and how the graph is built.
         build: hash of `recipe` and the forgotten rows, so of all that decides the shard's bytes; it names the files.
-        files: by the ends of their names: "faiss", "skipped.npy", "copies.npy".
+        files: by the ends of their names: "faiss", "skipped.npy", "copies.npy", and for a list of rows "rows.npy" and
+            "cells.npy" (index.graph.layout).
+        span: 0, or for a list of rows the number of rows, from first_row on, that it was drawn from.
     """
 
     number: int
@@ -90,6 +84,12 @@ class ShardRecord:
     recipe: str
     build: str
     files: Mapping[str, ShardFile]
+    span: int = 0
+
+    @property
+    def source_rows(self) -> tuple[int, int]:
+        """The first row and the number of rows that `source` and `stored` are about."""
+        return self.first_row, self.span or self.rows
 
     @property
     def name(self) -> str:
@@ -133,6 +133,7 @@ class IndexManifest:
         forgotten: hash of the rows that were forgotten when recall was measured.
         pilot: what `index.graph.pilot` measured before the codec was chosen; None where it was not needed. Its rates
             are the only figures here that another run measures differently.
+        layout: which rows each shard holds, where they are grouped by meaning; None where they are consecutive.
     """
 
     modality: Modality
@@ -148,11 +149,17 @@ class IndexManifest:
     shards: tuple[ShardRecord, ...]
     recall: RecallContract
     pilot: Mapping[str, Any] | None = None
+    layout: Layout | None = None
 
     @property
     def size(self) -> int:
         """Bytes of all graphs."""
         return sum(shard.size for shard in self.shards)
+
+    def files(self) -> list[ShardFile]:
+        """All files of the index but `index.json` and the shards' markers."""
+        layout = [] if self.layout is None else list(self.layout.files())
+        return [*layout, *(file for shard in self.shards for file in shard.files.values())]
 
 
 def index_folder(store: EmbeddingStore, modality: Modality) -> Path:
@@ -224,11 +231,12 @@ def read_markers(folder: Path) -> list[ShardRecord]:
     return records
 
 
-def remove_other_shards(folder: Path, records: Sequence[ShardRecord]) -> None:
-    """Remove the files of all shards but these: those of earlier generations and of builds that were given up."""
+def remove_other_shards(folder: Path, records: Sequence[ShardRecord], layout: Layout | None = None) -> None:
+    """Remove the files of all shards and layouts but these: of earlier generations and of builds that were given up."""
     wanted = {f"{record.name}.json" for record in records} | {
         file.name for each in records for file in each.files.values()
     }
+    wanted |= {file.name for file in layout.all_files()} if layout is not None else set()
     for name in list_names(folder):
         if _SHARD_NAMES.fullmatch(name) and name not in wanted:
             remove(folder / name)
@@ -254,7 +262,8 @@ def read_index_manifest(folder: Path) -> IndexManifest | None:
         spec = HnswSpec(**plain.pop("spec"))
         shards = tuple(ShardRecord.from_json(shard) for shard in plain.pop("shards"))
         contract = RecallContract.from_json(plain.pop("recall"))
-        return IndexManifest(spec=spec, shards=shards, recall=contract, **plain)
+        layout = Layout.from_json(plain.pop("layout", None))
+        return IndexManifest(spec=spec, shards=shards, recall=contract, layout=layout, **plain)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:

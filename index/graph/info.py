@@ -12,7 +12,8 @@ from index.store.store_model import known_model
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """One modality's index: its rows, bytes of its graphs, recall contract in a line, and its pilot's table."""
+    """One modality's index: its rows, bytes of its graphs, recall contract in a line, its pilot's table, and
+    recall against the share of shards that a query visits."""
 
     modality: str
     rows: int
@@ -21,6 +22,7 @@ class IndexInfo:
     size: int
     recall: str
     pilot: tuple[str, ...] = ()
+    visits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,20 @@ def _index_info(modality: str, manifest: IndexManifest, forgotten: int) -> Index
         size=manifest.size,
         recall=manifest.recall.sentence(forgotten),
         pilot=_pilot_lines(manifest),
+        visits=_visit_lines(manifest),
     )
+
+
+def _visit_lines(manifest: IndexManifest) -> tuple[str, ...]:
+    visits = manifest.recall.visits
+    if visits is None:
+        return ()
+    chosen = visits.margins.at_10 if visits.margins is not None else None
+    lines = ["shards visited  recall@10  recall@100  (of their exact answers)"]
+    for point in visits.curve:
+        mark = " *" if point.margin == chosen else ""
+        lines.append(f"{point.share:<14.1%}  {point.recall_at_10:<9.3f}  {point.recall_at_100:.3f}{mark}")
+    return (*lines, "* chosen" if chosen is not None else "chosen: all shards")
 
 
 def _pilot_lines(manifest: IndexManifest) -> tuple[str, ...]:

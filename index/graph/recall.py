@@ -16,6 +16,7 @@ import numpy.typing as npt
 from index.errors import StoreInvalid
 from index.graph.exact import best_device, exact_top_k
 from index.graph.hnsw import usable_rows
+from index.graph.measure_visits import choose_visits
 from index.graph.query_captions import query_step
 from index.graph.recall_contract import CurvePoint, RecallContract, Stratum
 from index.graph.search_index import HnswIndex
@@ -103,7 +104,7 @@ def measure_recall(
     hard = [truth[start:stop] for start, stop in itertools.pairwise(bounds)]
     truth, truth_ids = truth[: len(vectors)], truth_ids[: len(vectors)]
     if same:
-        truth, _ = drop_own_row(truth, truth_ids, own)
+        truth, truth_ids = drop_own_row(truth, truth_ids, own)
     report(1, steps)
 
     def shares(ef: int, *ks: int) -> list[float]:
@@ -117,6 +118,9 @@ def measure_recall(
         found = (index.search(some, min(KS[0], store.rows), ef)[0] for _, some in strata)
         return [round(recall_at(exact, scores, KS[0]), 6) for exact, scores in zip(hard, found, strict=True)]
 
+    visits = None
+    if index.visits is not None:
+        visits = choose_visits(index.visits, vectors, truth_ids, recall, efs, lambda ef: shares(ef, KS[0])[0])
     curve: list[CurvePoint] = []
     hard_curve: list[list[float]] = []
     for done, ef in enumerate(efs, start=1):
@@ -148,6 +152,7 @@ def measure_recall(
             for place, (name, some) in enumerate(strata)
         ),
         forgotten=forgotten,
+        visits=visits,
     )
 
 

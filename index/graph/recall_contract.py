@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from index.graph.margins import Margins
 from index.store.embedding_store import Modality
 
-__all__ = ["CurvePoint", "RecallContract", "Stratum"]
+__all__ = ["CurvePoint", "RecallContract", "Stratum", "VisitContract", "VisitPoint"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,50 @@ class Stratum:
 
 
 @dataclass(frozen=True)
+class VisitPoint:
+    """One margin (`index.graph.visits`): the share of the shards that a query visits on average, and the share of its
+    10 and 100 best rows that are in them, which a search of their graphs cannot exceed."""
+
+    margin: int
+    share: float
+    recall_at_10: float
+    recall_at_100: float
+
+
+@dataclass(frozen=True)
+class VisitContract:
+    """Which shards a query visits, where rows are grouped by meaning.
+
+    Attributes:
+        margins: for the 10 and for the 100 best rows; None: all shards, since fewer do not reach the recall.
+        share: of the shards, that a query for 10 rows visits on average.
+        curve: of margins for 10 rows, ascending; the last one's shards hold all of them.
+    """
+
+    margins: Margins | None
+    share: float
+    curve: tuple[VisitPoint, ...]
+
+    def share_at(self, k: int) -> float:
+        """The share of the shards that a query for k rows visits, by a line between the points of the curve."""
+        if self.margins is None:
+            return 1.0
+        margin = float(self.margins.of(np.array([k], np.float64))[0])
+        points = [point.margin for point in self.curve]
+        if margin > points[-1]:
+            return 1.0
+        return float(np.interp(margin, points, [point.share for point in self.curve]))
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any] | None) -> VisitContract | None:
+        """From its JSON data, None from null; TypeError or KeyError for another format."""
+        if plain is None:
+            return None
+        margins = None if plain["margins"] is None else Margins(**plain["margins"])
+        return cls(margins, plain["share"], tuple(VisitPoint(**point) for point in plain["curve"]))
+
+
+@dataclass(frozen=True)
 class RecallContract:
     """How close this index comes to exact search, without the rows that were forgotten when it was measured.
 
@@ -52,6 +99,7 @@ class RecallContract:
         curve: recall at each measured efSearch.
         strata: hard queries, none where the store has neither crowds nor forgotten rows in the index.
         forgotten: rows of the store that were forgotten when recall was measured.
+        visits: which shards a query visits; None where it visits all.
     """
 
     asked: float
@@ -65,6 +113,7 @@ class RecallContract:
     curve: tuple[CurvePoint, ...]
     strata: tuple[Stratum, ...] = ()
     forgotten: int = 0
+    visits: VisitContract | None = None
 
     @property
     def recall_at_10(self) -> float:
@@ -75,6 +124,10 @@ class RecallContract:
     def least_recall_at_10(self) -> float:
         """recall@10 at `ef_search` on the captions or on the stratum where it is the least."""
         return min([self.recall_at_10, *(stratum.recall_at_10[self._place] for stratum in self.strata)])
+
+    def visited(self, shards: int, k: int) -> float | None:
+        """How many of so many shards a query for k rows visits on average; None where it visits all."""
+        return None if self.visits is None else shards * self.visits.share_at(k)
 
     @property
     def _place(self) -> int:
@@ -91,6 +144,8 @@ class RecallContract:
         """
         reached = f"recall@10 {self.recall_at_10:.3f} at efSearch {self.ef_search}"
         on = f"{self.queries:,} captions" if self.query_modality == "text" else f"{self.queries:,} images as queries"
+        if self.visits is not None:
+            reached += f" in {self.visits.share:.0%} of the shards"
         line = f"{reached} on {on} against exact search (asked {self.asked:g})"
         for stratum in self.strata:
             share = stratum.recall_at_10[self._place]
@@ -114,4 +169,5 @@ class RecallContract:
         made["strata"] = tuple(
             Stratum(each["name"], each["queries"], tuple(each["recall_at_10"])) for each in plain["strata"]
         )
+        made["visits"] = VisitContract.from_json(plain.get("visits"))
         return cls(**made)

@@ -21,6 +21,7 @@ __all__ = ["IndexConfig", "Recipe", "choose_recipe", "over_memory"]
 
 # What the first build takes where nothing is asked for.
 MEMORY, RECALL, QUERIES, SEED = 16_000_000_000, 0.95, 1_000, 0
+LAYOUTS = ("rows", "meaning")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class IndexConfig:
         M, ef_construction: of the graphs (32, 100).
         recall: the recall@10 that efSearch is chosen for (0.95).
         queries, seed: number and seed of the queries that recall is measured with (1,000 and 0).
+        layout: "rows" (each shard holds consecutive rows) or "meaning" (`index.graph.group_rows`). ("rows")
         codec, shard_rows: one of `index.graph.codecs`, and rows of a shard, instead of by memory.
     """
 
@@ -46,8 +48,11 @@ class IndexConfig:
     seed: int | None = None
     codec: str | None = None
     shard_rows: int | None = None
+    layout: str | None = None
 
     def __post_init__(self) -> None:
+        if self.layout not in (None, *LAYOUTS):
+            raise BadInput(f"no layout {self.layout!r}: choose {' or '.join(LAYOUTS)}")
         if self.modality not in ("image", "text"):
             raise BadInput(f"no modality {self.modality!r}: choose image or text")
         if self.recall is not None and not 0 < self.recall <= 1:
@@ -63,7 +68,7 @@ class IndexConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the shards of an index are built, and how its recall is measured (recall@10 asked for, queries, their seed).
+    """How the shards of an index are laid out and built, and how its recall is measured (for 10 rows, queries, seed).
 
     add_rows: rows that are added to a graph at once. memory: bytes that the index is planned for.
     """
@@ -75,6 +80,7 @@ class Recipe:
     recall: float
     queries: int
     seed: int
+    layout: str = "rows"
 
 
 def choose_recipe(config: IndexConfig, store: EmbeddingStore, earlier: IndexManifest | None) -> Recipe:
@@ -99,6 +105,7 @@ def choose_recipe(config: IndexConfig, store: EmbeddingStore, earlier: IndexMani
         recall=value("recall", RECALL),
         queries=value("queries", QUERIES),
         seed=value("seed", SEED),
+        layout=value("layout", LAYOUTS[0]),
     )
 
 
@@ -113,6 +120,7 @@ def _known(earlier: IndexManifest) -> dict[str, Any]:
         "recall": earlier.recall.asked,
         "queries": earlier.recall.queries_asked,
         "seed": earlier.recall.seed,
+        "layout": LAYOUTS[0] if earlier.layout is None else LAYOUTS[1],
     }
 
 

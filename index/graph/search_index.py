@@ -27,11 +27,13 @@ from index.graph.index_manifest import (
     read_index_manifest,
     source_hash,
 )
+from index.graph.layout import Layout
 from index.graph.recall_contract import RecallContract
 from index.graph.shard import Shard, drop_own_row, open_shard
 from index.graph.shard_files import check_files
 from index.graph.shards import Shards
 from index.graph.tail import Tail
+from index.graph.visits import open_visits
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["HnswIndex", "has_index", "open_index"]
@@ -51,13 +53,17 @@ class HnswIndex:
         records: Sequence[ShardRecord],
         recall: RecallContract | None = None,
         *,
+        layout: Layout | None = None,
         tail_from: int | None = None,
         identity: tuple[int, int, int] | None = None,
     ) -> None:
         folder = index_folder(store, modality)
         self.store, self.modality, self.spec, self.recall = store, modality, spec, recall
         opened = [open_shard(folder, record, store, modality) for record in records if record.indexed]
-        self._shards = Shards(store, modality, spec.codec, opened)
+        visited = recall.visits if recall is not None else None
+        margins = visited.margins if visited is not None else None
+        self.visits = open_visits(folder, layout, margins) if layout is not None else None
+        self._shards = Shards(store, modality, spec.codec, opened, self.visits)
         self._tail = Tail(store, modality, tail_from) if tail_from is not None and tail_from < store.rows else None
         self._identity = identity
 
@@ -73,7 +79,7 @@ class HnswIndex:
 
     @property
     def shards(self) -> int:
-        """Number of open shards; every query searches all of them."""
+        """Number of open shards; every query searches all of them, unless rows are grouped by meaning (`visits`)."""
         return len(self._shards.shards)
 
     @property
@@ -208,9 +214,18 @@ def _open(
         if not 0 <= number < count:
             raise BadInput(f"{store.path}: its {modality} index has {count} shards, so no shard {number}")
     opened = [manifest.shards[number] for number in wanted]
-    check_files(store, modality, opened, checksums)
+    check_files(store, modality, opened, checksums, layout=manifest.layout)
     tail_from = manifest.rows if count - 1 in wanted else None
-    return HnswIndex(store, modality, manifest.spec, opened, manifest.recall, tail_from=tail_from, identity=identity)
+    return HnswIndex(
+        store,
+        modality,
+        manifest.spec,
+        opened,
+        manifest.recall,
+        layout=manifest.layout,
+        tail_from=tail_from,
+        identity=identity,
+    )
 
 
 def _check_belongs(store: EmbeddingStore, modality: Modality, manifest: IndexManifest) -> None:
@@ -222,8 +237,8 @@ def _check_belongs(store: EmbeddingStore, modality: Modality, manifest: IndexMan
             f"{store.path}: has shrunk from {manifest.rows:,} to {store.rows:,} rows since its {modality} index was "
             f"built; {again}"
         )
-    for shard in manifest.shards:
-        if source_hash(store, modality, shard.first_row, shard.rows) != shard.source:
+    for (first, rows), source in {(shard.source_rows, shard.source) for shard in manifest.shards}:
+        if source_hash(store, modality, first, rows) != source:
             raise StoreInvalid(f"{store.path}: vectors were replaced after the {modality} index was built; {again}")
 
 

@@ -19,6 +19,7 @@ from index.graph.copies import Copies
 from index.graph.hnsw import falls_short, open_graph, search_graph, search_graph_from, usable_rows
 from index.graph.index_manifest import ShardRecord
 from index.graph.inverted_lists import is_lists
+from index.graph.listed_rows import ListedRows, listed_places
 from index.graph.members import Crowds
 from index.graph.shard_files import shard_file
 from index.graph.unwanted import Unwanted, in_sorted
@@ -35,6 +36,9 @@ class Shard:
     """One open graph and the rows first_row .. first_row + rows - 1 of the store, which it holds.
 
     Positions are row ids minus first_row. skipped: positions that have no node of their own, ascending.
+
+    A shard of listed rows has a `view` of the store in which they are the rows 0 .. rows - 1; everything here but
+    `to_store` and `from_store` then speaks of the view's rows. number: position in the index.
     """
 
     graph: Any
@@ -43,6 +47,16 @@ class Shard:
     skipped: RowIds
     copies: Copies
     crowds: Crowds
+    number: int = 0
+    view: ListedRows | None = None
+
+    def to_store(self, rows: RowIds) -> RowIds:
+        """The store's row ids of this shard's; -1 stays -1."""
+        return rows if self.view is None else self.view.row_ids(rows)
+
+    def from_store(self, rows: RowIds) -> RowIds:
+        """This shard's row ids of those of the store's, ascending, that it may hold."""
+        return rows if self.view is None else listed_places(self.view.listed, rows)
 
     @cached_property
     def nodes_are_rows(self) -> bool:
@@ -184,7 +198,14 @@ def open_shard(folder: Path, record: ShardRecord, store: EmbeddingStore, modalit
     is_copy = owners != positions
     near = np.flatnonzero(~is_copy)
     near = near[np.argsort(leaders[near], kind="stable")]
-    vectors = partial(leader_vectors, store, modality, record.first_row, graph, skipped)
-    crowds = Crowds(store, modality, record.first_row, leaders[near], positions[near], vectors)
+    view, first = None, record.first_row
+    if "rows.npy" in files:
+        listed = np.load(files["rows.npy"], mmap_mode="r", allow_pickle=False)
+        if listed.shape != (record.rows,):
+            raise StoreInvalid(f"{folder / record.file}: is not what index.json says; run `clipmine index` again")
+        view, first = ListedRows(store, listed), 0
+    source = view or store
+    vectors = partial(leader_vectors, source, modality, first, graph, skipped)
+    crowds = Crowds(source, modality, first, leaders[near], positions[near], vectors)
     copies = Copies(owners[is_copy], positions[is_copy])
-    return Shard(graph, record.first_row, record.rows, skipped, copies, crowds)
+    return Shard(graph, first, record.rows, skipped, copies, crowds, record.number, view)

@@ -13,6 +13,7 @@ from pathlib import Path
 from index.errors import StoreInvalid
 from index.files import file_size, is_local, remove, sha256_file
 from index.graph.index_manifest import ShardFile, ShardRecord, index_folder, read_markers
+from index.graph.layout import Layout
 from index.local_copy import local_copy
 from index.store.embedding_store import EmbeddingStore, Modality
 
@@ -38,23 +39,30 @@ def damage(folder: Path, file: ShardFile, checksums: bool) -> str | None:
 
 
 def check_files(
-    store: EmbeddingStore, modality: Modality, shards: Sequence[ShardRecord], checksums: bool | None = None
+    store: EmbeddingStore,
+    modality: Modality,
+    shards: Sequence[ShardRecord],
+    checksums: bool | None = None,
+    *,
+    layout: Layout | None = None,
 ) -> None:
-    """Check the files of shards of an index. checksums: whether to read them; None: if they are small.
+    """Check the files of shards of an index, and of its layout.
+
+    checksums: whether to read them; None: if they are small.
 
     Raises:
         StoreInvalid: a file is missing or damaged; the message names it and the command that builds it again.
     """
     folder = index_folder(store, modality)
+    files = [*(layout.files() if layout is not None else ()), *(one for each in shards for one in each.files.values())]
     if checksums is None:
-        checksums = sum(file.size for shard in shards for file in shard.files.values()) <= CHECKED_AT_OPEN
-    for shard in shards:
-        for file in shard.files.values():
-            # A remote file is compared when it is copied, which opening it does.
-            wrong = damage(folder, file, checksums) if is_local(folder) else _copy_damage(folder, file)
-            if wrong is not None:
-                again = f"clipmine index {store.path} --modality {modality}{' --checksums' * (wrong == _CHANGED)}"
-                raise StoreInvalid(f"{folder / file.name}: {wrong}; run `{again}`, which builds this shard again")
+        checksums = sum(file.size for file in files) <= CHECKED_AT_OPEN
+    for file in files:
+        # A remote file is compared when it is copied, which opening it does.
+        wrong = damage(folder, file, checksums) if is_local(folder) else _copy_damage(folder, file)
+        if wrong is not None:
+            again = f"clipmine index {store.path} --modality {modality}{' --checksums' * (wrong == _CHANGED)}"
+            raise StoreInvalid(f"{folder / file.name}: {wrong}; run `{again}`, which builds this shard again")
 
 
 def shard_file(folder: Path, file: ShardFile) -> Path:

@@ -16,6 +16,7 @@ from index.graph.filtered import search_filtered
 from index.graph.rerank import rank_by_store
 from index.graph.shard import Shard, drop_own_row
 from index.graph.unwanted import Unwanted
+from index.graph.visits import Visits
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["Shards", "best_of"]
@@ -25,12 +26,22 @@ RowIds = npt.NDArray[np.int64]
 
 
 class Shards:
-    """The open shards of one modality's index; searches change no shared state."""
+    """The open shards of one modality's index; searches change no shared state.
 
-    def __init__(self, store: EmbeddingStore, modality: Modality, codec: str, shards: Sequence[Shard]) -> None:
+    visits: which shards a query visits; None: all.
+    """
+
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        modality: Modality,
+        codec: str,
+        shards: Sequence[Shard],
+        visits: Visits | None = None,
+    ) -> None:
         import faiss
 
-        self.shards = tuple(shards)
+        self.shards, self.visits = tuple(shards), visits
         self._store, self._modality, self._codec = store, modality, codec
         self._forgotten: tuple[RowIds, list[Unwanted | None]] = (np.empty(0, np.int64), [None] * len(self.shards))
         self._threads = faiss.omp_get_max_threads()
@@ -52,7 +63,10 @@ class Shards:
         """
         width = max(ef_search, k)  # with a smaller efSearch, the last of k rows would be poor
         found = max(k, least_candidates(self._codec, width))
-        return self._merge(wide, found, max(width, found), self._unwanted(exclude))
+        unwanted = self._unwanted(exclude)
+        if self.visits is None or self.visits.margins is None:
+            return self._merge(wide, found, max(width, found), unwanted)
+        return self._visit(wide, found, max(width, found), unwanted, self._visited(wide, k, exclude))
 
     def rank(self, wide: Floats, scores: Floats, rows: RowIds, k: int) -> tuple[Floats, RowIds]:
         """The k best of what `find` gave, [q, n] each; where graphs hold rounded vectors, by the store's vectors."""
@@ -62,7 +76,8 @@ class Shards:
 
     def search_rows(self, queries: Floats, rows: RowIds, k: int, ef_search: int) -> tuple[Floats, RowIds]:
         """The k other rows nearest to each of `rows` [q], whose vectors are `queries`."""
-        if is_rounded(self._codec) or not self.shards or any(rows is not None for rows in self._unwanted(None)):
+        plain = self.visits is None and not is_rounded(self._codec) and len(self.shards) > 0
+        if not plain or any(each is not None for each in self._unwanted(None)):
             return drop_own_row(*self.search(queries, k + 1, ef_search), rows)
         found = [shard.search_own(queries, rows, k, ef_search) for shard in self.shards]
         return found[0] if len(found) == 1 else best_of(found, k)
@@ -72,28 +87,69 @@ class Shards:
         if not self.shards:  # the opened shards have no rows that can be found
             return np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
 
-        def one(shard: Shard, gone: Unwanted | None) -> tuple[Floats, RowIds]:
-            if gone is None:
-                return shard.search(queries, k, ef_search)
-            return search_filtered(shard, self._store, self._modality, queries, k, ef_search, gone)
-
         if self._pool is None:
-            return one(self.shards[0], unwanted[0])
+            return self._search_one(self.shards[0], queries, k, ef_search, unwanted[0])
         # faiss divides a batch among threads, but not a single query; for few queries, shards are searched in parallel.
         mapped = self._pool.map if len(queries) < self._threads else map
+
+        def one(shard: Shard, gone: Unwanted | None) -> tuple[Floats, RowIds]:
+            return self._search_one(shard, queries, k, ef_search, gone)
+
         return best_of(list(mapped(one, self.shards, unwanted)), k)
+
+    def _visit(
+        self, queries: Floats, k: int, ef_search: int, unwanted: list[Unwanted | None], visited: npt.NDArray[np.bool_]
+    ) -> tuple[Floats, RowIds]:
+        """As `_merge`, but each shard is searched with the queries that visit it only, bool [q, shards]."""
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        asked = [
+            (shard, gone, some)
+            for shard, gone in zip(self.shards, unwanted, strict=True)
+            if len(some := np.flatnonzero(visited[:, shard.number]))
+        ]
+
+        def one(each: tuple[Shard, Unwanted | None, RowIds]) -> tuple[Floats, RowIds]:
+            shard, gone, some = each
+            return self._search_one(shard, np.ascontiguousarray(queries[some]), k, ef_search, gone)
+
+        at_once = self._pool is not None and len(queries) < self._threads
+        found = self._pool.map(one, asked) if at_once and self._pool is not None else map(one, asked)
+        for (_, _, some), own in zip(asked, found, strict=True):
+            scores[some], rows[some] = best_of([(scores[some], rows[some]), own], k)
+        return scores, rows
+
+    def _search_one(
+        self, shard: Shard, queries: Floats, k: int, ef_search: int, unwanted: Unwanted | None
+    ) -> tuple[Floats, RowIds]:
+        if unwanted is None:
+            scores, rows = shard.search(queries, k, ef_search)
+        else:
+            source = shard.view or self._store
+            scores, rows = search_filtered(shard, source, self._modality, queries, k, ef_search, unwanted)
+        return scores, shard.to_store(rows)
+
+    def _visited(self, queries: Floats, k: int, exclude: RowIds | None) -> npt.NDArray[np.bool_]:
+        """The shards that each query visits: by all shards of the index, whichever are open."""
+        assert self.visits is not None
+        forgotten = self._store.forgotten
+        unwanted = forgotten if exclude is None or not len(exclude) else np.union1d(forgotten, exclude)
+        return self.visits.chosen(queries, k, self.visits.unwanted(unwanted))
 
     def _unwanted(self, exclude: RowIds | None) -> list[Unwanted | None]:
         """The unwanted rows of each shard. Those for forgotten rows only are kept until more are forgotten."""
         forgotten = self._store.forgotten
         listed, unwanted = self._forgotten
         if listed is not forgotten:  # the store gives the same array until it changes
-            unwanted = [shard.unwanted(forgotten) for shard in self.shards]
+            unwanted = [shard.unwanted(shard.from_store(forgotten)) for shard in self.shards]
             self._forgotten = (forgotten, unwanted)
         if exclude is None or not len(exclude):
             return unwanted
         rows = np.unique(exclude)
-        return [_either(known, shard.unwanted(rows)) for known, shard in zip(unwanted, self.shards, strict=True)]
+        return [
+            _either(known, shard.unwanted(shard.from_store(rows)))
+            for known, shard in zip(unwanted, self.shards, strict=True)
+        ]
 
 
 def _either(one: Unwanted | None, other: Unwanted | None) -> Unwanted | None:

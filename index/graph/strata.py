@@ -43,7 +43,7 @@ def _beside_crowds(index: HnswIndex, count: int, generator: np.random.Generator)
     sample = _usable(index, np.unique(generator.integers(0, index.store.rows, _SAMPLE)))
     crowded = (sample @ sample.T >= _CROWDED).sum(axis=1) > _NEIGHBOURS
     leaders = np.concatenate(
-        [shard.crowds.nodes + shard.first_row for shard in index.opened] or [np.empty(0, np.int64)]
+        [shard.to_store(shard.crowds.nodes + shard.first_row) for shard in index.opened] or [np.empty(0, np.int64)]
     )
     leaders = generator.permutation(leaders[~index.store.is_forgotten(leaders)])[:count]
     towards = np.concatenate([sample[crowded], _usable(index, leaders)])
@@ -60,7 +60,7 @@ def _beside_forgotten(index: HnswIndex, count: int, generator: np.random.Generat
     forgotten = index.store.forgotten
     some = np.sort(generator.permutation(forgotten)[:_SAMPLE]) if len(forgotten) else forgotten
     vectors = np.concatenate(
-        [np.empty((0, index.store.dim), np.float32), *(shard.stored(some) for shard in index.opened)]
+        [np.empty((0, index.store.dim), np.float32), *(shard.stored(shard.from_store(some)) for shard in index.opened)]
     )
     if len(vectors) <= count:
         return _unit(vectors)

@@ -46,7 +46,7 @@ def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], No
         if manifest is not None:
             indexes[modality] = manifest
     lock, done = Lock(), 0
-    total = files_to_check(store) + sum(len(shard.files) for each in indexes.values() for shard in each.shards)
+    total = files_to_check(store) + sum(len(each.files()) for each in indexes.values())
 
     def count() -> None:
         nonlocal done
@@ -59,8 +59,7 @@ def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], No
     problems = [*checked.problems, *problems, *check_lookups(store)]
     for modality, manifest in indexes.items():
         problems += _check_index(store, modality, manifest, count)
-    shards = [file for each in indexes.values() for shard in each.shards for file in shard.files.values()]
-    size = checked.size + sum(file.size for file in shards)
+    size = checked.size + sum(file.size for each in indexes.values() for file in each.files())
     return replace(checked, files=total, size=size, problems=tuple(problems))
 
 
@@ -68,18 +67,19 @@ def _check_index(
     store: EmbeddingStore, modality: Modality, manifest: IndexManifest, on_file: Callable[[], None]
 ) -> Iterator[Problem]:
     folder, again = index_folder(store, modality), _again(store, modality)
+    for file in manifest.files():
+        path = folder / file.name
+        if (size := _size(path)) is None:
+            yield Problem(str(path), None, f"is missing from the {modality} index", again)
+        elif size != file.size:
+            yield Problem(str(path), None, f"has {size:,} bytes instead of {file.size:,}", again)
+        elif sha256_file(path) != file.sha256:
+            yield Problem(str(path), None, "has changed: its SHA-256 is another", f"delete it, then {again}")
+        on_file()
     for shard in manifest.shards:
-        for file in shard.files.values():
-            path = folder / file.name
-            if (size := _size(path)) is None:
-                yield Problem(str(path), None, f"is missing from the {modality} index", again)
-            elif size != file.size:
-                yield Problem(str(path), None, f"has {size:,} bytes instead of {file.size:,}", again)
-            elif sha256_file(path) != file.sha256:
-                yield Problem(str(path), None, "has changed: its SHA-256 is another", f"delete it, then {again}")
-            on_file()
-        if source_hash(store, modality, shard.first_row, shard.rows) != shard.source:
-            rows = f"rows {shard.first_row:,} to {shard.first_row + shard.rows - 1:,}"
+        first, count = shard.source_rows
+        if source_hash(store, modality, first, count) != shard.source:
+            rows = f"rows {first:,} to {first + count - 1:,}"
             yield Problem(str(folder / shard.file), None, f"was built over other vectors of {rows}", again)
 
 

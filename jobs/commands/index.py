@@ -27,6 +27,11 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
     help="How vectors are stored, from the largest to the smallest.  [first: by --memory]",
 )
 @click.option("--shard-rows", metavar="N", help="Rows of a shard, such as 5M.  [first: by --memory]")
+@click.option(
+    "--layout",
+    type=click.Choice(["rows", "meaning"]),
+    help="Rows of a shard: consecutive, or near each other, so that a query visits few shards.  [first: rows]",
+)
 @click.option("--queries", type=int, help="Number of captions that recall is measured on.  [first: 1000]")
 @click.option("--seed", type=int, help="Seed of the sample of captions.  [first: 0]")
 @click.option("--pilot", is_flag=True, help="Measure every codec on a sample of STORE, and take the best that fits.")
@@ -42,6 +47,7 @@ def command(
     ef_construction: int | None,
     codec: str | None,
     shard_rows: str | None,
+    layout: str | None,
     queries: int | None,
     seed: int | None,
     pilot: bool,
@@ -60,6 +66,9 @@ def command(
 
     A first index that does not fit --memory in fp16 is preceded by a pilot, which `clipmine info` shows: smaller codecs
     are built over a sample of STORE, and the first one that fits and reaches --recall is taken.
+
+    With --layout meaning, shards hold rows that are near each other. How far from the nearest shard a query must still
+    look is measured too: `clipmine info` shows recall against the share of the shards that are visited.
     """
     with only_summary_on_stdout():
         from index.graph.build import IndexConfig
@@ -76,6 +85,7 @@ def command(
             seed=seed,
             codec=codec,
             shard_rows=None if shard_rows is None else parse_count(shard_rows),
+            layout=layout,
         )
         summaries = run_index(config, modality, executor=executor, workers=workers, checksums=checksums, pilot=pilot)
     lines: list[Line] = []

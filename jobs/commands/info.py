@@ -74,6 +74,7 @@ def _show_store(store: str, as_json: bool) -> None:
         shards = f"{index.shards} shards" if index.shards > 1 else "1 shard"
         lines.append((f"{index.modality} index", f"{index.rows:,} rows{covered}, {shards} of {index.codec}"))
         lines.append(("", index.recall))
+        lines += [("visits" if not number else "", line) for number, line in enumerate(index.visits)]
         lines += [("pilot" if not number else "", line) for number, line in enumerate(index.pilot)]
     next_step = None if info.indexes else f"clipmine index {store}"
     print_summary(info, lines, as_json=as_json, next_step=next_step)

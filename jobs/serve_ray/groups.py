@@ -42,7 +42,10 @@ DEFAULT_GROUPS = 2
 
 @dataclass(frozen=True)
 class Part:
-    """A group's rows of one modality: start to stop - 1, and the index shards that hold them; () without an index."""
+    """A group's rows of one modality: start to stop - 1, and the index shards that hold them; () without an index.
+
+    Where shards hold rows grouped by meaning, the two are shares of about equal size, and not the same rows.
+    """
 
     start: int
     stop: int
@@ -103,7 +106,10 @@ def _cut(rows: int, index: IndexManifest | None, count: int) -> list[Part]:
         edges = [rows * number // count for number in range(count + 1)]
         return [Part(start, stop) for start, stop in pairwise(edges)]
     shards = len(index.shards)
-    firsts = [shard.first_row for shard in index.shards] + [rows]
+    if index.layout is None:
+        firsts = [shard.first_row for shard in index.shards] + [rows]
+    else:  # shards hold rows from anywhere: exact scans are shared out by rows, searches of the index by shards
+        firsts = [rows * number // shards for number in range(shards + 1)]
     # Each cut is before the shard whose first row is nearest to an even cut, with at least one shard for every group.
     cuts = [0]
     for number in range(1, count):
@@ -132,7 +138,8 @@ def plan_group(
     if index is not None:
         # Rows beyond the indexed ones are with the last group.
         tail = max(part.stop - max(index.rows, part.start), 0)
-        cost = IndexCost(len(part.shards), index.recall.ef_search, tail)
+        shards = len(part.shards)
+        cost = IndexCost(shards, index.recall.ef_search, tail, index.recall.visited(shards, k))
     return plan_search(rows, store.dim, queries, k, cost, device, cores=cores, method=method)
 
 

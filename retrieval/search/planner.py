@@ -35,13 +35,14 @@ _KEEP_SECONDS = 1e-6
 class IndexCost:
     """What the planner needs of an index.
 
-    shards: graphs that each query searches; ef_search: its recall contract's; tail_rows: rows that were added to the
-    store since, which each search compares one by one.
+    shards: its graphs; ef_search: its recall contract's; tail_rows: rows that were added to the store since, which each
+    search compares one by one; visited: graphs that each query searches on average, None for all of them.
     """
 
     shards: int
     ef_search: int
     tail_rows: int = 0
+    visited: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def plan_search(
     if index.tail_rows:
         hnsw += _exact_seconds(index.tail_rows, dim, queries, k, "cpu", cores, passes)
     tail = f" and past {index.tail_rows:,} rows that are not indexed yet" if index.tail_rows else ""
-    walk = f"{_queries(queries)} through {_graphs(index.shards)} at efSearch {ef:,}{tail} take about {_show(hnsw)}"
+    walk = f"{_queries(queries)} through {_graphs(index)} at efSearch {ef:,}{tail} take about {_show(hnsw)}"
     chosen: Method = "exact" if (method == "exact" or (method is None and exact < hnsw)) else "hnsw"
     reason = "as asked" if method else "estimated faster"
     costs = f"{walk}, {scan}" if chosen == "hnsw" else f"{scan}, {walk}"
@@ -125,7 +126,7 @@ def _hnsw_seconds(rows: int, dim: int, queries: int, ef: int, index: IndexCost, 
     steps = math.log(max(rows / index.shards, 100)) / math.log(_WALK_ROWS)
     walk = (_WALK_SECONDS + _WALK_SECONDS_PER_EF * ef) * steps * dim / _WALK_DIM
     # A query searches one shard in one thread. Other queries and other shards are searched at the same time.
-    walks = queries * index.shards
+    walks = queries * (index.shards if index.visited is None else max(index.visited, 1.0))
     return walk * max(walks / cores, 1)
 
 
@@ -137,8 +138,10 @@ def _scans(count: int) -> str:
     return "one exact scan" if count == 1 else f"{count:,} exact scans"
 
 
-def _graphs(count: int) -> str:
-    return "the graph" if count == 1 else f"{count:,} graphs"
+def _graphs(index: IndexCost) -> str:
+    if index.shards == 1:
+        return "the graph"
+    return f"{index.shards:,} graphs" if index.visited is None else f"{index.visited:,.1f} of {index.shards:,} graphs"
 
 
 def _show(seconds: float) -> str:

@@ -227,7 +227,10 @@ class Retriever:
         self, modality: Modality, queries: int, k: int, method: str | None, ef_search: int | None
     ) -> SearchPlan:
         index = self.index(modality) if method != "exact" else None  # a broken index does not stop a scan
-        cost = IndexCost(index.shards, index.ef_search, index.tail_rows) if index is not None else None
+        cost = None
+        if index is not None:
+            visited = index.recall.visited(index.shards, k) if index.recall is not None else None
+            cost = IndexCost(index.shards, index.ef_search, index.tail_rows, visited)
         rows, dim, device = self.store.rows, self.store.dim, self._scan_device()
         cores = usable_cores()
         return plan_search(rows, dim, queries, k, cost, device, cores=cores, method=method, ef_search=ef_search)

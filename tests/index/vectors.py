@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from index.graph.build import IndexConfig, IndexSummary, build_index_item, finish_index, undone_index_items
+from index.graph.build import (
+    IndexConfig,
+    IndexSummary,
+    build_index_item,
+    finish_index,
+    prepare_layout,
+    undone_index_items,
+)
+from index.graph.group_rows import GroupWork
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_manifest import read_manifest, write_manifest
 from tests.retrieval.stores import make_store
@@ -56,9 +66,15 @@ def grow(store: EmbeddingStore, image: Halves, text: Halves | None = None) -> Em
 
 def build(config: IndexConfig) -> IndexSummary:
     """The whole index job here, item after item."""
+    prepare_layout(config, run_here)
     for item in undone_index_items(config):
         build_index_item(item, config)
     return finish_index(config)
+
+
+def run_here(function: Callable[[Any, GroupWork], Any], items: Sequence[Any], work: GroupWork, label: str) -> list[Any]:
+    """The items of a layout, one after the other."""
+    return [function(item, work) for item in items]
 
 
 def exact_ids(vectors: Halves, queries: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int64]:

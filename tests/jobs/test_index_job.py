@@ -14,7 +14,8 @@ from index.graph.search_index import open_index
 from index.lease import only_writer
 from index.store.embedding_store import EmbeddingStore
 from jobs.index_job import run_index
-from tests.folders import file_times
+from tests.folders import file_bytes, file_times
+from tests.index.vectors import clustered, vector_store
 from tests.retrieval.stores import make_store, random_unit
 
 
@@ -55,6 +56,20 @@ def test_workers_build_the_shards_too(store: Path, tmp_path: Path) -> None:
     queries = EmbeddingStore.open(store).gather("text", [3, 17]).astype(np.float32)
     one, two = (open_index(EmbeddingStore.open(place), "image").search(queries, 5)[0] for place in (store, other))
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)  # builds of another number of threads may differ in links
+
+
+def test_workers_group_rows_by_meaning_into_the_same_files(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    first = vector_store(tmp_path / "first", *clustered(600))
+    places = [first.path, *(tmp_path / name for name in ("workers", "ray"))]
+    for place in places[1:]:
+        shutil.copytree(first.path, place)
+    request.getfixturevalue("ray_up")
+    for place, (executor, workers) in zip(places, (("local", None), ("local", 2), ("ray", 2)), strict=True):
+        config = IndexConfig(str(place), shard_rows=200, layout="meaning", queries=20)
+        (summary,) = run_index(config, "image", executor=executor, workers=workers)
+        assert (summary.shards, summary.indexed) == (3, 600)
+    assert file_bytes(places[0] / "index") == file_bytes(places[1] / "index") == file_bytes(places[2] / "index")
+    assert run_index(IndexConfig(str(places[0])), "image")[0].shards == 3
 
 
 def test_two_jobs_never_write_in_a_store_at_once(store: Path) -> None:

@@ -8,19 +8,20 @@ from typing import Any
 
 from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
-from index.graph.build import IndexConfig, build_index_item, finish_index, undone_index_items
+from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_manifest import write_manifest
 from index.store.store_model import remember_model
 from retrieval.query_blocks import RetrieveConfig
 from retrieval.retrieve import retrieval_config
+from tests.index.vectors import build
 from tests.retrieval.stores import forget, make_store, random_unit
 
 ROWS, INDEXED, SHARD_ROWS = 900, 600, 200
 CONCEPTS = ("red circle", "blue square", "green", "circle", "yellow square")
 
 
-def shared_world(folder: Path, model_dir: Path, codec: str = "fp16") -> EmbeddingStore:
+def shared_world(folder: Path, model_dir: Path, codec: str = "fp16", **choices: Any) -> EmbeddingStore:
     """ROWS random rows of the tiny CLIP's dimension: INDEXED in three shards, a tail, rows forgotten in both."""
     spec = ModelSpec(model_dir=str(model_dir))
     model = dict(load_encoder(spec).fingerprint)
@@ -29,11 +30,8 @@ def shared_world(folder: Path, model_dir: Path, codec: str = "fp16") -> Embeddin
     whole = store.manifest
     write_manifest(str(store.path), replace(whole, parts=whole.parts[:2]))
     for modality in ("image", "text"):
-        choices: dict[str, Any] = {"shard_rows": SHARD_ROWS, "queries": 20, "codec": codec}
-        config = IndexConfig(str(store.path), modality, **choices)
-        for item in undone_index_items(config):
-            build_index_item(item, config)
-        finish_index(config)
+        asked: dict[str, Any] = {"shard_rows": SHARD_ROWS, "queries": 20, "codec": codec, **choices}
+        build(IndexConfig(str(store.path), modality, **asked))
     write_manifest(str(store.path), whole)
     forget(EmbeddingStore.open(store.path), [3, 250, 251, 700])
     return EmbeddingStore.open(store.path)

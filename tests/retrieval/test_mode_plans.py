@@ -55,7 +55,7 @@ def test_a_plan_for_another_generation_of_the_index_is_made_again(world: Embeddi
 def test_the_cost_of_an_index_counts_the_rows_beyond_it(world: EmbeddingStore) -> None:
     manifest = read_index_manifest(index_folder(world, "image"))
     assert manifest is not None
-    cost = index_cost(manifest, ROWS)
+    cost = index_cost(manifest, ROWS, 10)
     assert (cost.shards, cost.tail_rows) == (3, ROWS - INDEXED)
     assert len(index_source(manifest)) == 16
     assert index_source(None) == ""

@@ -107,6 +107,20 @@ def test_graphs_of_rounded_vectors_are_ranked_by_the_store_after_all_are_merged(
     assert files(tmp_path / "shared") == files(tmp_path / "plain")
 
 
+@pytest.mark.parametrize("codec", ["fp16", "sq8"])
+def test_of_shards_by_meaning_each_query_searches_those_that_it_visits(
+    codec: str, tmp_path: Path, tiny_clip_dir: Path
+) -> None:
+    store = shared_world(tmp_path, tiny_clip_dir, codec, layout="meaning", shard_rows=60, recall=0.4)
+    index = open_index(store, "image")
+    assert index.visits is not None
+    assert index.visits.chosen(store.gather("text", np.arange(40)).astype(np.float32), 20).mean() < 1
+    config = shared_config(store, tmp_path / "shared", method="hnsw")
+    shared(config)
+    retrieve(store, CONCEPTS, out=tmp_path / "here", **retrieve_arguments(config))
+    assert files(tmp_path / "shared") == files(tmp_path / "here")
+
+
 def test_more_ranks_than_a_shard_has_rows(world: EmbeddingStore, tmp_path: Path) -> None:
     config = shared_config(world, tmp_path / "shared", method="hnsw", k=ROWS - 100, mode="t2i")
     shared(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +23,20 @@ ROWS, ASKED = 6_000, 0.95
 Ids = npt.NDArray[np.int64]
 
 
-@pytest.fixture(scope="module", params=["fp16", "sq8", "three shards", "fitted to captions"])
+@pytest.fixture(scope="module", params=["fp16", "sq8", "three shards", "by meaning", "fitted to captions"])
 def index(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> HnswIndex:
     """60 clusters of about 100 rows, and 40 rows of which each has 20 copies."""
     image, text = clustered(ROWS, clusters=60)
     image[5_000:5_800] = image[np.repeat(np.arange(40), 20)]
     store = vector_store(tmp_path_factory.mktemp("filtered"), image, text)
-    shard_rows = 2_000 if request.param == "three shards" else None
+    shard_rows = {"three shards": 2_000, "by meaning": 750}.get(request.param)
+    layout = "meaning" if request.param == "by meaning" else "rows"
     codec = "sq8" if request.param == "sq8" else "fp16"
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "fitted to captions":
             patch.setattr(query_captions, "_LEAST_ROWS", ROWS)
-        build(IndexConfig(str(store.path), shard_rows=shard_rows, codec=codec, queries=100, recall=ASKED))
+        config = IndexConfig(str(store.path), shard_rows=shard_rows, codec=codec, queries=100, recall=ASKED)
+        build(replace(config, layout=layout))
     return open_index(store, "image")
 
 
@@ -85,7 +88,8 @@ def test_recall_holds_without_the_excluded_rows(
 def test_a_forgotten_cluster_hides_no_rows(index: HnswIndex, tmp_path: Path) -> None:
     image = index.store.gather("image", np.arange(ROWS)).copy()
     store = vector_store(tmp_path, image)
-    build(IndexConfig(str(store.path), codec=index.spec.codec, queries=100, recall=ASKED))
+    layout = {"shard_rows": 750, "layout": "meaning"} if index.visits is not None else {}
+    build(IndexConfig(str(store.path), codec=index.spec.codec, queries=100, recall=ASKED, **layout))
     opened = open_index(store, "image")
     gone = near(store, 1_717, 500)
     queries = image[gone[::5]].astype(np.float32)

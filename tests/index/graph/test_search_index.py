@@ -263,11 +263,11 @@ def test_a_switch_to_other_shards_while_an_index_is_opened_is_followed(
 ) -> None:
     calls = []
 
-    def switch_meanwhile(*args: Any) -> None:
+    def switch_meanwhile(*args: Any, **more: Any) -> None:
         calls.append(args)
         if len(calls) == 1:
             build(IndexConfig(str(own.path), shard_rows=200))  # removes the shards that are being opened
-        check_files(*args)
+        check_files(*args, **more)
 
     monkeypatch.setattr(search_index, "check_files", switch_meanwhile)
     index = open_index(own, "image")

@@ -1,0 +1,72 @@
+"""Cells: the places that rows of one meaning share, by k-means over a sample of the rows.
+
+A shard by meaning holds the rows of several cells (`index.graph.packing`), and a search ranks shards by the cells that
+are nearest to its query (`index.graph.visits`). Vectors and centroids are rounded to multiples of 1/2048, so all sums
+are whole numbers that fp32 and float64 hold exactly: the cell of a row does not depend on the processor, on the number
+of threads or on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CELL_RULES", "cell_count", "nearest_cells", "on_grid", "sample_count", "train_cells"]
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+GRID = 2_048
+# Cells of a shard: more of them describe a shard better and cost a search more products. The last number bounds them,
+# since the cell of a row is kept in two bytes.
+_PER_SHARD, _LEAST_ROWS, _MOST = 32, 16, 65_535
+_LEARNED, _ITERATIONS, _SEED = 64, 8, 5  # sampled rows of a cell, rounds of k-means
+_BLOCK_ROWS = 8_192
+# What decides the cells.
+CELL_RULES = ("cells", GRID, _PER_SHARD, _LEAST_ROWS, _MOST, _LEARNED, _ITERATIONS, _SEED)
+
+
+def cell_count(rows: int, shards: int) -> int:
+    """Cells for so many rows in so many shards."""
+    return max(1, min(_PER_SHARD * shards, rows // _LEAST_ROWS, _MOST))
+
+
+def sample_count(rows: int, cells: int) -> int:
+    """Rows that so many cells are learned from."""
+    return min(rows, _LEARNED * cells)
+
+
+def on_grid(vectors: npt.NDArray[Any]) -> Floats:
+    """Unit vectors [n, d] in multiples of 1/2048: whole numbers, whose inner products fp32 sums exactly."""
+    whole: Floats = np.rint(vectors.astype(np.float32) * np.float32(GRID))
+    return whole
+
+
+def train_cells(sample: npt.NDArray[Any], cells: int) -> Floats:
+    """Centroids on the grid [cells, d] of the unit rows `sample` [n, d], by spherical k-means."""
+    points = on_grid(sample)
+    generator = np.random.Generator(np.random.PCG64(_SEED))
+    centroids = points[np.sort(generator.permutation(len(points))[:cells])]
+    for _ in range(_ITERATIONS):
+        own = nearest_cells(points, centroids)
+        sums = np.zeros(centroids.shape, np.float64)
+        for start in range(0, len(points), _BLOCK_ROWS):
+            np.add.at(sums, own[start : start + _BLOCK_ROWS], points[start : start + _BLOCK_ROWS])
+        lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
+        some = np.flatnonzero(lengths)  # a cell without rows stays where it is
+        moved = centroids.copy()
+        moved[some] = np.rint(sums[some] / lengths[some, None] * GRID)
+        if (moved == centroids).all():
+            break
+        centroids = moved
+    return centroids
+
+
+def nearest_cells(points: Floats, centroids: Floats) -> Ids:
+    """int64 [n]: the cell of each row; both are on the grid. Of equally near cells, the first."""
+    found = np.empty(len(points), np.int64)
+    for start in range(0, len(points), _BLOCK_ROWS):
+        found[start : start + _BLOCK_ROWS] = (points[start : start + _BLOCK_ROWS] @ centroids.T).argmax(axis=1)
+    return found
