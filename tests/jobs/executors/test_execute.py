@@ -15,6 +15,12 @@ from tests.jobs.arithmetic import Number, Trouble, square
 ITEMS = [Number(number) for number in range(6)]
 
 
+@pytest.fixture
+def workers(executor: str) -> int:
+    """So few that an item has a worker other than this process: each takes seconds to start on Ray."""
+    return 1 if executor == "ray" else 2
+
+
 def test_results_come_in_item_order(executor: str) -> None:
     results = execute(executor, square, ITEMS, Trouble(), workers=2, label="square")
     assert [result.rows for result in results] == [0, 1, 4, 9, 16, 25]
@@ -29,10 +35,10 @@ def test_two_workers_share_two_cores_with_one_thread_each(executor: str, monkeyp
 
 @pytest.mark.parametrize(("how", "kind", "exit_code"), [("store", StoreInvalid, 2), ("java", MissingDependency, 2)])
 def test_our_errors_come_through_as_themselves(
-    executor: str, how: str, kind: type[ClipmineError], exit_code: int
+    executor: str, workers: int, how: str, kind: type[ClipmineError], exit_code: int
 ) -> None:
     with pytest.raises(kind) as caught:
-        execute(executor, square, ITEMS, Trouble(3, how), workers=2, label="square")
+        execute(executor, square, ITEMS, Trouble(3, how), workers=workers, label="square")
     assert type(caught.value) is kind
     assert caught.value.exit_code == exit_code
     line = {
@@ -43,26 +49,28 @@ def test_our_errors_come_through_as_themselves(
     assert "in item 3 of square" in caught.value.__notes__[0]
 
 
-def test_a_full_disk_in_a_worker_is_disk_full(executor: str) -> None:
+def test_a_full_disk_in_a_worker_is_disk_full(executor: str, workers: int) -> None:
     with pytest.raises(DiskFull, match="where the job writes: no space left") as caught:
-        execute(executor, square, ITEMS, Trouble(3, "disk"), workers=2, label="square")
+        execute(executor, square, ITEMS, Trouble(3, "disk"), workers=workers, label="square")
     assert caught.value.exit_code == 1
 
 
-def test_an_unforeseen_exception_names_its_item_and_keeps_its_trace(executor: str) -> None:
+def test_an_unforeseen_exception_names_its_item_and_keeps_its_trace(executor: str, workers: int) -> None:
     with pytest.raises(ItemFailed, match="square: item 3 failed: ZeroDivisionError: three parts") as caught:
-        execute(executor, square, ITEMS, Trouble(3, "bug"), workers=2, label="square")
+        execute(executor, square, ITEMS, Trouble(3, "bug"), workers=workers, label="square")
     assert "arithmetic.py" in caught.value.__notes__[0]
 
 
-def test_a_worker_killed_once_is_replaced_and_its_item_done(executor: str, tmp_path: Path) -> None:
-    results = execute(executor, square, ITEMS, Trouble(3, "killed once", str(tmp_path)), workers=2, label="square")
+def test_a_worker_killed_once_is_replaced_and_its_item_done(executor: str, workers: int, tmp_path: Path) -> None:
+    results = execute(
+        executor, square, ITEMS, Trouble(3, "killed once", str(tmp_path)), workers=workers, label="square"
+    )
     assert [result.rows for result in results] == [0, 1, 4, 9, 16, 25]
 
 
-def test_an_item_that_always_kills_its_worker_is_named(executor: str) -> None:
+def test_an_item_that_always_kills_its_worker_is_named(executor: str, workers: int) -> None:
     with pytest.raises(WorkerDied, match="worker of item 3 died 3 times"):
-        execute(executor, square, ITEMS, Trouble(3, "killed"), workers=2, label="square")
+        execute(executor, square, ITEMS, Trouble(3, "killed"), workers=workers, label="square")
 
 
 def test_no_items_need_no_executor(executor: str) -> None:
