@@ -26,6 +26,7 @@ from index.files import local_path, sha256_file
 from index.lease import only_writer
 from index.store.adopted_columns import ColumnUnion
 from index.store.file_sums import sample_file
+from index.store.overwritten import noted
 from index.store.store_manifest import MANIFEST_NAME, FileRecord, Manifest, Origin, Part, read_manifest, write_manifest
 from index.store.vectors import OddVectors, VectorFindings, inspect_vectors, open_vectors, read_header
 
@@ -182,6 +183,8 @@ def _record_all(
         for kind, record in part.files.items():
             sample = sample_file(root / record.path)
             before = earlier[number].files.get(kind) if number < len(earlier) else None
+            if before is not None and before.sample != sample:
+                before = noted(root, record.path)  # a compaction that was interrupted may have overwritten it
             kept = before is not None and before.sample == sample
             records[number][kind] = before if before is not None and kept else replace(record, sample=sample)
             if kind != "metadata" and (not kept or checksums):

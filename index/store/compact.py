@@ -19,9 +19,10 @@ from index.files import remove_partial, write_atomic
 from index.lease import only_writer
 from index.store.embed_item import read_marker, write_marker
 from index.store.embedding_store import EmbeddingStore, open_vectors
-from index.store.file_sums import sample_file
+from index.store.file_sums import sample_bytes
 from index.store.lookup import build_lookup, remove_lookups
 from index.store.metadata import parquet_bytes
+from index.store.overwritten import drop_notes, note_overwriting
 from index.store.part_files import part_path
 from index.store.store_manifest import FileRecord, Part, read_manifest, write_manifest
 
@@ -63,6 +64,7 @@ def compact_store(path: str) -> CompactReport:
             manifest = read_manifest(path)
             parts = tuple(replace(part, files=changed.get(part.name, part.files)) for part in manifest.parts)
             write_manifest(path, replace(manifest, parts=parts))
+            drop_notes(store.path)
         for item in lookups:
             build_lookup(item, path)
     return CompactReport(sum(map(len, erased.values())), len(erased))
@@ -95,12 +97,14 @@ def _overwrite(store: EmbeddingStore, number: int, positions: npt.NDArray[np.int
             np.save(stream, vectors, allow_pickle=False)
             data = stream.getvalue()
         path = part_path(store.path, part, kind)
-        write_atomic(path, data)
         # An index is built over the vectors as they were first written: compaction must not make it seem stale.
         before = records[kind]
-        sample = sample_file(path) if before.sample is not None else None
+        sample = sample_bytes(data) if before.sample is not None else None
         digest = sha256(data).hexdigest()
         records[kind] = replace(before, size=len(data), sha256=digest, origin=before.original, sample=sample)
+        if sample is not None:
+            note_overwriting(store.path, records[kind])
+        write_atomic(path, data)
     if store.manifest.kind == "embedded":
         marker = read_marker(fspath(store.path), int(part.name))
         if marker is not None:

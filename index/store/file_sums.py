@@ -17,7 +17,7 @@ from index.files import file_size, is_local, read_bytes_range
 from index.store.part_files import part_file
 from index.store.store_manifest import Part
 
-__all__ = ["check_samples", "sample_file"]
+__all__ = ["check_samples", "sample_bytes", "sample_file"]
 
 _BLOCK = 4_096  # a page: what a disk reads at least
 
@@ -31,6 +31,11 @@ def sample_file(path: str | PathLike[str]) -> str:
         return _hash(os.fstat(opened).st_size, lambda start: os.pread(opened, _BLOCK, start))
     finally:
         os.close(opened)
+
+
+def sample_bytes(data: bytes) -> str:
+    """`sample_file` of a file with this content."""
+    return _hash(len(data), lambda start: data[start : start + _BLOCK])
 
 
 def _hash(size: int, read: Callable[[int], bytes]) -> str:

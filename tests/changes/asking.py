@@ -32,7 +32,8 @@ class Asker:
         if gone and rng.random() < 0.6:
             rows = rng.choice(np.array(sorted(gone)), QUERIES // 2)
             chosen[: QUERIES // 2] = self.world.vectors(modality)[rows]
-        return chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
+        unit: npt.NDArray[np.float32] = chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
+        return unit
 
     def ask_index(self, rng: np.random.Generator, index: HnswIndex, states: Sequence[Visible]) -> None:
         """Search an open index, with its own efSearch or one that reaches all nodes, sometimes without some rows."""
@@ -56,7 +57,7 @@ class Asker:
         modality, method = str(rng.choice(["image", "image", "text"])), rng.choice(["", "hnsw", "exact"])
         if modality == "text" and method == "hnsw":
             method = ""
-        options = {"method": str(method)} if method else {}
+        options: dict[str, Any] = {"method": str(method)} if method else {}
         self._post(rng, server, states, modality, int(rng.choice([1, 10, 30])), f"service {method}".strip(), **options)
 
     def _excluding(self, rng: np.random.Generator, server: Server, states: Sequence[Visible]) -> None:
@@ -70,7 +71,7 @@ class Asker:
         rows = np.arange(self.world.most)
         if rng.random() < 0.5:
             least = int(rng.integers(4, 9))
-            allowed = np.array([width(row) >= least for row in rows])
+            allowed = np.array([width(row) >= least for row in rows.tolist()])
             condition: dict[str, Any] = {"column": "width", "op": "ge", "value": least}
         else:
             cluster = int(rng.integers(self.world.clusters))
@@ -173,4 +174,6 @@ class Asker:
 
     def _are_gone(self, queries: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
         """bool [q]: which queries are vectors of forgotten rows, not texts."""
-        return ~(queries @ self.world.queries.T.astype(np.float32) > 1 - 1e-3).any(axis=1)
+        near = queries @ self.world.queries.T.astype(np.float32) > 1 - 1e-3
+        gone: npt.NDArray[np.bool_] = ~near.any(axis=1)
+        return gone

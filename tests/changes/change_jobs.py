@@ -7,13 +7,14 @@ from typing import Any
 import index.encoder.loading
 import retrieval.retrieve  # noqa: F401  # imported before processes are forked
 from index.encoder.model_spec import ModelSpec
+from index.graph.build import IndexConfig
 from index.store.adopt import adopt_store
 from index.store.compact import compact_store
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
 from jobs.embed_job import run_embed
-from jobs.index_job import IndexConfig, run_index
+from jobs.index_job import run_index
 from retrieval import retrieve
 from tests.changes.world import TableEncoder, World
 

@@ -35,7 +35,7 @@ class Retrieved:
         """A random concept list and options."""
         names = [f"concept {number}" for number in rng.choice(len(world.queries), CONCEPTS, replace=False)]
         options: dict[str, Any] = {"mode": str(rng.choice(["t2i", "t2t", "both"])), "k": K, "block_queries": 2}
-        options |= {"templates": ["{}"], "method": rng.choice([None, "exact"])}
+        options |= {"templates": ["{}"], "method": "exact" if rng.random() < 0.5 else None}
         return cls(world, path, options, names)
 
     def check(self, state: Visible) -> None:

@@ -125,7 +125,8 @@ class TableEncoder:
 
     def encode_pixels(self, pixels: npt.NDArray[np.uint8]) -> Halves:
         first = pixels[:, 0, 0].astype(np.int64)
-        return self.world.image[first[:, 0] << 16 | first[:, 1] << 8 | first[:, 2]]
+        rows: Halves = self.world.image[first[:, 0] << 16 | first[:, 1] << 8 | first[:, 2]]
+        return rows
 
     def tokenize(self, captions: list[str]) -> _Tokens:
         return _Tokens(np.array([int(text.rpartition(" ")[2]) for text in captions], np.int64), [False] * len(captions))

@@ -187,6 +187,32 @@ def test_a_compaction_that_was_interrupted_does_not_look_like_replaced_vectors(t
     assert EmbeddingStore.open(tmp_path).rows == 30
 
 
+def test_adopting_growth_after_an_interrupted_compaction_leaves_an_index_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopt_store(write_foreign(tmp_path, {0: 30, 1: 30}))
+    before = EmbeddingStore.open(tmp_path).parts
+    forget_rows(EmbeddingStore.open(tmp_path), row_ids=[4, 35])
+    with monkeypatch.context() as patched:
+        patched.setattr("index.store.compact.write_manifest", _die)
+        with pytest.raises(KeyboardInterrupt):
+            compact_store(str(tmp_path))
+    assert adopt_store(write_foreign(tmp_path, {2: 5})).replaced == ()
+    after = EmbeddingStore.open(tmp_path).parts
+    for old, new in zip(before, after, strict=False):
+        assert new.files["image"].original == old.files["image"].original
+        assert new.files["metadata"].size == (tmp_path / new.files["metadata"].path).stat().st_size
+    compact_store(str(tmp_path))
+    assert not (tmp_path / "compacting").exists()
+    # A part that is replaced is still found, though it has forgotten rows.
+    change_vectors(tmp_path, 1, lambda vectors: np.random.default_rng(1).shuffle(vectors))
+    assert adopt_store(tmp_path).replaced == ("1",)
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def write_table(store: Path, number: int, **columns: object) -> None:
     path = store / "metadata" / f"metadata_{number}.parquet"
     table = pq.read_table(path).drop_columns(["NSFW", "similarity"])
