@@ -1,6 +1,6 @@
 """Search: queries/s through `Retriever` beside raw faiss calls on the same graph at the same efSearch.
 
-Run as: python -m benchmarks.search_overhead [--quick] [--rows 100000]
+Run as: python -m benchmarks.search_overhead [--quick] [--rows 50000]
 
 The vectors are those of `synthetic_store.py` in one HNSW shard; queries are captions that search for images, with the
 efSearch that reaches recall@10 0.95. Raw faiss gets the queries as contiguous float32 and one prepared parameter
@@ -28,16 +28,16 @@ if TYPE_CHECKING:  # imported inside functions, so that --help starts fast
 
 K = 10
 TARGETS = {1: 0.85, 64: 0.95, 4_096: 0.95}
-# Calls of each, for each batch size; three times as many without --quick.
+# Calls of each, for each batch size; twice as many without --quick.
 CALLS = {1: 4_000, 64: 150, 4_096: 6}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="20,000 rows and fewer calls: about a minute on 2 cores")
-    parser.add_argument("--rows", type=int, help="rows of the store; 100,000 (20,000 with --quick)")
+    parser.add_argument("--rows", type=int, help="rows of the store; 50,000 (20,000 with --quick)")
     arguments = parser.parse_args()
-    rows, times = arguments.rows or (20_000 if arguments.quick else 100_000), 1 if arguments.quick else 3
+    rows, times = arguments.rows or (20_000 if arguments.quick else 50_000), 1 if arguments.quick else 2
     import faiss
 
     from benchmarks.synthetic_store import make_store
@@ -50,7 +50,7 @@ def main() -> int:
         for item in plan_index_items(config):
             build_index_item(item, config)
         contract = finish_index(config).recall
-        print(contract.sentence())
+        print(contract.sentence(), flush=True)
         figures = measure(store, texts, contract.ef_search, times)
     targets = {f"ratio_batch_{batch}": target for batch, target in TARGETS.items()}
     holds = all(figures[name] >= target for name, target in targets.items())

@@ -15,6 +15,8 @@ from index.store.embedding_store import EmbeddingStore
 from index.store.metadata import METADATA_SCHEMA, parquet_bytes
 from index.store.store_manifest import FileRecord, Manifest, Part, part_paths, write_manifest
 
+_BLOCK = 65_536
+
 
 def make_store(folder: Path, rows: int) -> tuple[EmbeddingStore, npt.NDArray[np.float32]]:
     """Write a store of `rows` images and captions [rows, 512]; returns it and 8,192 of its captions as queries."""
@@ -26,10 +28,13 @@ def make_store(folder: Path, rows: int) -> tuple[EmbeddingStore, npt.NDArray[np.
     paths, files = part_paths(0), {}
     vectors = []
     for kind, offset in (("image", gap[0]), ("text", gap[1])):
-        wide = (
-            (shared + 0.5 * rng.normal(size=(rows, latent))) @ directions + 0.2 * rng.normal(size=(rows, 512)) + offset
-        )
-        vectors.append((wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float16))
+        near = shared + 0.5 * rng.normal(size=(rows, latent))
+        own = np.empty((rows, 512), np.float16)
+        for first in range(0, rows, _BLOCK):  # in blocks, so that a million rows need little memory
+            block = near[first : first + _BLOCK]
+            wide = block @ directions + 0.2 * rng.normal(size=(len(block), 512)) + offset
+            own[first : first + _BLOCK] = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+        vectors.append(own)
         target = folder / paths[kind]
         target.parent.mkdir()
         np.save(target, vectors[-1])

@@ -19,8 +19,8 @@ from index.graph.build import (
     undone_index_items,
 )
 from index.graph.group_rows import GroupWork
-from index.graph.pilot import choose_by_pilot
 from index.graph.machine import LEAST_ROWS, SERVER, measure_machine, read_machine, write_machine
+from index.graph.pilot import choose_by_pilot
 from index.lease import Lease, only_writer
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.lookup import build_lookup, is_lookup_done, plan_lookups

@@ -16,6 +16,7 @@ from index.graph.exact import best_device
 from index.graph.index_manifest import IndexManifest, index_folder, read_index_manifest
 from index.store.embedding_store import EmbeddingStore
 from retrieval.query_blocks import ModePlan, RetrieveConfig, plan_blocks, search_depth
+from retrieval.search.conditions import IN_MEMORY, Conditions, conditions_of
 from retrieval.search.planner import IndexCost, SearchPlan, plan_search
 from retrieval.search.retriever import SEARCHED
 
@@ -38,22 +39,31 @@ def settle_plans(config: RetrieveConfig) -> dict[SearchMode, ModePlan]:
         manifest = read_index_manifest(index_folder(store, SEARCHED[mode])) if config.method != "exact" else None
         plan = known.get(mode)
         if plan is None or (plan.method == "hnsw" and plan.source != index_source(manifest)):
-            plan = _plan(config, store, manifest)
+            plan = _plan(config, store, manifest, conditions_of(store, SEARCHED[mode], manifest))
         plans[mode] = plan
     if plans != known:
         write_atomic(path, json.dumps({mode: asdict(plan) for mode, plan in plans.items()}))
     return plans
 
 
-def _plan(config: RetrieveConfig, store: EmbeddingStore, manifest: IndexManifest | None) -> ModePlan:
+def _plan(
+    config: RetrieveConfig, store: EmbeddingStore, manifest: IndexManifest | None, conditions: Conditions
+) -> ModePlan:
     depth = search_depth(config.k, config.reserve, store.rows)
     cost = None if manifest is None else index_cost(manifest, store.rows, depth)
-    found = choose(config, store.rows, store.dim, cost, usable_cores())
+    found = choose(config, store.rows, store.dim, cost, usable_cores(), conditions)
     source = index_source(manifest) if found.method == "hnsw" else f"rows-{store.rows}"
     return ModePlan(found.method, found.why, found.ef_search, source)
 
 
-def choose(config: RetrieveConfig, rows: int, dim: int, index: IndexCost | None, cores: int) -> SearchPlan:
+def choose(
+    config: RetrieveConfig,
+    rows: int,
+    dim: int,
+    index: IndexCost | None,
+    cores: int,
+    conditions: Conditions = IN_MEMORY,
+) -> SearchPlan:
     """The planner's choice for all prompts of a retrieval over a store of so many rows."""
     queries = sum(block.queries for block in plan_blocks(config))
     depth = search_depth(config.k, config.reserve, rows)
@@ -67,6 +77,7 @@ def choose(config: RetrieveConfig, rows: int, dim: int, index: IndexCost | None,
         cores=cores,
         method=config.method,
         at_once=config.block_queries,
+        conditions=conditions,
     )
 
 

@@ -14,6 +14,7 @@ from index.graph.index_manifest import index_folder, read_index_manifest
 from index.store.embedding_store import EmbeddingStore
 from retrieval.mode_plans import choose, index_cost
 from retrieval.query_blocks import RetrieveConfig, plan_blocks, search_depth
+from retrieval.search.conditions import Conditions, conditions_of
 from retrieval.search.planner import IndexCost, Method
 from retrieval.search.retriever import SEARCHED, SearchMode
 from retrieval.search.scan import SPARE
@@ -136,7 +137,10 @@ def _mode_cost(
         indexed = sum(shard.rows for shard in manifest.shards)
         size = sum(shard.size for shard in manifest.shards)
         shard_bytes = round(size / max(indexed, 1) * (rows - index.tail_rows))
-    plan = choose(config, rows, store.dim, index, cores=1)
+    conditions = conditions_of(store, SEARCHED[mode], manifest)
+    if other:  # what is in memory of these rows is not known
+        conditions = Conditions(conditions.rates)
+    plan = choose(config, rows, store.dim, index, cores=1, conditions=conditions)
     depth = search_depth(config.k, config.reserve, rows)
     row_bytes = store.dim * 2
     if plan.method == "exact":

@@ -23,7 +23,7 @@ from index.graph.shard import Shard
 from index.graph.unwanted import Unwanted
 from index.store.embedding_store import EmbeddingStore, Modality
 
-__all__ = ["search_filtered"]
+__all__ = ["first_beam", "search_filtered"]
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
@@ -61,7 +61,7 @@ def search_filtered(
     kept = shard.indexed - len(unwanted.positions)
     if kept <= 0:
         return scores, rows
-    first = _first_beam(k, ef_search, len(unwanted.positions) / shard.indexed)
+    first = first_beam(k, ef_search, len(unwanted.positions) / shard.indexed)
     beams = np.full(len(queries), first, np.int64)
     waiting = np.arange(len(queries))
     while len(waiting):
@@ -83,8 +83,8 @@ def search_filtered(
     return scores, rows
 
 
-def _first_beam(k: int, ef_search: int, share: float) -> int:
-    """Candidates of the first try: enough if unwanted rows, `share` of all, lie anywhere."""
+def first_beam(k: int, ef_search: int, share: float) -> int:
+    """Candidates of the first try for k rows: enough if unwanted rows, `share` of all, lie anywhere."""
     left = max(1 - share, 1e-6)
     rank, deviation = k / left, math.sqrt(k * share) / left
     return min(ef_search + math.ceil(_REACH * (rank - k + 2 * deviation + 1)), _LONGEST_LIST + 1)

@@ -11,7 +11,9 @@ T2I and T2T are eq. 2.3 and 2.2 of the REACT chapter. Each search uses the index
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +31,7 @@ from index.graph.search_index import HnswIndex, has_index, open_index
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_model import store_model
 from retrieval.data_frames import frame_of_table
+from retrieval.search.conditions import conditions_of
 from retrieval.search.planner import IndexCost, SearchPlan, plan_search
 from retrieval.search.queries import list_queries, open_image, query_kind
 
@@ -97,6 +100,7 @@ class Retriever:
         self._indexes: dict[Modality, HnswIndex | None] = {}
         self._loading, self._opening = threading.Lock(), threading.Lock()  # of the encoder, of the indexes
         self._planned = lru_cache(maxsize=1_024)(self._plan_anew)
+        self._conditions = lru_cache(maxsize=2)(lambda modality, minute: conditions_of(store, modality))
 
     def __repr__(self) -> str:
         return f"Retriever({str(self.store.path)!r}, {self._rows} rows)"
@@ -159,7 +163,8 @@ class Retriever:
         ef_search: int | None,
         exclude: npt.NDArray[np.int64] | None,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], SearchPlan]:
-        plan = self._planned(modality, len(vectors), k, method, ef_search)
+        kept = self._kept(exclude)
+        plan = self._planned(modality, len(vectors), k, method, ef_search, kept, _minute())
         if plan.method == "exact":
             return *self._scan(modality, vectors, k, exclude), plan
         index = self._indexes[modality]  # opened for the plan
@@ -174,7 +179,7 @@ class Retriever:
 
     def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> SearchPlan:
         """How so many queries would be searched at once. Raises what `search` raises for an index or method."""
-        return self._planned(modality, queries, k, method, None)
+        return self._planned(modality, queries, k, method, None, 1.0, _minute())
 
     @property
     def encoder(self) -> Encoder:
@@ -224,7 +229,14 @@ class Retriever:
         return self.store.gather(modality, list(own_rows.values()))
 
     def _plan_anew(
-        self, modality: Modality, queries: int, k: int, method: str | None, ef_search: int | None
+        self,
+        modality: Modality,
+        queries: int,
+        k: int,
+        method: str | None,
+        ef_search: int | None,
+        kept: float,
+        minute: int,  # plans are made again each minute, as what is in memory changes
     ) -> SearchPlan:
         index = self.index(modality) if method != "exact" else None  # a broken index does not stop a scan
         cost = None
@@ -232,8 +244,25 @@ class Retriever:
             visited = index.recall.visited(index.shards, k) if index.recall is not None else None
             cost = IndexCost(index.shards, index.ef_search, index.tail_rows, visited)
         rows, dim, device = self.store.rows, self.store.dim, self._scan_device()
-        cores = usable_cores()
-        return plan_search(rows, dim, queries, k, cost, device, cores=cores, method=method, ef_search=ef_search)
+        return plan_search(
+            rows,
+            dim,
+            queries,
+            k,
+            cost,
+            device,
+            cores=usable_cores(),
+            method=method,
+            ef_search=ef_search,
+            conditions=self._conditions(modality, minute),
+            kept=kept,
+        )
+
+    def _kept(self, exclude: npt.NDArray[np.int64] | None) -> float:
+        """The share of the rows that is left, rounded up to a power of 1/2, so that few plans are made."""
+        if exclude is None or 4 * len(exclude) < self._rows:
+            return 1.0
+        return 0.5 ** math.floor(math.log2(self._rows / max(self._rows - len(exclude), 1)))
 
     def index(self, modality: Modality) -> HnswIndex | None:
         """The store's index, opened at the first call; None when there is none. Raises StoreInvalid for a bad one."""
@@ -256,6 +285,10 @@ class Retriever:
 
             self._device = best_device()
         return self._device
+
+
+def _minute() -> int:
+    return int(time.monotonic() // 60)
 
 
 def _searched(mode: SearchMode | None, modality: Modality | None) -> Modality:
