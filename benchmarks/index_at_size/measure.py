@@ -46,7 +46,7 @@ def equal_builds(folder: Path, rows: int, dim: int, recipe: list[str], *, captio
 
     build("spark", "spark", {})
     with ray_cluster() as (environment, kill_node):
-        for name, kill in (("ray", None), ("ray, a node killed", kill_node), ("ray, driver killed", kill_driver)):
+        for name, kill in (("ray, a node killed", kill_node), ("ray, driver killed", kill_driver), ("ray", None)):
             build(name, "ray", environment, kill)
     return {
         "rows": rows,
