@@ -18,6 +18,7 @@ from index.graph.rates import Rates
 
 __all__ = [
     "CODECS",
+    "FITTED_ROWS",
     "CapacityPlan",
     "Codec",
     "build_bytes",
@@ -44,6 +45,11 @@ _BUILD_MEASURED_AT = 100_000
 _BUILD_MEASURED_DIM = 512
 # When faiss's arrays grow, the old and the new copy exist at the same time.
 _BUILD_PEAK = 2.0
+# Image shards of so many rows get links that are fitted to captions (`index.graph.query_graph`). Meanwhile they need
+# the nearest rows found for each, captions' answers, and the reduced vectors of rows and captions; bytes of a
+# row, summed from the arrays' types.
+FITTED_ROWS = 8_192
+_LINKING_LISTS, _LINKING_DIM = 800, 128
 # A killed build repeats one shard at most: 10 M rows take one core about an hour and a half.
 MAX_SHARD_ROWS = 10_000_000
 MIN_SHARD_ROWS = 1_000
@@ -157,8 +163,10 @@ def build_bytes(rows: int, dim: int, codec: Codec, M: int = 32) -> int:
     """Peak memory of building a shard of `rows` rows."""
     if codec == "rabitq":
         return math.ceil(_BUILD_PEAK * index_bytes(rows, dim, codec, M)) + training_rows(rows) * dim * 4
-    # With sq4 a graph has fp16 vectors until its links are chosen.
-    return math.ceil(_BUILD_PEAK * rows * row_bytes(dim, "fp16" if codec == "sq4" else codec, M))
+    # With sq4 a graph may have fp16 vectors until its links are chosen.
+    row = row_bytes(dim, "fp16" if codec == "sq4" else codec, M)
+    linking = _LINKING_LISTS + 4 * min(dim, _LINKING_DIM) if rows >= FITTED_ROWS else 0
+    return math.ceil(rows * max(_BUILD_PEAK * row, row + linking))
 
 
 def choose_shard_rows(dim: int, codec: Codec, memory: int, M: int = 32) -> int:

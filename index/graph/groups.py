@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -113,4 +114,4 @@ def _by_group(assigned: Ids, count: int) -> list[Ids]:
     visits, flat = assigned.shape[1], assigned.ravel()
     order = np.argsort(flat, kind="stable")
     cuts = np.searchsorted(flat[order], np.arange(count + 1))
-    return [order[first:last] // visits for first, last in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [order[first:last] // visits for first, last in pairwise(cuts)]

@@ -66,7 +66,7 @@ def choose_links(storage: Any, first: int, candidates: Numbers, most: int, relax
 
 def reversed_links(links: Numbers, most: int) -> Numbers:
     """int32 [n, most]: the nodes that link to each node; of more than `most` those in whose lists it stands first."""
-    count, width = links.shape
+    count = len(links)
     flat = links.T.ravel()  # by places in the lists, then by nodes
     places = np.flatnonzero(flat >= 0)
     order = places[np.argsort(flat[places], kind="stable")]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from index.graph.capacity import FITTED_ROWS
 from index.graph.hnsw import usable_rows
 from index.graph.query_graph import QUERY_GRAPH_RULES
 from index.store.embedding_store import EmbeddingStore, Modality
@@ -22,7 +23,7 @@ __all__ = ["QUERY_STEP", "caption_rules", "fitted_captions", "has_query_links", 
 # when links were fitted to all odd rows have not seen them either, since it is even.
 QUERY_STEP = 8
 # Shards with fewer rows are searched well without such links; this many leave 1,024 captions for measuring recall.
-_LEAST_ROWS = 8_192
+_LEAST_ROWS = FITTED_ROWS
 
 
 def has_query_links(store: EmbeddingStore, modality: Modality, rows: int) -> bool:

@@ -35,7 +35,7 @@ Numbers = npt.NDArray[np.int32]
 Halves = npt.NDArray[np.float16]
 
 # Rows of a group, and the groups that rows and captions are compared with; captions lie apart from all of them.
-_GROUP, _VISITS, _CAPTION_VISITS = 500, 5, 8
+_GROUP, _VISITS, _CAPTION_VISITS = 500, 10, 16
 # Far candidates come from an 8th and a 64th of the nodes.
 _SAMPLES, _SAMPLE_VISITS = (8, 64), 2
 # Candidates of a node as shares of efConstruction, so of 100: nearest, those of each sample, those that share captions.
@@ -80,11 +80,9 @@ def build_query_graph(
         return graph
     graph.hnsw.max_level, graph.hnsw.entry_point = int(levels.max()), int(levels.argmax())
     for level in range(1, int(levels.max()) + 1):
-        _link_level(graph, level, np.flatnonzero(levels >= level), reduced, spec, None)
-    answers = [reduction(block, centered=False) for block in captions if len(block)]
-    asked = np.concatenate(answers) if answers else None
-    del answers
-    _link_level(graph, 0, np.arange(len(levels)), reduced, spec, asked)
+        _link_level(graph, level, np.flatnonzero(levels >= level), reduced, spec)
+    whole = (reduction(block, centered=False) for block in captions if len(block))
+    _link_level(graph, 0, np.arange(len(levels)), reduced, spec, whole)
     link_unreached(graph)
     return graph
 
@@ -96,7 +94,9 @@ def _levels(count: int, links: int) -> Numbers:
     return levels
 
 
-def _link_level(graph: Any, level: int, nodes: Ids, reduced: Any, spec: HnswSpec, captions: Halves | None) -> None:
+def _link_level(
+    graph: Any, level: int, nodes: Ids, reduced: Any, spec: HnswSpec, captions: Iterable[Halves] = ()
+) -> None:
     """Choose the links of `nodes` [n] on a level, and write them into the graph."""
     if len(nodes) < 2:
         return
@@ -106,11 +106,7 @@ def _link_level(graph: Any, level: int, nodes: Ids, reduced: Any, spec: HnswSpec
         own.add_sa_codes(np.ascontiguousarray(stored(reduced)[nodes]).view(np.uint8))
     points, most = stored(own), graph.hnsw.nb_neighbors(level)
     groups = make_groups(points, _GROUP)
-    together = None
-    if captions is not None:
-        found = nearest_in_groups(points, groups, captions, _CAPTION_VISITS, _ANSWERS, inner=True)
-        together = CoAnswers(found.rows(0, len(captions)), len(points))
-        del found
+    together = _together(points, groups, list(captions))
     chosen = np.concatenate(list(_chosen(own, points, groups, spec)))
     back = reversed_links(chosen, chosen.shape[1])
     for first in range(0, len(nodes), _NODES):
@@ -122,6 +118,16 @@ def _link_level(graph: Any, level: int, nodes: Ids, reduced: Any, spec: HnswSpec
         links = choose_links(own, first, np.concatenate(candidates, axis=1), most, relaxed)
         array, places = level_links(graph, level, nodes[first:last])
         array[places] = np.where(links < 0, -1, nodes[links])
+
+
+def _together(points: Halves, groups: Groups, captions: list[Halves]) -> CoAnswers | None:
+    """The answers of the captions; None without captions."""
+    if not captions:
+        return None
+    whole = np.concatenate(captions)
+    captions.clear()
+    found = nearest_in_groups(points, groups, whole, _CAPTION_VISITS, _ANSWERS, inner=True)
+    return CoAnswers(found.rows(0, len(whole)), len(points))
 
 
 def _chosen(own: Any, points: Halves, groups: Groups, spec: HnswSpec) -> Iterable[Numbers]:

@@ -42,7 +42,8 @@ class Reduction:
 
     @property
     def dim(self) -> int:
-        return self.planes.shape[1]
+        dim: int = self.planes.shape[1]
+        return dim
 
     def __call__(self, vectors: npt.NDArray[Any], *, centered: bool = True) -> Halves:
         """float16 [n, r]: the vectors less the mean, projected; without `centered`, the vectors themselves.
