@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -84,7 +85,8 @@ def _prompts(captions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     centers = np.repeat(captions[:CONCEPTS], TEMPLATES, axis=0)
     others = captions[generator.integers(len(captions), size=len(centers))]
     prompts = centers + 0.35 * others
-    return (prompts / np.linalg.norm(prompts, axis=1, keepdims=True)).astype(np.float32)
+    unit: npt.NDArray[np.float32] = (prompts / np.linalg.norm(prompts, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def compare(retriever: Retriever, queries: npt.NDArray[np.float32], every: int) -> dict[str, float]:
@@ -104,7 +106,7 @@ def compare(retriever: Retriever, queries: npt.NDArray[np.float32], every: int) 
         return np.concatenate([index.search_unchecked(batch, K, ef_search)[1] for batch in asked])
 
     for ef_search in CANDIDATES:
-        seconds, rows = _timed(lambda ef=ef_search: batched(ef))
+        seconds, rows = _timed(partial(batched, ef_search))
         recall, hnsw = _recall(rows, truth), seconds * len(queries) / len(chosen)
         print(f"HNSW at efSearch {ef_search:,}: recall@{K:,} {recall:.4f}, {hnsw:.1f} s")
         if recall >= RECALL:
@@ -127,9 +129,7 @@ def planner_choices(retriever: Retriever, queries: npt.NDArray[np.float32]) -> d
         for method in ("hnsw", "exact"):
             asked = queries[:: len(queries) // count][:count]
             turns = 2 if count >= 1_024 else 5
-            seconds[method] = min(
-                _timed(lambda m=method, a=asked, n=k: retriever.search(a, n, "t2i", m))[0] for _ in range(turns)
-            )
+            seconds[method] = min(_timed(partial(retriever.search, asked, k, "t2i", method))[0] for _ in range(turns))
         chosen = retriever.plan("image", count, k).method
         slower = seconds[chosen] / min(seconds.values())
         print(f"{count:,} queries, K {k:,}: hnsw {seconds['hnsw']:.4f} s, exact {seconds['exact']:.4f} s; {chosen}")

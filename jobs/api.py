@@ -204,7 +204,14 @@ def retrieve(
     if encoder is not None and not here:
         raise BadInput("an encoder is not sent to other processes: name the model, or leave executor and workers out")
     spec = model_of(model, pretrained, model_dir)
-    choices = {"out": os.fspath(out), "mode": mode, "k": k, "templates": templates, "rules": rules, "model": spec}
+    choices: dict[str, Any] = {
+        "out": os.fspath(out),
+        "mode": mode,
+        "k": k,
+        "templates": templates,
+        "rules": rules,
+        "model": spec,
+    }
     if not here:
         return run_retrieve(store, concepts, executor=executor, workers=workers, **choices, **options)
     with Progress("retrieve", unit="queries") as progress:

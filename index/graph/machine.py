@@ -1,8 +1,8 @@
 """What searches cost on this machine: rates of one core and of the disk, measured when a large index was built.
 
-`clipmine index` measures them with the finished index and writes them beside it, into machine.json, with the kind of
-processor that they hold for. They decide how a search is done, never what it finds. On another kind of machine, and for
-small stores, rates that were measured once on one kind of server are used.
+`clipmine index` measures them with the finished index and writes them beside its folder, into image.machine.json or
+text.machine.json of STORE/index, with the kind of processor that they hold for. They decide how a search is done, never
+what it finds. On another kind of machine, and for small stores, rates of one kind of server are used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ __all__ = [
     "write_machine",
 ]
 
-_NAME = "machine.json"
 # Smaller stores are searched in milliseconds whatever is chosen.
 LEAST_ROWS = 100_000
 _WALK_ROWS, _WALK_DIM = 100_000, 512
@@ -118,7 +117,7 @@ def measure_machine(store: EmbeddingStore, modality: Modality) -> MachineRates:
         taken = [_timed(lambda ef=ef: index.search_unchecked(queries, 10, ef)) / len(queries) for ef in _EFS]  # type: ignore[misc]
     finally:
         faiss.omp_set_num_threads(threads)
-    visited = index.shards
+    visited: float = index.shards
     if index.recall is not None:
         visited = index.recall.visited(index.shards, 10) or index.shards
     scale = walk_scale(store.rows / index.shards, store.dim) * max(visited, 1)
@@ -169,14 +168,19 @@ def _largest_file(store: EmbeddingStore, modality: Modality) -> Path | None:
     return index_folder(store, modality) / max(manifest.shards, key=lambda shard: shard.size).file
 
 
+def _path(store: EmbeddingStore, modality: Modality) -> str:
+    """Beside the index's folder, whose files are the same bytes wherever they are built; rates never are."""
+    return join(store.path, f"index/{modality}.machine.json")
+
+
 def write_machine(store: EmbeddingStore, modality: Modality, rates: MachineRates) -> None:
     """Write the rates beside the index."""
-    write_atomic(join(index_folder(store, modality), _NAME), json.dumps(asdict(rates), indent=1))
+    write_atomic(_path(store, modality), json.dumps(asdict(rates), indent=1))
 
 
 def read_machine(store: EmbeddingStore, modality: Modality) -> MachineRates:
     """The rates that were measured on this kind of machine; SERVER where there are none."""
-    path = join(index_folder(store, modality), _NAME)
+    path = _path(store, modality)
     if not exists(path):
         return SERVER
     try:

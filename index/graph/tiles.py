@@ -84,7 +84,7 @@ def _sent(pieces: Iterable[tuple[int, torch.Tensor]], device: torch.device) -> I
     """Each piece on the GPU, when the one after it is under way. torch keeps pinned memory until its copy is done."""
     import torch
 
-    copying = torch.cuda.Stream(device)
+    copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     sent: list[tuple[int, torch.Tensor, torch.cuda.Event]] = []
 
     def arrived() -> tuple[int, torch.Tensor]:

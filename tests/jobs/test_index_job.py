@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jobs.index_job
 from index.errors import BadInput, OutputExists, StoreInvalid
 from index.graph.build import IndexConfig
+from index.graph.machine import SERVER, read_machine
 from index.graph.search_index import open_index
 from index.lease import only_writer
 from index.store.embedding_store import EmbeddingStore
 from jobs.index_job import run_index
+from retrieval.search.retriever import Retriever
 from tests.folders import file_bytes, file_times
 from tests.index.vectors import clustered, vector_store
 from tests.retrieval.stores import make_store, random_unit
@@ -37,6 +40,22 @@ def test_both_modalities_are_indexed_and_a_second_run_builds_nothing(store: Path
     )
     assert scores[0, 0] > 0.99
     assert rows.shape == (1, 1)
+
+
+def test_the_machine_is_measured_once_with_a_large_store_and_plans_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path, random_unit(40))
+    config = IndexConfig(str(store.path), queries=10)
+    run_index(config)
+    assert read_machine(store, "image") == SERVER, "a small store is not worth it"
+    monkeypatch.setattr(jobs.index_job, "LEAST_ROWS", 40)
+    run_index(config)
+    rates = read_machine(store, "image")
+    assert rates.processor
+    run_index(config)
+    assert read_machine(store, "image") == rates
+    assert Retriever(store).plan("image", 3, 5).why.endswith(f"by rates measured on {rates.processor}")
 
 
 def test_a_store_without_texts_gets_an_image_index_only(tmp_path: Path) -> None:

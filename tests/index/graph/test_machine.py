@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 
 import index.graph.machine as machine
 from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
-from index.graph.index_manifest import index_folder
 from index.graph.machine import SERVER, measure_machine, read_machine, write_machine
 from index.store.embedding_store import EmbeddingStore
 from tests.index.vectors import clustered, vector_store
@@ -44,7 +42,7 @@ def test_rates_of_another_processor_are_not_used(indexed: EmbeddingStore) -> Non
 @pytest.mark.parametrize("change", [{"flops": 0}, {"walk_seconds": None}, {"keep_seconds": -1}, {"disk": 3}])
 def test_damaged_rates_are_not_used(indexed: EmbeddingStore, change: dict[str, object]) -> None:
     write_machine(indexed, "image", dataclasses.replace(SERVER, processor=machine.processor()))
-    path = Path(index_folder(indexed, "image")) / "machine.json"
+    path = indexed.path / "index" / "image.machine.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert read_machine(indexed, "image") == SERVER
     path.write_text("{")
@@ -56,4 +54,4 @@ def test_a_longer_candidate_list_never_costs_less() -> None:
         square, slope, base = machine._fit(taken)
         assert min(square, slope, base) >= 0
     square, slope, base = machine._fit([1e-4 + 2e-6 * ef + 3e-9 * ef**2 for ef in machine._EFS])
-    assert (square, slope, base) == (pytest.approx(3e-9), pytest.approx(2e-6), pytest.approx(1e-4))
+    assert [square, slope, base] == pytest.approx([3e-9, 2e-6, 1e-4])
