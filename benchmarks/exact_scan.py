@@ -1,6 +1,6 @@
 """Exact scan: our scan, faiss's two ways to scan, and the bare matrix product, over the same blocks of fp16 rows.
 
-Run as: python -m benchmarks.exact_scan [--quick] [--rows 262144]
+Run as: python -m benchmarks.exact_scan [--quick] [--rows 131072]
 
 Vectors are made up (a few directions matter, as with CLIP's). faiss gets the same blocks, widened to fp32: `faiss.knn`
 a block with the results merged by `faiss.ResultHeap`, and `faiss.contrib.exhaustive_search.knn_ground_truth`. The bare
@@ -28,9 +28,9 @@ TARGET = 0.6
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="65,536 rows: half a minute on one core")
-    parser.add_argument("--rows", type=int, help="262,144 by default")
+    parser.add_argument("--rows", type=int, help="131,072 by default")
     arguments = parser.parse_args()
-    rows = arguments.rows or (65_536 if arguments.quick else 262_144)
+    rows = arguments.rows or (65_536 if arguments.quick else 131_072)
     import faiss
     import torch
 
