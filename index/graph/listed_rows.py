@@ -99,5 +99,6 @@ def listed_places(listed: npt.NDArray[np.integer[Any]], rows: RowIds) -> RowIds:
         return np.empty(0, np.int64)
     low, high = np.searchsorted(rows, [int(listed[0]), int(listed[-1]) + 1])
     asked = rows[low:high].astype(listed.dtype)  # else numpy would widen the whole list
-    places = np.minimum(np.searchsorted(listed, asked), len(listed) - 1).astype(np.int64)
-    return places[listed[places] == asked]
+    places: RowIds = np.minimum(np.searchsorted(listed, asked), len(listed) - 1).astype(np.int64)
+    found: RowIds = places[listed[places] == asked]
+    return found

@@ -78,7 +78,7 @@ def _cut(
     length = float(np.sqrt(_squares(direction[None])[0])) or 1.0
     # Whole numbers again, so that the order does not depend on how the products are summed.
     order = np.argsort(points @ np.rint(direction / length * GRID), kind="stable").astype(np.int64)
-    cut = int(np.searchsorted(np.cumsum(weights[order]), weights.sum() * share))
+    cut = 1 + int(np.argmin(np.abs(np.cumsum(weights[order]) - weights.sum() * share)))
     return order, min(max(cut, 1), len(order) - 1)
 
 

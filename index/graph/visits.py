@@ -7,7 +7,8 @@ equally near, many. The margin is measured with captions (`index.graph.measure_v
 them must lie in the shards that they visit. More rows lie farther apart, so the margin grows with the logarithm of k.
 
 Rows that a search must not return do not count: the best cell is one of which at least half of the rows are wanted, and
-k is counted with the unwanted rows in the query's nearest cells.
+k is counted with the unwanted rows in the query's nearest cells. And the visited shards hold at least eight times as
+many rows as are asked for.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ RowLists = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 # Cells near a query whose unwanted rows may stand before its k best.
 _NEAREST = 4
+# Rows that the visited shards must hold for each result: a margin from 10 and 100 rows says nothing of half a shard.
+_ROWS_PER_RESULT = 8
 # Scores of queries and cells at once: 64 MB.
 _SCORES = 16_000_000
 
@@ -57,6 +60,7 @@ class Visits:
         self._known: tuple[Ids, Ids] | None = None  # unwanted rows, and how many each cell has
         self._centroids, self._cells = centroids, table[:, 1]
         self._starts = np.flatnonzero(np.concatenate([[True], np.diff(table[:, 0]) != 0]))
+        self._rows = np.add.reduceat(table[:, 2], self._starts)
         self._sizes = np.bincount(table[:, 1], weights=table[:, 2], minlength=len(centroids)).astype(np.int64)
 
     @property
@@ -117,8 +121,18 @@ class Visits:
             most = min(_NEAREST, self.cells)
             near = np.argpartition(-cells, most - 1, axis=1)[:, :most]
             wide = 2 * wide + unwanted[near].sum(axis=1)
-        visited: Bools = shards >= (best - self.margins.of(wide))[:, None]
+        least = np.minimum(best - self.margins.of(wide), self._enough(shards, wide))
+        visited: Bools = shards >= least[:, None]
         return visited
+
+    def _enough(self, shards: Ids, k: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The score of the last shard that must be visited, so that they hold many times the k rows; -inf for all."""
+        if self._rows.min() >= _ROWS_PER_RESULT * k.max():
+            return np.full(len(shards), math.inf)
+        order = np.argsort(-shards, axis=1, kind="stable")
+        held = np.cumsum(self._rows[order], axis=1) >= _ROWS_PER_RESULT * k[:, None]
+        last = np.take_along_axis(shards, order, axis=1)[np.arange(len(shards)), held.argmax(axis=1)]
+        return np.where(held.any(axis=1), last, -math.inf)
 
     def _of_cells(self, queries: Floats) -> Floats:
         return on_grid(queries) @ self._centroids.T

@@ -42,9 +42,17 @@ def test_shards_within_the_margin_are_visited() -> None:
 
 
 def test_more_rows_need_more_shards() -> None:
-    found = visits(Margins(cosine(0.05), cosine(0.1)))
+    near = query(0.1, 0.9, 0.85, 0.1)
+    found = visits(Margins(cosine(0.02), cosine(0.1)))
+    assert [int(found.chosen(near, k).sum()) for k in (1, 10, 11, 12)] == [1, 1, 1, 1]
+    found = visits(Margins(cosine(0.02), cosine(0.5)))
+    assert [int(found.chosen(near, k).sum()) for k in (1, 10, 11, 12)] == [1, 1, 1, 2]
+
+
+def test_the_visited_shards_hold_many_times_the_rows() -> None:
+    found = visits(Margins(0, 0))
     near = query(0.1, 0.9, 0.8, 0.1)
-    assert [int(found.chosen(near, k).sum()) for k in (10, 50, 100, 10_000_000_000_000_000)] == [1, 2, 2, 3]
+    assert [int(found.chosen(near, k).sum()) for k in (10, 25, 26, 37, 38, 50, 51, 1_000)] == [1, 1, 2, 2, 3, 3, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +60,7 @@ def test_more_rows_need_more_shards() -> None:
     [
         ([], [1, 0, 0]),
         (range(100, 110), [1, 1, 0]),  # those may have been the best
-        (range(100, 200), [1, 1, 0]),  # the best cell is empty
+        (range(100, 200), [1, 1, 1]),  # the best cell is empty, and so many rows may have stood before the best
         (range(400), [1, 1, 1]),
         (range(390), [1, 1, 1]),  # hardly a cell is left
         ([0], [1, 0, 0]),
