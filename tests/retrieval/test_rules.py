@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 
 import retrieval.rules
+from index.duplicates.group_rows import DuplicatesConfig
 from index.errors import BadInput, ModelMismatch
 from index.store.embedding_store import EmbeddingStore
 from retrieval.rules import RULE_ORDER, RuleOutcome, Rules, apply_rules
 from retrieval.search.candidates import Candidates
+from tests.index.duplicates.test_group_rows import find_groups
+from tests.index.duplicates.worlds import with_copies
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit, unit
 
 # (concept, row, mode, score, rank, within K)
@@ -174,6 +178,20 @@ def test_near_duplicates_inside_the_selection_keep_the_better_ranked_row(store: 
     assert kept(apply(store, rows)) == [(0, 11), (1, 1), (1, 5)]
     assert kept(apply(store, rows, near_duplicates=0.94)) == [(1, 1), (1, 5)]
     assert len(kept(apply(store, rows, near_duplicates=0.94, cross_concept="keep-all"))) == 3
+
+
+def test_near_duplicates_are_the_same_with_the_groups_that_the_store_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = with_copies(120, 40)
+    store = make_store(tmp_path, vectors, images=[b""] * 120)
+    rows = candidates(*((row % 3, row, 0, 1 - row / 200, row // 3 + 1, True) for row in range(120)))
+    choices: list[dict[str, Any]] = [{}, {"cross_concept": "keep-all"}]
+    before = [kept(apply(store, rows, near_duplicates=0.94, **each)) for each in choices]
+    monkeypatch.setattr(retrieval.rules, "near_duplicates", partial(retrieval.rules.near_duplicates, exact_rows=1))
+    find_groups(DuplicatesConfig(str(store.path)))
+    assert [kept(apply(store, rows, near_duplicates=0.94, **each)) for each in choices] == before
+    assert len(before[0]) < 120
 
 
 def test_the_cap_keeps_the_best_ranks_of_both_modes_and_leads_the_reserve(store: EmbeddingStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
+import mining.sets.near_images
+from index.duplicates.group_rows import DuplicatesConfig
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining import ImageSets
@@ -19,6 +22,7 @@ from mining.sets.same_image import images_of
 from mining.sets.sources import store_source
 from mining.sets.store_members import members_table
 from mining.sets.write_sets import ImageSetsWriter
+from tests.index.duplicates.test_group_rows import find_groups
 from tests.mining.made_sets import sets_table, write_foreign_sets, write_sets
 from tests.retrieval.stores import MODEL, forget, make_store, random_unit, unit
 
@@ -51,6 +55,18 @@ def test_images_above_the_cosine_are_one_and_chains_of_them_too(tmp_path: Path) 
         [0, 1, 2, 3, 4, 0],
         ("5 images were compared: no two have a cosine of 0.999 or more",),
     )
+
+
+def test_stored_groups_change_nothing_and_a_chain_through_an_image_of_no_set_joins_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    angles = np.array([0.0, 0.2, 0.4, 1.2, 2.5, 1.3])
+    store = make_store(tmp_path, unit(np.stack([np.cos(angles), np.sin(angles)], axis=1)))
+    assert find_groups(DuplicatesConfig(str(store.path), 0.95)).largest == 3
+    grouped = partial(mining.sets.near_images.near_duplicate_groups, exact=1)
+    monkeypatch.setattr(mining.sets.near_images, "near_duplicate_groups", grouped)
+    sets = write_sets(tmp_path, [[0, 3], [2, 4], [5, 0]], store=store)
+    assert joined(sets, 0.95)[0] == [0, 1, 2, 3, 1, 0]
 
 
 def test_no_near_duplicates_are_in_two_splits(tmp_path: Path) -> None:
