@@ -22,6 +22,9 @@ NONE: Recalls = np.zeros(0)
 SAME = 2e-5  # scores of fp16 vectors, computed in another order, differ by less
 # Mean recall of a sequence's searches by a graph, at least: what its index is built for.
 LEAST_RECALL = 0.95
+# The same of queries that are vectors of forgotten rows, in a sequence with so many of them.
+LEAST_NEAR, MANY = 0.85, 100
+NEAR = ", near forgotten rows"
 
 
 @dataclass
@@ -58,10 +61,11 @@ class Counts:
             total[0] += float(recalls.sum())
             total[1] += len(recalls)
 
-    def mean_recall(self) -> float:
-        """The mean recall of all queries that were not scanned exactly."""
-        searched = [total for way, total in self.recalls.items() if "exact" not in way]
-        return sum(total for total, _ in searched) / max(1.0, sum(queries for _, queries in searched))
+    def mean_recall(self, ways: str = "") -> tuple[float, int]:
+        """The mean recall of all queries that were not scanned exactly, or of those whose way ends so; their number."""
+        searched = [total for way, total in self.recalls.items() if "exact" not in way and way.endswith(ways)]
+        queries = sum(int(count) for _, count in searched)
+        return sum(recall for recall, _ in searched) / max(1, queries), queries
 
     def add(self, other: Counts) -> None:
         """Add the counts of further sequences."""

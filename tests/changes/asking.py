@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from index.graph.search_index import HnswIndex
-from tests.changes.answers import Counts, Question, Visible, check
+from tests.changes.answers import NEAR, Counts, Question, Visible, check
 from tests.changes.server import Server
 from tests.changes.world import World, width
 
 QUERIES = 8
 # With so large an efSearch a walk of a small graph reaches every node that it can.
 ALL_NODES = 4_000
-NEAR = ", near forgotten rows"
 
 
 class Asker:
@@ -175,5 +174,4 @@ class Asker:
     def _are_gone(self, queries: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
         """bool [q]: which queries are vectors of forgotten rows, not texts."""
         near = queries @ self.world.queries.T.astype(np.float32) > 1 - 1e-3
-        gone: npt.NDArray[np.bool_] = ~near.any(axis=1)
-        return gone
+        return np.asarray(~near.any(axis=1), np.bool_)
