@@ -1,6 +1,7 @@
 """Shards by meaning: recall@10 against the share of the shards that captions visit, beside shards of consecutive rows.
 
-    python -m benchmarks.visited_shards [--quick] [--generator scenes|gap] [--rows N] [--shards N] [--scenes FOLDER]
+    python -m benchmarks.visited_shards [--quick] [--generator scenes|gap] [--rows N] [--shards N] [--dim N]
+        [--scenes FOLDER]
 
 One store is indexed twice, with `--layout rows` and `--layout meaning`, for a recall@10 of 0.95. Captions that are not
 in the store search it in batches of 1,000; the margins were chosen with captions of the store. For margins from the
@@ -16,7 +17,7 @@ import json
 import platform
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ def main() -> int:
     parser.add_argument("--generator", choices=("scenes", "gap"), default="gap")
     parser.add_argument("--rows", type=int, help="rows of the store")
     parser.add_argument("--shards", type=int, default=16)
+    parser.add_argument("--dim", type=int, default=512, help="first components of the vectors, scaled to unit length")
     parser.add_argument("--scenes", type=Path, metavar="FOLDER", help="keep the scenes' vectors here for other runs")
     options = parser.parse_args()
     import faiss
@@ -49,6 +51,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         keep = options.scenes or Path(folder) / "scenes"
         made = scene_vectors(rows, keep, queries) if options.generator == "scenes" else gap_vectors(rows, queries)
+        made = replace(made, **{name: first_components(each, options.dim) for name, each in asdict(made).items()})
         print(f"{platform.machine()}, {faiss.omp_get_max_threads()} threads; {options.generator}, {rows:,} rows")
         figures = compare(Path(folder) / "store", made, options.shards)
     print(json.dumps({"name": "visited_shards", "figures": figures, "targets": {}, "holds": True}))
@@ -80,6 +83,15 @@ def compare(folder: Path, made: Vectors, shards: int) -> dict[str, float]:
             figures |= {f"{layout}_recall_at_{k}": round(recall, 4), f"{layout}_us_at_{k}": round(time_of_one * 1e6, 1)}
             figures[f"{layout}_share_at_{k}"] = round(share, 4)
     return figures
+
+
+def first_components(vectors: npt.NDArray[np.float16], dim: int) -> npt.NDArray[np.float16]:
+    """The first `dim` components of each row, scaled to unit length."""
+    import numpy as np
+
+    short = vectors[:, :dim].astype(np.float32)
+    unit: npt.NDArray[np.float16] = (short / np.linalg.norm(short, axis=1, keepdims=True)).astype(np.float16)
+    return unit
 
 
 def make_store(folder: Path, made: Vectors) -> EmbeddingStore:

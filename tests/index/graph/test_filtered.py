@@ -88,8 +88,8 @@ def test_recall_holds_without_the_excluded_rows(
 def test_a_forgotten_cluster_hides_no_rows(index: HnswIndex, tmp_path: Path) -> None:
     image = index.store.gather("image", np.arange(ROWS)).copy()
     store = vector_store(tmp_path, image)
-    layout = {"shard_rows": 750, "layout": "meaning"} if index.visits is not None else {}
-    build(IndexConfig(str(store.path), codec=index.spec.codec, queries=100, recall=ASKED, **layout))
+    config = IndexConfig(str(store.path), codec=index.spec.codec, queries=100, recall=ASKED)
+    build(config if index.visits is None else replace(config, shard_rows=750, layout="meaning"))
     opened = open_index(store, "image")
     gone = near(store, 1_717, 500)
     queries = image[gone[::5]].astype(np.float32)

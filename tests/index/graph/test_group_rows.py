@@ -32,7 +32,7 @@ def world() -> tuple[Halves, Halves]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, world: tuple[Halves, Halves]) -> EmbeddingStore:
     """Indexed in ten shards by meaning. Shared, do not change it."""
-    store = vector_store(tmp_path_factory.mktemp("built"), *(side[:ROWS] for side in world))
+    store = vector_store(tmp_path_factory.mktemp("built"), world[0][:ROWS], world[1][:ROWS])
     build(first_config(store))
     return store
 
@@ -121,7 +121,7 @@ def test_a_build_that_was_killed_goes_on_with_the_same_bytes(built: EmbeddingSto
 
 
 def test_without_its_layout_no_shard_is_planned(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
-    store = vector_store(tmp_path, *(side[:600] for side in world))
+    store = vector_store(tmp_path, world[0][:600], world[1][:600])
     with pytest.raises(StoreInvalid, match="rows are not grouped yet; run the same `clipmine index` again"):
         plan_index_items(first_config(store))
     prepare_layout(first_config(store), run_here)
@@ -212,7 +212,7 @@ def test_a_store_goes_back_to_consecutive_rows(store: EmbeddingStore) -> None:
 
 
 def test_captions_and_rounded_vectors_are_grouped_too(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
-    store = vector_store(tmp_path, *(side[:1_500] for side in world))
+    store = vector_store(tmp_path, world[0][:1_500], world[1][:1_500])
     for codec in ("sq8", "rabitq"):
         build(IndexConfig(str(store.path), "text", codec=codec, shard_rows=300, layout="meaning", queries=100))
         index = open_index(store, "text")
