@@ -51,8 +51,8 @@ def main() -> int:
         figures[f"pairs found, {rows}"] = round(share, 4)
         line = ", ".join(f"{name} {took:.2f} s" for name, took in times.items())
         print(f"{rows:>9,}: {line}; {comparisons / rows:.0f} comparisons a row, {share:.4f} found", flush=True)
-    for name, took in seconds.items():
-        figures[f"exponent, {name}"] = round(float(np.polyfit(np.log(sizes), np.log(took), 1)[0]), 3)
+    for name, curve in seconds.items():
+        figures[f"exponent, {name}"] = round(float(np.polyfit(np.log(sizes), np.log(curve), 1)[0]), 3)
     figures["exponent, comparisons"] = round(float(np.polyfit(np.log(sizes), np.log(compared), 1)[0]), 3)
     figures["pairs found"] = round(found, 4)
     holds = all(figures[name] <= to if name in AT_MOST else figures[name] >= to for name, to in TARGETS.items())
@@ -77,7 +77,7 @@ def measure(path: Path, rows: int, dim: int) -> tuple[dict[str, float], float, i
     from retrieval.search.duplicates import near_duplicates
 
     for module in (index.duplicates.group_rows, index.duplicates.row_pairs):
-        module.ALL_PAIRS = 1_000  # so that small stores use the index too
+        module.ALL_PAIRS = 1_000  # type: ignore[attr-defined]  # so that small stores use the index too
     write_store(path, rows, dim, texts=False, copies=0.1, part_rows=min(rows, 100_000))
     store = EmbeddingStore.open(path)
     every = np.arange(rows)

@@ -201,7 +201,7 @@ def ray_cluster() -> Iterator[tuple[dict[str, str], Any]]:
 
         yield {"RAY_ADDRESS": cluster.address}, kill_node
     finally:
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def kill_driver(job: subprocess.Popen[bytes]) -> None:

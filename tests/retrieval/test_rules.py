@@ -14,6 +14,7 @@ from index.errors import BadInput, ModelMismatch
 from index.store.embedding_store import EmbeddingStore
 from retrieval.rules import RULE_ORDER, RuleOutcome, Rules, apply_rules
 from retrieval.search.candidates import Candidates
+from retrieval.search.duplicates import near_duplicates
 from tests.index.duplicates.test_group_rows import find_groups
 from tests.index.duplicates.worlds import with_copies
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit, unit
@@ -188,7 +189,7 @@ def test_near_duplicates_are_the_same_with_the_groups_that_the_store_keeps(
     rows = candidates(*((row % 3, row, 0, 1 - row / 200, row // 3 + 1, True) for row in range(120)))
     choices: list[dict[str, Any]] = [{}, {"cross_concept": "keep-all"}]
     before = [kept(apply(store, rows, near_duplicates=0.94, **each)) for each in choices]
-    monkeypatch.setattr(retrieval.rules, "near_duplicates", partial(retrieval.rules.near_duplicates, exact_rows=1))
+    monkeypatch.setattr(retrieval.rules, "near_duplicates", partial(near_duplicates, exact_rows=1))
     find_groups(DuplicatesConfig(str(store.path)))
     assert [kept(apply(store, rows, near_duplicates=0.94, **each)) for each in choices] == before
     assert len(before[0]) < 120

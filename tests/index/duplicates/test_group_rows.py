@@ -41,7 +41,8 @@ def column(store: EmbeddingStore) -> list[int]:
     """The stored groups of all rows."""
     groups = open_groups(EmbeddingStore.open(store.path))
     assert groups is not None
-    return groups.of(np.arange(groups.rows)).tolist()
+    found: list[int] = groups.of(np.arange(groups.rows)).tolist()
+    return found
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import index.duplicates.row_pairs as module
+from index.duplicates.components import spanning_edges
 from index.duplicates.row_pairs import edges_of_rows
 from index.errors import StoreInvalid
 from index.graph.build import IndexConfig
@@ -34,7 +35,7 @@ def test_rows_of_two_ranges_find_what_all_find_together(tmp_path: Path) -> None:
     vectors = with_copies(ROWS, 300)
     store = vector_store(tmp_path / "store", vectors)
     halves = [edges_of_rows(store, 0, 1_000, 1_000, 0.94), edges_of_rows(store, 1_000, ROWS, ROWS, 0.94)]
-    assert column(module.spanning_edges(np.concatenate(halves))) == groups_of(vectors).tolist()
+    assert column(spanning_edges(np.concatenate(halves))) == groups_of(vectors).tolist()
 
 
 @pytest.mark.parametrize("codec", ["fp16", "sq8", "sq4", "rabitq"])

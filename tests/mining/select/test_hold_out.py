@@ -10,6 +10,7 @@ import pytest
 
 import mining.select.hold_out
 from index.duplicates.group_rows import DuplicatesConfig
+from index.duplicates.near_duplicates import near_duplicate_groups
 from mining.select.hold_out import shows_training_pictures
 from tests.index.duplicates.test_group_rows import find_groups
 from tests.mining.worlds import mining_store
@@ -33,7 +34,7 @@ def test_files_that_are_equal_count_whatever_the_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exact", [10, 50_000])
 def test_with_stored_groups_the_answer_is_the_same(tmp_path: Path, exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    grouped = partial(mining.select.hold_out.near_duplicate_groups, exact=exact)
+    grouped = partial(near_duplicate_groups, exact=exact)
     monkeypatch.setattr(mining.select.hold_out, "near_duplicate_groups", grouped)
     store = mining_store(tmp_path)
     find_groups(DuplicatesConfig(str(store.path)))

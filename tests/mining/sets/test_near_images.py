@@ -14,6 +14,7 @@ import pytest
 
 import mining.sets.near_images
 from index.duplicates.group_rows import DuplicatesConfig
+from index.duplicates.near_duplicates import near_duplicate_groups
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining import ImageSets
@@ -63,7 +64,7 @@ def test_stored_groups_change_nothing_and_a_chain_through_an_image_of_no_set_joi
     angles = np.array([0.0, 0.2, 0.4, 1.2, 2.5, 1.3])
     store = make_store(tmp_path, unit(np.stack([np.cos(angles), np.sin(angles)], axis=1)))
     assert find_groups(DuplicatesConfig(str(store.path), 0.95)).largest == 3
-    grouped = partial(mining.sets.near_images.near_duplicate_groups, exact=1)
+    grouped = partial(near_duplicate_groups, exact=1)
     monkeypatch.setattr(mining.sets.near_images, "near_duplicate_groups", grouped)
     sets = write_sets(tmp_path, [[0, 3], [2, 4], [5, 0]], store=store)
     assert joined(sets, 0.95)[0] == [0, 1, 2, 3, 1, 0]
