@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class Asker:
 
     def ask_index(self, rng: np.random.Generator, index: HnswIndex, states: Sequence[Visible]) -> None:
         """Search an open index, with its own efSearch or one that reaches all nodes, sometimes without some rows."""
+        states = [replace(state, rows=index.store.rows) for state in states]  # those that it was opened with
         gone = sorted(states[-1].gone)
         queries, k = self.queries(rng, index.modality, gone), int(rng.choice([1, 10, 10, 40]))
         everything = bool(rng.random() < 0.3)

@@ -179,7 +179,8 @@ class _Sequence:
             return running.end()
         self.counts.stopped += 1
         now = EmbeddingStore.open(self.path)
-        self._ask(rng, old, [self._state(now)])
+        # The service may not have opened a growth yet.
+        self._ask(rng, old, [self._state(now, old.store.rows), self._state(now)])
         self.asker.ask_index(rng, open_index(now, "image"), [self._state(now)])
         if change.then in RIVALS and not (change.then == "grow" and job.name == "grow"):
             self._rival(change.then, rng, running)
