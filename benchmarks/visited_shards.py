@@ -35,7 +35,7 @@ RECALL, KS, TURNS = 0.95, (10, 100, 1_000), 3
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2,000 scenes or 5,000 synthetic rows, 200 queries")
+    parser.add_argument("--quick", action="store_true", help="2,000 scenes or 5,000 synthetic rows; not for 1,000 rows")
     parser.add_argument("--generator", choices=("scenes", "gap"), default="gap")
     parser.add_argument("--rows", type=int, help="rows of the store")
     parser.add_argument("--shards", type=int, default=16)
@@ -47,18 +47,18 @@ def main() -> int:
     from benchmarks.index_peers.vectors import gap_vectors, scene_vectors
 
     rows = options.rows or {"scenes": (20_000, 2_000), "gap": (50_000, 5_000)}[options.generator][options.quick]
-    queries = 200 if options.quick else 1_000
+    queries, ks = 1_000, KS[:2] if options.quick else KS
     with tempfile.TemporaryDirectory() as folder:
         keep = options.scenes or Path(folder) / "scenes"
         made = scene_vectors(rows, keep, queries) if options.generator == "scenes" else gap_vectors(rows, queries)
         made = replace(made, **{name: first_components(each, options.dim) for name, each in asdict(made).items()})
         print(f"{platform.machine()}, {faiss.omp_get_max_threads()} threads; {options.generator}, {rows:,} rows")
-        figures = compare(Path(folder) / "store", made, options.shards)
+        figures = compare(Path(folder) / "store", made, options.shards, ks)
     print(json.dumps({"name": "visited_shards", "figures": figures, "targets": {}, "holds": True}))
     return 0
 
 
-def compare(folder: Path, made: Vectors, shards: int) -> dict[str, float]:
+def compare(folder: Path, made: Vectors, shards: int, ks: tuple[int, ...]) -> dict[str, float]:
     """Index one store in both ways, print what searches find and take, and return it by name."""
     import numpy as np
 
@@ -67,7 +67,7 @@ def compare(folder: Path, made: Vectors, shards: int) -> dict[str, float]:
 
     store = make_store(folder, made)
     queries = made.queries.astype(np.float32)
-    truth, truth_ids = exact_top_k(store.blocks("image"), queries, min(KS[-1], store.rows))
+    truth, truth_ids = exact_top_k(store.blocks("image"), queries, min(ks[-1], store.rows))
     figures: dict[str, float] = {}
     for layout in ("rows", "meaning"):
         summary, seconds = build_index(store, layout, -(-store.rows // shards))
@@ -77,7 +77,7 @@ def compare(folder: Path, made: Vectors, shards: int) -> dict[str, float]:
         if index.visits is not None:
             show_curve(index, queries, truth)
             show_fixed(index.visits, queries, truth_ids[:, :10])
-        for k in (k for k in KS if k <= store.rows // 2):
+        for k in (k for k in ks if k <= store.rows // 2):
             share, recall, time_of_one = measure(index, queries, truth, k)
             print(f"{layout:8} k {k:5,}: {share:4.0%} of the shards, recall {recall:.3f}, {time_of_one * 1e6:,.0f} us")
             figures |= {f"{layout}_recall_at_{k}": round(recall, 4), f"{layout}_us_at_{k}": round(time_of_one * 1e6, 1)}

@@ -40,6 +40,18 @@ def test_each_index_with_its_size_and_recall(tmp_path: Path) -> None:
     assert [index.modality for index in store_info(str(store.path)).indexes] == ["image", "text"]
 
 
+def test_an_index_by_meaning_shows_recall_against_the_shards_visited(tmp_path: Path) -> None:
+    store = vector_store(tmp_path, *clustered(1_000))
+    build(IndexConfig(str(store.path), shard_rows=100, layout="meaning", queries=100))
+    [index] = store_info(str(store.path)).indexes
+    assert "of the shards on 100 captions" in index.recall
+    assert index.visits[0].startswith("shards visited  recall@10")
+    assert [line for line in index.visits if line.endswith(" *")]
+    assert index.visits[-1] == "* chosen"
+    build(IndexConfig(str(store.path), layout="rows"))
+    assert store_info(str(store.path)).indexes[0].visits == ()
+
+
 def test_what_is_no_store_or_has_a_damaged_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreInvalid, match="no such store"):
         store_info(str(tmp_path / "nowhere"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 
-from index.graph.recall_contract import CurvePoint, RecallContract, Stratum
+from index.graph.margins import Margins
+from index.graph.recall_contract import CurvePoint, RecallContract, Stratum, VisitContract, VisitPoint
 
 CURVE = (CurvePoint(16, 0.91, 0.8), CurvePoint(32, 0.96, 0.8))
 CONTRACT = RecallContract(0.95, True, 32, "text", 990, 1_000, 0, (10, 100), CURVE)
+CURVE_OF_VISITS = (VisitPoint(0, 0.1, 0.6, 0.5), VisitPoint(100, 0.2, 0.96, 0.9), VisitPoint(300, 0.6, 1.0, 0.99))
+VISITS = VisitContract(Margins(100, 200), 0.2, CURVE_OF_VISITS)
 HARD = replace(CONTRACT, strata=(Stratum("beside crowds", 200, (0.4, 0.97)), Stratum("far away", 20, (0.2, 0.41))))
 
 
@@ -38,3 +42,17 @@ def test_a_contract_measured_before_rows_were_forgotten_says_so() -> None:
 
 def test_a_contract_reads_back_from_json_data() -> None:
     assert RecallContract.from_json(asdict(HARD)) == HARD
+    for visits in (VISITS, replace(VISITS, margins=None)):
+        contract = replace(CONTRACT, visits=visits)
+        assert RecallContract.from_json(json.loads(json.dumps(asdict(contract)))) == contract
+    earlier = asdict(CONTRACT)
+    del earlier["visits"]  # of an index that was built before shards could be grouped
+    assert RecallContract.from_json(earlier) == CONTRACT
+
+
+def test_the_share_of_shards_that_are_visited() -> None:
+    contract = replace(CONTRACT, visits=VISITS)
+    assert "at efSearch 32 in 20% of the shards on 990 captions" in contract.sentence()
+    assert [contract.visited(40, k) for k in (1, 10, 100, 10**9)] == [8.0, 8.0, 16.0, 40.0]
+    assert replace(CONTRACT, visits=replace(VISITS, margins=None)).visited(40, 10) == 40.0
+    assert CONTRACT.visited(40, 10) is None

@@ -30,6 +30,13 @@ def test_a_gpu_makes_scans_of_large_batches_cheaper() -> None:
     assert plan_search(1_000_000, 512, 50_000, 10, GRAPH, "cuda").method == "exact"
 
 
+def test_only_the_shards_that_are_visited_cost_time() -> None:
+    every, some = (plan_search(10**8, 512, 1_000, 10, IndexCost(40, 128, 0, each), cores=2) for each in (None, 5.0))
+    assert every.hnsw_seconds is not None
+    assert some.hnsw_seconds == pytest.approx(every.hnsw_seconds / 8)
+    assert "through 5.0 of 40 graphs at efSearch 128" in some.why
+
+
 def test_every_shard_is_walked() -> None:
     one, forty = (plan_search(10**8, 512, 1_000, 10, IndexCost(shards, 128), cores=2) for shards in (1, 40))
     assert one.hnsw_seconds is not None
