@@ -13,8 +13,9 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 demo: $(STAMP)
 	$(BIN)/clipmine demo $(DEMO)
 
+# Two processes: much of the tests' time is waiting, for Ray, Spark, browsers and time-outs. tests/conftest.py groups them.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
