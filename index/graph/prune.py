@@ -45,7 +45,7 @@ def choose_links(storage: Any, first: int, candidates: Numbers, most: int, relax
 
     Args:
         candidates: int32 [n, c] nodes, in any order and repeated or not; -1 where there are fewer.
-        most: even.
+        most: at least 4; of an odd number, one place stays empty.
     """
     import faiss
 
@@ -60,7 +60,8 @@ def choose_links(storage: Any, first: int, candidates: Numbers, most: int, relax
     chooser.ntotal = len(nodes)
     # It reads the nodes' candidates and the storage only, so its nodes need not be the first of the storage.
     chooser.init_level_0_from_knngraph(nodes.shape[1], faiss.swig_ptr(squared), faiss.swig_ptr(places))
-    links: Numbers = faiss.vector_to_array(chooser.hnsw.neighbors).reshape(len(nodes), most)
+    links = np.full((len(nodes), most), -1, np.int32)
+    links[:, : most - most % 2] = faiss.vector_to_array(chooser.hnsw.neighbors).reshape(len(nodes), -1)
     return links
 
 

@@ -132,7 +132,7 @@ def _together(points: Halves, groups: Groups, captions: list[Halves]) -> CoAnswe
 
 def _chosen(own: Any, points: Halves, groups: Groups, spec: HnswSpec) -> Iterable[Numbers]:
     """Blocks of the links that HNSW's rule chooses among near and far candidates."""
-    near, far = max(round(_NEAR * spec.ef_construction), 2), max(round(_FAR * spec.ef_construction), 2)
+    near, far = max(round(_NEAR * spec.ef_construction), 4), max(round(_FAR * spec.ef_construction), 2)
     lists = [nearest_in_groups(points, groups, points, _VISITS, near + 1)]
     rows: list[Ids | None] = [None]
     generator = np.random.Generator(np.random.PCG64(5))

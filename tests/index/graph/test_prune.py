@@ -44,6 +44,15 @@ def test_a_node_without_candidates_has_no_links() -> None:
     assert links.tolist() == [[-1] * 4, [2, -1, -1, -1]]
 
 
+def test_of_an_odd_number_of_links_one_place_stays_empty() -> None:
+    points = np.rint(np.random.default_rng(0).normal(size=(60, 8)) * 200)
+    candidates = np.tile(np.arange(60, dtype=np.int32), (60, 1))
+    links = choose_links(_storage(points), 0, candidates, 5, 1.5)
+    assert links.shape == (60, 5)
+    assert (links[:, 4] == -1).all()
+    assert (links[:, :4] >= 0).any()
+
+
 def test_reversed_links_come_from_the_nodes_that_rank_it_first() -> None:
     links = np.array([[1, 2], [2, -1], [1, 0], [2, 1]], np.int32)
     assert reversed_links(links, 2).tolist() == [[2, -1], [0, 2], [1, 3], [-1, -1]]

@@ -113,11 +113,11 @@ def test_rows_without_a_direction_are_left_out_and_without_captions_images_find_
     assert np.mean(found == np.arange(300)) > 0.99
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2, 40])
-def test_a_graph_of_few_nodes(world: tuple[Floats, Floats], rows: int) -> None:
+@pytest.mark.parametrize(("rows", "M"), [(0, 16), (1, 16), (2, 4), (40, 5)])
+def test_a_graph_of_few_nodes(world: tuple[Floats, Floats], rows: int, M: int) -> None:
     images, captions = world
-    graph = build_query_graph([images[:rows]], images[:rows], [captions[:10]], HnswSpec(M=16))
+    graph = build_query_graph([images[:rows]], images[:rows], [captions[:10]], HnswSpec(M=M, ef_construction=16))
     assert graph.ntotal == rows
     if rows:
-        found = search_graph(graph, images[:rows], 1, 16)[1][:, 0]
+        found = search_graph(graph, images[:rows], 1, 32)[1][:, 0]
         assert np.array_equal(found, np.arange(rows))
