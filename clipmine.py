@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from index.graph.verify import verify_store
     from index.store.adopt import adopt_store
     from index.store.embedding_store import EmbeddingStore
-    from jobs.api import annotate, customize, embed, evaluate, evaluate_lmm, import_sets, index, mine, retrieve, tune
+    from jobs.api import customize, embed, evaluate, index, retrieve
+    from jobs.api_image_sets import annotate, evaluate_lmm, import_sets, mine, tune
     from mining.sets.concat import concat_image_sets
     from mining.sets.image_sets import ImageSets
     from retrieval.client.async_client import AsyncClient
@@ -44,21 +45,21 @@ _PLACES = {
     "Rules": "retrieval.rules",
     "Selection": "retrieval.selection",
     "adopt_store": "index.store.adopt",
-    "annotate": "jobs.api",
+    "annotate": "jobs.api_image_sets",
     "concat_image_sets": "mining.sets.concat",
     "customize": "jobs.api",
     "embed": "jobs.api",
     "evaluate": "jobs.api",
-    "evaluate_lmm": "jobs.api",
+    "evaluate_lmm": "jobs.api_image_sets",
     "export_selection": "retrieval.export.export",
     "fetch_selection": "retrieval.export.fetch",
-    "import_sets": "jobs.api",
+    "import_sets": "jobs.api_image_sets",
     "index": "jobs.api",
     "load_concepts": "retrieval.concepts",
     "load_customized": "customize.clip.model_folder",
-    "mine": "jobs.api",
+    "mine": "jobs.api_image_sets",
     "retrieve": "jobs.api",
-    "tune": "jobs.api",
+    "tune": "jobs.api_image_sets",
     "verify_store": "index.graph.verify",
 }
 

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 import clipmine
-import jobs.api
 from index.encoder.loading import load_encoder
 from index.errors import BadInput
-from tests.mining.made_sets import write_foreign_sets
 
 
 def test_from_a_corpus_to_a_selection(tiny_clip_dir: Path, small_corpus: Path, tmp_path: Path) -> None:
@@ -86,34 +84,11 @@ def test_customizing_goes_on_from_a_selection(
             "unknown option batch: choose from .*batch_size",
         ),
         (lambda out: clipmine.index(out, "sound"), "unknown modality 'sound'"),
-        (lambda out: clipmine.mine(out, "similr", out), "similr"),
         (lambda out: clipmine.customize(out=out), "selection"),
-        (lambda out: clipmine.import_sets("r.json", "lava", out), "--format 'lava': choose from cad-inst"),
-        (lambda out: clipmine.import_sets("r.json", "llava", out, sets=3), "unknown option sets: choose from .*kind"),
         (lambda out: clipmine.evaluate(out, "no-such-task", out=out), "no-such-task"),
-        (lambda out: jobs.api.evaluate_lmm("llava", "bison", out=out), "task bison: where are its questions"),
-        (lambda out: jobs.api.evaluate_lmm("llava", "bison", out=out, shots=5), "unknown option shots: choose from"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(call: Callable[[Path], object], message: str, tmp_path: Path) -> None:
     with pytest.raises(clipmine.ClipmineError, match=message):
         call(tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_foreign_collection_is_imported(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text("file,text\na.jpg,A bus.\n")
-    sets = clipmine.import_sets(
-        tmp_path / "table.csv", "table", tmp_path / "pairs", images=[tmp_path], columns="image=file,caption=text"
-    )
-    assert [member.caption for each in sets for member in each.members] == ["A bus."]
-
-
-def test_image_sets_are_annotated(tmp_path: Path) -> None:
-    pairs = write_foreign_sets(tmp_path, [["a.jpg", "b.jpg"], ["c.jpg", "d.jpg"]])
-    summary = jobs.api.annotate(pairs.path, "choice", name="choices")
-    assert (summary.sets, summary.annotated) == (2, 2)
-    found = clipmine.ImageSets.open(pairs.path).with_annotations(kind="choice")
-    assert [each.annotations[0].annotator.name for each in found] == ["captions", "captions"]
-    with pytest.raises(BadInput, match="unknown option modle"):
-        jobs.api.annotate(pairs.path, modle="m")
