@@ -69,8 +69,11 @@ class GroupWork:
         return [(first, min(first + _RUN_ROWS, self.last)) for first in starts]
 
     def assigned(self, first: int) -> str:
-        """Name of the file with the cells of the run that begins at row `first`."""
-        return f"{hash_json([self.key, first])[:16]}.assigned.npy"
+        """Name of the file with the cells of the run that begins at row `first`.
+
+        Cells are learned without the rows that are forgotten by then, so they may be others after a kill.
+        """
+        return f"{hash_json([self.key, self.centroids.sha256, first])[:16]}.assigned.npy"
 
 
 @dataclass(frozen=True)
@@ -201,9 +204,11 @@ def _wanted(store: EmbeddingStore, modality: Modality, shard_rows: int, earlier:
             if source_hash(store, modality, grouping.first_row, grouping.rows) != grouping.source:
                 break
             kept.append(grouping)
+    for place, grouping in enumerate(kept):
+        if grouping.rows <= store.rows - grouping.first_row - grouping.rows:
+            del kept[place:]
+            break
     first = sum(grouping.rows for grouping in kept)
-    while kept and kept[-1].rows <= store.rows - first and first < store.rows:
-        first -= kept.pop().rows
     centroids = known.centroids if known is not None and kept else None
     shards = -(-(store.rows - first) // shard_rows)
     key = hash_json(

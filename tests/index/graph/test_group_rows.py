@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import index.graph.group_rows
 from index.errors import StoreInvalid
 from index.graph.build import IndexConfig, drop_damaged_shards, plan_index_items, prepare_layout
 from index.graph.exact import exact_top_k
+from index.graph.group_rows import GroupWork
 from index.graph.index_manifest import IndexManifest, read_index_manifest
 from index.graph.recall import recall_at
 from index.graph.search_index import open_index
@@ -166,6 +170,41 @@ def test_a_store_that_doubled_is_grouped_anew(store: EmbeddingStore, world: tupl
     assert after.centroids != before.centroids
     assert [grouping.rows for grouping in after.groupings] == [2 * ROWS]
     check_answers(grown, world)
+
+
+def test_a_grouping_is_made_anew_when_all_rows_after_it_are_as_many(
+    tmp_path: Path, world: tuple[Halves, Halves]
+) -> None:
+    store = vector_store(tmp_path, *(side[:300] for side in world))
+    build(IndexConfig(str(store.path), shard_rows=100, layout="meaning", queries=50))
+    groupings = []
+    for first, last in ((300, 500), (500, 640)):
+        store = grow(store, *(side[first:last] for side in world))
+        layout = again(store).layout
+        assert layout is not None
+        groupings.append([grouping.rows for grouping in layout.groupings])
+    # 140 rows are fewer than the 200 before them; but with these they are as many as the first 300.
+    assert groupings == [[300, 200], [640]]
+
+
+def test_rows_forgotten_after_a_kill_do_not_mix_two_sets_of_cells(
+    tmp_path: Path, world: tuple[Halves, Halves], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index.graph.group_rows, "_RUN_ROWS", 300)
+    killed, clean = (vector_store(tmp_path / name, *(side[:600] for side in world)) for name in ("killed", "clean"))
+
+    def one_run(function: Any, items: Sequence[Any], work: GroupWork, label: str) -> list[Any]:
+        function(items[0], work)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_layout(first_config(killed), one_run)
+    layouts = []
+    for store in (killed, clean):
+        forget(store, [7])
+        prepare_layout(first_config(store), run_here)
+        layouts.append([item.listed for item in plan_index_items(first_config(store))])
+    assert layouts[0] == layouts[1]
 
 
 def test_forgotten_rows_stay_away_before_and_after_compaction(
