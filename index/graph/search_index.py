@@ -176,8 +176,8 @@ def open_index(
 
     Args:
         shards: numbers of the shards to open, all by default. Only rows of these are found, with their row ids in the
-            store. The files of other shards may be missing. The rows that were added to the store after the index was
-            built are found with the last shard.
+            store. The files of other shards may be missing, except the lists of rows that are grouped by meaning. The
+            rows that were added to the store after the index was built are found with the last shard.
         checksums: whether to read the files and compare their checksums; by default if that is quick (see
             `index.graph.shard_files`).
 

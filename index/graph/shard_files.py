@@ -54,7 +54,10 @@ def check_files(
         StoreInvalid: a file is missing or damaged; the message names it and the command that builds it again.
     """
     folder = index_folder(store, modality)
-    files = [*(layout.files() if layout is not None else ()), *(one for each in shards for one in each.files.values())]
+    files = [one for each in shards for one in each.files.values()]
+    if layout is not None:
+        # Lists of a remote store are copied when a search first needs them.
+        files = list(dict.fromkeys([*(layout.all_files() if is_local(folder) else layout.files()), *files]))
     if checksums is None:
         checksums = sum(file.size for file in files) <= CHECKED_AT_OPEN
     for file in files:

@@ -132,9 +132,7 @@ class Shards:
     def _visited(self, queries: Floats, k: int, exclude: RowIds | None) -> npt.NDArray[np.bool_]:
         """The shards that each query visits: by all shards of the index, whichever are open."""
         assert self.visits is not None
-        forgotten = self._store.forgotten
-        unwanted = forgotten if exclude is None or not len(exclude) else np.union1d(forgotten, exclude)
-        return self.visits.chosen(queries, k, self.visits.unwanted(unwanted))
+        return self.visits.chosen(queries, k, self.visits.unwanted(self._store.forgotten, exclude))
 
     def _unwanted(self, exclude: RowIds | None) -> list[Unwanted | None]:
         """The unwanted rows of each shard. Those for forgotten rows only are kept until more are forgotten."""

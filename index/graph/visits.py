@@ -27,6 +27,7 @@ from index.graph.layout import Layout, ShardFile
 from index.graph.listed_rows import listed_places
 from index.graph.margins import Margins
 from index.graph.shard_files import shard_file
+from index.graph.unwanted import in_sorted
 
 __all__ = ["Visits", "open_visits"]
 
@@ -57,7 +58,7 @@ class Visits:
         self, centroids: Floats, table: Ids, lists: Callable[[], list[RowLists]], margins: Margins | None = None
     ) -> None:
         self.margins, self._open_lists = margins, lists
-        self._known: tuple[Ids, Ids] | None = None  # unwanted rows, and how many each cell has
+        self._known: tuple[Ids, Ids] | None = None  # forgotten rows, and how many each cell has
         self._centroids, self._cells = centroids, table[:, 1]
         self._starts = np.flatnonzero(np.concatenate([[True], np.diff(table[:, 0]) != 0]))
         self._rows = np.add.reduceat(table[:, 2], self._starts)
@@ -78,17 +79,25 @@ class Visits:
         """The rows of each shard of the index, ascending, and their cells."""
         return self._open_lists()
 
-    def unwanted(self, rows: Ids) -> Ids | None:
-        """int64 [cells]: how many of the ascending rows each cell has; None for no rows."""
-        if not len(rows):
+    def unwanted(self, forgotten: Ids, exclude: Ids | None = None) -> Ids | None:
+        """int64 [cells]: how many forgotten or excluded rows each cell has; None where there are none of both.
+
+        forgotten: ascending. exclude: in any order, also rows that are forgotten.
+        """
+        others = np.empty(0, np.int64) if exclude is None else np.unique(exclude)
+        others = others[~in_sorted(others, forgotten)]
+        if not len(forgotten) and not len(others):
             return None
         known = self._known
-        if known is not None and known[0] is rows:  # a store gives the same forgotten rows until they change
-            return known[1]
+        if known is None or known[0] is not forgotten:  # a store gives the same array until it changes
+            known = self._known = (forgotten, self._counted(forgotten))
+        return known[1] + self._counted(others) if len(others) else known[1]
+
+    def _counted(self, rows: Ids) -> Ids:
+        """int64 [cells]: how many of the ascending rows each cell has."""
         counts = np.zeros(self.cells, np.int64)
-        for listed, cells in self.lists:
+        for listed, cells in self.lists if len(rows) else ():
             counts += np.bincount(cells[listed_places(listed, rows)], minlength=self.cells)
-        self._known = (rows, counts)
         return counts
 
     def scores(self, queries: Floats) -> Ids:

@@ -175,7 +175,7 @@ def test_a_store_that_doubled_is_grouped_anew(store: EmbeddingStore, world: tupl
 def test_a_grouping_is_made_anew_when_all_rows_after_it_are_as_many(
     tmp_path: Path, world: tuple[Halves, Halves]
 ) -> None:
-    store = vector_store(tmp_path, *(side[:300] for side in world))
+    store = vector_store(tmp_path, world[0][:300], world[1][:300])
     build(IndexConfig(str(store.path), shard_rows=100, layout="meaning", queries=50))
     groupings = []
     for first, last in ((300, 500), (500, 640)):
@@ -191,7 +191,7 @@ def test_rows_forgotten_after_a_kill_do_not_mix_two_sets_of_cells(
     tmp_path: Path, world: tuple[Halves, Halves], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index.graph.group_rows, "_RUN_ROWS", 300)
-    killed, clean = (vector_store(tmp_path / name, *(side[:600] for side in world)) for name in ("killed", "clean"))
+    killed, clean = (vector_store(tmp_path / name, world[0][:600], world[1][:600]) for name in ("killed", "clean"))
 
     def one_run(function: Any, items: Sequence[Any], work: GroupWork, label: str) -> list[Any]:
         function(items[0], work)
@@ -224,6 +224,17 @@ def test_forgotten_rows_stay_away_before_and_after_compaction(
     same = [old == new for old, new in zip(after.shards, compacted.shards, strict=True)]
     assert same == [number != 5 for number in range(10)], "the graph that holds an erased vector is built again"
     check_answers(store, world)
+
+
+def test_lists_of_shards_that_are_not_opened_are_needed_too(store: EmbeddingStore) -> None:
+    record = manifest(store).shards[4]
+    (folder(store) / record.file).unlink()
+    forget(store, [3])
+    asked = store.gather("text", np.arange(5)).astype(np.float32)
+    assert open_index(store, "image", [0]).search(asked, 3)[1].shape == (5, 3)
+    (folder(store) / record.files["cells.npy"].name).unlink()  # how many rows of a cell are forgotten decides visits
+    with pytest.raises(StoreInvalid, match=r"cells.npy: .*run `clipmine index"):
+        open_index(store, "image", [0])
 
 
 @pytest.mark.parametrize("kind", ["table", "centroids", "rows", "cells"])

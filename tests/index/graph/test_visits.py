@@ -72,6 +72,18 @@ def test_unwanted_rows_widen_the_search(gone: range | list[int], expected: list[
     assert found.chosen(query(0.0, 0.9, 0.75, 0.1), 5, unwanted).tolist() == [[bool(one) for one in expected]]
 
 
+def test_forgotten_rows_are_counted_once_and_excluded_ones_beside_them() -> None:
+    found, forgotten = visits(None), np.array([3, 150, 350])
+    assert found.unwanted(np.empty(0, np.int64)) is None
+    alone = found.unwanted(forgotten)
+    assert alone is not None
+    assert alone.tolist() == [1, 1, 0, 1]
+    both = found.unwanted(forgotten, np.array([250, 3, 250, 1_000]))
+    assert both is not None
+    assert both.tolist() == [1, 1, 1, 1]
+    assert found.unwanted(forgotten, np.array([3])) is alone, "a search that excludes rows leaves the counts there"
+
+
 def test_choices_do_not_depend_on_the_batch() -> None:
     rng = np.random.default_rng(2)
     queries = rng.normal(size=(60, 4)).astype(np.float32)
