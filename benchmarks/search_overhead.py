@@ -5,8 +5,8 @@ Run as: python -m benchmarks.search_overhead [--quick] [--rows 50000]
 The vectors are those of `synthetic_store.py` in one HNSW shard; queries are captions that search for images, with the
 efSearch that reaches recall@10 0.95. Raw faiss gets the queries as contiguous float32 and one prepared parameter
 object; `Retriever` gets the same vectors, checks them, plans the search and returns row ids. The two take turns call by
-call, each on other queries (with the same ones the second would find the visited nodes in the cache), and medians are
-of processor time are compared, so that other programs on the machine slow both and outliers do not count.
+call, each on other queries (with the same ones the second would find the visited nodes in the cache), and medians of
+processor time are compared, so that other programs on the machine slow both and outliers do not count.
 """
 
 from __future__ import annotations
