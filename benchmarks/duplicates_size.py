@@ -65,18 +65,18 @@ def measure(path: Path, rows: int, dim: int) -> tuple[dict[str, float], float, i
     import faiss
     import numpy as np
 
-    import index.duplicates.group_rows
     import index.duplicates.row_pairs
+    import index.duplicates.segments
     from benchmarks.index_at_size.store import write_store
-    from index.duplicates.group_rows import DuplicatesConfig, finish_groups, search_segment, undone_segments
     from index.duplicates.near_duplicates import near_duplicate_groups, near_duplicate_pairs
+    from index.duplicates.segments import DuplicatesConfig, finish_groups, search_segment, undone_segments
     from index.duplicates.stored_groups import open_groups
     from index.graph.build import IndexConfig, build_index_item, plan_index_items
     from index.graph.build import finish_index as finish
     from index.store.embedding_store import EmbeddingStore
     from retrieval.search.duplicates import near_duplicates
 
-    for module in (index.duplicates.group_rows, index.duplicates.row_pairs):
+    for module in (index.duplicates.segments, index.duplicates.row_pairs):
         module.ALL_PAIRS = 1_000  # type: ignore[attr-defined]  # so that small stores use the index too
     write_store(path, rows, dim, texts=False, copies=0.1, part_rows=min(rows, 100_000))
     store = EmbeddingStore.open(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from index.duplicates.group_rows import (
+from index.duplicates.segments import (
     DuplicatesConfig,
     DuplicatesSummary,
     finish_groups,
@@ -24,7 +24,7 @@ def run_duplicates(
     Raises:
         OutputExists: another job is writing in the store.
 
-    and what the functions of `index.duplicates.group_rows` and `jobs.executors.execute.execute` raise.
+    and what the functions of `index.duplicates.segments` and `jobs.executors.execute.execute` raise.
     """
     check_executor(executor, workers)
     EmbeddingStore.open(config.store)  # before a lease is written where there is no store

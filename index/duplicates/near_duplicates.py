@@ -139,9 +139,9 @@ def near_duplicate_pairs(
     A pair may come twice, in any order. Of images that are all close to one image only the pairs with that one may
     come; the groups are the same.
 
-    within: int64 [n], numbers of known groups (`index.duplicates.stored_groups`) such that no two images of different groups
-        are near-duplicates, -1 for an image that is none's; only images of one group are compared. Where there are no
-        more than `exact` images it is not used.
+    within: int64 [n], numbers of known groups (`index.duplicates.stored_groups`) such that no two images of different
+        groups are near-duplicates, -1 for an image that is none's; only images of one group are compared. Where there
+        are no more than `exact` images it is not used.
     """
     count = len(vectors)
     everything = np.arange(count, dtype=np.int64)

@@ -24,7 +24,7 @@ def command(store: str, threshold: float | None, executor: str, workers: int | N
     and is indexed again, run this again: it searches the new rows only. Interrupted, it continues.
     """
     with only_summary_on_stdout():
-        from index.duplicates.group_rows import DuplicatesConfig
+        from index.duplicates.segments import DuplicatesConfig
         from jobs.duplicates_job import run_duplicates
 
         summary = run_duplicates(DuplicatesConfig(store, threshold), executor=executor, workers=workers)

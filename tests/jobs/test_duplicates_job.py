@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-import index.duplicates.group_rows
+import index.duplicates.segments
 import jobs.duplicates_job
-from index.duplicates.group_rows import DuplicatesConfig, search_segment
 from index.duplicates.groups_manifest import groups_folder
+from index.duplicates.segments import DuplicatesConfig, search_segment
 from index.errors import BadInput, OutputExists
 from index.lease import only_writer
 from index.store.embedding_store import EmbeddingStore
 from jobs.duplicates_job import run_duplicates
 from jobs.executors.execute import execute
-from tests.index.duplicates.test_group_rows import find_groups
+from tests.index.duplicates.test_segments import find_groups
 from tests.index.duplicates.worlds import with_copies
 from tests.index.vectors import vector_store
 from tests.jobs.running import clipmine_command
@@ -35,7 +35,7 @@ def files(store: EmbeddingStore) -> dict[str, bytes]:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddingStore:
-    monkeypatch.setattr(index.duplicates.group_rows, "_LEAST_ROWS", 200)
+    monkeypatch.setattr(index.duplicates.segments, "_LEAST_ROWS", 200)
     return vector_store(tmp_path / "store", VECTORS)
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import retrieval.rules
-from index.duplicates.group_rows import DuplicatesConfig
+from index.duplicates.segments import DuplicatesConfig
 from index.errors import BadInput, ModelMismatch
 from index.store.embedding_store import EmbeddingStore
 from retrieval.rules import RULE_ORDER, RuleOutcome, Rules, apply_rules
 from retrieval.search.candidates import Candidates
 from retrieval.search.duplicates import near_duplicates
-from tests.index.duplicates.test_group_rows import find_groups
+from tests.index.duplicates.test_segments import find_groups
 from tests.index.duplicates.worlds import with_copies
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit, unit
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from index.duplicates.group_rows import DuplicatesConfig
 from index.duplicates.groups_manifest import (
     groups_folder,
     read_groups_manifest,
@@ -14,9 +13,10 @@ from index.duplicates.groups_manifest import (
     segment_name,
     write_groups_manifest,
 )
+from index.duplicates.segments import DuplicatesConfig
 from index.errors import StoreInvalid
 from index.store.embedding_store import EmbeddingStore
-from tests.index.duplicates.test_group_rows import find_groups
+from tests.index.duplicates.test_segments import find_groups
 from tests.index.duplicates.worlds import with_copies
 from tests.index.vectors import vector_store
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.duplicates.group_rows import DuplicatesConfig
 from index.duplicates.groups_manifest import groups_folder
+from index.duplicates.segments import DuplicatesConfig
 from index.duplicates.stored_groups import known_groups, open_groups
 from index.errors import BadInput, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
-from tests.index.duplicates.test_group_rows import find_groups
+from tests.index.duplicates.test_segments import find_groups
 from tests.index.duplicates.worlds import groups_of, with_copies
 from tests.index.vectors import grow, vector_store
 

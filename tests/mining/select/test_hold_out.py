@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import mining.select.hold_out
-from index.duplicates.group_rows import DuplicatesConfig
 from index.duplicates.near_duplicates import near_duplicate_groups
+from index.duplicates.segments import DuplicatesConfig
 from mining.select.hold_out import shows_training_pictures
-from tests.index.duplicates.test_group_rows import find_groups
+from tests.index.duplicates.test_segments import find_groups
 from tests.mining.worlds import mining_store
 
 

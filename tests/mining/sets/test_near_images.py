@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 import mining.sets.near_images
-from index.duplicates.group_rows import DuplicatesConfig
 from index.duplicates.near_duplicates import near_duplicate_groups
+from index.duplicates.segments import DuplicatesConfig
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from mining import ImageSets
@@ -23,7 +23,7 @@ from mining.sets.same_image import images_of
 from mining.sets.sources import store_source
 from mining.sets.store_members import members_table
 from mining.sets.write_sets import ImageSetsWriter
-from tests.index.duplicates.test_group_rows import find_groups
+from tests.index.duplicates.test_segments import find_groups
 from tests.mining.made_sets import sets_table, write_foreign_sets, write_sets
 from tests.retrieval.stores import MODEL, forget, make_store, random_unit, unit
 

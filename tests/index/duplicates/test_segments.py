@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import index.duplicates.group_rows as module
 import index.duplicates.row_pairs
-from index.duplicates.group_rows import (
+import index.duplicates.segments as module
+from index.duplicates.groups_manifest import groups_folder
+from index.duplicates.segments import (
     DuplicatesConfig,
     DuplicatesSummary,
     finish_groups,
     search_segment,
     undone_segments,
 )
-from index.duplicates.groups_manifest import groups_folder
 from index.duplicates.stored_groups import open_groups
 from index.errors import BadInput, StoreInvalid
 from index.graph.build import IndexConfig
