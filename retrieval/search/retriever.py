@@ -139,8 +139,7 @@ class Retriever:
         rows = self._rows
         if not 1 <= k <= rows:
             raise BadInput(f"k is {k}: choose 1 to {rows}, the rows of {self.store.path}")
-        if searched == "text" and not self._has_text:
-            raise BadInput(f"{self.store.path}: has no text embeddings, so captions cannot be searched (t2t)")
+        self._check_has(searched)
         own_rows: dict[int, int] = {}
         if isinstance(queries, np.ndarray):
             vectors = queries
@@ -178,8 +177,13 @@ class Retriever:
         return scores, row_ids, plan
 
     def plan(self, modality: Modality, queries: int, k: int, method: str | None = None) -> SearchPlan:
-        """How so many queries would be searched at once. Raises what `search` raises for an index or method."""
+        """How so many queries would be searched at once. Raises what `search` raises, but for queries and k."""
+        self._check_has(modality)
         return self._planned(modality, queries, k, method, None, 1.0, _minute())
+
+    def _check_has(self, modality: Modality) -> None:
+        if modality == "text" and not self._has_text:
+            raise BadInput(f"{self.store.path}: has no text embeddings, so captions cannot be searched (t2t)")
 
     @property
     def encoder(self) -> Encoder:
@@ -243,14 +247,13 @@ class Retriever:
         if index is not None:
             visited = index.recall.visited(index.shards, k) if index.recall is not None else None
             cost = IndexCost(index.shards, index.ef_search, index.tail_rows, visited)
-        rows, dim, device = self.store.rows, self.store.dim, self._scan_device()
         return plan_search(
-            rows,
-            dim,
+            self._rows,
+            self._dim,
             queries,
             k,
             cost,
-            device,
+            self._scan_device(),
             cores=usable_cores(),
             method=method,
             ef_search=ef_search,

@@ -186,6 +186,8 @@ def test_without_an_index_the_store_is_scanned_and_says_so(tmp_path: Path, vecto
     assert plan.why.startswith("there is no index")
     with pytest.raises(BadInput, match="has no text embeddings"):
         Retriever(store).search(vectors[1][:2], 5, "t2t")
+    with pytest.raises(BadInput, match="has no text embeddings"):
+        Retriever(store).plan("text", 1, 1)
 
 
 def test_an_index_that_does_not_belong_is_an_error_not_a_slow_scan(
