@@ -24,6 +24,8 @@ GRID = 2_048
 _PER_SHARD, _LEAST_ROWS, _MOST = 32, 16, 65_535
 _LEARNED, _ITERATIONS, _SEED = 64, 8, 5  # sampled rows of a cell, rounds of k-means
 _BLOCK_ROWS = 8_192
+# Products of rows and cells at once: 64 MB.
+_PRODUCTS = 16_000_000
 # What decides the cells.
 CELL_RULES = ("cells", GRID, _PER_SHARD, _LEAST_ROWS, _MOST, _LEARNED, _ITERATIONS, _SEED)
 
@@ -67,6 +69,7 @@ def train_cells(sample: npt.NDArray[Any], cells: int) -> Floats:
 def nearest_cells(points: Floats, centroids: Floats) -> Ids:
     """int64 [n]: the cell of each row; both are on the grid. Of equally near cells, the first."""
     found = np.empty(len(points), np.int64)
-    for start in range(0, len(points), _BLOCK_ROWS):
-        found[start : start + _BLOCK_ROWS] = (points[start : start + _BLOCK_ROWS] @ centroids.T).argmax(axis=1)
+    rows = max(1, min(_BLOCK_ROWS, _PRODUCTS // len(centroids)))
+    for start in range(0, len(points), rows):
+        found[start : start + rows] = (points[start : start + rows] @ centroids.T).argmax(axis=1)
     return found

@@ -53,9 +53,12 @@ def cold_bytes(files: Sequence[Path]) -> int:
 
 
 def _in_memory(file: Path, pages: npt.NDArray[np.int64]) -> int:
-    """How many of the file's pages are in memory."""
+    """How many of the file's pages are in memory; all of a file that a build of an index has removed meanwhile."""
     mincore = ctypes.CDLL(None).mincore
-    mapped = np.memmap(file, np.uint8, "r")
+    try:
+        mapped = np.memmap(file, np.uint8, "r")
+    except (OSError, ValueError):  # ValueError: it is empty now
+        return len(pages)
     start, found = int(mapped.ctypes.data), ctypes.create_string_buffer(1)
     resident = 0
     for page in pages.tolist():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from index.graph.disk import DiskRates, cold_bytes, measure_disk
@@ -26,6 +27,19 @@ def test_pages_that_were_just_read_are_in_memory(tmp_path: Path) -> None:
         file.read_bytes()
     assert cold_bytes(files) < 150_000  # other programs may have taken some of the memory
     assert cold_bytes([]) == cold_bytes([tmp_path / "missing"]) == 0
+
+
+def test_a_file_that_is_removed_while_it_is_looked_at_counts_as_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, memmap = _written(tmp_path / "a", 5_000), np.memmap
+
+    def too_late(path: Path, *arguments: object) -> object:
+        path.unlink(missing_ok=True)
+        return memmap(path, *arguments)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(np, "memmap", too_late)
+    assert cold_bytes([file]) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system cannot drop pages")
