@@ -1,8 +1,9 @@
 """What searches cost on this machine: rates of one core and of the disk, measured when a large index was built.
 
 `clipmine index` measures them with the finished index and writes them beside its folder, into image.machine.json or
-text.machine.json of STORE/index, with the kind of processor that they hold for. They decide how a search is done, never
-what it finds. On another kind of machine, and for small stores, rates of one kind of server are used.
+text.machine.json of STORE/index, with the kind of processor that they hold for. They decide whether a search walks the
+index or scans all rows, not what either finds. On another kind of machine, and for small stores, rates of one kind of
+server are used.
 """
 
 from __future__ import annotations

@@ -265,6 +265,7 @@ class _Sequence:
         if name == "new index":
             recipe = {"M": int(rng.integers(10, 33)), "codec": str(rng.choice(["fp16", "sq8"]))}
             recipe["shard_rows"] = int(rng.integers(130, 420))
+            recipe["layout"] = str(rng.choice(["rows", "meaning"]))
         modality = str(rng.choice(["image", "image", "both"]))
         return _Job(name, (change_jobs.index_store, IndexConfig(self.path, **recipe), modality))
 
