@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.duplicates.components import join_groups, members_of
+from index.graph.groups import by_group
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = [
@@ -157,8 +158,8 @@ def near_duplicate_pairs(
                 yield from ((own[one], own[other]) for one, other in pairs)
         return
     nearest = _nearest_cells(vectors, max(1, int(_CELLS * count**0.5)), probes)
-    members = _by_cell(nearest[:, 0], int(nearest.max()) + 1)
-    visitors = _by_cell(nearest, len(members))
+    cells = int(nearest.max()) + 1
+    members, visitors = by_group(nearest[:, :1], cells), by_group(nearest, cells)
     for own, some in zip(members, visitors, strict=True):
         if len(own):
             yield from close_pairs(vectors, some, own, threshold)
@@ -263,14 +264,6 @@ def _cell_centers(vectors: Vectors, cells: int) -> Floats:
         length = np.linalg.norm(total, axis=1, keepdims=True)
         centers = np.where(length > 0, total / np.maximum(length, 1e-9), centers)
     return centers
-
-
-def _by_cell(cells: npt.NDArray[np.int32], count: int) -> list[Ints]:
-    """For each cell 0 .. count - 1 the ascending places of the images (rows of `cells`) that name it."""
-    flat = cells.reshape(len(cells), -1)
-    order = np.argsort(flat, axis=None, kind="stable")
-    ends = np.searchsorted(flat.ravel()[order], np.arange(1, count))
-    return [each.astype(np.int64) for each in np.split(order // flat.shape[1], ends)]
 
 
 def _read(vectors: Vectors, places: Ints) -> Floats:

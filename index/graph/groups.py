@@ -17,7 +17,7 @@ import numpy.typing as npt
 from index.graph.nearest_lists import GROUP_ROWS, NearestLists, smallest
 from index.graph.reduced import UNIT, widened
 
-__all__ = ["Groups", "make_groups", "nearest_in_groups"]
+__all__ = ["Groups", "by_group", "make_groups", "nearest_in_groups"]
 
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]
@@ -51,7 +51,7 @@ def make_groups(points: Halves, size: int) -> Groups:
     firsts = np.searchsorted(own[order], starts)
     sums = np.add.reduceat(sample[order], firsts, axis=0, dtype=np.float64)
     centroids[starts] = np.rint(sums / np.diff(np.append(firsts, len(own)))[:, None])
-    return Groups(centroids, _by_group(_assigned(points, centroids, 1, inner=False), count))
+    return Groups(centroids, by_group(_assigned(points, centroids, 1, inner=False), count))
 
 
 def nearest_in_groups(
@@ -63,7 +63,7 @@ def nearest_in_groups(
     are not centered then, see `Reduction`.
     """
     found = NearestLists(len(queries), k)
-    visitors = _by_group(_assigned(queries, groups.centroids, visits, inner=inner), len(groups.members))
+    visitors = by_group(_assigned(queries, groups.centroids, visits, inner=inner), len(groups.members))
     for asking, rows in _pairs(visitors, groups.members):
         asked, group = widened(queries[asking]), widened(points[rows])
         distances = asked @ group.T
@@ -109,8 +109,8 @@ def _nearest_centroids(vectors: Floats, centroids: Floats, visits: int, *, inner
     return found
 
 
-def _by_group(assigned: Ids, count: int) -> list[Ids]:
-    """The rows of each group, ascending, from the groups [n, visits] of each row."""
+def by_group(assigned: npt.NDArray[np.integer], count: int) -> list[Ids]:
+    """The rows int64 of each group 0 .. count - 1, ascending, from the groups [n, visits] of each row."""
     visits, flat = assigned.shape[1], assigned.ravel()
     order = np.argsort(flat, kind="stable")
     cuts = np.searchsorted(flat[order], np.arange(count + 1))
