@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from index.files import is_local
 from index.graph.cells import on_grid
 from index.graph.layout import Layout, ShardFile
 from index.graph.listed_rows import listed_places
@@ -161,6 +162,8 @@ def open_visits(folder: Path, layout: Layout, margins: Margins | None) -> Visits
         files = [(one.ids, one.cells) for grouping in layout.groupings for one in grouping.lists]
         return [(_mapped(folder, ids), _mapped(folder, cells)) for ids, cells in files]
 
+    # Mapped now, since a build of another index removes them; those of a remote store are copied when they are needed.
+    mapped = lists() if is_local(folder) else None
     centroids = np.load(shard_file(folder, layout.centroids), allow_pickle=False)
     tables: list[Ids] = []
     shards = 0
@@ -168,7 +171,7 @@ def open_visits(folder: Path, layout: Layout, margins: Margins | None) -> Visits
         table = np.load(shard_file(folder, grouping.table), allow_pickle=False)
         tables.append(np.stack([table[:, 0] + shards, table[:, 1], table[:, 3] - table[:, 2]], axis=1))
         shards += len(grouping.lists)
-    return Visits(centroids, np.concatenate(tables), lists, margins)
+    return Visits(centroids, np.concatenate(tables), lists if mapped is None else lambda: mapped, margins)
 
 
 def _mapped(folder: Path, file: ShardFile) -> npt.NDArray[Any]:

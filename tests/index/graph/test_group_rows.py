@@ -261,6 +261,17 @@ def test_a_store_goes_back_to_consecutive_rows(store: EmbeddingStore) -> None:
     assert open_index(store, "image").visits is None
 
 
+def test_an_open_index_answers_after_another_build_has_removed_its_lists(store: EmbeddingStore) -> None:
+    opened = open_index(store, "image")
+    asked = store.gather("text", np.arange(20)).astype(np.float32)
+    before = opened.search(asked, 5)[1]
+    build(IndexConfig(str(store.path), layout="rows"))
+    forget(store, before[:, 0].tolist())
+    after = opened.search(asked, 5)[1]
+    assert (after >= 0).all()
+    assert not np.isin(after, before[:, 0]).any()
+
+
 def test_captions_and_rounded_vectors_are_grouped_too(tmp_path: Path, world: tuple[Halves, Halves]) -> None:
     store = vector_store(tmp_path, world[0][:1_500], world[1][:1_500])
     for codec in ("sq8", "rabitq"):
