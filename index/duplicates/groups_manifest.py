@@ -18,6 +18,7 @@ from pathlib import Path
 from index.errors import StoreInvalid
 from index.files import hash_json, list_names, read_bytes, remove, write_atomic
 from index.graph.index_manifest import ShardFile, source_hash
+from index.json_types import check_fields
 from index.store.embedding_store import EmbeddingStore
 
 __all__ = [
@@ -109,7 +110,11 @@ def read_groups_manifest(store: EmbeddingStore) -> GroupsManifest | None:
         if (plain.pop("format"), plain.pop("version")) != ("clipmine-near-duplicates", _VERSION):
             return None
         segments = tuple(Segment(**{**each, "edges": ShardFile(**each["edges"])}) for each in plain.pop("segments"))
-        return GroupsManifest(segments=segments, column=ShardFile(**plain.pop("column")), **plain)
+        manifest = GroupsManifest(segments=segments, column=ShardFile(**plain.pop("column")), **plain)
+        check_fields(manifest)
+        if not segments or segments[-1].until != manifest.rows:
+            raise ValueError(f"its segments are not those of {manifest.rows:,} rows")
+        return manifest
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -261,6 +261,8 @@ def _read_pending(folder: Path, key: str) -> Layout | None:
     """The layout that a run has finished for an index that is not finished; None where there is none, or a bad one."""
     try:
         layout = Layout.from_json(json.loads(read_bytes(_pending_path(folder, key))))
+        if layout is not None:
+            layout.check()
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return layout if layout is not None and _whole(folder, layout) else None

@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from index.errors import StoreInvalid
+from index.errors import BadInput, StoreInvalid
 from index.files import hash_json, list_names, read_bytes, remove, write_atomic
 from index.graph.hnsw import HnswSpec
 from index.graph.layout import Layout, ShardFile
 from index.graph.recall_contract import RecallContract
+from index.json_types import check_fields
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_manifest import FileRecord, Part
 
@@ -52,6 +53,7 @@ __all__ = [
 
 _FORMAT_VERSION = 3
 _INDEX_NAME = "index.json"
+_SHARD_ENDS = {"faiss", "skipped.npy", "copies.npy"}
 _SHARD_NAMES = re.compile(r"([0-9a-f]{16}|shard_\d{4,})\.(faiss|json|[a-z]+\.npy)|layout-[0-9a-f]{16}\.json")
 
 
@@ -118,8 +120,13 @@ class ShardRecord:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ShardRecord:
-        """A record from its JSON data; TypeError or KeyError for another format."""
-        return cls(**{**plain, "files": {end: ShardFile(**file) for end, file in plain["files"].items()}})
+        """A record from its JSON data; TypeError, KeyError or ValueError for another format."""
+        made = cls(**{**plain, "files": {end: ShardFile(**file) for end, file in plain["files"].items()}})
+        check_fields(made)
+        missing = _SHARD_ENDS.difference(made.files)
+        if missing:
+            raise ValueError(f"shard {made.number} has no {', '.join(sorted(missing))}")
+        return made
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,19 @@ class IndexManifest:
         """All files of the index but `index.json` and the shards' markers."""
         layout = [] if self.layout is None else list(self.layout.files())
         return [*layout, *(file for shard in self.shards for file in shard.files.values())]
+
+    def check(self) -> None:
+        """Raise ValueError where a field is of another type, or the shards are not those of the layout."""
+        check_fields(self)
+        if [shard.number for shard in self.shards] != list(range(len(self.shards))):
+            raise ValueError("the shards are not numbered one after the other")
+        if self.layout is None:
+            return
+        self.layout.check()
+        listed = [(one.rows, one.ids, one.cells) for each in self.layout.groupings for one in each.lists]
+        own = [(shard.rows, shard.files.get("rows.npy"), shard.files.get("cells.npy")) for shard in self.shards]
+        if own != listed or self.layout.rows != self.rows:
+            raise ValueError("the shards do not hold the rows of the layout")
 
 
 def index_folder(store: EmbeddingStore, modality: Modality) -> Path:
@@ -263,8 +283,10 @@ def read_index_manifest(folder: Path) -> IndexManifest | None:
         shards = tuple(ShardRecord.from_json(shard) for shard in plain.pop("shards"))
         contract = RecallContract.from_json(plain.pop("recall"))
         layout = Layout.from_json(plain.pop("layout", None))
-        return IndexManifest(spec=spec, shards=shards, recall=contract, layout=layout, **plain)
+        manifest = IndexManifest(spec=spec, shards=shards, recall=contract, layout=layout, **plain)
+        manifest.check()
+        return manifest
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (BadInput, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreInvalid(f"{path}: is damaged ({error}); run `clipmine index` again") from error

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from index.json_types import check_fields
+
 __all__ = ["Grouping", "Layout", "RowList", "ShardFile"]
 
 
@@ -77,6 +79,15 @@ class Layout:
     def rows(self) -> int:
         """The rows 0 .. rows - 1 are grouped."""
         return sum(grouping.rows for grouping in self.groupings)
+
+    def check(self) -> None:
+        """Raise ValueError where a field is of another type, or the groupings do not follow each other."""
+        check_fields(self)
+        first = 0
+        for grouping in self.groupings:
+            if grouping.first_row != first or sum(one.rows for one in grouping.lists) != grouping.rows:
+                raise ValueError(f"the rows grouped from row {grouping.first_row:,} on are not those of its lists")
+            first += grouping.rows
 
     def files(self) -> Iterator[ShardFile]:
         """The files beside those of the shards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,12 @@ def test_other_files_of_segments_and_columns_are_removed_and_no_others(store: Em
         (folder / name).touch()
     remove_other_files(store, ["b.edges.npy"])
     assert sorted(file.name for file in folder.iterdir()) == ["b.edges.npy", "notes.txt"]
+
+
+@pytest.mark.parametrize("change", [{"rows": "200"}, {"threshold": None}, {"segments": []}, {"rows": 100}])
+def test_wrong_types_and_other_rows_are_damage(store: EmbeddingStore, change: dict[str, object]) -> None:
+    find_groups(DuplicatesConfig(str(store.path)))
+    path = groups_folder(store) / "groups.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(StoreInvalid, match="delete it and run"):
+        read_groups_manifest(store)

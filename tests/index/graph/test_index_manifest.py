@@ -50,7 +50,7 @@ MANIFEST = IndexManifest(
     memory=10**9,
     faiss="1.15.1",
     forgotten="",
-    shards=(RECORD, replace(RECORD, number=4)),
+    shards=(replace(RECORD, number=0), replace(RECORD, number=1)),
     recall=CONTRACT,
 )
 
@@ -66,6 +66,35 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_damaged_manifest_says_what_to_run(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(StoreInvalid, match=r"index\.json: is damaged .*run `clipmine index` again"):
+        read_index_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("rows",), "1000"),
+        (("dim",), -32),
+        (("memory",), 10**30),
+        (("spec", "M"), 1),
+        (("shards", 0, "first_row"), None),
+        (("shards", 1, "number"), 0),
+        (("shards", 0, "files"), {}),
+        (("shards", 0, "files", "faiss", "size"), "4096"),
+        (("recall", "visits"), {"margins": {"at_10": None, "at_100": 3}, "share": 0.5, "curve": []}),
+        (("recall", "visits"), {"margins": None, "share": "half", "curve": []}),
+        (("layout",), {"centroids": {"name": "a", "size": 1, "sha256": "0"}, "groupings": []}),
+    ],
+)
+def test_wrong_types_and_numbers_are_damage(tmp_path: Path, place: tuple[str | int, ...], value: object) -> None:
+    write_index_manifest(tmp_path, MANIFEST)
+    path = tmp_path / "index.json"
+    plain = json.loads(path.read_text())
+    at = plain
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    path.write_text(json.dumps(plain))
+    with pytest.raises(StoreInvalid, match=r"is damaged .*; run `clipmine index` again"):
         read_index_manifest(tmp_path)
 
 
