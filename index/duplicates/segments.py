@@ -34,7 +34,7 @@ from index.duplicates.groups_manifest import (
 from index.duplicates.near_duplicates import NEAR_DUPLICATES
 from index.duplicates.row_pairs import ALL_PAIRS, edges_of_rows
 from index.errors import BadInput, StoreInvalid
-from index.files import atomic_file, exists, hash_json, make_folder, remove_partial, sha256_file
+from index.files import atomic_file, hash_json, make_folder, remove_partial, sha256_file
 from index.graph.index_manifest import ShardFile, index_folder, read_index_manifest
 from index.graph.shard_files import damage, shard_file
 from index.local_copy import current_copy
@@ -118,7 +118,7 @@ def undone_segments(config: DuplicatesConfig) -> list[SegmentItem]:
         StoreInvalid: no complete store, or one without rows.
     """
     plan = _Plan.make(config)
-    return [item for item in plan.items if not exists(_edges_file(plan.store, item.name))]
+    return [item for item in plan.items if not _is_searched(plan.store, item)]
 
 
 def search_segment(item: SegmentItem, config: DuplicatesConfig) -> SegmentSummary:
@@ -144,7 +144,7 @@ def finish_groups(config: DuplicatesConfig) -> DuplicatesSummary:
     store, folder = plan.store, groups_folder(plan.store)
     segments = list(plan.kept)
     for item in plan.items:
-        if not exists(_edges_file(store, item.name)):
+        if not _is_searched(store, item):
             raise StoreInvalid(f"{folder}: {item.name} was not searched; run the same `clipmine duplicates` again")
         file = current_copy(_edges_file(store, item.name))
         segments.append(Segment(item.first_row, item.rows, item.until, _record(file, f"{item.name}.edges.npy")))
@@ -230,6 +230,15 @@ def _rows_to_group(store: EmbeddingStore) -> int:
     return index.rows
 
 
+def _is_searched(store: EmbeddingStore, item: SegmentItem) -> bool:
+    """Whether the segment's file is there, and a whole one by its head and its length."""
+    try:
+        edges = np.load(current_copy(_edges_file(store, item.name)), mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):  # not there, cut off, or another file
+        return False
+    return bool(edges.dtype == np.int64 and edges.ndim == 2 and edges.shape[1] == 2)
+
+
 def _edges_file(store: EmbeddingStore, name: str) -> Path:
     return groups_folder(store) / f"{name}.edges.npy"
 
@@ -243,7 +252,7 @@ def _read_edges(folder: Path, segments: list[Segment]) -> Iterator[Ints]:
         file = folder / segment.edges.name
         try:
             edges: Ints = np.load(shard_file(folder, segment.edges), allow_pickle=False)
-        except (ValueError, OSError, StoreInvalid) as error:
+        except (ValueError, OSError, EOFError, StoreInvalid) as error:
             raise StoreInvalid(f"{file}: is damaged; delete it and run `clipmine duplicates` again") from error
         yield edges
 

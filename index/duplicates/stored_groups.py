@@ -32,7 +32,7 @@ class StoredGroups:
         self.store, self.manifest = store, manifest
         try:
             self._column = np.load(shard_file(folder, manifest.column), mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, EOFError) as error:
             raise StoreInvalid(
                 f"{folder / manifest.column.name}: cannot be read; run `clipmine duplicates {store.path}` again"
             ) from error

@@ -163,3 +163,19 @@ def test_a_lost_file_is_made_again_and_a_damaged_one_named(store: EmbeddingStore
 def test_a_limit_that_is_no_cosine_is_refused(threshold: float) -> None:
     with pytest.raises(BadInput, match="--threshold"):
         DuplicatesConfig("STORE", threshold)
+
+
+@pytest.mark.parametrize("content", [b"", b"cut", None])
+def test_a_segments_file_that_is_cut_off_or_another_is_searched_again(
+    config: DuplicatesConfig, store: EmbeddingStore, content: bytes | None
+) -> None:
+    find_groups(config)
+    whole = column(store)
+    (edges,) = groups_folder(store).glob("*.edges.npy")
+    if content is None:
+        np.save(edges, np.zeros((3, 3, 3)))
+    else:
+        edges.write_bytes(content)
+    assert len(undone_segments(config)) == 1
+    find_groups(config)
+    assert column(store) == whole
