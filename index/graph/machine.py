@@ -187,14 +187,14 @@ def write_machine(store: EmbeddingStore, modality: Modality, rates: MachineRates
 def read_machine(store: EmbeddingStore, modality: Modality) -> MachineRates:
     """The rates that were measured on this kind of machine; SERVER where there are none."""
     path = _path(store, modality)
-    if not exists(path):
-        return SERVER
     try:
+        if not exists(path):
+            return SERVER
         found = json.loads(read_bytes(path))
         disk = DiskRates(**{name: float(rate) for name, rate in found.pop("disk").items()})
         kind = str(found.pop("processor"))
         own = {name: float(found[name]) for name in _NUMBERS}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, OverflowError, RecursionError, ValueError, TypeError, KeyError, AttributeError):
         return SERVER  # only speed depends on it
     finite = all(math.isfinite(rate) and rate >= 0 for rate in (*own.values(), *asdict(disk).values()))
     if not finite or min(own["walk_seconds"], own["flops"], own["scan_bytes"], disk.bytes_a_second) <= 0:

@@ -45,7 +45,15 @@ def test_damaged_rates_are_not_used(indexed: EmbeddingStore, change: dict[str, o
     path = indexed.path / "index" / "image.machine.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert read_machine(indexed, "image") == SERVER
-    path.write_text("{")
+    for text in ("{", "[]", json.dumps({**dataclasses.asdict(SERVER), "flops": 10**400})):
+        path.write_text(text)
+        assert read_machine(indexed, "image") == SERVER
+    path.unlink()
+    path.mkdir()
+    try:
+        assert read_machine(indexed, "image") == SERVER
+    finally:
+        path.rmdir()
     assert read_machine(indexed, "image") == SERVER
 
 
