@@ -59,6 +59,8 @@ class IndexConfig:
             raise BadInput(f"--recall is {self.recall}: it is a share of the exact answers, above 0 and at most 1")
         if self.queries is not None and self.queries < 1:
             raise BadInput(f"queries is {self.queries}: recall is measured on at least one")
+        if self.seed is not None and self.seed < 0:
+            raise BadInput(f"seed is {self.seed}: it is a number from 0 on")
         if self.shard_rows is not None and self.shard_rows < 1:
             raise BadInput(f"shard_rows is {self.shard_rows}: a shard has at least one row")
         links = HnswSpec.M if self.M is None else self.M

@@ -68,6 +68,7 @@ def test_options_that_are_given_change_the_recipe(tmp_path: Path) -> None:
         {"recall": 0},
         {"recall": 95},
         {"queries": 0},
+        {"seed": -1},
         {"shard_rows": 0},
         {"M": 1},
         {"M": 32, "ef_construction": 8},
