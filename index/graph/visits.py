@@ -8,7 +8,7 @@ them must lie in the shards that they visit. More rows lie farther apart, so the
 
 Rows that a search must not return do not count: the best cell is one of which at least half of the rows are wanted, and
 k is counted with the unwanted rows in the query's nearest cells. And the visited shards hold at least eight times as
-many rows as are asked for.
+many wanted rows as are asked for.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Visits:
     ) -> None:
         self.margins, self._open_lists = margins, lists
         self._known: tuple[Ids, Ids] | None = None  # forgotten rows, and how many each cell has
-        self._centroids, self._cells = centroids, table[:, 1]
+        self._centroids, self._cells, self._held = centroids, table[:, 1], table[:, 2]
         self._starts = np.flatnonzero(np.concatenate([[True], np.diff(table[:, 0]) != 0]))
         self._rows = np.add.reduceat(table[:, 2], self._starts)
         self._sizes = np.bincount(table[:, 1], weights=table[:, 2], minlength=len(centroids)).astype(np.int64)
@@ -131,16 +131,23 @@ class Visits:
             most = min(_NEAREST, self.cells)
             near = np.argpartition(-cells, most - 1, axis=1)[:, :most]
             wide = 2 * wide + unwanted[near].sum(axis=1)
-        least = np.minimum(best - self.margins.of(wide), self._enough(shards, wide))
+        least = np.minimum(best - self.margins.of(wide), self._enough(shards, self._rows, wide))
+        if unwanted is not None and unwanted.any():
+            share = 1 - unwanted / np.maximum(self._sizes, 1)
+            wanted = np.add.reduceat(self._held * share[self._cells], self._starts)
+            least = np.minimum(least, self._enough(shards, wanted, np.full(len(queries), k, np.float64)))
         visited: Bools = shards >= least[:, None]
         return visited
 
-    def _enough(self, shards: Ids, k: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """The score of the last shard that must be visited, so that they hold many times the k rows; -inf for all."""
-        if self._rows.min() >= _ROWS_PER_RESULT * k.max():
+    def _enough(self, shards: Ids, rows: npt.NDArray[Any], k: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The score of the last shard that must be visited, so that they hold many times the k rows; -inf for all.
+
+        rows: of each shard.
+        """
+        if rows.min() >= _ROWS_PER_RESULT * k.max():
             return np.full(len(shards), math.inf)
         order = np.argsort(-shards, axis=1, kind="stable")
-        held = np.cumsum(self._rows[order], axis=1) >= _ROWS_PER_RESULT * k[:, None]
+        held = np.cumsum(rows[order], axis=1) >= _ROWS_PER_RESULT * k[:, None]
         last = np.take_along_axis(shards, order, axis=1)[np.arange(len(shards)), held.argmax(axis=1)]
         return np.where(held.any(axis=1), last, -math.inf)
 

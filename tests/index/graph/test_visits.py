@@ -94,3 +94,12 @@ def test_choices_do_not_depend_on_the_batch() -> None:
     assert np.array_equal(whole, np.concatenate([found.chosen(one[None], 20) for one in queries]))
     assert found.chosen(queries[:0], 20).shape == (0, 3)
     assert found.scores(queries[:0]).shape == (0, 3)
+
+
+def test_the_visited_shards_hold_many_wanted_rows() -> None:
+    # Of shard 0 the four cells near the query hold 8 rows, a far one 1,000, none of which is wanted.
+    table = np.array([[0, 0, 2], [0, 1, 2], [0, 2, 2], [0, 3, 2], [0, 4, 1_000], [1, 5, 100], [2, 6, 100]])
+    found = Visits(on_grid(np.eye(7)), table, list, Margins(0, 0))
+    unwanted = np.array([0, 0, 0, 0, 1_000, 0, 0])
+    near = query(0.9, 0.8, 0.8, 0.8, 0.1, 0.3, 0.2)
+    assert [int(found.chosen(near, k, unwanted).sum()) for k in (1, 2, 13, 14)] == [1, 2, 2, 3]
