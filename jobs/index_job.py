@@ -59,9 +59,8 @@ def run_index(
         wanted = MODALITIES[modality]
         if modality == "both" and not store.has_text:
             wanted = ("image",)
-        lookups = [
-            item for item in plan_lookups(store.manifest) if not is_lookup_done(item, store.path, store.manifest)
-        ]
+        planned = plan_lookups(store.manifest) if store.rows else []  # without rows the build says so
+        lookups = [item for item in planned if not is_lookup_done(item, store.path, store.manifest)]
         execute(executor, build_lookup, lookups, config.store, workers=workers, label="look-up")
         return [
             _index_one(replace(config, modality=each), executor, workers, checksums, pilot, lease) for each in wanted

@@ -108,6 +108,12 @@ def test_a_store_that_is_none_is_not_made(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_store_without_rows_is_one_clear_line(tmp_path: Path) -> None:
+    store = make_store(tmp_path, random_unit(1)[:0])
+    with pytest.raises(StoreInvalid, match="has no rows to index"):
+        run_index(IndexConfig(str(store.path)))
+
+
 def test_a_changed_byte_of_a_shard_is_found_and_mended(store: Path) -> None:
     config = IndexConfig(str(store), shard_rows=11, queries=10)
     run_index(config, "image")
