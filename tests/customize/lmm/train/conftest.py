@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,3 +36,11 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
         write_records(folder, "pairs", 6, images=2, seed=1),
         write_records(folder, "text", 5, images=0, seed=2),
     )
+
+
+@pytest.fixture
+def sigint_obeyed() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests run in the background and a shell has them ignore it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)

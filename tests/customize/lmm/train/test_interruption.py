@@ -10,6 +10,9 @@ import pytest
 from customize.lmm.train.interruption import noted_interruption
 
 
+pytestmark = pytest.mark.usefixtures("sigint_obeyed")
+
+
 def test_the_first_is_noted_and_the_second_stops() -> None:
     former = signal.getsignal(signal.SIGINT)
     with noted_interruption() as found:

@@ -68,6 +68,7 @@ def test_a_killed_run_resumes_to_the_curve_of_an_uninterrupted_one(material: Mat
         torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("sigint_obeyed")
 def test_an_interrupted_run_repeats_no_step(material: Material, tmp_path: Path) -> None:
     """Ctrl-C at the third step, with checkpoints every 100 steps."""
     seen: list[int] = []
