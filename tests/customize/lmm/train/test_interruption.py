@@ -9,7 +9,6 @@ import pytest
 
 from customize.lmm.train.interruption import noted_interruption
 
-
 pytestmark = pytest.mark.usefixtures("sigint_obeyed")
 
 
