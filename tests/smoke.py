@@ -72,6 +72,7 @@ def run_every_command(folder: Path) -> None:
     run("plan", "--rows", "400M", "--dim", 512, "--memory", "64GB")
     run("embed", folder / "corpus", "--model-dir", MODEL, "--out", store)
     run("index", store)
+    run("duplicates", store)
     run("info", store)
     run("retrieve", store, "--concepts", concepts, "-k", 10, "--out", selection)
     run("export", selection, "--out", folder / "export")
