@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from pathlib import Path
 from index.errors import BadInput, RemoteDown, StoreInvalid
 from index.files import as_url, atomic_file, file_identity, hash_json, is_local, local_path
 from index.remote_file import copy_remote
+from index.sizes import parse_bytes
 
 __all__ = ["cache_folder", "current_copy", "local_copy"]
 
@@ -30,8 +30,6 @@ __all__ = ["cache_folder", "current_copy", "local_copy"]
 _IN_USE = 600.0
 # The share of a disk that copies leave free.
 _KEPT_FREE = 0.05
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", re.IGNORECASE)
 
 
 def cache_folder() -> Path:
@@ -151,7 +149,7 @@ def _limit() -> int | None:
     text = os.environ.get("CLIPMINE_CACHE_SIZE")
     if not text:
         return None
-    read = _SIZE.fullmatch(text.strip())
-    if read is None:
-        raise BadInput(f"CLIPMINE_CACHE_SIZE: {text!r} is no size; write it like 200GB")
-    return int(float(read[1]) * _UNITS[read[2].upper()])
+    try:
+        return parse_bytes(text)
+    except BadInput as error:
+        raise BadInput(f"CLIPMINE_CACHE_SIZE: {error}") from None

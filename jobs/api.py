@@ -108,7 +108,7 @@ def index(
         BadInput: an unknown modality or option; and what `jobs.index_job.run_index` raises.
     """
     from index.graph.build import IndexConfig
-    from index.graph.capacity import parse_bytes
+    from index.sizes import parse_bytes
     from jobs.index_job import run_index
 
     size = parse_bytes(memory) if isinstance(memory, str) else memory

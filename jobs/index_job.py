@@ -18,7 +18,7 @@ from index.graph.build import (
     prepare_layout,
     undone_index_items,
 )
-from index.graph.group_rows import GroupWork
+from index.graph.layout_build import GroupWork
 from index.graph.machine import LEAST_ROWS, SERVER, measure_machine, read_machine, write_machine
 from index.graph.pilot import choose_by_pilot
 from index.lease import Lease, only_writer

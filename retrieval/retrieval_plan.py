@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from index.errors import BadInput
-from index.graph.capacity import show_bytes
 from index.graph.index_manifest import index_folder, read_index_manifest
+from index.sizes import show_bytes
 from index.store.embedding_store import EmbeddingStore
 from retrieval.mode_plans import choose, index_cost
 from retrieval.query_blocks import RetrieveConfig, plan_blocks, search_depth

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.duplicates.components import join_groups, members_of
+from index.graph.cells import GRID, sample_count, train_cells
 from index.graph.groups import by_group
 from index.store.embedding_store import EmbeddingStore, Modality
 
@@ -44,8 +45,8 @@ NEAR_DUPLICATES = 0.94
 
 EXACT = 50_000
 PROBES = 16
-# Cells for each square root of the number of images; k-means takes so many steps, on so many images a cell.
-_CELLS, _STEPS, _SAMPLED = 2, 5, 32
+# Cells for each square root of the number of images.
+_CELLS = 2
 # Images on the two sides of a matrix product: 32 MB of similarities.
 _TILE, _WIDE = 1_024, 8_192
 # Within this of the limit a pair is decided by a sum of its own: the last bits of a matrix product depend on the tile.
@@ -240,30 +241,14 @@ def _close_to(vectors: Vectors, places: Ints, leaders: Ints, threshold: float) -
 def _nearest_cells(vectors: Vectors, cells: int, probes: int) -> npt.NDArray[np.int32]:
     """int32 [n, probes]: the cells whose centers are nearest to each image, its own first."""
     count = len(vectors)
-    centers = _cell_centers(vectors, cells)
+    drawn = np.random.default_rng(0).choice(count, min(sample_count(count, cells), count), replace=False)
+    centers = train_cells(_read(vectors, np.sort(drawn)), cells) / np.float32(GRID)
     probes = min(probes, len(centers))
     nearest = np.empty((count, probes), np.int32)
     for start in range(0, count, _WIDE):
         cosine = _read(vectors, np.arange(start, min(start + _WIDE, count))) @ centers.T
         nearest[start : start + _WIDE] = np.argpartition(-cosine, range(probes), axis=1)[:, :probes]
     return nearest
-
-
-def _cell_centers(vectors: Vectors, cells: int) -> Floats:
-    """float32 [cells, d]: unit vectors, by spherical k-means over a sample drawn with a seed of its own."""
-    random = np.random.default_rng(0)
-    drawn = random.choice(len(vectors), min(_SAMPLED * cells, len(vectors)), replace=False)
-    sample = _read(vectors, np.sort(drawn))
-    centers = _read(vectors, np.sort(drawn[:cells]))
-    for _ in range(_STEPS):
-        own = np.concatenate(
-            [(sample[start : start + _WIDE] @ centers.T).argmax(axis=1) for start in range(0, len(sample), _WIDE)]
-        )
-        total = np.zeros_like(centers)
-        np.add.at(total, own, sample)
-        length = np.linalg.norm(total, axis=1, keepdims=True)
-        centers = np.where(length > 0, total / np.maximum(length, 1e-9), centers)
-    return centers
 
 
 def _read(vectors: Vectors, places: Ints) -> Floats:

@@ -22,7 +22,6 @@ from typing import Any
 from index.errors import BadInput, StoreInvalid
 from index.files import exists, remove, remove_partial
 from index.graph.build_shard import build_hash, build_shard
-from index.graph.group_rows import MapItems, group_rows, planned_layout
 from index.graph.index_items import IndexItem, list_items, range_item
 from index.graph.index_manifest import (
     IndexManifest,
@@ -36,6 +35,7 @@ from index.graph.index_manifest import (
     write_index_manifest,
 )
 from index.graph.layout import Layout
+from index.graph.layout_build import MapItems, group_rows, planned_layout
 from index.graph.pilot import drop_pilot, read_pilot
 from index.graph.recall import measure_recall
 from index.graph.recall_contract import RecallContract
@@ -52,7 +52,6 @@ __all__ = [
     "build_index_item",
     "drop_damaged_shards",
     "finish_index",
-    "is_index_item_done",
     "plan_index_items",
     "prepare_layout",
     "undone_index_items",
@@ -130,11 +129,6 @@ def drop_damaged_shards(config: IndexConfig) -> int:
         if damage(folder, file, checksums=True) is not None and exists(folder / file.name):
             remove(folder / file.name)  # so the layout is made again
     return drop_damaged(folder)
-
-
-def is_index_item_done(item: IndexItem, config: IndexConfig) -> bool:
-    """Whether this very shard is built: it has its marker, and its files exist with the right sizes."""
-    return item not in undone_index_items(config)
 
 
 def build_index_item(item: IndexItem, config: IndexConfig) -> ShardSummary:

@@ -26,7 +26,7 @@ from index.graph.index_manifest import (
 from index.graph.inverted_lists import build_lists, training_rows
 from index.graph.listed_rows import ListedRows
 from index.graph.nodes import plan_nodes
-from index.graph.query_captions import QUERY_STEP, fitted_captions, has_query_links
+from index.graph.query_captions import fitted_captions, has_query_links
 from index.graph.query_graph import build_query_graph
 from index.store.embedding_store import EmbeddingStore
 
@@ -77,7 +77,9 @@ def _build(item: IndexItem, whole: EmbeddingStore, store: EmbeddingStore, first:
         sample = store.gather(item.modality, chosen if fitted or is_rounded(item.spec.codec) else chosen[:1])
         if fitted:
             store.copy_rows("text", first, last)
-            graph = build_query_graph(blocks(), sample, _captions(item, store, first, last), item.spec)
+            row_ids = store.listed if isinstance(store, ListedRows) else np.arange(first, last)
+            captions = fitted_captions(store, first, row_ids, item.add_rows)
+            graph = build_query_graph(blocks(), sample, captions, item.spec)
         else:
             graph = build_graph(blocks(), sample, item.spec)
             graph = coded_graph(graph, sample) if item.spec.codec == "sq4" else graph
@@ -113,15 +115,6 @@ def _build(item: IndexItem, whole: EmbeddingStore, store: EmbeddingStore, first:
     )
     write_marker(folder, record)
     return record
-
-
-def _captions(item: IndexItem, store: EmbeddingStore, first: int, last: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The captions that links are fitted to: those of the shard's rows that are no multiples of `QUERY_STEP`."""
-    if not isinstance(store, ListedRows):
-        return fitted_captions(store, first, last, item.add_rows)
-    odd = store.only(np.flatnonzero(store.listed % QUERY_STEP))
-    blocks = (np.asarray(vectors, np.float32) for _, vectors in odd.blocks("text", item.add_rows))
-    return (block[usable_rows(block)] for block in blocks)
 
 
 class _AsOpened(EmbeddingStore):

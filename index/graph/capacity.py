@@ -6,7 +6,6 @@ Everything follows from the numbers of rows and dimensions. Sizes are those of f
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +14,7 @@ from index.errors import BadInput
 from index.graph.codecs import CODEC_NAMES, CodecName
 from index.graph.inverted_lists import list_count, training_rows
 from index.graph.rates import Rates
+from index.sizes import show_bytes
 
 __all__ = [
     "CODECS",
@@ -25,11 +25,8 @@ __all__ = [
     "choose_codec",
     "choose_shard_rows",
     "index_bytes",
-    "parse_bytes",
-    "parse_count",
     "plan_capacity",
     "row_bytes",
-    "show_bytes",
 ]
 
 Codec = Literal["fp32", "fp16", "sq8", "sq4", "rabitq"]
@@ -53,9 +50,6 @@ _LINKING_LISTS, _LINKING_DIM = 800, 128
 # A killed build repeats one shard at most: 10 M rows take one core about an hour and a half.
 MAX_SHARD_ROWS = 10_000_000
 MIN_SHARD_ROWS = 1_000
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
-_BYTE_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {"KI": 2**10, "MI": 2**20, "GI": 2**30}
 
 
 @dataclass(frozen=True)
@@ -231,32 +225,6 @@ def _build_seconds(rows: int, shard_rows: int, dim: int, rates: Rates | None) ->
         return rates.seconds_to_build(shard_rows) * rows / shard_rows
     steps = math.log(max(shard_rows, 1_000)) / math.log(_BUILD_MEASURED_AT)
     return rows * steps * (dim / _BUILD_MEASURED_DIM) / _BUILD_ROWS_PER_CORE
-
-
-def parse_count(text: str) -> int:
-    """ "400M" -> 400,000,000; K, M, B (or G) and T are powers of ten. Raises BadInput for anything else."""
-    return _parse(text, _UNITS, "a number of rows such as 20000, 12M or 1.5B")
-
-
-def parse_bytes(text: str) -> int:
-    """ "16GB" or "16G" -> 16 x 10^9, "16GiB" -> 16 x 2^30. Raises BadInput for anything else."""
-    return _parse(re.sub(r"B$", "", text.strip(), flags=re.IGNORECASE), _BYTE_UNITS, "a size such as 512MB or 64GB")
-
-
-def _parse(text: str, units: dict[str, int], wanted: str) -> int:
-    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]{0,2})\s*", text)
-    unit = units.get(match[2].upper()) if match else None
-    if match is None or unit is None:
-        raise BadInput(f"{text!r}: not {wanted}")
-    return int(float(re.sub("[_,]", "", match[1])) * unit)
-
-
-def show_bytes(size: int) -> str:
-    """1,500,000,000 -> "1.5 GB", in powers of ten."""
-    value, units = float(size), ["bytes", "kB", "MB", "GB", "TB", "PB"]
-    while value >= 1_000 and len(units) > 1:
-        value, units = value / 1_000, units[1:]
-    return f"{value:.0f} {units[0]}" if value >= 100 or units[0] == "bytes" else f"{value:.1f} {units[0]}"
 
 
 def _show_hours(hours: float) -> str:

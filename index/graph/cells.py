@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CELL_RULES", "cell_count", "nearest_cells", "on_grid", "sample_count", "train_cells"]
+__all__ = ["CELL_RULES", "GRID", "cell_count", "nearest_cells", "on_grid", "sample_count", "train_cells"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -55,7 +55,9 @@ def train_cells(sample: npt.NDArray[Any], cells: int) -> Floats:
         own = nearest_cells(points, centroids)
         sums = np.zeros(centroids.shape, np.float64)
         for start in range(0, len(points), _BLOCK_ROWS):
-            np.add.at(sums, own[start : start + _BLOCK_ROWS], points[start : start + _BLOCK_ROWS])
+            order = np.argsort(own[start : start + _BLOCK_ROWS], kind="stable") + start
+            met, firsts = np.unique(own[order], return_index=True)
+            sums[met] += np.add.reduceat(points[order], firsts, axis=0, dtype=np.float64)
         lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
         some = np.flatnonzero(lengths)  # a cell without rows stays where it is
         moved = centroids.copy()

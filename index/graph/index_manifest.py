@@ -104,16 +104,6 @@ class ShardRecord:
         return self.files["faiss"].name
 
     @property
-    def skipped_file(self) -> str:
-        """Name of the file with the positions that have no node of their own."""
-        return self.files["skipped.npy"].name
-
-    @property
-    def copies_file(self) -> str:
-        """Name of the file with the positions that share a node."""
-        return self.files["copies.npy"].name
-
-    @property
     def size(self) -> int:
         """Bytes of the graph's file."""
         return self.files["faiss"].size

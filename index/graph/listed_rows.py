@@ -48,10 +48,6 @@ class ListedRows(EmbeddingStore):
             known = self._known = (forgotten, listed_places(self.listed, forgotten))
         return known[1]
 
-    def only(self, positions: RowIds) -> ListedRows:
-        """Of the list, only the rows at `positions` (ascending)."""
-        return ListedRows(self._store, self.listed[positions])
-
     def row_ids(self, positions: RowIds) -> RowIds:
         """The store's row ids of positions of any shape; -1 stays -1."""
         if not len(self.listed):

@@ -1,10 +1,10 @@
 """A pilot: every codec that an index may have, measured on a sample of the store, so that the right one is built.
 
-Rows of the store are sampled, each codec is built over them and searched with captions of the store that are not among
-those that links are fitted to. Of the codecs whose whole index fits the memory and that reach the recall asked for, the
-first is chosen: the less a codec rounds, the fewer rows a search reads from the store. Recall, and so the choice, do
-not depend on the machine; rates do. The sample has fewer rows than the store, where the same efSearch finds less: the
-recall contract is measured again on the index that was built.
+Rows of the store are sampled, each codec is built over them as it would be over a shard, and searched with captions of
+the store that are not among those that links are fitted to. Of the codecs whose whole index fits the memory and that
+reach the recall asked for, the first is chosen: the less a codec rounds, the fewer rows a search reads from the store.
+Recall, and so the choice, do not depend on the machine; rates do. The sample has fewer rows than the store, where the
+same efSearch finds less: the recall contract is measured again on the index that was built.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ import numpy.typing as npt
 
 from index.errors import BadInput, StoreInvalid
 from index.files import read_bytes, remove, write_atomic
-from index.graph.capacity import build_bytes, index_bytes, show_bytes
-from index.graph.codecs import CODEC_NAMES, CodecName, check_codec, has_links, is_rounded, least_candidates
+from index.graph.capacity import build_bytes, index_bytes
+from index.graph.codecs import CODEC_NAMES, CodecName, check_codec, is_rounded, least_candidates
 from index.graph.exact import exact_top_k
-from index.graph.hnsw import ADD_ROWS, HnswSpec, build_graph, coded_graph, search_graph, usable_rows
+from index.graph.hnsw import HnswSpec, search_graph, usable_rows
 from index.graph.index_manifest import index_folder, read_index_manifest
-from index.graph.inverted_lists import build_lists, training_rows
-from index.graph.query_captions import query_step
+from index.graph.query_captions import QUERY_STEP, has_query_links, query_step
 from index.graph.recall import EF_SEARCH, recall_at, sample_queries
 from index.graph.recipe import IndexConfig, choose_recipe
+from index.graph.vectors_index import build_in_memory
+from index.sizes import show_bytes
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["PILOT_ROWS", "Pilot", "PilotRow", "choose_by_pilot", "drop_pilot", "read_pilot", "run_pilot"]
@@ -198,9 +199,10 @@ def run_pilot(
     asked: Modality = "text" if store.has_text else "image"
     _, queries = sample_queries(store, asked, PILOT_QUERIES, seed, query_step(store, asked, modality))
     truth, _ = exact_top_k([(0, vectors)], queries, min(_K, len(vectors)))
-    built: dict[str, tuple[Any, float]] = {}
-    found = []
     shard = min(shard_rows or store.rows, store.rows)
+    captions = _captions(store, drawn) if has_query_links(store, modality, shard) else None
+    linked: tuple[Any, float] = (None, 0.0)  # the graph in fp16, and the seconds that it took
+    found = []
     for done, codec in enumerate(CODEC_NAMES):
         size = index_bytes(store.rows, store.dim, codec, M, shard)
         row = PilotRow(codec, size, build_bytes(shard, store.dim, codec, M), size <= memory)
@@ -209,7 +211,11 @@ def run_pilot(
         except BadInput as error:
             found.append(replace(row, missing=str(error)))
             continue
-        index, seconds = _build(vectors, HnswSpec(codec, M, ef_construction), built)
+        began = time.perf_counter()
+        index = build_in_memory(vectors, HnswSpec(codec, M, ef_construction), captions=captions, linked=linked[0])
+        seconds = time.perf_counter() - began + (linked[1] if codec == "sq4" else 0)
+        if codec == "fp16":
+            linked = index, seconds
         found.append(_measured(row, index, vectors, queries, truth, recall, len(vectors) / seconds))
         report(done + 1, len(CODEC_NAMES))
     chosen, why = _choose(found, recall, memory)
@@ -235,20 +241,10 @@ def _distinct(vectors: Floats) -> Floats:
     return usable[np.sort(np.unique(usable, axis=0, return_index=True)[1])] if len(usable) else usable
 
 
-def _build(vectors: Floats, spec: HnswSpec, built: dict[str, tuple[Any, float]]) -> tuple[Any, float]:
-    """The index over `vectors` and the seconds that it took; graphs with fp16 vectors are built once, in `built`."""
-    began = time.perf_counter()
-    blocks = [vectors[start : start + ADD_ROWS] for start in range(0, len(vectors), ADD_ROWS)]
-    if not has_links(spec.codec):
-        learned = np.linspace(0, len(vectors) - 1, training_rows(len(vectors))).astype(np.int64)
-        index = build_lists(blocks, vectors[learned], len(vectors))
-        return index, time.perf_counter() - began
-    if spec.codec == "sq4" and "fp16" in built:
-        graph, before = built["fp16"]
-        return coded_graph(graph, vectors), before + time.perf_counter() - began
-    graph = build_graph(blocks, vectors, spec)
-    built[spec.codec] = (graph, time.perf_counter() - began)
-    return built[spec.codec]
+def _captions(store: EmbeddingStore, drawn: npt.NDArray[np.int64]) -> Floats:
+    """Captions [n, d] of the rows `drawn`, without those that recall is measured with."""
+    found = np.asarray(store.gather("text", drawn[drawn % QUERY_STEP != 0]), np.float32)
+    return found[usable_rows(found)]
 
 
 def _measured(

@@ -41,8 +41,16 @@ def query_step(store: EmbeddingStore, asked_with: Modality, modality: Modality) 
     return QUERY_STEP if asked_with == "text" and has_query_links(store, modality, store.rows) else 1
 
 
-def fitted_captions(store: EmbeddingStore, first: int, last: int, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Blocks of the usable captions' vectors [n, d] among the rows first .. last - 1, without every 8th row."""
-    for row, vectors in store.blocks("text", block_rows, first, last):
-        block = np.asarray(vectors[np.arange(row, row + len(vectors)) % QUERY_STEP != 0], np.float32)
+def fitted_captions(
+    store: EmbeddingStore, first: int, row_ids: npt.NDArray[np.integer[Any]], block_rows: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Blocks of the usable captions' vectors [n, d] of the rows from `first` on, without every 8th row.
+
+    Args:
+        row_ids: the id [n] of each of these rows in the whole store, of which `store` may be some rows
+            (`index.graph.listed_rows`).
+    """
+    for row, vectors in store.blocks("text", block_rows, first, first + len(row_ids)):
+        own = row_ids[row - first : row - first + len(vectors)]
+        block = np.asarray(vectors[own % QUERY_STEP != 0], np.float32)
         yield block[usable_rows(block)]

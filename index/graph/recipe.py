@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from index.errors import BadInput
-from index.graph.capacity import choose_codec, choose_shard_rows, index_bytes, show_bytes
+from index.graph.capacity import choose_codec, choose_shard_rows, index_bytes
 from index.graph.codecs import CODEC_NAMES, CodecName
 from index.graph.hnsw import ADD_ROWS, HnswSpec
 from index.graph.index_manifest import IndexManifest
+from index.sizes import show_bytes
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["IndexConfig", "Recipe", "choose_recipe", "over_memory"]
@@ -34,7 +35,7 @@ class IndexConfig:
         M, ef_construction: of the graphs (32, 100).
         recall: the recall@10 that efSearch is chosen for (0.95).
         queries, seed: number and seed of the queries that recall is measured with (1,000 and 0).
-        layout: "rows" (each shard holds consecutive rows) or "meaning" (`index.graph.group_rows`). ("rows")
+        layout: "rows" (each shard holds consecutive rows) or "meaning" (`index.graph.layout_build`). ("rows")
         codec, shard_rows: one of `index.graph.codecs`, and rows of a shard, instead of by memory.
     """
 

@@ -72,7 +72,7 @@ def command(
     """
     with only_summary_on_stdout():
         from index.graph.build import IndexConfig
-        from index.graph.capacity import parse_bytes, parse_count, show_bytes
+        from index.sizes import parse_bytes, parse_count, show_bytes
         from jobs.index_job import run_index
 
         config = IndexConfig(

@@ -55,8 +55,8 @@ def _show_store(store: str, as_json: bool) -> None:
         from jobs.folders import refuse_other_folder
 
         refuse_other_folder(store, "a store or image sets")
-        from index.graph.capacity import show_bytes
         from index.graph.info import store_info
+        from index.sizes import show_bytes
 
         info = store_info(store)
     lines: list[Line] = [("rows", info.rows)]

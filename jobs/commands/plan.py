@@ -28,8 +28,9 @@ def command(rows: str, dim: int, memory: str, links: int, cores: int | None, mea
     them: hours to build, and queries a second.
     """
     from index.cores import usable_cores
-    from index.graph.capacity import parse_bytes, parse_count, plan_capacity
+    from index.graph.capacity import plan_capacity
     from index.graph.rates import measure_rates
+    from index.sizes import parse_bytes, parse_count
 
     sizes = parse_count(rows), dim, parse_bytes(memory), links, cores or usable_cores()
     plan = plan_capacity(*sizes)

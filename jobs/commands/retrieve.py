@@ -209,7 +209,7 @@ def _retrieve(store: str | None, url: str | None, concepts: str, out: str, choic
 def _plan(store: str, concepts: str, rows: str | None, workers: int | None, choices: dict[str, Any]) -> RetrievalPlan:
     """What the retrieval would cost on workers of this machine's cores."""
     from index.cores import usable_cores
-    from index.graph.capacity import parse_count
+    from index.sizes import parse_count
     from retrieval.retrieval_plan import plan_retrieval
     from retrieval.retrieve import retrieval_config
 

@@ -21,8 +21,8 @@ def command(store: str, as_json: bool) -> int | None:
     Exit status: 0 when nothing differs, 1 when something does, 2 when STORE is not a store.
     """
     with only_summary_on_stdout():
-        from index.graph.capacity import show_bytes
         from index.graph.verify import verify_store
+        from index.sizes import show_bytes
         from jobs.commands.adopt import describe_odd
         from jobs.progress import Progress
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from index.errors import BadInput
-from index.graph.capacity import show_bytes
 from index.graph.disk import PAGE
 from index.graph.filtered import first_beam
 from index.graph.machine import MachineRates
+from index.sizes import show_bytes
 from retrieval.search.conditions import IN_MEMORY, Conditions
 
 __all__ = ["IndexCost", "Method", "SearchPlan", "plan_search"]

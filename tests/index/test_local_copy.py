@@ -70,7 +70,7 @@ def test_copies_that_were_not_used_for_longest_make_room(remote: Path, monkeypat
     assert not second.exists()
     monkeypatch.setenv("CLIPMINE_CACHE_SIZE", "much")
     remove(first)
-    with pytest.raises(BadInput, match="'much' is no size"):
+    with pytest.raises(BadInput, match="CLIPMINE_CACHE_SIZE: 'much': not a size"):
         local_copy(remote / "a", 4)
 
 

@@ -20,7 +20,7 @@ from index.graph.build import (
     prepare_layout,
     undone_index_items,
 )
-from index.graph.group_rows import GroupWork
+from index.graph.layout_build import GroupWork
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_manifest import read_manifest, write_manifest
 from tests.retrieval.stores import make_store

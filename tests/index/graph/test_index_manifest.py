@@ -123,7 +123,7 @@ def test_a_shard_is_finished_once_its_marker_can_be_read(tmp_path: Path) -> None
 
 def test_only_the_files_of_other_shards_are_removed(tmp_path: Path) -> None:
     others = ["f" * 16 + ".faiss", "f" * 16 + ".crowds.npy", "f" * 16 + ".json", "shard_0000.faiss", "shard_0012.json"]
-    kept = [RECORD.file, RECORD.skipped_file, RECORD.copies_file, f"{NAME}.json", "index.json", "notes.txt"]
+    kept = [*(file.name for file in RECORD.files.values()), f"{NAME}.json", "index.json", "notes.txt"]
     for name in others + kept:
         (tmp_path / name).write_text("x")
     remove_other_shards(tmp_path, [RECORD])
@@ -132,8 +132,7 @@ def test_only_the_files_of_other_shards_are_removed(tmp_path: Path) -> None:
 
 def test_a_shards_files_have_one_name() -> None:
     assert RECORD.name == NAME
-    assert (RECORD.file, RECORD.skipped_file) == (f"{NAME}.faiss", f"{NAME}.skipped.npy")
-    assert RECORD.copies_file == f"{NAME}.copies.npy"
+    assert RECORD.file == f"{NAME}.faiss"
     assert RECORD.size == 4_096
 
 

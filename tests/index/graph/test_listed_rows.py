@@ -31,7 +31,6 @@ def test_vectors_are_those_of_the_listed_rows(store: EmbeddingStore, tmp_path: P
     forget(store, [50])
     assert np.array_equal(view.gather("image", np.arange(6)), expected)  # as they were when they were copied
     assert np.array_equal(view.gather("text", np.arange(6))[0], store.gather("text", [3])[0])
-    assert view.only(np.array([0, 2])).listed.tolist() == [3, 99]
 
 
 def test_forgotten_rows_are_positions_until_more_are_forgotten(store: EmbeddingStore) -> None:

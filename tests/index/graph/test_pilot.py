@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import faiss
 import pytest
@@ -12,6 +14,7 @@ from index.errors import BadInput, StoreInvalid
 from index.graph.build import IndexConfig
 from index.graph.capacity import index_bytes
 from index.graph.codecs import CODEC_NAMES
+from index.graph.hnsw import HnswSpec, build_graph
 from index.graph.index_manifest import index_folder, read_index_manifest
 from index.graph.info import store_info
 from index.graph.pilot import Pilot, choose_by_pilot, read_pilot, run_pilot
@@ -100,6 +103,21 @@ def test_a_codec_that_is_given_is_built_and_one_that_faiss_lacks_is_named(
     assert pilot.codecs[-1].missing is not None
     assert any("needs a newer faiss" in line for line in pilot.table())
     assert pilot.chosen == "sq4"
+
+
+def test_shards_with_captions_are_measured_as_they_are_built(
+    store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.graph.query_captions._LEAST_ROWS", ROWS)
+    fitted: list[int] = []
+
+    def noted(blocks: Iterable[Any], sample: Any, captions: Iterable[Any], spec: HnswSpec) -> Any:
+        fitted.append(sum(len(block) for block in captions))
+        return build_graph(blocks, sample, spec)
+
+    monkeypatch.setattr("index.graph.vectors_index.build_query_graph", noted)
+    run_pilot(store, "image", memory=10**9, recall=0.9, rows=ROWS + 1)
+    assert fitted == [ROWS - len(range(0, ROWS, 8))] * 2  # fp16 and sq8; sq4 has the links of fp16
 
 
 def test_stores_and_memory_that_allow_no_pilot(tmp_path: Path, store: EmbeddingStore) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from index.graph import query_captions
 from index.graph.build import IndexConfig, plan_index_items
+from index.graph.listed_rows import ListedRows
 from index.graph.query_captions import caption_rules, fitted_captions, has_query_links, query_step
 from index.graph.recall import sample_queries
 from index.graph.search_index import open_index
@@ -26,9 +27,12 @@ def test_captions_of_every_8th_row_are_asked_and_the_others_fitted(tmp_path: Pat
     images, captions = clustered(500)
     store = vector_store(tmp_path, images, captions)
     forget(store, [121])
-    blocks = list(fitted_captions(store, 100, 400, 77))  # blocks that start at any row
+    blocks = list(fitted_captions(store, 100, np.arange(100, 400), 77))  # blocks that start at any row
     rows = np.array([row for row in range(100, 400) if row % 8 and row != 121])
     assert np.array_equal(np.concatenate(blocks), captions[rows].astype(np.float32))
+    listed = np.array([5, 8, 121, 122, 300, 496])
+    (some,) = fitted_captions(ListedRows(store, listed), 0, listed, 77)
+    assert np.array_equal(some, captions[[5, 122, 300]].astype(np.float32))
     step = query_step(store, "text", "image")
     asked, _ = sample_queries(store, "text", 50, 1, step)
     assert len(asked) == 50

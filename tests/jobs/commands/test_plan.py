@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from index.graph.capacity import parse_bytes, plan_capacity
+from index.graph.capacity import plan_capacity
+from index.sizes import parse_bytes
 from tests.jobs.running import Fails, Run
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import index.graph.group_rows
+import index.graph.layout_build
 from index.errors import StoreInvalid
 from index.graph.build import IndexConfig, drop_damaged_shards, plan_index_items, prepare_layout
 from index.graph.exact import exact_top_k
-from index.graph.group_rows import GroupWork
 from index.graph.index_manifest import IndexManifest, read_index_manifest
+from index.graph.layout_build import GroupWork
 from index.graph.recall import recall_at
 from index.graph.search_index import open_index
 from index.graph.verify import verify_store
@@ -190,7 +190,7 @@ def test_a_grouping_is_made_anew_when_all_rows_after_it_are_as_many(
 def test_rows_forgotten_after_a_kill_do_not_mix_two_sets_of_cells(
     tmp_path: Path, world: tuple[Halves, Halves], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index.graph.group_rows, "_RUN_ROWS", 300)
+    monkeypatch.setattr(index.graph.layout_build, "_RUN_ROWS", 300)
     killed, clean = (vector_store(tmp_path / name, world[0][:600], world[1][:600]) for name in ("killed", "clean"))
 
     def one_run(function: Any, items: Sequence[Any], work: GroupWork, label: str) -> list[Any]:
