@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from customize.clip.model_folder import load_customized
     from index.encoder.model_spec import ModelSpec
     from index.errors import ClipmineError
-    from index.graph.verify import verify_store
     from index.store.adopt import adopt_store
     from index.store.embedding_store import EmbeddingStore
+    from index.verify import verify_store
     from jobs.api import customize, embed, evaluate, index, retrieve
     from jobs.api_image_sets import annotate, evaluate_lmm, import_sets, mine, tune
     from mining.sets.concat import concat_image_sets
@@ -60,7 +60,7 @@ _PLACES = {
     "mine": "jobs.api_image_sets",
     "retrieve": "jobs.api",
     "tune": "jobs.api_image_sets",
-    "verify_store": "index.graph.verify",
+    "verify_store": "index.verify",
 }
 
 __all__ = [

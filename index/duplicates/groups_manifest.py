@@ -63,6 +63,10 @@ class GroupsManifest:
     groups: int
     largest: int
 
+    def files(self) -> list[ShardFile]:
+        """All files but `groups.json`."""
+        return [self.column, *(each.edges for each in self.segments)]
+
     def is_of(self, store: EmbeddingStore) -> bool:
         """Whether the vectors that were searched are those of the store, not replaced since."""
         sources = {each.until: _source(store, each.until) for each in self.segments}

@@ -254,8 +254,8 @@ def remove_other_shards(folder: Path, records: Sequence[ShardRecord], layout: La
 
 def write_index_manifest(folder: Path, manifest: IndexManifest) -> None:
     """Write index.json, whole or not at all."""
-    plain = {"format": "clipmine-index", "version": _FORMAT_VERSION, **asdict(manifest)}
-    write_atomic(manifest_path(folder), json.dumps(plain, indent=1) + "\n")
+    plain = json.loads(json.dumps({"format": "clipmine-index", "version": _FORMAT_VERSION, **asdict(manifest)}))
+    write_atomic(manifest_path(folder), json.dumps({**plain, "checksum": hash_json(plain)}, indent=1) + "\n")
 
 
 def read_index_manifest(folder: Path) -> IndexManifest | None:
@@ -267,6 +267,8 @@ def read_index_manifest(folder: Path) -> IndexManifest | None:
     path = manifest_path(folder)
     try:
         plain = json.loads(read_bytes(path))
+        recorded = plain.pop("checksum", None)  # none in an index of an earlier version of this program
+        changed = recorded is not None and recorded != hash_json(plain)
         if plain.pop("format") != "clipmine-index" or plain.pop("version") != _FORMAT_VERSION:
             raise StoreInvalid(f"{path}: is of another version of this program; run `clipmine index` again")
         spec = HnswSpec(**plain.pop("spec"))
@@ -275,6 +277,8 @@ def read_index_manifest(folder: Path) -> IndexManifest | None:
         layout = Layout.from_json(plain.pop("layout", None))
         manifest = IndexManifest(spec=spec, shards=shards, recall=contract, layout=layout, **plain)
         manifest.check()
+        if changed:
+            raise ValueError("its checksum is another")
         return manifest
     except FileNotFoundError:
         return None

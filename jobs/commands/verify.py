@@ -14,15 +14,17 @@ _SHOWN = 20  # problems on the screen; --json has all
 @click.argument("store")
 @output_options
 def command(store: str, as_json: bool) -> int | None:
-    """Read every file of STORE and of its indexes, and name those that are not what was written, with what to do.
+    """Read every file of STORE, its indexes and near-duplicate groups, and name those that are not what was written.
+
+    Each is named with what to do.
 
     Checksums are compared; of adopted files without one, samples are (`clipmine adopt STORE --checksums` records them).
 
     Exit status: 0 when nothing differs, 1 when something does, 2 when STORE is not a store.
     """
     with only_summary_on_stdout():
-        from index.graph.verify import verify_store
         from index.sizes import show_bytes
+        from index.verify import verify_store
         from jobs.commands.adopt import describe_odd
         from jobs.progress import Progress
 

@@ -16,12 +16,12 @@ from index.errors import OutputExists, RemoteDown
 from index.files import list_names, read_bytes, write_atomic
 from index.graph.build import IndexConfig
 from index.graph.search_index import open_index
-from index.graph.verify import verify_store
 from index.lease import only_writer
 from index.store.compact import compact_store
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
+from index.verify import verify_store
 from jobs.embed_job import run_embed
 from jobs.index_job import run_index
 from retrieval.export.export import export_selection

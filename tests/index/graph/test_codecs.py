@@ -13,10 +13,10 @@ from index.graph.build import IndexConfig, build_index_item, plan_index_items
 from index.graph.codecs import CODEC_NAMES, check_codec, has_links, is_rounded, least_candidates
 from index.graph.index_manifest import index_folder
 from index.graph.search_index import open_index
-from index.graph.verify import verify_store
 from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
+from index.verify import verify_store
 from tests.index.vectors import Halves, build, clustered, exact_ids, grow, vector_store
 
 SMALL = ["sq4", "rabitq"]

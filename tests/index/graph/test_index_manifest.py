@@ -106,6 +106,18 @@ def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
         read_index_manifest(tmp_path)
 
 
+def test_a_changed_number_is_noticed_and_manifests_without_a_checksum_are_read(tmp_path: Path) -> None:
+    write_index_manifest(tmp_path, MANIFEST)
+    plain = json.loads((tmp_path / "index.json").read_text())
+    plain["recall"]["ef_search"] = 16
+    (tmp_path / "index.json").write_text(json.dumps(plain))
+    with pytest.raises(StoreInvalid, match="its checksum is another"):
+        read_index_manifest(tmp_path)
+    del plain["checksum"]
+    (tmp_path / "index.json").write_text(json.dumps(plain))
+    assert read_index_manifest(tmp_path) == replace(MANIFEST, recall=replace(CONTRACT, ef_search=16))
+
+
 def test_a_shard_is_finished_once_its_marker_can_be_read(tmp_path: Path) -> None:
     assert read_markers(tmp_path) == []
     write_marker(tmp_path, RECORD)

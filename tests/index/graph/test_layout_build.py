@@ -18,9 +18,9 @@ from index.graph.index_manifest import IndexManifest, read_index_manifest
 from index.graph.layout_build import GroupWork
 from index.graph.recall import recall_at
 from index.graph.search_index import open_index
-from index.graph.verify import verify_store
 from index.store.compact import compact_store
 from index.store.embedding_store import EmbeddingStore
+from index.verify import verify_store
 from tests.folders import file_bytes
 from tests.index.vectors import Halves, build, clustered, grow, run_here, vector_store
 from tests.retrieval.stores import forget

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index.duplicates.segments import DuplicatesConfig
 from index.errors import StoreInvalid
 from index.graph.build import IndexConfig
 from index.graph.search_index import open_index
-from index.graph.verify import verify_store
 from index.store.adopt import adopt_store
 from index.store.embedding_store import EmbeddingStore
+from index.verify import verify_store
+from tests.index.duplicates.test_segments import find_groups
 from tests.index.foreign import change_vectors, write_foreign
 from tests.index.vectors import build, clustered, vector_store
 
@@ -124,3 +126,29 @@ def test_the_graph_of_a_store_that_is_not_normalised_finds_what_true_cosines_fin
     assert np.mean([len(set(one) & set(other)) / 10 for one, other in zip(ids, true, strict=True)]) > 0.95
     assert scores.max() < 1.005
     assert not (ids == 205).any()
+
+
+def test_near_duplicate_groups_are_read_too(store: EmbeddingStore) -> None:
+    find_groups(DuplicatesConfig(str(store.path)))
+    assert verify_store(store.path).problems == ()
+    [edges] = store.path.glob("near_duplicates/*.edges.npy")
+    [column] = store.path.glob("near_duplicates/*.groups.npy")
+    again = f"clipmine duplicates {store.path}"
+    column.write_bytes(bytes(len(column.read_bytes())))
+    edges.unlink()
+    assert [(each.file, each.remedy) for each in verify_store(store.path).problems] == [
+        (str(column), f"delete it, then {again}"),
+        (str(edges), again),
+    ]
+    column.unlink()
+    find_groups(DuplicatesConfig(str(store.path)))
+    assert verify_store(store.path).problems == ()
+    groups = store.path / "near_duplicates" / "groups.json"
+    plain = json.loads(groups.read_text())
+    groups.write_text("{")
+    [problem] = verify_store(store.path).problems
+    assert (problem.file, problem.remedy) == (str(groups), again)
+    plain["segments"][0]["until"] = plain["rows"] = 59
+    groups.write_text(json.dumps(plain))
+    [problem] = verify_store(store.path).problems
+    assert (problem.file, problem.what) == (str(groups.parent), "was made from other vectors")

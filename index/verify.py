@@ -1,16 +1,24 @@
-"""`clipmine verify`: the files of a store and of its indexes, compared with what was recorded of them."""
+"""`clipmine verify`: the files of a store, its indexes and near-duplicate groups, compared with what was recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from threading import Lock
 
+from index.duplicates.groups_manifest import GroupsManifest, groups_folder, read_groups_manifest
 from index.errors import StoreInvalid
 from index.files import as_path, as_url, file_size, sha256_file
-from index.graph.index_manifest import IndexManifest, index_folder, manifest_path, read_index_manifest, source_hash
+from index.graph.index_manifest import (
+    IndexManifest,
+    ShardFile,
+    index_folder,
+    manifest_path,
+    read_index_manifest,
+    source_hash,
+)
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.store_manifest import read_manifest
 from index.store.verify import FilesChecked, Problem, check_files, check_lists, check_lookups, files_to_check
@@ -21,7 +29,7 @@ _MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 
 def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], None] | None = None) -> FilesChecked:
-    """Read every file of a store and of its indexes and compare it with what was recorded when it was written.
+    """Read every file of a store, of its indexes and near-duplicate groups, and compare it with what was recorded.
 
     The store is whole when the result names no problems.
 
@@ -45,8 +53,15 @@ def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], No
             continue
         if manifest is not None:
             indexes[modality] = manifest
+    groups: GroupsManifest | None = None
+    try:
+        groups = read_groups_manifest(store)
+    except StoreInvalid as error:
+        file, _, what = str(error).partition(": ")
+        problems.append(Problem(file, None, what, _group_again(store)))
+    listed = [file for each in indexes.values() for file in each.files()] + ([] if groups is None else groups.files())
     lock, done = Lock(), 0
-    total = files_to_check(store) + sum(len(each.files()) for each in indexes.values())
+    total = files_to_check(store) + len(listed)
 
     def count() -> None:
         nonlocal done
@@ -59,7 +74,9 @@ def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], No
     problems = [*checked.problems, *problems, *check_lookups(store)]
     for modality, manifest in indexes.items():
         problems += _check_index(store, modality, manifest, count)
-    size = checked.size + sum(file.size for each in indexes.values() for file in each.files())
+    if groups is not None:
+        problems += _check_groups(store, groups, count)
+    size = checked.size + sum(file.size for file in listed)
     return replace(checked, files=total, size=size, problems=tuple(problems))
 
 
@@ -67,20 +84,33 @@ def _check_index(
     store: EmbeddingStore, modality: Modality, manifest: IndexManifest, on_file: Callable[[], None]
 ) -> Iterator[Problem]:
     folder, again = index_folder(store, modality), _again(store, modality)
-    for file in manifest.files():
-        path = folder / file.name
-        if (size := _size(path)) is None:
-            yield Problem(str(path), None, f"is missing from the {modality} index", again)
-        elif size != file.size:
-            yield Problem(str(path), None, f"has {size:,} bytes instead of {file.size:,}", again)
-        elif sha256_file(path) != file.sha256:
-            yield Problem(str(path), None, "has changed: its SHA-256 is another", f"delete it, then {again}")
-        on_file()
+    yield from _check_listed(folder, manifest.files(), f"the {modality} index", again, on_file)
     for shard in manifest.shards:
         first, count = shard.source_rows
         if source_hash(store, modality, first, count) != shard.source:
             rows = f"rows {first:,} to {first + count - 1:,}"
             yield Problem(str(folder / shard.file), None, f"was built over other vectors of {rows}", again)
+
+
+def _check_groups(store: EmbeddingStore, groups: GroupsManifest, on_file: Callable[[], None]) -> Iterator[Problem]:
+    folder, again = groups_folder(store), _group_again(store)
+    yield from _check_listed(folder, groups.files(), "the near-duplicate groups", again, on_file)
+    if not groups.is_of(store):
+        yield Problem(str(folder), None, "was made from other vectors", again)
+
+
+def _check_listed(
+    folder: Path, files: Sequence[ShardFile], of: str, again: str, on_file: Callable[[], None]
+) -> Iterator[Problem]:
+    for file in files:
+        path = folder / file.name
+        if (size := _size(path)) is None:
+            yield Problem(str(path), None, f"is missing from {of}", again)
+        elif size != file.size:
+            yield Problem(str(path), None, f"has {size:,} bytes instead of {file.size:,}", again)
+        elif sha256_file(path) != file.sha256:
+            yield Problem(str(path), None, "has changed: its SHA-256 is another", f"delete it, then {again}")
+        on_file()
 
 
 def _size(path: Path) -> int | None:
@@ -92,3 +122,7 @@ def _size(path: Path) -> int | None:
 
 def _again(store: EmbeddingStore, modality: Modality) -> str:
     return f"clipmine index {store.path} --modality {modality}"
+
+
+def _group_again(store: EmbeddingStore) -> str:
+    return f"clipmine duplicates {store.path}"
