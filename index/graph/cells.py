@@ -8,6 +8,7 @@ of threads or on what else is in the batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ Ids = npt.NDArray[np.int64]
 GRID = 2_048
 # Cells of a shard: more of them describe a shard better and cost a search more products. The last number bounds them,
 # since the cell of a row is kept in two bytes.
-_PER_SHARD, _LEAST_ROWS, _MOST = 32, 16, 65_535
+_PER_SHARD, _LEAST_ROWS, _MOST, _CELL_BITS = 32, 16, 65_535, 16
 _LEARNED, _ITERATIONS, _SEED = 64, 8, 5  # sampled rows of a cell, rounds of k-means
 _BLOCK_ROWS = 8_192
 # Products of rows and cells at once: 64 MB.
@@ -46,13 +47,13 @@ def on_grid(vectors: npt.NDArray[Any]) -> Floats:
     return whole
 
 
-def train_cells(sample: npt.NDArray[Any], cells: int) -> Floats:
-    """Centroids on the grid [cells, d] of the unit rows `sample` [n, d], by spherical k-means."""
+def train_cells(sample: npt.NDArray[Any], cells: int, *, device: str = "cpu") -> Floats:
+    """Centroids on the grid [cells, d] of unit rows `sample` [n, d], by spherical k-means: the same on any device."""
     points = on_grid(sample)
     generator = np.random.Generator(np.random.PCG64(_SEED))
     centroids = points[np.sort(generator.permutation(len(points))[:cells])]
     for _ in range(_ITERATIONS):
-        own = nearest_cells(points, centroids)
+        own = nearest_cells(points, centroids, device=device)
         sums = np.zeros(centroids.shape, np.float64)
         for start in range(0, len(points), _BLOCK_ROWS):
             order = np.argsort(own[start : start + _BLOCK_ROWS], kind="stable") + start
@@ -68,10 +69,27 @@ def train_cells(sample: npt.NDArray[Any], cells: int) -> Floats:
     return centroids
 
 
-def nearest_cells(points: Floats, centroids: Floats) -> Ids:
-    """int64 [n]: the cell of each row; both are on the grid. Of equally near cells, the first."""
+def nearest_cells(points: Floats, centroids: Floats, *, device: str = "cpu") -> Ids:
+    """int64 [n]: the cell of each row; both are on the grid. Of equally near cells, the first, on any device."""
     found = np.empty(len(points), np.int64)
     rows = max(1, min(_BLOCK_ROWS, _PRODUCTS // len(centroids)))
+    nearest = _nearest_on(centroids, device) if device != "cpu" else lambda some: (some @ centroids.T).argmax(axis=1)
     for start in range(0, len(points), rows):
-        found[start : start + rows] = (points[start : start + rows] @ centroids.T).argmax(axis=1)
+        found[start : start + rows] = nearest(points[start : start + rows])
     return found
+
+
+def _nearest_on(centroids: Floats, device: str) -> Callable[[Floats], Ids]:
+    """A function of rows [n, d]: the cell of each, by torch on a device."""
+    import torch
+
+    held = torch.from_numpy(np.ascontiguousarray(centroids.T)).to(device)
+    # torch's argmax may return any of several largest, so the number of the cell becomes part of what is compared.
+    later = torch.arange(len(centroids), device=device)
+
+    def nearest(rows: Floats) -> Ids:
+        products = torch.from_numpy(np.ascontiguousarray(rows)).to(device) @ held
+        found: Ids = ((products.long() << _CELL_BITS) - later).argmax(dim=1).cpu().numpy()
+        return found
+
+    return nearest

@@ -7,14 +7,15 @@ work grows with the queries times the rows of some groups, not times all rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from index.graph.nearest_lists import GROUP_ROWS, NearestLists, smallest
+from index.graph.exact import best_device
+from index.graph.nearest_lists import GROUP_ROWS, NearestLists, smallest, smallest_on_device
 from index.graph.reduced import UNIT, widened
 
 __all__ = ["Groups", "by_group", "make_groups", "nearest_in_groups"]
@@ -22,10 +23,12 @@ __all__ = ["Groups", "by_group", "make_groups", "nearest_in_groups"]
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]
 Ids = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32]
 
 _SAMPLE = 64  # rows of a group that its centroid is the mean of
 _ASSIGNED_ROWS = 65_536  # rows that are compared with the centroids at once
 _QUERIES = 1_024  # rows that are compared with a group at once: 16 MB of products at most
+_GPU_BYTES = 200_000_000  # what these products, their sums and their keys take of a GPU's memory
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,42 @@ def make_groups(points: Halves, size: int) -> Groups:
 
 
 def nearest_in_groups(
-    points: Halves, groups: Groups, queries: Halves, visits: int, k: int, *, inner: bool = False
+    points: Halves,
+    groups: Groups,
+    queries: Halves,
+    visits: int,
+    k: int,
+    *,
+    inner: bool = False,
+    device: str | None = None,
 ) -> NearestLists:
     """The k nearest of `points` to each of `queries` [q, r] among those in its `visits` nearest groups.
 
-    A point that asks finds itself too. inner: near is what has a large inner product, not a small distance; the queries
-    are not centered then, see `Reduction`.
+    A point that asks finds itself too.
+
+    Args:
+        inner: near is what has a large inner product, not a small distance; the queries are not centered then, see
+            `Reduction`.
+        device: where rows are compared; by default a GPU, if there is one whose memory holds them. All find the same.
     """
     found = NearestLists(len(queries), k)
     visitors = by_group(_assigned(queries, groups.centroids, visits, inner=inner), len(groups.members))
+    compared = _on_cpu(points, queries, inner)
+    where = device or (best_device() if _fits_gpu(points, queries) else "cpu")
+    if where != "cpu":
+        compared = _on_gpu(points, queries, inner, where)
     for asking, rows in _pairs(visitors, groups.members):
+        columns, values = compared(asking, rows, min(k, len(rows)))
+        found.add(asking, values, rows[columns])
+    return found
+
+
+# A function of queries, rows and k: columns and values [q, k] of the k nearest of these rows.
+_Compared = Callable[[Ids, Ids, int], tuple[Numbers, Numbers]]
+
+
+def _on_cpu(points: Halves, queries: Halves, inner: bool) -> _Compared:
+    def compare(asking: Ids, rows: Ids, k: int) -> tuple[Numbers, Numbers]:
         asked, group = widened(queries[asking]), widened(points[rows])
         distances = asked @ group.T
         if inner:
@@ -73,9 +102,38 @@ def nearest_in_groups(
             distances *= -2
             distances += np.einsum("ij,ij->i", group, group)
             distances += np.einsum("ij,ij->i", asked, asked)[:, None]
-        columns, values = smallest(distances, min(k, len(rows)))
-        found.add(asking, values, rows[columns])
-    return found
+        return smallest(distances, k)
+
+    return compare
+
+
+def _on_gpu(points: Halves, queries: Halves, inner: bool, device: str) -> _Compared:
+    """Both stay on the GPU, so that only numbers of rows and what was found pass between it and the memory."""
+    import torch
+
+    held = [torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in (points, queries)]
+
+    def compare(asking: Ids, rows: Ids, k: int) -> tuple[Numbers, Numbers]:
+        group, asked = (
+            each[torch.from_numpy(places).to(device)].float() for each, places in zip(held, (rows, asking), strict=True)
+        )
+        distances = asked @ group.T
+        if inner:
+            distances = 2 * UNIT * UNIT - distances
+        else:
+            distances = (group * group).sum(dim=1) - 2 * distances + (asked * asked).sum(dim=1, keepdim=True)
+        return smallest_on_device(distances, k)
+
+    return compare
+
+
+def _fits_gpu(points: Halves, queries: Halves) -> bool:
+    if best_device() == "cpu":
+        return False
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    return 2 * (points.nbytes + queries.nbytes + _GPU_BYTES) < free
 
 
 def _pairs(asking: list[Ids], members: list[Ids]) -> Iterator[tuple[Ids, Ids]]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GROUP_ROWS", "NearestLists", "smallest"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["GROUP_ROWS", "NearestLists", "smallest", "smallest_on_device"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -30,6 +35,21 @@ def smallest(distances: Floats, k: int) -> tuple[Numbers, Numbers]:
     keys |= np.arange(keys.shape[1], dtype=np.int32)
     if k < keys.shape[1]:
         keys = np.partition(keys, k - 1, axis=1)[:, :k]
+    return _columns_and_values(keys)
+
+
+def smallest_on_device(distances: torch.Tensor, k: int) -> tuple[Numbers, Numbers]:
+    """The same as `smallest`, of distances on a GPU."""
+    import torch
+
+    keys = distances.clamp(max=_MOST).to(torch.int32) >> _DROPPED_BITS << _COLUMN_BITS
+    keys |= torch.arange(keys.shape[1], dtype=torch.int32, device=keys.device)
+    if k < keys.shape[1]:
+        keys = torch.topk(keys, k, dim=1, largest=False, sorted=False).values
+    return _columns_and_values(keys.cpu().numpy())
+
+
+def _columns_and_values(keys: Numbers) -> tuple[Numbers, Numbers]:
     return keys & (GROUP_ROWS - 1), (keys >> _COLUMN_BITS) << _DROPPED_BITS
 
 

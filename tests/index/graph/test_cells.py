@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from index.graph.cells import GRID, cell_count, nearest_cells, on_grid, sample_count, train_cells
+from index.graph.cells import GRID, _nearest_on, cell_count, nearest_cells, on_grid, sample_count, train_cells
 from tests.index.vectors import clustered
 
 
@@ -31,6 +31,14 @@ def test_cells_do_not_depend_on_the_batch() -> None:
     pieces = [nearest_cells(points[start : start + 7], centroids) for start in range(0, 210, 7)]
     assert np.array_equal(whole[:210], np.concatenate(pieces))
     assert np.array_equal(centroids, train_cells(image, 40))
+
+
+def test_torch_finds_the_same_cells_as_numpy_and_the_first_of_equally_near_ones() -> None:
+    points = on_grid(clustered(500)[0])
+    centroids = train_cells(clustered(500)[0], 40)
+    centroids[[5, 11]] = centroids[[20, 5]]
+    assert np.array_equal(_nearest_on(centroids, "cpu")(points), nearest_cells(points, centroids))
+    assert _nearest_on(centroids[:1].repeat(9, axis=0), "cpu")(points[:5]).tolist() == [0] * 5
 
 
 def test_counts_follow_the_rows_and_the_shards() -> None:

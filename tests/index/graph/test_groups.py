@@ -37,6 +37,15 @@ def test_visits_to_all_groups_find_the_exact_neighbours(points: Halves) -> None:
     assert np.array_equal(found[:, 0], np.arange(200))
 
 
+@pytest.mark.parametrize("inner", [False, True])
+def test_torch_finds_the_same_as_numpy(points: Halves, inner: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = make_groups(points, 100)
+    on_cpu = nearest_in_groups(points, groups, points[:300], 4, 10, inner=inner, device="cpu").rows(0, 300)
+    monkeypatch.setattr(module, "_on_cpu", lambda own, asked, by_product: module._on_gpu(own, asked, by_product, "cpu"))
+    by_torch = nearest_in_groups(points, groups, points[:300], 4, 10, inner=inner, device="cpu").rows(0, 300)
+    assert np.array_equal(on_cpu, by_torch)
+
+
 def test_a_few_groups_have_most_of_them(points: Halves) -> None:
     found = nearest_in_groups(points, make_groups(points, 100), points, 4, 10).rows(0, 2_000)
     exact = _exact(points, points[:300], 10)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from index.graph.nearest_lists import NearestLists, smallest
+from index.graph.nearest_lists import NearestLists, smallest, smallest_on_device
 
 
 def test_the_smallest_of_each_row_with_their_columns() -> None:
@@ -13,6 +14,9 @@ def test_the_smallest_of_each_row_with_their_columns() -> None:
     wanted = np.argsort(distances // 8, axis=1, kind="stable")[:, :12]
     assert np.array_equal(np.sort(columns, axis=1), np.sort(wanted, axis=1))
     assert np.array_equal(values, np.take_along_axis(distances, columns, axis=1) // 8 * 8)
+    by_torch = smallest_on_device(torch.from_numpy(distances), 12)
+    assert np.array_equal(np.sort(columns, axis=1), np.sort(by_torch[0], axis=1))
+    assert np.array_equal(np.sort(values, axis=1), np.sort(by_torch[1], axis=1))
 
 
 def test_distances_beyond_the_largest_count_as_equal_and_are_not_negative() -> None:
