@@ -95,3 +95,11 @@ def test_the_installed_command_is_this_one() -> None:
     command = Path(sys.executable).parent / "clipmine"
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, env=dict(os.environ))
     assert done.stdout == f"clipmine {_project()['project']['version']}\n"
+
+
+def test_no_file_is_written_through_a_memory_map() -> None:
+    """A full disk kills a process that writes so, without a word; `index.npy_stream` writes arrays piece by piece."""
+    engine = [
+        file for floor in ("index", "retrieval", "mining", "customize", "jobs") for file in (ROOT / floor).rglob("*.py")
+    ]
+    assert [str(file) for file in engine if re.search(r"open_memmap|memmap\([^)]*\"[rw]\+", file.read_text())] == []

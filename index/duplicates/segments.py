@@ -38,6 +38,7 @@ from index.files import atomic_file, hash_json, make_folder, remove_partial, sha
 from index.graph.index_manifest import ShardFile, index_folder, read_index_manifest
 from index.graph.shard_files import damage, shard_file
 from index.local_copy import current_copy
+from index.npy_stream import start_npy
 from index.store.embedding_store import EmbeddingStore
 
 __all__ = [
@@ -261,12 +262,11 @@ def _write_column(folder: Path, name: str, rows: int, edges: Ints) -> ShardFile:
     """Write int64 [rows]: the second row of `edges` for each first one, and itself for each other row."""
     make_folder(folder)
     with atomic_file(folder / name) as partial:
-        column = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int64, shape=(rows,))
-        for start in range(0, rows, _BLOCK_ROWS):
-            stop = min(start + _BLOCK_ROWS, rows)
-            column[start:stop] = np.arange(start, stop)
-            low, high = np.searchsorted(edges[:, 0], [start, stop])
-            column[edges[low:high, 0]] = edges[low:high, 1]
-        column.flush()
-        del column
+        with open(partial, "wb") as stream:
+            start_npy(stream, np.int64, (rows,))
+            for start in range(0, rows, _BLOCK_ROWS):
+                column = np.arange(start, min(start + _BLOCK_ROWS, rows), dtype=np.int64)
+                low, high = np.searchsorted(edges[:, 0], [start, start + len(column)])
+                column[edges[low:high, 0] - start] = edges[low:high, 1]
+                stream.write(column.data)
         return _record(partial, name)

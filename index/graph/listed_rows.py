@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.files import disk_full
+from index.npy_stream import start_npy
 from index.store.embedding_store import EmbeddingStore, Modality
 
 __all__ = ["ListedRows", "listed_places"]
@@ -81,9 +82,8 @@ class ListedRows(EmbeddingStore):
         A list's rows lie scattered over all parts, and a shard is read several times. What is forgotten stays as it was
         when it was read.
         """
-        shape = {"descr": np.lib.format.dtype_to_descr(np.dtype(self.manifest.dtype)), "fortran_order": False}
         with disk_full(file), open(file, "wb") as stream:
-            np.lib.format.write_array_header_1_0(stream, {**shape, "shape": (self.rows, self.dim)})
+            start_npy(stream, self.manifest.dtype, (self.rows, self.dim))
             for _, vectors in self.blocks(modality):
                 stream.write(np.ascontiguousarray(vectors).data)
         self._copies[modality] = np.load(file, mmap_mode="r", allow_pickle=False)

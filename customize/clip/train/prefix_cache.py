@@ -26,6 +26,7 @@ from customize.clip.train.distributed import Worker
 from customize.clip.train.image_inputs import Transform, decode_row
 from customize.clip.train.pairs import Pairs
 from index.files import atomic_file, exists, join, local_path, read_bytes, write_atomic
+from index.npy_stream import start_npy
 
 __all__ = ["CachedPrefix", "build_prefix", "can_cache_prefix", "prefix_fits"]
 
@@ -108,29 +109,22 @@ def build_prefix(
                 done += len(own)
                 continue
             replaced: dict[str, int] = {}
-            with atomic_file(_file(folder, part, "npy")) as partial:
-                cache = None
+            with atomic_file(_file(folder, part, "npy")) as partial, open(partial, "wb") as stream:
                 ahead = submit(own[:BATCH])
                 for first in range(0, len(own), BATCH):
                     loaded = [future.result() for future in ahead]
                     ahead = submit(own[first + BATCH : first + 2 * BATCH])
                     states = _prefix(model, torch.stack([tensor for _, tensor in loaded]).to(device), frozen_blocks)
-                    if cache is None:
-                        cache = _create(partial, (len(own), *states.shape[1:]))
-                    cache[first : first + len(loaded)] = states
+                    if not first:
+                        start_npy(stream, states.dtype, (len(own), *states.shape[1:]))
+                    stream.write(np.ascontiguousarray(states).data)
                     replaced |= {
                         str(row): used for row, (used, _) in zip(own[first:], loaded, strict=False) if used != row
                     }
                     if on_progress is not None:
                         on_progress(done + first + len(loaded), total)
-                del cache  # flushes the memory map
             write_atomic(_file(folder, part, "json"), json.dumps({"replaced": replaced}))
             done += len(own)
-
-
-def _create(path: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float16]:
-    cache: npt.NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-    return cache
 
 
 @torch.inference_mode()
