@@ -6,7 +6,6 @@ reads metadata, rules and images from it, and a shard replica reads its own rows
 
 # Without `from __future__ import annotations`: Serve reads the class of `build`'s argument from its annotation.
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from jobs.serve_job import read_tokens
 from jobs.serve_ray.backend import RayBackend
-from jobs.serve_ray.groups import Group, default_groups, plan_groups
+from jobs.serve_ray.groups import default_groups, plan_groups
 from jobs.serve_ray.replicas import Encoders, Shards
 from retrieval.service.settings import Settings
 
@@ -62,7 +61,6 @@ class Front:
         self,
         args: ServeArgs,
         settings: Settings,
-        groups: Sequence[Group],
         encoders: DeploymentHandle[Any],
         shards: list[DeploymentHandle[Any]],
     ) -> None:
@@ -72,7 +70,6 @@ class Front:
         self._settings = settings
         self._backend = RayBackend(
             store,
-            groups,
             encoders,
             shards,
             name=settings.name,
@@ -125,7 +122,7 @@ def build(args: ServeArgs) -> serve.Application:
             max_ongoing_requests=SHARD_AT_ONCE,
             ray_actor_options={"num_cpus": args.shard_cpus, "num_gpus": args.shard_gpus},
             **common,
-        ).bind(path, group, _threads(args.shard_cpus), _scan_device(args))
+        ).bind(path, group.number, len(groups), _threads(args.shard_cpus), _scan_device(args))
         for group in groups
     ]
     front: serve.Application = _deployment(
@@ -136,7 +133,7 @@ def build(args: ServeArgs) -> serve.Application:
         backpressure_config={"status_code": 429, "retry_after_s": 1},
         ray_actor_options={"num_cpus": args.front_cpus},
         **common,
-    ).bind(args, settings, groups, encoders, shards)
+    ).bind(args, settings, encoders, shards)
     return front
 
 

@@ -24,6 +24,7 @@ log = logging.getLogger("ray.serve")
 # How long a request waits for another replica of a group after one died. A replacement takes longer to start.
 SEEK_SECONDS = 1.0
 PING_SECONDS = 5.0
+OPEN_SECONDS = 60.0  # for a replica to open a generation; shards of a remote store may be copied for longer
 RECENT_SECONDS = 5.0  # an answer so long ago shows that a replica is up
 
 
@@ -37,7 +38,7 @@ class GroupClient:
         self._answered = -math.inf  # when a replica last answered, a `time.monotonic`
 
     async def ask(self, question: tuple[Any, ...], deadline: float) -> Answer | None:
-        """`Shards.search(*question)`; None when there is no answer before the deadline, a `time.monotonic`.
+        """`Shards.search(group, *question)`; None when there is no answer before the deadline, a `time.monotonic`.
 
         Raises:
             Overloaded: the group's queue is full.
@@ -80,6 +81,21 @@ class GroupClient:
         self._answered = time.monotonic()
         return True
 
+    async def open(self) -> str | None:
+        """Let the replicas open the group's generation. One line that says why one of them could not; else None."""
+        found = await asyncio.gather(*(self._open() for _ in range(self._replicas)))
+        return next((each for each in found if each is not None), None)
+
+    async def _open(self) -> str | None:
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                refusal: Refusal | None = await self._handle.open.remote(self.group)
+        except TimeoutError:
+            return f"{self.group.deployment} has not opened it yet"
+        except (RayError, RayServeException) as error:
+            return f"{self.group.deployment} does not answer: {first_line(error)}"
+        return None if refusal is None else refusal.message
+
     def close(self) -> None:
         """Stop pinging a group that is down."""
         if self._probe is not None:
@@ -98,7 +114,7 @@ class GroupClient:
 
     async def _try(self, question: tuple[Any, ...]) -> Answer:
         try:
-            answer = await self._handle.search.remote(*question)
+            answer = await self._handle.search.remote(self.group, *question)
         except BackPressureError as error:
             raise Overloaded("the shards") from error
         if isinstance(answer, Refusal):

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ from index.store.embedding_store import EmbeddingStore, Modality
 from jobs.serve_ray.ask import PING_SECONDS, RECENT_SECONDS, GroupClient, first_line
 from jobs.serve_ray.gather import Gathering
 from jobs.serve_ray.groups import (
-    Group,
     describe_indexes,
+    fitting_groups,
     merge,
     plan_group,
     read_indexes,
@@ -34,7 +35,7 @@ from jobs.serve_ray.groups import (
 from jobs.serve_ray.replicas import Answer, Refusal
 from retrieval.search.planner import SearchPlan
 from retrieval.service.backend import Found, Overloaded, Texts, Unavailable
-from retrieval.service.generations import generation_name
+from retrieval.service.generations import files_identity
 
 __all__ = ["RayBackend"]
 
@@ -52,15 +53,15 @@ ENCODE_SECONDS, ENCODE_SECONDS_EACH = 10.0, 0.5  # ViT-L-14 took 0.3 s an image 
 class RayBackend:
     """Implements `retrieval.service.backend.Backend` over deployment handles.
 
-    encoders: handle of `jobs.serve_ray.replicas.Encoders`. shards: handles of `Shards`, in the order of `groups`.
-    replicas, cores, device: of one group's replicas. seconds: a group's deadline, beside the planner's estimate.
-    queue: vectors that may wait. observe(stage, requests, size): called after every batch.
+    encoders: handle of `jobs.serve_ray.replicas.Encoders`. shards: handles of `Shards`, one for each group; where the
+    store's smallest index has fewer shards, the last ones have nothing to do. replicas, cores, device: of one group's
+    replicas. seconds: a group's deadline, beside the planner's estimate. queue: vectors that may wait.
+    observe(stage, requests, size): called after every batch.
     """
 
     def __init__(
         self,
         store: EmbeddingStore,
-        groups: Sequence[Group],
         encoders: DeploymentHandle[Any],
         shards: Sequence[DeploymentHandle[Any]],
         *,
@@ -74,11 +75,25 @@ class RayBackend:
         self.store = store
         self.name = name or store.path.name
         self.observe: Callable[[str, int, int], None] | None = None
-        self._groups = [GroupClient(group, handle, replicas) for group, handle in zip(groups, shards, strict=True)]
-        self._encoders = encoders
+        # Taken before the indexes are read: a change in between is seen as one, and read again.
+        self._identity = files_identity(store)
+        groups = fitting_groups(store, len(shards))
+        self._groups = [GroupClient(group, handle, replicas) for group, handle in zip(groups, shards, strict=False)]
         self._indexes, self._described = read_indexes(store), describe_indexes(store)
+        self._encoders = encoders
+        self._again = partial(
+            RayBackend,
+            encoders=encoders,
+            shards=shards,
+            name=name,
+            replicas=replicas,
+            cores=cores,
+            device=device,
+            seconds=seconds,
+            queue=queue,
+        )
         self._encoded = -math.inf  # when an encoder last answered
-        self.generation = generation_name(store)
+        self.generation = groups[0].generation
         self._cores, self._device, self._seconds = cores, device, seconds
         self._gathering = Gathering("the search", self._search, most=VECTORS_AT_ONCE, queue=queue, calls=CALLS_AT_ONCE)
 
@@ -114,8 +129,29 @@ class RayBackend:
         up = await asyncio.gather(*(group.ping() for group in self._groups))
         return None if any(up) else "no shard answers"
 
-    async def newer(self) -> None:
-        """None: replicas open what is there when they start."""
+    async def newer(self) -> RayBackend | None:
+        """A backend over the store as it is on the disk now, once all replicas have opened it; None without a change.
+
+        Raises:
+            Unavailable: a group's replicas have not opened it yet, or are being replaced.
+            BadInput: the store was embedded anew with another model, which the encoders do not have.
+        """
+        backend = await asyncio.to_thread(self._newer)
+        if backend is None:
+            return None
+        for problem in await asyncio.gather(*(group.open() for group in backend._groups)):
+            if problem is not None:
+                await backend.close()
+                raise Unavailable(problem)
+        return backend
+
+    def _newer(self) -> RayBackend | None:
+        if files_identity(self.store) == self._identity and not self.store.changed():
+            return None
+        store = EmbeddingStore.open(self.store.path)
+        if dict(store.fingerprint) != dict(self.store.fingerprint):
+            raise BadInput(f"{store.path}: was embedded with another model; deploy the service again")
+        return self._again(store)
 
     async def close(self) -> None:
         await self._gathering.close()

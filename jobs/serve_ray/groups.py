@@ -20,12 +20,14 @@ from index.graph.index_manifest import IndexManifest, index_folder, read_index_m
 from index.store.embedding_store import EmbeddingStore, Modality
 from retrieval.search.planner import IndexCost, SearchPlan, plan_search
 from retrieval.search.scan import SPARE, settle_scores
+from retrieval.service.generations import generation_name
 
 __all__ = [
     "Group",
     "Part",
     "default_groups",
     "describe_indexes",
+    "fitting_groups",
     "merge",
     "most_groups",
     "plan_group",
@@ -54,9 +56,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Group:
-    """The rows that each replica of one group searches, by modality."""
+    """The rows that each replica of one group searches, by modality, in one generation of the store and its indexes."""
 
     number: int
+    generation: str
     parts: dict[str, Part]
 
     @property
@@ -97,8 +100,16 @@ def plan_groups(store: EmbeddingStore, count: int) -> list[Group]:
             f"shard groups {count}: {store.path} can be cut into 1 to {most_groups(store)} groups, the number of "
             "shards of its smallest index (`clipmine index` with smaller --shard-rows makes more)"
         )
+    generation = generation_name(store)
     parts = {modality: _cut(store.rows, found, count) for modality, found in read_indexes(store).items()}
-    return [Group(number, {modality: cut[number] for modality, cut in parts.items()}) for number in range(count)]
+    return [
+        Group(number, generation, {modality: cut[number] for modality, cut in parts.items()}) for number in range(count)
+    ]
+
+
+def fitting_groups(store: EmbeddingStore, count: int) -> list[Group]:
+    """As `plan_groups`; fewer groups where the store's smallest index has fewer shards, so that some have no rows."""
+    return plan_groups(store, max(1, min(count, most_groups(store))))
 
 
 def _cut(rows: int, index: IndexManifest | None, count: int) -> list[Part]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,16 +17,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from index.errors import BadInput, ClipmineError
+from index.errors import BadInput, ClipmineError, StoreInvalid
 from index.graph.search_index import HnswIndex, open_index
 from index.store.embedding_store import EmbeddingStore, Modality
-from jobs.serve_ray.groups import Group
+from jobs.serve_ray.groups import Group, Part, fitting_groups
 from retrieval.service.backend import Texts
+from retrieval.service.generations import generation_name
 from retrieval.service.settings import Settings
 
 __all__ = ["Answer", "Encoders", "Refusal", "Shards"]
 
 log = logging.getLogger("ray.serve")  # goes to the replica's log file
+
+GENERATIONS = 2  # of a store, open at the same time
 
 Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
@@ -82,13 +86,39 @@ class Encoders:
         return os.getpid()
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A group's rows and index shards, open."""
+
+    store: EmbeddingStore
+    parts: dict[str, Part]
+    indexes: dict[str, HnswIndex]
+
+    @classmethod
+    def open(cls, path: str, group: Group) -> _Opened:
+        """Raises StoreInvalid where another generation is on the disk, or a shard is not what its index says."""
+        store = EmbeddingStore.open(path)
+        there = generation_name(store)
+        if there != group.generation:
+            raise StoreInvalid(f"{path}: generation {group.generation} is asked for, and {there} is on the disk")
+        indexes: dict[str, HnswIndex] = {
+            modality: open_index(store, modality, part.shards)  # type: ignore[arg-type]
+            for modality, part in group.parts.items()
+            if part.shards
+        }
+        return cls(store, group.parts, indexes)
+
+
 class Shards:
-    """A replica that owns some index shards and rows of each modality.
+    """A replica that owns some index shards and rows of each modality: those of group `number` of `count`.
+
+    Each request names its group's generation. One that is not open yet is opened; the one before stays open, for
+    requests that began with it and for fronts that have not seen the change.
 
     Raises, when it starts: StoreInvalid where a shard is not what its index says.
     """
 
-    def __init__(self, store: str, group: Group, threads: int, device: str) -> None:
+    def __init__(self, store: str, number: int, count: int, threads: int, device: str) -> None:
         import faiss
         import torch
 
@@ -98,27 +128,34 @@ class Shards:
         self._run_scan = scan
         torch.set_num_threads(threads)
         faiss.omp_set_num_threads(threads)
-        self._store = EmbeddingStore.open(store)
-        self._parts, self._device = group.parts, device
-        self._indexes: dict[str, HnswIndex] = {
-            modality: open_index(self._store, modality, part.shards)  # type: ignore[arg-type]
-            for modality, part in group.parts.items()
-            if part.shards
-        }
+        self._path, self._device = store, device
+        self._opened: dict[str, _Opened] = {}  # by generation
+        self._opening = threading.Lock()
+        groups = fitting_groups(EmbeddingStore.open(store), count)
+        if number < len(groups):
+            self._of(groups[number])
         # OpenMP keeps a number of threads for each calling thread, so it is set in every thread of the pool.
         self._pool = ThreadPoolExecutor(2, "search", faiss.omp_set_num_threads, (threads,))
 
+    async def open(self, group: Group) -> Refusal | None:
+        """Open a generation before requests ask for it."""
+        answer: _Opened | Refusal = await _as_data(
+            asyncio.get_running_loop().run_in_executor(self._pool, self._of, group)
+        )
+        return answer if isinstance(answer, Refusal) else None
+
     async def search(
         self,
+        group: Group,
         vectors: npt.NDArray[np.float32],
         modality: Modality,
         k: int,
         method: str,
         exclude: npt.NDArray[np.int64] | None = None,
     ) -> Answer | Refusal:
-        """The k best of this group's rows for each of the unit rows [q, d]; -inf and -1 where there are fewer."""
+        """The k best of the group's rows for each of the unit rows [q, d]; -inf and -1 where there are fewer."""
         loop = asyncio.get_running_loop()
-        call = loop.run_in_executor(self._pool, self._search, vectors, modality, k, method, exclude)
+        call = loop.run_in_executor(self._pool, self._search, group, vectors, modality, k, method, exclude)
         answer: Answer | Refusal = await _as_data(call)
         return answer
 
@@ -126,8 +163,20 @@ class Shards:
         """The replica's process id."""
         return os.getpid()
 
+    def _of(self, group: Group) -> _Opened:
+        found = self._opened.get(group.generation)
+        if found is not None:
+            return found
+        with self._opening:
+            if group.generation not in self._opened:
+                self._opened[group.generation] = _Opened.open(self._path, group)
+                for older in list(self._opened)[:-GENERATIONS]:
+                    del self._opened[older]
+            return self._opened[group.generation]
+
     def _search(
         self,
+        group: Group,
         vectors: npt.NDArray[np.float32],
         modality: Modality,
         k: int,
@@ -135,12 +184,13 @@ class Shards:
         exclude: npt.NDArray[np.int64] | None,
     ) -> Answer:
         wide = np.array(vectors, np.float32)  # Ray's arrays are read-only, which torch warns about
+        opened = self._of(group)
         if method == "hnsw":
-            index = self._indexes[modality]
+            index = opened.indexes[modality]
             return index.search_unchecked(wide, k, index.ef_search, exclude)
-        part = self._parts[modality]
+        part = opened.parts[modality]
         return self._run_scan(
-            self._store, modality, wide, k, exclude=exclude, device=self._device, start=part.start, stop=part.stop
+            opened.store, modality, wide, k, exclude=exclude, device=self._device, start=part.start, stop=part.stop
         )
 
 

@@ -10,7 +10,6 @@ import httpx
 
 from index.store.embedding_store import EmbeddingStore
 from jobs.serve_ray.backend import RayBackend
-from jobs.serve_ray.groups import plan_groups
 from jobs.serve_ray.start import APP
 from retrieval.service.local_backend import LocalBackend
 
@@ -28,10 +27,8 @@ def ask_backend(store: EmbeddingStore, question: Callable[[RayBackend], Any], se
     """What a backend of this process answers over the replicas."""
 
     async def ask() -> Any:
-        groups = plan_groups(store, 2)
-        backend = RayBackend(
-            store, groups, handle("encoders"), [handle(group.deployment) for group in groups], seconds=seconds
-        )
+        shards = [handle("shards-0"), handle("shards-1")]
+        backend = RayBackend(store, handle("encoders"), shards, seconds=seconds)
         try:
             return await question(backend)
         finally:

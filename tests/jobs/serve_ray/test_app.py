@@ -60,7 +60,7 @@ def test_the_default_number_of_groups_is_two_or_what_the_index_allows(
 ) -> None:
     def groups(store: EmbeddingStore, count: int | None = None) -> int:
         arguments: Any = build(ServeArgs(store=str(store.path), shard_groups=count))._bound_deployment.init_args
-        return len(arguments[4])
+        return len(arguments[3])
 
     assert groups(sharded_store) == groups(small_store) == 2
     assert groups(sharded_store, 3) == 3

@@ -18,7 +18,7 @@ from jobs.serve_ray.replicas import Refusal
 from retrieval.service.backend import Overloaded
 
 ANSWER = (np.ones((1, 2), np.float32), np.zeros((1, 2), np.int64))
-GROUP = Group(0, {"image": Part(0, 5)})
+GROUP = Group(0, "f00d", {"image": Part(0, 5)})
 
 
 class Method:
@@ -123,6 +123,30 @@ def test_a_full_queue_is_said_and_not_tried_again() -> None:
     with pytest.raises(Overloaded):
         ask(handle)
     assert handle.search.calls == 1
+
+
+async def opens() -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [
+        ([opens], None),
+        ([opens, refuses], "cannot search"),
+        ([dies], "shards-0 does not answer: the actor died"),
+        ([hangs, opens], "shards-0 has not opened it yet"),
+    ],
+    ids=["opens", "one refuses", "dies", "slow"],
+)
+def test_all_replicas_open_a_generation_or_it_is_said_why_not(
+    turns: list[Callable[[], Awaitable[Any]]], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.serve_ray.ask.OPEN_SECONDS", 0.05)
+    handle: Any = Handle(Method(answers))
+    handle.open = Method(*turns)
+    assert asyncio.run(GroupClient(GROUP, handle, 2).open()) == said
+    assert handle.open.calls == 2
 
 
 @pytest.mark.parametrize("up", [True, False])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,9 +16,13 @@ import numpy as np
 import pytest
 
 from index.errors import BadInput
+from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
 from jobs.serve_ray.backend import RayBackend
 from retrieval.service.app import create_app
+from retrieval.service.backend import Unavailable
+from retrieval.service.generations import generation_name
+from tests.index.vectors import build as build_index
 from tests.jobs.serve_ray.asking import FIRST, TEXTS, ask_backend, ask_local, found_rows, handle, search
 from tests.retrieval.stores import jpeg
 
@@ -94,3 +101,44 @@ def test_a_killed_shard_is_named_in_the_answers_until_it_is_replaced(url: str, s
     assert found_rows(answer) == whole
     assert answer["missing"] == []
     assert handle("shards-1").ping.remote().result() != killed
+
+
+def test_a_newer_index_is_served_without_a_restart(url: str, sharded_store: EmbeddingStore) -> None:
+    """Last here, since it changes the store; the first index is built again in the end, to the same bytes."""
+
+    def generation() -> str:
+        return str(httpx.get(f"{url}/indexes", timeout=60).json()["generation"])
+
+    before, whole = generation(), found_rows(search(url, k=33, method="hnsw").json())
+    for rows in (33, 8, 11):  # one shard for two groups, five shards, as it was
+        build_index(IndexConfig(str(sharded_store.path), "image", shard_rows=rows, queries=10))
+        deadline = time.monotonic() + 120
+        while (now := generation()) != generation_name(sharded_store):
+            assert time.monotonic() < deadline, "the newer index was not opened"
+            assert not search(url).json()["partial"]
+            time.sleep(0.2)
+        assert (now == before) == (rows == 11)
+        answer = search(url, k=33, method="hnsw").json()
+        assert found_rows(answer) == whole
+        assert not answer["partial"]
+
+
+def test_a_store_of_another_model_or_that_no_replica_can_open_stays_as_it_was(
+    url: str, sharded_store: EmbeddingStore, tmp_path: Path
+) -> None:
+    shutil.copytree(sharded_store.path, tmp_path / "store")
+    store = EmbeddingStore.open(tmp_path / "store")
+
+    async def newer(backend: RayBackend) -> None:
+        assert await backend.newer() is None
+        manifest = json.loads((store.path / "manifest.json").read_text())
+        (store.path / "manifest.json").write_text(json.dumps(manifest, indent=4))
+        # The replicas are of the store that this one was copied from.
+        with pytest.raises(Unavailable, match=r"is asked for, and .* is on the disk"):
+            await backend.newer()
+        manifest["model"]["weights"] = "others"
+        (store.path / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(BadInput, match="was embedded with another model; deploy the service again"):
+            await backend.newer()
+
+    ask_backend(store, newer)

@@ -11,6 +11,7 @@ from jobs.serve_ray.groups import (
     Part,
     default_groups,
     describe_indexes,
+    fitting_groups,
     merge,
     most_groups,
     plan_group,
@@ -19,6 +20,7 @@ from jobs.serve_ray.groups import (
     short_queries,
 )
 from retrieval.search.scan import scan
+from retrieval.service.generations import generation_name
 
 
 def test_a_store_is_cut_at_its_index_shards(sharded_store: EmbeddingStore) -> None:
@@ -27,6 +29,12 @@ def test_a_store_is_cut_at_its_index_shards(sharded_store: EmbeddingStore) -> No
     assert [group.parts["text"].shards for group in plan_groups(sharded_store, 3)] == [(0,), (1,), (2,)]
     with pytest.raises(BadInput, match=r"shard groups 4: .* can be cut into 1 to 3"):
         plan_groups(sharded_store, 4)
+
+
+def test_a_service_with_more_groups_than_shards_uses_some_of_them(sharded_store: EmbeddingStore) -> None:
+    assert fitting_groups(sharded_store, 5) == plan_groups(sharded_store, 3)
+    assert fitting_groups(sharded_store, 2) == plan_groups(sharded_store, 2)
+    assert {group.generation for group in fitting_groups(sharded_store, 5)} == {generation_name(sharded_store)}
 
 
 def test_rows_without_an_index_are_cut_evenly(small_store: EmbeddingStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 import torch
 
+from index.graph.build import IndexConfig
 from index.store.embedding_store import EmbeddingStore
-from jobs.serve_ray.groups import plan_groups
+from jobs.serve_ray.groups import Group, plan_groups
 from jobs.serve_ray.replicas import Encoders, Refusal, Shards
 from retrieval.service.settings import Settings
+from tests.index.vectors import build
 from tests.jobs.serve_ray.asking import found_rows, handle, search
 from tests.retrieval.stores import make_store, random_unit
 
@@ -35,8 +38,8 @@ def test_a_shard_finds_its_own_rows_only(method: str, sharded_store: EmbeddingSt
     first, second = plan_groups(sharded_store, 2)
     vectors = sharded_store.gather("image", [3, 20]).astype(np.float32)
     for group, own in ((first, range(11)), (second, range(11, 33))):
-        shards = Shards(str(sharded_store.path), group, threads, "cpu")
-        answer = asyncio.run(shards.search(vectors, "image", 5, method, np.array([own[0]])))
+        shards = Shards(str(sharded_store.path), group.number, 2, threads, "cpu")
+        answer = asyncio.run(shards.search(group, vectors, "image", 5, method, np.array([own[0]])))
         assert not isinstance(answer, Refusal)
         scores, rows = answer
         assert scores.shape == rows.shape == (2, 5)
@@ -44,11 +47,42 @@ def test_a_shard_finds_its_own_rows_only(method: str, sharded_store: EmbeddingSt
 
 
 def test_what_a_shard_raises_comes_back_as_data(sharded_store: EmbeddingStore, threads: int) -> None:
-    shards = Shards(str(sharded_store.path), plan_groups(sharded_store, 1)[0], threads, "cpu")
+    shards = Shards(str(sharded_store.path), 0, 1, threads, "cpu")
     wrong: Any = "sound"
-    answer = asyncio.run(shards.search(np.zeros((1, 16), np.float32), wrong, 5, "exact"))
+    answer = asyncio.run(
+        shards.search(plan_groups(sharded_store, 1)[0], np.zeros((1, 16), np.float32), wrong, 5, "exact")
+    )
     assert isinstance(answer, Refusal)
     assert answer.kind == "KeyError"
+
+
+def test_a_shard_opens_newer_generations_and_keeps_the_one_before(
+    tmp_path: Path, sharded_store: EmbeddingStore, threads: int
+) -> None:
+    shutil.copytree(sharded_store.path, tmp_path / "store")
+    store = EmbeddingStore.open(tmp_path / "store")
+    vectors = store.gather("image", [3, 20]).astype(np.float32)
+    shards = Shards(str(store.path), 1, 2, threads, "cpu")
+    spare = Shards(str(store.path), 7, 2, threads, "cpu")  # has no rows
+
+    def rows(group: Group, of: Shards = shards, method: str = "hnsw") -> Any:
+        answer = asyncio.run(of.search(group, vectors, "image", 40, method))
+        return answer if isinstance(answer, Refusal) else set(answer[1].ravel().tolist()) - {-1}
+
+    generations = [plan_groups(store, 2)[1]]
+    for size in (4, 5):
+        build(IndexConfig(str(store.path), "image", shard_rows=size, queries=10))
+        newer = plan_groups(store, 2)[1]
+        assert asyncio.run(shards.open(newer)) is None
+        assert [rows(each) for each in (generations[-1], newer)] == [
+            set(range(each.parts["image"].start, 33)) for each in (generations[-1], newer)
+        ]
+        generations.append(newer)
+    assert rows(generations[0]) == Refusal(
+        "StoreInvalid",
+        f"{store.path}: generation {generations[0].generation} is asked for, and {newer.generation} is on the disk",
+    )
+    assert rows(newer, spare, "exact") == rows(newer)
 
 
 def test_a_store_without_a_known_model_refuses_texts_and_images(tmp_path: Path, threads: int) -> None:
