@@ -13,11 +13,24 @@ ClipmineError                 exit status 1
 
 from __future__ import annotations
 
+import re
+
+# A path that stands for a URL (`index.files.as_path`), inside a text.
+_URL_PATH = re.compile(r"""(?<![^\s'"`(\[,=])/([a-z][a-z0-9]+):/(?=[^/\s])""")
+
+
+def with_urls(text: str) -> str:
+    """The text with s3://bucket/store where it has /s3:/bucket/store, a path that stands for this URL."""
+    return _URL_PATH.sub(r"\1://", text)
+
 
 class ClipmineError(Exception):
     """Base of our errors; the command prints the message as one line and exits with `exit_code`."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return with_urls(super().__str__())
 
 
 class BadInput(ClipmineError):

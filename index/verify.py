@@ -48,7 +48,7 @@ def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], No
         try:
             manifest = read_index_manifest(index_folder(store, modality))
         except StoreInvalid as error:
-            file = str(manifest_path(index_folder(store, modality)))
+            file = as_url(manifest_path(index_folder(store, modality)))
             problems.append(Problem(file, None, str(error).removeprefix(f"{file}: "), _again(store, modality)))
             continue
         if manifest is not None:
@@ -89,14 +89,14 @@ def _check_index(
         first, count = shard.source_rows
         if source_hash(store, modality, first, count) != shard.source:
             rows = f"rows {first:,} to {first + count - 1:,}"
-            yield Problem(str(folder / shard.file), None, f"was built over other vectors of {rows}", again)
+            yield Problem(as_url(folder / shard.file), None, f"was built over other vectors of {rows}", again)
 
 
 def _check_groups(store: EmbeddingStore, groups: GroupsManifest, on_file: Callable[[], None]) -> Iterator[Problem]:
     folder, again = groups_folder(store), _group_again(store)
     yield from _check_listed(folder, groups.files(), "the near-duplicate groups", again, on_file)
     if not groups.is_of(store):
-        yield Problem(str(folder), None, "was made from other vectors", again)
+        yield Problem(as_url(folder), None, "was made from other vectors", again)
 
 
 def _check_listed(
@@ -105,11 +105,11 @@ def _check_listed(
     for file in files:
         path = folder / file.name
         if (size := _size(path)) is None:
-            yield Problem(str(path), None, f"is missing from {of}", again)
+            yield Problem(as_url(path), None, f"is missing from {of}", again)
         elif size != file.size:
-            yield Problem(str(path), None, f"has {size:,} bytes instead of {file.size:,}", again)
+            yield Problem(as_url(path), None, f"has {size:,} bytes instead of {file.size:,}", again)
         elif sha256_file(path) != file.sha256:
-            yield Problem(str(path), None, "has changed: its SHA-256 is another", f"delete it, then {again}")
+            yield Problem(as_url(path), None, "has changed: its SHA-256 is another", f"delete it, then {again}")
         on_file()
 
 
@@ -121,8 +121,8 @@ def _size(path: Path) -> int | None:
 
 
 def _again(store: EmbeddingStore, modality: Modality) -> str:
-    return f"clipmine index {store.path} --modality {modality}"
+    return f"clipmine index {as_url(store.path)} --modality {modality}"
 
 
 def _group_again(store: EmbeddingStore) -> str:
-    return f"clipmine duplicates {store.path}"
+    return f"clipmine duplicates {as_url(store.path)}"

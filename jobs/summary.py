@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from index.errors import with_urls
+
 Line = tuple[str, object]
 
 
@@ -38,9 +40,10 @@ def print_summary(summary: Any, lines: Sequence[Line], *, as_json: bool, next_st
     digits = max((len(f"{value:,}") for _, value in lines if isinstance(value, int)), default=0)
     for label, value in lines:
         # Numbers are right-aligned, so that they are easy to add up.
-        click.echo(f"{label:<{width}}  " + (f"{value:>{digits},}" if isinstance(value, int) else str(value)))
+        shown = f"{value:>{digits},}" if isinstance(value, int) else with_urls(str(value))
+        click.echo(f"{label:<{width}}  {shown}")
     if next_step:
-        click.echo(f"next: {next_step}")
+        click.echo(f"next: {with_urls(next_step)}")
 
 
 def plain(value: Any) -> Any:
@@ -52,5 +55,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return with_urls(os.fspath(value))
+    if isinstance(value, str) and value.startswith("/"):
+        return with_urls(value)
     return value.item() if hasattr(value, "item") else value

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from index.errors import ClipmineError
-from index.files import exists, read_bytes, sha256_file
+from index.files import as_url, exists, read_bytes, sha256_file
 from index.store.embedding_store import EmbeddingStore
 from index.store.file_sums import sample_file
 from index.store.lookup import is_lookup_done, lookup_file, plan_lookups
@@ -111,10 +111,10 @@ def check_lookups(store: EmbeddingStore) -> list[Problem]:
     files = {lookup_file(store.path, item): item for item in plan_lookups(store.manifest)}
     return [
         Problem(
-            str(file),
+            as_url(file),
             None,
             "is damaged or out of date; metadata is read from Parquet instead, more slowly",
-            f"clipmine index {store.path}",
+            f"clipmine index {as_url(store.path)}",
         )
         for file, item in files.items()
         if exists(file) and not is_lookup_done(item, store.path, store.manifest)
@@ -160,7 +160,7 @@ def _compare(file: Path, record: FileRecord) -> str | None:
 
 def _remedy(store: EmbeddingStore) -> str:
     if len(store.forgotten) and exists(store.path / "manifest.json"):
-        compact = f"if `clipmine compact {store.path}` was interrupted, run it again; else "
+        compact = f"if `clipmine compact {as_url(store.path)}` was interrupted, run it again; else "
     else:
         compact = ""
     if store.manifest.kind == "adopted":
@@ -169,7 +169,7 @@ def _remedy(store: EmbeddingStore) -> str:
 
 
 def _without_path(error: ClipmineError, store: EmbeddingStore, record: FileRecord) -> str:
-    return str(error).removeprefix(f"{store.path}/{record.path}: ")
+    return str(error).removeprefix(f"{as_url(store.path)}/{record.path}: ")
 
 
 def _check_list(store: EmbeddingStore, file: Path) -> Iterator[Problem]:
@@ -178,12 +178,12 @@ def _check_list(store: EmbeddingStore, file: Path) -> Iterator[Problem]:
         data = read_bytes(file)
         rows = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, OSError):
-        yield Problem(str(file), None, "this list of forgotten rows cannot be read", remedy)
+        yield Problem(as_url(file), None, "this list of forgotten rows cannot be read", remedy)
         return
     named = file.stem.removeprefix("forgotten_")
     if len(named) == 16 and sha256(data).hexdigest()[:16] != named:
         yield Problem(
-            str(file), None, "this list of forgotten rows has changed: its name is the hash of others", remedy
+            as_url(file), None, "this list of forgotten rows has changed: its name is the hash of others", remedy
         )
     elif rows.size and not (rows.min() >= 0 and rows.max() < store.rows):
-        yield Problem(str(file), None, f"lists rows that are not among 0 to {store.rows - 1}", remedy)
+        yield Problem(as_url(file), None, f"lists rows that are not among 0 to {store.rows - 1}", remedy)

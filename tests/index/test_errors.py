@@ -7,7 +7,7 @@ import re
 import pytest
 
 from index import errors
-from index.errors import BadInput, ClipmineError, DiskFull, MissingDependency
+from index.errors import BadInput, ClipmineError, DiskFull, MissingDependency, with_urls
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
@@ -36,3 +36,18 @@ def test_bad_input_exits_with_2_and_other_errors_with_1() -> None:
 def test_a_missing_package_names_the_command_that_installs_it(choices: dict[str, str], command: str) -> None:
     error = MissingDependency("ray", "the executor ray", **choices)
     assert str(error) == f"the executor ray needs ray, which is not installed: {command}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/s3:/bucket/store: is missing", "s3://bucket/store: is missing"),
+        ("run `clipmine index /gs:/a/b --modality image`", "run `clipmine index gs://a/b --modality image`"),
+        ("'/s3:/a' and (/s3:/b)", "'s3://a' and (s3://b)"),
+        ("/data/s3:/x", "/data/s3:/x"),
+        ("s3://bucket/x at /home/me", "s3://bucket/x at /home/me"),
+        ("1/2:/3", "1/2:/3"),
+    ],
+)
+def test_a_path_that_stands_for_a_url_is_shown_as_the_url(text: str, shown: str) -> None:
+    assert str(BadInput(text)) == with_urls(text) == shown

@@ -53,6 +53,20 @@ def test_numpy_numbers_and_keys_become_plain() -> None:
     }
 
 
+@dataclass
+class _Written:
+    store: str
+    folder: Path
+    caption: str
+
+
+def test_remote_stores_are_named_by_their_urls(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = _Written("/s3:/bucket/store", Path("/s3:/bucket/other"), "see /s3:/bucket")
+    assert plain(summary) == {"store": "s3://bucket/store", "folder": "s3://bucket/other", "caption": "see /s3:/bucket"}
+    print_summary(summary, [("store", summary.store)], as_json=False, next_step="clipmine index /s3:/bucket/store")
+    assert capsys.readouterr().out == "store  s3://bucket/store\nnext: clipmine index s3://bucket/store\n"
+
+
 def test_what_libraries_and_child_processes_print_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     with only_summary_on_stdout():
         print("from Python")
