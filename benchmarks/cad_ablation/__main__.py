@@ -36,13 +36,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few steps of each arm, one seed: shows that it runs")
     parser.add_argument("--work", help="keep data, models and results in this folder, so that a stopped run continues")
+    parser.add_argument("--keep-models", action="store_true", help="keep the tuned models, 90 MB each, in --work")
     parser.add_argument("--only", nargs="*", help="tables to run: 7 5 6 strategy")
     parser.add_argument("--seeds", type=int, help="tunings of each arm (default: 3)")
     args = parser.parse_args()
-    from benchmarks.cad_ablation.arms import Plan, arms_of
+    from benchmarks.cad_ablation.arms import COLUMNS, Plan, arms_of
     from benchmarks.cad_ablation.claims import check_claims
     from benchmarks.cad_ablation.run_arm import Job, run_job
-    from benchmarks.cad_ablation.tables import COLUMNS, markdown, tables_of
+    from benchmarks.cad_ablation.tables import markdown, tables_of
     from benchmarks.cad_ablation.world import World
     from benchmarks.worker_pool import run_each
 
@@ -60,7 +61,9 @@ def main() -> int:
         print(f"data is ready after {time.monotonic() - started:,.0f} s", flush=True)
         needed = {arm.after for arm, _ in arms}
         jobs = [Job(None, 0, plan, str(root))]
-        jobs += [Job(arm, seed, plan, str(root), keep=arm.table == "7" and arm.row in needed) for arm, seed in arms]
+        for arm, seed in arms:
+            keep = args.keep_models or (arm.table == "7" and arm.row in needed)
+            jobs.append(Job(arm, seed, plan, str(root), keep=keep))
         results: list[Result] = []
         for some in _in_turn(jobs):
             for result in run_each(run_job, some, cores):

@@ -10,6 +10,22 @@ MIXTURE = "instructions"  # single-image conversations, as LLaVA's 665K
 LISTS = "commonalities+differences"
 STRATEGIES = ("similar", "diverse", "overlap", "contrast", "attribute", "random")
 
+# The figures of a result that the tables show, and the titles of their columns.
+COLUMNS = {
+    "bison": "BISON",
+    "either order: bison": "both orders",
+    "averaged: bison": "averaged",
+    "svo": "SVO",
+    "eqben": "EQBEN",
+    "cola": "COLA",
+    "nlvr2": "NLVR2",
+    "differences precision": "diff. prec.",
+    "differences recall": "diff. recall",
+    "commonalities precision": "comm. prec.",
+    "commonalities recall": "comm. recall",
+    "single": "one image",
+}
+
 
 @dataclass(frozen=True)
 class Arm:

@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.cad_ablation.arms import ARMS, SAME
+from benchmarks.cad_ablation.arms import ARMS, COLUMNS, SAME
 from benchmarks.cad_ablation.run_arm import Result
 
-COLUMNS = {
-    "bison": "BISON",
-    "either order: bison": "both orders",
-    "svo": "SVO",
-    "eqben": "EQBEN",
-    "cola": "COLA",
-    "nlvr2": "NLVR2",
-    "differences precision": "diff. prec.",
-    "differences recall": "diff. recall",
-    "commonalities precision": "comm. prec.",
-    "commonalities recall": "comm. recall",
-    "single": "one image",
-}
 TITLES = {
     "7": "Components of the instruction data (CaD-VI, table 7)",
     "5": "Phase 2 on edited pairs (CaD-VI, table 5)",

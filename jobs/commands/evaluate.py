@@ -259,6 +259,9 @@ def _evaluate_lmm(
             lines.append(("- the first without a reply", result.error))
         if "says A" in score.figures and score.figures["says A"].count:
             lines.append(("- says A", shown_figure(score.figures["says A"])))
+        averaged = score.figures.get(f"{score.main}, orders averaged")
+        if averaged is not None:
+            lines.append(("- by probabilities, orders averaged", shown_figure(averaged)))
     lines.append(("tables", ", ".join(summary.files)))
     if summary.earlier:
         lines.append(("- with results of earlier calls", summary.earlier))

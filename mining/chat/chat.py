@@ -28,7 +28,8 @@ class ChatRequest:
     """One question to a model. The last turn is the user's; a turn's parts are texts and positions in `images`.
 
     images: encoded files (JPEG, PNG, WebP), as they are on disk. max_new_tokens: limit of the reply. temperature: 0 is
-    greedy. seed: of sampling, where the model takes one.
+    greedy. seed: of sampling, where the model takes one. answers: texts of one token, such as the letters of options,
+    whose probabilities are wanted too; they change no reply.
     """
 
     turns: tuple[Turn, ...]
@@ -36,6 +37,7 @@ class ChatRequest:
     max_new_tokens: int = 512
     temperature: float = 0.0
     seed: int | None = None
+    answers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.turns or self.turns[-1].role != "user":
@@ -49,7 +51,9 @@ class ChatRequest:
 class ChatReply:
     """A model's answer. text: "" where `finish` is "failed". tokens: as the model counted them, None where unknown.
 
-    error: one line that says why there is no answer, where `finish` is "failed" or "refused".
+    error: one line that says why there is no answer, where `finish` is "failed" or "refused". answers: of each of the
+    request's answers, the natural logarithm of the probability that the reply begins with it; None where the model does
+    not tell, as servers don't.
     """
 
     text: str
@@ -57,6 +61,7 @@ class ChatReply:
     prompt_tokens: int | None = None
     new_tokens: int | None = None
     error: str | None = None
+    answers: Mapping[str, float] | None = None
 
     @property
     def answered(self) -> bool:

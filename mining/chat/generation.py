@@ -18,7 +18,7 @@ import torch
 from mining.chat.local_checkpoint import LocalCheckpoint
 from mining.chat.prompts import Prompt
 
-__all__ = ["Decoding", "Generator"]
+__all__ = ["Decoding", "Generated", "Generator"]
 
 _REMEMBERED_IMAGES = 32  # features of images that several requests show one after the other
 
@@ -29,6 +29,14 @@ class Decoding:
 
     num_beams: int = 1
     repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class Generated:
+    """ids: the new tokens. answers: the logarithms of the probabilities of the prompt's answers; None without them."""
+
+    ids: list[int]
+    answers: dict[str, float] | None = None
 
 
 @dataclass
@@ -50,26 +58,25 @@ class Generator:
         return bool(self.checkpoint.config.model_type == "llava")
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Prompt], rows: int) -> list[list[int]]:
-        """The new tokens of each prompt, up to its stop or limit.
+    def generate(self, prompts: Sequence[Prompt], rows: int) -> list[Generated]:
+        """The new tokens of each prompt, up to its stop or limit, and the probabilities of its answers.
 
         The prompts have one `length`, `temperature` above 0 or not, and are at most `rows`; one whose images cannot be
         batched is alone.
         """
+        from transformers import LogitsProcessorList
+
         filled = [*prompts, *[prompts[0]] * (rows - len(prompts))]
         inputs = self._inputs(filled) if self.batches_images or not prompts[0].keys else self._inputs_of_one(prompts[0])
         limit = max(prompt.max_new_tokens for prompt in prompts)
-        options: dict[str, Any] = {}
+        first = _FirstToken(prompts, self.decoding.num_beams)
+        processors: list[Any] = [first] if any(prompt.answers for prompt in prompts) else []
         if prompts[0].temperature > 0:
-            from transformers import LogitsProcessorList
-
             seeds = [prompt.seed for prompt in filled]
-            options["logits_processor"] = LogitsProcessorList(
-                [_GumbelNoise([each.temperature for each in filled], seeds)]
-            )
+            processors.append(_GumbelNoise([each.temperature for each in filled], seeds))
         found = self.model.generate(
             **inputs,
-            **options,
+            logits_processor=LogitsProcessorList(processors),
             do_sample=False,
             num_beams=self.decoding.num_beams,
             repetition_penalty=self.decoding.repetition_penalty,
@@ -80,8 +87,8 @@ class Generator:
         )
         start = inputs["input_ids"].shape[1]
         return [
-            self._cut(row[: prompt.max_new_tokens])
-            for row, prompt in zip(found[: len(prompts), start:].tolist(), prompts, strict=True)
+            Generated(self._cut(row[: prompt.max_new_tokens]), answers)
+            for row, prompt, answers in zip(found[: len(prompts), start:].tolist(), prompts, first.found, strict=True)
         ]
 
     def _cut(self, ids: list[int]) -> list[int]:
@@ -129,6 +136,28 @@ class Generator:
         while len(self._features) > _REMEMBERED_IMAGES:
             self._features.popitem(last=False)
         return found
+
+
+class _FirstToken:
+    """Notes how probable each prompt's answers are as the first token, and changes nothing.
+
+    found: of each prompt, the logarithms of the probabilities by answer; None where it has no answers. Probabilities of
+    the tokens that say the same answer are added up.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], num_beams: int) -> None:
+        self._prompts, self._beams, self._noted = prompts, num_beams, False
+        self.found: list[dict[str, float] | None] = [None] * len(prompts)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if not self._noted:
+            self._noted = True
+            for place, prompt in enumerate(self._prompts):
+                if prompt.answers:
+                    logs = torch.log_softmax(scores[place * self._beams].float(), dim=-1)
+                    answers = prompt.answers.items()
+                    self.found[place] = {text: float(logs[list(ids)].logsumexp(dim=0)) for text, ids in answers}
+        return scores
 
 
 class _GumbelNoise:

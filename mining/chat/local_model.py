@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from index.errors import BadInput, ClipmineError
 from mining.chat.chat import ChatReply, ChatRequest
-from mining.chat.generation import Decoding, Generator
+from mining.chat.generation import Decoding, Generated, Generator
 from mining.chat.local_checkpoint import LocalCheckpoint, checkpoint_identity, load_weights, open_checkpoint, stop_ids
 from mining.chat.prompts import Prompt, prompt_of
 from mining.chat.templates import PLAIN
@@ -147,8 +147,8 @@ class LocalModel:
             part, rows = batch[: self._rows], self._rows
             found = self._generated([prompt for _, prompt in part], rows)
             if found is not None:
-                for (key, prompt), ids in zip(part, found, strict=True):
-                    yield key, self._reply(prompt, ids)
+                for (key, prompt), made in zip(part, found, strict=True):
+                    yield key, self._reply(prompt, made)
                 batch = batch[rows:]
             elif rows == 1:
                 tokens = len(part[0][1].ids)
@@ -158,8 +158,8 @@ class LocalModel:
                 self._rows = rows // 2
                 log.warning("%s: memory runs out; batches of %d from now on", self.name, self._rows)
 
-    def _generated(self, prompts: list[Prompt], rows: int) -> list[list[int]] | None:
-        """The new tokens, None where memory runs out."""
+    def _generated(self, prompts: list[Prompt], rows: int) -> list[Generated] | None:
+        """What was generated, None where memory runs out."""
         try:
             return self._generator.generate(prompts, 1 if self._is_alone(prompts[0]) else rows)
         except (RuntimeError, MemoryError) as error:
@@ -176,7 +176,8 @@ class LocalModel:
             torch.cuda.empty_cache()
         return None
 
-    def _reply(self, prompt: Prompt, ids: list[int]) -> ChatReply:
+    def _reply(self, prompt: Prompt, made: Generated) -> ChatReply:
+        ids = made.ids
         text = self._checkpoint.tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         ).strip()
@@ -184,7 +185,7 @@ class LocalModel:
         if self._checkpoint.template == PLAIN:  # its stop is the end of the line
             text, newline, _ = text.partition("\n")
             ended |= bool(newline)
-        return ChatReply(text, "stop" if ended else "length", len(prompt.ids), len(ids))
+        return ChatReply(text, "stop" if ended else "length", len(prompt.ids), len(ids), answers=made.answers)
 
 
 def _out_of_memory(error: BaseException) -> bool:

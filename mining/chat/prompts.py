@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,7 +24,8 @@ _SHORTEST = 32  # tokens; shorter prompts are padded to it
 class Prompt:
     """ids: int64 [n]. inputs: what the processor made beside them (`pixel_values`). keys: a hash for each image.
 
-    max_new_tokens: at most as many as the context leaves. length: n, padded: see `bucket`.
+    max_new_tokens: at most as many as the context leaves. length: n, padded: see `bucket`. answers: of each of the
+    request's answers the ids of the tokens that say it, with or without a space; {} where one has no such token.
     """
 
     ids: torch.Tensor
@@ -33,6 +35,7 @@ class Prompt:
     temperature: float
     seed: int | None
     length: int
+    answers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def bucket(tokens: int) -> int:
@@ -73,7 +76,15 @@ def prompt_of(checkpoint: LocalCheckpoint, request: ChatRequest) -> Prompt | Cha
         return _failed(f"{what} of {len(ids):,} tokens exceeds the model's {checkpoint.context:,}")
     keys = tuple(hashlib.sha256(request.images[place]).hexdigest() for turn in request.turns for place in turn.images)
     new = request.max_new_tokens if room is None else min(request.max_new_tokens, room)
-    return Prompt(ids, dict(made), keys, new, request.temperature, request.seed, bucket(len(ids)))
+    answers = {text: _tokens_of(checkpoint.tokenizer, text) for text in request.answers}
+    known = answers if all(answers.values()) else {}
+    return Prompt(ids, dict(made), keys, new, request.temperature, request.seed, bucket(len(ids)), known)
+
+
+def _tokens_of(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """The tokens that say `text`; tokenizers may put a token for the beginning of a text before it."""
+    last = {tokenizer(said, add_special_tokens=False)["input_ids"][-1] for said in (text, f" {text}")}
+    return tuple(sorted(token for token in last if tokenizer.decode([token]).strip() == text))
 
 
 def _decoded(request: ChatRequest, place: int) -> Any:

@@ -203,7 +203,8 @@ def _request(question: Question, images: QuestionImages, config: LmmEvaluateConf
     if reasons:
         return reasons[0]
     data = tuple(file for file in files if isinstance(file, bytes))
-    return ChatRequest((question.turn,), data, max_new_tokens=config.max_new_tokens)
+    letters = tuple(question.options)
+    return ChatRequest((question.turn,), data, max_new_tokens=config.max_new_tokens, answers=letters)
 
 
 def _parts(kind: Kind, question: Question, reply: str) -> list[tuple[str, str, str]]:

@@ -97,6 +97,7 @@ class Predictions:
             "prompt_tokens": reply.prompt_tokens,
             "new_tokens": reply.new_tokens,
             "error": reply.error,
+            "answers": None if reply.answers is None else {text: round(log, 6) for text, log in reply.answers.items()},
         }
         known = {name: value for name, value in row.items() if value is not None}
         # Half a surrogate pair, which a broken model may generate, is no UTF-8: such a reply is written escaped.
@@ -112,7 +113,8 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 
 def _reply(row: Mapping[str, Any]) -> ChatReply:
-    return ChatReply(row["reply"], row["finish"], row.get("prompt_tokens"), row.get("new_tokens"), row.get("error"))
+    names = ("prompt_tokens", "new_tokens", "error", "answers")
+    return ChatReply(row["reply"], row["finish"], **{name: row.get(name) for name in names})
 
 
 def _file_name(name: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from customize.lmm.evaluate.answers import is_exact, read_answer, split_summary, word_f1
+from customize.lmm.evaluate.averaged_orders import averaged_letters
 from customize.lmm.evaluate.intervals import Figure, mean_figure, share_figure
 from customize.lmm.evaluate.question import Kind, Question, kind_of, swapped
 from mining.chat.chat import ChatReply
@@ -96,6 +97,7 @@ def score_questions(
             figures["says True"] = _says("True", said)
         elif swapped_replies is not None:
             figures |= _in_both_orders(scored, texts, swapped_replies)
+            figures |= _averaged(scored, replies, swapped_replies)
         main = "both right" if any(each.pair for each in scored) else "accuracy"
     else:
         figures = _judged(kind, scored, texts, ratings)
@@ -194,6 +196,18 @@ def _in_both_orders(
         if each.question_id in others and (text := of[each.question_id]) is not None
     ]
     return {**figures, "says A": _says("A", said)}
+
+
+def _averaged(questions: Sequence[Question], replies: Replies, other_replies: Replies) -> dict[str, Figure]:
+    """Accuracy and both rounds right by the letters' probabilities; {} for a model that does not tell them."""
+    letters = averaged_letters(questions, replies, other_replies)
+    if not any(letter is not None for letter in letters.values()):
+        return {}
+    own = [each for each in questions if each.question_id in letters]
+    figures = {"accuracy, orders averaged": _accuracy(own, letters, _exact)}
+    if any(each.pair for each in own):
+        figures["both right, orders averaged"] = _both_right(own, letters, _exact)
+    return figures
 
 
 def _says(answer: str, answered: Sequence[tuple[Question, str]]) -> Figure:

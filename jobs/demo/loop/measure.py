@@ -38,14 +38,16 @@ class Measured:
     """A model's figures. figures: task -> the figure of TASKS, and SINGLE -> accuracy on questions about one image.
 
     says_a: how often the first option was said over both orders of the choices, by task. either_order: right replies
-    among those to both orders, by task; a model that always says the same letter has half of them. replies: what the
-    model said of the held-out pairs, by the pair's name; a pair without a reply is missing.
+    among those to both orders, by task; a model that always says the same letter has half of them. averaged: the figure
+    of TASKS by the letters' probabilities, averaged over both orders. replies: what the model said of the held-out
+    pairs, by the pair's name; a pair without a reply is missing.
     """
 
     model: str
     figures: dict[str, Figure]
     says_a: dict[str, Figure]
     either_order: dict[str, Figure]
+    averaged: dict[str, Figure]
     replies: dict[str, str]
 
 
@@ -62,7 +64,7 @@ def measure_model(model: ChatModel, held_out: Path, out: Path, *, questions: int
         max_new_tokens=16,
     )
     summary = evaluate_lmm([model], config)
-    figures, says_a, either_order = {}, {}, {}
+    figures, says_a, either_order, averaged = {}, {}, {}, {}
     for result in summary.results:
         found = result.score.figures
         figures[result.task] = found[TASKS.get(result.task, result.score.main)]
@@ -71,10 +73,13 @@ def measure_model(model: ChatModel, held_out: Path, out: Path, *, questions: int
             orders = (found["accuracy"], found["accuracy, swapped"])
             right = sum(each.right or 0 for each in orders)
             either_order[result.task] = share_figure(right, sum(each.count for each in orders))
+        by_probability = found.get(f"{TASKS.get(result.task)}, orders averaged")
+        if by_probability is not None:
+            averaged[result.task] = by_probability
     kept = Predictions(out / "predictions", "comparisons", model, {"max_new_tokens": NEW_TOKENS})
     replies, _ = kept.replies(_comparisons(held_out, compared))
     texts = {key: reply.text for key, reply in replies.items() if isinstance(reply, ChatReply) and reply.answered}
-    return Measured(model.name, figures, says_a, either_order, texts)
+    return Measured(model.name, figures, says_a, either_order, averaged, texts)
 
 
 def held_out_pairs(held_out: Path, count: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from tests.jobs.demo.loop.conftest import SETTINGS
 def _measured(root: Path, text: str | None = None) -> Measured:
     """What a model says that states the truth, or `text`, of every pair."""
     records = held_out_pairs(root / "held_out", SETTINGS.compared)
-    return Measured("model", {}, {}, {}, {record["pair"]: text or record["text"] for record in records})
+    return Measured("model", {}, {}, {}, {}, {record["pair"]: text or record["text"] for record in records})
 
 
 def test_the_truth_scores_high_and_nonsense_is_no_comparison(root: Path) -> None:
