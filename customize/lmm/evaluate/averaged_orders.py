@@ -34,7 +34,7 @@ def averaged_letters(
             found[each.question_id] = None
             continue
         # In the other order each option has the other's letter.
-        lead = own[one] + changed[other] - own[other] - changed[one]
+        lead = (own[one] - own[other]) - (changed[one] - changed[other])
         found[each.question_id] = one if lead > 0 else other if lead < 0 else ""
     return found
 

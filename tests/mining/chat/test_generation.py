@@ -58,25 +58,26 @@ def test_padded_batches_give_what_transformers_gives_alone(llama: Generator, lla
     for each, images in ((llama, 0), (llava, 0), (llava, 2)):
         made = [replace(prompt, length=64) for prompt in prompts(each, texts, images)]
         batch = Generator(each.checkpoint, each.model, each.stops, Decoding(**options)).generate(made, 4)
-        assert batch == [plain(each, prompt, **options) for prompt in made]
+        assert [made.ids for made in batch] == [plain(each, prompt, **options) for prompt in made]
 
 
 def test_an_answer_ends_at_its_own_limit(llama: Generator) -> None:
     short, long = prompts(llama, ["Why?", "Why?"])
-    assert [len(ids) for ids in llama.generate([replace(short, max_new_tokens=3), long], 2)] == [3, 12]
+    found = llama.generate([replace(short, max_new_tokens=3), long], 2)
+    assert [len(each.ids) for each in found] == [3, 12]
 
 
 def test_an_answer_ends_at_a_stop(llama: Generator) -> None:
     made = prompts(llama, ["Why?"])
-    whole = llama.generate(made, 1)[0]
+    whole = llama.generate(made, 1)[0].ids
     stopped = Generator(llama.checkpoint, llama.model, [whole[4]], llama.decoding).generate(made, 1)[0]
-    assert stopped == whole[: whole.index(whole[4]) + 1]
+    assert stopped.ids == whole[: whole.index(whole[4]) + 1]
 
 
 def test_a_draw_depends_on_its_seed_and_not_on_its_company(llama: Generator) -> None:
     made = [replace(each, seed=seed) for seed, each in enumerate(prompts(llama, ["Why?"] * 6, temperature=1.0))]
     together = llama.generate(made, 8)
-    assert len(set(map(tuple, together))) == 6
+    assert len({tuple(each.ids) for each in together}) == 6
     assert together == [llama.generate([each], 8)[0] for each in made]
     unseeded = prompts(llama, ["Why?"], temperature=1.0)
     assert llama.generate(unseeded, 1) != llama.generate(unseeded, 1)
@@ -87,12 +88,34 @@ def test_draws_follow_the_models_probabilities(llama: Generator) -> None:
     with torch.inference_mode():
         logits = llama.model(first.ids[None]).logits[0, -1]
     made = [replace(first, temperature=0.05, seed=seed) for seed in range(512)]
-    drawn = torch.tensor([ids[0] for ids in llama.generate(made, 512)])
+    drawn = torch.tensor([each.ids[0] for each in llama.generate(made, 512)])
     expected = torch.softmax(logits.double() / 0.05, dim=0)
     likely = expected.topk(3).indices
     share = torch.stack([(drawn == token).double().mean() for token in likely])
     # Five standard deviations of a share of 512 draws.
     assert torch.all((share - expected[likely]).abs() < 5 * (expected[likely] / 512).sqrt())
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}])
+def test_probabilities_of_answers_are_those_of_the_first_token_and_change_nothing(
+    llama: Generator, llava: Generator, options: Any
+) -> None:
+    for each, images in ((llama, 0), (llava, 2)):
+        texts = ["Why?", "What is this, and why?", "a"]
+        made = [replace(prompt, length=64) for prompt in prompts(each, texts, images, answers=("A", "B"))]
+        made[1] = replace(made[1], answers={})
+        generator = Generator(each.checkpoint, each.model, each.stops, Decoding(**options))
+        found = generator.generate(made, 4)
+        assert [one.ids for one in found] == [
+            one.ids for one in generator.generate([replace(prompt, answers={}) for prompt in made], 4)
+        ]
+        assert found[1].answers is None
+        for prompt, one in ((made[0], found[0]), (made[2], found[2])):
+            inputs = {**prompt.inputs, "input_ids": prompt.ids[None]}
+            with torch.inference_mode():
+                shares = torch.softmax(each.model(**inputs).logits[0, -1].double(), dim=0)
+            expected = {text: float(shares[list(tokens)].sum().log()) for text, tokens in prompt.answers.items()}
+            assert one.answers == pytest.approx(expected, abs=1e-3)
 
 
 def test_features_of_an_image_are_computed_once_and_forgotten_later(llava: Generator) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from index.errors import BadInput, ClipmineError
 from mining.chat.chat import ChatReply, ChatRequest
-from mining.chat.generation import Generator
+from mining.chat.generation import Generated, Generator
 from mining.chat.local_model import LocalModel
 from mining.sets.annotation import Turn
 from tests.mining.chat.conftest import image_file
@@ -134,7 +134,7 @@ def test_a_tokenizer_of_a_larger_model_is_refused(llama_folder: Path, tmp_path: 
 def test_the_plain_template_answers_with_one_line(llava_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = LocalModel(str(llava_folder), device="cpu", template="plain")
     newline = model._checkpoint.tokenizer.encode("a\nb", add_special_tokens=False)
-    monkeypatch.setattr(Generator, "generate", lambda *_: [newline])
+    monkeypatch.setattr(Generator, "generate", lambda *_: [Generated(newline)])
     request = ChatRequest((Turn("user", (0,)),), (image_file(1),))
     assert dict(model.replies([("k", request)]))["k"].text == "a"
 

@@ -40,6 +40,17 @@ def test_each_image_takes_as_many_tokens_as_it_has_patches(llava: Any) -> None:
     assert len(set(prompt.keys)) == 2
 
 
+def test_answers_are_tokens_with_and_without_a_space_or_unknown(llava: Any) -> None:
+    prompt = made(llava, "Which? A or B?", answers=("A", "B"))
+    decode = llava.tokenizer.decode
+    assert {text: {decode([token]).strip() for token in tokens} for text, tokens in prompt.answers.items()} == {
+        "A": {"A"},
+        "B": {"B"},
+    }
+    assert made(llava, "Which?", answers=("A", "rhinoceros and others")).answers == {}
+    assert made(llava, "Which?").answers == {}
+
+
 def test_an_image_may_be_shown_twice_and_in_any_order(llava: Any) -> None:
     files = (image_file(1), image_file(2))
     prompt, forward = made(llava, 1, 0, 1, images=files), made(llava, 0, 1, images=files)

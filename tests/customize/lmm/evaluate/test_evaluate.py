@@ -60,6 +60,22 @@ def test_replies_are_scored_in_both_orders_and_failures_counted(data: Path) -> N
     assert len(model.asked) == 4
 
 
+def test_a_model_that_tells_probabilities_is_measured_without_its_liking_for_a_letter(data: Path) -> None:
+    """It always says A, but a little less surely where B is right."""
+
+    def answer(key: str, request: ChatRequest) -> ChatReply:
+        assert request.answers == ("A", "B")
+        right = "AB"[(int(key[0]) + key.endswith("swapped")) % 2]
+        return ChatReply("A", "stop", answers={"A": -0.1 - 0.1 * (right == "B"), "B": -2.0})
+
+    score = evaluate_lmm([KnownModel(answer)], config(data, "bison")).results[0].score
+    assert (score.figures["accuracy"].right, score.figures["accuracy"].count) == (1, 2)
+    assert (score.figures["accuracy, orders averaged"].right, score.figures["accuracy, orders averaged"].count) == (
+        2,
+        2,
+    )
+
+
 def test_the_swapped_question_shows_the_images_in_the_other_order(data: Path) -> None:
     shown: dict[str, ChatRequest] = {}
 

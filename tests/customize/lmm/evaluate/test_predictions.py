@@ -35,6 +35,14 @@ def test_replies_are_kept_and_not_generated_again(tmp_path: Path) -> None:
     assert (again, kept, model.asked) == (first, 2, ["1", "2"])
 
 
+def test_probabilities_of_answers_are_kept_too(tmp_path: Path) -> None:
+    reply = ChatReply("A", "stop", 9, 1, answers={"A": -0.25, "B": -1.5})
+    model = KnownModel(lambda key, request: reply)
+    for _ in range(2):
+        assert Predictions(tmp_path, "bison", model, {}).replies([("1", ask("a"))])[0] == {"1": reply}
+    assert model.asked == ["1"]
+
+
 def test_another_prompt_model_or_setting_is_asked_anew(tmp_path: Path) -> None:
     model = KnownModel(lambda key, request: "A")
     Predictions(tmp_path, "bison", model, {"max_new_tokens": 8}).replies([("1", ask("a", (b"1",)))])

@@ -99,6 +99,21 @@ def test_right_in_both_orders() -> None:
     assert right_of(score, "says A") == (3, 5)
 
 
+def test_both_rounds_by_probabilities() -> None:
+    questions = [pick(f"0_{number}", "AB"[number], pair="0") for number in (0, 1)]
+    always = {own: ChatReply("B", "stop", answers={"A": -2.0, "B": -0.5}) for own in ("0_0", "0_1")}
+    others = {
+        "0_0": ChatReply("B", "stop", answers={"A": -3.0, "B": -0.4}),
+        "0_1": ChatReply("B", "stop", answers={"A": -1.0, "B": -0.6}),
+    }
+    score = score_questions("choice", questions, always, swapped_replies=others)
+    assert right_of(score, "both right") == (0, 1)
+    assert right_of(score, "accuracy, orders averaged") == (2, 2)
+    assert right_of(score, "both right, orders averaged") == (1, 1)
+    without = score_questions("choice", questions, said(**{"0_0": "A", "0_1": "B"}), swapped_replies=others)
+    assert "accuracy, orders averaged" not in without.figures
+
+
 def test_statements() -> None:
     questions = [Question(str(n), Turn("user", ("?",)), PAIR, answer) for n, answer in enumerate(["True", "False"] * 2)]
     score = score_questions("statement", questions, said(**{"0": "True", "1": "true", "2": "yes", "3": "False"}))
