@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import re
 
-# A path that stands for a URL (`index.files.as_path`), inside a text.
-_URL_PATH = re.compile(r"""(?<![^\s'"`(\[,=])/([a-z][a-z0-9]+):/(?=[^/\s])""")
+# How a path begins that stands for a URL (`index.files.as_path`): /s3:/bucket/store is s3://bucket/store.
+STANDS_FOR_URL = r"/(\w[\w+.-]*):/(?!/)"
+_INSIDE = re.compile(r"(?<![\w/.])" + STANDS_FOR_URL)
 
 
 def with_urls(text: str) -> str:
     """The text with s3://bucket/store where it has /s3:/bucket/store, a path that stands for this URL."""
-    return _URL_PATH.sub(r"\1://", text)
+    return _INSIDE.sub(r"\1://", text)
 
 
 class ClipmineError(Exception):

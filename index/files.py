@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from index.errors import BadInput, DiskFull
+from index.errors import STANDS_FOR_URL, BadInput, DiskFull
 from index.remote import OBJECT_STORES, attempt, open_system, time_limit
 from index.remote_file import open_remote, read_range
 
@@ -59,7 +59,7 @@ _NO_FOLDER = frozenset(
 )
 _PARTIAL = ".partial"
 _CHUNK = 1 << 20
-_STANDS_FOR_URL = re.compile(r"/(\w[\w+.-]*):/(?!/)")
+_STANDS_FOR_URL = re.compile(STANDS_FOR_URL)
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:

@@ -57,8 +57,8 @@ def verify_store(path: str | PathLike[str], on_progress: Callable[[int, int], No
     try:
         groups = read_groups_manifest(store)
     except StoreInvalid as error:
-        file, _, what = str(error).partition(": ")
-        problems.append(Problem(file, None, what, _group_again(store)))
+        file = as_url(groups_folder(store) / "groups.json")
+        problems.append(Problem(file, None, str(error).removeprefix(f"{file}: "), _group_again(store)))
     listed = [file for each in indexes.values() for file in each.files()] + ([] if groups is None else groups.files())
     lock, done = Lock(), 0
     total = files_to_check(store) + len(listed)

@@ -1,6 +1,6 @@
 """CaD-VI's ablations on drawn scenes: what teaches a small LLaVA to compare images?
 
-Run as: python -m benchmarks.cad_ablation [--quick] [--work DIR] [--only 7 5 6 strategy] [--seeds N]
+Run as: python -m benchmarks.cad_ablation [--quick] [--work DIR [--keep-models]] [--only 7 5 6 strategy] [--seeds N]
 
     7          parts of the conversation: choice, commonalities, differences, and phase 2 (the paper's table 7)
     5          phase 2 on edited pairs: original notes, annotated from scratch, refined (table 5)
@@ -40,6 +40,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="tables to run: 7 5 6 strategy")
     parser.add_argument("--seeds", type=int, help="tunings of each arm (default: 3)")
     args = parser.parse_args()
+    if args.keep_models and not args.work:
+        parser.error("--keep-models needs --work, the folder to keep them in")
     from benchmarks.cad_ablation.arms import COLUMNS, Plan, arms_of
     from benchmarks.cad_ablation.claims import check_claims
     from benchmarks.cad_ablation.run_arm import Job, run_job

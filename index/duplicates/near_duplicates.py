@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.duplicates.components import join_groups, members_of
-from index.graph.cells import GRID, sample_count, train_cells
+from index.graph.cells import GRID, train_cells
 from index.graph.groups import by_group
 from index.store.embedding_store import EmbeddingStore, Modality
 
@@ -45,8 +45,8 @@ NEAR_DUPLICATES = 0.94
 
 EXACT = 50_000
 PROBES = 16
-# Cells for each square root of the number of images.
-_CELLS = 2
+# Cells for each square root of the number of images, and images of a cell that k-means learns from.
+_CELLS, _SAMPLED = 2, 32
 # Images on the two sides of a matrix product: 32 MB of similarities.
 _TILE, _WIDE = 1_024, 8_192
 # Within this of the limit a pair is decided by a sum of its own: the last bits of a matrix product depend on the tile.
@@ -111,7 +111,8 @@ def near_duplicate_groups(
     Two images share a group if their cosine is at least `threshold`, if an array of `equal` has one number for both, or
     if a chain of such pairs leads from one to the other; so two images of a group may be less alike than `threshold`.
 
-    Memory beside the vectors: about 100 bytes an image, and 300 MB for the tiles.
+    Memory beside the vectors: about 100 bytes an image, 300 MB for the tiles, and above `exact` images the sample that
+    clusters are learned from: at 512 dimensions 0.5 GB for a million images, growing with the root of their number.
 
     Args:
         vectors: a vector of zeros or with a NaN, as of an image that was never embedded, is close to no other.
@@ -241,7 +242,7 @@ def _close_to(vectors: Vectors, places: Ints, leaders: Ints, threshold: float) -
 def _nearest_cells(vectors: Vectors, cells: int, probes: int) -> npt.NDArray[np.int32]:
     """int32 [n, probes]: the cells whose centers are nearest to each image, its own first."""
     count = len(vectors)
-    drawn = np.random.default_rng(0).choice(count, min(sample_count(count, cells), count), replace=False)
+    drawn = np.random.default_rng(0).choice(count, min(_SAMPLED * cells, count), replace=False)
     centers = train_cells(_read(vectors, np.sort(drawn)), cells) / np.float32(GRID)
     probes = min(probes, len(centers))
     nearest = np.empty((count, probes), np.int32)

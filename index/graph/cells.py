@@ -14,19 +14,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CELL_RULES", "GRID", "cell_count", "nearest_cells", "on_grid", "sample_count", "train_cells"]
+__all__ = ["CELL_RULES", "GPU_BYTES", "GRID", "cell_count", "nearest_cells", "on_grid", "sample_count", "train_cells"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
 GRID = 2_048
-# Cells of a shard: more of them describe a shard better and cost a search more products. The last number bounds them,
-# since the cell of a row is kept in two bytes.
+# Cells of a shard: more of them describe a shard better and cost a search more products. _MOST bounds them, since the
+# cell of a row is kept in _CELL_BITS bits.
 _PER_SHARD, _LEAST_ROWS, _MOST, _CELL_BITS = 32, 16, 65_535, 16
 _LEARNED, _ITERATIONS, _SEED = 64, 8, 5  # sampled rows of a cell, rounds of k-means
 _BLOCK_ROWS = 8_192
 # Products of rows and cells at once: 64 MB.
 _PRODUCTS = 16_000_000
+GPU_BYTES = 2_000_000_000  # of a GPU's memory: the centroids, these products, and their keys of 8 bytes
 # What decides the cells.
 CELL_RULES = ("cells", GRID, _PER_SHARD, _LEAST_ROWS, _MOST, _LEARNED, _ITERATIONS, _SEED)
 
@@ -85,11 +86,11 @@ def _nearest_on(centroids: Floats, device: str) -> Callable[[Floats], Ids]:
 
     held = torch.from_numpy(np.ascontiguousarray(centroids.T)).to(device)
     # torch's argmax may return any of several largest, so the number of the cell becomes part of what is compared.
-    later = torch.arange(len(centroids), device=device)
+    numbers = torch.arange(len(centroids), device=device)
 
     def nearest(rows: Floats) -> Ids:
         products = torch.from_numpy(np.ascontiguousarray(rows)).to(device) @ held
-        found: Ids = ((products.long() << _CELL_BITS) - later).argmax(dim=1).cpu().numpy()
+        found: Ids = ((products.long() << _CELL_BITS) - numbers).argmax(dim=1).cpu().numpy()
         return found
 
     return nearest

@@ -24,11 +24,13 @@ Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
 
 
-def best_device() -> str:
-    """ "cuda" if there is a GPU, else "cpu"."""
+def best_device(needed: int = 0) -> str:
+    """ "cuda" if there is a GPU with so many bytes free, else "cpu"."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    return "cuda" if not needed or torch.cuda.mem_get_info()[0] >= needed else "cpu"
 
 
 def exact_top_k(

@@ -29,6 +29,8 @@ _SAMPLE = 64  # rows of a group that its centroid is the mean of
 _ASSIGNED_ROWS = 65_536  # rows that are compared with the centroids at once
 _QUERIES = 1_024  # rows that are compared with a group at once: 16 MB of products at most
 _GPU_BYTES = 200_000_000  # what these products, their sums and their keys take of a GPU's memory
+# A function of queries, rows and k: columns and values [q, k] of the k nearest of these rows.
+_Compared = Callable[[Ids, Ids, int], tuple[Numbers, Numbers]]
 
 
 @dataclass(frozen=True)
@@ -79,17 +81,13 @@ def nearest_in_groups(
     found = NearestLists(len(queries), k)
     visitors = by_group(_assigned(queries, groups.centroids, visits, inner=inner), len(groups.members))
     compared = _on_cpu(points, queries, inner)
-    where = device or (best_device() if _fits_gpu(points, queries) else "cpu")
+    where = device or best_device(2 * (points.nbytes + queries.nbytes + _GPU_BYTES))
     if where != "cpu":
         compared = _on_gpu(points, queries, inner, where)
     for asking, rows in _pairs(visitors, groups.members):
         columns, values = compared(asking, rows, min(k, len(rows)))
         found.add(asking, values, rows[columns])
     return found
-
-
-# A function of queries, rows and k: columns and values [q, k] of the k nearest of these rows.
-_Compared = Callable[[Ids, Ids, int], tuple[Numbers, Numbers]]
 
 
 def _on_cpu(points: Halves, queries: Halves, inner: bool) -> _Compared:
@@ -108,7 +106,7 @@ def _on_cpu(points: Halves, queries: Halves, inner: bool) -> _Compared:
 
 
 def _on_gpu(points: Halves, queries: Halves, inner: bool, device: str) -> _Compared:
-    """Both stay on the GPU, so that only numbers of rows and what was found pass between it and the memory."""
+    """Points and queries are copied to the GPU once; after that row ids go there, and what was found comes back."""
     import torch
 
     held = [torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in (points, queries)]
@@ -125,15 +123,6 @@ def _on_gpu(points: Halves, queries: Halves, inner: bool, device: str) -> _Compa
         return smallest_on_device(distances, k)
 
     return compare
-
-
-def _fits_gpu(points: Halves, queries: Halves) -> bool:
-    if best_device() == "cpu":
-        return False
-    import torch
-
-    free, _ = torch.cuda.mem_get_info()
-    return 2 * (points.nbytes + queries.nbytes + _GPU_BYTES) < free
 
 
 def _pairs(asking: list[Ids], members: list[Ids]) -> Iterator[tuple[Ids, Ids]]:

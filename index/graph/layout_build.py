@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from index.errors import StoreInvalid
 from index.files import exists, hash_json, read_bytes, write_atomic
-from index.graph.cells import CELL_RULES, cell_count, nearest_cells, on_grid, sample_count, train_cells
+from index.graph.cells import CELL_RULES, GPU_BYTES, cell_count, nearest_cells, on_grid, sample_count, train_cells
 from index.graph.exact import best_device
 from index.graph.hnsw import usable_rows
 from index.graph.index_manifest import IndexManifest, index_folder, source_hash
@@ -156,7 +156,7 @@ def assign_item(item: AssignItem, work: GroupWork) -> None:
     found = np.empty(last - first, np.uint16)
     store.copy_rows(work.modality, first, last)
     for row, vectors in store.blocks(work.modality, _BLOCK_ROWS, first, last):
-        own = nearest_cells(on_grid(vectors), centroids, device=best_device())
+        own = nearest_cells(on_grid(vectors), centroids, device=best_device(GPU_BYTES))
         without = ~usable_rows(np.asarray(vectors, np.float32))
         own[without] = (np.arange(row, row + len(own)) % len(centroids))[without]
         found[row - first : row - first + len(own)] = own
@@ -236,7 +236,9 @@ def _train(store: EmbeddingStore, modality: Modality, wanted: _Wanted) -> ShardF
     sample = sample[usable_rows(np.asarray(sample, np.float32))]
     if not len(sample):
         raise StoreInvalid(f"{store.path}: no sampled {modality} vector has a direction, so rows cannot be grouped")
-    return write_array(index_folder(store, modality), "centroids", train_cells(sample, cells, device=best_device()))
+    return write_array(
+        index_folder(store, modality), "centroids", train_cells(sample, cells, device=best_device(GPU_BYTES))
+    )
 
 
 def _whole(folder: Path, layout: Layout) -> bool:

@@ -23,13 +23,16 @@ def build_in_memory(vectors: Floats, spec: HnswSpec, *, captions: Floats | None 
     Args:
         vectors: usable unit vectors, float32 [n, d].
         captions: unit vectors [m, d] that the links are fitted to; None where a shard has none.
-        linked: a graph of the same vectors in fp16; sq4, whose links are those of fp16, is made of it at once.
+        linked: a graph of the same vectors in fp16. An sq4 graph, whose links are those of fp16, is made of it at once;
+            other codecs do not use it.
     """
     blocks = [vectors[start : start + ADD_ROWS] for start in range(0, len(vectors), ADD_ROWS)]
     if not has_links(spec.codec):
         learned = np.linspace(0, len(vectors) - 1, training_rows(len(vectors))).astype(np.int64)
         return build_lists(blocks, vectors[learned], len(vectors))
-    if captions is not None and (spec.codec != "sq4" or linked is None):
+    if spec.codec == "sq4" and linked is not None:
+        return coded_graph(linked, vectors)
+    if captions is not None:
         return build_query_graph(blocks, vectors, [captions], spec)
-    graph = build_graph(blocks, vectors, spec) if linked is None else linked
+    graph = build_graph(blocks, vectors, spec)
     return coded_graph(graph, vectors) if spec.codec == "sq4" else graph

@@ -16,7 +16,7 @@ _SHOWN = 20  # problems on the screen; --json has all
 def command(store: str, as_json: bool) -> int | None:
     """Read every file of STORE, its indexes and near-duplicate groups, and name those that are not what was written.
 
-    Each is named with what to do.
+    For each it says what to do.
 
     Checksums are compared; of adopted files without one, samples are (`clipmine adopt STORE --checksums` records them).
 

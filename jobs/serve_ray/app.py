@@ -6,6 +6,7 @@ reads metadata, rules and images from it, and a shard replica reads its own rows
 
 # Without `from __future__ import annotations`: Serve reads the class of `build`'s argument from its annotation.
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from index.store.embedding_store import EmbeddingStore
 from jobs.serve_job import read_tokens
 from jobs.serve_ray.backend import RayBackend
 from jobs.serve_ray.groups import default_groups, plan_groups
-from jobs.serve_ray.replicas import Encoders, Shards
+from jobs.serve_ray.replicas import Encoders, Shards, check_deployed
 from retrieval.service.settings import Settings
 
 __all__ = ["ServeArgs", "build"]
@@ -63,10 +64,12 @@ class Front:
         settings: Settings,
         encoders: DeploymentHandle[Any],
         shards: list[DeploymentHandle[Any]],
+        deployed: Mapping[str, Any],
     ) -> None:
         if args.tokens_file is not None:
             settings = replace(settings, tokens=read_tokens(args.tokens_file, None))
         store = EmbeddingStore.open(args.store)
+        check_deployed(store, deployed)
         self._settings = settings
         self._backend = RayBackend(
             store,
@@ -95,7 +98,7 @@ def build(args: ServeArgs) -> serve.Application:
     """
     store = EmbeddingStore.open(args.store)
     settings = _settings(args)
-    path = str(store.path)
+    path, deployed = str(store.path), dict(store.fingerprint)
     args = args.model_copy(update={"store": path})
     groups = plan_groups(store, args.shard_groups or default_groups(store))
     gpus = _gpus(args)
@@ -113,7 +116,7 @@ def build(args: ServeArgs) -> serve.Application:
         max_ongoing_requests=ENCODER_AT_ONCE,
         ray_actor_options={"num_cpus": args.encoder_cpus, "num_gpus": gpus},
         **common,
-    ).bind(path, settings, _threads(args.encoder_cpus), None if gpus else "cpu")
+    ).bind(path, settings, _threads(args.encoder_cpus), None if gpus else "cpu", deployed)
     shards = [
         _deployment(
             Shards,
@@ -133,7 +136,7 @@ def build(args: ServeArgs) -> serve.Application:
         backpressure_config={"status_code": 429, "retry_after_s": 1},
         ray_actor_options={"num_cpus": args.front_cpus},
         **common,
-    ).bind(args, settings, encoders, shards)
+    ).bind(args, settings, encoders, shards, deployed)
     return front
 
 

@@ -24,6 +24,7 @@ log = logging.getLogger("ray.serve")
 # How long a request waits for another replica of a group after one died. A replacement takes longer to start.
 SEEK_SECONDS = 1.0
 PING_SECONDS = 5.0
+OPEN_ROUNDS = 4
 OPEN_SECONDS = 60.0  # for a replica to open a generation; shards of a remote store may be copied for longer
 RECENT_SECONDS = 5.0  # an answer so long ago shows that a replica is up
 
@@ -82,19 +83,31 @@ class GroupClient:
         return True
 
     async def open(self) -> str | None:
-        """Let the replicas open the group's generation. One line that says why one of them could not; else None."""
-        found = await asyncio.gather(*(self._open() for _ in range(self._replicas)))
-        return next((each for each in found if each is not None), None)
+        """Let the replicas open the group's generation. One line that says why one of them could not; else None.
 
-    async def _open(self) -> str | None:
+        Serve chooses which replica gets a call, so the group is asked until each has answered, or some times more. One
+        that was missed opens it with its first search.
+        """
+        opened: set[str] = set()
+        for _ in range(OPEN_ROUNDS):
+            missing = self._replicas - len(opened)
+            for answer in await asyncio.gather(*(self._open() for _ in range(missing))):
+                if isinstance(answer, Refusal):
+                    return answer.message
+                opened.add(answer)
+            if len(opened) >= self._replicas:
+                break
+        return None
+
+    async def _open(self) -> str | Refusal:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                refusal: Refusal | None = await self._handle.open.remote(self.group)
+                answer: str | Refusal = await self._handle.open.remote(self.group)
         except TimeoutError:
-            return f"{self.group.deployment} has not opened it yet"
+            return Refusal("TimeoutError", f"{self.group.deployment} has not opened it yet")
         except (RayError, RayServeException) as error:
-            return f"{self.group.deployment} does not answer: {first_line(error)}"
-        return None if refusal is None else refusal.message
+            return Refusal("RayError", f"{self.group.deployment} does not answer: {first_line(error)}")
+        return answer
 
     def close(self) -> None:
         """Stop pinging a group that is down."""

@@ -32,7 +32,7 @@ from jobs.serve_ray.groups import (
     read_indexes,
     short_queries,
 )
-from jobs.serve_ray.replicas import Answer, Refusal
+from jobs.serve_ray.replicas import Answer, Refusal, check_deployed
 from retrieval.search.planner import SearchPlan
 from retrieval.service.backend import Found, Overloaded, Texts, Unavailable
 from retrieval.service.generations import files_identity
@@ -130,7 +130,7 @@ class RayBackend:
         return None if any(up) else "no shard answers"
 
     async def newer(self) -> RayBackend | None:
-        """A backend over the store as it is on the disk now, once all replicas have opened it; None without a change.
+        """A backend over the store as it is on the disk now, which the replicas have opened; None without a change.
 
         Raises:
             Unavailable: a group's replicas have not opened it yet, or are being replaced.
@@ -149,8 +149,7 @@ class RayBackend:
         if files_identity(self.store) == self._identity and not self.store.changed():
             return None
         store = EmbeddingStore.open(self.store.path)
-        if dict(store.fingerprint) != dict(self.store.fingerprint):
-            raise BadInput(f"{store.path}: was embedded with another model; deploy the service again")
+        check_deployed(store, self.store.fingerprint)
         return self._again(store)
 
     async def close(self) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import threading
-from collections.abc import Awaitable, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +27,7 @@ from retrieval.service.backend import Texts
 from retrieval.service.generations import generation_name
 from retrieval.service.settings import Settings
 
-__all__ = ["Answer", "Encoders", "Refusal", "Shards"]
+__all__ = ["Answer", "Encoders", "Refusal", "Shards", "check_deployed"]
 
 log = logging.getLogger("ray.serve")  # goes to the replica's log file
 
@@ -42,13 +44,23 @@ class Refusal:
     message: str
 
 
+def check_deployed(store: EmbeddingStore, deployed: Mapping[str, Any]) -> None:
+    """Raise BadInput unless the store's vectors are of the model that it had when the service was deployed."""
+    if dict(store.fingerprint) != dict(deployed):
+        raise BadInput(f"{store.path}: was embedded with another model since; deploy the service again")
+
+
 class Encoders:
     """A replica with the store's model. Requests that arrive at the same time are encoded in one batch.
 
     For a store without a known model it refuses every text and image; searching by vectors still works.
+
+    Raises, when it starts: BadInput where the store was embedded again with another model than the one deployed.
     """
 
-    def __init__(self, store: str, settings: Settings, threads: int, device: str | None) -> None:
+    def __init__(
+        self, store: str, settings: Settings, threads: int, device: str | None, deployed: Mapping[str, Any]
+    ) -> None:
         import torch
 
         from index.encoder.loading import load_encoder
@@ -58,6 +70,7 @@ class Encoders:
         torch.set_num_threads(threads)
         self._backend: LocalBackend | None = None
         opened = EmbeddingStore.open(store)
+        check_deployed(opened, deployed)
         try:
             model = store_model(opened.path)
         except BadInput as error:
@@ -98,22 +111,27 @@ class _Opened:
     def open(cls, path: str, group: Group) -> _Opened:
         """Raises StoreInvalid where another generation is on the disk, or a shard is not what its index says."""
         store = EmbeddingStore.open(path)
-        there = generation_name(store)
-        if there != group.generation:
-            raise StoreInvalid(f"{path}: generation {group.generation} is asked for, and {there} is on the disk")
+        _check_generation(store, group)
         indexes: dict[str, HnswIndex] = {
             modality: open_index(store, modality, part.shards)  # type: ignore[arg-type]
             for modality, part in group.parts.items()
             if part.shards
         }
+        _check_generation(store, group)  # copying shards of a remote store takes long, and a build may end meanwhile
         return cls(store, group.parts, indexes)
+
+
+def _check_generation(store: EmbeddingStore, group: Group) -> None:
+    there = generation_name(store)
+    if there != group.generation:
+        raise StoreInvalid(f"{store.path}: generation {group.generation} is asked for, and {there} is on the disk")
 
 
 class Shards:
     """A replica that owns some index shards and rows of each modality: those of group `number` of `count`.
 
-    Each request names its group's generation. One that is not open yet is opened; the one before stays open, for
-    requests that began with it and for fronts that have not seen the change.
+    Each request names its group's generation. One that is not open yet is opened, while searches of others go on; of
+    those that are open the two used last stay, for fronts that have not seen the change yet.
 
     Raises, when it starts: StoreInvalid where a shard is not what its index says.
     """
@@ -129,20 +147,18 @@ class Shards:
         torch.set_num_threads(threads)
         faiss.omp_set_num_threads(threads)
         self._path, self._device = store, device
-        self._opened: dict[str, _Opened] = {}  # by generation
-        self._opening = threading.Lock()
+        self._opened: OrderedDict[str, _Opened] = OrderedDict()  # by generation, the one used last at the end
+        self._changing, self._opening = threading.Lock(), ThreadPoolExecutor(1, "open")
         groups = fitting_groups(EmbeddingStore.open(store), count)
         if number < len(groups):
-            self._of(groups[number])
+            self._open(groups[number])
         # OpenMP keeps a number of threads for each calling thread, so it is set in every thread of the pool.
         self._pool = ThreadPoolExecutor(2, "search", faiss.omp_set_num_threads, (threads,))
 
-    async def open(self, group: Group) -> Refusal | None:
-        """Open a generation before requests ask for it."""
-        answer: _Opened | Refusal = await _as_data(
-            asyncio.get_running_loop().run_in_executor(self._pool, self._of, group)
-        )
-        return answer if isinstance(answer, Refusal) else None
+    async def open(self, group: Group) -> str | Refusal:
+        """Open a generation before requests ask for it; returns what tells this replica from others."""
+        answer: _Opened | Refusal = await _as_data(self._when_open(group))
+        return answer if isinstance(answer, Refusal) else f"{socket.gethostname()} {os.getpid()}"
 
     async def search(
         self,
@@ -154,29 +170,46 @@ class Shards:
         exclude: npt.NDArray[np.int64] | None = None,
     ) -> Answer | Refusal:
         """The k best of the group's rows for each of the unit rows [q, d]; -inf and -1 where there are fewer."""
-        loop = asyncio.get_running_loop()
-        call = loop.run_in_executor(self._pool, self._search, group, vectors, modality, k, method, exclude)
-        answer: Answer | Refusal = await _as_data(call)
+
+        async def found() -> Answer:
+            opened = await self._when_open(group)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, self._search, opened, vectors, modality, k, method, exclude)
+
+        answer: Answer | Refusal = await _as_data(found())
         return answer
 
     async def ping(self) -> int:
         """The replica's process id."""
         return os.getpid()
 
-    def _of(self, group: Group) -> _Opened:
-        found = self._opened.get(group.generation)
+    async def _when_open(self, group: Group) -> _Opened:
+        found = self._known(group)
+        if found is None:
+            found = await asyncio.get_running_loop().run_in_executor(self._opening, self._open, group)
+        return found
+
+    def _known(self, group: Group) -> _Opened | None:
+        with self._changing:
+            found = self._opened.get(group.generation)
+            if found is not None:
+                self._opened.move_to_end(group.generation)
+            return found
+
+    def _open(self, group: Group) -> _Opened:
+        found = self._known(group)
         if found is not None:
             return found
-        with self._opening:
-            if group.generation not in self._opened:
-                self._opened[group.generation] = _Opened.open(self._path, group)
-                for older in list(self._opened)[:-GENERATIONS]:
-                    del self._opened[older]
-            return self._opened[group.generation]
+        opened = _Opened.open(self._path, group)
+        with self._changing:
+            self._opened[group.generation] = opened
+            while len(self._opened) > GENERATIONS:
+                self._opened.popitem(last=False)
+        return opened
 
     def _search(
         self,
-        group: Group,
+        opened: _Opened,
         vectors: npt.NDArray[np.float32],
         modality: Modality,
         k: int,
@@ -184,7 +217,6 @@ class Shards:
         exclude: npt.NDArray[np.int64] | None,
     ) -> Answer:
         wide = np.array(vectors, np.float32)  # Ray's arrays are read-only, which torch warns about
-        opened = self._of(group)
         if method == "hnsw":
             index = opened.indexes[modality]
             return index.search_unchecked(wide, k, index.ef_search, exclude)

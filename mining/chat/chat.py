@@ -52,8 +52,8 @@ class ChatReply:
     """A model's answer. text: "" where `finish` is "failed". tokens: as the model counted them, None where unknown.
 
     error: one line that says why there is no answer, where `finish` is "failed" or "refused". answers: of each of the
-    request's answers, the natural logarithm of the probability that the reply begins with it; None where the model does
-    not tell, as servers don't.
+    request's answers, the natural logarithm of its probability as the first token, with the repetition penalty if there
+    is one; None where the model does not tell, as servers don't.
     """
 
     text: str
@@ -95,9 +95,10 @@ class ChatModel(Protocol):
 
 
 def request_hash(request: ChatRequest) -> str:
-    """64 hex digits: the hash of all that decides the answer beside the model. Images count by their bytes."""
+    """64 hex digits: the hash of all that decides the reply beside the model. Images count by their bytes."""
     import hashlib
 
     turns = [[turn.role, list(turn.parts)] for turn in request.turns]
     images = [hashlib.sha256(image).hexdigest() for image in request.images]
-    return hash_json([turns, images, request.max_new_tokens, request.temperature, request.seed])
+    wanted = [list(request.answers)] if request.answers else []
+    return hash_json([turns, images, request.max_new_tokens, request.temperature, request.seed, *wanted])

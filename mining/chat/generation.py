@@ -156,7 +156,9 @@ class _FirstToken:
                 if prompt.answers:
                     logs = torch.log_softmax(scores[place * self._beams].float(), dim=-1)
                     answers = prompt.answers.items()
-                    self.found[place] = {text: float(logs[list(ids)].logsumexp(dim=0)) for text, ids in answers}
+                    self.found[place] = {
+                        text: round(float(logs[list(ids)].logsumexp(dim=0)), 6) for text, ids in answers
+                    }
         return scores
 
 

@@ -47,6 +47,7 @@ def test_a_missing_package_names_the_command_that_installs_it(choices: dict[str,
         ("/data/s3:/x", "/data/s3:/x"),
         ("s3://bucket/x at /home/me", "s3://bucket/x at /home/me"),
         ("1/2:/3", "1/2:/3"),
+        ("store=/git+https:/a/b;", "store=git+https://a/b;"),
     ],
 )
 def test_a_path_that_stands_for_a_url_is_shown_as_the_url(text: str, shown: str) -> None:

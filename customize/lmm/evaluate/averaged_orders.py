@@ -1,8 +1,8 @@
-"""Choices by the letters' probabilities, averaged over both orders, so that a liking for a letter cancels out.
+"""Choices by the letters' log-probabilities, added up over both orders, so that a liking for a letter cancels out.
 
 Models of images and text choose letters by their place too (Zheng et al., "Large Language Models Are Not Robust
-Multiple Choice Selectors", https://arxiv.org/abs/2309.03882, average over orders). A model that always says A has half
-of all questions right, although it may well give A more probability where A is right.
+Multiple Choice Selectors", https://arxiv.org/abs/2309.03882, who average probabilities over orders). A model that
+always says A has half of all questions right, although it may well give A more probability where A is right.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def averaged_letters(
 ) -> dict[str, str | None]:
     """question id -> the letter whose option has the larger sum of logarithms over both orders, for two options.
 
-    None where a reply is missing or has no probabilities; "" where both are equal, which no answer is.
+    None where a reply is missing or has no probabilities; "", which counts as wrong, where both sums are equal.
 
     replies, others: to the questions, and to them in the other order, by id.
     """

@@ -97,7 +97,7 @@ class Predictions:
             "prompt_tokens": reply.prompt_tokens,
             "new_tokens": reply.new_tokens,
             "error": reply.error,
-            "answers": None if reply.answers is None else {text: round(log, 6) for text, log in reply.answers.items()},
+            "answers": None if reply.answers is None else dict(reply.answers),
         }
         known = {name: value for name, value in row.items() if value is not None}
         # Half a surrogate pair, which a broken model may generate, is no UTF-8: such a reply is written escaped.

@@ -199,7 +199,7 @@ def _in_both_orders(
 
 
 def _averaged(questions: Sequence[Question], replies: Replies, other_replies: Replies) -> dict[str, Figure]:
-    """Accuracy and both rounds right by the letters' probabilities; {} for a model that does not tell them."""
+    """Accuracy and both rounds right by the letters' log-probabilities; {} for a model that does not tell them."""
     letters = averaged_letters(questions, replies, other_replies)
     if not any(letter is not None for letter in letters.values()):
         return {}

@@ -39,3 +39,8 @@ def test_links_are_those_of_a_shard_and_sq4_takes_those_of_fp16() -> None:
         before = _links(linked)
         coded = build_in_memory(IMAGES, HnswSpec("sq4", 16, 60), captions=captions, linked=linked)
         assert np.array_equal(_links(coded), before)
+        wide: tuple[tuple[CodecName, int], ...] = (("fp16", 2), ("sq8", 1))
+        for codec, width in wide:
+            built = build_in_memory(IMAGES, HnswSpec(codec, 16, 60), captions=captions, linked=linked)
+            assert built is not linked
+            assert faiss.downcast_index(built.storage).code_size == width * IMAGES.shape[1]

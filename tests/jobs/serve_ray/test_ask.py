@@ -126,13 +126,17 @@ def test_a_full_queue_is_said_and_not_tried_again() -> None:
 
 
 async def opens() -> Any:
-    return None
+    return "one replica"
+
+
+async def another_opens() -> Any:
+    return "another replica"
 
 
 @pytest.mark.parametrize(
     ("turns", "said"),
     [
-        ([opens], None),
+        ([opens, another_opens], None),
         ([opens, refuses], "cannot search"),
         ([dies], "shards-0 does not answer: the actor died"),
         ([hangs, opens], "shards-0 has not opened it yet"),
@@ -147,6 +151,16 @@ def test_all_replicas_open_a_generation_or_it_is_said_why_not(
     handle.open = Method(*turns)
     assert asyncio.run(GroupClient(GROUP, handle, 2).open()) == said
     assert handle.open.calls == 2
+
+
+def test_replicas_are_asked_to_open_until_each_has_answered_or_some_times_more() -> None:
+    handle: Any = Handle(Method(answers))
+    handle.open = Method(opens, opens, another_opens)
+    assert asyncio.run(GroupClient(GROUP, handle, 2).open()) is None
+    assert handle.open.calls == 3
+    handle.open = Method(opens)  # one of two is never chosen
+    assert asyncio.run(GroupClient(GROUP, handle, 2).open()) is None
+    assert handle.open.calls == 5
 
 
 @pytest.mark.parametrize("up", [True, False])

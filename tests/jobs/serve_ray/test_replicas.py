@@ -6,8 +6,10 @@ import asyncio
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ import numpy as np
 import pytest
 import torch
 
+from index.errors import BadInput, StoreInvalid
 from index.graph.build import IndexConfig
+from index.graph.search_index import open_index
 from index.store.embedding_store import EmbeddingStore
 from jobs.serve_ray.groups import Group, plan_groups
-from jobs.serve_ray.replicas import Encoders, Refusal, Shards
+from jobs.serve_ray.replicas import Encoders, Refusal, Shards, _Opened
 from retrieval.service.settings import Settings
 from tests.index.vectors import build
 from tests.jobs.serve_ray.asking import found_rows, handle, search
@@ -73,7 +77,7 @@ def test_a_shard_opens_newer_generations_and_keeps_the_one_before(
     for size in (4, 5):
         build(IndexConfig(str(store.path), "image", shard_rows=size, queries=10))
         newer = plan_groups(store, 2)[1]
-        assert asyncio.run(shards.open(newer)) is None
+        assert isinstance(asyncio.run(shards.open(newer)), str)
         assert [rows(each) for each in (generations[-1], newer)] == [
             set(range(each.parts["image"].start, 33)) for each in (generations[-1], newer)
         ]
@@ -85,9 +89,67 @@ def test_a_shard_opens_newer_generations_and_keeps_the_one_before(
     assert rows(newer, spare, "exact") == rows(newer)
 
 
+def test_searches_go_on_while_another_generation_is_opened(
+    sharded_store: EmbeddingStore, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (group,) = plan_groups(sharded_store, 1)
+    shards = Shards(str(sharded_store.path), 0, 1, threads, "cpu")
+    vectors = sharded_store.gather("image", [3]).astype(np.float32)
+    opening, go_on = threading.Event(), threading.Event()
+
+    def slow(path: str, asked: Group) -> Any:
+        opening.set()
+        assert go_on.wait(60)
+        raise StoreInvalid("another one")
+
+    monkeypatch.setattr("jobs.serve_ray.replicas._Opened.open", slow)
+
+    async def both() -> None:
+        newer = [asyncio.create_task(shards.open(replace(group, generation=name))) for name in ("b", "c", "d")]
+        await asyncio.to_thread(opening.wait, 60)
+        assert not isinstance(await shards.search(group, vectors, "image", 5, "hnsw"), Refusal)
+        go_on.set()
+        assert all(isinstance(answer, Refusal) for answer in await asyncio.gather(*newer))
+
+    asyncio.run(both())
+
+
+def test_the_generation_in_use_stays_open_whatever_else_is_opened(
+    sharded_store: EmbeddingStore, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (group,) = plan_groups(sharded_store, 1)
+    shards = Shards(str(sharded_store.path), 0, 1, threads, "cpu")
+    opened = shards._opened[group.generation]
+    monkeypatch.setattr("jobs.serve_ray.replicas._Opened.open", lambda path, asked: opened)
+    vectors = sharded_store.gather("image", [3]).astype(np.float32)
+    for name in ("b", "c", "d"):
+        assert isinstance(asyncio.run(shards.open(replace(group, generation=name))), str)
+        asyncio.run(shards.search(group, vectors, "image", 5, "hnsw"))
+        assert list(shards._opened) == [name, group.generation]
+
+
+def test_a_build_that_ends_while_shards_are_opened_is_noticed(
+    tmp_path: Path, sharded_store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(sharded_store.path, tmp_path / "store")
+    store = EmbeddingStore.open(tmp_path / "store")
+    (group,) = plan_groups(store, 1)
+
+    def ends(*arguments: Any) -> Any:
+        found = open_index(*arguments)
+        build(IndexConfig(str(store.path), "text", shard_rows=5, queries=10))
+        return found
+
+    monkeypatch.setattr("jobs.serve_ray.replicas.open_index", ends)
+    with pytest.raises(StoreInvalid, match="is asked for, and"):
+        _Opened.open(str(store.path), group)
+
+
 def test_a_store_without_a_known_model_refuses_texts_and_images(tmp_path: Path, threads: int) -> None:
     store = make_store(tmp_path, random_unit(4))
-    encoders = Encoders(str(store.path), Settings(), threads, "cpu")
+    with pytest.raises(BadInput, match="was embedded with another model since; deploy the service again"):
+        Encoders(str(store.path), Settings(), threads, "cpu", {"weights": "others"})
+    encoders = Encoders(str(store.path), Settings(), threads, "cpu", store.fingerprint)
     for answer in (asyncio.run(encoders.encode_texts(["a"])), asyncio.run(encoders.encode_images([b""]))):
         assert isinstance(answer, Refusal)
         assert answer.kind == "BadInput"
