@@ -4,7 +4,7 @@ import { readAddress, viewAddress, writeStore } from "./address.js";
 import { clearConcepts, setConceptStore, startConcepts } from "./concepts.js";
 import { byId, count, element } from "./dom.js";
 import { onPicture } from "./picture_input.js";
-import { searchByImage, setStore, showSearch, startSearch, stopSearch } from "./search.js";
+import { fillForm, searchByImage, setStore, showSearch, startSearch, stopSearch } from "./search.js";
 import { askJson, askStore } from "./service.js";
 import { sayError } from "./status.js";
 import { setImages } from "./thumbnail.js";
@@ -13,6 +13,7 @@ let shown; // the store of the address that the page has been set up for
 
 async function show(event) {
   const { concepts, store } = readAddress();
+  if (!concepts) fillForm(); // before the wait: what is typed meanwhile stays
   if (store !== shown && !(await openStore(store))) return;
   byId("search-view").hidden = concepts;
   byId("concepts-view").hidden = !concepts;

@@ -67,14 +67,19 @@ export function stopSearch() {
   running.abort();
 }
 
-/** Show the search in the address. */
-export async function showSearch() {
+/** Write the search in the address into the form. */
+export function fillForm() {
   const asked = readAddress();
   if (asked.k !== null) byId("k").value = asked.k;
   byId("same").value = asked.same ?? SAME_IMAGE;
   byId("min-score").value = asked.minScore ?? "";
   byId("min-side").value = asked.minSide ?? "";
   byId("words").value = asked.q ?? "";
+}
+
+/** Show the search in the address. */
+export async function showSearch() {
+  const asked = readAddress();
   running.abort();
   running = new AbortController();
   const { signal } = running;

@@ -6,7 +6,7 @@ import re
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from index.files import read_bytes
 from index.store.embedding_store import EmbeddingStore
@@ -20,6 +20,19 @@ from tests.retrieval.service.page_steps import (
     status,
     words,
 )
+
+
+def test_what_is_typed_before_the_page_knows_its_store_stays(page: Page, url: str) -> None:
+    waiting: list[Route] = []
+    page.route("**/indexes*", lambda route: waiting.append(route))
+    with page.expect_request("**/indexes*"):
+        page.goto(url)
+    words(page).fill("a red circle")
+    waiting[0].continue_()
+    expect(page.locator("#store")).to_contain_text("pictures")
+    expect(words(page)).to_have_value("a red circle")
+    page.keyboard.press("Enter")
+    expect(status(page)).to_contain_text("Found")
 
 
 def test_words_are_answered_by_pictures_and_by_captions_side_by_side(page: Page, url: str) -> None:
