@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from index.errors import BadInput
 from index.files import exists, join, make_folder, read_bytes, remove, write_atomic
 from index.outputs import claim_folder, only_writer, remove_folder
+from index.parquet import read_parquet
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
 from jobs.shared_storage import check_shared_storage
@@ -137,7 +138,7 @@ def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[Mi
     table_file, marker = join(ctx.folder, "candidates.parquet"), join(ctx.folder, "candidates.json")
     if exists(marker):
         said = json.loads(read_bytes(marker))
-        table = pq.read_table(io.BytesIO(read_bytes(table_file)), schema=CANDIDATES_SCHEMA)
+        table = read_parquet(table_file).cast(CANDIDATES_SCHEMA)
         return ctx, Candidates(table, **said | {"notes": tuple(said["notes"])})
     make_folder(ctx.folder)
     found = get_strategy(ctx.strategy)(ctx, _map_items(ctx, executor, workers))

@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from index.errors import BadInput, StoreInvalid
-from index.files import exists, is_local, join, local_path, open_file, read_bytes
+from index.files import exists, is_local, join, local_path, read_bytes
+from index.parquet import open_parquet
 from index.store.embedding_store import EmbeddingStore
 from retrieval.concepts import concept_labels
 from retrieval.data_frames import frame_of_table
@@ -301,8 +301,7 @@ class Selection:
 
         Columns that it lacks are null, and its concepts' ids are from the manifest.
         """
-        with open_file(join(self.path, part["file"])) as stream:
-            file = pq.ParquetFile(stream)
+        with open_parquet(join(self.path, part["file"])) as file:
             there = set(file.schema_arrow.names)
             add_ids = "class_id" in names and "class_id" not in there  # written before ids were kept with the rows
             wanted = [name for name in names if name in there]
@@ -335,8 +334,8 @@ class Selection:
     def _check_part(self, part: Mapping[str, Any]) -> None:
         path = join(self.path, part["file"])
         try:
-            with open_file(path) as stream:
-                found = pq.read_metadata(stream).num_rows
+            with open_parquet(path) as file:
+                found = file.metadata.num_rows
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise BadInput(f"{path}: missing or damaged; retrieve again into a new folder") from error
         if found != part["rows"]:

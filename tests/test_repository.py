@@ -103,3 +103,17 @@ def test_no_file_is_written_through_a_memory_map() -> None:
     floors = [ROOT / name for name in ("index", "retrieval", "mining", "customize", "jobs")]
     files = [file for floor in floors for file in floor.rglob("*.py")]
     assert [str(file) for file in files if writes.search(file.read_text())] == []
+
+
+def test_no_thread_of_arrow_holds_a_python_object() -> None:
+    """One that lets go of it while the process ends aborts the process; `index.parquet` reads so that none does."""
+    threaded = re.compile(r"pq\.read_|pq\.ParquetFile\(|(open|read)_csv\(open_file|\.group_by\(")
+    reads_local_paths = {ROOT / "index/parquet.py", ROOT / "index/store/metadata.py"}
+    floors = [ROOT / name for name in ("index", "retrieval", "mining", "customize", "jobs")]
+    lines = [
+        f"{file.relative_to(ROOT)}: {line.strip()}"
+        for file in (file for floor in floors for file in floor.rglob("*.py") if file not in reads_local_paths)
+        for line in file.read_text().splitlines()
+        if threaded.search(line) and "use_threads=False" not in line
+    ]
+    assert lines == []

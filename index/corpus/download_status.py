@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index import files
 from index.corpus.url_table import ROW, list_names, read_part, read_plan
+from index.parquet import read_parquet
 
 __all__ = [
     "PERMANENT",
@@ -134,8 +134,7 @@ def _join_shard(out: str, number: int, state: npt.NDArray[np.int16], codes: dict
 
 
 def _read_shard(out: str, number: int, columns: list[str]) -> pa.Table:
-    with files.open_file(files.join(out, f"{shard_name(number)}.parquet")) as stream:
-        return pq.read_table(stream, columns=columns)
+    return read_parquet(files.join(out, f"{shard_name(number)}.parquet"), columns)
 
 
 def downloaded_rows(out: str) -> Iterator[pa.Table]:

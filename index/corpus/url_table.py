@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from index import files
 from index.errors import BadInput, OutputExists
+from index.parquet import native_file, open_parquet, read_parquet
 
 __all__ = [
     "FOLDER",
@@ -123,8 +125,7 @@ def read_plan(out: str) -> TablePlan:
 
 def read_part(out: str, number: int, columns: list[str] | None = None) -> pa.Table:
     """The rows of one part: ROW, url, caption where there is one, kept columns."""
-    with files.open_file(_part(out, number)) as stream:
-        return pq.read_table(stream, columns=columns)
+    return read_parquet(_part(out, number), columns)
 
 
 def list_names(folder: str, ending: str) -> list[str]:
@@ -199,26 +200,27 @@ def usable_urls(urls: pa.ChunkedArray) -> pa.ChunkedArray:
 def _batches(path: str, plan: TablePlan) -> Iterator[pa.Table]:
     """Tables with columns url, caption (where asked for) and the kept ones."""
     wanted = [plan.url_col, *([plan.caption_col] if plan.caption_col else []), *plan.keep_columns]
-    with files.open_file(path) as stream:
-        try:
+    try:
+        with ExitStack() as stack:
             if path.lower().endswith(".parquet"):
-                parquet = pq.ParquetFile(stream)
+                parquet = stack.enter_context(open_parquet(path))
                 _check_columns(path, parquet.schema_arrow.names, wanted)
                 batches: Iterator[pa.RecordBatch] = parquet.iter_batches(_BATCH, columns=wanted)
             else:
-                reader = _open_text(stream, "\t" if path.lower().endswith(".tsv") else ",", plan)
+                file = stack.enter_context(native_file(path))
+                reader = _open_text(file, "\t" if path.lower().endswith(".tsv") else ",", plan)
                 _check_columns(path, reader.schema.names, wanted)
                 batches = iter(reader)
             for batch in batches:
                 yield _in_our_names(pa.Table.from_batches([batch]), plan)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise BadInput(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise BadInput(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
 
 
-def _open_text(stream: object, delimiter: str, plan: TablePlan) -> pa_csv.CSVStreamingReader:
+def _open_text(file: pa.NativeFile, delimiter: str, plan: TablePlan) -> pa_csv.CSVStreamingReader:
     text = {name: pa.string() for name in (plan.url_col, plan.caption_col) if name}
     return pa_csv.open_csv(
-        stream,
+        file,
         parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(column_types=text, strings_can_be_null=False),
     )

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, OutputExists, StoreInvalid
 from index.files import local_path, sha256_file
 from index.lease import only_writer
+from index.parquet import open_parquet
 from index.store.adopted_columns import ColumnUnion
 from index.store.file_sums import sample_file
 from index.store.overwritten import noted
@@ -264,8 +264,8 @@ def _check_part(files: Mapping[str, Path], dim: int, dtype: str, union: ColumnUn
             if (header.dim, str(header.dtype)) != (dim, dtype):
                 raise StoreInvalid(f"{files[kind]}: holds {header.dtype} of {header.dim}, others {dtype} of {dim}")
     try:
-        metadata = pq.read_metadata(files["metadata"])
-        counts["metadata"], schema = metadata.num_rows, metadata.schema.to_arrow_schema()
+        with open_parquet(files["metadata"]) as opened:
+            counts["metadata"], schema = opened.metadata.num_rows, opened.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise StoreInvalid(f"{files['metadata']}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     if len(set(counts.values())) > 1:

@@ -13,10 +13,10 @@ from os import fspath
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index.files import remove_partial, write_atomic
 from index.lease import only_writer
+from index.parquet import read_parquet
 from index.store.embed_item import read_marker, write_marker
 from index.store.embedding_store import EmbeddingStore, open_vectors
 from index.store.file_sums import sample_bytes
@@ -85,7 +85,7 @@ def _overwrite(store: EmbeddingStore, number: int, positions: npt.NDArray[np.int
             continue
         file = store.part_file(number, kind)
         if kind == "metadata":
-            table = pq.read_table(file)
+            table = read_parquet(file)
             gone = np.zeros(table.num_rows, dtype=np.bool_)
             gone[positions] = True
             nullable = pa.schema([field.with_nullable(True) for field in table.schema], table.schema.metadata)

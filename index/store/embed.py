@@ -18,13 +18,13 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from index.corpus.samples import ShardItem
 from index.corpus.sources import list_items
 from index.errors import BadInput, StoreInvalid
-from index.files import hash_json, join, open_file, remove_partial
+from index.files import hash_json, join, remove_partial
 from index.outputs import claim_folder
+from index.parquet import read_parquet
 from index.store.embed_item import EmbedConfig, ItemSummary, embed_item, hashed_config, is_done, read_marker
 from index.store.store_manifest import Manifest, Part, part_paths, write_manifest
 
@@ -180,8 +180,7 @@ def _count_duplicate_keys(out: str, parts: Sequence[Part]) -> int:
     """
     hashes = []
     for part in parts:
-        with open_file(join(out, part.files["metadata"].path)) as stream:
-            keys = pq.read_table(stream, columns=["key"])["key"].to_pylist()
+        keys = read_parquet(join(out, part.files["metadata"].path), ["key"])["key"].to_pylist()
         packed = b"".join(blake2b((key or "").encode(), digest_size=8).digest() for key in keys)
         hashes.append(np.frombuffer(packed, dtype=np.uint64))
     together = np.concatenate(hashes)

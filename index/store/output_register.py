@@ -21,7 +21,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from index.errors import ClipmineError
 from index.files import (
@@ -31,11 +30,11 @@ from index.files import (
     join,
     list_names,
     local_path,
-    open_file,
     read_bytes,
     resolve,
     write_atomic,
 )
+from index.parquet import native_file, read_parquet
 from index.store.embedding_store import EmbeddingStore
 
 __all__ = ["HoldingOutput", "StoreOutput", "holding_outputs", "register_output", "registered_outputs"]
@@ -136,14 +135,15 @@ def _files(output: StoreOutput) -> list[str]:
 
 def _read(file: str, output: StoreOutput) -> npt.NDArray[np.int64]:
     columns = ["row_id", *output.only, *output.without]
-    with open_file(file) as stream:
-        if file.endswith(".csv"):
-            options = pa_csv.ConvertOptions(include_columns=columns)
+    if file.endswith(".csv"):
+        options = pa_csv.ConvertOptions(include_columns=columns)
+        with native_file(file) as stream:
             table = pa_csv.read_csv(stream, convert_options=options, parse_options=_QUOTED)
-        elif file.endswith(".arrow"):
+    elif file.endswith(".arrow"):
+        with native_file(file) as stream:
             table = pa.ipc.open_file(stream).read_all().select(columns)
-        else:
-            table = pq.read_table(stream, columns=columns)
+    else:
+        table = read_parquet(file, columns)
     keep: Any = pc.is_valid(table["row_id"])
     for name, value in output.only.items():
         keep = pc.and_(keep, pc.fill_null(pc.equal(table[name], value), False))

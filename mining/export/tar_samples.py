@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import exists, join, open_file, read_bytes
+from index.parquet import read_parquet
 from mining.export.sample import Sample, Wording
 from mining.export.samples import Numbers, PerSet, TurnChoice, draw_numbers, with_captions
 from mining.export.skipped import SkippedSet
@@ -198,8 +198,8 @@ def _read_index(folder: str) -> pa.Table:
         remedy = "update clipmine to read it" if isinstance(version, int) and version > VERSION else "export again"
         raise BadInput(f"{name}: has version {version!r} of the format, this clipmine reads {VERSION}; {remedy}")
     try:
-        with open_file(join(folder, "index.parquet")) as stream:
-            return pq.read_table(stream).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA).combine_chunks()
+        table = read_parquet(join(folder, "index.parquet"))
+        return table.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA).combine_chunks()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise BadInput(
             f"{join(folder, 'index.parquet')}: missing or damaged ({str(error).splitlines()[0]}); export again into a "

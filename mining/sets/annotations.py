@@ -85,7 +85,7 @@ def append_table(path: str | os.PathLike[str], table: pa.Table, part: str, diges
     buffer = io.BytesIO()
     pq.write_table(table, buffer, row_group_size=_GROUP, compression="zstd")
     write_atomic(table_file, buffer.getvalue())
-    counts = table.group_by(["kind", "annotator"]).aggregate([([], "count_all")]).to_pylist()
+    counts = table.group_by(["kind", "annotator"], use_threads=False).aggregate([([], "count_all")]).to_pylist()
     said = sorted(
         ({"kind": each["kind"], "annotator": each["annotator"], "count": each["count_all"]} for each in counts),
         key=lambda each: (each["kind"], each["annotator"]),

@@ -300,7 +300,11 @@ class ImageSets:
 
     def counts(self) -> dict[tuple[str, int], int]:
         """(strategy, level) -> number of sets, sorted."""
-        table = self.table(["strategy", "level"]).group_by(["strategy", "level"]).aggregate([([], "count_all")])
+        table = (
+            self.table(["strategy", "level"])
+            .group_by(["strategy", "level"], use_threads=False)
+            .aggregate([([], "count_all")])
+        )
         rows = sorted((row["strategy"], row["level"], row["count_all"]) for row in table.to_pylist())
         return {(strategy, level): count for strategy, level, count in rows}
 

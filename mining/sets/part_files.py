@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index.errors import BadInput
-from index.files import join, join_inside, open_file
+from index.files import join, join_inside
+from index.parquet import open_parquet
 from mining.sets.recent import Recent
 
 __all__ = ["PartFiles"]
@@ -56,12 +57,17 @@ class PartFiles:
         """The error about a file."""
         return BadInput(f"{join(self.folder, name)}: missing or damaged ({what}); {self.remedy}")
 
+    def _footer(self, name: str) -> Any:
+        with open_parquet(join_inside(self.folder, name)) as file:
+            return file.metadata
+
     @contextmanager
     def _open(self, name: str) -> Iterator[pq.ParquetFile]:
         try:
-            with open_file(join_inside(self.folder, name)) as stream:
-                footer = self._footers.get(name, lambda: pq.ParquetFile(stream).metadata)
-                yield pq.ParquetFile(stream, metadata=footer)
+            with open_parquet(
+                join_inside(self.folder, name), self._footers.get(name, lambda: self._footer(name))
+            ) as file:
+                yield file
         except FileNotFoundError as error:
             raise self.damaged(name, "no such file") from error
         except (pa.ArrowException, IndexError) as error:

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from index.files import exists, join, open_file, write_atomic
+from index.files import exists, join, write_atomic
+from index.parquet import open_parquet, read_parquet
 from mining.strategies.context import MiningContext
 from mining.strategies.metadata_fields import Value, row_values
 from mining.strategies.minable import minable_rows
@@ -68,8 +69,7 @@ def list_range(item: RangeItem, ctx: MiningContext) -> Seen:
     minable = minable_rows(ctx, ctx.open_store())
     rows = minable.rows(item.start, item.stop)
     if exists(target):
-        with open_file(target) as stream:
-            return _counts(ctx, len(rows), pq.read_table(stream, columns=["number", "word", "context"]))
+        return _counts(ctx, len(rows), read_parquet(target, ["number", "word", "context"]))
     config = ctx.config
     wanted = sorted(set(item.columns) - {""})
     found: list[tuple[int, str, int, float | None, str | None, str | None]] = []
@@ -105,7 +105,7 @@ def read_bucket(ctx: MiningContext, ranges: tuple[str, ...], bucket: int) -> pa.
     """
     pieces = [_SEEN_SCHEMA.empty_table()]
     for name in ranges:
-        with open_file(_file(ctx, name)) as stream, pq.ParquetFile(stream) as file:
+        with open_parquet(_file(ctx, name)) as file:
             pieces.append(file.read_row_group(bucket))
     table = pa.concat_tables(pieces).combine_chunks()
     if ctx.config.order:

@@ -22,8 +22,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from index.errors import BadInput, ImagesNotLocal
-from index.files import atomic_file, exists, join, open_file, read_bytes, remove, write_atomic
+from index.files import atomic_file, exists, join, read_bytes, remove, write_atomic
 from index.outputs import claim_folder
+from index.parquet import read_parquet
 from index.store.output_register import register_output
 from retrieval.distinct_rows import distinct_rows
 from retrieval.export.tars import (
@@ -165,8 +166,8 @@ def _export_urls(selection: Selection, out: str, format: Format) -> ExportSummar
 
 def _name_failures(out: str, number: int) -> list[str]:
     columns = ["row_id", "source_key", "source_shard", "error_message"]
-    with open_file(join(out, f"{shard_name(number)}.parquet")) as stream:
-        rows = pq.read_table(stream, columns=columns).filter(pc.is_valid(pc.field("error_message"))).to_pylist()
+    table = read_parquet(join(out, f"{shard_name(number)}.parquet"), columns)
+    rows = table.filter(pc.is_valid(table["error_message"])).to_pylist()
     return [f"row {row['row_id']}{_where(row)}: {row['error_message']}" for row in rows]
 
 

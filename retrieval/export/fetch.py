@@ -34,6 +34,7 @@ from index.corpus.url_table import ROW, usable_urls
 from index.errors import BadInput
 from index.files import atomic_file, exists, join, open_file, read_bytes, write_atomic
 from index.outputs import claim_folder
+from index.parquet import read_parquet
 from index.store.output_register import register_output
 from retrieval.distinct_rows import distinct_rows
 from retrieval.search.candidates import place_in_group
@@ -161,8 +162,7 @@ class _Fetch:
         )
 
     def _asked(self, number: int) -> pa.Table:
-        with open_file(self._asked_file(number)) as stream:
-            table = pq.read_table(stream)
+        table = read_parquet(self._asked_file(number))
         if "class_id" in table.column_names:
             return table
         # Begun before rows had class ids.

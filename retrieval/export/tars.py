@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 
 from index.corpus.image_decoding import image_extension
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
-from index.files import atomic_file, exists, hash_json, join, open_file, read_bytes, write_atomic
+from index.files import atomic_file, exists, hash_json, join, read_bytes, write_atomic
+from index.parquet import read_parquet
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image_at
 from retrieval.distinct_rows import distinct_rows
@@ -93,8 +94,7 @@ def _is_done(item: ExportItem, config: ExportConfig, store: EmbeddingStore) -> b
         return False
     if not len(store.forgotten):
         return True
-    with open_file(f"{name}.parquet") as stream:
-        table = pq.read_table(stream, columns=["row_id", "error_message"])
+    table = read_parquet(f"{name}.parquet", ["row_id", "error_message"])
     shown = pc.fill_null(pc.not_equal(table["error_message"], FORGOTTEN), True)
     return not store.is_forgotten(table["row_id"].filter(shown).to_numpy()).any()
 

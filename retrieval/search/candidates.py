@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index.files import atomic_file, open_file
+from index.files import atomic_file
+from index.parquet import read_parquet
 
 __all__ = [
     "MODES",
@@ -156,6 +157,5 @@ def write_candidates(candidates: Candidates, path: str | os.PathLike[str]) -> No
 
 def read_candidates(path: str | os.PathLike[str]) -> Candidates:
     """Read a file of `write_candidates`; the arrays have the same types."""
-    with open_file(path) as stream:
-        table = pq.read_table(stream)
+    table = read_parquet(path)
     return Candidates(**{name: table.column(name).to_numpy().astype(kind, copy=False) for name, kind in _TYPES.items()})

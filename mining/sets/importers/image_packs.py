@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index.corpus.image_decoding import MAX_IMAGE_BYTES, image_extension
 from index.errors import BadInput
 from index.files import atomic_file, is_local, join, local_path, open_file
+from index.parquet import open_parquet
 from mining.sets.importers.image_names import Place
 from mining.sets.importers.import_counts import shown, shown_list
 from mining.sets.importers.json_stream import JsonStream
@@ -101,8 +101,7 @@ def encoded_images(path: str) -> Iterator[tuple[str, bytes | None]]:
                 for name, text in JsonStream(stream, path).entries():
                     yield name, _decoded(text)
             return
-        with open_file(path) as stream:
-            file = pq.ParquetFile(stream)
+        with open_parquet(path) as file:
             # pandas writes the ids as its index, whatever the index is called.
             names = [name for name in file.schema_arrow.names if name != "base64"]
             if file.schema_arrow.names.count("base64") != 1 or len(names) != 1:

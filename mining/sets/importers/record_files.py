@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import open_file
+from index.parquet import open_parquet
 from mining.sets.importers.import_counts import shown, shown_list
 from mining.sets.importers.json_stream import REPEATED, JsonStream, RepeatedKey, Unread, load_json
 
@@ -173,8 +174,8 @@ def _parquet(path: str, keep: Sequence[str], note: Callable[[str], None]) -> Ite
 @contextmanager
 def _table(path: str) -> Iterator[pq.ParquetFile]:
     try:
-        with open_file(path) as stream:
-            yield pq.ParquetFile(stream)
+        with open_parquet(path) as file:
+            yield file
     except FileNotFoundError as error:
         raise BadInput(f"{path}: does not exist") from error
     except (pa.ArrowException, OSError) as error:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.files import exists, join, local_path, make_folder, write_atomic
+from index.parquet import read_parquet
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.captions.caption_rows import ITEM_ROWS, RowSlice, captions_of, row_slices, rows_of
 from mining.strategies.captions.shared_nouns import Parts, compound_parts, ranges
@@ -127,7 +128,7 @@ def encode_item(item: NounsItem, ctx: MiningContext) -> int:
     rows_file = _file(item.folder, "rows", number, "npy")
     if exists(rows_file):
         return len(np.load(local_path(rows_file), mmap_mode="r"))
-    table = pq.read_table(local_path(_file(item.folder, "nouns", number, "parquet")))
+    table = read_parquet(_file(item.folder, "nouns", number, "parquet"))
     vocabulary = _vocabulary(item.folder)["noun"].combine_chunks()
     nouns = table["nouns"].combine_chunks()
     found = pc.index_in(nouns.flatten(), value_set=vocabulary)
@@ -242,9 +243,11 @@ def _write_vocabulary(folder: str, items: Sequence[NounsItem]) -> None:
     total = pa.table({"noun": pa.array([], pa.string()), "rows": pa.array([], pa.int64())})
     pending: list[pa.Table] = []
     for item in items:
-        pending.append(pq.read_table(local_path(_file(folder, "counts", item.rows.number, "parquet"))))
+        pending.append(read_parquet(_file(folder, "counts", item.rows.number, "parquet")))
         if len(pending) == 64 or item is items[-1]:
-            merged = pa.concat_tables([total, *pending]).group_by("noun").aggregate([("rows", "sum")])
+            merged = (
+                pa.concat_tables([total, *pending]).group_by("noun", use_threads=False).aggregate([("rows", "sum")])
+            )
             total, pending = merged.rename_columns(["noun", "rows"]), []
     shared = total.filter(pc.greater(total["rows"], 1)).sort_by([("rows", "ascending"), ("noun", "ascending")])
     parts = compound_parts(shared["noun"].to_pylist())
@@ -253,7 +256,7 @@ def _write_vocabulary(folder: str, items: Sequence[NounsItem]) -> None:
 
 
 def _vocabulary(folder: str) -> pa.Table:
-    return pq.read_table(local_path(join(folder, "vocabulary.parquet")))
+    return read_parquet(join(folder, "vocabulary.parquet"))
 
 
 def _same(text: str) -> bytes:

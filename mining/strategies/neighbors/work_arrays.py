@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from index.errors import StoreInvalid
 from index.files import exists, join, open_file, write_atomic
+from index.parquet import read_parquet
 from mining.strategies.context import MiningContext
 
 __all__ = [
@@ -78,5 +79,4 @@ def write_table(ctx: MiningContext, name: str, table: pa.Table) -> None:
 
 def read_table(ctx: MiningContext, name: str, schema: pa.Schema) -> pa.Table:
     """The table of `write_table`."""
-    with open_file(join(ctx.folder, name)) as stream:
-        return pq.read_table(stream, schema=schema)
+    return read_parquet(join(ctx.folder, name)).cast(schema)
