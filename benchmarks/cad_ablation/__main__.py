@@ -45,7 +45,7 @@ def main() -> int:
     from benchmarks.cad_ablation.arms import COLUMNS, Plan, arms_of
     from benchmarks.cad_ablation.claims import check_claims
     from benchmarks.cad_ablation.run_arm import Job, run_job
-    from benchmarks.cad_ablation.tables import markdown, tables_of
+    from benchmarks.cad_ablation.tables import by_axis, markdown, tables_of
     from benchmarks.cad_ablation.world import World
     from benchmarks.worker_pool import run_each
 
@@ -80,6 +80,8 @@ def main() -> int:
     tables = tables_of(results)
     for table, rows in tables.items():
         print(f"\n{markdown(table, rows)}")
+    for kind in ("differences", "commonalities"):
+        print(f"\n{by_axis(results, kind)}")
     claims = check_claims(tables)
     print()
     for name, claim in claims.items():

@@ -18,11 +18,10 @@ COLUMNS = {
     "svo": "SVO",
     "eqben": "EQBEN",
     "cola": "COLA",
-    "nlvr2": "NLVR2",
-    "differences precision": "diff. prec.",
-    "differences recall": "diff. recall",
-    "commonalities precision": "comm. prec.",
-    "commonalities recall": "comm. recall",
+    "differences precision": "diff. true",
+    "differences recall": "diff. found",
+    "commonalities precision": "comm. true",
+    "commonalities recall": "comm. found",
     "single": "one image",
 }
 

@@ -40,14 +40,13 @@ def run_job(job: Job) -> Result:
     """Tune and measure an arm, or read the result of a finished one. The model is deleted unless others need it."""
     root = Path(job.root)
     path = root / "results" / f"{job.name}.json"
-    kept = root / "models" / job.name if job.arm is not None else Path(BASE)
+    model = root / "models" / job.name if job.arm is not None else Path(BASE)
     if path.exists():
         done: Result = json.loads(path.read_text())
-        if set(COLUMNS) <= set(done["figures"]) or not kept.exists():
+        if set(COLUMNS) <= set(done["figures"]) or not model.exists():
             return done  # else it was measured by an earlier version of this script
     world = World(root, job.plan)
     result: Result = {"table": "base", "row": "base", "what": "before tuning", "seed": job.seed}
-    model = kept
     if job.arm is not None:
         arm = job.arm
         if arm.after is not None:

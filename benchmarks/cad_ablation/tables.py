@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.cad_ablation.arms import ARMS, COLUMNS, SAME
 from benchmarks.cad_ablation.run_arm import Result
+from scenes.comparing.axes import CAD_AXES
 
 TITLES = {
     "7": "Components of the instruction data (CaD-VI, table 7)",
@@ -18,25 +19,30 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure over seeds, as shares. low, high: the seeds' least and greatest."""
+    """A figure over seeds, as shares. low, high: the seeds' least and greatest; missing: seeds that lack the figure."""
 
     mean: float
     low: float
     high: float
+    seeds: int = 1
+    missing: int = 0
 
     def __str__(self) -> str:
-        if self.low == self.high:
-            return f"{100 * self.mean:.1f}"
-        return f"{100 * self.mean:.1f} ({100 * self.low:.1f}-{100 * self.high:.1f})"
+        text = f"{100 * self.mean:.1f}"
+        if self.low != self.high:
+            text += f" ({100 * self.low:.1f}-{100 * self.high:.1f})"
+        return f"{text} of {self.seeds}" if self.missing else text
 
 
-def cells_of(results: Sequence[Result]) -> dict[str, Cell]:
+def cells_of(results: Sequence[Result], keys: Iterable[str] = COLUMNS) -> dict[str, Cell]:
     """The cells of one row from its results, one a seed; a figure that no seed has is missing."""
     cells = {}
-    for key in COLUMNS:
+    for key in keys:
         values = [value for each in results if (value := (each["figures"].get(key) or {}).get("value")) is not None]
         if values:
-            cells[key] = Cell(sum(values) / len(values), min(values), max(values))
+            cells[key] = Cell(
+                sum(values) / len(values), min(values), max(values), len(values), len(results) - len(values)
+            )
     return cells
 
 
@@ -67,3 +73,20 @@ def markdown(table: str, rows: dict[str, tuple[str, dict[str, Cell]]]) -> str:
         for row, (what, cells) in rows.items()
     ]
     return "\n".join([f"### {TITLES[table]}", "", head, *lines])
+
+
+def by_axis(results: Sequence[Result], kind: str) -> str:
+    """The shares of differences or commonalities that were found and that are true, by axis, as a Markdown table."""
+    keys = {axis: (f"{kind} recall: {axis}", f"{kind} precision: {axis}") for axis in CAD_AXES}
+    lines = [f"| {kind}: found, true | {' | '.join(CAD_AXES)} |", f"|---|{'---|' * len(CAD_AXES)}"]
+    for arm in ARMS:
+        own = [result for result in results if (result["table"], result["row"]) == (arm.table, arm.row)]
+        cells = cells_of(own, [key for pair in keys.values() for key in pair])
+        if cells:
+            shown = (", ".join(_rounded(cells.get(key)) for key in keys[axis]) for axis in CAD_AXES)
+            lines.append(f"| {arm.table}-{arm.row} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _rounded(cell: Cell | None) -> str:
+    return "-" if cell is None else f"{100 * cell.mean:.0f}"

@@ -5,7 +5,8 @@ Run as: python -m benchmarks.index_at_size builds|memory|growth [--quick] [--row
 builds: `clipmine index` on Spark, on Ray, on a Ray that loses a node in the middle, and on a Ray whose driver gets
 `kill -9` in the middle and is run again. All files of the four indexes are compared, and the store's old index is asked
 all the while. memory: the anonymous memory, sampled, of a search and of an exact scan of a store that is larger than
-1.5 GB; pages of mapped files, which the system can take back, are reported beside it. growth: processor time of one
+1.5 GB; pages of mapped files, which the system can take back, are reported beside it. With --enforce the kernel limits
+all memory of these processes, pages of files too, to 1.5 GB (Linux, as root). growth: processor time of one
 graph's build and queries a second at equal recall@10 over the number of rows, with exponents. Vectors are made up.
 """
 
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 # rows and dimensions, quick ones behind
@@ -37,12 +39,14 @@ def main() -> int:
     parser.add_argument(
         "--build-seconds", type=float, help="for memory: stop a build after so long; run again, it goes on"
     )
+    parser.add_argument("--enforce", action="store_true", help="for memory: search in a control group of 1.5 GB")
     parser.add_argument("--captions", action="store_true", help="for builds: a store with captions, which choose links")
     parser.add_argument(
         "--folder", type=Path, help="write stores here, keep them, and go on with what an ended run has done"
     )
     args = parser.parse_args()
     # After --help, which needs no numpy.
+    from benchmarks.index_at_size.limited_group import limited_group
     from benchmarks.index_at_size.measure import equal_builds, growth, memory
 
     codec = args.codec or ("sq8" if args.what == "memory" else "fp16")
@@ -64,7 +68,8 @@ def main() -> int:
                 holds = all(figures[name] == target for name, target in targets.items())
             else:
                 recipe += ["--shard-rows", str(args.shard_rows)]
-                figures = memory(folder, rows, dim, recipe, args.build_seconds or 1e6)
+                with limited_group(LIMIT) if args.enforce else nullcontext() as group:
+                    figures = memory(folder, rows, dim, recipe, args.build_seconds or 1e6, group)
                 targets = {f"{what}, anonymous GB": LIMIT / 1e9 for what in ("search", "scan")}
                 holds = all(figures[name] <= target for name, target in targets.items())
     print(json.dumps({"name": f"index_at_size {args.what}", "figures": figures, "targets": targets, "holds": holds}))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.index_at_size.builds import Builds, kill_driver, ray_cluster
+from benchmarks.index_at_size.limited_group import LimitedGroup, forget_pages
 from benchmarks.index_at_size.store import write_store
 from benchmarks.index_peers.__main__ import qps_at
 from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
@@ -71,10 +72,13 @@ def report(name: str, build: dict[str, Any], expected: dict[str, Any]) -> None:
     )
 
 
-def memory(folder: Path, rows: int, dim: int, recipe: list[str], limit_s: float) -> dict[str, Any]:
+def memory(
+    folder: Path, rows: int, dim: int, recipe: list[str], limit_s: float, group: LimitedGroup | None
+) -> dict[str, Any]:
     """Search and scan, each in a process whose memory is sampled. The build is run again while `limit_s` ends it.
 
-    A store that is there is used, so that a large one can be built in several runs.
+    A store that is there is used, so that a large one can be built in several runs. group: the kernel ends a search
+    that needs more memory than the group's limit, pages of files that it cannot take back included.
     """
     store = folder / "store"
     if not (store / "manifest.json").exists():
@@ -89,7 +93,12 @@ def memory(folder: Path, rows: int, dim: int, recipe: list[str], limit_s: float)
     for what in ("search", "scan"):
         out = folder / f"{what}.npz"
         command = [sys.executable, "-m", "benchmarks.index_at_size.one_search", str(store), what, str(out)]
+        if group is not None:
+            forget_pages(store)
+            command = group.command(command)
         done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        if group is not None:
+            figures[f"{what}, most memory of its group, GB"] = round(group.peak() / 1e9, 3)
         figures[f"{what}, s"] = round(done["seconds"], 2)
         figures[f"{what}, processor s"] = round(done["processor seconds"], 2)
         figures[f"{what}, anonymous GB"] = round(done["RssAnon"] / 1e6, 3)

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CELL_RULES", "GPU_BYTES", "GRID", "cell_count", "nearest_cells", "on_grid", "sample_count", "train_cells"]
+__all__ = [
+    "CELL_RULES",
+    "GPU_BYTES",
+    "GRID",
+    "cell_count",
+    "cell_finder",
+    "nearest_cells",
+    "on_grid",
+    "sample_count",
+    "train_cells",
+]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -72,12 +82,21 @@ def train_cells(sample: npt.NDArray[Any], cells: int, *, device: str = "cpu") ->
 
 def nearest_cells(points: Floats, centroids: Floats, *, device: str = "cpu") -> Ids:
     """int64 [n]: the cell of each row; both are on the grid. Of equally near cells, the first, on any device."""
-    found = np.empty(len(points), np.int64)
+    return cell_finder(centroids, device=device)(points)
+
+
+def cell_finder(centroids: Floats, *, device: str = "cpu") -> Callable[[Floats], Ids]:
+    """`nearest_cells` as a function of the rows alone; the centroids go to the device once."""
     rows = max(1, min(_BLOCK_ROWS, _PRODUCTS // len(centroids)))
     nearest = _nearest_on(centroids, device) if device != "cpu" else lambda some: (some @ centroids.T).argmax(axis=1)
-    for start in range(0, len(points), rows):
-        found[start : start + rows] = nearest(points[start : start + rows])
-    return found
+
+    def find(points: Floats) -> Ids:
+        found = np.empty(len(points), np.int64)
+        for start in range(0, len(points), rows):
+            found[start : start + rows] = nearest(points[start : start + rows])
+        return found
+
+    return find
 
 
 def _nearest_on(centroids: Floats, device: str) -> Callable[[Floats], Ids]:

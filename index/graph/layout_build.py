@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from index.errors import StoreInvalid
 from index.files import exists, hash_json, read_bytes, write_atomic
-from index.graph.cells import CELL_RULES, GPU_BYTES, cell_count, nearest_cells, on_grid, sample_count, train_cells
+from index.graph.cells import CELL_RULES, GPU_BYTES, cell_count, cell_finder, on_grid, sample_count, train_cells
 from index.graph.exact import best_device
 from index.graph.hnsw import usable_rows
 from index.graph.index_manifest import IndexManifest, index_folder, source_hash
@@ -154,9 +154,10 @@ def assign_item(item: AssignItem, work: GroupWork) -> None:
     centroids = np.load(shard_file(folder, work.centroids), allow_pickle=False)
     first, last = item.first, min(item.first + _RUN_ROWS, work.last)
     found = np.empty(last - first, np.uint16)
+    find = cell_finder(centroids, device=best_device(GPU_BYTES))
     store.copy_rows(work.modality, first, last)
     for row, vectors in store.blocks(work.modality, _BLOCK_ROWS, first, last):
-        own = nearest_cells(on_grid(vectors), centroids, device=best_device(GPU_BYTES))
+        own = find(on_grid(vectors))
         without = ~usable_rows(np.asarray(vectors, np.float32))
         own[without] = (np.arange(row, row + len(own)) % len(centroids))[without]
         found[row - first : row - first + len(own)] = own
