@@ -47,6 +47,8 @@ _BUILD_PEAK = 2.0
 # row, summed from the arrays' types.
 FITTED_ROWS = 8_192
 _LINKING_LISTS, _LINKING_DIM = 800, 128
+# A row's number and cell in the lists of the layout by meaning.
+_LIST_BYTES = 6
 # A killed build repeats one shard at most: 10 M rows take one core about an hour and a half.
 MAX_SHARD_ROWS = 10_000_000
 MIN_SHARD_ROWS = 1_000
@@ -118,9 +120,16 @@ class CapacityPlan:
                 "while one of them is built again; metadata not counted",
             ),
         ]
+        if self.shards > 1:
+            vectors = round(self.shard_rows * self.dim * CODECS["fp16"])
+            grouped = (
+                f"{show_bytes(_LIST_BYTES * self.rows)} of lists more; each worker keeps {show_bytes(vectors)} of "
+                "vectors in its temporary folder while it builds; a query searches some of the shards"
+            )
+            lines.append(("--layout meaning", grouped))
         if self.queries_per_second is not None:
             searched = f"{self.queries_per_second:,.2g} queries/s of {self.cores} cores at efSearch 64, index in memory"
-            lines.insert(-1, ("searches", searched))
+            lines.append(("searches", searched))
         width = max(len(name) for name, _ in lines)
         return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
 

@@ -17,12 +17,12 @@ from index.graph.codecs import CodecName
 from index.graph.hnsw import HnswSpec, search_graph
 from index.graph.vectors_index import build_in_memory
 
-__all__ = ["EF", "MEASURED_ROWS", "Rates", "made_up", "measure_rates"]
+__all__ = ["EF", "MEASURED_ROWS", "Rates", "made_up", "measure_at", "measure_rates"]
 
 Floats = npt.NDArray[np.float32]
 
 EF = 64
-MEASURED_ROWS = (5_000, 10_000)
+MEASURED_ROWS = (10_000, 40_000)
 _QUERIES = 500
 
 
@@ -57,28 +57,31 @@ def _power_law(sizes: tuple[int, int], values: tuple[float, float], size: int) -
 
 
 def measure_rates(codec: CodecName, dim: int, M: int = 32, rows: tuple[int, int] = MEASURED_ROWS) -> Rates:
-    """Build and search graphs of so many rows with one thread; a quarter of a minute at 512 dimensions.
+    """Build and search graphs of so many rows with one thread; half a minute at 512 dimensions.
 
     The rows are inserted one by one, as in shards without captions; shards with captions are built faster.
     """
+    small, large = (measure_at(codec, dim, M, count) for count in rows)
+    return Rates(codec, dim, M, rows, (small[0], large[0]), (small[1], large[1]))
+
+
+def measure_at(codec: CodecName, dim: int, M: int, rows: int) -> tuple[float, float]:
+    """Seconds to build an index of so many rows, and queries in a second, of one thread."""
     import faiss
 
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
-    built, searched = [], []
     try:
-        for count in rows:
-            vectors, queries = made_up(count, dim)
-            began = time.thread_time()
-            index = build_in_memory(vectors, HnswSpec(codec, M, max(HnswSpec.ef_construction, M)))
-            built.append(time.thread_time() - began)
-            search_graph(index, queries[:50], EF, EF)
-            began = time.thread_time()
-            search_graph(index, queries, EF, EF)
-            searched.append(len(queries) / (time.thread_time() - began))
+        vectors, queries = made_up(rows, dim)
+        began = time.thread_time()
+        index = build_in_memory(vectors, HnswSpec(codec, M, max(HnswSpec.ef_construction, M)))
+        built = time.thread_time() - began
+        search_graph(index, queries[:50], EF, EF)
+        began = time.thread_time()
+        search_graph(index, queries, EF, EF)
+        return built, len(queries) / (time.thread_time() - began)
     finally:
         faiss.omp_set_num_threads(threads)
-    return Rates(codec, dim, M, rows, (built[0], built[1]), (searched[0], searched[1]))
 
 
 def made_up(rows: int, dim: int) -> tuple[Floats, Floats]:

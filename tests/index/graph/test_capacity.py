@@ -91,6 +91,12 @@ def test_the_table_names_every_cost() -> None:
     for name in ("embeddings", "index, fp16", "shards", "memory to build", "memory to serve", "time to build", "disk"):
         assert f"\n{name}" in table
     assert "(chosen)" in table
+    assert "--layout meaning" not in table  # of one shard
+
+
+def test_the_table_says_what_the_layout_by_meaning_costs_more() -> None:
+    table = plan_capacity(400_000_000, 512, parse_bytes("64GB")).table()
+    assert "--layout meaning  2.4 GB of lists more; each worker keeps 10.2 GB of vectors" in table
 
 
 def test_rates_of_a_machine_decide_hours_and_queries() -> None:
