@@ -1,0 +1,165 @@
+"""A pool of Ray actors that try work items, one at a time each. An actor loads a model once.
+
+This process hands out the items, so it knows which item an actor had when it died. Ray Data's pool, which would hand
+them out too, retries without limit and does not tell. Actors that do not fit into the cluster wait in Ray's queue: work
+starts with the first one, a cluster that grows with its work adds nodes for the others, and nodes that join get
+actors.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+from index.errors import ClipmineError
+from jobs.executors.attempts import ATTEMPTS, Failure, Outcome, Work, attempt, worker_died
+from jobs.executors.ray_resources import PoolPlan, describe_nodes, living_nodes, plan_pool
+
+__all__ = ["run_pool"]
+
+# A node may be lost for reasons that are not the item's, such as the price of spot machines.
+NODE_ATTEMPTS = 10
+FAILED_STARTS = 10  # in a row, of actors that never answered
+POLL_SECONDS = 1.0
+LOOK_SECONDS = 5.0  # between two looks at the cluster's nodes
+NOTICE_SECONDS = 20.0  # without any actor, until the reader is told what is waited for
+
+
+class Worker:
+    """The actor. Its process keeps the work, and the model that the work's function has loaded."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def host(self) -> str:
+        """The name of its machine."""
+        return socket.gethostname()
+
+    def attempt(self, position: int, item: Any) -> Outcome:
+        """The outcome of one item."""
+        work = self._work
+        return attempt(work.function, position, item, work.config, work.environment)
+
+
+def run_pool(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
+    """Yield outcomes as items finish; closing the generator ends the actors. Ray must be up."""
+    pool = _Pool(work, workers, threads, gpu)
+    try:
+        yield from pool.outcomes()
+    finally:
+        pool.close()
+
+
+class _Pool:
+    def __init__(self, work: Work, workers: int | None, threads: int | None, gpu: bool) -> None:
+        import ray
+
+        self.ray: Any = ray
+        self.work = work
+        self.asked = workers, threads, gpu
+        self.plan = plan_pool(living_nodes(), workers, threads, gpu)
+        self.kind: Any = ray.remote(num_cpus=self.plan.cpus, num_gpus=self.plan.gpus, max_restarts=0)(Worker)
+        self.sent = ray.put(Work(work.label, work.function, (), work.config, work.environment))
+        self.waiting = deque(range(len(work.items)))
+        self.died = [0] * len(work.items)
+        self.nodes_lost = [0] * len(work.items)
+        # What each answer that is awaited is of: an actor and its item, None while it starts.
+        self.busy: dict[Any, tuple[Any, int | None]] = {}
+        self.idle: list[Any] = []
+        self.failed_starts = 0
+        self.looked = self.answered = time.monotonic()
+
+    def outcomes(self) -> Generator[Outcome]:
+        while self.waiting or any(position is not None for _, position in self.busy.values()):
+            self._fill()
+            done, _ = self.ray.wait(list(self.busy), num_returns=1, timeout=POLL_SECONDS)
+            for answer in done:
+                yield from self._take(answer)
+            self._look()
+
+    def close(self) -> None:
+        """End all actors, those that wait for a place too."""
+        for actor in [*self.idle, *(actor for actor, _ in self.busy.values())]:
+            self.ray.kill(actor)
+
+    def _fill(self) -> None:
+        """Give items to actors that have none, and start actors for those that are left."""
+        while self.waiting and self.idle:
+            actor, position = self.idle.pop(), self.waiting.popleft()
+            self.busy[actor.attempt.remote(position, self.work.items[position])] = actor, position
+        running = sum(position is not None for _, position in self.busy.values())
+        wanted = min(self.plan.workers, running + len(self.waiting))
+        for _ in range(wanted - len(self.busy) - len(self.idle)):
+            actor = self.kind.remote(self.sent)
+            self.busy[actor.host.remote()] = actor, None
+
+    def _take(self, answer: Any) -> Generator[Outcome]:
+        actor, position = self.busy.pop(answer)
+        try:
+            result = self.ray.get(answer)
+        except self.ray.exceptions.RayTaskError as error:  # the outcome could not be sent
+            assert position is not None
+            yield Outcome(position, failure=_as_failure(error))
+            self.idle.append(actor)
+        except self.ray.exceptions.RayError as error:
+            self.ray.kill(actor)  # one that is out of reach may go on with the item otherwise
+            if position is None:
+                self._failed_start(error)
+            else:
+                yield from self._lost(position, error)
+        else:
+            self.answered, self.failed_starts = time.monotonic(), 0
+            self.idle.append(actor)
+            if position is not None:
+                yield result
+
+    def _failed_start(self, error: Any) -> None:
+        self.failed_starts += 1
+        exceptions = self.ray.exceptions
+        own = getattr(error, "actor_init_failed", False) or isinstance(error, exceptions.RuntimeEnvSetupError)
+        if own or self.failed_starts >= FAILED_STARTS:
+            raise ClipmineError(f"{self.work.label}: a worker could not start on Ray: {_last_line(error)}") from error
+
+    def _lost(self, position: int, error: Any) -> Generator[Outcome]:
+        """Try the item again, or give it up; what ended its actor is counted."""
+        if "node" in str(error) and ("has died" in str(error) or "preempt" in str(error)):
+            self.nodes_lost[position] += 1
+        else:
+            self.died[position] += 1
+        if self.died[position] >= ATTEMPTS or self.nodes_lost[position] >= NODE_ATTEMPTS:
+            yield Outcome(position, failure=worker_died(self.work, position, "Ray lost its actor"))
+        else:
+            self.waiting.appendleft(position)
+
+    def _look(self) -> None:
+        """Follow a cluster that grows or shrinks, and say what is waited for where nothing runs."""
+        now = time.monotonic()
+        if now - self.looked < LOOK_SECONDS:
+            return
+        self.looked = now
+        nodes = living_nodes()
+        grown = plan_pool(nodes, *self.asked)
+        if grown.workers > self.plan.workers and self.asked[0] is None:
+            self.plan = PoolPlan(grown.workers, self.plan.cpus, self.plan.gpus)
+        running = any(position is not None for _, position in self.busy.values())
+        if not running and now - self.answered > NOTICE_SECONDS:
+            self.answered = now
+            print(
+                f"{self.work.label}: waits for a node with {self.plan.needs()}; the cluster has "
+                f"{describe_nodes(nodes)} (Ctrl-C stops)",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _as_failure(error: Any) -> Failure:
+    return Failure("builtins", type(error.cause).__name__, _last_line(error), str(error))
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
