@@ -10,12 +10,15 @@ import logging
 import os
 import socket
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 from index.cores import usable_cores
 from index.errors import BadInput, ClipmineError
 from jobs.executors.attempts import ROOT_PACKAGES, Outcome, Work
 
+# A call of Ray's protocol without arguments, which a cluster with tokens refuses without one.
+_CLUSTER_ID = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 ANSWER_SECONDS = 10.0  # how long the cluster at RAY_ADDRESS may take to accept a connection
 
 
@@ -34,7 +37,7 @@ def start_ray(object_store_memory: int | None = None) -> None:
     may be another user's, or dead. object_store_memory: bytes, for a Ray started here; by default 30% of memory.
 
     Raises:
-        BadInput: no cluster answers at RAY_ADDRESS.
+        BadInput: no cluster answers at RAY_ADDRESS, or not to us: it has another version, or asks for a token.
         ClipmineError: Ray's daemons failed to start here twice.
     """
     # Under `uv run`, Ray would rebuild the environment for every worker.
@@ -50,13 +53,7 @@ def start_ray(object_store_memory: int | None = None) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        _check_answers(address)
-        # Send our packages: the cluster's nodes may not have them.
-        folders = [next(iter(importlib.import_module(name).__path__)) for name in ROOT_PACKAGES]
-        try:
-            ray.init(address=address, runtime_env={"py_modules": folders}, **quiet)
-        except ConnectionError as error:
-            raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there") from error
+        _join(address, quiet)
         return
     # Ray gives its workers niceness 15, which starves them beside any other program.
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -74,8 +71,25 @@ def start_ray(object_store_memory: int | None = None) -> None:
             raise ClipmineError(f"Ray did not start here ({line}); run again, or use --executor local") from error
 
 
+def _join(address: str, quiet: dict[str, Any]) -> None:
+    import ray
+
+    _check_answers(address)
+    # Send our packages: the cluster's nodes may not have them, or have another version of them.
+    folders = [next(iter(importlib.import_module(name).__path__)) for name in ROOT_PACKAGES]
+    try:
+        ray.init(address=address, runtime_env={"py_modules": folders}, **quiet)
+    except ConnectionError as error:
+        raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there") from error
+    except RuntimeError as error:
+        if "Version mismatch" not in str(error):
+            raise
+        found = " ".join(str(error).partition("Version mismatch: ")[2].split())
+        raise BadInput(f"RAY_ADDRESS {address}: Ray and Python must be those of the cluster. {found}") from error
+
+
 def _check_answers(address: str) -> None:
-    """BadInput when nothing listens at HOST:PORT or ray://HOST:PORT; Ray itself would try for minutes."""
+    """BadInput when nothing listens at HOST:PORT or ray://HOST:PORT, or it asks for a token; Ray would try for long."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():  # "auto" and "local", which Ray resolves, or an address that it rejects itself
         return
@@ -83,3 +97,31 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there ({error})") from error
+    if address.startswith("ray://") or os.environ.get("RAY_USE_TLS") == "1":
+        return
+    import grpc
+
+    token = _token()
+    asked = [("authorization", f"Bearer {token}")] if token else []
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        try:
+            channel.unary_unary(_CLUSTER_ID)(b"", timeout=ANSWER_SECONDS, metadata=asked)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                remedy = "another token than ours" if token else "a token"
+                raise BadInput(
+                    f"RAY_ADDRESS {address}: the cluster asks for {remedy}; set RAY_AUTH_MODE=token and its token in "
+                    "RAY_AUTH_TOKEN, or the token's file in RAY_AUTH_TOKEN_PATH"
+                ) from error
+
+
+def _token() -> str:
+    """The token that Ray would send to a cluster; "" for none."""
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        return ""
+    if "RAY_AUTH_TOKEN" in os.environ:
+        return os.environ["RAY_AUTH_TOKEN"].strip()
+    try:
+        return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser().read_text().strip()
+    except OSError:
+        return ""
