@@ -31,7 +31,7 @@ from index.errors import ClipmineError, OutputExists
 from index.files import is_local, join, local_path, make_folder
 from index.lease_file import Held, create, is_decided, read, remove, replace
 
-__all__ = ["EXPIRES", "Lease", "only_writer"]
+__all__ = ["EXPIRES", "Lease", "is_held_here", "only_writer"]
 
 # Hidden, so that a folder with them counts as empty; they are there only while a job writes.
 _LOCK, _LEASE = ".writer.lock", ".writer.json"
@@ -45,8 +45,9 @@ EXPIRES, _RENEWED_EVERY = 160.0, 20.0
 # to read.
 _SETTLED = 1.0
 _TRIES = 10
-# The leases that this process holds. One of its own that is not among them could not be deleted at its end.
-_held_here: set[str] = set()
+# The leases that this process holds: token -> folder. One of its own that is not among them could not be deleted at its
+# end.
+_held_here: dict[str, str] = {}
 
 
 class Lease:
@@ -71,7 +72,7 @@ class Lease:
 
     def _take(self, locked: bool) -> None:
         """Write the lease file. locked: whether this process holds the system's lock of the folder."""
-        _held_here.add(self._token)
+        _held_here[self._token] = self.folder
         took_over = False
         for _ in range(_TRIES):
             if create(self._path, self._content()):
@@ -98,7 +99,7 @@ class Lease:
         self._thread.start()
 
     def _end(self) -> None:
-        _held_here.discard(self._token)
+        _held_here.pop(self._token, None)
         if self._thread is None:
             return
         self._stop.set()
@@ -125,6 +126,11 @@ class Lease:
             "token": self._token,
         }
         return (json.dumps(plain, indent=1) + "\n").encode()
+
+
+def is_held_here(folder: str) -> bool:
+    """Whether a block of `only_writer` for this folder is open in this process, so that no other job writes there."""
+    return folder in _held_here.values()
 
 
 @contextmanager

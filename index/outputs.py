@@ -2,6 +2,12 @@
 
 The claim is a small JSON file with the settings that decide the output. It is written before anything else. The job's
 own `manifest.json` is written last and means that the output is complete.
+
+    with only_writer(out), unused_claim_released(out, "job.json"):
+        if not claim_folder(out, "job.json", job): ...
+
+A run that ends with an error and has written nothing but its claim deletes it, so that a corrected command can use the
+folder. Where a run was killed before it had written anything, the next one under `only_writer` takes the folder over.
 """
 
 from __future__ import annotations
@@ -9,23 +15,49 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from index.errors import OutputExists
-from index.files import exists, hash_json, is_local, join, local_path, make_folder, read_bytes, resolve, write_atomic
-from index.lease import only_writer
+from index.errors import ClipmineError, OutputExists
+from index.files import (
+    exists,
+    file_size,
+    hash_json,
+    is_local,
+    join,
+    list_names,
+    local_path,
+    make_folder,
+    read_bytes,
+    remove,
+    resolve,
+    write_atomic,
+)
+from index.lease import is_held_here, only_writer
 
-__all__ = ["check_free", "claim_folder", "only_writer", "remove_folder"]
+__all__ = [
+    "check_free",
+    "claim_folder",
+    "only_writer",
+    "release_unused_claim",
+    "remove_folder",
+    "unused_claim_released",
+]
 
 
-def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool = False) -> bool:
+def claim_folder(
+    out: str, claim: str, job: Mapping[str, Any], *, values: bool = False, besides: Collection[str] = ()
+) -> bool:
     """Claim the folder `out` with the file `claim`; True when the same job has been completed there.
+
+    Another job's claim is replaced where nothing was written under it and this process holds the folder's lease.
 
     Args:
         job: plain JSON data that decides the output.
         values: write the values of `job` into the claim instead of their hashes, so that people can read them there
             and an error can name them.
+        besides: paths in `out` that are no output, see `release_unused_claim`.
 
     Raises:
         OutputExists: `out` is a file, holds the output of another job (the message says what differs), or holds files
@@ -33,8 +65,13 @@ def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool =
     """
     path = join(out, claim)
     if exists(path):
-        _check_claim(out, path, job, values)
-        return exists(join(out, "manifest.json"))
+        try:
+            _check_claim(out, path, job, values)
+        except OutputExists:
+            if not (is_held_here(out) and release_unused_claim(out, claim, besides)):
+                raise
+        else:
+            return exists(join(out, "manifest.json"))
     check_free(out, claim)
     make_folder(out)
     if values:
@@ -42,6 +79,41 @@ def claim_folder(out: str, claim: str, job: Mapping[str, Any], *, values: bool =
     else:
         write_atomic(path, json.dumps({"job": hash_json(job), "parts": _hashes(job)}) + "\n")
     return False
+
+
+def release_unused_claim(out: str, claim: str, besides: Collection[str] = ()) -> bool:
+    """Delete the claim of a run that has written nothing; whether it was so.
+
+    besides: files and folders, by their paths in `out`, that are no output, such as intermediate ones that are quickly
+    made again; they are deleted too. Empty files and folders, and hidden files (of a killed writer), are no output
+    either.
+    """
+    if not exists(join(out, claim)) or _has_output(out, {claim, *besides}):
+        return False
+    for name in list_names(out):
+        if not name.startswith(".") and name != claim:
+            remove_folder(join(out, name))
+    remove(join(out, claim))
+    return True
+
+
+@contextmanager
+def unused_claim_released(out: str, claim: str, besides: Collection[str] = ()) -> Iterator[None]:
+    """Release an unused claim when the block ends with an error, and then remove the folder if it is empty.
+
+    besides: as in `release_unused_claim`. A folder that was there before the block began stays, and so does the claim
+    of another job (OutputExists).
+    """
+    is_new = is_local(out) and not local_path(out).exists()
+    try:
+        yield
+    except OutputExists:  # the claim is another job's
+        raise
+    except BaseException:
+        with suppress(OSError, ClipmineError):  # the error that ended the block is the one to show
+            if release_unused_claim(out, claim, besides) and is_new:
+                local_path(out).rmdir()
+        raise
 
 
 def check_free(out: str, claim: str) -> None:
@@ -58,8 +130,10 @@ def check_free(out: str, claim: str) -> None:
 
 
 def remove_folder(path: str | os.PathLike[str]) -> None:
-    """Delete a folder of intermediate files that we wrote; no error when it does not exist."""
+    """Delete a folder of intermediate files that we wrote, or a single one; no error when it does not exist."""
     if is_local(path):
+        if local_path(path).is_file():
+            local_path(path).unlink(missing_ok=True)
         shutil.rmtree(local_path(path), ignore_errors=True)
         return
     file_system, inside = resolve(path)
@@ -110,6 +184,26 @@ def _differing_names(claimed: object, job: Mapping[str, Any]) -> str:
         return ""
     names = [name for name, value in _hashes(job).items() if claimed.get(name) != value]
     return f" (other {', '.join(names)})" if names else ""
+
+
+def _has_output(out: str, known: Collection[str], inside: str = "") -> bool:
+    """Whether a visible file is in `out`, at any depth, that does not belong to one of the `known` paths in it."""
+    for name in list_names(join(out, inside) if inside else out):
+        path = f"{inside}/{name}" if inside else name
+        if name.startswith(".") or path in known:
+            continue
+        place = join(out, path)
+        if _is_local_folder(place) or any(each.startswith(f"{path}/") for each in known):
+            if _has_output(out, known, path):
+                return True
+        elif not is_local(place) or local_path(place).is_symlink() or file_size(place):
+            return True
+    return False
+
+
+def _is_local_folder(path: str) -> bool:
+    """False for remote folders: object stores have none that are empty."""
+    return is_local(path) and local_path(path).is_dir() and not local_path(path).is_symlink()
 
 
 def _holds_files(folder: str) -> bool:

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from index.corpus.samples import ShardItem
 from index.lease import only_writer
-from index.store.embed import EmbedConfig, StoreSummary, embed_item, finish_store, plan_items, prepare_store
+from index.outputs import unused_claim_released
+from index.store.embed import (
+    CONFIG_NAME,
+    NO_OUTPUT,
+    EmbedConfig,
+    StoreSummary,
+    embed_item,
+    finish_store,
+    plan_items,
+    prepare_store,
+)
 from index.store.store_model import remember_model
 from jobs.executors.execute import check_executor, execute
 
@@ -49,7 +59,7 @@ def run_embed(
     items = plan_items(config)
     if on_items is not None:
         on_items(items)
-    with only_writer(config.out) as lease:
+    with only_writer(config.out) as lease, unused_claim_released(config.out, CONFIG_NAME, NO_OUTPUT):
         waiting = prepare_store(config, items)
         remember_model(config.out, config.model)
         done = execute(

@@ -35,7 +35,11 @@ def run_import(config: ImportConfig) -> ImageSets:
     files = list_files(config.files, form.suffixes)
     job = job_of(config, files)
     with only_writer(config.out):
-        sets = ImageSets.open(config.out) if claim_folder(config.out, CLAIM, job) else _import(config, len(files))
+        sets = (
+            ImageSets.open(config.out)
+            if claim_folder(config.out, CLAIM, job, besides=OWN_FOLDERS)
+            else _import(config, len(files))
+        )
     if config.strict and (problem := problem_of(sets.manifest["import"])):
         raise BadInput(f"--strict: {problem} (what could be imported is in {config.out})")
     return sets
@@ -45,7 +49,7 @@ def _import(config: ImportConfig, files: int) -> ImageSets:
     try:
         with Progress("import", files, unit="files") as progress:
             return import_sets(config, lambda records, done: _show(progress, records, done))
-    except Exception:
+    except BaseException:
         # A corrected command, or a mended file, is another configuration, which the claim would refuse.
         for folder in OWN_FOLDERS:
             remove_folder(join(config.out, folder))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput
 from index.files import exists, join, make_folder, read_bytes, remove, write_atomic
-from index.outputs import claim_folder, only_writer, remove_folder
+from index.outputs import claim_folder, only_writer, remove_folder, unused_claim_released
 from index.parquet import read_parquet
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
@@ -68,7 +68,7 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
         job["decisions"] = hashlib.sha256(read_bytes(config.decisions)).hexdigest()
     if config.selection is not None:
         job["selection"] = open_selection(config.selection, store).identity | {"store": None}
-    with only_writer(config.out):
+    with only_writer(config.out), unused_claim_released(config.out, CLAIM):
         begun = exists(join(config.out, CLAIM))
         if claim_folder(config.out, CLAIM, job):
             sets = ImageSets.open(config.out)

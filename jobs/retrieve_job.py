@@ -21,6 +21,7 @@ from retrieval.retrieve import (
     finish_selection,
     finished_selection,
     prepare_retrieval,
+    retrieval_claim,
     retrieval_config,
     retrieve,
 )
@@ -51,12 +52,13 @@ def run_retrieve(
     """
     check_executor(executor, workers)
     if executor == "local" and workers is None:
-        return retrieve(store, concepts, out=out, model=model, on_progress=on_progress, **choices)
+        with only_writer(os.fspath(out)):
+            return retrieve(store, concepts, out=out, model=model, on_progress=on_progress, **choices)
     # Workers run in other folders.
     place = store.path if isinstance(store, EmbeddingStore) else store
     config = retrieval_config(place, concepts, out=as_url(as_path(out)), **choices)
     check_retrieval(config)  # before the folder is written to
-    with only_writer(config.out):
+    with only_writer(config.out), retrieval_claim(config):
         if prepare_retrieval(config):
             return finished_selection(config)
         check_shared_storage(config.out, executor, workers)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import pyarrow as pa
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
 from index.files import as_url
-from index.outputs import claim_folder
+from index.outputs import claim_folder, unused_claim_released
 from index.store.embedding_store import EmbeddingStore
 from retrieval.concepts import ConceptList, concept_list, load_concepts
 from retrieval.mode_plans import settle_plans
@@ -49,16 +50,20 @@ if TYPE_CHECKING:
     from index.encoder.clip_encoder import Encoder  # imports torch
 
 __all__ = [
+    "CLAIM",
     "check_retrieval",
     "finish_selection",
     "finished_selection",
     "prepare_retrieval",
+    "retrieval_claim",
     "retrieval_config",
     "retrieve",
 ]
 
 _LOOKED_UP = ("key", "shard", "caption", "url")
 _METADATA_BLOCK = 65_536
+CLAIM = "retrieve.json"
+_NO_OUTPUT = ("work/plans.json",)  # of what a retrieval writes
 
 
 def retrieve(
@@ -112,8 +117,25 @@ def retrieve(
         method=method,
         block_queries=block_queries,
     )
-    if prepare_retrieval(config):
-        return finished_selection(config)
+    with retrieval_claim(config):
+        if prepare_retrieval(config):
+            return finished_selection(config)
+        _search_blocks(config, opened, lambda: encoder or _load(model), on_progress)
+        return finish_selection(config)
+
+
+def retrieval_claim(config: RetrieveConfig) -> AbstractContextManager[None]:
+    """Release the output folder when the block ends with an error before anything was found."""
+    return unused_claim_released(config.out, CLAIM, _NO_OUTPUT)
+
+
+def _search_blocks(
+    config: RetrieveConfig,
+    store: EmbeddingStore,
+    encoder: Callable[[], Encoder | None],
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    """Search the blocks that are not done yet. encoder: gives the encoder, None for the store's own."""
     plans = settle_plans(config)
     blocks = plan_blocks(config)
     total = sum(block.queries for block in blocks) * len(config.modes)
@@ -130,9 +152,8 @@ def retrieve(
         if is_block_done(block, config):
             advance(block.queries * len(config.modes))
             continue
-        retriever = retriever or Retriever(opened, encoder or _load(model))
+        retriever = retriever or Retriever(store, encoder())
         search_block(block, config, plans, retriever=retriever, on_progress=advance)
-    return finish_selection(config)
 
 
 def retrieval_config(
@@ -185,7 +206,7 @@ def prepare_retrieval(config: RetrieveConfig) -> bool:
 
     Raises BadInput for a configuration that cannot work, OutputExists when `out` holds anything but this job.
     """
-    return claim_folder(config.out, "retrieve.json", check_retrieval(config))
+    return claim_folder(config.out, CLAIM, check_retrieval(config), besides=_NO_OUTPUT)
 
 
 def check_retrieval(config: RetrieveConfig) -> dict[str, Any]:

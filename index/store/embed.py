@@ -23,12 +23,15 @@ from index.corpus.samples import ShardItem
 from index.corpus.sources import list_items
 from index.errors import BadInput, StoreInvalid
 from index.files import hash_json, join, remove_partial
-from index.outputs import claim_folder
+from index.outputs import claim_folder, release_unused_claim, remove_folder
 from index.parquet import read_parquet
 from index.store.embed_item import EmbedConfig, ItemSummary, embed_item, hashed_config, is_done, read_marker
 from index.store.store_manifest import Manifest, Part, part_paths, write_manifest
+from index.store.store_model import HINT_NAME
 
 __all__ = [
+    "CONFIG_NAME",
+    "NO_OUTPUT",
     "EmbedConfig",
     "ItemSummary",
     "StoreSummary",
@@ -41,6 +44,8 @@ __all__ = [
 
 # The claim of the store's folder: the configuration that decides its bytes.
 CONFIG_NAME = "embed.json"
+# Beside the claim, what a run writes before there are any embeddings.
+NO_OUTPUT = (HINT_NAME,)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class StoreSummary:
 
 def plan_items(config: EmbedConfig) -> list[ShardItem]:
     """The source's items in order; BadInput for an empty or unclear source."""
-    return list_items(config.source, config.shard_size, config.caption_pattern, config.allow_empty_caption)
+    return list_items(config.source, config.shard_size, config.reading)
 
 
 def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[ShardItem]:
@@ -74,7 +79,7 @@ def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[Shard
     if not items:
         raise BadInput(f"{config.source}: holds no images")
     check_model(config.model)
-    claim_folder(config.out, CONFIG_NAME, hashed_config(config), values=True)
+    claim_folder(config.out, CONFIG_NAME, hashed_config(config), values=True, besides=NO_OUTPUT)
     for kind_path in part_paths(0).values():
         remove_partial(join(config.out, kind_path.rpartition("/")[0]))
     for folder in (config.out, join(config.out, "done")):
@@ -99,7 +104,8 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
 
     Raises:
         StoreInvalid: an item is not done, or items were embedded with different weights (the message names one).
-        BadInput: no image at all could be embedded (the message counts the reasons).
+        BadInput: no image at all could be embedded (the message counts the reasons). The store without rows is deleted,
+            so that a corrected command can use its folder.
     """
     parts: list[Part] = []
     rejected: Counter[str] = Counter()
@@ -122,6 +128,7 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
     if model is None or first_row == 0:
         counts = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common())
         why = _why_not_finite(config) if rejected["encoder_nan"] else ""
+        _delete_empty(config.out)
         raise BadInput(
             f"{config.source}: none of its {read} samples could be embedded ({counts or 'it is empty'}){why}"
         )
@@ -156,6 +163,13 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
     )
     write_manifest(config.out, manifest)
     return summary_of_all
+
+
+def _delete_empty(out: str) -> None:
+    """Delete a store without any row, and its claim."""
+    for folder in {"done", *(path.partition("/")[0] for path in part_paths(0).values())}:
+        remove_folder(join(out, folder))
+    release_unused_claim(out, CONFIG_NAME, NO_OUTPUT)
 
 
 def _why_not_finite(config: EmbedConfig) -> str:

@@ -59,14 +59,17 @@ def _export(
     selection: str, out: str, format: Format, shard_size: int, store: str | None, executor: str, workers: int | None
 ) -> ExportSummary:
     """Export to the folder `out`; run again after an interruption, it writes the shards that are missing."""
+    from index.outputs import only_writer, unused_claim_released
     from jobs.executors.execute import execute
-    from retrieval.export.export import export_selection, finish_export, prepare_export
+    from retrieval.export.export import CLAIM, export_selection, finish_export, prepare_export
     from retrieval.export.tars import ExportConfig, export_item, list_export_items, undone_items
 
     if format != "webdataset":
-        return export_selection(selection, out, format=format, store=store)
+        with only_writer(out):
+            return export_selection(selection, out, format=format, store=store)
     config = ExportConfig(selection, out, store, shard_size)
     list_export_items(config)  # refuses what cannot be exported before the folder is claimed
-    if not prepare_export(config):
-        execute(executor, export_item, undone_items(config), config, workers=workers, label="export")
-    return finish_export(config)
+    with only_writer(out), unused_claim_released(out, CLAIM):
+        if not prepare_export(config):
+            execute(executor, export_item, undone_items(config), config, workers=workers, label="export")
+        return finish_export(config)

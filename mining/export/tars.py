@@ -30,8 +30,8 @@ import pyarrow.parquet as pq
 
 from index.corpus.image_decoding import image_extension
 from index.errors import BadInput, ImagesNotLocal, OutputExists
-from index.files import atomic_file, exists, hash_json, join, read_bytes, write_atomic
-from index.outputs import claim_folder
+from index.files import atomic_file, exists, hash_json, join, read_bytes, remove, write_atomic
+from index.outputs import claim_folder, unused_claim_released
 from mining.export.member_images import MemberImages
 from mining.export.read_sets import read_sets
 from mining.export.skipped import NAMED, REJECTED, OnSkipped, SetsExport, SkippedSet
@@ -41,6 +41,7 @@ from mining.sets.sources import Folder, Moved
 
 __all__ = ["FORMAT", "INDEX_SCHEMA", "VERSION", "to_webdataset"]
 
+CLAIM = "export.json"
 FORMAT = "clipmine-image-set-tars"
 VERSION = 2
 
@@ -92,19 +93,20 @@ def to_webdataset(
     if not len(kept):
         raise BadInput(f"{sets.path}: there are no sets to export; loosen the filters")
     places, annotations = kept.chosen_annotations(kind, annotator).places(kept.numbers)
-    if _claimed(target, _job(kept, annotations, sets_per_shard)):
-        return _summary(target, json.loads(read_bytes(join(target, "manifest.json"))))
-    images = MemberImages(sets, moved)
-    earlier = kept.annotations.earlier_annotators()
-    stats = []
-    for number, first in enumerate(range(0, len(kept), sets_per_shard)):
-        last = min(first + sets_per_shard, len(kept))
-        begin, end = np.searchsorted(places, [first, last])
-        own = _Annotated(kept, first, last, places[begin:end], annotations[begin:end], earlier)
-        stats.append(_write_shard(images, own, target, number))
-        if on_progress is not None:
-            on_progress(last, len(kept))
-    return _finish(sets, len(sets) - len(kept), target, stats, on_skipped)
+    with unused_claim_released(target, CLAIM):
+        if _claimed(target, _job(kept, annotations, sets_per_shard)):
+            return _summary(target, json.loads(read_bytes(join(target, "manifest.json"))))
+        images = MemberImages(sets, moved)
+        earlier = kept.annotations.earlier_annotators()
+        stats = []
+        for number, first in enumerate(range(0, len(kept), sets_per_shard)):
+            last = min(first + sets_per_shard, len(kept))
+            begin, end = np.searchsorted(places, [first, last])
+            own = _Annotated(kept, first, last, places[begin:end], annotations[begin:end], earlier)
+            stats.append(_write_shard(images, own, target, number))
+            if on_progress is not None:
+                on_progress(last, len(kept))
+        return _finish(sets, len(sets) - len(kept), target, stats, on_skipped)
 
 
 class _Annotated:
@@ -180,7 +182,7 @@ def _write_shard(images: MemberImages, sets: _Annotated, out: str, number: int) 
 def _claimed(out: str, job: dict[str, Any]) -> bool:
     """Claim the folder; whether the same export is finished there. Raises OutputExists where it holds another one."""
     try:
-        return claim_folder(out, "export.json", job)
+        return claim_folder(out, CLAIM, job)
     except OutputExists as error:
         if "another configuration" not in str(error):
             raise
@@ -200,9 +202,12 @@ def _finish(
     asked = sum(shard["asked"] for shard in stats)
     written = sum(shard["written"] for shard in stats)
     if not written:
+        for number in range(len(stats)):
+            for ending in ("_stats.json", ".tar"):
+                remove(join(out, f"{number:05d}{ending}"))
         raise ImagesNotLocal(
             f"{sets.path}: of none of its {asked} sets all images could be read ({rejects[0]}, ...); put the images "
-            f"back where their source expects them, delete {out}, and export again"
+            "back where their source expects them, and export again"
         )
     index = [each for shard in stats for each in shard["sets"]]
     tables = {

@@ -15,13 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from index.errors import BadInput, ClipmineError
-from index.outputs import claim_folder
+from index.outputs import claim_folder, unused_claim_released
 from retrieval.client.answers import ConceptAnswer, ConceptsSummary
 from retrieval.client.client import Client
 from retrieval.client.requests import rules_item
 from retrieval.concepts import ConceptList
 from retrieval.query_blocks import Mode, RetrieveConfig
-from retrieval.retrieve import as_concepts
+from retrieval.retrieve import CLAIM, as_concepts
 from retrieval.rules import Rules
 from retrieval.search.planner import Method
 from retrieval.selection import SELECTION_SCHEMA, Selection
@@ -80,11 +80,23 @@ def retrieve_remote(
     asked = {**config.to_json(), "rules": rules_item(config.rules)}
     served = service.indexes()
     store = _describe(service.url, served)
-    if claim_folder(config.out, "retrieve.json", {**asked, "store": store}):
-        return _finished(config.out, served)
+    with unused_claim_released(config.out, CLAIM):
+        if claim_folder(config.out, CLAIM, {**asked, "store": store}):
+            return _finished(config.out, served)
+        return _ask(service, config, method, {**store, "forgotten": served.forgotten}, on_progress)
+
+
+def _ask(
+    service: Client,
+    config: RetrieveConfig,
+    method: Method | None,
+    store: dict[str, Any],
+    on_progress: Callable[[int, int], None] | None,
+) -> Selection:
+    """Ask for all concepts and write the selection. store: the manifest's entry."""
     with service.concepts(
-        config.concepts, config.templates, mode, k, config.rules, columns=_LOOKED_UP, reserve=reserve, method=method,
-        on_progress=on_progress,
+        config.concepts, config.templates, config.mode, config.k, config.rules, columns=_LOOKED_UP,
+        reserve=config.reserve, method=method, on_progress=on_progress,
     ) as stream:  # fmt: skip
         answers = {}
         for answer in stream:
@@ -103,7 +115,7 @@ def retrieve_remote(
         config.out,
         config.to_json(),
         config.concepts,
-        store={**store, "forgotten": served.forgotten},
+        store=store,
         hits=[answers[own][0] for own in asked_for],
         rows=_parts([answers[own][1] for own in asked_for]),
         reserve=[],

@@ -23,13 +23,14 @@ import pyarrow.parquet as pq
 
 from index.errors import BadInput, ImagesNotLocal
 from index.files import atomic_file, exists, join, read_bytes, remove, write_atomic
-from index.outputs import claim_folder
+from index.outputs import claim_folder, unused_claim_released
 from index.parquet import read_parquet
 from index.store.output_register import register_output
 from retrieval.distinct_rows import distinct_rows
 from retrieval.export.tars import (
     FORGOTTEN,
     ExportConfig,
+    delete_shards,
     export_item,
     list_export_items,
     shard_name,
@@ -37,8 +38,9 @@ from retrieval.export.tars import (
 )
 from retrieval.selection import Section, Selection
 
-__all__ = ["ExportSummary", "export_selection", "finish_export", "prepare_export", "url_table"]
+__all__ = ["CLAIM", "ExportSummary", "export_selection", "finish_export", "prepare_export", "url_table"]
 
+CLAIM = "export.json"
 Format = Literal["webdataset", "urls", "csv"]
 # Rows named in the summary; all are in the shards' parquet files.
 _NAMED = 10
@@ -83,19 +85,20 @@ def export_selection(
         return _export_urls(opened, target, format)
     config = ExportConfig(opened.path, target, opened.store_path, shard_size)
     items = list_export_items(config)
-    if prepare_export(config):
-        return _read_summary(target)
-    for item in items:
-        export_item(item, config)
-        if on_progress is not None:
-            on_progress(item.last, items[-1].last)
-    return finish_export(config)
+    with unused_claim_released(target, CLAIM):
+        if prepare_export(config):
+            return _read_summary(target)
+        for item in items:
+            export_item(item, config)
+            if on_progress is not None:
+                on_progress(item.last, items[-1].last)
+        return finish_export(config)
 
 
 def prepare_export(config: ExportConfig) -> bool:
     """Claim the output folder; True when this export is complete and holds no forgotten row. Raises OutputExists."""
     job = {"selection": Selection.open(config.selection).identity, "samples_per_shard": config.shard_size}
-    if not claim_folder(config.out, "export.json", {**job, "format": "webdataset"}):
+    if not claim_folder(config.out, CLAIM, {**job, "format": "webdataset"}):
         return False
     if not undone_items(config):
         return True
@@ -104,7 +107,10 @@ def prepare_export(config: ExportConfig) -> bool:
 
 
 def finish_export(config: ExportConfig) -> ExportSummary:
-    """Add up the shards' counts and write the summary as manifest.json; ImagesNotLocal when not one image was there."""
+    """Add up the shards' counts and write the summary as manifest.json.
+
+    Raises ImagesNotLocal when not one image was there; the shards without images are deleted then.
+    """
     asked = exported = 0
     left_out: dict[str, int] = {}
     named: list[str] = []
@@ -118,9 +124,10 @@ def finish_export(config: ExportConfig) -> ExportSummary:
         if stats["count"] != stats["successes"] and len(named) < _NAMED:
             named.extend(_name_failures(config.out, item.number)[: _NAMED - len(named)])
     if not exported and set(left_out) != {FORGOTTEN}:
+        delete_shards(config)
         raise ImagesNotLocal(
             f"{config.selection}: none of its {asked} images could be read ({named[0]}, ...); put the corpus back "
-            f"where the store expects it, delete {config.out}, and export again"
+            "where the store expects it, and export again"
         )
     summary = _write_summary(ExportSummary(config.out, asked, exported, left_out, named))
     store = Selection.open(config.selection, store=config.store).store()
@@ -146,16 +153,17 @@ def _export_urls(selection: Selection, out: str, format: Format) -> ExportSummar
     name = f"urls.{'parquet' if format == 'urls' else 'csv'}"
     if not table.num_rows and not exists(join(out, name)):
         raise BadInput(f"{selection.path}: none of its rows has a URL; export the images themselves instead")
-    if claim_folder(out, "export.json", {"selection": selection.identity, "format": format}):
-        summary = _read_summary(out)
-        if summary.left_out.get(FORGOTTEN, 0) == asked - shown:
-            return summary
-        remove(join(out, "manifest.json"))
-    with atomic_file(join(out, name)) as partial:
-        if format == "urls":
-            pq.write_table(table, partial)
-        else:
-            pa_csv.write_csv(table.drop_columns(["concepts", "class_ids"]), partial)
+    with unused_claim_released(out, CLAIM):
+        if claim_folder(out, CLAIM, {"selection": selection.identity, "format": format}):
+            summary = _read_summary(out)
+            if summary.left_out.get(FORGOTTEN, 0) == asked - shown:
+                return summary
+            remove(join(out, "manifest.json"))
+        with atomic_file(join(out, name)) as partial:
+            if format == "urls":
+                pq.write_table(table, partial)
+            else:
+                pa_csv.write_csv(table.drop_columns(["concepts", "class_ids"]), partial)
     lost = {FORGOTTEN: asked - shown, "no url": shown - table.num_rows}
     left_out = {reason: rows for reason, rows in lost.items() if rows}
     summary = _write_summary(ExportSummary(out, asked, table.num_rows, left_out, []))

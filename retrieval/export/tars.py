@@ -27,14 +27,22 @@ import pyarrow.parquet as pq
 
 from index.corpus.image_decoding import image_extension
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
-from index.files import atomic_file, exists, hash_json, join, read_bytes, write_atomic
+from index.files import atomic_file, exists, hash_json, join, read_bytes, remove, write_atomic
 from index.parquet import read_parquet
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image_at
 from retrieval.distinct_rows import distinct_rows
 from retrieval.selection import SELECTION_SCHEMA, Selection
 
-__all__ = ["FORGOTTEN", "ExportConfig", "ExportItem", "export_item", "list_export_items", "undone_items"]
+__all__ = [
+    "FORGOTTEN",
+    "ExportConfig",
+    "ExportItem",
+    "delete_shards",
+    "export_item",
+    "list_export_items",
+    "undone_items",
+]
 
 FORGOTTEN = "forgotten"  # why a row has no sample
 _READERS = 8
@@ -86,6 +94,13 @@ def undone_items(config: ExportConfig) -> list[ExportItem]:
     """The output shards that are not written yet, or have a sample or a field of a row that is forgotten now."""
     store = Selection.open(config.selection, store=config.store).store()
     return [item for item in list_export_items(config) if not _is_done(item, config, store)]
+
+
+def delete_shards(config: ExportConfig) -> None:
+    """Delete the output shards."""
+    for item in list_export_items(config):
+        for ending in ("_stats.json", ".parquet", ".tar"):
+            remove(join(config.out, f"{shard_name(item.number)}{ending}"))
 
 
 def _is_done(item: ExportItem, config: ExportConfig, store: EmbeddingStore) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from index.errors import OutputExists
-from index.outputs import claim_folder, only_writer, remove_folder
+from index.errors import BadInput, OutputExists
+from index.files import exists
+from index.outputs import claim_folder, only_writer, remove_folder, unused_claim_released
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -18,7 +20,7 @@ def out(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def write(path: str, text: str) -> None:
-    with fsspec.open(path, "w") as stream:
+    with fsspec.open(path, "w", auto_mkdir=True) as stream:
         stream.write(text)
 
 
@@ -103,3 +105,59 @@ def test_the_lock_is_gone_after_an_error_and_a_file_is_left_to_the_claim(out: st
     with only_writer(str(tmp_path / "file")):
         pass
     assert (tmp_path / "file").read_text() == "x"
+
+
+def fail(out: str, error: BaseException, *files: str, besides: Sequence[str] = ()) -> None:
+    """A job that claims `out`, writes `files` (empty ones where a name ends in "!") and ends with the error."""
+    with unused_claim_released(out, "job.json", besides):
+        claim_folder(out, "job.json", {"k": 1})
+        for name in files:
+            write(f"{out}/{name.rstrip('!')}", "" if name.endswith("!") else "rows")
+        raise error
+
+
+@pytest.mark.parametrize("error", [BadInput("the model is unknown"), KeyboardInterrupt()])
+def test_a_run_that_wrote_nothing_but_its_claim_gives_it_back(out: str, error: BaseException) -> None:
+    hints = ["hint.json", "work/plan.json"]
+    with pytest.raises(type(error)):
+        fail(out, error, *hints, ".half.1-1.partial", besides=hints)
+    assert not [name for name in ("job.json", *hints) if exists(f"{out}/{name}")]
+    assert claim_folder(out, "job.json", {"k": 2}) is False
+
+
+def test_a_new_folder_goes_with_its_claim_and_one_that_was_there_stays(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    for folder in (old, new):
+        with pytest.raises(ValueError, match="of ours"):
+            fail(str(folder), ValueError("of ours"), "log.jsonl!", "parts/log.jsonl!")
+    assert sorted(tmp_path.iterdir()) == [old]
+    assert not list(old.iterdir())
+
+
+def test_a_run_that_has_output_keeps_its_claim(out: str) -> None:
+    with pytest.raises(ValueError, match="of ours"):
+        fail(out, ValueError("of ours"), "parts/0000.npy")
+    with only_writer(out), pytest.raises(OutputExists, match="another configuration"):
+        claim_folder(out, "job.json", {"k": 2})
+    assert claim_folder(out, "job.json", {"k": 1}) is False
+
+
+def test_the_claim_of_another_job_is_not_released(out: str) -> None:
+    claim_folder(out, "job.json", {"k": 2})
+    with pytest.raises(OutputExists, match="another configuration"):
+        fail(out, ValueError("of ours"))
+    assert claim_folder(out, "job.json", {"k": 2}) is False
+
+
+def test_a_claim_that_a_killed_run_left_alone_is_taken_over_by_the_only_writer(out: str) -> None:
+    claim_folder(out, "job.json", {"k": 1}, values=True)
+    write(f"{out}/hint.json", "{}")
+    write(f"{out}/work/a.json", "{}")
+    with pytest.raises(OutputExists, match="was begun with k 1, not 2"):
+        claim_folder(out, "job.json", {"k": 2}, values=True, besides=["hint.json", "work/a.json"])
+    with only_writer(out):
+        with pytest.raises(OutputExists, match="was begun with k 1, not 2"):
+            claim_folder(out, "job.json", {"k": 2}, values=True)
+        assert claim_folder(out, "job.json", {"k": 2}, values=True, besides=["hint.json", "work/a.json"]) is False
+    assert claim_folder(out, "job.json", {"k": 2}, values=True) is False

@@ -210,6 +210,15 @@ def test_an_output_of_another_configuration_or_of_someone_else_is_not_touched(
         run(store, tmp_path / "mine", encoder)
 
 
+def test_a_retrieval_that_found_nothing_yet_leaves_its_folder_to_another_one(
+    store: EmbeddingStore, encoder: WordEncoder, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match="query vectors have shape"):
+        run(store, tmp_path / "out", WordEncoder({}, encoder.dim + 1))
+    assert not (tmp_path / "out").exists()
+    assert run(store, tmp_path / "out", encoder, k=6).manifest["k"] == 6
+
+
 def test_an_empty_folder_may_be_the_output(store: EmbeddingStore, encoder: WordEncoder, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert run(store, tmp_path / "out", encoder).rows == 10

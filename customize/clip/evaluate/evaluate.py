@@ -65,7 +65,6 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[int, int], None] | N
             check_run(task, run)
     total = len(config.models) * sum(len(runs) for _, runs in planned)
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
     finished = _read_runs(out / "runs.jsonl")
     results: list[dict[str, Any]] = []
     reused = 0
@@ -83,10 +82,12 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[int, int], None] | N
                     model = model or _load(spec, config.device)
                     bench = bench or _bench(config, model, task)
                     results.append({**about, **bench.measure(run)})
+                    out.mkdir(parents=True, exist_ok=True)  # not before there is something to write
                     with (out / "runs.jsonl").open("a", encoding="utf-8") as file:
                         file.write(json.dumps(results[-1]) + "\n")
                 if on_progress is not None:
                     on_progress(len(results), total)
+    out.mkdir(parents=True, exist_ok=True)
     files = write_tables(result_tables(results), out, figures=_can_draw())
     return EvaluateSummary(str(out), len(results), reused, results, [str(path) for path in files])
 

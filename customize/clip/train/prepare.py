@@ -29,7 +29,11 @@ from index.store.embedding_store import EmbeddingStore
 from index.store.store_model import store_model
 from retrieval.selection import Selection
 
-__all__ = ["Run", "prepare_run"]
+__all__ = ["CLAIM", "NO_OUTPUT", "Run", "prepare_run"]
+
+CLAIM = "run.json"
+# What a run writes before it has a checkpoint or a cache, by paths in its folder.
+NO_OUTPUT = ("tensorboard", "work/pairs.arrow", "work/steps.json", "work/texts.npy")
 
 # The cache of the frozen prefix costs one pass over the images, so it saves time from the second epoch on.
 WORTH_CACHING = 2
@@ -85,7 +89,7 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
     work = join(config.out, "work")
     finished = False
     if worker.first:
-        finished = claim_folder(config.out, "run.json", identity)
+        finished = claim_folder(config.out, CLAIM, identity, besides=NO_OUTPUT)
         if not finished:
             make_folder(work)
             gather_pairs(join(work, "pairs.arrow"), selection=selection, store=store, tars=config.tars)

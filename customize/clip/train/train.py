@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,8 +31,9 @@ from customize.clip.train.config import CustomizeConfig
 from customize.clip.train.distributed import this_worker
 from customize.clip.train.log import StepRecord, read_log
 from customize.clip.train.loop import Loop
-from customize.clip.train.prepare import Run, prepare_run
+from customize.clip.train.prepare import CLAIM, NO_OUTPUT, Run, prepare_run
 from index.files import join, read_bytes, write_atomic
+from index.outputs import unused_claim_released
 from index.store.output_register import register_output
 
 __all__ = ["TrainSummary", "train"]
@@ -96,13 +98,14 @@ def train(
     if not worker.first:
         on_step = on_warning = on_progress = None
     started = time.monotonic()
-    run = prepare_run(config, worker, on_progress)
-    if run is None:
-        return _read_summary(config.out)
-    loop = Loop(run, on_step, on_warning)
-    loop.run()
-    if worker.first:
-        _save(loop, round(time.monotonic() - started, 1))
+    with unused_claim_released(config.out, CLAIM, NO_OUTPUT) if worker.first else nullcontext():
+        run = prepare_run(config, worker, on_progress)
+        if run is None:
+            return _read_summary(config.out)
+        loop = Loop(run, on_step, on_warning)
+        loop.run()
+        if worker.first:
+            _save(loop, round(time.monotonic() - started, 1))
     worker.barrier()
     return _read_summary(config.out)
 

@@ -23,7 +23,7 @@ from customize.lmm.evaluate.result_tables import shown_figure, write_results
 from customize.lmm.evaluate.scores import Replies, failure, question_kind, score_questions
 from customize.lmm.evaluate.tasks import find_task, load_questions
 from index.errors import BadInput
-from index.files import local_path, make_folder
+from index.files import local_path
 from index.outputs import only_writer
 from mining.annotate.judge import judge_request, parse_rating
 from mining.annotate.task import Unparsed
@@ -127,7 +127,7 @@ def evaluate_lmm(
             on_progress(done, total)
 
     results = []
-    make_folder(local_path(config.out))
+    local_path(config.out)  # refuses a remote one
     with only_writer(config.out):
         earlier = read_results(Path(config.out))
         for model in models:

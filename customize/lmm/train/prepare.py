@@ -32,9 +32,11 @@ from index.files import hash_json, join, make_folder
 from index.outputs import check_free, claim_folder
 from mining.chat.templates import chat_template_of
 
-__all__ = ["CLAIM", "GPU_PART", "Run", "part_inputs", "prepare_run", "trained_parts"]
+__all__ = ["CLAIM", "GPU_PART", "NO_OUTPUT", "Run", "part_inputs", "prepare_run", "trained_parts"]
 
 CLAIM = "tune.json"
+# What a run writes before it has a checkpoint or features, by paths in its folder.
+NO_OUTPUT = ("tensorboard", "work/steps.json")
 PREPARED = ".prepared"  # hidden: the data is read before the folder can be claimed
 # Tokens of a part by default. On a CPU small parts cost nothing and have little padding; on a GPU larger ones fill it.
 CPU_PART, GPU_PART = 1024, 8192
@@ -121,7 +123,7 @@ def prepare_run(config: TuneConfig, worker: Worker, on_progress: OnProgress | No
     held_out = _held_out(config, encoder, work)
     data = EncodedMixture.prepare(parts, encoder, join(work, "tokens"), seed=config.seed)
     identity = config.identity(_identified(lmm), data.digest())
-    if worker.any_of(worker.first and claim_folder(config.out, CLAIM, identity)):
+    if worker.any_of(worker.first and claim_folder(config.out, CLAIM, identity, besides=NO_OUTPUT)):
         return None
     trained = trained_parts(config, bf16=bf16)
     apply_trained(lmm, trained, seed=config.seed)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -30,10 +31,11 @@ from customize.lmm.train.export import describe_run, export_model, export_paths,
 from customize.lmm.train.generations import Generation
 from customize.lmm.train.log import TuneRecord, read_records
 from customize.lmm.train.loop import Loop
-from customize.lmm.train.prepare import prepare_run
+from customize.lmm.train.prepare import CLAIM, NO_OUTPUT, prepare_run
 from customize.lmm.train.summary import SourceSummary, TuneSummary
 from index.errors import BadInput
 from index.files import join, read_bytes, write_atomic
+from index.outputs import unused_claim_released
 
 __all__ = ["TuneSummary", "tune"]
 
@@ -59,11 +61,12 @@ def tune(
     if not worker.first:
         on_step = on_progress = on_generations = None
     started = time.monotonic()
-    run = prepare_run(config, worker, on_progress)
-    if run is None:
-        return _read_summary(config.out)
-    loop = Loop(run, on_step, on_generations)
-    loop.run()
+    with unused_claim_released(config.out, CLAIM, NO_OUTPUT) if worker.first else nullcontext():
+        run = prepare_run(config, worker, on_progress)
+        if run is None:
+            return _read_summary(config.out)
+        loop = Loop(run, on_step, on_generations)
+        loop.run()
     state = whole_tensors(run.losses.model.state_dict(), worker) if run.sharded else None
     if not any(loop.samples_by_source.values()):
         raise BadInput(

@@ -58,6 +58,9 @@ def test_a_corpus_without_one_good_image_makes_no_store(configure: Configure, tm
         embed_store(config)
     with pytest.raises(StoreInvalid):
         EmbeddingStore.open(config.out)
+    assert not list(Path(config.out).iterdir())
+    write_tar(tmp_path / "0.tar", [("a.png", picture())])
+    assert embed_store(replace(config, allow_empty_caption=True)).rows == 1
 
 
 @pytest.mark.parametrize(

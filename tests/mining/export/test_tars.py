@@ -167,6 +167,9 @@ def test_nothing_to_export_is_an_error(sets: ImageSets, tmp_path: Path) -> None:
         to_webdataset(sets.filter(level=7), tmp_path / "out")
     with pytest.raises(BadInput, match="must be at least 1"):
         to_webdataset(sets, tmp_path / "out", sets_per_shard=0)
-    (tmp_path / "corpus/00000.tar").unlink()
+    (tmp_path / "corpus/00000.tar").rename(tmp_path / "away.tar")
     with pytest.raises(ImagesNotLocal, match="of none of its 5 sets all images could be read"):
         to_webdataset(sets, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "away.tar").rename(tmp_path / "corpus/00000.tar")
+    assert to_webdataset(sets, tmp_path / "out", sets_per_shard=2).written == 5

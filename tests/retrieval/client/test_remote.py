@@ -9,7 +9,7 @@ import pytest
 
 from index.errors import BadInput, ClipmineError
 from index.store.embedding_store import EmbeddingStore
-from retrieval import Client, Rules, Selection, retrieve
+from retrieval import Client, Rules, retrieve
 from retrieval.client.remote import retrieve_remote
 from retrieval.concepts import Concept, ConceptList
 from tests.retrieval.client.fake_service import CONCEPTS, END, START, WHOLE, Answer, answering, concept_line, lines
@@ -79,8 +79,7 @@ class TestRetrieveRemote:
             with pytest.raises(ClipmineError, match=says):
                 retrieve_remote(url, ["dog", "cat"], out=tmp_path / "out")
             assert asked == ["GET /indexes", "POST /concepts"]
-        with pytest.raises(BadInput, match="unfinished selection"):
-            Selection.open(tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
     def test_two_classes_of_one_name_come_back_with_their_ids(
         self, url: str, served_store: EmbeddingStore, tmp_path: Path

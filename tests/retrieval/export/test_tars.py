@@ -129,9 +129,13 @@ def test_images_that_cannot_be_had_are_counted_and_named(
 
 
 def test_a_corpus_that_is_gone_is_an_error(selection: Selection, tmp_path: Path) -> None:
-    (tmp_path / "corpus/00000.tar").unlink()
+    corpus, away = tmp_path / "corpus/00000.tar", tmp_path / "away.tar"
+    corpus.rename(away)
     with pytest.raises(ImagesNotLocal, match=r"none of its \d+ images could be read .*missing"):
         export_selection(selection, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    away.rename(corpus)
+    assert export_selection(selection, tmp_path / "out").left_out == {}
 
 
 def test_another_store_of_the_same_shape_is_noticed_by_its_keys(selection: Selection, tmp_path: Path) -> None:

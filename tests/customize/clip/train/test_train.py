@@ -195,6 +195,13 @@ def test_images_that_are_gone_stop_the_run(small_export: str, tiny_clip_dir: Pat
         train(config(tmp_path / "model", tars=str(tars), model=model, steps=40, cache_prefix=False), on_step=remove)
 
 
+def test_a_run_that_took_no_step_leaves_its_folder_to_a_corrected_one(small_selection: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--cache-prefix"):
+        train(config(tmp_path / "model", small_selection, strategy="full", cache_prefix=True))
+    assert not (tmp_path / "model").exists()
+    assert run(tmp_path / "model", small_selection, strategy="full", batch_size=4)[0].batch == 4
+
+
 def test_a_broken_image_does_not_stop_the_run(tiny_clip_dir: Path, tmp_path: Path) -> None:
     tar = str(tmp_path / "0.tar")
     broken_pairs(tmp_path, {2}, 6)
