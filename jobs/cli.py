@@ -1,7 +1,8 @@
 """The `clipmine` command: sub-commands are imported when they are called, errors are one line and an exit status.
 
-Exit 0: done; 2: bad usage or bad input; 130: interrupted; 1: anything else. Each sub-command is a module of
-`jobs.commands`. Also started by its path, `python jobs/cli.py` or `spark-submit jobs/cli.py`.
+Exit 0: done; 2: bad usage or bad input; 130: interrupted; 1: anything else, such as nothing found. Each
+sub-command is a module of `jobs.commands`. Also started by its path, `python jobs/cli.py` or `spark-submit
+jobs/cli.py`.
 """
 
 from __future__ import annotations
@@ -128,6 +129,8 @@ def _line_and_status(error: Exception) -> tuple[str, int]:
     from index.errors import ClipmineError
 
     if isinstance(error, click.ClickException):
+        if isinstance(error, click.NoSuchOption) and error.ctx and not error.possibilities:
+            error = _with_short_options(error)
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "clipmine"
         message = error.format_message().rstrip(".")
         return f"error: {message}; see {where} --help", 2
@@ -148,6 +151,13 @@ def _line_and_status(error: Exception) -> tuple[str, int]:
         except OSError:
             return f"error: {error}", 1
     return f"error: {type(error).__name__}: {error} (unforeseen: run again with --debug to see where)", 1
+
+
+def _with_short_options(error: click.NoSuchOption) -> click.NoSuchOption:
+    """The error with suggestions among short options too, such as -k for --k; click's own are long ones."""
+    assert error.ctx is not None
+    known = [option for each in error.ctx.command.params for option in (*each.opts, *each.secondary_opts)]
+    return click.NoSuchOption(error.option_name, possibilities=known, ctx=error.ctx)
 
 
 def _stop(message: str, status: int) -> int:

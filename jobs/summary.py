@@ -46,6 +46,12 @@ def print_summary(summary: Any, lines: Sequence[Line], *, as_json: bool, next_st
         click.echo(f"next: {with_urls(next_step)}")
 
 
+def found_nothing(message: str) -> int:
+    """Say on stderr that the command was done but its result is empty; returns its exit status."""
+    click.echo(f"clipmine: {with_urls(message)}", err=True)
+    return 1
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON types: dataclasses become objects, tuples lists, paths strings, numpy numbers plain numbers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from jobs.options import executor_options, output_options, refuse_without_effect
-from jobs.summary import Line, only_summary_on_stdout, print_summary
+from jobs.summary import Line, found_nothing, only_summary_on_stdout, print_summary
 
 # The strategies that read an option.
 _READ_BY = {
@@ -153,11 +153,13 @@ def command(
     workers: int | None,
     as_json: bool,
     **choices: object,
-) -> None:
+) -> int | None:
     """Mine pairs (or larger sets) of images from STORE, each with the reasons for it.
 
     For every strategy: no set twice, no near-duplicates, no forgotten rows, no image in more than --max-per-image
     sets, and equal numbers of sets at each level as far as possible.
+
+    Exit status: 1 when no set was found, 2 with --strict when fewer were found than asked for.
     """
     with only_summary_on_stdout():
         from jobs.mine_job import run_mine
@@ -174,6 +176,9 @@ def command(
     lines += [("short", sentence) for sentence in sets.manifest["shortfall"]]
     next_step = f"clipmine serve {store} --pairs {config.out}" if sets.manifest["sets"] else None
     print_summary({"path": config.out, **sets.manifest}, lines, as_json=as_json, next_step=next_step)
+    if not sets.manifest["sets"]:
+        return found_nothing(f"{config.out}: no set was found; the lines above say what was dropped")
+    return None
 
 
 def _check_strategy_options(strategies: Sequence[str]) -> None:

@@ -9,12 +9,14 @@ import click
 from click.core import ParameterSource
 
 from jobs.options import executor_options, model_options, model_spec, output_options, refuse_without_effect
-from jobs.summary import Line, only_summary_on_stdout, print_summary
+from jobs.summary import Line, found_nothing, only_summary_on_stdout, print_summary
 
 if TYPE_CHECKING:
     from retrieval.retrieval_plan import RetrievalPlan
     from retrieval.selection import Selection
 
+# Rules that make one row of several, so that they never leave nothing.
+_JOINS = ("several-prompts", "both-modes", "cross-concept")
 # What cannot go with --url, and why.
 _LOCAL_ONLY = {
     "store": "names a store as well; give one of the two",
@@ -121,7 +123,7 @@ def command(
     per_concept: int | None,
     as_json: bool,
     **rest: Any,
-) -> None:
+) -> int | None:
     """Retrieve the rows that match a concept list from STORE, or from the service at --url.
 
     Finds the K best rows for every concept and prompt by text->image (t2i), text->text (t2t) or both, then applies
@@ -132,7 +134,7 @@ def command(
     range of rows, for many queries at once. The selection is the same.
 
     Two concepts may share a name when each has an id. Run again, a finished selection is not searched again; rows that
-    were forgotten since are erased from it.
+    were forgotten since are erased from it. Exit status: 1 when no row was selected.
     """
     _check_source(context, store, url)
     if rest["exclude"] is None:
@@ -160,7 +162,7 @@ def command(
             selection = _retrieve(store, url, concepts, str(out), choices)
     if plan:
         print_summary(planned, planned.lines(), as_json=as_json)
-        return
+        return None
     lines: list[Line] = [("hits", int(selection.manifest["hits"]))]
     lines += [(f"- {rule}", lost) for rule, lost in selection.losses.items() if lost]
     lines += [("rows selected", selection.rows)]
@@ -174,6 +176,17 @@ def command(
     export = "--out DIR" if url is None else "--store STORE --out DIR"
     next_step = f"clipmine export {selection.path} {export}" if selection.rows else None
     print_summary({"path": selection.path, **selection.manifest}, lines, as_json=as_json, next_step=next_step)
+    return None if selection.rows else found_nothing(f"{selection.path}: {_why_empty(selection)}")
+
+
+def _why_empty(selection: Selection) -> str:
+    """Which rule dropped most of the hits."""
+    losses = {rule: lost for rule, lost in selection.losses.items() if lost and rule not in _JOINS}
+    if not losses:
+        return "no row was selected, since no query had a hit; lower --min-score"
+    rule = max(losses, key=losses.__getitem__)
+    hits = int(selection.manifest["hits"])
+    return f"no row was selected: the rule {rule} dropped {losses[rule]:,} of {hits:,} hits; loosen it"
 
 
 def _check_source(context: click.Context, store: str | None, url: str | None) -> None:

@@ -32,6 +32,18 @@ def test_bad_usage_is_one_line_that_points_to_the_help(fails: Fails) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("retrieve store --k 5", "No such option '--k'. Did you mean '-k'?; see clipmine retrieve --help"),
+        ("embed photos --outt store", "No such option '--outt'. Did you mean '--out'?; see clipmine embed --help"),
+        ("embed photos --quux 5", "No such option '--quux'; see clipmine embed --help"),
+    ],
+)
+def test_an_option_that_is_not_there_suggests_one_that_is(given: str, says: str, fails: Fails) -> None:
+    assert fails(*given.split()) == (f"clipmine: error: {says}", 2)
+
+
 @pytest.mark.parametrize("start", [[str(ROOT / "jobs" / "cli.py")], ["-m", "jobs.cli"]], ids=["path", "module"])
 def test_it_starts_from_any_folder(start: list[str], tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, *start, "plan", "--help"], capture_output=True, text=True, cwd=tmp_path)

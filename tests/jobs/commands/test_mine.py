@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from index.store.embedding_store import EmbeddingStore
+from jobs.cli import run
 from jobs.commands.mine import command
 from mining.sets.image_sets import ImageSets
 from mining.strategies.context import MiningConfig
@@ -53,6 +54,16 @@ def test_a_quota_that_cannot_be_met_fails_only_when_strict(
     assert "of 5,000 sets are missing" in line
     assert status == 2
     assert len(ImageSets.open(tmp_path / "pairs"))
+
+
+def test_no_set_at_all_is_said_and_is_not_exit_0(
+    world: EmbeddingStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--strategy", "similar", "--sets", "5", "--near-duplicates", "0.000001", "--out", str(tmp_path / "pairs")]
+    assert run(["mine", str(world.path), *asked]) == 1
+    said = capsys.readouterr()
+    assert counts(said.out.splitlines())["sets"] == 0
+    assert said.err.splitlines()[-1].endswith("no set was found; the lines above say what was dropped")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,18 @@ def test_workers_write_the_selection_of_one_process(
     assert Selection.open(tmp_path / "shared").table().equals(Selection.open(tmp_path / "alone").table())
 
 
+def test_nothing_selected_is_said_and_is_not_exit_0(
+    store: Path, concepts: Path, tiny_clip_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--concepts", concepts, "-k", 5, "--model-dir", tiny_clip_dir, "--min-score", 0.99999]
+    for _ in range(2):  # also where the finished selection is found
+        status = run([str(word) for word in ("retrieve", store, *asked, "--out", tmp_path / "selection")])
+        said = capsys.readouterr()
+        assert status == 1
+        assert counts(said.out.splitlines())["rows selected"] == 0
+        assert "no row was selected: the rule min-score dropped" in said.err.splitlines()[-1]
+
+
 def test_a_plan_is_shown_and_nothing_is_retrieved(store: Path, concepts: Path, tmp_path: Path, clipmine: Run) -> None:
     lines = clipmine("retrieve", store, "--concepts", concepts, "-k", 5, "--plan", "--plan-rows", "1M", "--workers", 4)
     assert lines[0] == "rows                 1,000,000 x 16"
