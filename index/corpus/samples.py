@@ -1,4 +1,4 @@
-"""What reading a corpus gives: samples and rejects, the work items that produce them, and captions from side-car files.
+"""What reading a corpus gives: samples and rejects, the work items that produce them, and files that were passed over.
 
 The readers of tars and folders both make their samples here.
 """
@@ -7,45 +7,54 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from index.corpus.caption_pattern import CaptionPattern
+from index.corpus.captions import CaptionReader, TextRejected, clean_text, parse_sidecar
+from index.corpus.names import IMAGE_SUFFIXES
+from index.corpus.reading import Reading
 
 __all__ = [
+    "CAPTIONS_APART",
     "IMAGE_SUFFIXES",
     "MAX_SIDECAR_BYTES",
     "READ_REASONS",
+    "PassedOver",
     "Reject",
     "Sample",
     "ShardItem",
-    "SidecarBroken",
-    "clean_text",
     "make_sample",
 ]
 
-# Suffixes of image files; the content decides how a file is decoded. Formats that cannot be decoded (HEIC, JPEG 2000,
-# SVG) are listed too, so that their files are rejected with a reason instead of being ignored.
-IMAGE_SUFFIXES = frozenset(
-    {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "jp2", "svg"}
-)
 MAX_SIDECAR_BYTES = 4 << 20  # img2dataset's json with a long EXIF is some KB
 
 READ_REASONS = frozenset(
     {
         "empty_caption",  # the caption holds only white space
-        "missing_caption",  # neither .txt nor a caption in .json
+        "missing_caption",  # no side-car has one
+        "caption_not_text",  # the json's caption is neither a text nor a list or an object of texts
+        "caption_not_read",  # a text of the key has another field, as in KEY.jpg with KEY.de.txt and KEY.en.txt
+        "caption_not_utf8",  # in another encoding, or with half of a character
         "pattern_mismatch",  # the file's name does not follow the caption pattern
         "missing_image",  # side-cars without an image
-        "second_image",  # a sample has several images; the first is kept
+        "image_name_not_read",  # side-cars beside a file whose extension does not say that it is an image
+        "members_apart",  # image and side-cars of a key do not stand side by side in the tar
+        "second_image",  # another image has the same key; the first is kept
+        "image_field",  # an image in a field beside KEY.jpg, as KEY.seg.png
         "duplicate_key",  # the shard has a sample of this key already
         "broken_sidecar",  # the .json is not a JSON object
+        "sidecar_not_utf8",
         "too_many_bytes",  # image or side-car over its limit
+        "camera_raw",  # a camera's raw data, which must be developed first
+        "not_an_image",  # a file of a folder whose name does not tell what it is, and whose content is no image
         "truncated_tar",  # the tar ends in the middle of a member; samples before that are read
         "damaged_tar",  # a header's checksum is wrong; samples before it are read
         "not_a_tar",
         "compressed_tar",  # without random access, no image could be read back
+        "link_not_followed",  # a tar's link to anything but an earlier member
+        "sparse_member",  # a tar's file with holes, which are not filled
         "link_leaves_folder",
         "linked_folder",  # folders behind links are not entered
         "unreadable",  # gone since it was listed, or not permitted
@@ -55,10 +64,9 @@ READ_REASONS = frozenset(
 # Fields of img2dataset's json that have metadata columns of their own. Its `sha256` is the hash of the download before
 # any resizing, so it stays in `extra`.
 _OWN_COLUMNS = frozenset({"key", "caption", "captions", "url", "width", "height"})
-
-
-class SidecarBroken(ValueError):
-    """A .json side-car is not a JSON object."""
+# A kind of `PassedOver`: side-cars of an image that is a row already, without what they say.
+CAPTIONS_APART = "captions apart"
+_EXAMPLES = 6  # names of passed over files that are kept for messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +99,63 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class ShardItem:
-    """One work item: a tar, or some of a folder's files. Plain data: `dataclasses.asdict` gives JSON."""
+    """One work item: a tar, or some of a folder's files. It can be pickled.
+
+    Attributes:
+        number: its number among the corpus's items, and that of the store's part.
+        root: the corpus root, an absolute path or URL.
+        kind: "tar" or "folder".
+        paths: relative to the root; a folder's images with their side-cars.
+        sizes: bytes, in the same order.
+        lines: by path, the JSON object that a folder's `metadata.jsonl` has for an image.
+    """
 
     number: int
-    root: str  # the corpus root: absolute path or URL
-    kind: str  # "tar" or "folder"
-    paths: tuple[str, ...]  # relative to root; a folder's images with their side-cars
-    sizes: tuple[int, ...]  # bytes, same order
-    caption_pattern: str | None = None
-    allow_empty_caption: bool = False
+    root: str
+    kind: str
+    paths: tuple[str, ...]
+    sizes: tuple[int, ...]
+    reading: Reading = field(default_factory=Reading)
+    lines: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def signature(self) -> str:
         """Hex SHA-256 of the files' names and sizes and the options of reading: it changes when the source changes."""
-        plain = [self.kind, self.paths, self.sizes, self.caption_pattern, self.allow_empty_caption]
+        reading = self.reading
+        plain: list[Any] = [self.kind, self.paths, self.sizes, reading.caption_pattern, reading.allow_empty_caption]
+        if unusual := reading.unusual():
+            plain.append(unusual)
+        if self.lines:
+            plain.append(sorted(self.lines.items()))
         return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
-def clean_text(text: bytes | str) -> str:
-    """`text` as valid Unicode, without NULs and without line ends at the end; everything else is kept."""
-    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    return raw.decode("utf-8", "replace").replace("\0", "").rstrip("\r\n")
+@dataclass
+class PassedOver:
+    """Files that are no part of any sample.
+
+    Attributes:
+        counts: by kind: an extension (".cls"), "hidden", "no extension", or CAPTIONS_APART.
+        names: some of them, for messages.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    names: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, name: str) -> None:
+        """Count a file."""
+        self.counts[kind] += 1
+        if len(self.names) < _EXAMPLES:
+            self.names.append(name)
+
+    def add_file(self, path: str) -> None:
+        """Count a file under its extension."""
+        name = path.rpartition("/")[2]
+        if name.startswith("."):
+            self.add("hidden", path)
+        else:
+            _, dot, extension = name.rpartition(".")
+            self.add(f".{extension.lower()[:20]}" if dot else "no extension", path)
 
 
 def make_sample(
@@ -121,71 +165,41 @@ def make_sample(
     image: bytes,
     text: bytes | None,
     sidecar: bytes | None,
-    pattern: CaptionPattern | None,
-    allow_empty_caption: bool,
+    reader: CaptionReader,
+    stem: str | None = None,
 ) -> Sample | Reject:
-    """Join an image with the bytes of its `.txt` and `.json` side-cars.
+    """Join an image with the bytes of its caption file and its `.json` side-car.
 
-    The caption is the first that exists of: what `pattern` finds in the key, the text, the json's `caption`, the first
-    of its `captions`. The json's other fields and the pattern's other fields go to `extra`.
+    `index.corpus.captions` says which caption is taken. The json's other fields and the caption pattern's other fields
+    go to `extra`.
+
+    Args:
+        stem: what the caption pattern is matched against, where it is not the key.
     """
     try:
-        fields = _parse_sidecar(sidecar)
-    except SidecarBroken:
-        return Reject(key, shard, "read", "broken_sidecar")
-    captions = tuple(c for c in map(clean_text, _strings(fields.get("captions"))) if c.strip())
-    caption, found = "", False
-    if pattern is not None:
-        named = pattern.match(key)
-        if named is None:
-            return Reject(key, shard, "read", "pattern_mismatch")
-        caption, found = clean_text(named.pop("caption")), True
-        captions = ()
-        fields = {**fields, **named}
-    else:
-        for candidate in (text, fields.get("caption"), captions[0] if captions else None):
-            if isinstance(candidate, bytes | str):
-                caption, found = clean_text(candidate), True
-                if caption.strip():
-                    break
-    if not caption.strip() and not allow_empty_caption:
-        return Reject(key, shard, "read", "empty_caption" if found else "missing_caption")
+        fields = parse_sidecar(sidecar, reader.encoding)
+        captions, named = reader.read(key if stem is None else stem, text, fields)
+    except TextRejected as rejected:
+        return Reject(key, shard, "read", rejected.reason)
     return Sample(
         key=key,
         shard=shard,
         offset=offset,
         size=len(image),
         image=image,
-        caption=caption,
-        captions=captions or (caption,),
+        caption=captions.first,
+        captions=captions.all or (captions.first,),
         url=_string(fields.get("url")),
         width=_positive(fields.get("width")),
         height=_positive(fields.get("height")),
         sha256=hashlib.sha256(image).hexdigest(),
-        extra=_other_fields(fields),
+        extra=_other_fields({**fields, **named}),
     )
-
-
-def _parse_sidecar(data: bytes | None) -> dict[str, Any]:
-    if data is None or not data.strip():
-        return {}
-    try:
-        # NaN is not valid JSON, but Python writes it (img2dataset does for empty table cells).
-        fields = json.loads(data, parse_constant=lambda _: None)
-    except (ValueError, RecursionError) as error:
-        raise SidecarBroken from error
-    if not isinstance(fields, dict):
-        raise SidecarBroken
-    return fields
 
 
 def _other_fields(fields: Mapping[str, Any]) -> str:
     others = {name: value for name, value in fields.items() if name not in _OWN_COLUMNS}
     return json.dumps(others, sort_keys=True) if others else "{}"
-
-
-def _strings(value: object) -> list[str]:
-    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
 
 
 def _string(value: object) -> str | None:

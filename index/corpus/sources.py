@@ -11,48 +11,59 @@ import glob
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from index import files
-from index.corpus.caption_pattern import parse_caption_pattern
+from index.corpus.folder_items import FolderCorpus, read_folder_item
 from index.corpus.image_decoding import MAX_IMAGE_BYTES
-from index.corpus.image_folder import cut_folder, list_folder, read_folder_item
-from index.corpus.samples import IMAGE_SUFFIXES, Reject, Sample, ShardItem
-from index.corpus.tars import read_tar_item
+from index.corpus.image_folder import list_folder
+from index.corpus.reading import Reading
+from index.corpus.samples import PassedOver, Reject, Sample, ShardItem
+from index.corpus.tar_samples import read_tar_item
 from index.errors import BadInput
 
-__all__ = ["list_items", "read_item"]
+__all__ = ["Corpus", "list_corpus", "list_items", "read_item"]
 
 _MAX_FILES = 1_000_000  # that a brace pattern may name: 10 billion images at 10,000 a tar
 _STAT_THREADS = 16
+_EXAMPLES = 6  # file names in a message
 
 
-def list_items(
-    source: str,
-    shard_size: int = 10_000,
-    caption_pattern: str | None = None,
-    allow_empty_caption: bool = False,
-) -> list[ShardItem]:
-    """Cut `source` into numbered items, in sorted order and the same at each call.
+@dataclass(frozen=True)
+class Corpus:
+    """A source, listed.
+
+    Attributes:
+        items: numbered, in sorted order and the same at each call.
+        passed_over: files of a folder that are no part of the corpus.
+        folder: of a folder of images, its keys, which can be cut into items in another way.
+    """
+
+    items: list[ShardItem]
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    folder: FolderCorpus | None = None
+
+
+def list_corpus(source: str, shard_size: int = 10_000, reading: Reading | None = None) -> Corpus:
+    """Cut `source` into numbered items.
 
     Args:
         source: folder, .tar file, glob or brace pattern; path or URL.
         shard_size: images of an item, for a folder of images; each tar is one item.
-        caption_pattern: takes captions from keys instead of side-cars (`index.corpus.caption_pattern`).
-        allow_empty_caption: keep images without a caption instead of rejecting them.
+        reading: how names and texts are read; by default as webdataset and img2dataset write them.
 
     Raises:
         BadInput: the source is empty, missing or not one kind of corpus.
     """
+    reading = reading or Reading()
     if shard_size < 1:
         raise BadInput(f"shard size {shard_size}: must be at least 1")
-    if caption_pattern is not None:
-        parse_caption_pattern(caption_pattern)
     if not source.strip():
         raise BadInput("the corpus is an empty name; give a folder, a .tar or a pattern like 'tars/{00000..00010}.tar'")
     source = _absolute(source)
     if _is_folder(source):
-        return _items_of_folder(source, shard_size, caption_pattern, allow_empty_caption)
+        return _list_folder(source, shard_size, reading)
     if files.exists(source):
         _refuse_non_tar(source)
         root, _, name = source.rpartition("/")
@@ -61,22 +72,31 @@ def list_items(
         root, tars = _expand(source)
     else:
         raise BadInput(f"{source}: not found")
-    return _items_of_tars(root, tars, caption_pattern, allow_empty_caption)
+    return Corpus(_items_of_tars(root, tars, reading))
 
 
-def read_item(item: ShardItem, max_bytes: int = MAX_IMAGE_BYTES) -> Iterator[Sample | Reject]:
+def list_items(source: str, shard_size: int = 10_000, reading: Reading | None = None) -> list[ShardItem]:
+    """The items of `list_corpus`."""
+    return list_corpus(source, shard_size, reading).items
+
+
+def read_item(
+    item: ShardItem, max_bytes: int = MAX_IMAGE_BYTES, passed: PassedOver | None = None
+) -> Iterator[Sample | Reject]:
     """Stream an item's samples in the source's order, with one sample in memory at a time.
 
     Images above `max_bytes` are rejected unread. I/O errors are raised, never turned into rejects, so that a lost
     network does not make a corpus look shorter.
 
+    Args:
+        passed: counts a tar's members that are no part of any sample.
+
     Raises:
         BadInput: a tar is gone, or has another size than when it was listed.
     """
-    pattern = parse_caption_pattern(item.caption_pattern) if item.caption_pattern is not None else None
     if item.kind == "tar":
-        return read_tar_item(item, pattern, max_bytes)
-    return read_folder_item(item, pattern, max_bytes)
+        return read_tar_item(item, max_bytes, PassedOver() if passed is None else passed)
+    return read_folder_item(item, max_bytes)
 
 
 def _absolute(source: str) -> str:
@@ -90,10 +110,8 @@ def _is_folder(source: str) -> bool:
     return not source.endswith(".tar") and bool(file_system.isdir(inside))
 
 
-def _items_of_folder(
-    root: str, shard_size: int, caption_pattern: str | None, allow_empty_caption: bool
-) -> list[ShardItem]:
-    listing = list_folder(root)
+def _list_folder(root: str, shard_size: int, reading: Reading) -> Corpus:
+    listing = list_folder(root, reading)
     if listing.tars and listing.images:
         raise BadInput(
             f"{root}: holds both tars ({min(listing.tars)}) and images ({min(listing.images)}); "
@@ -102,22 +120,21 @@ def _items_of_folder(
     if listing.compressed:
         raise BadInput(f"{root}/{min(listing.compressed)}: {_COMPRESSED}")
     if listing.tars:
-        return _items_of_tars(root, listing.tars, caption_pattern, allow_empty_caption)
-    if listing.images or listing.linked_folders:
-        return cut_folder(root, listing, shard_size, caption_pattern, allow_empty_caption)
+        for path in (*listing.sidecars, *listing.odd, *listing.metadata, *listing.tables):
+            listing.others.add_file(path)
+        return Corpus(_items_of_tars(root, listing.tars, reading), listing.others)
+    if listing.has_images(root):
+        folder = FolderCorpus(root, listing, reading)
+        return Corpus(folder.items(shard_size), folder.passed_over, folder)
     if listing.tables:
         raise BadInput(f"{root}: holds no images but tables ({min(listing.tables)}); {_TABLE}")
-    known = ", ".join(f".{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
-    raise BadInput(f"{root}: no corpus here; looked in it and below for .tar files and for images ({known})")
+    found = [*sorted(listing.odd), *listing.others.names][:_EXAMPLES]
+    there = f"; it holds {', '.join(found)}, which are none" if found else ""
+    raise BadInput(f"{root}: no corpus here; looked in it and below for .tar files and for images{there}")
 
 
-def _items_of_tars(
-    root: str, tars: dict[str, int], caption_pattern: str | None, allow_empty_caption: bool
-) -> list[ShardItem]:
-    return [
-        ShardItem(number, root, "tar", (name,), (tars[name],), caption_pattern, allow_empty_caption)
-        for number, name in enumerate(sorted(tars))
-    ]
+def _items_of_tars(root: str, tars: dict[str, int], reading: Reading) -> list[ShardItem]:
+    return [ShardItem(number, root, "tar", (name,), (tars[name],), reading) for number, name in enumerate(sorted(tars))]
 
 
 _COMPRESSED = "a compressed tar gives no access to single images; decompress it first (gunzip, zstd -d, ...)"

@@ -1,29 +1,19 @@
-"""Webdataset tars: one pass from front to back, which groups a tar's members into samples.
+"""The members of a tar: one pass from front to back, with the position of each member's bytes.
 
-`read_tar_item` yields samples: consecutive members with the same key are one sample (webdataset's format, which
-img2dataset writes). A member `folder/000.jpg` has key `folder/000` and suffix `jpg`. The suffix starts at the *first*
-dot of the file name: `000.seg.png` has key `000` and suffix `seg.png`, so it is not read as an image. Members that are
-neither image nor side-car, such as pickles, are skipped unread.
-
-`iter_members` yields the members with the position of their bytes. It reads POSIX ustar and pax, GNU long names and
-base-256 sizes, and the old V7 form; the standard library's reader keeps every header in memory and is slower. Links,
-devices and sparse files are skipped: no link is followed and no file is created.
+`iter_members` reads POSIX ustar and pax, GNU long names and base-256 sizes, and the old V7 form; the standard library's
+reader keeps every header in memory and is slower. Folders and devices are skipped. Links and sparse files are skipped
+or reported without data: no link is followed and no file is created. `index.corpus.tar_samples` groups members into
+samples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO
 
-from index import files
-from index.corpus.caption_pattern import CaptionPattern
-from index.corpus.samples import IMAGE_SUFFIXES, MAX_SIDECAR_BYTES, Reject, Sample, ShardItem, make_sample
-from index.errors import BadInput
+__all__ = ["Member", "TarBroken", "iter_members"]
 
-__all__ = ["Member", "TarBroken", "iter_members", "read_tar_item", "split_name"]
-
-_BUFFER = 1 << 20
 _BLOCK = 512
 _CHECKSUM = slice(148, 156)
 _REGULAR = frozenset(b"0\x007")
@@ -41,115 +31,26 @@ class TarBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file in a tar: its bytes are `tar[offset:offset + size]`. `data` is None when they were not read."""
+    """A file in a tar: its bytes are `tar[offset:offset + size]`.
+
+    Attributes:
+        data: None when they were not read.
+        link: of a hard or symbolic link, the name that it leads to. It has no bytes.
+        sparse: whether the file has holes, so that its bytes are not those of the tar.
+    """
 
     name: str
     offset: int
     size: int
     data: bytes | None
+    link: str | None = None
+    sparse: bool = False
 
 
-@dataclass
-class _Group:
-    """The members of one key that have been read."""
-
-    key: str
-    members: dict[str, Member] = field(default_factory=dict)
-
-
-def split_name(name: str) -> tuple[str, str] | None:
-    """`(key, lower-case suffix)` as webdataset splits a name; None if either is empty, and for `__meta__` names."""
-    folder, slash, base = name.rpartition("/")
-    stem, dot, suffix = base.partition(".")
-    if not stem or not dot or (name.startswith("__") and name.endswith("__")):
-        return None
-    return folder + slash + stem, suffix.lower()
-
-
-def read_tar_item(item: ShardItem, pattern: CaptionPattern | None, max_bytes: int) -> Iterator[Sample | Reject]:
-    """Stream a tar's samples in order.
-
-    If the tar is truncated or damaged, the rest of it is one reject, with the key of the sample that was being read.
-
-    Raises:
-        BadInput: the tar no longer exists, or its size has changed since it was listed.
-    """
-    shard = item.paths[0]
-    path = files.join(item.root, shard)
-    try:
-        if files.file_size(path) != item.sizes[0]:
-            raise BadInput(f"{path}: changed since it was listed; run the same command again")
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: was removed after it was listed; put it back or run the same command again") from error
-
-    def wanted(name: str, size: int) -> bool:
-        parts = split_name(name)
-        if parts is None:
-            return False
-        if parts[1] in IMAGE_SUFFIXES:
-            return size <= max_bytes
-        return parts[1] in ("txt", "json") and size <= MAX_SIDECAR_BYTES
-
-    seen: set[str] = set()
-    group: _Group | None = None
-    with files.open_file(path, buffering=_BUFFER) as stream:
-        try:
-            for member in iter_members(stream, wanted):
-                parts = split_name(member.name)
-                if parts is None:
-                    continue
-                key, suffix = parts
-                if group is not None and (key != group.key or suffix in group.members):
-                    yield from _close_group(group, shard, seen, pattern, item.allow_empty_caption)
-                    group = None
-                group = group or _Group(clean_key(key))
-                group.members[suffix] = member
-        except TarBroken as broken:
-            yield Reject(group.key if group else "", shard, "read", broken.reason)
-            return
-    if group is not None:
-        yield from _close_group(group, shard, seen, pattern, item.allow_empty_caption)
-
-
-def clean_key(key: str) -> str:
-    """A key without NULs."""
-    return key.replace("\0", "")
-
-
-def _close_group(
-    group: _Group, shard: str, seen: set[str], pattern: CaptionPattern | None, allow_empty_caption: bool
-) -> Iterator[Sample | Reject]:
-    key = group.key
-    images = [member for suffix, member in group.members.items() if suffix in IMAGE_SUFFIXES]
-    text, sidecar = group.members.get("txt"), group.members.get("json")
-    if key in seen:
-        yield Reject(key, shard, "read", "duplicate_key")
-        return
-    seen.add(key)
-    if not images:
-        yield Reject(key, shard, "read", "missing_image")
-        return
-    image = images[0]
-    unread = [member for member in (image, text, sidecar) if member is not None and member.data is None]
-    if unread or image.data is None:
-        yield Reject(key, shard, "read", "too_many_bytes")
-    else:
-        yield make_sample(
-            key,
-            shard,
-            image.offset,
-            image.data,
-            text.data if text else None,
-            sidecar.data if sidecar else None,
-            pattern,
-            allow_empty_caption,
-        )
-    for _ in images[1:]:
-        yield Reject(key, shard, "read", "second_image")
-
-
-def iter_members(stream: IO[bytes], wanted: Callable[[str, int], bool]) -> Iterator[Member]:
+def iter_members(stream: IO[bytes], wanted: Callable[[str, int], bool], *, special: bool = False) -> Iterator[Member]:
     """Yield the regular files in order; `wanted(name, size)` decides whether a member's bytes are read.
+
+    special: yield links and sparse files too, without data.
 
     Raises:
         TarBroken: the stream is not a tar, is compressed, is truncated (also when only the end mark of two zero blocks
@@ -157,6 +58,7 @@ def iter_members(stream: IO[bytes], wanted: Callable[[str, int], bool]) -> Itera
     """
     position = 0
     long_name: str | None = None
+    long_link: str | None = None
     pax: dict[str, bytes] = {}
     while True:
         header = _read_exactly(stream, _BLOCK, at_start=position == 0)
@@ -175,16 +77,25 @@ def iter_members(stream: IO[bytes], wanted: Callable[[str, int], bool]) -> Itera
                 raise TarBroken("damaged_tar")
             position += size + _skip(stream, -size % _BLOCK)
             if kind == ord("L"):
-                long_name = text.split(b"\0", 1)[0].decode("utf-8", "replace")
+                long_name = _text(text)
+            elif kind == ord("K"):
+                long_link = _text(text)
             elif kind == ord("x"):
                 pax = _parse_pax(text)
             continue
         name, long_name = long_name or _name(header), None
+        link, long_link = (long_link or _text(header[157:257])) if kind in b"12" else None, None
+        sparse = kind == ord("S")
+        more = sparse and header[482]  # GNU's old form lists holes in further blocks
+        while more:
+            more = _read_exactly(stream, _BLOCK)[504]
+            position += _BLOCK
         if pax:
-            name = pax["path"].decode("utf-8", "replace") if "path" in pax else name
+            sparse = sparse or any(field.startswith("GNU.sparse.") for field in pax)
+            name = _text(pax.get("GNU.sparse.name", pax.get("path", b""))) or name
+            link = _text(pax.get("linkpath", b"")) or link
             size = _pax_size(pax, size)
-        sparse = any(field.startswith("GNU.sparse.") for field in pax)
-        pax = {}
+            pax = {}
         regular = kind in _REGULAR and not sparse and not name.endswith("/")
         offset, data = position, None
         if regular and wanted(name, size):
@@ -196,6 +107,10 @@ def iter_members(stream: IO[bytes], wanted: Callable[[str, int], bool]) -> Itera
         position += size + _skip(stream, -size % _BLOCK)
         if regular:
             yield Member(name, offset, size, data)
+        elif special and sparse:
+            yield Member(name, offset, size, None, sparse=True)
+        elif special and kind in b"12":
+            yield Member(name, offset, 0, None, link=link)
 
 
 def _read_exactly(stream: IO[bytes], size: int, at_start: bool = False) -> bytes:
@@ -240,6 +155,10 @@ def _number(field: bytes) -> int:
     if value < 0:
         raise TarBroken("damaged_tar")
     return value
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "replace")
 
 
 def _name(header: bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -21,7 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from index.corpus.image_decoding import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
-from index.corpus.samples import Reject, ShardItem
+from index.corpus.reading import KeyRule, Reading
+from index.corpus.samples import PassedOver, Reject, ShardItem
 from index.corpus.sources import read_item
 from index.encoder.model_spec import ModelSpec, model_identity
 from index.errors import BadInput
@@ -58,6 +59,12 @@ class EmbedConfig:
     caption_pattern: str | None = None
     caption_index: int = 0  # which of a sample's captions is embedded
     allow_empty_caption: bool = False
+    # How names and texts are read: `index.corpus.reading`.
+    key_rule: KeyRule = "webdataset"
+    image_ext: Sequence[str] = ()
+    caption_ext: Sequence[str] = ()
+    caption_field: str | None = None
+    caption_encoding: str | None = None
     max_image_bytes: int = MAX_IMAGE_BYTES
     max_image_pixels: int = MAX_IMAGE_PIXELS
     # These change no byte of the store on one kind of hardware, so they are not part of the configuration's hash.
@@ -73,17 +80,40 @@ class EmbedConfig:
             path = getattr(self, name)
             if path and is_local(path):
                 object.__setattr__(self, name, str(local_path(path).absolute()))
+        self.reading.unusual()  # its own checks
+
+    @property
+    def reading(self) -> Reading:
+        """The options of reading the corpus."""
+        return Reading(
+            self.caption_pattern,
+            self.allow_empty_caption,
+            self.key_rule,
+            tuple(self.image_ext),
+            tuple(self.caption_ext),
+            self.caption_field,
+            self.caption_encoding,
+        )
 
 
 @dataclass(frozen=True)
 class ItemSummary:
-    """The counts of one item: read = rows + the sum of rejected."""
+    """The counts of one item: read = rows + the sum of rejected.
+
+    Attributes:
+        rejected: by reason.
+        captions_cut: rows whose caption is longer than the text tower's context.
+        passed_over: members of a tar that are no part of any sample, by kind (`index.corpus.samples.PassedOver`).
+        passed_names: some of them.
+    """
 
     number: int
     read: int
     rows: int
-    rejected: Mapping[str, int]  # by reason
-    captions_cut: int  # rows whose caption is longer than the text tower's context
+    rejected: Mapping[str, int]
+    captions_cut: int
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    passed_names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +138,7 @@ def hashed_config(config: EmbedConfig) -> dict[str, Any]:
         "allow_empty_caption": config.allow_empty_caption,
         "max_image_bytes": config.max_image_bytes,
         "max_image_pixels": config.max_image_pixels,
+        **config.reading.unusual(),
     }
 
 
@@ -132,6 +163,9 @@ def read_marker(out: str, number: int) -> Marker | None:
 def write_marker(out: str, number: int, marker: Marker) -> None:
     """Write an item's marker; call it after the item's files are written."""
     plain = asdict(marker) | {"files": {kind: record.to_json() for kind, record in marker.files.items()}}
+    if not marker.summary.passed_over:
+        for name in ("passed_over", "passed_names"):
+            del plain["summary"][name]
     write_atomic(_marker_path(out, number), json.dumps(plain, indent=1, sort_keys=True) + "\n")
 
 
@@ -167,7 +201,8 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
     threads = config.decode_threads or torch.get_num_threads()
     part = _PartRows(encoder)
     # Two batches ahead: while one is encoded, one is ready and one is being decoded.
-    samples = read_item(item, config.max_image_bytes)
+    passed = PassedOver()
+    samples = read_item(item, config.max_image_bytes, passed)
     decoded = decode_ahead(samples, decode, threads, 2 * config.batch_size + threads)
     with closing(read_ahead(cut_batches(decoded, encoder, config.batch_size), 1)) as ready:
         for entry in ready:
@@ -181,6 +216,8 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
         rows=part.rows,
         rejected=part.reject_counts(),
         captions_cut=part.captions_cut,
+        passed_over=dict(sorted(passed.counts.items())),
+        passed_names=passed.names,
     )
     remove(_marker_path(config.out, item.number))  # of an earlier run: the files that it lists are replaced now
     files: dict[str, FileRecord] = {}
@@ -218,7 +255,10 @@ class _PartRows:
         return dict(sorted(Counter(reject.reason for reject in self.rejects).items()))
 
     def add(self, batch: Batch) -> None:
-        """Encode a batch; rows whose vectors are not finite are rejected as `encoder_nan`."""
+        """Encode a batch; rows whose vectors are not finite are rejected as `encoder_nan`.
+
+        The text vector of an empty caption is zero, as a forgotten row's is, so that no search of captions returns it.
+        """
         image = self._encoder.encode_pixels(batch.pixels)
         text = self._encoder.encode_tokens(batch.tokens)
         finite = np.isfinite(np.concatenate([image, text], axis=1)).all(axis=1).tolist()
@@ -227,6 +267,7 @@ class _PartRows:
                 self._metadata.append(row)
             else:
                 self.rejects.append(Reject(row["key"], row["shard"], "embed", "encoder_nan"))
+        text[[not row["caption"].strip() for row in batch.rows]] = 0
         keep = np.flatnonzero(finite)
         self._vectors["image"].append(image[keep])
         self._vectors["text"].append(text[keep])

@@ -258,7 +258,7 @@ def test_the_extension_follows_the_bytes(kind: str, extension: str) -> None:
 def test_avif_is_known_by_its_major_or_a_compatible_brand() -> None:
     for brands in (b"avif\0\0\0\0mif1", b"avis\0\0\0\0avif", b"mif1\0\0\0\0mif1avif", b"avis\0\0\0\0msf1"):
         assert image_extension(b"\0\0\0\x20ftyp" + brands) == "avif"
-    assert image_extension(b"\0\0\0\x20ftypheic\0\0\0\0mif1heic") is None  # HEIC, which no browser shows
+    assert image_extension(b"\0\0\0\x20ftypheic\0\0\0\0mif1heic") == "heic"
 
 
 @pytest.mark.parametrize("data", [b"", b"<svg>", b"RIFF\0\0\0\0WAVE", b"\xff\xd8"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from index.corpus.image_folder import broken_link
+from index.corpus.reading import Reading
 from index.corpus.samples import Reject, Sample
 from index.corpus.sources import list_items, read_item
 from index.errors import BadInput
@@ -23,8 +25,8 @@ def write(root: Path, **contents: bytes) -> None:
         path.write_bytes(data)
 
 
-def read(root: Path, shard_size: int = 10, **options: object) -> tuple[list[Sample], list[Reject]]:
-    items = list_items(str(root), shard_size, **options)  # type: ignore[arg-type]
+def read(root: Path, shard_size: int = 10, **options: Any) -> tuple[list[Sample], list[Reject]]:
+    items = list_items(str(root), shard_size, Reading(**options))
     found = [entry for item in items for entry in read_item(item)]
     return [e for e in found if isinstance(e, Sample)], [e for e in found if isinstance(e, Reject)]
 
@@ -73,7 +75,7 @@ def test_two_images_of_one_key_keep_the_first(tmp_path: Path) -> None:
     write(tmp_path, a_png=picture(), a_jpg=picture((1, 2, 3)), a_txt=b"t", **{"a.b_png": picture(), "a.b_txt": b"dot"})
     samples, rejects = read(tmp_path, shard_size=1)
     assert [(sample.key, sample.shard) for sample in samples] == [("a", "a.jpg"), ("a.b", "a.b.png")]
-    assert [(reject.shard, reject.reason) for reject in rejects] == [("a.png", "duplicate_key")]
+    assert [(reject.shard, reject.reason) for reject in rejects] == [("a.png", "second_image")]
 
 
 def test_hidden_files_are_no_part_of_the_corpus(tmp_path: Path) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import pickle
 
 import pytest
 
-from index.corpus.caption_pattern import parse_caption_pattern
-from index.corpus.samples import READ_REASONS, Reject, Sample, ShardItem, clean_text, make_sample
+from index.corpus.captions import CaptionReader
+from index.corpus.reading import Reading
+from index.corpus.samples import READ_REASONS, PassedOver, Reject, Sample, ShardItem, make_sample
 
 
 def make(
     text: bytes | None = None, fields: object = None, raw: bytes | None = None, allow_empty: bool = False
 ) -> Sample | Reject:
     sidecar = json.dumps(fields).encode() if fields is not None else raw
-    return make_sample("k", "s.tar", 512, b"image", text, sidecar, None, allow_empty)
+    reader = CaptionReader.of(Reading(allow_empty_caption=allow_empty))
+    return make_sample("k", "s.tar", 512, b"image", text, sidecar, reader)
 
 
 def caption_of(made: Sample | Reject) -> str:
@@ -66,7 +69,7 @@ def test_empty_and_missing_captions_are_rejected_unless_allowed() -> None:
     assert reason_of(make(b" \n\t")) == "empty_caption"
     assert reason_of(make(None, {"caption": ""})) == "empty_caption"
     assert reason_of(make()) == "missing_caption"
-    assert reason_of(make(None, {"caption": None, "captions": "no list"})) == "missing_caption"
+    assert reason_of(make(None, {"caption": None, "captions": []})) == "missing_caption"
     assert caption_of(make(allow_empty=True)) == ""
 
 
@@ -91,20 +94,13 @@ def test_sizes_that_are_none_are_none(width: object) -> None:
     assert made.width is None
 
 
-def test_text_is_made_valid_and_otherwise_kept() -> None:
-    assert clean_text(b"caf\xc3\xa9 \xff\0 <b>") == "café � <b>"
-    assert clean_text("lone \ud800 surrogate").encode()
-    assert clean_text("  spaces stay  \r\n") == "  spaces stay  "
-    assert caption_of(make(None, raw=b'{"caption": "\\ud83d"}')).encode()
-
-
 def test_a_pattern_takes_the_caption_from_the_key() -> None:
-    pattern = parse_caption_pattern("{id}_{caption}")
-    made = make_sample("d/n1_black_swan", "s", 0, b"i", b"text", b'{"a": 1, "captions": ["x"]}', pattern, False)
+    reader = CaptionReader.of(Reading("{id}_{caption}"))
+    made = make_sample("d/n1_black_swan", "s", 0, b"i", b"text", b'{"a": 1, "captions": ["x"]}', reader)
     assert isinstance(made, Sample)
     assert (made.caption, made.captions) == ("black swan", ("black swan",))
     assert json.loads(made.extra) == {"a": 1, "id": "n1"}
-    rejected = make_sample("plain", "s", 0, b"i", b"text", None, pattern, False)
+    rejected = make_sample("plain", "s", 0, b"i", b"text", None, reader)
     assert rejected == Reject("plain", "s", "read", "pattern_mismatch")
 
 
@@ -113,13 +109,38 @@ def test_an_items_signature_changes_with_all_that_decides_its_samples() -> None:
     others = [
         dataclasses.replace(item, paths=("b.tar",)),
         dataclasses.replace(item, sizes=(11,)),
-        dataclasses.replace(item, caption_pattern="{caption}"),
-        dataclasses.replace(item, allow_empty_caption=True),
         dataclasses.replace(item, kind="folder"),
+        dataclasses.replace(item, lines={"a.tar": '{"caption": "x"}'}),
+        *(
+            dataclasses.replace(item, reading=reading)
+            for reading in (
+                Reading("{caption}"),
+                Reading(allow_empty_caption=True),
+                Reading(key_rule="stem"),
+                Reading(image_ext=("img",)),
+                Reading(caption_ext=("img",)),
+                Reading(caption_field="alt"),
+                Reading(caption_encoding="cp1252"),
+            )
+        ),
     ]
-    assert len({item.signature, *(other.signature for other in others)}) == 6
+    assert len({item.signature, *(other.signature for other in others)}) == 1 + len(others)
     assert dataclasses.replace(item, number=5, root="/moved").signature == item.signature
-    assert ShardItem(**json.loads(json.dumps(dataclasses.asdict(item)))).signature == item.signature
+    assert pickle.loads(pickle.dumps(item)) == item
+
+
+def test_an_items_signature_is_that_of_stores_made_before_later_options_existed() -> None:
+    item = ShardItem(0, "/root", "folder", ("a.jpg", "a.txt"), (10, 3), Reading("{caption}"))
+    plain = ["folder", ["a.jpg", "a.txt"], [10, 3], "{caption}", False]
+    assert item.signature == hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def test_files_that_are_passed_over_are_counted_by_extension_and_a_few_are_named() -> None:
+    passed = PassedOver()
+    for name in ("d/0.CLS", "1.cls", "._2.jpg", "README", *(f"{number}.npy" for number in range(9))):
+        passed.add_file(name)
+    assert passed.counts == {".cls": 2, ".npy": 9, "hidden": 1, "no extension": 1}
+    assert passed.names == ["d/0.CLS", "1.cls", "._2.jpg", "README", "0.npy", "1.npy"]
 
 
 def test_reasons_are_words_for_reports() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from index.corpus.reading import Reading
 from index.corpus.sources import list_items, read_item
 from index.errors import BadInput
 from tests.index.corpora import picture, sample_members, write_tar
@@ -110,7 +111,7 @@ def test_other_bad_arguments_are_one_line(tmp_path: Path) -> None:
     folder = str(tmp_path)
     for source, shard_size, pattern in (("", 9, None), ("s4://b/x", 9, None), (folder, 0, None), (folder, 9, "{id}")):
         with pytest.raises(BadInput) as caught:
-            list_items(source, shard_size, pattern)
+            list_items(source, shard_size, Reading(pattern))
         assert "\n" not in str(caught.value)
 
 

@@ -13,9 +13,10 @@ import webdataset
 from webdataset.tariterators import base_plus_ext
 
 from index.corpus.image_decoding import decode_image
+from index.corpus.names import split_name
 from index.corpus.samples import Reject, Sample
 from index.corpus.sources import list_items, read_item
-from index.corpus.tars import Member, TarBroken, iter_members, split_name
+from index.corpus.tars import Member, TarBroken, iter_members
 from tests.index.corpora import picture, sample_members, write_tar
 
 LONG = "folder/" * 30 + "x" * 120 + ".jpg"
@@ -223,13 +224,14 @@ def test_every_sample_comes_out_once_right_or_rejected(tmp_path: Path) -> None:
     ]
     assert samples[2].image == picture()
     assert rejects == [
-        ("no_text", "missing_caption"),
-        ("no_image", "missing_image"),
         ("empty", "empty_caption"),
         ("good", "duplicate_key"),
         ("two", "second_image"),
         ("bad", "broken_sidecar"),
+        ("seg.mask", "image_field"),
         ("big", "too_many_bytes"),
+        ("no_text", "missing_caption"),
+        ("no_image", "missing_image"),
     ]
 
 
@@ -271,7 +273,7 @@ def test_links_inside_tars_are_never_followed(tmp_path: Path) -> None:
             text = tarfile.TarInfo(name.replace("png", "txt"))
             text.size = 4
             tar.addfile(text, io.BytesIO(b"text"))
-    assert samples_of(tmp_path / "x.tar") == ([], [("a", "missing_image"), ("b", "missing_image")])
+    assert samples_of(tmp_path / "x.tar") == ([], [("a", "link_not_followed"), ("b", "link_not_followed")])
 
 
 def test_reading_keeps_one_sample_at_a_time(tmp_path: Path) -> None:

@@ -1,17 +1,18 @@
 """Evaluation sets in webdataset tars, read as a stream. A sample's files share their KEY:
 
-KEY.jpg         the image (or png, webp)
+KEY.jpg         the image (or png, webp); KEY.input.jpg where there is none
 KEY.cls         the class: its number or its name
 KEY.json        `label` or `labels` (numbers or names), `captions` or `caption`, `boxes` ([[x0, y0, x1, y1], ...] in
                 pixels) and `box_labels`
-KEY.txt         one caption a line, where the json has none
+KEY.txt         one caption a line
 KEY.mask.png    one class a pixel (8 bit), 255 where a pixel is not measured
+
+Captions are those that `clipmine embed` reads (`index.corpus.captions`).
 """
 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,13 +22,15 @@ from PIL import Image
 
 from customize.clip.evaluate.datasets.dataset import Dataset, Example, opener
 from index import files
-from index.corpus.samples import IMAGE_SUFFIXES
-from index.corpus.tars import TarBroken, iter_members, split_name
+from index.corpus.captions import TextRejected, decode_text, find_captions, parse_sidecar
+from index.corpus.names import IMAGE_SUFFIXES, split_name
+from index.corpus.tars import TarBroken, iter_members
 from index.errors import BadInput
 
 __all__ = ["open_tars"]
 
-_ANNOTATIONS = ("cls", "json", "txt", "mask.png")
+_MASK = "mask.png"
+_ANNOTATIONS = ("cls", "json", "txt", "caption", _MASK)
 _MAX_MEMBER = 64 << 20  # bytes; index.corpus.image_decoding bounds an image the same way
 
 
@@ -50,7 +53,7 @@ def open_tars(name: str, tars: Sequence[str], classes: Sequence[str] | None) -> 
 def _samples(tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
     def wanted(member: str, size: int) -> bool:
         parts = split_name(member)
-        return parts is not None and (parts[1] in IMAGE_SUFFIXES or parts[1] in _ANNOTATIONS) and size <= _MAX_MEMBER
+        return parts is not None and (_is_image(parts[1]) or parts[1] in _ANNOTATIONS) and size <= _MAX_MEMBER
 
     key: str | None = None
     members: dict[str, bytes] = {}
@@ -71,25 +74,37 @@ def _samples(tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield key, members
 
 
+def _is_image(suffix: str) -> bool:
+    return suffix.rpartition(".")[2] in IMAGE_SUFFIXES and suffix != _MASK
+
+
+def _image(members: Mapping[str, bytes]) -> bytes | None:
+    """The image: KEY.jpg before KEY.input.jpg."""
+    images = sorted(filter(_is_image, members), key=lambda suffix: "." in suffix)
+    return members[images[0]] if images else None
+
+
 def _example(tar: str, key: str, members: Mapping[str, bytes], numbers: Mapping[str, int]) -> Example:
     where = f"{tar}, {key}"
-    image = next((data for suffix, data in members.items() if suffix in IMAGE_SUFFIXES), None)
+    image = _image(members)
     if image is None:
         raise BadInput(f"{where}: has no image; a sample is KEY.jpg (or png, webp) with KEY.cls or KEY.json")
+    text = members.get("txt", members.get("caption"))
     try:
-        about: dict[str, Any] = json.loads(members.get("json", b"{}"))
-        text = members.get("txt", b"").decode("utf-8")
-        label = members["cls"].decode("utf-8").strip() if "cls" in members else None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        about: dict[str, Any] = parse_sidecar(members.get("json"))
+        captions = find_captions(None if text is None else decode_text(text), about)
+        label = decode_text(members["cls"]).strip() if "cls" in members else None
+    except TextRejected as error:
         raise BadInput(f"{where}: its json, cls or txt is not UTF-8 or not JSON; write it again") from error
+    if captions.unread:
+        raise BadInput(f"{where}: its caption is neither a text nor a list or an object of texts; write it again")
     labels = about.get("labels", about.get("label", [])) if label is None else [label]
-    captions = about.get("captions") or ([about["caption"]] if about.get("caption") else text.splitlines())
-    mask = members.get("mask.png")
+    mask = members.get(_MASK)
     return Example(
         key=key,
         open=opener(where, lambda: image),
         labels=_class_numbers(where, labels, numbers),
-        captions=tuple(line for line in captions if line),
+        captions=captions.all,
         mask=None if mask is None else lambda: _mask(where, mask),
         boxes=np.asarray(about.get("boxes") or np.empty((0, 4)), np.float32).reshape(-1, 4),
         box_labels=_class_numbers(where, about.get("box_labels", []), numbers),
