@@ -91,7 +91,7 @@ class RetrieveConfig:
         """Everything except the output folder, as plain JSON data."""
         plain = dataclasses.asdict(self)
         del plain["out"]
-        return {**plain, "rules": self.rules.to_json()}
+        return {**plain, "concepts": self.concepts.to_json(), "rules": self.rules.to_json()}
 
 
 @dataclass(frozen=True)

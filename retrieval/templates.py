@@ -23,7 +23,7 @@ __all__ = ["TEMPLATE_SETS", "Templates", "fill", "load_templates"]
 
 PLACE = "{}"
 TEMPLATE_SETS = ("openai_imagenet", "simple", "name")
-_LINE_END = re.compile(r"\r\n|\n|\r")
+LINE_END = re.compile(r"\r\n|\n|\r")
 _OPEN_CLIP_NAMES = {"openai_imagenet": "OPENAI_IMAGENET_TEMPLATES", "simple": "SIMPLE_IMAGENET_TEMPLATES"}
 
 
@@ -105,7 +105,7 @@ def numbered_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
     first bad byte).
     """
     # str.splitlines also splits at characters that no editor takes for the end of a line.
-    return list(enumerate(_LINE_END.split(read_text(path)), start=1))
+    return list(enumerate(LINE_END.split(read_text(path)), start=1))
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
