@@ -40,15 +40,17 @@ def read_concepts(path: str) -> ConceptFile:
     return parse_concepts(read_text(path), shown_path(path), suffix)
 
 
-def parse_concepts(text: str, where: str, suffix: str = "") -> ConceptFile:
+def parse_concepts(text: str, where: str, suffix: str = "", *, aliases: bool = True) -> ConceptFile:
     """The concepts of a text. where: its name, for messages. suffix: the ending that says which form it has.
+
+    aliases: see `retrieval.concept_yaml.parse_yaml`.
 
     Raises BadInput, with the line, for a text that is not of its form.
     """
     lines = [(number, line) for number, line in enumerate(LINE_END.split(text), 1)]
     content = [(number, line) for number, line in lines if line.strip() and not line.lstrip().startswith("#")]
     if suffix in _YAML or (suffix not in _CSV and _looks_like_yaml([line for _, line in content])):
-        return parse_yaml(text, where)
+        return parse_yaml(text, where, aliases=aliases)
     if suffix in _CSV or (content and _header_of(content[0][1]) is not None):
         return _parse_csv(text, where, content[0][1] if content else "")
     if content and all("\t" in line.strip() for _, line in content):

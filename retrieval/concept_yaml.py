@@ -30,16 +30,22 @@ _CONCEPT_KEYS = ("name", "id", "aliases", "templates", "prompts")
 _LIST_KEYS = ("templates", "concepts")
 
 
-def parse_yaml(text: str, where: str) -> ConceptFile:
+def parse_yaml(text: str, where: str, *, aliases: bool = True) -> ConceptFile:
     """The concepts of a YAML or JSON text; where: its name, for messages.
+
+    aliases: whether YAML's anchors and aliases are read; with them, a short text can stand for a very long one.
 
     Raises BadInput, with the line, for a text that is none, an unknown key, or a template without {}.
     """
     import yaml
 
+    if not aliases:
+        _refuse_aliases(text, where)
     try:
         # Nodes have line numbers, and in them `no`, `on` and `12` stay texts.
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError as error:
+        raise BadInput(f"{where}: not a concept list: its brackets are nested too deeply") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = f"{where}, line {mark.line + 1}" if mark else where
@@ -59,6 +65,19 @@ def parse_yaml(text: str, where: str) -> ConceptFile:
     if not isinstance(concepts, yaml.SequenceNode):
         raise BadInput(f"{_at(where, concepts)}: expected a list of concepts ('- name' a line)")
     return ConceptFile(where, tuple(_concept(where, node) for node in concepts.value), templates)
+
+
+def _refuse_aliases(text: str, where: str) -> None:
+    import yaml
+
+    try:
+        found = next((token for token in yaml.scan(text) if isinstance(token, yaml.AliasToken)), None)
+    except yaml.YAMLError:  # said with its line when the text is read
+        return
+    if found is not None:
+        raise BadInput(
+            f"{where}, line {found.start_mark.line + 1}: YAML aliases (*name) are not read here; write it out"
+        )
 
 
 def _gives_prompts_by_name(root: yaml.MappingNode) -> bool:
@@ -131,9 +150,7 @@ def _prompts(where: str, node: yaml.Node | None) -> tuple[str, ...] | None:
         if not text.strip():
             raise BadInput(f"{where}, line {line}: a prompt of only spaces; write a sentence")
         if PLACE in text:
-            raise BadInput(
-                f"{where}, line {line}: the prompt {text!r:.80} holds {PLACE}, as a template; use 'templates'"
-            )
+            raise BadInput(f"{where}, line {line}: the prompt {text!r:.80} holds {PLACE}; put it under 'templates'")
         found.append(text)
     if not found:
         raise BadInput(f"{_at(where, node)}: 'prompts' is empty; a prompt is a sentence about the concept")

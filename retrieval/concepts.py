@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from index.errors import BadInput
-from retrieval.concept_files import read_concepts
+from retrieval.concept_files import parse_concepts, read_concepts
 from retrieval.named_concept import ConceptFile, NamedConcept, clean_name, quoted, without_layout_marks
 from retrieval.templates import Templates, check_template, fill
 
-__all__ = ["Concept", "ConceptList", "concept_labels", "concept_list", "load_concepts"]
+__all__ = ["Concept", "ConceptList", "concept_labels", "concept_list", "load_concepts", "parse_concept_list"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,11 @@ def load_concepts(path: str | os.PathLike[str]) -> ConceptList:
     only spaces, a name given twice without ids that differ, a template without `{}`, an unknown key.
     """
     return _checked(read_concepts(os.fspath(path)))
+
+
+def parse_concept_list(text: str, where: str) -> ConceptList:
+    """A concept list from a text of a stranger, in any form that files have; `where` stands for it in messages."""
+    return _checked(parse_concepts(text, where, aliases=False))
 
 
 def _checked(file: ConceptFile) -> ConceptList:

@@ -12,6 +12,7 @@ from jobs.options import executor_options, model_options, model_spec, output_opt
 from jobs.summary import Line, found_nothing, only_summary_on_stdout, print_summary
 
 if TYPE_CHECKING:
+    from retrieval.concepts import ConceptList
     from retrieval.retrieval_plan import RetrievalPlan
     from retrieval.selection import Selection
 
@@ -43,7 +44,7 @@ _LOCAL_ONLY = {
     "--concepts",
     required=True,
     metavar="FILE",
-    help="One concept a line, CSV with the columns name,id, or YAML with prompt templates; -: standard input.",
+    help="One concept a line, CSV with the columns name,id, or YAML with templates or prompts; -: standard input.",
 )
 @click.option("--out", metavar="SELECTION", help="Folder for the selection; on several machines, one that all see.")
 @click.option(
@@ -150,20 +151,23 @@ def command(
     choices = {name: rest.pop(name) for name in ("reserve", "method")}
     spec = model_spec(**naming)
     with only_summary_on_stdout():
+        from retrieval.concepts import load_concepts
         from retrieval.rules import Rules
 
+        listed = load_concepts(concepts)
         choices |= {"mode": mode, "k": k, "templates": templates, "rules": Rules(per_concept=per_concept, **rest)}
         if plan:
-            planned = _plan(str(store), concepts, plan_rows, workers, choices)
+            planned = _plan(str(store), listed, plan_rows, workers, choices)
         elif url is None:
             choices |= {"model": spec, "executor": executor, "workers": workers}
-            selection = _retrieve(store, url, concepts, str(out), choices)
+            selection = _retrieve(store, url, listed, str(out), choices)
         else:
-            selection = _retrieve(store, url, concepts, str(out), choices)
+            selection = _retrieve(store, url, listed, str(out), choices)
     if plan:
         print_summary(planned, planned.lines(), as_json=as_json)
         return None
-    lines: list[Line] = [("hits", int(selection.manifest["hits"]))]
+    lines: list[Line] = [("concepts", len(listed)), *(("concept list", note) for note in listed.notes)]
+    lines += [("hits", int(selection.manifest["hits"]))]
     lines += [(f"- {rule}", lost) for rule, lost in selection.losses.items() if lost]
     lines += [("rows selected", selection.rows)]
     lines += [("rows in reserve", selection.reserve_rows if url is None else "none: a service sends no reserve")]
@@ -175,7 +179,8 @@ def command(
         lines.append((f"search {found['mode']}", f"{found['method']}: {found['why']}"))
     export = "--out DIR" if url is None else "--store STORE --out DIR"
     next_step = f"clipmine export {selection.path} {export}" if selection.rows else None
-    print_summary({"path": selection.path, **selection.manifest}, lines, as_json=as_json, next_step=next_step)
+    told = {"path": selection.path, "concept_list": listed.notes, **selection.manifest}
+    print_summary(told, lines, as_json=as_json, next_step=next_step)
     return None if selection.rows else found_nothing(f"{selection.path}: {_why_empty(selection)}")
 
 
@@ -201,7 +206,9 @@ def _check_source(context: click.Context, store: str | None, url: str | None) ->
             raise click.UsageError(f"--url and {shown} contradict each other: it {_LOCAL_ONLY[name]}")
 
 
-def _retrieve(store: str | None, url: str | None, concepts: str, out: str, choices: dict[str, Any]) -> Selection:
+def _retrieve(
+    store: str | None, url: str | None, concepts: ConceptList, out: str, choices: dict[str, Any]
+) -> Selection:
     """Retrieve from the store or the service, with progress on stderr."""
     from jobs.retrieve_job import run_retrieve
 
@@ -219,7 +226,9 @@ def _retrieve(store: str | None, url: str | None, concepts: str, out: str, choic
         return retrieve_remote(url, concepts, out=out, token=token, on_progress=progress.reach, **choices)
 
 
-def _plan(store: str, concepts: str, rows: str | None, workers: int | None, choices: dict[str, Any]) -> RetrievalPlan:
+def _plan(
+    store: str, concepts: ConceptList, rows: str | None, workers: int | None, choices: dict[str, Any]
+) -> RetrievalPlan:
     """What the retrieval would cost on workers of this machine's cores."""
     from index.cores import usable_cores
     from index.sizes import parse_count

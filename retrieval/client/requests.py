@@ -211,11 +211,16 @@ def rules_item(rules: Rules | Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _concept_item(concept: Concept, own_templates: tuple[str, ...] | None) -> str | dict[str, Any]:
-    texts = concept.templates or own_templates
-    if not concept.aliases and not texts and concept.class_id is None:
-        return concept.name
-    item = {"name": concept.name, "aliases": list(concept.aliases), "templates": texts and list(texts)}
-    return {name: value for name, value in {**item, "id": concept.class_id}.items() if value}
+    texts = concept.templates or (None if concept.literal_prompts else own_templates)
+    item = {
+        "name": concept.name,
+        "aliases": list(concept.aliases),
+        "templates": texts and list(texts),
+        "id": concept.class_id,
+        "prompts": list(concept.literal_prompts),
+    }
+    given = {name: value for name, value in item.items() if value}
+    return concept.name if list(given) == ["name"] else given
 
 
 def _embedded_item(name: str, vectors: npt.NDArray[Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from retrieval.service.metrics import Metrics
 from retrieval.service.page_routes import add_page_routes
 from retrieval.service.query_vectors import NoSuchRow
 from retrieval.service.routes import router
-from retrieval.service.schemas import ConceptsRequest, SearchRequest
+from retrieval.service.schemas import ConceptListText, ConceptsRequest, SearchRequest
 from retrieval.service.security import Guard
 from retrieval.service.settings import Settings
 from retrieval.service.stores import NoSuchStore, Stores
@@ -59,7 +59,7 @@ def create_app(backend: Backend | Sequence[Backend], settings: Settings | None =
     app.state.metrics = metrics
     app.state.pages = []  # `schemas.PageLink`s of further pages that are added to the app
     app.include_router(router)
-    describe_bodies(app, SearchRequest, ConceptsRequest)
+    describe_bodies(app, SearchRequest, ConceptsRequest, ConceptListText)
     add_clip_retrieval_routes(app)
     add_page_routes(app)
     _add_errors(app)

@@ -119,6 +119,7 @@ def prepare(
             tuple(item.aliases),
             None if item.templates is None else tuple(item.templates) or None,
             item.id,
+            tuple(item.prompts),
         )
         for item in items
     )
@@ -149,10 +150,11 @@ def _prompts_of(item: ConceptItem, shared: Sequence[str], dim: int) -> tuple[int
     """The number of an item's prompts and their characters. shared: the list's templates."""
     if item.embeddings_b64 is not None:
         return max(1, len(item.embeddings_b64) * 3 // 4 // (4 * dim)), 2 * len(item.embeddings_b64)
-    templates = item.templates or shared
+    templates = item.templates or (() if item.prompts else shared)
     names = [len(item.name), *map(len, item.aliases)]
     places = sum(text.count(PLACE) for text in templates)
-    return len(names) * len(templates), len(names) * sum(map(len, templates)) + places * sum(names)
+    filled = len(names) * sum(map(len, templates)) + places * sum(names)
+    return len(item.prompts) + len(names) * len(templates), sum(map(len, item.prompts)) + filled
 
 
 def _prompts(

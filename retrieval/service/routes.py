@@ -16,10 +16,13 @@ from retrieval.selection import store_identity
 from retrieval.service import concept_job, concept_stream
 from retrieval.service import images as row_images
 from retrieval.service.bodies import read_body, takes
+from retrieval.service.concept_text import read_list
 from retrieval.service.memory import give_back_memory
 from retrieval.service.metrics import Metrics
 from retrieval.service.schemas import (
     COLUMNS,
+    ConceptListResponse,
+    ConceptListText,
     ConceptsRequest,
     IndexesResponse,
     Problem,
@@ -135,6 +138,18 @@ async def retrieve_concepts(request: Request, service: OfService) -> Response:
     at_the_end(request.scope, place.give_back)
     job = await service.in_worker(concept_job.prepare, service, asked, size, methods)
     return StreamingResponse(_lines(service, job), media_type="application/x-ndjson")
+
+
+@router.post(
+    "/concepts/list",
+    response_model=ConceptListResponse,
+    summary="A concept list's text as concepts",
+    openapi_extra=takes(ConceptListText),
+)
+async def read_concept_list(request: Request, service: OfService) -> Response:
+    asked = await read_body(ConceptListText, await request.body())
+    listed = await service.in_worker(read_list, asked.text)
+    return _json(listed.model_dump_json(exclude_none=True).encode())
 
 
 async def _lines(service: Service, job: concept_job.ConceptJob) -> AsyncIterator[bytes]:

@@ -25,6 +25,8 @@ __all__ = [
     "COLUMNS",
     "ColumnFilter",
     "ConceptItem",
+    "ConceptListResponse",
+    "ConceptListText",
     "ConceptsRequest",
     "Filters",
     "IndexInfo",
@@ -44,6 +46,7 @@ __all__ = [
 COLUMNS = ("key", "shard", "caption", "url", "width", "height")
 
 MOST_DIMENSIONS = 65_536  # of a vector: far beyond any model's
+MOST_LIST_TEXT = 1_000_000  # characters of a concept list; YAML of this length is read in about 4 s of one core
 
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 Cosine = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
@@ -179,6 +182,9 @@ class ConceptItem(Strict):
     aliases: Annotated[list[Name], Field(max_length=1_000)] = []
     templates: Annotated[list[Name], Field(max_length=1_000)] | None = None
     id: str | None = None
+    prompts: Annotated[list[Name], Field(max_length=1_000)] = Field(
+        [], description="queries as they stand, in place of the list's templates"
+    )
     embeddings_b64: str | None = Field(
         None, description="vectors [n, d] as little-endian float32 bytes in base64, instead of name and templates"
     )
@@ -219,6 +225,20 @@ class ConceptsRequest(Strict):
         0.5, description="how much deeper than k is searched, as a share of k; the same as the command's"
     )
     method: Method | None = None
+
+
+class ConceptListText(Strict):
+    """A concept list as a file has it: names, one a line, or CSV, YAML or JSON."""
+
+    text: Annotated[str, Field(max_length=MOST_LIST_TEXT)]
+
+
+class ConceptListResponse(BaseModel):
+    """The concepts of a text and the list's own templates, as POST /concepts takes them."""
+
+    concepts: list[ConceptItem]
+    templates: list[str] | None = Field(None, description="the list's own; where there are none, choose some")
+    notes: list[str] = Field([], description="what of the text was not read, a sentence each")
 
 
 class IndexInfo(BaseModel):

@@ -162,3 +162,29 @@ def test_labels_differ_whatever_the_names_are() -> None:
 @pytest.mark.parametrize("name", ["می\u200cروم", "क्\u200dष", "👨\u200d👩\u200d👧", "\u200fكلب", "Donau\u00addampf"])
 def test_joiners_and_marks_of_a_script_are_part_of_a_name(name: str, tmp_path: Path) -> None:
     assert load_concepts(write(tmp_path, "a.txt", f"{name}\n")).names == (name,)
+
+
+def test_names_that_differ_only_in_what_nobody_sees_are_given_twice(tmp_path: Path) -> None:
+    for other in ("Donau\u00addampf", "\u200fDonaudampf", "donaudampf"):
+        with pytest.raises(BadInput, match=r"line 2: .* is given twice \(line 1\)"):
+            load_concepts(write(tmp_path, "a.txt", f"Donaudampf\n{other}\n"))
+    with pytest.raises(BadInput, match="is given twice"):
+        load_concepts(write(tmp_path, "a.txt", "caf\u00e9\ncafe\u0301\n"))
+    assert len(load_concepts(write(tmp_path, "a.txt", "می\u200cروم\nمیروم\n"))) == 2
+
+
+def test_invisible_marks_and_skipped_lines_are_noted(tmp_path: Path) -> None:
+    listed = load_concepts(write(tmp_path, "a.txt", "#hashtag\nDonau\u00addampf\n"))
+    assert listed.notes == (
+        "skipped: 1 comment line ('#hashtag')",
+        "1 name holds invisible marks (soft hyphens, writing direction), which are kept: 'Donau\\xaddampf'",
+    )
+    with pytest.raises(BadInput, match=r"no concept in it \(skipped: 1 comment line \('#hashtag'\)\)"):
+        load_concepts(write(tmp_path, "a.txt", "#hashtag\n"))
+
+
+def test_a_list_is_written_as_before_unless_it_has_literal_prompts() -> None:
+    plain = {"name": "dog", "aliases": (), "templates": None, "class_id": None}
+    assert concept_list(["dog"]).to_json() == {"concepts": [plain], "templates": None}
+    literal = concept_list([Concept("dog", literal_prompts=("A dog barks.",))])
+    assert literal.to_json()["concepts"] == [{**plain, "literal_prompts": ("A dog barks.",)}]

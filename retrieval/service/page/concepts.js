@@ -3,7 +3,7 @@
 import { conceptRow } from "./concept_row.js";
 import { byId, count } from "./dom.js";
 import { keptRows, save, toCsv, toJsonLines } from "./selection.js";
-import { ask, jsonLines, Problem } from "./service.js";
+import { ask, askJson, jsonLines, Problem } from "./service.js";
 import { say, sayError, sayProblem } from "./status.js";
 
 let concepts = [];
@@ -42,33 +42,32 @@ export function startConcepts() {
     event.target.value = "";
     if (!file) return;
     byId("names").value = await file.text();
-    say(`${file.name}: ${count(readNames().length, "concept")}.`);
+    try {
+      const list = await readList();
+      say([`${file.name}: ${count(list.concepts.length, "concept")}.`, ...list.notes.map(sentence)].join(" "));
+    } catch (error) {
+      sayError(error);
+    }
   });
   byId("save-csv").addEventListener("click", () => save(toCsv(keptRows(concepts)), "selection.csv", "text/csv"));
   byId("save-jsonl").addEventListener("click", () => save(toJsonLines(keptRows(concepts)), "selection.jsonl", "application/x-ndjson"));
 }
 
-/** The names, as a concept file has them: one a line; `#` starts a comment line. */
-function readNames() {
-  const lines = byId("names").value.split(/\r\n|\n|\r/).map((line) => line.trim());
-  return lines.filter((line) => line && !line.startsWith("#"));
-}
+/** The concepts of what was written or pasted: one name a line, CSV, YAML or JSON. The service reads it, as it reads files. */
+const readList = (signal) => askJson("concepts/list", { json: { text: byId("names").value }, signal });
 
-function request(names) {
+const sentence = (note) => `${note.slice(0, 1).toUpperCase()}${note.slice(1)}.`;
+
+function request(list) {
   const rules = {};
   for (const [name, id] of [["min_score", "concept-min-score"], ["min_side", "concept-min-side"], ["near_duplicates", "drop-same"]]) {
     if (byId(id).value !== "") rules[name] = Number(byId(id).value);
   }
   const k = Math.min(Number(byId("concept-k").value), rows);
-  return { concepts: names, templates: [byId("templates").value], mode: byId("mode").value, k, rules };
+  return { concepts: list.concepts, templates: list.templates ?? [byId("templates").value], mode: byId("mode").value, k, rules };
 }
 
 async function retrieve() {
-  const names = readNames();
-  if (!names.length) {
-    sayProblem("No concept: write one name a line.");
-    return;
-  }
   running?.abort();
   const own = new AbortController();
   running = own;
@@ -77,14 +76,17 @@ async function retrieve() {
   byId("losses").textContent = "";
   byId("selection").hidden = true;
   byId("cancel").disabled = false;
-  showProgress(0, 1, names.length);
-  byId("progress").hidden = false;
-  say(`Retrieving ${count(names.length, "concept")} …`);
+  let total = 0;
   try {
-    await read(await ask("concepts", { json: request(names), signal: own.signal }), names.length);
+    const list = await readList(own.signal);
+    total = list.concepts.length;
+    showProgress(0, 1, total);
+    byId("progress").hidden = false;
+    say(`Retrieving ${count(total, "concept")} …`);
+    await read(await ask("concepts", { json: request(list), signal: own.signal }), list);
   } catch (error) {
     if (running !== own) return;
-    if (own.signal.aborted) say(`Cancelled; ${count(concepts.length, "concept")} of ${names.length} came.`);
+    if (own.signal.aborted) say(`Cancelled; ${count(concepts.length, "concept")} of ${total} came.`);
     else sayError(error);
   } finally {
     if (running === own) {
@@ -94,13 +96,13 @@ async function retrieve() {
   }
 }
 
-async function read(response, total) {
+async function read(response, list) {
   for await (const line of jsonLines(response)) {
-    if (line.type === "progress") showProgress(line.done, line.total, total);
+    if (line.type === "progress") showProgress(line.done, line.total, list.concepts.length);
     else if (line.type === "concept") add(line);
     else if (line.type === "error") throw new Problem(line.error);
     else if (line.type === "end") {
-      showEnd(line);
+      showEnd(line, list.notes);
       return;
     }
   }
@@ -131,10 +133,11 @@ function showSelected() {
   byId("save-csv").disabled = byId("save-jsonl").disabled = kept === 0;
 }
 
-function showEnd(end) {
+function showEnd(end, notes) {
   const losses = (end.losses ?? []).filter((loss) => loss.rows > 0).map((loss) => `${loss.rule} ${loss.rows.toLocaleString("en")}`);
   const plans = Object.entries(end.plans ?? {}).map(([mode, plan]) => `${mode} by ${plan}`);
   byId("losses").textContent = [losses.length ? `Removed by the rules: ${losses.join(", ")}.` : "", plans.length ? `Searched: ${plans.join(", ")}.` : ""].join(" ").trim();
+  for (const note of notes) byId("losses").append(` ${sentence(note)}`);
   const line = `Done: ${count(end.rows, "result")} for ${count(concepts.length, "concept")}, out of ${count(end.hits, "hit")}.`;
   if (end.partial) sayProblem(`The answer is partial: no answer from ${(end.missing ?? []).join(", ") || "some shards"}. ${line}`);
   else say(line);

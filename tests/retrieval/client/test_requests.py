@@ -51,6 +51,9 @@ def test_options_that_are_not_given_are_not_sent() -> None:
 
 def test_a_concept_is_sent_by_its_name_or_with_what_belongs_to_it() -> None:
     concepts = ConceptList((Concept("dog"), Concept("crane", ("bird",), ("a {}",), "134")))
+    listed = ConceptList((Concept("tench", literal_prompts=("A fish.",)),), templates=("a {}",))
+    sent = body(concepts_call(listed, "name", "both", 5, None))["concepts"]
+    assert sent == [{"name": "tench", "prompts": ["A fish."]}]
     fields = body(concepts_call(concepts, "name", "both", 5, Rules(per_concept=3)))
     assert fields["concepts"] == ["dog", {"name": "crane", "aliases": ["bird"], "templates": ["a {}"], "id": "134"}]
     assert fields["templates"] == ["{}"]

@@ -72,9 +72,21 @@ def test_a_concept_list_gives_a_row_of_results_for_each_concept(page: Page, url:
 def test_a_concept_list_is_loaded_from_a_file(page: Page, url: str) -> None:
     page.goto(f"{url}/#concepts")
     listed = {"name": "list.txt", "mimeType": "text/plain", "buffer": b"red circle\r\nblue square\r\n"}
-    page.get_by_label("Load a text file").set_input_files(listed)  # type: ignore[arg-type]
+    page.get_by_label("Load a file").set_input_files(listed)  # type: ignore[arg-type]
     expect(page.get_by_label("Concepts, one name a line")).to_have_value("red circle\nblue square\n")
     expect(status(page)).to_contain_text("2 concepts")
+
+
+def test_a_pasted_yaml_is_read_as_one_and_a_damaged_one_is_refused(page: Page, url: str) -> None:
+    retrieve_concepts(
+        page, url, "# two\nconcepts:\n  - red circle\n  - {name: blue square, id: 7, prompts: [a square]}\n"
+    )
+    expect(column(page, "red circle")).to_be_visible()
+    expect(column(page, "blue square (7)")).to_be_visible()
+    expect(page.locator("#concept-rows > section")).to_have_count(2)
+    page.get_by_label("Concepts, one name a line").fill("concepts:\n  - {nome: red circle}\n")
+    page.get_by_role("button", name="Retrieve").click()
+    expect(page.get_by_text("line 2: unknown key 'nome'")).to_be_visible()
 
 
 def test_what_is_unticked_is_not_in_the_download(page: Page, url: str) -> None:
