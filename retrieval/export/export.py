@@ -1,4 +1,4 @@
-"""Export a selection: webdataset tars that any trainer reads, or a URL list that img2dataset downloads.
+"""Export a selection: webdataset tars for trainers, or a URL list that img2dataset downloads.
 
     export_selection("selection", "out")                     # tars, see retrieval.export.tars
     export_selection("selection", "out", format="urls")      # out/urls.parquet (or "csv": out/urls.csv)
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from index.store.output_register import register_output
 from retrieval.distinct_rows import distinct_rows
 from retrieval.export.tars import (
     FORGOTTEN,
+    LOADED,
     ExportConfig,
     delete_shards,
     export_item,
@@ -50,7 +52,8 @@ _NAMED = 10
 class ExportSummary:
     """Counts of rows: asked = exported + sum(left_out.values()).
 
-    left_out: rows that could not be exported, by reason; named: the first of them, each with its reason.
+    left_out: rows that could not be exported, by reason; named: the first of them, each with its reason. not_loaded:
+    exported images by format, of formats that common trainers drop (`retrieval.export.tars.LOADED` are read).
     """
 
     out: str
@@ -58,6 +61,7 @@ class ExportSummary:
     exported: int
     left_out: dict[str, int]
     named: list[str]
+    not_loaded: dict[str, int] = field(default_factory=dict)
 
 
 def export_selection(
@@ -67,13 +71,15 @@ def export_selection(
     format: Format = "webdataset",
     shard_size: int = 10_000,
     store: str | os.PathLike[str] | None = None,
+    reencode: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExportSummary:
     """Write `selection` to the folder `out`. Run again after an interruption, it continues after the last whole shard.
 
-    store: path of the store, if it was moved. on_progress(done, total): rows. Raises BadInput for an unknown
-    format, an empty selection or no URL at all; ImagesNotLocal where the images cannot be read; OutputExists. A list of
-    URLs needs no store; where it cannot be opened, it is not known what was forgotten.
+    store: path of the store, if it was moved. reencode: "jpg" or "png", for images in formats that trainers drop.
+    on_progress(done, total): rows. Raises BadInput for an unknown format, an empty selection or no URL at all;
+    ImagesNotLocal where the images cannot be read; OutputExists. A list of URLs needs no store; where it cannot be
+    opened, it is not known what was forgotten.
     """
     if format not in get_args(Format):
         raise BadInput(f"format {format!r}: unknown; valid ones: {', '.join(get_args(Format))}")
@@ -83,7 +89,7 @@ def export_selection(
     target = os.fspath(out)
     if format != "webdataset":
         return _export_urls(opened, target, format)
-    config = ExportConfig(opened.path, target, opened.store_path, shard_size)
+    config = ExportConfig(opened.path, target, opened.store_path, shard_size, reencode)
     items = list_export_items(config)
     with unused_claim_released(target, CLAIM):
         if prepare_export(config):
@@ -98,6 +104,8 @@ def export_selection(
 def prepare_export(config: ExportConfig) -> bool:
     """Claim the output folder; True when this export is complete and holds no forgotten row. Raises OutputExists."""
     job = {"selection": Selection.open(config.selection).identity, "samples_per_shard": config.shard_size}
+    if config.reencode is not None:  # a default of earlier versions, which did not note it
+        job["reencode"] = config.reencode
     if not claim_folder(config.out, CLAIM, {**job, "format": "webdataset"}):
         return False
     if not undone_items(config):
@@ -114,10 +122,12 @@ def finish_export(config: ExportConfig) -> ExportSummary:
     asked = exported = 0
     left_out: dict[str, int] = {}
     named: list[str] = []
+    formats: Counter[str] = Counter()
     for item in list_export_items(config):
         stats = json.loads(read_bytes(join(config.out, f"{shard_name(item.number)}_stats.json")))
         asked += stats["count"]
         exported += stats["successes"]
+        formats.update(stats.get("formats", {}))  # shards of earlier versions have none
         for status, count in stats["status_dict"].items():
             if status != "success":
                 left_out[status] = left_out.get(status, 0) + count
@@ -129,7 +139,8 @@ def finish_export(config: ExportConfig) -> ExportSummary:
             f"{config.selection}: none of its {asked} images could be read ({named[0]}, ...); put the corpus back "
             "where the store expects it, and export again"
         )
-    summary = _write_summary(ExportSummary(config.out, asked, exported, left_out, named))
+    not_loaded = {name: count for name, count in sorted(formats.items()) if name not in LOADED}
+    summary = _write_summary(ExportSummary(config.out, asked, exported, left_out, named, not_loaded))
     store = Selection.open(config.selection, store=config.store).store()
     register_output(store, "export", config.out, ("*.parquet",), without={"error_message": FORGOTTEN})
     return summary

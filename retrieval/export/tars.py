@@ -1,13 +1,16 @@
 """Selected images as webdataset tars in the shape that img2dataset writes, one output shard a work item.
 
-    00000.tar              000000000.jpg (the original bytes), .txt (the caption), .json (all other fields)
+    00000.tar              000000000.jpg (the original bytes), .txt (the caption), .json (all other fields),
+                           .cls (the class id, where all ids of the concept list are whole numbers)
     00000.parquet          the .json's fields for each row, with status and error_message, failures included
     00000_stats.json       written last: counts by status
 
 Keys are img2dataset's (shard and position), since a store's keys may repeat across shards or hold dots and slashes,
 which webdataset splits at; the store's own key is `source_key`. Modification times in the tars are zero, so the same
-selection gives the same bytes. A row that was forgotten keeps its number and has no sample; a shard with samples of
-rows that were forgotten since is not done, and is written again.
+selection gives the same bytes. Loaders of trainers read some formats only (LOADED): an image in another one is exported
+as it is and counted, or re-encoded as JPEG or PNG, upright and in 8-bit RGB, where that is asked for. A row that was
+forgotten keeps its number and has no sample; a shard with samples of rows that were forgotten since is not done, and is
+written again.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import functools
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from index.corpus.image_decoding import image_extension
+from index.corpus.image_decoding import ImageRejected, decode_image, image_extension
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from index.files import atomic_file, exists, hash_json, join, read_bytes, remove, write_atomic
 from index.parquet import read_parquet
@@ -35,7 +39,9 @@ from retrieval.distinct_rows import distinct_rows
 from retrieval.selection import SELECTION_SCHEMA, Selection
 
 __all__ = [
+    "ENCODINGS",
     "FORGOTTEN",
+    "LOADED",
     "ExportConfig",
     "ExportItem",
     "delete_shards",
@@ -45,6 +51,14 @@ __all__ = [
 ]
 
 FORGOTTEN = "forgotten"  # why a row has no sample
+# Formats that open_clip's loader takes; it drops samples of any other without a word (open_clip_train/data.py,
+# filter_no_caption_or_no_image). It knows "jpeg" too, which we write as "jpg".
+LOADED = ("jpg", "png", "webp")
+# Pillow's arguments: what JPEG loses at this quality cannot be seen, and colours keep their resolution.
+ENCODINGS: dict[str, dict[str, Any]] = {
+    "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    "png": {"format": "PNG"},
+}
 _READERS = 8
 _WINDOW = 256
 _STORE_COLUMNS = ("key", "shard", "offset", "size", "captions", "width", "height", "sha256", "extra")
@@ -52,12 +66,21 @@ _STORE_COLUMNS = ("key", "shard", "offset", "size", "captions", "width", "height
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """selection, out: paths. store: path of the store, instead of the one that the selection records."""
+    """What to export, and how.
+
+    selection, out: paths. store: path of the store, instead of the one that the selection records. reencode: "jpg" or
+    "png", the format to write images in that are in none of LOADED; None leaves them as they are.
+    """
 
     selection: str
     out: str
     store: str | None = None
     shard_size: int = 10_000
+    reencode: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.reencode not in (None, *ENCODINGS):
+            raise BadInput(f"reencode {self.reencode!r}: unknown; valid ones: {', '.join(ENCODINGS)}")
 
 
 @dataclass(frozen=True)
@@ -125,6 +148,8 @@ def export_item(item: ExportItem, config: ExportConfig) -> dict[str, Any]:
         return done
     chosen = _selected(selection).slice(item.first, item.last - item.first)
     records: list[dict[str, Any]] = []
+    formats: Counter[str] = Counter()
+    with_class = _ids_are_numbers(selection)
     digits = len(str(config.shard_size - 1))
     with (
         atomic_file(join(config.out, f"{name}.tar")) as partial,
@@ -134,7 +159,10 @@ def export_item(item: ExportItem, config: ExportConfig) -> dict[str, Any]:
             record["key"] = f"{name}{place:0{digits}d}"
             extra = record.pop("extra")
             if image is not None:
-                _add_sample(tar, record, image, extra)
+                image = _reencoded(image, record, config.reencode)
+            if image is not None:
+                formats[image_extension(image) or ""] += 1
+                _add_sample(tar, record, image, extra, with_class=with_class)
             records.append(record)
     with atomic_file(join(config.out, f"{name}.parquet")) as partial:
         pq.write_table(pa.Table.from_pylist(records, _PARQUET_SCHEMA), partial)
@@ -149,6 +177,7 @@ def export_item(item: ExportItem, config: ExportConfig) -> dict[str, Any]:
         "failed_to_download": len(records) - successes,
         "failed_to_resize": 0,
         "status_dict": dict(sorted(statuses.items())),
+        "formats": dict(sorted(formats.items())),  # ours: images by format
     }
     write_atomic(stats_path, json.dumps(stats, indent=4))
     return stats
@@ -246,15 +275,42 @@ def _record(row: dict[str, Any], own: dict[str, Any], problem: str | None) -> di
     return record
 
 
-def _add_sample(tar: tarfile.TarFile, record: dict[str, Any], image: bytes, extra: str | None) -> None:
-    """Add the sample's three files. Fields that came with the image (`extra`) go into the .json too; ours win."""
+def _ids_are_numbers(selection: Selection) -> bool:
+    """Whether each concept has an id that is a whole number, as webdataset reads a `.cls`."""
+    return all(each is not None and each.isascii() and each.isdecimal() for each in selection.class_ids)
+
+
+def _reencoded(image: bytes, record: dict[str, Any], encoding: str | None) -> bytes | None:
+    """The image in a format that loaders read; None, with the reason in `record`, where it cannot be decoded.
+
+    It is decoded as it was for its embedding: of an animation the first frame.
+    """
+    format = image_extension(image)
+    if encoding is None or format in LOADED:
+        return image
+    stream = io.BytesIO()
+    try:
+        decoded = decode_image(image)
+    except ImageRejected as error:
+        record |= {"status": "failed_to_download", "error_message": f"not re-encoded: {error.reason}"}
+        return None
+    decoded.save(stream, **ENCODINGS[encoding])
+    record["reencoded_from"] = format
+    return stream.getvalue()
+
+
+def _add_sample(
+    tar: tarfile.TarFile, record: dict[str, Any], image: bytes, extra: str | None, *, with_class: bool
+) -> None:
+    """Add the sample's files. Fields that came with the image (`extra`) go into the .json too; ours win."""
     from_corpus = json.loads(extra) if extra else {}
-    captions = {"captions": record.pop("captions")} if "captions" in record else {}
-    fields = {**from_corpus, **record, **captions}
+    beside = {name: record.pop(name) for name in ("captions", "reencoded_from") if name in record}
+    fields = {**from_corpus, **record, **beside}
     for suffix, data in (
         (image_extension(image), image),
         ("txt", (record["caption"] or "").encode()),
         ("json", json.dumps(fields, indent=4).encode()),
+        *([("cls", str(record["class_id"]).encode())] if with_class else []),
     ):
         member = tarfile.TarInfo(f"{record['key']}.{suffix}")
         member.size = len(data)

@@ -18,8 +18,8 @@ WORDS = {"dog": random_unit(1, seed=5)[0], "cat": random_unit(1, seed=6)[0]}
 
 
 def select(store: EmbeddingStore, out: Path, **choices: Any) -> Selection:
-    arguments: dict[str, Any] = {"k": 8, "templates": "name", "mode": "t2i", **choices}
-    return retrieve(store, ["dog", "cat"], out=out, encoder=WordEncoder(WORDS, DIM), **arguments)  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {"k": 8, "templates": "name", "mode": "t2i", "concepts": ["dog", "cat"], **choices}
+    return retrieve(store, out=out, encoder=WordEncoder(WORDS, DIM), **arguments)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from index.corpus.image_decoding import decode_image
 from index.corpus.samples import Sample
 from index.corpus.sources import list_items, read_item
-from index.errors import ImagesNotLocal, StoreInvalid
+from index.errors import ImagesNotLocal, OutputExists, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
 from index.store.output_register import holding_outputs
 from retrieval import Rules, Selection, export_selection
+from retrieval.concepts import Concept
 from tests.folders import file_bytes
+from tests.index.corpora import encode
 from tests.retrieval.export.conftest import members, select
 from tests.retrieval.stores import forget, jpeg, make_store, random_unit
 
@@ -43,6 +49,64 @@ def test_the_tars_hold_the_original_bytes_captions_and_all_that_is_known(
             assert fields[name] == row[name]
         assert fields["score"] == pytest.approx(row["score"])
         assert fields["concepts"] == [row["concept"]]
+
+
+@pytest.fixture
+def of_many_formats(tmp_path: Path) -> Selection:
+    drawn = Image.open(io.BytesIO(jpeg(1)))
+    kinds = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "GIF")
+    images = [encode(drawn, kind) for kind in kinds]
+    store = make_store(tmp_path, random_unit(8), images=images)
+    return select(store, tmp_path / "selection", k=8, rules=Rules(exact_duplicates=False))
+
+
+def test_formats_that_trainers_drop_are_counted(of_many_formats: Selection, tmp_path: Path) -> None:
+    summary = export_selection(of_many_formats, tmp_path / "out", shard_size=5)
+    assert summary.not_loaded == {"avif": 1, "bmp": 1, "gif": 2, "tif": 1}
+    assert summary.exported == 8
+    assert export_selection(of_many_formats, tmp_path / "out", shard_size=5) == summary
+
+
+@pytest.mark.parametrize("encoding", ["jpg", "png"])
+def test_formats_that_trainers_drop_are_reencoded_if_asked_for(
+    of_many_formats: Selection, tmp_path: Path, encoding: str
+) -> None:
+    summary = export_selection(of_many_formats, tmp_path / "out", reencode=encoding)
+    assert (summary.exported, summary.not_loaded) == (8, {})
+    files = members(tmp_path / "out")
+    assert {Path(name).suffix for name in files} == {".jpg", ".png", ".webp", ".txt", ".json"}
+    fields = [json.loads(data) for name, data in files.items() if name.endswith(".json")]
+    assert Counter(each.get("reencoded_from") for each in fields) == {None: 3, "avif": 1, "gif": 2, "tif": 1, "bmp": 1}
+    for each in fields:
+        ending = encoding if "reencoded_from" in each else ["jpg", "png", "webp"][each["row_id"]]
+        assert decode_image(files[f"{each['key']}.{ending}"]).size == (24, 16)
+    with pytest.raises(OutputExists):
+        export_selection(of_many_formats, tmp_path / "out")
+
+
+def test_an_image_that_cannot_be_reencoded_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    store = make_store(tmp_path, random_unit(2), images=[jpeg(1), b"BM broken"])
+    selection = select(store, tmp_path / "selection", k=2)
+    assert export_selection(selection, tmp_path / "as_it_is").not_loaded == {"bmp": 1}
+    summary = export_selection(selection, tmp_path / "out", reencode="png")
+    assert (summary.exported, summary.left_out) == (1, {"not re-encoded: broken_image": 1})
+    assert sorted(Path(name).suffix for name in members(tmp_path / "out")) == [".jpg", ".json", ".txt"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "classes"), [(("151", "281"), True), (("n02084071", "n02121808"), False), (("151", None), False)]
+)
+def test_class_ids_that_are_numbers_are_webdatasets_cls(
+    store: EmbeddingStore, tmp_path: Path, ids: tuple[str, str | None], classes: bool
+) -> None:
+    listed = [Concept(name, class_id=own) for name, own in zip(("dog", "cat"), ids, strict=True)]
+    selection = select(store, tmp_path / "selection", concepts=listed)
+    export_selection(selection, tmp_path / "out")
+    files = members(tmp_path / "out")
+    fields = [json.loads(data) for name, data in files.items() if name.endswith(".json")]
+    assert {each["class_id"] for each in fields} == set(ids)
+    written = {name: data.decode() for name, data in files.items() if name.endswith(".cls")}
+    assert written == ({f"{each['key']}.cls": each["class_id"] for each in fields} if classes else {})
 
 
 def test_side_cars_are_those_of_img2dataset(selection: Selection, tmp_path: Path) -> None:
