@@ -117,6 +117,16 @@ def shard_size_option(help: str) -> Callable[[F], F]:
     )
 
 
+def columns_option(function: F) -> F:
+    """--columns, as a tuple of names."""
+    return click.option(
+        "--columns",
+        metavar="NAME,NAME",
+        callback=lambda context, option, value: tuple(name.strip() for name in value.split(",")) if value else (),
+        help="Names of the columns of a CSV or TSV file without a header, in their order: caption,url.",
+    )(function)
+
+
 def which_model_options(function: F) -> F:
     """--model, --pretrained, --model-dir and --random-weights, joined by `model_spec`."""
     options = [
@@ -149,7 +159,8 @@ def download_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     UsageError for --resize-mode without --image-size.
     """
-    names = ("threads", "timeout", "retries", "image_size", "resize_mode")
+    names = ["threads", "timeout", "response_timeout", "max_bytes", "max_wait", "retries", "image_size", "resize_mode"]
+    names.append("user_agent_token")
 
     @functools.wraps(function)
     def gathered(executor: str, workers: int, **arguments: Any) -> Any:
@@ -171,8 +182,22 @@ def download_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Processes that download.",
         ),
         click.option("--threads", type=int, default=64, show_default=True, help="Downloads at once in each process."),
-        click.option("--timeout", type=int, default=10, show_default=True, help="Seconds to wait for a server."),
+        click.option("--timeout", type=int, default=10, show_default=True, help="Seconds without an answer."),
+        click.option(
+            "--response-timeout", type=int, help="Seconds for a whole response.  [default: 5 times --timeout]"
+        ),
+        click.option(
+            "--max-bytes", type=int, default=50_000_000, show_default=True, help="Bytes of a response; more: too_large."
+        ),
+        click.option(
+            "--max-wait",
+            type=int,
+            default=30,
+            show_default=True,
+            help="Most seconds to wait for a server that asks for it (Retry-After).",
+        ),
         click.option("--retries", type=int, default=0, show_default=True, help="Immediate retries of a failed URL."),
+        click.option("--user-agent-token", metavar="NAME", help="Your name, for servers and their X-Robots-Tag rules."),
         click.option("--image-size", type=int, help="Resize to this many pixels.  [default: keep the bytes]"),
         click.option(
             "--resize-mode",

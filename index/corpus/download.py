@@ -6,8 +6,7 @@ lacks, writes the rows that failed for a temporary reason (timeouts, 5xx, ...) t
 finished shards do not change and keys stay unique.
 
 By default images are stored with the bytes that were served, since img2dataset's resizing ignores EXIF rotation.
-img2dataset does not limit the size of a response. Proxies are those of the environment variables that urllib reads
-(`http_proxy`, `https_proxy`, `no_proxy`).
+`index.corpus.fetch_image` says how one image is fetched, and within which limits.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +38,8 @@ from index.corpus.download_status import (
     shard_name,
     summarize,
 )
+from index.corpus.fetch_image import FetchLimits
+from index.corpus.ray_address import check_answers, ray_address
 from index.corpus.url_table import (
     FOLDER,
     ROW,
@@ -73,27 +74,38 @@ class DownloadOptions:
     """How to fetch; which rows are fetched does not depend on it.
 
     `image_size` None keeps the bytes that were served; else img2dataset resizes to it by `resize_mode` and stores JPEG.
-    An image is not stored when its X-Robots-Tag header has one of `disallowed_header_directives`; () stores all.
+    An image is not stored when its X-Robots-Tag header has one of `disallowed_header_directives`, for all agents or for
+    `user_agent_token`, the name that is sent to servers; () stores all.
     """
 
     processes: int = 1
     threads: int = 64  # of each process; they mostly wait for servers
-    timeout: int = 10  # seconds
-    retries: int = 0  # immediately, in the same run
+    timeout: int = 10  # seconds without a byte from a server
+    response_timeout: int | None = None  # seconds for a whole response; None: 5 timeouts
+    max_bytes: int = 50_000_000  # of a response; `index.corpus.image_decoding` rejects what has more than 67 million
+    max_wait: int = 30  # seconds, where a server asks for it with Retry-After
+    retries: int = 0  # immediately, in the same run, of what failed for a passing reason
     image_size: int | None = None
     resize_mode: str = "keep_ratio"
     distributor: str = "multiprocessing"  # or "ray": the cluster at RAY_ADDRESS, or a Ray started on this machine
     user_agent_token: str | None = None
-    disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
+    disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noml", "noindex", "noimageindex")
 
     def __post_init__(self) -> None:
         if self.distributor not in _DISTRIBUTORS:
             raise BadInput(f"distributor {self.distributor!r}: choose one of {', '.join(_DISTRIBUTORS)}")
         if self.resize_mode not in _RESIZE_MODES:
             raise BadInput(f"resize mode {self.resize_mode!r}: choose one of {', '.join(_RESIZE_MODES)}")
-        for name in ("processes", "threads", "timeout"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} {getattr(self, name)}: must be at least 1")
+        for name, least in {"processes": 1, "threads": 1, "timeout": 1, "max_bytes": 1, "max_wait": 0}.items():
+            if getattr(self, name) < least:
+                raise BadInput(f"{name} {getattr(self, name)}: must be at least {least}")
+        if self.response_timeout is not None and self.response_timeout < self.timeout:
+            raise BadInput(f"response timeout {self.response_timeout}: must be at least the timeout, {self.timeout}")
+
+    @property
+    def limits(self) -> FetchLimits:
+        """The limits of one response."""
+        return FetchLimits(self.timeout, self.response_timeout or 5 * self.timeout, self.max_bytes, self.max_wait)
 
 
 def download_table(
@@ -105,20 +117,23 @@ def download_table(
     caption_col: str | None = "caption",
     keep_columns: Sequence[str] = (),
     shard_size: int = 10_000,
+    columns: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> DownloadSummary:
     """Fetch a table's images into `out/00000.tar`, ...; continues where an interrupted run stopped.
 
-    `keep_columns` are copied into each sample's json, and so to `Sample.extra`, beside `table_row`.
+    `keep_columns` are copied into each sample's json, and so to `Sample.extra`, beside `table_row`. `columns` names all
+    columns of CSV and TSV files that have no header.
 
     Raises:
-        BadInput: the table cannot be used.
+        BadInput: the table cannot be used, or no Ray cluster answers at RAY_ADDRESS.
         OutputExists: `out` holds another download.
         DiskFull: no space left where `out` is.
         ClipmineError: img2dataset stopped; the message has its last line.
     """
     options = options or DownloadOptions()
-    wanted = TablePlan(url_col, caption_col, tuple(keep_columns), shard_size, options.image_size, options.resize_mode)
+    kept, size, names = tuple(keep_columns), options.image_size, tuple(columns)
+    wanted = TablePlan(url_col, caption_col, kept, shard_size, size, options.resize_mode, names)
     plan = prepare_table(table, out, wanted)
     if len(finished_shards(out)) < plan.shards:
         _run(out, plan, options, progress)
@@ -168,6 +183,7 @@ def _rows_to_retry(out: str, plan: TablePlan, rows: npt.NDArray[np.int64]) -> pa
 def _run(out: str, plan: TablePlan, options: DownloadOptions, progress: Progress | None) -> None:
     """Run img2dataset for the missing shards."""
     drop_unrecorded_parts(out, plan)
+    address = _ray_address() if options.distributor == "ray" else None
     arguments: dict[str, Any] = {
         "url_list": files.join(out, FOLDER),
         "input_format": "parquet",
@@ -196,7 +212,7 @@ def _run(out: str, plan: TablePlan, options: DownloadOptions, progress: Progress
         arguments |= {"resize_only_if_bigger": True, "skip_reencode": True}
     before = len(finished_shards(out))
     with tempfile.TemporaryFile() as log, files.disk_full(out):
-        status = _watch(arguments, log, out, plan.shards, progress)
+        status = _watch([arguments, asdict(options.limits)], address, log, out, plan.shards, progress)
         _remove_unfinished(out)
         if len(finished_shards(out)) < plan.shards:
             log.seek(0)
@@ -208,7 +224,14 @@ def _run(out: str, plan: TablePlan, options: DownloadOptions, progress: Progress
                 raise ClipmineError(f"{out}: img2dataset stopped ({last}); run the same command again to go on")
 
 
-def _watch(arguments: dict[str, Any], log: IO[bytes], out: str, shards: int, progress: Progress | None) -> int:
+def _watch(
+    arguments: list[dict[str, Any]],
+    address: str | None,
+    log: IO[bytes],
+    out: str,
+    shards: int,
+    progress: Progress | None,
+) -> int:
     """Run img2dataset in its own process group until it ends, reporting finished shards; return its exit status."""
     root = str(Path(__file__).resolve().parents[2])
     environment = {
@@ -216,9 +239,9 @@ def _watch(arguments: dict[str, Any], log: IO[bytes], out: str, shards: int, pro
         "NO_ALBUMENTATIONS_UPDATE": "1",  # albumentations asks the network for its newest version at import
         "WANDB_MODE": "disabled",
         "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
-        **_ray_address(),
+        **({"RAY_ADDRESS": address} if address else {}),
     }
-    command = [sys.executable, "-m", "index.corpus.img2dataset_process", json.dumps(arguments)]
+    command = [sys.executable, "-m", "index.corpus.img2dataset_process", *map(json.dumps, arguments)]
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
     )
@@ -236,12 +259,17 @@ def _watch(arguments: dict[str, Any], log: IO[bytes], out: str, shards: int, pro
         child.communicate()
 
 
-def _ray_address() -> dict[str, str]:
-    """The address of the Ray cluster that this process uses, if any: img2dataset's tasks go to the same one."""
+def _ray_address() -> str:
+    """The address of the Ray cluster that this process uses, if any, else of the one that RAY_ADDRESS names.
+
+    BadInput when nothing answers there.
+    """
     ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
-        return {}
-    return {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    if ray is not None and ray.is_initialized():
+        return str(ray.get_runtime_context().gcs_address)
+    address = ray_address()
+    check_answers(address)
+    return address
 
 
 def _remove_unfinished(out: str) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from index import files
-from index.corpus.url_table import ROW, list_names, read_part, read_plan
+from index.corpus.url_table import ROW, list_names, read_part, read_plan, refused_rows
 from index.parquet import read_parquet
 
 __all__ = [
@@ -32,13 +32,16 @@ __all__ = [
 ]
 
 # Trying these again cannot help: the page is gone or refused (HTTP's 4xx, except 408 Timeout, 425 Too Early and 429 Too
-# Many Requests), its owner does not allow this use, or what was received completely is no image.
+# Many Requests), its owner does not allow this use, what was received completely is no image, or the row has no URL.
 PERMANENT = frozenset(
     {f"http_{code}" for code in range(400, 500) if code not in (408, 425, 429)}
-    | {"disallowed", "not_an_image", "unwanted_size", "bad_url", "not_http"}
+    | {"disallowed", "not_an_image", "empty", "too_large", "unwanted_size", "redirect_loop", "bad_url"}
+    | {"not_http", "data_url", "no_url", "not_utf8"}
 )
 _NOT_TRIED, _DOWNLOADED = 0, 1
 
+# How messages of `index.corpus.fetch_image` begin. The other patterns are for those of urllib and the system.
+_NAMED = re.compile(r"(bad_url|empty|not_an_image|not_http|redirect_loop|timeout|too_large): ")
 _REASONS = (
     ("disallowed", r"X-Robots-Tag"),
     ("timeout", r"timed? ?out"),
@@ -55,6 +58,8 @@ _REASONS = (
 def failure_reason(status: str | None, message: str | None) -> str:
     """The reason behind img2dataset's status and error message of a row: `http_404`, `timeout`, `not_an_image`, ..."""
     text = message or ""
+    if named := _NAMED.match(text):
+        return named.group(1)
     if status == "failed_to_resize":
         return "unwanted_size" if re.search(r"too (small|large)", text) else "not_an_image"
     if found := re.search(r"HTTP Error (\d{3})", text):
@@ -108,9 +113,12 @@ def row_states(out: str) -> RowStates:
     """
     plan, done = read_plan(out), set(finished_shards(out))
     codes = {"not_tried": _NOT_TRIED, "downloaded": _DOWNLOADED, "not_http": 2, "lost": 3}
-    # Rows that are in no part have no http(s) URL.
+    # Rows that are in no part have no http(s) URL; older downloads say no more of them.
     state = np.full(plan.rows, codes["not_http"], dtype=np.int16)
     attempts = np.zeros(plan.rows, dtype=np.uint8)
+    for table in refused_rows(out, plan):
+        for reason, entry in zip(table["reason"].to_pylist(), table[ROW].to_pylist(), strict=True):
+            state[entry] = codes.setdefault(reason, len(codes))
     shard = 0
     for part in range(len(plan.part_rows)):
         rows = read_part(out, part, [ROW])[ROW].to_numpy()

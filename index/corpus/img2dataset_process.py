@@ -1,4 +1,6 @@
-"""Runs img2dataset in a process of its own: `python -m index.corpus.img2dataset_process '{"url_list": ...}'`.
+"""Runs img2dataset in a process of its own: `python -m index.corpus.img2dataset_process '{"url_list": ...}' '{...}'`.
+
+The first argument holds img2dataset's own, the second the fields of `FetchLimits`.
 
 img2dataset replaces the handler of Ctrl-C, prints to stdout and ends with `sys.exit(0)`, which is harmless in a process
 of its own. When the process that started this one dies, its end of our standard input closes; then this process and its
@@ -7,6 +9,7 @@ workers die too, so that a killed download never goes on writing beside the next
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -14,6 +17,10 @@ import signal
 import sys
 import threading
 import types
+from pathlib import Path
+
+from index.corpus.fetch_image import FetchLimits
+from index.corpus.ray_address import ray_address
 
 
 def _die_with_parent() -> None:
@@ -45,25 +52,26 @@ class _NoLog:
     def terminate(self) -> None: ...
 
 
-def ray_address() -> str:
-    """The Ray cluster that RAY_ADDRESS names, or "local" for a new one that this process starts.
+def _join_ray(address: str) -> None:
+    import ray
 
-    Without an address, Ray would join any cluster that it finds on this machine, and wait for minutes for one that has
-    died and left its address behind.
-    """
-    return os.environ.get("RAY_ADDRESS") or "local"
+    # The nodes of a cluster may not have this package, whose downloader the tasks run.
+    folder = str(Path(__file__).resolve().parents[1])
+    os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")  # a job's own environment may have one of its fields
+    ray.init(address=address, runtime_env=None if address == "local" else {"py_modules": [folder]})
 
 
 def main() -> None:
-    """Run `img2dataset.download` with the arguments in argv[1] (JSON)."""
+    """Run `img2dataset.download` with the arguments in argv[1] and the limits in argv[2] (JSON)."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     arguments = json.loads(sys.argv[1])
     if arguments["distributor"] == "ray":
-        import ray
-
-        ray.init(address=ray_address())
+        _join_ray(ray_address())
     module = importlib.import_module("img2dataset.main")  # the package hides it behind a function of the same name
     module.LoggerProcess = _NoLog  # type: ignore[attr-defined]
+    limited = importlib.import_module("index.corpus.limited_downloader")  # imports img2dataset
+    limits = FetchLimits(**json.loads(sys.argv[2]))
+    module.Downloader = functools.partial(limited.LimitedDownloader, limits)  # type: ignore[attr-defined]
     module.download(**arguments)
 
 

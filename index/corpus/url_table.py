@@ -1,29 +1,28 @@
 """A user's table of URLs (Parquet, CSV, TSV; a file or a folder of them), prepared as input for img2dataset.
 
-    OUT/_table/part-00000.parquet   table_row, url, caption, kept columns: rows of the table, or of a retry
-    OUT/_table/plan.json            written after the parts: their row counts, and the files and settings behind them
+    OUT/_table/part-00000.parquet      table_row, url, caption, kept columns: rows of the table, or of a retry
+    OUT/_table/refused/00000.parquet   table_row, reason: the rows of one file that cannot be fetched
+    OUT/_table/plan.json               written last: the parts' row counts, and the files and settings behind them
 
 img2dataset numbers its shards over the parts in order and starts a new shard with each part, so appending a part (for a
 table that grew, or a retry) never changes an earlier shard. `table_row` is the row's position in the table; later joins
-use it. Only http and https URLs are passed on, since urllib, which img2dataset uses, would open file:// as well.
+use it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from index import files
+from index.corpus.table_rows import TABLE_SUFFIXES, Columns, MixedColumn, is_table, table_rows
 from index.errors import BadInput, OutputExists
-from index.parquet import native_file, open_parquet, read_parquet
+from index.parquet import read_parquet
 
 __all__ = [
     "FOLDER",
@@ -35,7 +34,7 @@ __all__ = [
     "prepare_table",
     "read_part",
     "read_plan",
-    "usable_urls",
+    "refused_rows",
 ]
 
 ROW = "table_row"
@@ -44,9 +43,7 @@ _PLAN = f"{FOLDER}/plan.json"
 # img2dataset writes these itself and refuses them among a table's own columns.
 _RESERVED = frozenset({"key", "caption", "url", "width", "height", "original_width", "original_height", "status"})
 _RESERVED |= {"error_message", "exif", "md5", "sha256", "sha512", ROW}
-_SUFFIXES = (".parquet", ".csv", ".tsv")
 _SHARDS_A_PART = 100  # img2dataset loads a part whole: a million rows at its 10,000 a shard
-_BATCH = 65_536
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,16 @@ class TablePlan:
     shard_size: int
     image_size: int | None
     resize_mode: str
+    columns: tuple[str, ...] = ()  # names of all columns, of text files without a header
     sources: tuple[tuple[str, int], ...] = ()  # file name and size in bytes, in the order they were read
     rows: int = 0  # of the table
     part_rows: tuple[int, ...] = ()  # of each part, retries too
+    refused: tuple[int, ...] = ()  # rows of each file in `_table/refused/`
+
+    @property
+    def settings(self) -> TablePlan:
+        """The settings alone."""
+        return replace(self, sources=(), rows=0, part_rows=(), refused=())
 
     @property
     def shards(self) -> int:
@@ -89,8 +93,7 @@ def prepare_table(table: str, out: str, wanted: TablePlan) -> TablePlan:
     plan = wanted
     if files.exists(files.join(out, _PLAN)):
         plan = read_plan(out)
-        settings = replace(plan, sources=(), rows=0, part_rows=())
-        if settings != wanted or plan.sources != sources[: len(plan.sources)]:
+        if plan.settings != wanted or plan.sources != sources[: len(plan.sources)]:
             raise OutputExists(
                 f"{out}: holds another table's download, or one with other settings; choose another --out"
             )
@@ -99,7 +102,11 @@ def prepare_table(table: str, out: str, wanted: TablePlan) -> TablePlan:
     for path, source in list(zip(paths, sources, strict=True))[len(plan.sources) :]:
         plan = _append_source(out, plan, path, source)
     if not plan.part_rows:
-        raise BadInput(f"{table}: none of its {plan.rows:,} rows has an http:// or https:// URL in {plan.url_col!r}")
+        reasons = Counter(reason for rows in refused_rows(out, plan) for reason in rows["reason"].to_pylist())
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        raise BadInput(
+            f"{table}: none of its {plan.rows:,} rows has an http:// or https:// URL in {plan.url_col!r} ({counts})"
+        )
     _write_plan(out, plan)
     return plan
 
@@ -118,14 +125,20 @@ def read_plan(out: str) -> TablePlan:
         raise BadInput(f"{out}: holds no download of a URL table; download it first")
     plain = json.loads(files.read_bytes(path))
     plain["sources"] = tuple((str(name), int(size)) for name, size in plain["sources"])
-    for name in ("keep_columns", "part_rows"):
-        plain[name] = tuple(plain[name])
+    for name in ("keep_columns", "columns", "part_rows", "refused"):
+        plain[name] = tuple(plain.get(name, ()))  # older plans lack some
     return TablePlan(**plain)
 
 
 def read_part(out: str, number: int, columns: list[str] | None = None) -> pa.Table:
     """The rows of one part: ROW, url, caption where there is one, kept columns."""
     return read_parquet(_part(out, number), columns)
+
+
+def refused_rows(out: str, plan: TablePlan) -> Iterator[pa.Table]:
+    """ROW and reason of the rows that are in no part. Downloads that older versions began do not have them."""
+    for number in range(len(plan.refused)):
+        yield read_parquet(_refused(out, number))
 
 
 def list_names(folder: str, ending: str) -> list[str]:
@@ -143,6 +156,10 @@ def list_names(folder: str, ending: str) -> list[str]:
 
 def _part(out: str, number: int) -> str:
     return files.join(out, FOLDER, f"part-{number:05d}.parquet")
+
+
+def _refused(out: str, number: int) -> str:
+    return files.join(out, FOLDER, "refused", f"{number:05d}.parquet")
 
 
 def drop_unrecorded_parts(out: str, plan: TablePlan) -> None:
@@ -166,22 +183,32 @@ def _append(out: str, plan: TablePlan, table: pa.Table) -> TablePlan:
 def _table_files(table: str) -> list[str]:
     if not files.exists(table):
         raise BadInput(f"{table}: not found")
-    if table.lower().endswith(_SUFFIXES) and not (files.is_local(table) and files.local_path(table).is_dir()):
+    if is_table(table) and not (files.is_local(table) and files.local_path(table).is_dir()):
         return [table]
-    names = sorted(name for suffix in _SUFFIXES for name in list_names(table, suffix) if not name.startswith("."))
+    names = sorted(name for suffix in TABLE_SUFFIXES for name in list_names(table, suffix) if not name.startswith("."))
     if not names:
-        raise BadInput(f"{table}: is no table of URLs; give a .parquet, .csv or .tsv file or a folder of them")
+        raise BadInput(f"{table}: is no table of URLs; give a {', '.join(TABLE_SUFFIXES)} file or a folder of them")
     return [files.join(table, name) for name in names]
 
 
 def _append_source(out: str, plan: TablePlan, path: str, source: tuple[str, int]) -> TablePlan:
+    try:
+        return _append_rows(out, plan, path, source, as_text=False)
+    except MixedColumn:  # nothing is recorded yet; the parts are written anew
+        return _append_rows(out, plan, path, source, as_text=True)
+
+
+def _append_rows(out: str, plan: TablePlan, path: str, source: tuple[str, int], as_text: bool) -> TablePlan:
     most = plan.shard_size * _SHARDS_A_PART
     pending: list[pa.Table] = []
+    refused: list[pa.Table] = []
     before = plan.rows
-    for batch in _batches(path, plan):
-        numbers = pa.array(np.arange(plan.rows, plan.rows + batch.num_rows))
-        plan = replace(plan, rows=plan.rows + batch.num_rows)
-        pending.append(batch.add_column(0, ROW, numbers).filter(usable_urls(batch["url"])))
+    columns = Columns(plan.url_col, plan.caption_col, plan.keep_columns, plan.columns)
+    for rows in table_rows(path, columns, as_text=as_text):
+        pending.append(rows.usable.add_column(0, ROW, pa.array(plan.rows + rows.place)))
+        if len(rows.refused):
+            refused.append(pa.table({ROW: plan.rows + rows.refused, "reason": rows.reasons}))
+        plan = replace(plan, rows=plan.rows + rows.count)
         while sum(table.num_rows for table in pending) >= most:
             joined = pa.concat_tables(pending)
             plan, pending = _append(out, plan, joined.slice(0, most)), [joined.slice(most)]
@@ -189,61 +216,9 @@ def _append_source(out: str, plan: TablePlan, path: str, source: tuple[str, int]
         raise BadInput(f"{path}: has no rows")
     if rest := [table for table in pending if table.num_rows]:
         plan = _append(out, plan, pa.concat_tables(rest))
+    if refused:
+        joined = pa.concat_tables(refused)
+        with files.atomic_file(_refused(out, len(plan.refused))) as partial:
+            pq.write_table(joined, partial)
+        plan = replace(plan, refused=(*plan.refused, joined.num_rows))
     return replace(plan, sources=(*plan.sources, source))
-
-
-def usable_urls(urls: pa.ChunkedArray) -> pa.ChunkedArray:
-    """bool [n]: whether each URL is http(s) without spaces and control characters, as urllib needs it; null: False."""
-    return pc.fill_null(pc.match_substring_regex(urls, r"(?i)^https?://[^\s\x00-\x1f\x7f]+$"), False)
-
-
-def _batches(path: str, plan: TablePlan) -> Iterator[pa.Table]:
-    """Tables with columns url, caption (where asked for) and the kept ones."""
-    wanted = [plan.url_col, *([plan.caption_col] if plan.caption_col else []), *plan.keep_columns]
-    try:
-        with ExitStack() as stack:
-            if path.lower().endswith(".parquet"):
-                parquet = stack.enter_context(open_parquet(path))
-                _check_columns(path, parquet.schema_arrow.names, wanted)
-                batches: Iterator[pa.RecordBatch] = parquet.iter_batches(_BATCH, columns=wanted)
-            else:
-                file = stack.enter_context(native_file(path))
-                reader = _open_text(file, "\t" if path.lower().endswith(".tsv") else ",", plan)
-                _check_columns(path, reader.schema.names, wanted)
-                batches = iter(reader)
-            for batch in batches:
-                yield _in_our_names(pa.Table.from_batches([batch]), plan)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise BadInput(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
-
-
-def _open_text(file: pa.NativeFile, delimiter: str, plan: TablePlan) -> pa_csv.CSVStreamingReader:
-    text = {name: pa.string() for name in (plan.url_col, plan.caption_col) if name}
-    return pa_csv.open_csv(
-        file,
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(column_types=text, strings_can_be_null=False),
-    )
-
-
-def _check_columns(path: str, names: Sequence[str], wanted: Sequence[str]) -> None:
-    for name in wanted:
-        if name not in names:
-            raise BadInput(f"{path}: has no column {name!r}; its columns are {', '.join(names)}")
-
-
-def _in_our_names(table: pa.Table, plan: TablePlan) -> pa.Table:
-    columns = {"url": table[plan.url_col].cast(pa.string())}
-    if plan.caption_col:
-        columns["caption"] = table[plan.caption_col].cast(pa.string())
-    for name in plan.keep_columns:
-        columns[name] = table[name] if _is_plain(table.schema.field(name).type) else table[name].cast(pa.string())
-    return pa.table(columns)
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """Whether img2dataset can write such values as JSON: it loses rows with dates or bytes."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _is_plain(kind.value_type)
-    checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
-    return any(check(kind) for check in checks)

@@ -29,8 +29,9 @@ import pyarrow.parquet as pq
 
 from index.corpus.download import DownloadOptions, download_table, downloaded_rows, retry_failed, row_states
 from index.corpus.image_decoding import image_extension
+from index.corpus.table_rows import usable_urls
 from index.corpus.tars import iter_members
-from index.corpus.url_table import ROW, usable_urls
+from index.corpus.url_table import ROW
 from index.errors import BadInput
 from index.files import atomic_file, exists, join, open_file, read_bytes, write_atomic
 from index.outputs import claim_folder
@@ -177,7 +178,6 @@ class _Fetch:
             asked = self._asked(number)
             states = row_states(self.tars(number))
             reasons = np.array(states.reasons, dtype=object)[states.state]
-            reasons[~_with_url(asked)] = "no_url"
             reasons[self._no_images(number)] = "not_an_image"
             table = asked.append_column("reason", pa.array(reasons, pa.string()))
             table = table.append_column("round", pa.array(np.full(asked.num_rows, number, np.int32)))

@@ -9,7 +9,7 @@ import pytest
 
 from index.corpus.download import DownloadOptions
 from index.errors import BadInput
-from jobs.download_job import download_corpus, is_table, run_download
+from jobs.download_job import download_corpus, retry_command, run_download
 from tests.index.web import Web, serve
 
 
@@ -20,11 +20,6 @@ def table(web: Web, folder: Path, *paths: str) -> str:
         rows.writerow(["url", "caption"])
         rows.writerows([[web.url(path), f"picture of {path}"] for path in paths])
     return str(folder / "urls.csv")
-
-
-def test_a_table_is_told_by_its_name() -> None:
-    assert all(is_table(name) for name in ("a.parquet", "s3://b/A.CSV", "c.tsv"))
-    assert not any(is_table(name) for name in ("a.tar", "photos", "a.parquet/"))
 
 
 def test_temporary_failures_are_retried_when_asked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -40,5 +35,30 @@ def test_temporary_failures_are_retried_when_asked(tmp_path: Path, capfd: pytest
 def test_a_corpus_without_a_single_image_is_refused_with_the_reasons(tmp_path: Path) -> None:
     with serve() as web:
         urls = table(web, tmp_path, "/missing/1.jpg", "/missing/2.jpg")
-        with pytest.raises(BadInput, match=r"none of its 2 images could be downloaded \(2 http_404\)"):
+        with pytest.raises(BadInput, match=r"none of its 2 images could be downloaded \(2 http_404\)$"):
             download_corpus(urls, str(tmp_path / "images"))
+
+
+def test_a_corpus_whose_images_all_failed_temporarily_names_the_command_that_tries_again(tmp_path: Path) -> None:
+    with serve() as web:
+        urls = table(web, tmp_path, "/flaky/1.jpg")
+    images = str(tmp_path / "the images")
+    with pytest.raises(
+        BadInput, match=r"\(1 connection\); to try them again: clipmine download .*--retry-failed$"
+    ) as found:
+        download_corpus(urls, images, shard_size=5)
+    assert str(found.value).endswith(f"{urls} --out '{images}' --shard-size 5 --retry-failed")
+
+
+def test_the_command_that_retries_names_what_the_download_was_begun_with() -> None:
+    assert retry_command("t.csv", "o", url_column="url", shard_size=10_000) == (
+        "clipmine download t.csv --out o --retry-failed"
+    )
+    options = DownloadOptions(image_size=64, resize_mode="border")
+    command = retry_command(
+        "t.csv", "o", options, url_column="link", caption_column="alt text", keep_columns=["a"], columns=["link", "x"]
+    )
+    assert command == (
+        "clipmine download t.csv --out o --url-column link --caption-column 'alt text' --keep a --columns link,x "
+        "--image-size 64 --resize-mode border --retry-failed"
+    )

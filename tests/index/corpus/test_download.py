@@ -27,13 +27,13 @@ from index.corpus.download import (
     retry_failed,
     row_states,
 )
-from index.corpus.image_decoding import ImageRejected, decode_image
+from index.corpus.image_decoding import decode_image
 from index.corpus.samples import Sample
 from index.corpus.sources import list_items, read_item
 from index.errors import BadInput, OutputExists
 from tests.index.web import Web, photo_for, serve
 
-OPTIONS = DownloadOptions(threads=8, timeout=3, user_agent_token="tester")
+OPTIONS = DownloadOptions(threads=16, timeout=3, response_timeout=4, max_bytes=10_000, user_agent_token="tester")
 PATHS = [
     *(f"/ok/{number}.jpg" for number in range(5)),
     "/missing/1.jpg",
@@ -43,7 +43,35 @@ PATHS = [
     "/flaky/1.jpg",
     "/broken/1.jpg",
     "/noai/1.jpg",
+    "/ok/ü b.jpg",
+    "/drip/1.jpg",
+    "/big/10001",
+    "/empty/1.jpg",
+    "/circle/1.jpg",
+    "/wait/1/1.jpg",
+    "/busy/3600/1.jpg",
+    "/robots/tester%3A%20noml/1.jpg",
+    "/robots/other%3A%20noml/1.jpg",
 ]
+# Rows without a URL of the web, and one whose text is not UTF-8.
+UNUSABLE = ["file:///etc/hostname", None, "data:image/gif;base64,R0lGODlhAQABAAAAACw="]
+ROWS = len(PATHS) + len(UNUSABLE) + 1
+FIRST = {
+    "disallowed": 2,
+    "empty": 1,
+    "http_404": 1,
+    "http_410": 1,
+    "http_429": 1,
+    "http_503": 1,
+    "data_url": 1,
+    "no_url": 1,
+    "not_an_image": 1,
+    "not_http": 1,
+    "not_utf8": 1,
+    "redirect_loop": 1,
+    "timeout": 3,
+    "too_large": 1,
+}
 
 
 @dataclass
@@ -66,8 +94,9 @@ def tars_in(out: Path) -> dict[str, bytes]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("download")
     with serve() as web:
-        urls = [web.url(path) for path in PATHS] + ["file:///etc/hostname", None]
-        table = pa.table({"link": urls, "text": [f"caption {n}" for n in range(14)], "id": list(range(100, 114))})
+        urls = [web.url(path) for path in PATHS] + UNUSABLE + [web.url("/ok/99.jpg")]
+        captions = [f"caption {n}".encode() for n in range(ROWS - 1)] + [b"caf\xe9"]
+        table = pa.table({"link": urls, "text": captions, "id": list(range(100, 100 + ROWS))})
         pq.write_table(table, folder / "urls.parquet")
         found = Runs(web, folder / "urls.parquet", folder / "out", [], [], [])
         for run in range(3):
@@ -92,29 +121,29 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
 
 def test_the_counts_of_a_download_add_up_by_reason(runs: Runs) -> None:
     first = runs.summaries[0]
-    assert first.rows == 14
-    assert first.downloaded == 6, "5 good ones, and the broken one, whose bytes came whole"
-    assert first.failed == {"disallowed": 1, "http_404": 1, "http_410": 1, "http_503": 1, "not_http": 2, "timeout": 2}
-    assert (first.shards, first.unfinished_shards, first.retryable) == (2, 0, 3)
+    assert (first.rows, first.downloaded) == (ROWS, 8)
+    assert first.failed == FIRST
+    assert (first.shards, first.unfinished_shards, first.retryable) == (4, 0, 5)
     for summary in runs.summaries:
         assert summary.rows == summary.downloaded + sum(summary.failed.values())
 
 
 def test_a_second_run_fetches_only_what_failed_for_a_passing_reason(runs: Runs) -> None:
-    assert set(runs.asked[0]) == set(PATHS)
-    assert set(runs.asked[1]) == {"/slow/1.jpg", "/late/1.jpg", "/flaky/1.jpg"}
-    assert runs.summaries[1].downloaded == 8
-    assert runs.summaries[1].failed == {"disallowed": 1, "http_404": 1, "http_410": 1, "not_http": 2, "timeout": 1}
+    assert set(runs.asked[0]) == {"/ok/%C3%BC%20b.jpg" if path == "/ok/ü b.jpg" else path for path in PATHS}
+    assert runs.asked[0]["/wait/1/1.jpg"] == 2, "waited for, in the same run"
+    assert set(runs.asked[1]) == {"/slow/1.jpg", "/late/1.jpg", "/flaky/1.jpg", "/drip/1.jpg", "/busy/3600/1.jpg"}
+    assert runs.summaries[1].downloaded == 10
+    assert runs.summaries[1].failed == {name: n for name, n in (FIRST | {"timeout": 2}).items() if name != "http_503"}
 
 
 def test_a_third_run_fetches_only_what_still_fails(runs: Runs) -> None:
-    assert set(runs.asked[2]) == {"/slow/1.jpg"}
-    assert runs.summaries[2].downloaded == 8
+    assert set(runs.asked[2]) == {"/slow/1.jpg", "/drip/1.jpg", "/busy/3600/1.jpg"}
+    assert runs.summaries[2].downloaded == 10
     assert runs.summaries[2].retryable == 0, "three attempts were allowed"
 
 
 def test_finished_shards_stay_as_they_are(runs: Runs) -> None:
-    assert list(runs.tars[2]) == ["00000.tar", "00001.tar", "00002.tar", "00003.tar"]
+    assert list(runs.tars[2]) == [f"{number:05d}.tar" for number in range(6)]
     for earlier, later in zip(runs.tars, runs.tars[1:], strict=False):
         assert {name: later[name] for name in earlier} == earlier
 
@@ -124,7 +153,7 @@ def test_running_again_when_nothing_is_left_asks_for_nothing(runs: Runs) -> None
     again = download_table(
         str(runs.table), str(runs.out), OPTIONS, url_col="link", caption_col="text", keep_columns=["id"], shard_size=6
     )
-    assert again.downloaded == 8
+    assert again.downloaded == 10
     assert retry_failed(str(runs.out), OPTIONS, max_attempts=3) == runs.summaries[2]
     assert runs.web.asked == before
 
@@ -133,35 +162,31 @@ def test_the_tars_are_read_as_a_corpus_with_the_bytes_that_were_served(runs: Run
     samples = [entry for item in list_items(str(runs.out)) for entry in read_item(item)]
     assert all(isinstance(sample, Sample) for sample in samples)
     found = [sample for sample in samples if isinstance(sample, Sample)]
-    assert len({sample.key for sample in found}) == 8
-    broken = []
+    assert len({sample.key for sample in found}) == 10
     for sample in found:
         path = str(sample.url).removeprefix(runs.web.url(""))
         row = json.loads(sample.extra)["table_row"]
         assert PATHS[row] == path
         assert sample.caption == f"caption {row}"
         assert json.loads(sample.extra)["id"] == 100 + row
-        try:
-            assert decode_image(sample.image).size == (12, 9)
-            assert sample.image == photo_for(path)
-        except ImageRejected as rejected:
-            broken.append((path, rejected.reason))
-    assert broken == [("/broken/1.jpg", "unknown_format")]
+        assert decode_image(sample.image).size == (12, 9)
+        assert sample.image == photo_for("/ok/%C3%BC%20b.jpg" if path == "/ok/ü b.jpg" else path)
 
 
 def test_rows_that_arrived_are_joined_with_their_kept_columns(runs: Runs) -> None:
     rows = [row for table in downloaded_rows(str(runs.out)) for row in table.to_pylist()]
-    assert sorted(row["table_row"] for row in rows) == [0, 1, 2, 3, 4, 8, 9, 10]
+    assert sorted(row["table_row"] for row in rows) == [0, 1, 2, 3, 4, 8, 9, 12, 17, 20]
     assert all(row["id"] == 100 + row["table_row"] for row in rows)
-    assert {row["shard"] for row in rows if row["table_row"] in (8, 9)} == {"00002.tar"}
+    assert {row["shard"] for row in rows if row["table_row"] in (8, 9)} == {"00004.tar"}
     states = row_states(str(runs.out))
-    assert [states.reasons[code] for code in states.state[[0, 5, 7, 13]]] == [
+    assert [states.reasons[code] for code in states.state[[0, 5, 7, 21, 22]]] == [
         "downloaded",
         "http_404",
         "timeout",
         "not_http",
+        "no_url",
     ]
-    assert states.attempts[[0, 5, 7, 8, 13]].tolist() == [1, 1, 3, 2, 0]
+    assert states.attempts[[0, 5, 7, 8, 21, 22]].tolist() == [1, 1, 3, 2, 0, 0]
 
 
 def test_servers_are_told_who_asks(runs: Runs) -> None:
@@ -253,12 +278,21 @@ def test_a_table_that_got_more_files_is_continued_by_a_ray_of_its_own(tmp_path: 
     assert [decode_image(sample.image).size for sample in samples] == [(8, 6), (8, 6)]
 
 
+def test_a_cluster_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6")
+    table = write_csv(tmp_path / "urls.csv", ["http://127.0.0.1:6/1.jpg"])
+    with pytest.raises(BadInput, match=r"RAY_ADDRESS 127.0.0.1:6: no Ray cluster answers there"):
+        download_table(table, str(tmp_path / "out"), DownloadOptions(distributor="ray"))
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
         ({"distributor": "slurm"}, "multiprocessing, ray"),
         ({"resize_mode": "crop"}, "center_crop"),
         ({"threads": 0}, "at least 1"),
+        ({"max_bytes": 0}, "at least 1"),
+        ({"timeout": 9, "response_timeout": 8}, "at least the timeout, 9"),
     ],
 )
 def test_bad_options_are_one_line(settings: dict[str, object], why: str) -> None:

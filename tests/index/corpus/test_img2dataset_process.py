@@ -1,4 +1,4 @@
-"""The process around img2dataset dies with the process that started it, and joins no Ray cluster but the named one."""
+"""The process around img2dataset dies with the process that started it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from index.corpus.img2dataset_process import ray_address
-
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.mark.parametrize(("named", "joined"), [("10.0.0.1:6379", "10.0.0.1:6379"), ("", "local"), (None, "local")])
-def test_only_the_named_cluster_is_joined(named: str | None, joined: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    if named is not None:
-        monkeypatch.setenv("RAY_ADDRESS", named)
-    assert ray_address() == joined
 
 
 def test_it_dies_when_its_standard_input_closes(tmp_path: Path) -> None:
     (tmp_path / "urls").mkdir()
     arguments = {"url_list": str(tmp_path / "urls"), "output_folder": str(tmp_path), "distributor": "multiprocessing"}
-    command = [sys.executable, "-m", "index.corpus.img2dataset_process", json.dumps(arguments)]
+    command = [sys.executable, "-m", "index.corpus.img2dataset_process", json.dumps(arguments), "{}"]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from index.corpus.url_table import (
     prepare_table,
     read_part,
     read_plan,
+    refused_rows,
 )
 from index.errors import BadInput, OutputExists
 
@@ -56,11 +58,46 @@ def test_captions_that_look_like_numbers_or_nulls_stay_text(tmp_path: Path) -> N
 
 
 def test_only_http_urls_pass_and_rows_keep_their_numbers(tmp_path: Path) -> None:
-    urls = ["file:///etc/passwd", "HTTPS://x/1", None, "ftp://x/2", "http://x/with space", "http://x/ü", ""]
+    urls = ["file:///etc/passwd", "HTTPS://x/1", None, "ftp://x/2", " http://x/with space", "http://x/ü", "data:,x"]
     pq.write_table(pa.table({"url": urls, "caption": [None] * 7}), tmp_path / "t.parquet")
-    plan = prepare_table(str(tmp_path / "t.parquet"), str(tmp_path / "out"), SETTINGS)
-    assert (plan.rows, plan.part_rows) == (7, (2,))
-    assert read_part(str(tmp_path / "out"), 0)[ROW].to_pylist() == [1, 5]
+    out = str(tmp_path / "out")
+    plan = prepare_table(str(tmp_path / "t.parquet"), out, SETTINGS)
+    assert (plan.rows, plan.part_rows, plan.refused) == (7, (3,), (4,))
+    assert read_part(out, 0).select([ROW, "url"]).to_pylist() == [{ROW: row, "url": urls[row]} for row in (1, 4, 5)]
+    (refused,) = refused_rows(out, read_plan(out))
+    assert dict(zip(*refused.to_pydict().values(), strict=True)) == {
+        0: "not_http",
+        2: "no_url",
+        3: "not_http",
+        6: "data_url",
+    }
+
+
+def test_plans_of_earlier_versions_are_continued(tmp_path: Path) -> None:
+    tables, out = tmp_path / "tables", tmp_path / "out"
+    tables.mkdir()
+    pq.write_table(table_of(4), tables / "a.parquet")
+    prepare_table(str(tables), str(out), SETTINGS)
+    plan = json.loads((out / FOLDER / "plan.json").read_text())
+    del plan["columns"], plan["refused"]
+    (out / FOLDER / "plan.json").write_text(json.dumps({**plan, "rows": 5}))
+    pq.write_table(pa.table({"url": ["http://x/5", ""], "caption": ["c", "d"]}), tables / "b.parquet")
+    grown = prepare_table(str(tables), str(out), SETTINGS)
+    assert (grown.rows, grown.part_rows, grown.refused) == (7, (4, 1), (1,))
+    assert next(refused_rows(str(out), grown)).to_pydict() == {ROW: [6], "reason": ["no_url"]}
+
+
+def test_a_column_that_turns_from_numbers_to_text_is_kept_as_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.corpus.table_text._BLOCK", 1000)  # bytes
+    lines = [f"http://x/{n},c,{n}\n" for n in range(400)] + ["http://x/a,c,12 px\n"]
+    (tmp_path / "t.csv").write_text("url,caption,n\n" + "".join(lines))
+    out, settings = str(tmp_path / "out"), replace(SETTINGS, keep_columns=("n",), shard_size=2)
+    plan = prepare_table(str(tmp_path / "t.csv"), out, settings)
+    assert plan.part_rows == (200, 200, 1)
+    found = [text for part in range(3) for text in read_part(out, part)["n"].to_pylist()]
+    assert found == [*map(str, range(400)), "12 px"]
 
 
 def test_kept_columns_become_what_json_can_hold(tmp_path: Path) -> None:
@@ -127,7 +164,7 @@ def test_other_downloads_in_the_folder_are_not_touched(tmp_path: Path) -> None:
         ("t.csv", "link,caption\nhttp://x,y\n", {}, "has no column 'url'; its columns are link, caption"),
         ("t.csv", "url,caption\n", {}, "has no rows"),
         ("t.csv", "", {}, "cannot be read as a table"),
-        ("t.csv", "url,caption\nhttp://x,y,z\n", {}, "cannot be read as a table"),
+        ("t.csv", "url,caption\nhttp://x,y,z\n", {}, "line 2 has 3 values, not 2"),
         ("t.parquet", "not parquet", {}, "cannot be read as a table"),
         ("t.csv", "url,caption\nfile:///a,y\n", {}, "none of its 1 rows has an http"),
         ("t.csv", "url,caption\nhttp://x,y\n", {"keep_columns": ("sha256",)}, "cannot be kept"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from index.corpus.fetch_image import FetchLimits
+from jobs.cli import run
 from jobs.commands.download import command
 from tests.index.web import serve
 from tests.jobs.running import Fails, Run, counts
@@ -36,6 +39,32 @@ def test_a_table_becomes_tars_and_losses_are_counted_by_reason(tmp_path: Path, c
     assert lines[-1].startswith(f"next: clipmine embed {tmp_path / 'tars'} --out STORE")
 
 
+def test_where_all_failed_temporarily_the_next_step_is_the_retry_and_the_status_is_1(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], clipmine: Run
+) -> None:
+    with serve() as web:
+        urls = [web.url("/flaky/1.jpg"), web.url("/flaky/2.jpg")]
+        table = write_table(tmp_path / "urls.csv", urls)
+        asked = ["download", table, "--out", tmp_path / "tars", "--url-column", "link", "--shard-size", 10]
+        for _ in range(2):
+            status = run([str(word) for word in asked])
+            lines = capfd.readouterr().out.splitlines()
+            assert status == 1
+            assert counts(lines)["- http_503"] == counts(lines)["failed temporarily"] == 2
+            assert lines[-1] == f"next: {shlex.join(['clipmine', *map(str, asked)])} --retry-failed"
+        lines = clipmine(*shlex.split(lines[-1])[2:])
+    assert counts(lines)["images downloaded"] == 2
+
+
+def test_a_table_without_a_header_is_read_with_the_names_of_its_columns(tmp_path: Path, clipmine: Run) -> None:
+    with serve() as web:
+        table = tmp_path / "urls.tsv"
+        table.write_text(f'"Golden hour" over the bay\t{web.url("/ok/1.jpg")}\n"Out\t{web.url("/missing/1.jpg")}\n')
+        lines = clipmine("download", table, "--out", tmp_path / "tars", "--columns", "caption, url")
+    assert counts(lines)["rows in the table"] == 2
+    assert not [line for line in lines if "temporarily" in line]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -43,6 +72,11 @@ def test_a_table_becomes_tars_and_losses_are_counted_by_reason(tmp_path: Path, c
         (["--workers", "3", "--executor", "ray"], {"processes": 3, "distributor": "ray"}),
         (["--processes", "3", "--distributor", "ray"], {"processes": 3, "distributor": "ray"}),
         (["--distributor", "multiprocessing"], {"processes": 1, "distributor": "multiprocessing"}),
+        (["--timeout", "4"], {"limits": FetchLimits(4, 20, 50_000_000, 30)}),
+        (
+            ["--response-timeout", "40", "--max-bytes", "9", "--max-wait", "0", "--user-agent-token", "me"],
+            {"limits": FetchLimits(10, 40, 9, 0), "user_agent_token": "me"},
+        ),
     ],
 )
 def test_workers_and_executor_reach_the_download_options_by_either_name(
