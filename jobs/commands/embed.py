@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.commands.download import download_lines
 from jobs.options import (
+    columns_option,
     executor_options,
     given,
     model_options,
@@ -16,13 +18,13 @@ from jobs.options import (
     refuse_without_effect,
     shard_size_option,
 )
-from jobs.summary import Line, only_summary_on_stdout, print_summary
+from jobs.summary import Line, only_summary_on_stdout, plain, print_summary
 
 if TYPE_CHECKING:
     from index.corpus.samples import ShardItem
     from index.encoder.model_spec import ModelSpec
 
-_TABLE_OPTIONS = ("images", "url_column", "caption_column")
+_TABLE_OPTIONS = ("images", "url_column", "caption_column", "columns")
 
 
 @click.command
@@ -42,6 +44,7 @@ _TABLE_OPTIONS = ("images", "url_column", "caption_column")
 @click.option("--images", metavar="DIR", help="Folder for the images of a URL table.  [default: STORE-images]")
 @click.option("--url-column", default="url", show_default=True, help="Column of a URL table with the URLs.")
 @click.option("--caption-column", default="caption", show_default=True, help="Column of a URL table with the captions.")
+@columns_option
 @output_options
 def command(source: str, as_json: bool, executor: str, workers: int | None, **rest: Any) -> None:
     """Embed SRC into a store: tars (a folder, a pattern), a folder of images, or a URL table (.parquet, .csv, .tsv).
@@ -53,21 +56,25 @@ def command(source: str, as_json: bool, executor: str, workers: int | None, **re
     spec = model_spec(**naming)
     with only_summary_on_stdout():
         from index.store.embed import EmbedConfig
-        from jobs.download_job import download_corpus, is_table
+        from jobs.download_job import download_images, is_table, retry_command
         from jobs.embed_job import run_embed
         from jobs.progress import duration
 
         if not is_table(source):
             refuse_without_effect(_TABLE_OPTIONS, f"on {source}: a URL table's name ends in .parquet, .csv or .tsv")
+        downloaded, again = None, ""
         model = _model_for(rest["out"], spec)
         on_items = None if is_table(source) else _say_what_has_no_effect
         if is_table(source):
             folder = table.pop("images") or f"{rest['out'].rstrip('/')}-images"
-            source = download_corpus(source, folder, **table, shard_size=rest["shard_size"])
+            table["shard_size"] = rest["shard_size"]
+            downloaded, again = download_images(source, folder, **table), retry_command(source, folder, **table)
+            source = folder
         config = EmbedConfig(source, model=model, **rest)
         summary = run_embed(config, executor=executor, workers=workers, on_items=on_items)
     store = summary.store
-    lines: list[Line] = [("samples read", store.read)]
+    lines: list[Line] = [] if downloaded is None else download_lines(downloaded, again)
+    lines.append(("samples read", store.read))
     lines += [(f"- {reason}", count) for reason, count in store.rejected.items()]
     lines += [("rows in the store", store.rows), ("vectors", f"{store.dim} x fp16, image and text")]
     if store.captions_cut:
@@ -79,7 +86,8 @@ def command(source: str, as_json: bool, executor: str, workers: int | None, **re
     if summary.rows_embedded:
         rate = f"{summary.rows_embedded / summary.seconds:,.0f} rows/s"
         lines.append(("this run", f"{summary.rows_embedded:,} rows in {duration(summary.seconds)}, {rate}"))
-    print_summary(summary, lines, as_json=as_json, next_step=f"clipmine index {rest['out']}")
+    shown = summary if downloaded is None else {**plain(summary), "table": plain(downloaded)}
+    print_summary(shown, lines, as_json=as_json, next_step=f"clipmine index {rest['out']}")
 
 
 def _say_what_has_no_effect(items: Sequence[ShardItem]) -> None:
