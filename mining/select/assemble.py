@@ -2,7 +2,8 @@
 
 The filters remove, in this order: sets with a forgotten row, sets that a person rejected, sets with a member that has
 no image vector or with two members that are the same picture, sets of levels that were not asked for, repeats of a set
-(in any order of its members, from any strategy), and sets with an image that is in `max_per_image` sets already. From
+(in any order of its members, from any strategy), and sets with an image that is in `max_per_image` sets already. Rows
+that show one picture (`mining.select.pictures`) count as one image in repeats, limits and rejections. From
 the sets that remain, as many as are wanted are drawn, evenly over levels; the others are spare. With a hold-out the
 training sets are chosen first, and then, of the held-out sets that show none of their pictures, the held-out ones. For
 every strategy, and each side of a hold-out, proposed = made + sum of dropped + spare.
@@ -21,6 +22,7 @@ from index.hashing import hash_rows
 from index.store.embedding_store import EmbeddingStore
 from mining.select.choose import Proposals, balanced_order, choose
 from mining.select.hold_out import shows_training_pictures
+from mining.select.pictures import Pictures
 from mining.select.summary import StrategySummary, summarize
 from mining.select.write import write_mined
 from mining.sets.decisions import Decisions
@@ -87,6 +89,8 @@ def assemble(
     if config.levels is not None:
         graded = np.array([bool((sets.level[sets.strategy == each] != 0).any()) for each in range(len(counts))], bool)
         drop(graded[sets.strategy] & ~np.isin(sets.level, config.levels), OTHER_LEVEL)
+    pictures = _count_by_picture(sets, lost < 0, store, rejected)
+    drop(_rejected(sets.pictures, _rejected_pictures(rejected, pictures, store)), REJECTED)
     held = np.array([ctx.split == HELD_OUT for ctx, _ in proposed], np.bool_)[sets.strategy]
     made = np.empty(0, np.int64)
     for side in (~held, held):
@@ -107,6 +111,10 @@ def assemble(
     if config.hold_out:
         _check_sides(config, summaries)
     notes = list(decisions.notes)
+    if pictures.repeated:
+        notes.append(
+            f"{pictures.repeated:,} rows of the proposed sets show the picture of another row; they count as one image"
+        )
     if of_others:
         belong = "set of the decisions file belongs" if of_others == 1 else "sets of the decisions file belong"
         notes.append(f"{of_others:,} rejected {belong} to other stores or collections")
@@ -135,6 +143,25 @@ def _check_sides(config: MiningConfig, summaries: Sequence[StrategySummary]) -> 
 
 def _with_forgotten(members: RowIds, store: EmbeddingStore) -> Mask:
     return np.asarray(mark_rows(members, store.forgotten).any(axis=1))
+
+
+def _count_by_picture(
+    sets: Proposals, alive: Mask, store: EmbeddingStore, rejected: frozenset[tuple[int, ...]]
+) -> Pictures:
+    """The pictures of the rows of the sets that are alive, by which these are compared from now on."""
+    others = np.array([row for rows in rejected for row in rows if row < store.rows], np.int64)
+    pictures = Pictures(store, np.concatenate([sets.identity[alive].ravel(), others]))
+    sets.pictures = sets.identity.copy()
+    sets.pictures[alive] = np.sort(pictures.of(sets.identity[alive]), axis=1)
+    return pictures
+
+
+def _rejected_pictures(
+    rejected: frozenset[tuple[int, ...]], pictures: Pictures, store: EmbeddingStore
+) -> frozenset[tuple[int, ...]]:
+    known = [rows for rows in rejected if max(rows) < store.rows]
+    found = iter(pictures.of(np.array([row for rows in known for row in rows], np.int64)).tolist())
+    return frozenset(tuple(sorted(next(found) for _ in rows)) for rows in known)
 
 
 def _rejected(identity: RowIds, rejected: frozenset[tuple[int, ...]]) -> Mask:

@@ -32,6 +32,8 @@ class Proposals:
         self.balanced_level = level if balanced is None else np.where(balanced, level, 0)
         # Sets with the same members in another order are the same set.
         self.identity: RowIds = np.sort(members, axis=1)
+        # The same with pictures in place of rows, where several rows show one picture.
+        self.pictures: RowIds = self.identity
         self.priority = hash_rows(self.identity, seed)
 
     def __len__(self) -> int:
@@ -104,16 +106,16 @@ def choose(sets: Proposals, alive: Mask, wanted: Sequence[int], cap: int) -> tup
         refused. All other sets that are alive are spare.
     """
     order = balanced_order(sets, np.flatnonzero(alive), wanted)
-    first = first_of_each(sets.identity[order])
+    first = first_of_each(sets.pictures[order])
     repeated, order = order[~first], order[first]
-    fits = within_cap(sets.members[order], cap)
+    fits = within_cap(sets.pictures[order], cap)
     blocked = order[~fits]
     made = _up_to_quota(sets, order[fits], wanted)
     # The cap also counted sets that turned out to be spare. A strategy that is short tries again beside those made.
     short = np.asarray(wanted) - np.bincount(sets.strategy[made], minlength=len(wanted))
     again = blocked[short[sets.strategy[blocked]] > 0]
     if len(again):
-        fits_now = again[within_cap(sets.members[again], cap, taken=sets.members[made])]
+        fits_now = again[within_cap(sets.pictures[again], cap, taken=sets.pictures[made])]
         more = _up_to_quota(sets, fits_now, np.maximum(short, 0).tolist())
         made = balanced_order(sets, np.concatenate([made, more]), wanted)
         blocked = blocked[~np.isin(blocked, more)]

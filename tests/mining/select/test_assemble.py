@@ -232,3 +232,26 @@ def test_rejected_sets_of_other_stores_are_counted(tmp_path: Path, count: int, s
     config = MiningConfig(str(store.path), str(tmp_path / "pairs"), (("random", 1.0),), sets=1)
     proposed = [(MiningContext(config, "random", 1, ""), _candidates([[0, 1]]))]
     assert assemble(config, proposed, decisions).manifest["notes"] == [f"{said} to other stores or collections"]
+
+
+def test_rows_of_one_picture_count_as_one_image(tmp_path: Path) -> None:
+    # A row a caption: rows 0, 10, 20, ... show one picture, 1, 11, 21, ... the next.
+    store = mining_store(tmp_path, 40, sha256=[f"{row % 10:064x}" for row in range(40)])
+    pairs = [[0, 1], [10, 11], [21, 0], [31, 30], [0, 2], [12, 10], [0, 3], [20, 4], [30, 5], [6, 7], [16, 18]]
+    sets = _assemble(store, tmp_path, {"random": _candidates(pairs)}, sets=11, max_per_image=3, near_duplicates=1.01)
+    made = [tuple(sorted(row % 10 for row in rows)) for rows in _rows(sets)]
+    assert len(set(made)) == len(made)
+    assert max(Counter(picture for pair in made for picture in pair).values()) <= 3
+    (summary,) = sets.manifest["strategies"]
+    assert summary["dropped"]["the same set again"] == 4
+    assert summary["dropped"]["an image in enough sets"] == 2
+    assert "show the picture of another row; they count as one image" in " ".join(sets.manifest["notes"])
+    _accounted_for(sets)
+
+
+def test_a_rejected_pair_of_pictures_does_not_come_back_by_other_rows(tmp_path: Path) -> None:
+    store = mining_store(tmp_path, 40, sha256=[f"{row % 10:064x}" for row in range(40)])
+    proposed = {"random": _candidates([[10, 11], [2, 3]])}
+    sets = _assemble(store, tmp_path, proposed, rejected=[(20, 31)], near_duplicates=1.01)
+    assert _rows(sets) == [(2, 3)]
+    assert sets.manifest["strategies"][0]["dropped"] == {"rejected by a decision": 1}
