@@ -33,10 +33,20 @@ def test_a_table_of_urls_is_downloaded_and_embedded(tmp_path: Path, tiny_clip_di
         table = csv.writer(stream)
         table.writerow(["url", "caption"])
         table.writerows([[web.url(f"/ok/{number}.jpg"), f"picture {number}"] for number in range(3)])
-        table.writerow([web.url("/missing/3.jpg"), "gone"])
+        table.writerows([[web.url("/missing/3.jpg"), "gone"], [web.url("/flaky/4.jpg"), "busy"], ["", "no URL"]])
+        table.writerow([web.url("/ok/5.jpg"), ""])
         stream.flush()
-        lines = clipmine("embed", tmp_path / "urls.csv", "--out", tmp_path / "s", "--model-dir", tiny_clip_dir)
-    assert counts(lines)["rows in the store"] == 3
+        asked = ["embed", tmp_path / "urls.csv", "--out", tmp_path / "s", "--model-dir", tiny_clip_dir]
+        lines = clipmine(*asked)
+        as_json = json.loads(clipmine(*asked, "--json")[0])
+    found = counts(lines)
+    assert found["rows in the table"] == 7
+    losses = {"- http_404": 1, "- http_503": 1, "- no_url": 1, "- empty_caption": 1}
+    assert {label: found[label] for label in losses} == losses
+    assert (found["images downloaded"], found["samples read"], found["rows in the store"]) == (4, 4, 3)
+    assert any(line.startswith("to try them again") and line.endswith("--retry-failed") for line in lines)
+    assert as_json["table"]["failed"] == {"http_404": 1, "http_503": 1, "no_url": 1}
+    assert as_json["store"]["rows"] == 3
     assert (tmp_path / "s-images/00000.tar").exists()
 
 
@@ -44,7 +54,7 @@ def test_options_of_a_table_are_refused_for_a_folder(
     small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, fails: Fails
 ) -> None:
     asked = ["embed", small_corpus, "--out", tmp_path / "store", "--model-dir", tiny_clip_dir]
-    for option in ("--images", "--url-column", "--caption-column"):
+    for option in ("--images", "--url-column", "--caption-column", "--columns"):
         line, status = fails(*asked, option, "x")
         assert f"{option} would have no effect on {small_corpus}" in line
         assert status == 2
