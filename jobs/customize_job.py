@@ -14,7 +14,8 @@ from customize.clip.train.config import CustomizeConfig
 from customize.clip.train.log import StepRecord
 from customize.clip.train.loop import STEPS_NAME
 from customize.clip.train.train import TrainSummary, train
-from jobs.executors.ray_train import absolute, train_on_ray
+from jobs.executors.ray_train import train_on_ray
+from jobs.places import absolute
 from jobs.training_progress import StepsProgress, TrainingProgress, check_training_executor
 
 __all__ = ["StepProgress", "run_customize"]

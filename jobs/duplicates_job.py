@@ -12,6 +12,8 @@ from index.duplicates.segments import (
 from index.lease import only_writer
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
+from jobs.places import with_absolute
+from jobs.shared_storage import check_shared_storage
 
 __all__ = ["run_duplicates"]
 
@@ -28,10 +30,12 @@ def run_duplicates(
     """
     check_executor(executor, workers)
     EmbeddingStore.open(config.store)  # before a lease is written where there is no store
+    config = with_absolute(config, "store", executor=executor)
     with only_writer(config.store, "run `clipmine duplicates` again when it has ended") as lease:
         waiting = undone_segments(config)
         # A single segment is searched here: workers take seconds to start.
         where, most = (executor, workers) if len(waiting) > 1 else ("local", 1)
+        check_shared_storage(config.store, where, most)
         execute(where, search_segment, waiting, config, workers=most, label="near-duplicates")
         lease.check()
         return finish_groups(config)

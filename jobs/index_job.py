@@ -25,7 +25,9 @@ from index.lease import Lease, only_writer
 from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.lookup import build_lookup, is_lookup_done, plan_lookups
 from jobs.executors.execute import check_executor, execute
+from jobs.places import with_absolute
 from jobs.progress import Progress
+from jobs.shared_storage import check_shared_storage
 
 MODALITIES: dict[str, tuple[Modality, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
 
@@ -54,7 +56,9 @@ def run_index(
     if modality not in MODALITIES:
         raise BadInput(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")
     EmbeddingStore.open(config.store)  # before a lease is written where there is no store
+    config = with_absolute(config, "store", executor=executor)
     with only_writer(config.store, "run `clipmine index` again when it has ended") as lease:
+        check_shared_storage(config.store, executor, workers)
         store = EmbeddingStore.open(config.store)
         wanted = MODALITIES[modality]
         if modality == "both" and not store.has_text:

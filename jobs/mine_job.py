@@ -20,6 +20,7 @@ from index.outputs import claim_folder, only_writer, remove_folder, unused_claim
 from index.parquet import read_parquet
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
+from jobs.places import with_absolute
 from jobs.shared_storage import check_shared_storage
 from mining.select.assemble import assemble
 from mining.sets.decisions import read_decisions
@@ -58,6 +59,7 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
         What `jobs.executors.execute.execute` raises.
     """
     check_executor(executor, workers)
+    config = with_absolute(config, "store", "out", "selection", "decisions", executor=executor)
     store = EmbeddingStore.open(config.store)
     check_strategies(config, store)
     contexts = list_mining(config)

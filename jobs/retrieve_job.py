@@ -14,6 +14,7 @@ from index.files import as_path, as_url
 from index.outputs import only_writer
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
+from jobs.places import with_absolute
 from jobs.shared_storage import check_shared_storage
 from retrieval.concepts import ConceptList
 from retrieval.retrieve import (
@@ -56,7 +57,8 @@ def run_retrieve(
             return retrieve(store, concepts, out=out, model=model, on_progress=on_progress, **choices)
     # Workers run in other folders.
     place = store.path if isinstance(store, EmbeddingStore) else store
-    config = retrieval_config(place, concepts, out=as_url(as_path(out)), **choices)
+    config = retrieval_config(as_url(as_path(place)), concepts, out=as_url(as_path(out)), **choices)
+    config = with_absolute(config, "store", "out", executor=executor)
     check_retrieval(config)  # before the folder is written to
     with only_writer(config.out), retrieval_claim(config):
         if prepare_retrieval(config):

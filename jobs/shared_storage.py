@@ -1,61 +1,91 @@
 """A check, before the first minute of a job is spent, that all workers see the folder where they exchange files.
 
 The driver writes a token, every worker reads it and writes a file of its own, and the driver looks for those. A folder
-on one machine's disk, an object store without credentials on a worker, or memory:// fails here, not after hours.
+on one machine's disk, an object store without credentials on a worker, or memory:// fails here, not after hours. So do
+machines that lack a package of ours; those that have another version of one are named.
 """
 
 from __future__ import annotations
 
 import secrets
 import socket
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from index.errors import BadInput
 from index.files import exists, is_local, join, make_folder, read_bytes, write_atomic
 from index.outputs import remove_folder
 from jobs.executors.execute import execute
+from jobs.executors.versions import compare_versions, versions
 
 __all__ = ["check_shared_storage"]
 
-# Items of the check. Workers take them in turn, so with fewer workers each of them is checked at least once.
+# Items of the check on Spark, whose tasks cannot be sent to a machine. Workers take them in turn, so with fewer workers
+# each of them is checked at least once.
 _ITEMS = 64
 
 
 @dataclass(frozen=True)
 class _Probe:
-    """What the workers look for: `token` in the file `driver` of the folder, written by the machine `host`."""
+    """What the workers look for: `token` in the file `driver` of a folder in `out`, written by the machine `host`."""
 
-    folder: str
+    out: str
     token: str
     host: str
+
+    @property
+    def folder(self) -> str:
+        return join(self.out, f"shared-check-{self.token[:8]}")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A machine that sees the folder, and the versions of its packages."""
+
+    host: str
+    versions: dict[str, str]
 
 
 def check_shared_storage(out: str, executor: str, workers: int | None) -> None:
     """Check that the workers of `executor` and this process see each other's files under `out`.
 
-    Local processes share a local folder, so there is nothing to check then. Raises BadInput, which names the machine.
+    Local processes share a local folder, so there is nothing to check then; nor where Ray is this machine alone. Raises
+    BadInput, which names the machine.
     """
     if executor == "local" and is_local(out):
         return
-    probe = _Probe(join(out, "work", "shared"), secrets.token_hex(16), socket.gethostname())
+    probe = _Probe(out, secrets.token_hex(16), socket.gethostname())
     make_folder(probe.folder)
-    write_atomic(join(probe.folder, "driver"), probe.token)
-    items = list(range(max(_ITEMS, 2 * (workers or 0)) if executor != "local" else 2 * (workers or 1)))
-    hosts = execute(executor, look, items, probe, workers=workers, label="check shared storage")
-    for number, host in zip(items, hosts, strict=True):
-        if not exists(_answer(probe, number)):
-            raise BadInput(_said(out, probe.host, host))
-    remove_folder(probe.folder)
+    try:
+        write_atomic(join(probe.folder, "driver"), probe.token)
+        found = _ask(probe, executor, workers)
+        for number, seen in enumerate(found):
+            if not exists(_answer(probe, number)):
+                raise BadInput(_said(out, probe.host, seen.host))
+    finally:
+        remove_folder(probe.folder)
+    for line in compare_versions(versions(), {seen.host: seen.versions for seen in found}):
+        print(f"clipmine: {line}", file=sys.stderr, flush=True)
 
 
-def look(number: int, probe: _Probe) -> str:
+def _ask(probe: _Probe, executor: str, workers: int | None) -> Sequence[_Seen]:
+    if executor == "ray":
+        from jobs.executors.ray_pool import on_each_node
+
+        return on_each_node(look, probe, "check shared storage")
+    items = list(range(max(_ITEMS, 2 * (workers or 0)) if executor == "spark" else 2 * (workers or 1)))
+    return execute(executor, look, items, probe, workers=workers, label="check shared storage")
+
+
+def look(number: int, probe: _Probe) -> _Seen:
     """Read the driver's token and write an answer; returns this machine's name."""
     here = socket.gethostname()
     token = join(probe.folder, "driver")
     if not exists(token) or read_bytes(token).decode() != probe.token:
-        raise BadInput(_said(probe.folder.rpartition("/work/")[0], here, probe.host))
+        raise BadInput(_said(probe.out, here, probe.host))
     write_atomic(_answer(probe, number), here)
-    return here
+    return _Seen(here, versions())
 
 
 def _answer(probe: _Probe, number: int) -> str:
@@ -64,6 +94,6 @@ def _answer(probe: _Probe, number: int) -> str:
 
 def _said(out: str, reader: str, writer: str) -> str:
     return (
-        f"{out}: {reader} does not see what {writer} writes there; choose a folder for --out that all machines share "
+        f"{out}: {reader} does not see what {writer} writes there; choose a folder that all machines share "
         "(a network file system or an object store), or --executor local with a local folder"
     )

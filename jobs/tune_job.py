@@ -16,7 +16,8 @@ from customize.lmm.train.log import TuneRecord
 from customize.lmm.train.loop import STEPS_NAME
 from customize.lmm.train.tune import TuneSummary, tune
 from index.files import exists, is_local
-from jobs.executors.ray_train import absolute, train_on_ray
+from jobs.executors.ray_train import train_on_ray
+from jobs.places import absolute
 from jobs.training_progress import StepsProgress, TrainingProgress, check_training_executor
 
 __all__ = ["TuneProgress", "absolute_config", "run_tune"]

@@ -99,20 +99,44 @@ def _check_answers(address: str) -> None:
         raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there ({error})") from error
     if address.startswith("ray://") or os.environ.get("RAY_USE_TLS") == "1":
         return
+    token = _token()
+    if _admits(f"{host}:{port}", ""):
+        return
+    if token and _admits(f"{host}:{port}", token):
+        _use_tokens()
+        return
+    remedy = "another token than ours" if token else "a token"
+    raise BadInput(
+        f"RAY_ADDRESS {address}: the cluster asks for {remedy}; set RAY_AUTH_MODE=token and its token in "
+        "RAY_AUTH_TOKEN, or the token's file in RAY_AUTH_TOKEN_PATH"
+    )
+
+
+def _admits(address: str, token: str) -> bool:
+    """Whether the cluster answers a call with this token, or "" for none; also where it fails for another reason."""
     import grpc
 
-    token = _token()
     asked = [("authorization", f"Bearer {token}")] if token else []
-    with grpc.insecure_channel(f"{host}:{port}") as channel:
+    with grpc.insecure_channel(address) as channel:
         try:
             channel.unary_unary(_CLUSTER_ID)(b"", timeout=ANSWER_SECONDS, metadata=asked)
         except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
-                remedy = "another token than ours" if token else "a token"
-                raise BadInput(
-                    f"RAY_ADDRESS {address}: the cluster asks for {remedy}; set RAY_AUTH_MODE=token and its token in "
-                    "RAY_AUTH_TOKEN, or the token's file in RAY_AUTH_TOKEN_PATH"
-                ) from error
+            return bool(error.code() != grpc.StatusCode.UNAUTHENTICATED)
+    return True
+
+
+def _use_tokens() -> None:
+    """Let this process's Ray send its token.
+
+    `ray start` asks for tokens wherever the machine has one, as the first Ray that starts there makes; a driver that
+    joins does not send it unless RAY_AUTH_MODE says so.
+    """
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    from ray import _raylet
+
+    _raylet.Config.initialize("")  # type: ignore[attr-defined]  # Ray read the variable when it was imported
 
 
 def _token() -> str:

@@ -12,18 +12,19 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from index.errors import ClipmineError
-from jobs.executors.attempts import ATTEMPTS, Failure, Outcome, Work, attempt, worker_died
+from jobs.executors.attempts import ATTEMPTS, Failure, Outcome, Work, attempt, raise_failure, worker_died
 from jobs.executors.ray_resources import PoolPlan, describe_nodes, living_nodes, plan_pool
 
-__all__ = ["run_pool"]
+__all__ = ["on_each_node", "run_pool"]
 
 # A node may be lost for reasons that are not the item's, such as the price of spot machines.
 NODE_ATTEMPTS = 10
 FAILED_STARTS = 10  # in a row, of actors that never answered
+NODE_SECONDS = 120.0  # for a node's answer to a check
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 5.0  # between two looks at the cluster's nodes
 NOTICE_SECONDS = 20.0  # without any actor, until the reader is told what is waited for
@@ -52,6 +53,41 @@ def run_pool(work: Work, workers: int | None, threads: int | None, gpu: bool) ->
         yield from pool.outcomes()
     finally:
         pool.close()
+
+
+def on_each_node(function: Callable[[int, Any], Any], config: Any, label: str) -> list[Any]:
+    """`function(number, config)` once on each living node that workers may run on, numbered from 0.
+
+    Cores that are busy do not delay it.
+
+    Raises what the function raises, and ClipmineError for a node that does not answer.
+    """
+    from jobs.executors.on_ray import start_ray
+
+    start_ray()
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node for node in listed if node["Alive"] and {"CPU", "GPU"} & set(node["Resources"])]
+    work = Work(label, function, range(len(nodes)), config)
+    remote: Any = ray.remote(num_cpus=0, max_retries=0)(attempt)
+    answers = []
+    for number, node in enumerate(nodes):
+        there = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
+        placed = remote.options(scheduling_strategy=there)
+        answers.append(placed.remote(function, number, number, config, work.environment))
+    results = []
+    for node, answer in zip(nodes, answers, strict=True):
+        try:
+            outcome = ray.get(answer, timeout=NODE_SECONDS)
+        except ray.exceptions.RayError as error:
+            name = node["NodeManagerHostname"]
+            raise ClipmineError(f"{label}: the node {name} does not answer: {_last_line(error)}") from error
+        if outcome.failure is not None:
+            raise_failure(work, outcome)
+        results.append(outcome.result)
+    return results
 
 
 class _Pool:

@@ -11,32 +11,35 @@ import importlib
 import json
 import logging
 import os
+import re
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from index.errors import ClipmineError
-from index.files import exists, is_local, join, local_path, read_bytes
-from jobs.executors.attempts import ATTEMPTS, Outcome, Work, attempt, raise_failure, worker_died
-from jobs.executors.cores import share_cores
+from index.files import exists, join, read_bytes
+from jobs.executors.attempts import ATTEMPTS, Failure, Outcome, Work, attempt, raise_failure, worker_died
 from jobs.executors.on_ray import start_ray
+from jobs.executors.ray_pool import NOTICE_SECONDS
+from jobs.executors.ray_resources import PoolPlan, describe_nodes, living_nodes, plan_pool
 
-__all__ = ["absolute", "train_on_ray"]
+__all__ = ["train_on_ray"]
 
 POLL_SECONDS = 1.0
 # How long a worker waits for another: the first alone gathers the pairs, and ten million pairs take minutes.
 TIMEOUT_SECONDS = 4 * 3600
 
+# What gloo and NCCL say when a worker has gone.
+_LOST = re.compile(r"gloo|nccl|connection|socket|broken pipe|timed out", re.IGNORECASE)
+
 # Called with the records of a run's log, as JSON objects, and its total number of steps.
 OnLog = Callable[[list[dict[str, Any]], int], None]
-
-
-def absolute(path: str | None) -> str | None:
-    """Local paths made absolute: a worker may run in another folder than the command."""
-    return str(local_path(path).absolute()) if path is not None and is_local(path) else path
 
 
 def train_on_ray(
@@ -74,30 +77,29 @@ def train_on_ray(
     named: Any = function  # takes one argument, unlike an item's function; `work` only names it in messages
     work = Work(label, named, [config], config)
     for _ in range(ATTEMPTS):
-        with _following(config.out, steps_file, on_log):
-            result = _fit(label, function, config, workers, failures)
+        plan = plan_pool(living_nodes(), workers, None, gpu=config.device != "cpu")
+        if workers is None and not plan.gpus:
+            plan = replace(plan, workers=1)
+        with _following(config.out, steps_file, on_log, partial(_say_if_waiting, label, plan, failures)):
+            result = _fit(label, function, config, plan, failures)
         if result is not None:
             return result
-        outcome: Any = ray.get(failures.take.remote())
+        outcome, lost = ray.get(failures.take.remote())
         if outcome is not None:
             raise_failure(work, outcome)
-    raise_failure(work, Outcome(0, failure=worker_died(work, 0, "Ray Train lost its workers")))
+    raise_failure(work, Outcome(0, failure=worker_died(work, 0, lost or "Ray Train lost its workers")))
 
 
-def _fit(label: str, function: Callable[[Any], Any], config: Any, workers: int | None, failures: Any) -> Any:
+def _fit(label: str, function: Callable[[Any], Any], config: Any, plan: PoolPlan, failures: Any) -> Any:
     """One attempt to train; None when it failed."""
-    import ray
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus = int(resources.get("GPU", 0)) if config.device != "cpu" else 0
-    count = workers or gpus or 1
-    cores = int(resources["CPU"])
-    _, threads = share_cores(cores, count, None)
+    count, threads = plan.workers, max(1, int(plan.cpus))
+    cores = sum(int(node.get("CPU", 0)) for node in living_nodes())
     # Half a core is left for Ray Train's controller where that is possible.
-    own = {"CPU": min(float(threads), max(0.5, (cores - 0.5) / count)), **({"GPU": 1} if gpus else {})}
+    own = {"CPU": min(plan.cpus, max(0.5, (cores - 0.5) / count)), **({"GPU": 1} if plan.gpus else {})}
     for name in ("ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with TemporaryDirectory(prefix="clipmine-train-") as storage, warnings.catch_warnings():
@@ -105,7 +107,7 @@ def _fit(label: str, function: Callable[[Any], Any], config: Any, workers: int |
         trainer: Any = TorchTrainer(
             _worker,
             train_loop_config={"function": function, "config": config, "threads": threads, "failures": failures},
-            scaling_config=ScalingConfig(num_workers=count, use_gpu=bool(gpus), resources_per_worker=own),
+            scaling_config=ScalingConfig(num_workers=count, use_gpu=bool(plan.gpus), resources_per_worker=own),
             torch_config=TorchConfig(timeout_s=TIMEOUT_SECONDS),
             run_config=RunConfig(name=label, storage_path=storage),
         )
@@ -121,6 +123,7 @@ def _worker(arguments: dict[str, Any]) -> Any:
     import torch
     from ray.train.torch import get_device
 
+    ray.get(arguments["failures"].begin.remote())
     torch.set_num_threads(arguments["threads"])
     config = replace(arguments["config"], device=str(get_device()))
     outcome = attempt(lambda own, _: arguments["function"](own), 0, config, None)
@@ -131,32 +134,63 @@ def _worker(arguments: dict[str, Any]) -> Any:
     return outcome.result
 
 
+def _say_if_waiting(label: str, plan: PoolPlan, failures: Any) -> None:
+    """Tell the reader what Ray Train waits for where no worker has begun."""
+    import ray
+
+    if not ray.get(failures.begun.remote()):
+        print(
+            f"{label}: waits for {plan.workers} workers, each on a node with {plan.needs()}; the cluster has "
+            f"{describe_nodes(living_nodes())} (Ctrl-C stops)",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 class _Failures:
     """An actor that collects the workers' errors. User errors win over the connection errors that they cause."""
 
     def __init__(self) -> None:
         self._all: list[Outcome] = []
+        self._begun = False
+
+    def begin(self) -> None:
+        """A worker has begun."""
+        self._begun = True
+
+    def begun(self) -> bool:
+        """Whether any worker has begun."""
+        return self._begun
 
     def add(self, outcome: Outcome) -> None:
         self._all.append(outcome)
 
-    def take(self) -> Outcome | None:
-        """The error to report: a user's error first, then any that is not a lost connection.
+    def take(self) -> tuple[Outcome | None, str]:
+        """The error to report: a user's error first, then the first that is not a lost connection.
 
-        None when a worker died, or lost its peers: training is then tried again.
+        None when a worker died, or lost its peers: training is then tried again. The first lost connection is told
+        beside it, "" where there was none.
         """
-        found, self._all = self._all, []
+        found, self._all, self._begun = self._all, [], False
+        failures = [outcome.failure for outcome in found if outcome.failure]
+        lost = next((f"{each.name}: {each.message}".splitlines()[0] for each in failures if _lost(each)), "")
         for outcome in found:
             assert outcome.failure is not None
             kind = getattr(importlib.import_module(outcome.failure.module), outcome.failure.name, None)
             if isinstance(kind, type) and issubclass(kind, ClipmineError):
-                return outcome
-        lost = ("DistBackendError", "DistNetworkError", "RuntimeError")
-        return next((outcome for outcome in found if outcome.failure and outcome.failure.name not in lost), None)
+                return outcome, lost
+        return next((outcome for outcome in found if outcome.failure and not _lost(outcome.failure)), None), lost
+
+
+def _lost(failure: Failure) -> bool:
+    """Whether an error says that a worker lost another one. torch raises a RuntimeError for that, as for much else."""
+    if failure.name in ("DistBackendError", "DistNetworkError", "DistStoreError"):
+        return True
+    return failure.name == "RuntimeError" and _LOST.search(failure.message) is not None
 
 
 @contextlib.contextmanager
-def _following(out: str, steps_file: str, on_log: OnLog | None) -> Iterator[None]:
+def _following(out: str, steps_file: str, on_log: OnLog | None, say_if_waiting: Callable[[], None]) -> Iterator[None]:
     """Show the run's log as it grows, from a thread; what workers print goes to Ray's log files."""
     from customize.clip.train.log import read_lines
 
@@ -164,9 +198,12 @@ def _following(out: str, steps_file: str, on_log: OnLog | None) -> Iterator[None
     path, total_path = join(out, "log.jsonl"), join(out, steps_file)
 
     def follow() -> None:
-        shown = 0
+        shown, asked = 0, time.monotonic()
         while True:
             last = ended.wait(POLL_SECONDS)
+            if not last and time.monotonic() - asked > NOTICE_SECONDS:
+                asked = time.monotonic()
+                say_if_waiting()
             if exists(path) and exists(total_path) and on_log is not None:
                 total = int(json.loads(read_bytes(total_path))["steps"])
                 records = read_lines(path)
