@@ -29,8 +29,8 @@ def run_duplicates(
     and what the functions of `index.duplicates.segments` and `jobs.executors.execute.execute` raise.
     """
     check_executor(executor, workers)
-    EmbeddingStore.open(config.store)  # before a lease is written where there is no store
     config = with_absolute(config, "store", executor=executor)
+    EmbeddingStore.open(config.store)  # before a lease is written where there is no store
     with only_writer(config.store, "run `clipmine duplicates` again when it has ended") as lease:
         waiting = undone_segments(config)
         # A single segment is searched here: workers take seconds to start.

@@ -55,8 +55,8 @@ def run_index(
     check_executor(executor, workers)
     if modality not in MODALITIES:
         raise BadInput(f"unknown modality {modality!r}: choose one of {', '.join(MODALITIES)}")
-    EmbeddingStore.open(config.store)  # before a lease is written where there is no store
     config = with_absolute(config, "store", executor=executor)
+    EmbeddingStore.open(config.store)  # before a lease is written where there is no store
     with only_writer(config.store, "run `clipmine index` again when it has ended") as lease:
         check_shared_storage(config.store, executor, workers)
         store = EmbeddingStore.open(config.store)
