@@ -19,7 +19,7 @@ from index.store.embed import (
     StoreSummary,
     embed_item,
     finish_store,
-    plan_items,
+    plan_corpus,
     prepare_store,
 )
 from index.store.store_model import remember_model
@@ -56,7 +56,8 @@ def run_embed(
     """
     check_executor(executor, workers)
     started = time.monotonic()
-    items = plan_items(config)
+    corpus = plan_corpus(config)
+    items = corpus.items
     if on_items is not None:
         on_items(items)
     with only_writer(config.out) as lease, unused_claim_released(config.out, CONFIG_NAME, NO_OUTPUT):
@@ -66,7 +67,7 @@ def run_embed(
             executor, embed_item, waiting, config, workers=workers, threads=WORKER_THREADS, gpu=True, label="embed"
         )
         lease.check()
-        store = finish_store(config, items)
+        store = finish_store(config, items, corpus.passed_over)
     return EmbedSummary(
         store=store,
         items_skipped=len(items) - len(waiting),

@@ -54,6 +54,7 @@ class FolderCorpus:
         self.root, self._reading, self.passed_over = root, reading, listing.others
         self._sizes = {**listing.images, **listing.odd, **listing.sidecars}
         images = [*listing.images, *listing.odd, *listing.linked_folders]
+        self._rules = listing.rules
         self.groups, lonely = _group(listing.rules, images, listing.sidecars)
         self._lines: dict[str, str] = {}
         for path in (*lonely, *listing.tables):
@@ -62,23 +63,47 @@ class FolderCorpus:
             encoding = reading.caption_encoding
             self._lines = read_metadata_files(root, listing.metadata, images, encoding, self.passed_over)
 
-    def cut(self, keys: Collection[str], shard_size: int) -> list[tuple[str, ...]]:
-        """The sorted `keys`, `shard_size` at a time."""
-        ordered = sorted(keys)
-        return [tuple(ordered[start : start + shard_size]) for start in range(0, len(ordered), shard_size)]
+    @property
+    def images(self) -> frozenset[str]:
+        """The paths of all images."""
+        return frozenset(path for group in self.groups.values() for path in group.images)
 
-    def item(self, number: int, keys: Collection[str]) -> ShardItem:
-        """The work item of some keys: all images of a key and its side-cars are in one item."""
-        paths = [
-            path for key in sorted(keys) for path in sorted((*self.groups[key].images, *self.groups[key].sidecars))
-        ]
+    def item(self, number: int, images: Collection[str], *, usual_only: bool = False) -> ShardItem:
+        """The work item of some images, with the side-cars of their keys.
+
+        usual_only: of side-cars, only `KEY.txt` and `KEY.json`.
+        """
+        keys = sorted({self._rules.file_stem(path) for path in images})
+        paths = [path for key in keys for path in self._paths(key, frozenset(images), usual_only)]
         sizes = tuple(self._sizes.get(path, 0) for path in paths)
-        lines = {path: self._lines[path] for path in paths if path in self._lines} if self._lines else {}
+        lines = {path: self._lines[path] for path in paths if path in self._lines and not usual_only}
         return ShardItem(number, self.root, "folder", tuple(paths), sizes, self._reading, lines)
 
-    def items(self, shard_size: int) -> list[ShardItem]:
-        """All items, numbered in the order of their keys."""
-        return [self.item(number, keys) for number, keys in enumerate(self.cut(self.groups, shard_size))]
+    def _paths(self, key: str, images: frozenset[str], usual_only: bool) -> list[str]:
+        """The paths of some of a key's images and of its side-cars, sorted."""
+        group = self.groups[key]
+        usual = [f"{key}.txt", f"{key}.json"]
+        sidecars = [
+            path
+            for path in group.sidecars
+            if not usual_only or path.rpartition(".")[0] + path[path.rindex(".") :].lower() in usual
+        ]
+        return sorted([*(path for path in group.images if path in images), *sidecars])
+
+    def items(self, shard_size: int, without: Collection[str] = frozenset()) -> list[ShardItem]:
+        """The items of all images but those of `without`, numbered in the order of their keys.
+
+        All images of a key are in one item, and so many keys are in an item as `shard_size` says.
+        """
+        left = [images for _, images in sorted(self._left(without))]
+        groups = [left[start : start + shard_size] for start in range(0, len(left), shard_size)]
+        return [self.item(number, [path for images in group for path in images]) for number, group in enumerate(groups)]
+
+    def _left(self, without: Collection[str]) -> Iterator[tuple[str, list[str]]]:
+        for key, group in self.groups.items():
+            images = [path for path in group.images if path not in without]
+            if images:
+                yield key, images
 
 
 def read_folder_item(item: ShardItem, max_bytes: int) -> Iterator[Sample | Reject]:

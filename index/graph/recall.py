@@ -91,6 +91,9 @@ def measure_recall(
     asked_with: Modality = "text" if store.has_text else "image"
     step = query_step(store, asked_with, index.modality)
     own, vectors = sample_queries(store, asked_with, queries, seed, step)
+    if not len(own) and index.modality == "image" and asked_with == "text":  # too few rows have a caption
+        asked_with, step = "image", 1
+        own, vectors = sample_queries(store, asked_with, queries, seed, step)
     if not len(own):
         raise StoreInvalid(f"{store.path}: has no usable {asked_with} vector to measure recall with")
     forgotten = len(store.forgotten)

@@ -5,27 +5,30 @@
         embed_item(item, config)
     finish_store(config, items)
 
-A run that was killed at any point and started again gives the same bytes. A source that has grown at its end gives more
-items, and so the store more parts; no row id changes. The items are run by the caller, in any process and any order.
+A run that was killed at any point and started again gives the same bytes. A source that has grown gives more items, and
+so the store more parts; no row id changes. The items are run by the caller, in any process and any order.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from index.corpus.samples import ShardItem
-from index.corpus.sources import list_items
+from index.corpus.samples import PassedOver, ShardItem
+from index.corpus.sources import Corpus, list_corpus
 from index.errors import BadInput, StoreInvalid
-from index.files import hash_json, join, remove_partial
+from index.files import exists, hash_json, join, list_names, read_bytes, remove_partial
 from index.outputs import claim_folder, release_unused_claim, remove_folder
 from index.parquet import read_parquet
 from index.store.embed_item import EmbedConfig, ItemSummary, embed_item, hashed_config, is_done, read_marker
+from index.store.embed_remarks import remarks, why_nothing
+from index.store.grown_corpus import arrange_items
 from index.store.store_manifest import Manifest, Part, part_paths, write_manifest
 from index.store.store_model import HINT_NAME
 
@@ -35,9 +38,11 @@ __all__ = [
     "EmbedConfig",
     "ItemSummary",
     "StoreSummary",
+    "begun_with",
     "embed_item",
     "finish_store",
     "is_done",
+    "plan_corpus",
     "plan_items",
     "prepare_store",
 ]
@@ -46,11 +51,19 @@ __all__ = [
 CONFIG_NAME = "embed.json"
 # Beside the claim, what a run writes before there are any embeddings.
 NO_OUTPUT = (HINT_NAME,)
+_NAMES = 6  # files that were passed over, in a message
 
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """The finished store's counts: read = rows + the sum of rejected."""
+    """The finished store's counts: read = rows + the sum of rejected.
+
+    Attributes:
+        without_caption: rows with an empty caption, which no search of captions returns; a store without any caption
+            has no text vectors.
+        passed_over: files of the corpus that are no part of any sample, by kind.
+        remarks: what could be read by other options, in lines for people.
+    """
 
     path: str
     parts: int
@@ -60,11 +73,33 @@ class StoreSummary:
     rejected: Mapping[str, int]  # by reason
     captions_cut: int  # rows whose caption is longer than the text tower's context
     duplicate_keys: int  # rows whose key an earlier row has as well
+    without_caption: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+
+
+def begun_with(out: str) -> dict[str, Any]:
+    """The options that a store was begun with, of which something is embedded; empty when there is none."""
+    try:
+        begun = json.loads(read_bytes(join(out, CONFIG_NAME)))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return begun if isinstance(begun, dict) and list_names(join(out, "done")) else {}
+
+
+def plan_corpus(config: EmbedConfig) -> Corpus:
+    """The source, listed: its items in order, those that are embedded already with their numbers in the store.
+
+    Raises:
+        BadInput: an empty or unclear source, or files that were embedded are gone or have changed.
+    """
+    corpus = list_corpus(config.source, config.shard_size, config.reading)
+    return replace(corpus, items=arrange_items(corpus, config, hash_json(hashed_config(config))))
 
 
 def plan_items(config: EmbedConfig) -> list[ShardItem]:
-    """The source's items in order; BadInput for an empty or unclear source."""
-    return list_items(config.source, config.shard_size, config.reading)
+    """The items of `plan_corpus`."""
+    return plan_corpus(config).items
 
 
 def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[ShardItem]:
@@ -79,7 +114,14 @@ def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[Shard
     if not items:
         raise BadInput(f"{config.source}: holds no images")
     check_model(config.model)
-    claim_folder(config.out, CONFIG_NAME, hashed_config(config), values=True, besides=NO_OUTPUT)
+    claim = hashed_config(config)
+    if exists(join(config.out, CONFIG_NAME)):
+        # Options that are not in a claim because they have their default are compared too.
+        claim = {
+            **dict.fromkeys(("key_rule", "image_ext", "caption_ext", "caption_field", "caption_encoding")),
+            **claim,
+        }
+    claim_folder(config.out, CONFIG_NAME, claim, values=True, besides=NO_OUTPUT)
     for kind_path in part_paths(0).values():
         remove_partial(join(config.out, kind_path.rpartition("/")[0]))
     for folder in (config.out, join(config.out, "done")):
@@ -90,17 +132,21 @@ def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[Shard
         if marker is not None and marker.signature != item.signature:
             raise BadInput(
                 f"{config.source}: item {item.number} ({item.paths[0]}) is not what was embedded into {config.out}; "
-                "new shards must sort after the old ones; embed a changed source into another --out"
+                "embed a changed source into another --out"
             )
         if not is_done(item, config):
             undone.append(item)
-    if read_marker(config.out, len(items)) is not None:
+    if read_marker(config.out, items[-1].number + 1) is not None:
         raise BadInput(f"{config.source}: has {len(items)} items, {config.out} has more; use another --out")
     return undone
 
 
-def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummary:
+def finish_store(
+    config: EmbedConfig, items: Sequence[ShardItem], passed_over: PassedOver | None = None
+) -> StoreSummary:
     """Write the manifest over all items.
+
+    passed_over: files of the source that are in no item, for the summary.
 
     Raises:
         StoreInvalid: an item is not done, or items were embedded with different weights (the message names one).
@@ -109,8 +155,10 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
     """
     parts: list[Part] = []
     rejected: Counter[str] = Counter()
+    passed: Counter[str] = Counter(passed_over.counts if passed_over is not None else {})
+    names = list(passed_over.names) if passed_over is not None else []
     model: Mapping[str, Any] | None = None
-    first_row = captions_cut = 0
+    first_row = captions_cut = without_caption = 0
     for item in items:
         marker = read_marker(config.out, item.number)
         if marker is None or marker.signature != item.signature:
@@ -122,16 +170,19 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
         parts.append(Part(f"{item.number:04d}", first_row, summary.rows, summary.read, marker.files))
         first_row += summary.rows
         captions_cut += summary.captions_cut
+        without_caption += summary.without_caption
         rejected.update(summary.rejected)
+        passed.update(summary.passed_over)
+        names += summary.passed_names[: _NAMES - len(names)] if len(names) < _NAMES else []
     read = sum(part.read for part in parts)
     reasons = dict(sorted(rejected.items()))
     if model is None or first_row == 0:
-        counts = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common())
         why = _why_not_finite(config) if rejected["encoder_nan"] else ""
         _delete_empty(config.out)
-        raise BadInput(
-            f"{config.source}: none of its {read} samples could be embedded ({counts or 'it is empty'}){why}"
-        )
+        kind = items[0].kind if items else ""
+        raise BadInput(why_nothing(config.source, read, reasons, passed, names, config.reading, kind) + why)
+    if without_caption == first_row:  # a store of images only, though the files of zeros are there
+        parts = [replace(part, files={k: f for k, f in part.files.items() if k != "text"}) for part in parts]
     plain = hashed_config(config)
     summary_of_all = StoreSummary(
         path=config.out,
@@ -142,6 +193,9 @@ def finish_store(config: EmbedConfig, items: Sequence[ShardItem]) -> StoreSummar
         rejected=reasons,
         captions_cut=captions_cut,
         duplicate_keys=_count_duplicate_keys(config.out, parts),
+        without_caption=without_caption,
+        passed_over=dict(sorted(passed.items())),
+        remarks=remarks(reasons, passed, config.reading, items[0].kind),
     )
     manifest = Manifest(
         kind="embedded",

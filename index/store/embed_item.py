@@ -105,6 +105,7 @@ class ItemSummary:
         captions_cut: rows whose caption is longer than the text tower's context.
         passed_over: members of a tar that are no part of any sample, by kind (`index.corpus.samples.PassedOver`).
         passed_names: some of them.
+        without_caption: rows with an empty caption; their text vector is zero.
     """
 
     number: int
@@ -114,6 +115,7 @@ class ItemSummary:
     captions_cut: int
     passed_over: Mapping[str, int] = field(default_factory=dict)
     passed_names: Sequence[str] = ()
+    without_caption: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,8 @@ def read_marker(out: str, number: int) -> Marker | None:
 def write_marker(out: str, number: int, marker: Marker) -> None:
     """Write an item's marker; call it after the item's files are written."""
     plain = asdict(marker) | {"files": {kind: record.to_json() for kind, record in marker.files.items()}}
-    if not marker.summary.passed_over:
-        for name in ("passed_over", "passed_names"):
+    for name in ("passed_over", "passed_names", "without_caption"):
+        if not plain["summary"][name]:
             del plain["summary"][name]
     write_atomic(_marker_path(out, number), json.dumps(plain, indent=1, sort_keys=True) + "\n")
 
@@ -218,6 +220,7 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
         captions_cut=part.captions_cut,
         passed_over=dict(sorted(passed.counts.items())),
         passed_names=passed.names,
+        without_caption=part.without_caption,
     )
     remove(_marker_path(config.out, item.number))  # of an earlier run: the files that it lists are replaced now
     files: dict[str, FileRecord] = {}
@@ -249,6 +252,11 @@ class _PartRows:
     def captions_cut(self) -> int:
         """Rows whose caption is longer than the text tower's context."""
         return sum(row["text_tokens_cut"] for row in self._metadata)
+
+    @property
+    def without_caption(self) -> int:
+        """Rows with an empty caption."""
+        return sum(not row["caption"].strip() for row in self._metadata)
 
     def reject_counts(self) -> dict[str, int]:
         """Rejects by reason."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from jobs.options import executor_options, model_options, model_spec, output_options, refuse_without_effect
+from jobs.options import executor_options, given, model_options, model_spec, output_options, refuse_without_effect
 from jobs.summary import Line, found_nothing, only_summary_on_stdout, print_summary
 
 if TYPE_CHECKING:
@@ -155,6 +155,9 @@ def command(
         from retrieval.rules import Rules
 
         listed = load_concepts(concepts)
+        if store is not None and not given(["mode"]) and not _has_captions(str(store)):
+            click.echo(f"clipmine: {store} has no captions that can be searched, so --mode is t2i", err=True)
+            mode = "t2i"
         choices |= {"mode": mode, "k": k, "templates": templates, "rules": Rules(per_concept=per_concept, **rest)}
         if plan:
             planned = _plan(str(store), listed, plan_rows, workers, choices)
@@ -182,6 +185,12 @@ def command(
     told = {"path": selection.path, "concept_list": listed.notes, **selection.manifest}
     print_summary(told, lines, as_json=as_json, next_step=next_step)
     return None if selection.rows else found_nothing(f"{selection.path}: {_why_empty(selection)}")
+
+
+def _has_captions(store: str) -> bool:
+    from index.store import EmbeddingStore
+
+    return EmbeddingStore.open(store).has_text
 
 
 def _why_empty(selection: Selection) -> str:

@@ -210,12 +210,17 @@ def test_a_source_that_changed_since_is_an_error_and_one_that_grew_appends_parts
     assert (grown.rows, len(grown.parts)) == (before.rows + 4, 3)
     assert grown.metadata(ids, ["key"]) == keys
     assert np.array_equal(grown.gather("image", ids), vectors)
+    write_shapes_tar(corpus / "00000a.tar", 4, seed=3)
+    between = embed_store(config)
+    assert (between.rows, len(between.parts)) == (before.rows + 8, 4)
+    assert between.metadata(np.arange(grown.rows), ["key"]) == grown.metadata(np.arange(grown.rows), ["key"])
+    assert set(between.metadata(np.arange(grown.rows, between.rows), ["shard"])["shard"].to_pylist()) == {"00000a.tar"}
     (corpus / "00002.tar").rename(tmp_path / "away.tar")
-    with pytest.raises(BadInput, match=r"has 2 items, .* has more"):
-        embed_store(config)
-    (tmp_path / "away.tar").rename(corpus / "00000b.tar")
-    with pytest.raises(BadInput, match=r"item 1 \(00000b\.tar\) is not what was embedded"):
-        embed_store(config)
+    for name in ("away.tar", "00000b.tar"):
+        with pytest.raises(BadInput, match=r"00002\.tar is gone or has changed since"):
+            embed_store(config)
+        if name == "away.tar":
+            (tmp_path / name).rename(corpus / "00000b.tar")
 
 
 def test_a_damaged_part_is_embedded_again(configure: Configure) -> None:
