@@ -4,6 +4,7 @@
     contrast.loss.backward()
 
 The equations sum over the batch and over both directions. This loss is the mean (the sum over 2 |B|), as CLIP's is.
+A model with a bias (SigLIP) was trained with the sigmoid loss, and so it is customized: `sigmoid_loss`.
 
 Several workers of a torch.distributed run share one batch. Each worker gathers the features of all workers and computes
 the loss of its own rows against them. The mean of the workers' gradients is then the gradient of one worker with the
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from index.errors import BadInput
 
-__all__ = ["Contrast", "Targets", "contrastive_loss", "positives"]
+__all__ = ["Contrast", "Targets", "contrastive_loss", "positives", "sigmoid_loss"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,23 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Target
     summed = -(shares * by_image.log_softmax(dim=1)).sum() - (shares * by_text.log_softmax(dim=1)).sum()
     nearest = by_image.detach().argmax(dim=1, keepdim=True)
     return Contrast(summed / (2 * len(image)), positive.gather(1, nearest).float().mean(), positive.float().mean())
+
+
+def sigmoid_loss(image: Tensor, text: Tensor, scale: Tensor, bias: Tensor, targets: Targets) -> Contrast:
+    """SigLIP's loss (arXiv 2303.15343, algorithm 1) of this worker's images against the texts of the whole batch.
+
+    Each image and text is a yes-or-no question, whose answer is yes for all positives of `targets`. The sum over texts
+    is averaged over images. Arguments as for `contrastive_loss`; bias: the model's `logit_bias`.
+    """
+    if image.dtype in (torch.float16, torch.bfloat16):
+        image, text = image.float(), text.float()
+    text = text.to(image.dtype)
+    all_texts = _gather_rows(text)
+    positive = positives(text, all_texts, targets)
+    logits = scale * image @ all_texts.T + bias
+    loss = -torch.nn.functional.logsigmoid(torch.where(positive, logits, -logits)).sum() / len(image)
+    nearest = logits.detach().argmax(dim=1, keepdim=True)
+    return Contrast(loss, positive.gather(1, nearest).float().mean(), positive.float().mean())
 
 
 @torch.no_grad()

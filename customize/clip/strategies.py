@@ -30,6 +30,7 @@ __all__ = [
     "check_strategy",
     "clamp_logit_scale",
     "describe_applied",
+    "has_sigmoid_loss",
     "parameter_group",
     "set_training",
     "trainable_parameters",
@@ -73,7 +74,7 @@ class Strategy:
     def trains(self, name: str) -> bool:
         """Whether the strategy trains the parameter `name` of an open_clip model, with or without gated blocks."""
         group = parameter_group(name)
-        if group == "logit_scale":
+        if group in ("logit_scale", "logit_bias"):
             return self.name != "none"
         if group == "gated_image":  # new blocks, or those of a customized model, which are part of its tower
             return self.gates_image or self.image
@@ -194,14 +195,13 @@ def trainable_parameters(model: nn.Module) -> dict[str, int]:
 
 def parameter_group(name: str) -> str:
     """The group of a parameter: `visual` or `text` (the original towers with their projections), `gated_image` or
-    `gated_text` (gated blocks), `logit_scale`, or `unused`.
+    `gated_text` (gated blocks), `logit_scale`, `logit_bias` (of models with a sigmoid loss), or `unused`.
 
-    `unused` parameters have no gradient from the contrastive loss: the bias of sigmoid losses and CoCa's caption
-    decoder.
+    `unused` parameters have no gradient from the losses here: CoCa's caption decoder.
     """
-    if name == "logit_scale":
-        return "logit_scale"
-    if name == "logit_bias" or name.startswith("text_decoder."):
+    if name in ("logit_scale", "logit_bias"):
+        return name
+    if name.startswith("text_decoder."):
         return "unused"
     if GATE in name.split("."):
         return "gated_image" if is_image_parameter(name) else "gated_text"
@@ -222,9 +222,19 @@ def set_training(model: nn.Module, strategy: Strategy) -> None:
             module.train(strategy.trains(f"{name}.alpha_attn"))
 
 
+def has_sigmoid_loss(model: nn.Module) -> bool:
+    """Whether the model is of SigLIP's kind: its logits have a bias, which only a sigmoid loss uses."""
+    return getattr(model, "logit_bias", None) is not None
+
+
 def clamp_logit_scale(model: nn.Module) -> None:
-    """Clamp `logit_scale` to [0, ln 100], a factor of 1 to 100; call it after each optimizer step."""
+    """Clamp `logit_scale` to [0, ln 100], a factor of 1 to 100; call it after each optimizer step.
+
+    Models with a sigmoid loss are left alone: SigLIP's own factor is above 100.
+    """
     clip: Any = model
+    if has_sigmoid_loss(model):
+        return
     with torch.no_grad():
         clip.logit_scale.clamp_(0, _MAX_LOGIT_SCALE)
 

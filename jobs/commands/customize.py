@@ -147,6 +147,7 @@ def command(
         ("distinct texts", summary.texts_distinct),
         *[(f"- left out: {reason}", count) for reason, count in summary.left_out.items()],
         *[(f"trains: {group}", count) for group, count in summary.trainable.items()],
+        ("objective", summary.objective),
         ("steps", summary.steps),
         ("images from", summary.images),
         ("texts from", summary.texts),

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from customize.clip.model_folder import LoadedModel, load_base
-from customize.clip.strategies import AppliedStrategy, apply_strategy, check_strategy, set_training
+from customize.clip.strategies import AppliedStrategy, apply_strategy, check_strategy, has_sigmoid_loss, set_training
 from customize.clip.train.augment import released_transform
 from customize.clip.train.config import CustomizeConfig
 from customize.clip.train.distributed import Worker
@@ -86,6 +86,8 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
         _check_model(selection, loaded)
     applied = apply_strategy(loaded.model, config.strategy, gated_blocks=config.gated_blocks, seed=config.seed)
     identity = config.identity(spec, _data_hash(config, selection))
+    if has_sigmoid_loss(loaded.model):
+        identity["loss"] = "sigmoid"
     work = join(config.out, "work")
     finished = False
     if worker.first:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from customize.clip.gated import gate_values
-from customize.clip.objective import Contrast, Targets, contrastive_loss
+from customize.clip.objective import Contrast, Targets, contrastive_loss, sigmoid_loss
 from customize.clip.towers import image_tower, text_tower
 from customize.clip.train.loader import StepInputs
 from customize.clip.train.prepare import Run
@@ -108,7 +108,10 @@ class TrainStep:
         return torch.nn.functional.normalize(features.float(), dim=-1)
 
     def _contrast(self, image: torch.Tensor, text: torch.Tensor, targets: Targets) -> Contrast:
-        return contrastive_loss(image, text, self._model.logit_scale.exp(), targets)
+        scale, bias = self._model.logit_scale.exp(), self._model.logit_bias
+        if bias is None:
+            return contrastive_loss(image, text, scale, targets)
+        return sigmoid_loss(image, text, scale, bias, targets)
 
     def _targets(self, batch: StepInputs) -> Targets:
         numbers = torch.from_numpy(self._run.pairs.text_of[batch.rows].astype("int64"))

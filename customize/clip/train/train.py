@@ -26,6 +26,7 @@ import torch
 
 from customize.clip.model_card import describe_selection
 from customize.clip.model_folder import save_customized
+from customize.clip.strategies import has_sigmoid_loss
 from customize.clip.train.collapse import CollapseWatch
 from customize.clip.train.config import CustomizeConfig
 from customize.clip.train.distributed import this_worker
@@ -37,6 +38,9 @@ from index.outputs import unused_claim_released
 from index.store.output_register import register_output
 
 __all__ = ["TrainSummary", "train"]
+
+SOFTMAX = "CLIP's softmax loss"
+SIGMOID = "SigLIP's sigmoid loss, as the model has a bias"
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,6 +56,7 @@ class TrainSummary:
         images, texts: where the inputs of the towers came from.
         seconds: duration of the last call that trained, with preparation.
         pairs_per_second: of the steps alone, since the last resume.
+        objective: the loss that the steps lowered.
     """
 
     out: str
@@ -73,6 +78,7 @@ class TrainSummary:
     warnings: tuple[str, ...]
     seconds: float
     pairs_per_second: float
+    objective: str = SOFTMAX
 
     def __repr__(self) -> str:
         loss = "" if self.last_loss is None else f", loss {self.first_loss:.4f} -> {self.last_loss:.4f}"
@@ -138,6 +144,7 @@ def _save(loop: Loop, seconds: float) -> None:
         warnings=_warnings(run, loop.watch),
         seconds=seconds,
         pairs_per_second=round(loop.rate, 1),
+        objective=SIGMOID if has_sigmoid_loss(model) else SOFTMAX,
     )
     with torch.no_grad():
         save_customized(model, config.out, run.spec, config.strategy, _card(run, summary))
@@ -168,6 +175,8 @@ def _card(run: Run, summary: TrainSummary) -> dict[str, Any]:
         "pairs": summary.pairs,
         "last_loss": summary.last_loss,
     }
+    if summary.objective != SOFTMAX:
+        training["loss"] = summary.objective
     card: dict[str, Any] = {"training": training}
     if run.selection is not None:
         card["data"] = describe_selection(run.selection)

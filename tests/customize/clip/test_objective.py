@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from customize.clip.objective import Targets, contrastive_loss, positives
+from customize.clip.objective import Targets, contrastive_loss, positives, sigmoid_loss
 from index.errors import BadInput
 
 TEXT_IDS = torch.tensor([0, 1, 0, 2, 2, 3, 4, 2])
@@ -137,6 +138,32 @@ def of_two_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_the_sigmoid_loss_is_open_clips() -> None:
+    from open_clip.loss import SigLipLoss
+
+    image, text = rows(0), rows(1)
+    scale, bias = torch.tensor(10.0, dtype=torch.float64), torch.tensor(-8.0, dtype=torch.float64)
+    expected = SigLipLoss()(image, text, scale, bias)
+    for targets in (Targets(), Targets(0.999), Targets(1.0, torch.arange(8))):
+        torch.testing.assert_close(sigmoid_loss(image, text, scale, bias, targets).loss, expected)
+
+
+def test_all_positives_answer_yes_in_the_sigmoid_loss() -> None:
+    image, text = rows(0), texts_with_doubles()
+    scale, bias = torch.tensor(7.0, dtype=torch.float64), torch.tensor(-3.0, dtype=torch.float64)
+    found = sigmoid_loss(image, text, scale, bias, Targets(1.0, TEXT_IDS))
+    logits = (7 * image @ text.T - 3).tolist()
+    same = (TEXT_IDS[:, None] == TEXT_IDS[None, :]).tolist()
+    total = sum(
+        math.log1p(math.exp(-z if yes else z))
+        for row, yeses in zip(logits, same, strict=True)
+        for z, yes in zip(row, yeses, strict=True)
+    )
+    assert float(found.loss) == pytest.approx(total / 8)
+    alike = sigmoid_loss(text, text, scale, bias, Targets(1.0, TEXT_IDS))
+    assert float(alike.accuracy) == 1.0
+
+
 @pytest.mark.parametrize("locked_text", [False, True])
 def test_two_workers_give_one_workers_gradients(of_two_workers: Path, locked_text: bool) -> None:
     inputs, targets = torch.randn(8, 5, generator=torch.Generator().manual_seed(4)).double(), TEXT_IDS
@@ -171,6 +198,10 @@ def gradients(inputs: Tensor, text_ids: Tensor, locked_text: bool) -> dict[str, 
     model.text.requires_grad_(not locked_text)
     scale = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
     image, text = F.normalize(model.image(inputs), dim=1), F.normalize(model.text(inputs.flip(1)), dim=1)
-    contrastive_loss(image, text, scale.exp(), Targets(0.8, text_ids)).loss.backward()  # type: ignore[no-untyped-call]
-    named = {**dict(model.named_parameters()), "scale": scale}
+    bias = nn.Parameter(torch.tensor(-1.0, dtype=torch.float64))
+    targets = Targets(0.8, text_ids)
+    both = contrastive_loss(image, text, scale.exp(), targets).loss
+    both = both + sigmoid_loss(image, text, scale.exp(), bias, targets).loss
+    both.backward()  # type: ignore[no-untyped-call]
+    named = {**dict(model.named_parameters()), "scale": scale, "bias": bias}
     return {name: parameter.grad for name, parameter in named.items() if parameter.grad is not None}

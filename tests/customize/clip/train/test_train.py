@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from customize.clip.model_folder import load_customized
 from customize.clip.strategies import STRATEGIES
@@ -193,6 +194,26 @@ def test_images_that_are_gone_stop_the_run(small_export: str, tiny_clip_dir: Pat
 
     with pytest.raises(ImagesNotLocal, match="is gone; put the corpus back"):
         train(config(tmp_path / "model", tars=str(tars), model=model, steps=40, cache_prefix=False), on_step=remove)
+
+
+def test_a_model_of_siglips_kind_is_trained_with_its_sigmoid_loss(
+    small_export: str, tiny_clip_dir: Path, tmp_path: Path
+) -> None:
+    siglip = shutil.copytree(tiny_clip_dir, tmp_path / "siglip")
+    described = json.loads((siglip / "open_clip_config.json").read_text())
+    described["model_cfg"] |= {"init_logit_scale": math.log(150), "init_logit_bias": -10.0}
+    (siglip / "open_clip_config.json").write_text(json.dumps(described))
+    weights = load_file(siglip / "open_clip_model.safetensors")
+    start = {"logit_scale": torch.tensor(math.log(150)), "logit_bias": torch.tensor(-10.0)}
+    save_file({**weights, **start}, siglip / "open_clip_model.safetensors")
+    asked = {"tars": small_export, "model": ModelSpec(model_dir=str(siglip)), "strategy": "locked-text"}
+    summary, log = run(tmp_path / "model", None, **asked)
+    assert summary.objective.startswith("SigLIP's sigmoid loss")
+    assert summary.trainable["logit_bias"] == 1
+    assert "sigmoid" in (tmp_path / "model" / "README.md").read_text()
+    assert log[-1].logit_scale > 100  # SigLIP's own factor is not clamped
+    trained = load_customized(tmp_path / "model").model
+    assert float(trained.logit_bias) != -10.0
 
 
 def test_a_run_that_took_no_step_leaves_its_folder_to_a_corrected_one(small_selection: str, tmp_path: Path) -> None:
