@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import struct
 import threading
 import zlib
@@ -264,3 +266,53 @@ def test_avif_is_known_by_its_major_or_a_compatible_brand() -> None:
 @pytest.mark.parametrize("data", [b"", b"<svg>", b"RIFF\0\0\0\0WAVE", b"\xff\xd8"])
 def test_other_bytes_have_no_image_extension(data: bytes) -> None:
     assert image_extension(data) is None
+
+
+@pytest.mark.parametrize("kind", ["PPM", "ICO"])
+def test_images_of_other_tools_give_their_color(kind: str) -> None:
+    decoded = decode_image(encode(Image.new("RGB", (16, 16), RED), kind))
+    assert (decoded.mode, decoded.size, decoded.getpixel((5, 5))) == ("RGB", (16, 16), RED)
+
+
+def icon(inside: bytes) -> bytes:
+    """An icon of one picture, which its directory says is 16 x 16."""
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inside), 22) + inside
+
+
+def test_the_picture_in_an_icon_has_the_limits_of_any_other() -> None:
+    assert decode_image(icon(picture(RED, (40, 30)))).size == (40, 30)
+    assert reason_of(icon(png_header(20_000, 10_000))) == "too_many_pixels"
+    assert reason_of(icon(struct.pack("<IiiHHIIiiII", 40, 30_000, 60_000, 1, 32, 0, 0, 0, 0, 0, 0))) == "broken_image"
+    assert reason_of(icon(b"")) == "broken_image"
+    assert reason_of(b"\0\0\1\0") == "broken_image"
+
+
+def test_netpbm_is_read_in_its_binary_forms_only() -> None:
+    assert decode_image(b"P5 2 2 255\n\0\xff\0\xff").getpixel((1, 0)) == (255, 255, 255)
+    assert reason_of(b"P2 2 2 255\n0 255 0 255\n") == "unknown_format"
+    assert reason_of(b"P5 words that begin like an image") == "broken_image"
+    assert reason_of(b"P6 2 2 255\n\0") == "broken_image"
+
+
+@pytest.mark.parametrize(
+    ("data", "extension", "package"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64), "heic", "pillow_heif"),
+        (b"\xff\x0a" + bytes(64), "jxl", "pillow_jxl"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(64), "jxl", "pillow_jxl"),
+    ],
+)
+def test_formats_of_plug_ins_name_the_plug_in_that_is_missing(data: bytes, extension: str, package: str) -> None:
+    assert image_extension(data) == extension
+    installed = importlib.util.find_spec(package) is not None
+    reasons = {"pillow_heif": "needs_pillow_heif", "pillow_jxl": "needs_pillow_jxl_plugin"}
+    assert reason_of(data) == ("broken_image" if installed else reasons[package])
+
+
+def test_a_plug_in_that_is_installed_reads_its_format() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    stream = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (64, 48), RED)).save(stream)
+    decoded = decode_image(stream.getvalue())
+    assert (decoded.mode, decoded.size) == ("RGB", (64, 48))
+    assert np.abs(np.asarray(decoded, dtype=int) - RED).max() <= 12
