@@ -8,8 +8,9 @@ before its weights fit:
 
     "extension": {"name": "react-gated", "image_gates": [6, 7, 8, 9, 10, 11], "text_gates": []}
 
-The name is looked up among the entry points `clipmine.model_extensions` of the installed packages. So commands, workers
-and the service all load such a folder, and a folder cannot run code that is not installed.
+Our own extensions are known by name, also to a worker that got our packages as files and has no entry points (Ray's
+`py_modules`, Spark's zip). Other names are looked up among the entry points `clipmine.model_extensions` of installed
+packages. So commands, workers and the service all load such a folder, and a folder cannot run code that is not there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ __all__ = ["Extend", "check_model", "default_device", "extend_model", "load_enco
 Extend = Callable[[Any, Mapping[str, Any]], None]  # (open_clip model, the folder's "extension"): changes the model
 
 _EXTENSIONS = "clipmine.model_extensions"  # the group of entry points
+# Named as entry points are, and not imported before a model folder asks for one: this package is below theirs.
+_OWN_EXTENSIONS = {"react-gated": "customize.clip.gated:extend_model"}
 _loading = threading.Lock()
 
 
@@ -130,6 +133,10 @@ def open_encoder(spec: ModelSpec, device: str, extensions: Mapping[str, Extend] 
     check_model(spec)
     name, model_cfg = _open_clip_name(spec), model_config(spec)
     with _quietly(), torch.random.fork_rng(devices=[]):
+        try:  # before the weights, which may take long to arrive
+            tokenizer = open_clip.get_tokenizer(name)
+        except Exception as error:
+            raise _tokenizer_failed(spec, model_cfg, error) from error
         if spec.random_seed is not None:
             torch.manual_seed(spec.random_seed)
         try:
@@ -147,7 +154,6 @@ def open_encoder(spec: ModelSpec, device: str, extensions: Mapping[str, Extend] 
             if spec.model_dir is not None:
                 extend_model(model, spec.model_dir, extensions or {})
                 open_clip.load_checkpoint(model, str(weights_file(spec.model_dir)))
-            tokenizer = open_clip.get_tokenizer(name)
         except ClipmineError:
             raise
         except Exception as error:
@@ -163,18 +169,39 @@ def _open_clip_name(spec: ModelSpec) -> str:
     return f"local-dir:{spec.model_dir}" if spec.model_dir is not None else str(spec.name)
 
 
+def _tokenizer_failed(spec: ModelSpec, model_cfg: Mapping[str, Any], error: Exception) -> ClipmineError:
+    said = _lines(error)[0][:300]
+    if spec.model_dir is not None:
+        return BadInput(
+            f"{spec.model_dir}: its tokenizer cannot be read ({said}); put the tokenizer's files (tokenizer.json, "
+            "tokenizer_config.json, ...) into the folder"
+        )
+    named = model_cfg.get("text_cfg", {}).get("hf_tokenizer_name")
+    called = f"tokenizer {named}" if named else "tokenizer"
+    return ClipmineError(
+        f"model {spec}: its {called} could not be loaded ({said}); it is downloaded the first time, which needs the "
+        "network; or use --model-dir with a folder that holds model and tokenizer"
+    )
+
+
+def _lines(error: Exception) -> list[str]:
+    """What an error says, without empty lines; its type where it says nothing."""
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+
+
 def _loading_failed(spec: ModelSpec, error: Exception) -> ClipmineError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    lines = _lines(error)
     if spec.model_dir is not None:
         return BadInput(f"{spec.model_dir}: its weights do not fit its {CONFIG_NAME}: {' '.join(lines[:2])[:300]}")
+    what = "its weights are" if spec.random_seed is None else "a part of it is"
     return ClipmineError(
-        f"model {spec}: could not be loaded ({lines[0][:300]}); its weights are downloaded the first time, "
+        f"model {spec}: could not be loaded ({lines[0][:300]}); {what} downloaded the first time, "
         "which needs the network; or use --model-dir"
     )
 
 
 def extend_model(model: Any, model_dir: str, provided: Mapping[str, Extend]) -> None:
-    """Add what a model folder's configuration asks for, from `provided` or else from an installed package.
+    """Add what a model folder's configuration asks for: from `provided`, our own, or else from an installed package.
 
     Raises:
         BadInput: nobody provides the extension.
@@ -188,12 +215,13 @@ def extend_model(model: Any, model_dir: str, provided: Mapping[str, Extend]) -> 
     if name in provided:
         provided[name](model, extension)
         return
-    for entry in entry_points(group=_EXTENSIONS, name=name):
+    own = [EntryPoint(name, _OWN_EXTENSIONS[name], _EXTENSIONS)] if name in _OWN_EXTENSIONS else []
+    for entry in own or entry_points(group=_EXTENSIONS, name=name):
         entry.load()(model, extension)
         return
     raise BadInput(
-        f"{model_dir}: its model has the extension {name!r}, which no installed package provides; install clipmine "
-        "anew (pip install -e .), or load it with customize.clip.model_folder.load_customized"
+        f"{model_dir}: its model has the extension {name!r}, which no installed package provides; install the package "
+        f"that made it, which names it among its entry points {_EXTENSIONS}"
     )
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from PIL import Image
 
 from customize.clip.model_folder import LoadedModel, load_base, load_customized, save_customized
 from customize.clip.strategies import apply_strategy
+from index.encoder import loading
 from index.encoder.loading import load_encoder, model_config
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
@@ -88,6 +94,61 @@ def test_a_gated_folder_loads_as_an_encoder(gated: tuple[LoadedModel, Path]) -> 
     expected = torch.nn.functional.normalize(features(loaded.model, loaded.preprocess, loaded.tokenizer)[1], dim=1)
     np.testing.assert_allclose(encoder.encode_texts(TEXTS).astype(np.float32), expected.numpy(), atol=2e-3)
     assert encoder.fingerprint["weights"] != loaded.fingerprint["weights"]
+
+
+LOAD = """
+import sys
+sys.path.append(sys.argv[2])  # the other packages, after Python's own
+from importlib.metadata import entry_points
+from index.encoder.loading import load_encoder
+from index.encoder.model_spec import ModelSpec
+assert not entry_points(group="clipmine.model_extensions")
+print(load_encoder(ModelSpec(model_dir=sys.argv[1]), "cpu").fingerprint["weights"], sys.modules["index"].__file__)
+"""
+
+
+def test_a_worker_with_our_packages_alone_loads_a_gated_model(gated: tuple[LoadedModel, Path], tmp_path: Path) -> None:
+    """As Ray's py_modules and Spark's zip bring them: without installed metadata, so without entry points."""
+    ours, others = tmp_path / "ours", tmp_path / "others"
+    ours.mkdir()
+    others.mkdir()
+    for name in ("index", "retrieval", "mining", "customize"):
+        package = Path(sys.modules["index"].__file__ or "").parents[1] / name
+        shutil.copytree(package, ours / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in Path(torch.__file__).parents[1].iterdir():
+        if "clipmine" not in path.name:
+            (others / path.name).symlink_to(path)
+    command = [sys.executable, "-S", "-c", LOAD, str(gated[1]), str(others)]
+    clean = {**os.environ, "PYTHONPATH": str(ours)}
+    done = subprocess.run(command, env=clean, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    weights, place = done.stdout.split()
+    assert weights == load_encoder(ModelSpec(model_dir=str(gated[1])), "cpu").fingerprint["weights"]
+    assert place == str(ours / "index" / "__init__.py")
+
+
+def test_our_entry_points_are_those_that_workers_know() -> None:
+    installed = {entry.name: entry.value for entry in entry_points(group="clipmine.model_extensions")}
+    assert loading._OWN_EXTENSIONS.items() <= installed.items()
+
+
+def test_an_extension_of_another_package_comes_by_its_entry_point(
+    gated: tuple[LoadedModel, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    (site / "theirs-1.0.dist-info").mkdir(parents=True)
+    (site / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    listed = "[clipmine.model_extensions]\nof-theirs = extend_as_theirs:extend\n"
+    (site / "theirs-1.0.dist-info" / "entry_points.txt").write_text(listed)
+    (site / "extend_as_theirs.py").write_text("from customize.clip.gated import extend_model as extend\n")
+    monkeypatch.syspath_prepend(site)
+    copy = shutil.copytree(gated[1], tmp_path / "copy")
+    config = json.loads((copy / "open_clip_config.json").read_text())
+    config["extension"]["name"] = "of-theirs"
+    (copy / "open_clip_config.json").write_text(json.dumps(config))
+    loaded = load_encoder(ModelSpec(model_dir=str(copy)), "cpu")
+    assert "extend_as_theirs" in sys.modules
+    assert loaded.fingerprint["weights"] == load_customized(gated[1], "cpu").fingerprint["weights"]
 
 
 def test_an_unknown_extension_is_named(gated: tuple[LoadedModel, Path], tmp_path: Path) -> None:

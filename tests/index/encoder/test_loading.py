@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,36 @@ def test_weights_that_cannot_be_downloaded_are_one_clear_line(monkeypatch: pytes
     with pytest.raises(ClipmineError, match=r"model ViT-B-32 \(openai\): could not be loaded .* --model-dir") as raised:
         load_encoder(ModelSpec("ViT-B-32", "openai"), "cpu")
     assert "\n" not in str(raised.value)
+
+
+def test_a_tokenizer_that_cannot_be_downloaded_is_named(
+    tiny_clip_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+    import open_clip
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    config = json.loads((tiny_clip_dir / "open_clip_config.json").read_text())["model_cfg"]
+    config["text_cfg"]["hf_tokenizer_name"] = "nobody/tokenizer-of-tests"
+    (tmp_path / "tiny-with-tokenizer.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "tiny-with-tokenizer.json")
+    try:
+        with pytest.raises(
+            ClipmineError, match=r"its tokenizer nobody/tokenizer-of-tests could not be loaded"
+        ) as raised:
+            load_encoder(ModelSpec("tiny-with-tokenizer", random_seed=0), "cpu")
+    finally:
+        del open_clip.factory._MODEL_CONFIGS["tiny-with-tokenizer"]
+        open_clip.factory._MODEL_CONFIG_PATHS.pop()
+    assert "weights" not in str(raised.value).partition("(random weights")[2].partition(")")[2]
+    assert "\n" not in str(raised.value)
+    folder = copy_model(tiny_clip_dir, tmp_path / "m")
+    described = json.loads((folder / "open_clip_config.json").read_text())
+    described["model_cfg"] = config
+    (folder / "open_clip_config.json").write_text(json.dumps(described))
+    with pytest.raises(BadInput, match=r"m: its tokenizer cannot be read .*; put the tokenizer's files"):
+        load_encoder(ModelSpec(model_dir=str(folder)), "cpu")
 
 
 def test_a_folder_that_is_no_model_says_what_is_wrong(tiny_clip_dir: Path, tmp_path: Path) -> None:
