@@ -221,6 +221,8 @@ def _run(out: str, plan: TablePlan, options: DownloadOptions, progress: Progress
                 raise DiskFull(f"{out}: no space left on the disk; free some and run the same command again")
             if status or len(finished_shards(out)) == before:
                 last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+                if last.startswith("RAY_ADDRESS"):  # `join_ray`
+                    raise BadInput(last)
                 raise ClipmineError(f"{out}: img2dataset stopped ({last}); run the same command again to go on")
 
 

@@ -65,12 +65,12 @@ def fetch_image(
         asked = browser_url(url)
     except ValueError as error:
         raise FetchFailed(f"bad_url: {error}") from error
-    request = urllib.request.Request(asked.url, headers={"User-Agent": _user_agent(agent_token)})
+    deadline = _Deadline(limits)
+    request = _Request(asked.url, headers={"User-Agent": _user_agent(agent_token)}).within(deadline, CookieJar())
     if asked.authorization:
         request.add_unredirected_header("Authorization", asked.authorization)
-    deadline = _Deadline(limits)
     try:
-        with _opener(deadline).open(request, timeout=limits.silence_seconds) as response:
+        with _opener().open(request, timeout=limits.silence_seconds) as response:
             if is_disallowed(response.headers.get_all("X-Robots-Tag", []), agent_token, directives):
                 raise FetchFailed("Use of image disallowed by X-Robots-Tag directive")
             data = _unpacked(_body(response, limits.max_bytes), response.headers, limits.max_bytes)
@@ -139,37 +139,51 @@ def _timed(kind: type[http.client.HTTPConnection], deadline: _Deadline, host: st
     return connection
 
 
-class _Http(urllib.request.HTTPHandler):
-    def __init__(self, deadline: _Deadline) -> None:
-        super().__init__()
-        self.deadline = deadline
+class _Request(urllib.request.Request):
+    """A request with the deadline and the cookies of its image: some servers redirect in circles without a cookie."""
 
-    def http_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(functools.partial(_timed, http.client.HTTPConnection, self.deadline), req)
+    deadline: _Deadline
+    cookies: CookieJar
+
+    def within(self, deadline: _Deadline, cookies: CookieJar) -> _Request:
+        self.deadline, self.cookies = deadline, cookies
+        return self
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: Any) -> Any:
+        return self.do_open(functools.partial(_timed, http.client.HTTPConnection, req.deadline), req)
 
 
 class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, deadline: _Deadline) -> None:
-        super().__init__(context=_certificates())
-        self.deadline = deadline
-
-    def https_open(self, req: urllib.request.Request) -> Any:
-        connect = functools.partial(_timed, http.client.HTTPSConnection, self.deadline)
+    def https_open(self, req: Any) -> Any:
+        connect = functools.partial(_timed, http.client.HTTPSConnection, req.deadline)
         return self.do_open(connect, req, context=_certificates())
+
+
+class _Cookies(urllib.request.BaseHandler):
+    def http_request(self, req: Any) -> Any:
+        req.cookies.add_cookie_header(req)
+        return req
+
+    def http_response(self, req: Any, response: Any) -> Any:
+        req.cookies.extract_cookies(response, req)
+        return response
+
+    https_request = http_request
+    https_response = http_response
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Redirects to what a browser would make of the new address; the body of a redirect is not read."""
 
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
+    def redirect_request(self, req: Any, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> _Request:
         fp.close()
         try:
             place = browser_url(newurl).url
         except ValueError as error:
             raise FetchFailed(f"not_http: redirected to {newurl[:200]!r}: {error}") from error
-        return super().redirect_request(req, fp, code, msg, headers, place)
+        return _Request(place, headers={"User-Agent": req.get_header("User-agent")}).within(req.deadline, req.cookies)
 
 
 @functools.cache
@@ -180,17 +194,18 @@ def _certificates() -> ssl.SSLContext:
     return context
 
 
-def _opener(deadline: _Deadline) -> urllib.request.OpenerDirector:
+@functools.cache
+def _opener() -> urllib.request.OpenerDirector:
     """Speaks http and https only: urllib's own opener also reads file:, ftp: and data: URLs."""
     opener = urllib.request.OpenerDirector()
     handlers: list[urllib.request.BaseHandler] = [
         urllib.request.ProxyHandler(),
         urllib.request.UnknownHandler(),
-        _Http(deadline),
-        _Https(deadline),
+        _Http(),
+        _Https(context=_certificates()),
         urllib.request.HTTPDefaultErrorHandler(),
         _Redirects(),
-        urllib.request.HTTPCookieProcessor(CookieJar()),  # some servers redirect in circles until a cookie comes back
+        _Cookies(),
         urllib.request.HTTPErrorProcessor(),
     ]
     for handler in handlers:

@@ -22,6 +22,8 @@ from pathlib import Path
 from index.corpus.fetch_image import FetchLimits
 from index.corpus.ray_address import ray_address
 
+JOIN_SECONDS = 60
+
 
 def _die_with_parent() -> None:
     while os.read(0, 1):
@@ -52,13 +54,35 @@ class _NoLog:
     def terminate(self) -> None: ...
 
 
-def _join_ray(address: str) -> None:
+def join_ray(address: str) -> None:
+    """Join the Ray cluster at `address`, or start one ("local"); end this process with one line where that fails.
+
+    Ray waits for ever for a port that accepts connections and is not Ray's.
+    """
     import ray
 
+    own = address == "local"
+    deadline = threading.Timer(
+        JOIN_SECONDS, _give_up, [address, f"no Ray cluster answers there within {JOIN_SECONDS} s"]
+    )
+    deadline.daemon = True
+    if not own:
+        deadline.start()
     # The nodes of a cluster may not have this package, whose downloader the tasks run.
     folder = str(Path(__file__).resolve().parents[1])
     os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")  # a job's own environment may have one of its fields
-    ray.init(address=address, runtime_env=None if address == "local" else {"py_modules": [folder]})
+    try:
+        ray.init(address=address, runtime_env=None if own else {"py_modules": [folder]})
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if own:
+            raise
+        _give_up(address, f"the cluster there was not joined: {' '.join(str(error).split())}")
+    deadline.cancel()
+
+
+def _give_up(address: str, why: str) -> None:
+    print(f"RAY_ADDRESS {address}: {why}", flush=True)
+    os._exit(1)
 
 
 def main() -> None:
@@ -66,7 +90,7 @@ def main() -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     arguments = json.loads(sys.argv[1])
     if arguments["distributor"] == "ray":
-        _join_ray(ray_address())
+        join_ray(ray_address())
     module = importlib.import_module("img2dataset.main")  # the package hides it behind a function of the same name
     module.LoggerProcess = _NoLog  # type: ignore[attr-defined]
     limited = importlib.import_module("index.corpus.limited_downloader")  # imports img2dataset

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from index import files
 from index.corpus.table_rows import TABLE_SUFFIXES, Columns, MixedColumn, is_table, table_rows
 from index.errors import BadInput, OutputExists
+from index.lease import is_held_here
 from index.parquet import read_parquet
 
 __all__ = [
@@ -94,9 +95,12 @@ def prepare_table(table: str, out: str, wanted: TablePlan) -> TablePlan:
     if files.exists(files.join(out, _PLAN)):
         plan = read_plan(out)
         if plan.settings != wanted or plan.sources != sources[: len(plan.sources)]:
-            raise OutputExists(
-                f"{out}: holds another table's download, or one with other settings; choose another --out"
-            )
+            if list_names(out, "_stats.json") or not is_held_here(files.join(out, FOLDER)):
+                raise OutputExists(
+                    f"{out}: holds another table's download, or one with other settings; choose another --out"
+                )
+            _discard(out)  # a run that ended before its first shard
+            plan = wanted
     elif list_names(out, "_stats.json") or list_names(out, ".tar"):
         raise OutputExists(f"{out}: holds tars that this download did not make; choose another --out")
     for path, source in list(zip(paths, sources, strict=True))[len(plan.sources) :]:
@@ -109,6 +113,15 @@ def prepare_table(table: str, out: str, wanted: TablePlan) -> TablePlan:
         )
     _write_plan(out, plan)
     return plan
+
+
+def _discard(out: str) -> None:
+    """Delete what a download without a finished shard left: its table and the tars that it had begun."""
+    for name in list_names(out, ".tar"):
+        files.remove(files.join(out, name))
+    for name in files.list_names(files.join(out, FOLDER)):
+        if not name.startswith("."):  # the lease is this run's
+            files.remove(files.join(out, FOLDER, name))
 
 
 def append_part(out: str, plan: TablePlan, table: pa.Table) -> TablePlan:
