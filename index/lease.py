@@ -137,7 +137,7 @@ def is_held_here(folder: str) -> bool:
 def only_writer(folder: str, remedy: str = "wait for it, or choose another --out") -> Iterator[Lease]:
     """While it is open no other job that asks for it writes in `folder`.
 
-    The folder is made where it is not there, and removed again when nothing was written there.
+    The folder and those above it are made where they are not there, and removed again when nothing was written there.
 
     remedy: the end of the message that a second writer gets.
 
@@ -156,7 +156,8 @@ def only_writer(folder: str, remedy: str = "wait for it, or choose another --out
     if local_path(folder).is_file():
         yield lease
         return
-    is_new = not local_path(folder).exists()
+    own = local_path(folder).absolute()
+    new = [each for each in (own, *own.parents) if not each.exists()]
     make_folder(folder)
     path = local_path(folder) / _LOCK
     lock = _lock(path, folder, remedy)
@@ -172,9 +173,9 @@ def only_writer(folder: str, remedy: str = "wait for it, or choose another --out
                 path.unlink()
             fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
-        if is_new:
-            with suppress(OSError):  # something was written there
-                local_path(folder).rmdir()
+        with suppress(OSError):  # something was written there
+            for each in new:
+                each.rmdir()
 
 
 @contextmanager

@@ -8,7 +8,10 @@ from typing import Any
 
 from index.corpus.download import DownloadOptions, DownloadSummary, download_table, retry_failed
 from index.corpus.table_rows import is_table
+from index.corpus.url_table import FOLDER
 from index.errors import BadInput
+from index.files import join
+from index.lease import only_writer
 from jobs.progress import Progress
 
 __all__ = ["download_corpus", "download_images", "is_table", "retry_command", "run_download"]
@@ -30,7 +33,7 @@ def run_download(
 
     Raises what `index.corpus.download.download_table` raises.
     """
-    with Progress("download", unit="shards") as progress:
+    with only_writer(join(out, FOLDER)), Progress("download", unit="shards") as progress:
         summary = download_table(
             table,
             out,
@@ -44,7 +47,7 @@ def run_download(
         )
     if not retry or not summary.retryable:
         return summary
-    with Progress("retry", unit="shards") as progress:
+    with only_writer(join(out, FOLDER)), Progress("retry", unit="shards") as progress:
         return retry_failed(out, options, progress=progress.reach)
 
 

@@ -23,6 +23,7 @@ def command(selection: str, out: str | None, shard_size: int, options: dict[str,
     """
     with only_summary_on_stdout():
         from index.corpus.download import DownloadOptions
+        from index.outputs import only_writer
         from jobs.progress import Progress
         from retrieval.export.fetch import fetch_selection
 
@@ -32,13 +33,15 @@ def command(selection: str, out: str | None, shard_size: int, options: dict[str,
                 progress.label = f"fetch, round {number + 1}"
                 progress.reach(done, shards)
 
-            summary = fetch_selection(
-                selection,
-                out or f"{selection.rstrip('/')}-images",
-                options=DownloadOptions(**options),
-                shard_size=shard_size,
-                on_progress=report,
-            )
+            target = out or f"{selection.rstrip('/')}-images"
+            with only_writer(target):
+                summary = fetch_selection(
+                    selection,
+                    target,
+                    options=DownloadOptions(**options),
+                    shard_size=shard_size,
+                    on_progress=report,
+                )
     lines: list[Line] = [("images asked for", summary.asked), ("+ from next ranks", summary.topped_up)]
     lines += [(f"- {reason}", count) for reason, count in summary.lost.items()]
     lines += [("images arrived", summary.arrived), ("rounds", summary.rounds)]

@@ -31,10 +31,10 @@ from index.corpus.download import DownloadOptions, download_table, downloaded_ro
 from index.corpus.image_decoding import image_extension
 from index.corpus.table_rows import usable_urls
 from index.corpus.tars import iter_members
-from index.corpus.url_table import ROW
+from index.corpus.url_table import FOLDER, ROW
 from index.errors import BadInput
 from index.files import atomic_file, exists, join, open_file, read_bytes, write_atomic
-from index.outputs import claim_folder
+from index.outputs import claim_folder, unused_claim_released
 from index.parquet import read_parquet
 from index.store.output_register import register_output
 from retrieval.distinct_rows import distinct_rows
@@ -46,6 +46,9 @@ __all__ = ["FetchSummary", "fetch_selection"]
 BoolArray = npt.NDArray[np.bool_]
 Progress = Callable[[int, int, int], None]  # round, its shards done, its shards in all
 # Columns that are copied into each sample's .json.
+_CLAIM = "fetch.json"
+# What a fetch writes before the first image can arrive, by paths in its folder.
+_NO_OUTPUT = ("asked", f"tars/round_00/{FOLDER}")
 _KEPT = ("row_id", "source_key", "concept", "class_id", "prompt", "mode", "score", "rank")
 _ASKED = ("row_id", "key", "caption", "url", "concept", "class_id", "prompt", "mode", "score", "rank")
 
@@ -85,20 +88,21 @@ def fetch_selection(
         raise BadInput(f"{opened.path}: none of its rows has a URL, so nothing can be fetched; use `clipmine export`")
     target = os.fspath(out)
     job = {"selection": opened.identity, "samples_per_shard": shard_size}
-    finished = claim_folder(target, "fetch.json", job)
-    fetch = _Fetch(opened, target, options or DownloadOptions(), shard_size, on_progress)
-    fetch.check_forgotten()
-    if finished and not _read_summary(target).short:
-        return _read_summary(target)
-    for number in range(fetch.rounds()):
-        fetch.download(number)
-        if finished:
-            retry_failed(fetch.tars(number), fetch.options)
-    if not fetch.rounds():
-        fetch.ask(distinct_rows(_rows(opened, "rows")))
-    while (following := fetch.next_ranks()).num_rows:
-        fetch.ask(following)
-    return fetch.finish()
+    with unused_claim_released(target, _CLAIM, _NO_OUTPUT):
+        finished = claim_folder(target, _CLAIM, job, besides=_NO_OUTPUT)
+        fetch = _Fetch(opened, target, options or DownloadOptions(), shard_size, on_progress)
+        fetch.check_forgotten()
+        if finished and not _read_summary(target).short:
+            return _read_summary(target)
+        for number in range(fetch.rounds()):
+            fetch.download(number)
+            if finished:
+                retry_failed(fetch.tars(number), fetch.options)
+        if not fetch.rounds():
+            fetch.ask(distinct_rows(_rows(opened, "rows")))
+        while (following := fetch.next_ranks()).num_rows:
+            fetch.ask(following)
+        return fetch.finish()
 
 
 def _rows(selection: Selection, section: Section) -> pa.Table:

@@ -16,7 +16,7 @@ import pytest
 
 import index.lease
 from index.errors import OutputExists
-from index.lease import EXPIRES, only_writer
+from index.lease import EXPIRES, is_held_here, only_writer
 
 _HOLD = """
 import sys
@@ -158,3 +158,14 @@ def test_a_lease_that_could_not_be_given_back_does_not_stop_the_same_process(out
     lease_of(out, socket.gethostname(), 0, os.getpid())
     with only_writer(out) as lease:
         lease.check()
+
+
+def test_folders_that_were_made_for_a_lease_go_with_it_if_nothing_was_written(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "deeper" / "out"
+    with only_writer(str(folder)):
+        assert is_held_here(str(folder))
+    assert not is_held_here(str(folder))
+    assert not list(tmp_path.iterdir())
+    with only_writer(str(folder)):
+        (tmp_path / "new" / "notes.txt").write_text("mine")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["notes.txt"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from index.corpus.download import DownloadOptions
-from index.errors import BadInput
+from index.errors import BadInput, ClipmineError, OutputExists
 from jobs.download_job import download_corpus, retry_command, run_download
 from tests.index.web import Web, serve
 
@@ -62,3 +62,22 @@ def test_the_command_that_retries_names_what_the_download_was_begun_with() -> No
         "clipmine download t.csv --out o --url-column link --caption-column 'alt text' --keep a --columns link,x "
         "--image-size 64 --resize-mode border --retry-failed"
     )
+
+
+def test_a_download_without_a_finished_shard_leaves_its_folder_to_a_corrected_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "tars"
+    with serve() as web:
+        urls = table(web, tmp_path, "/ok/1.jpg", "/ok/2.jpg")
+        with pytest.raises(BadInput, match="caption"):
+            run_download(urls, str(out), caption_column="text")
+        assert not out.exists()
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # where no cluster answers
+        with pytest.raises(ClipmineError):
+            run_download(urls, str(out), DownloadOptions(distributor="ray"), shard_size=2)
+        assert (out / "_table" / "plan.json").exists()
+        (out / "00000.tar").write_bytes(b"begun")
+        assert run_download(urls, str(out), DownloadOptions(timeout=5), shard_size=5).downloaded == 2
+        with pytest.raises(OutputExists, match="other settings"):
+            run_download(urls, str(out), shard_size=2)
