@@ -49,6 +49,24 @@ def test_a_recall_that_no_ef_search_reaches_is_said(tmp_path: Path) -> None:
     assert "no efSearch measured reaches it" in contract.sentence()
 
 
+def test_queries_are_found_where_few_rows_have_a_caption(tmp_path: Path, vectors: tuple[Halves, Halves]) -> None:
+    text = vectors[1].copy()
+    text[np.arange(len(text)) % 100 != 7] = 0
+    store = vector_store(tmp_path, vectors[0], text)
+    rows, found = sample_queries(store, "text", 10, 0)
+    assert len(rows) == 10
+    assert (rows % 100 == 7).all()
+    assert np.array_equal(found, text[rows].astype(np.float32))
+
+
+def test_where_no_row_has_a_caption_that_can_be_asked_images_ask(
+    tmp_path: Path, vectors: tuple[Halves, Halves]
+) -> None:
+    store = vector_store(tmp_path, vectors[0], np.zeros_like(vectors[1]))
+    contract = build(IndexConfig(str(store.path), queries=50)).recall
+    assert (contract.query_modality, contract.queries) == ("image", 50)
+
+
 def test_without_captions_the_contract_says_that_it_was_asked_with_images(
     tmp_path: Path, vectors: tuple[Halves, Halves]
 ) -> None:

@@ -71,6 +71,48 @@ def test_another_of_several_captions_can_be_embedded(configure: Configure, tmp_p
     assert store.manifest.totals["rejected"] == {"no_such_caption": 1}
 
 
+def test_a_row_without_a_caption_has_no_text_vector_so_no_search_of_captions_finds_it(
+    configure: Configure, tmp_path: Path
+) -> None:
+    bare = [(f"b{number}.png", picture((number, 9, 200))) for number in range(3)]
+    captioned = [member for key in "cd" for member in sample_members(key, f"of {key}")]
+    write_tar(tmp_path / "0.tar", [*bare, *captioned])
+    config = configure(source=str(tmp_path / "0.tar"), allow_empty_caption=True)
+    store = embed_store(config)
+    lengths = np.linalg.norm(store.gather("text", np.arange(5)).astype(np.float32), axis=1)
+    assert lengths == pytest.approx([0, 0, 0, 1, 1], abs=1e-3)
+    assert np.linalg.norm(store.gather("image", [0]).astype(np.float32)) == pytest.approx(1, abs=1e-3)
+    assert store.has_text
+    marker = json.loads((Path(config.out) / "done" / "0000.json").read_text())
+    assert marker["summary"] == {
+        **{"number": 0, "read": 5, "rows": 5, "rejected": {}, "captions_cut": 0},
+        "without_caption": 3,
+    }
+
+
+def test_a_store_without_any_caption_is_one_of_images_only(configure: Configure, tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", [(f"{number}.png", picture((number, 9, 200))) for number in range(3)])
+    config = configure(source=str(tmp_path), allow_empty_caption=True)
+    assert not embed_store(config).has_text
+    write_tar(tmp_path / "1.tar", sample_members("c", "a caption"))
+    grown = embed_store(config)
+    assert grown.has_text
+    assert np.flatnonzero(grown.gather("text", np.arange(4)).any(axis=1)).tolist() == [3]
+
+
+def test_members_that_are_no_samples_are_kept_in_the_marker_and_in_nothing_else(
+    configure: Configure, tmp_path: Path
+) -> None:
+    members = sample_members("a", "one")
+    write_tar(tmp_path / "0.tar", members)
+    plain = embed_store(configure(source=str(tmp_path / "0.tar")))
+    write_tar(tmp_path / "0.tar", [*members, ("a.npy", b"x"), ("a.cls", b"7")])
+    other = embed_store(configure(source=str(tmp_path / "0.tar"), out=str(tmp_path / "other")))
+    summary = json.loads((Path(other.path) / "done" / "0000.json").read_text())["summary"]
+    assert (summary["passed_over"], summary["passed_names"]) == ({".cls": 1, ".npy": 1}, ["a.npy", "a.cls"])
+    assert other.manifest == plain.manifest
+
+
 def test_a_tar_that_changes_between_listing_and_reading_is_an_error(
     configure: Configure, small_corpus: Path, tmp_path: Path
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,81 @@ def test_a_shard_size_for_tars_is_said_to_have_no_effect(
     asked[1] = str(folder)
     assert run([*asked, "--out", str(tmp_path / "other")]) == 0
     assert "--shard-size" not in capfd.readouterr().err
+
+
+def photos(folder: Path, *names: str, text: bool = True) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        Image.new("RGB", (32, 32), (number, 90, 200)).save(folder / name, "PNG")
+        if text:
+            (folder / name).with_suffix(".txt").write_text(f"a picture {name}")
+    return folder
+
+
+def test_a_folder_that_grew_is_embedded_on_with_what_its_store_was_begun_with(
+    tmp_path: Path, tiny_clip_dir: Path, clipmine: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = photos(tmp_path / "in", *(f"1_red_{letter}.png" for letter in "abc"), text=False)
+    asked = ["embed", folder, "--out", tmp_path / "store"]
+    options = ["--model-dir", tiny_clip_dir, "--shard-size", 2, "--caption-pattern", "{id}_{caption}"]
+    assert counts(clipmine(*asked, *options))["rows in the store"] == 3
+    photos(folder, "0_blue.png", text=False)
+    (folder / "README.md").write_text("about")
+    assert run([str(each) for each in asked]) == 0
+    captured = capfd.readouterr()
+    assert "was begun with: shard size 2, caption pattern {id}_{caption}" in captured.err
+    found = counts(captured.out.splitlines())
+    assert (found["rows in the store"], found["items done before"], found["other files"], found["- .md"]) == (
+        4,
+        2,
+        1,
+        1,
+    )
+    captions = EmbeddingStore.open(tmp_path / "store").metadata(range(4), ["caption"])["caption"].to_pylist()
+    assert captions == ["red a", "red b", "red c", "blue"]
+
+
+def test_images_without_captions_name_the_options_and_the_next_command_works(
+    tmp_path: Path, tiny_clip_dir: Path, clipmine: Run, fails: Fails
+) -> None:
+    folder = photos(tmp_path / "in", "a.png", "b.png", text=False)
+    asked = ["embed", folder, "--out", tmp_path / "store", "--model-dir", tiny_clip_dir]
+    line, status = fails(*asked)
+    assert "none of its 2 samples could be embedded (2 missing_caption)" in line
+    assert "--caption-pattern" in line
+    assert "--allow-empty-caption" in line
+    assert status == 2
+    found = counts(clipmine(*asked, "--allow-empty-caption"))
+    assert (found["rows in the store"], found["without caption"]) == (2, 2)
+    (tmp_path / "concepts.txt").write_text("red\n")
+    clipmine("index", tmp_path / "store")
+    lines = clipmine(
+        *("retrieve", tmp_path / "store", "--concepts", tmp_path / "concepts.txt", "-k", 1, "--out", tmp_path / "s")
+    )
+    assert [line.split()[1] for line in lines if line.startswith("search")] == ["t2i"]
+
+
+def test_tars_of_other_names_show_them_and_options_read_them(
+    tmp_path: Path, tiny_clip_dir: Path, clipmine: Run, fails: Fails
+) -> None:
+    folder = photos(tmp_path / "in", "1.5.png", "1.6.png")
+    tars = tmp_path / "tars"
+    tars.mkdir()
+    with tarfile.open(tars / "0.tar", "w") as tar:
+        for path in sorted(folder.iterdir()):
+            name = path.name.replace(".png", ".img").replace(".txt", ".cap")
+            info = tarfile.TarInfo(name)
+            info.size = path.stat().st_size
+            tar.addfile(info, io.BytesIO(path.read_bytes()))
+    asked = ["embed", tars, "--out", tmp_path / "store", "--model-dir", tiny_clip_dir]
+    line, _ = fails(*asked)
+    assert "such as 1.5.img, 1.5.cap" in line
+    options = ["--image-ext", "img", "--caption-ext", "cap"]
+    lines = clipmine(*asked, *options)
+    assert counts(lines)["- second_image"] == 1
+    assert any("--key-rule stem" in each for each in lines)
+    asked[3] = tmp_path / "stem"
+    assert counts(clipmine(*asked, *options, "--key-rule", "stem"))["rows in the store"] == 2
 
 
 def test_a_corpus_without_images(fails: Fails, tmp_path: Path, tiny_clip_dir: Path) -> None:

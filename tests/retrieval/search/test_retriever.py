@@ -49,6 +49,20 @@ def test_modes_search_their_modality(store: EmbeddingStore, vectors: tuple[Halve
         assert method is None or found.plan.method == method
 
 
+@pytest.mark.parametrize("method", ["hnsw", "exact"])
+def test_rows_without_a_caption_are_no_answers_to_t2t(
+    tmp_path: Path, vectors: tuple[Halves, Halves], method: str
+) -> None:
+    image, text = vectors[0], vectors[1].copy()
+    text[np.arange(len(text)) % 100 != 0] = 0
+    store = vector_store(tmp_path, image, text)
+    build(IndexConfig(str(store.path), "text", queries=10))
+    found = Retriever(store).search(vectors[1][:20], 40, "t2t", method)
+    captioned = len(text) // 100
+    assert (found.row_ids[:, :captioned] % 100 == 0).all()
+    assert (found.row_ids[:, captioned:] == -1).all()
+
+
 def test_graph_and_scan_give_the_same_scores(store: EmbeddingStore, vectors: tuple[Halves, Halves]) -> None:
     retriever = Retriever(store)
     graph, scanned = (retriever.search(vectors[1][:100], 10, method=each, ef_search=700) for each in ("hnsw", "exact"))

@@ -11,6 +11,8 @@ from PIL import Image
 
 from customize.clip.evaluate.datasets.dataset import Dataset
 from customize.clip.evaluate.datasets.tars import open_tars
+from index.corpus.samples import Sample
+from index.corpus.sources import list_items, read_item
 from index.errors import BadInput
 from tests.customize.clip.evaluate.conftest import COLORS, jpeg
 from tests.index.corpora import encode, write_tar
@@ -68,6 +70,28 @@ def test_a_label_outside_the_classes_is_named_with_its_sample(tmp_path: Path) ->
 def test_a_wrong_sample_is_named(tmp_path: Path, members: list[tuple[str, bytes]], said: str) -> None:
     with pytest.raises(BadInput, match=rf"0\.tar, a: .*{said}"):
         list(written(tmp_path / "0.tar", *members))
+
+
+def test_captions_are_those_that_embed_reads(tmp_path: Path) -> None:
+    members: list[tuple[str, bytes]] = []
+    for key, text, fields in (
+        ("a", "one\ntwo\n".encode("utf-16"), {}),
+        ("b", b"one", {"caption": ["one", "two"]}),
+        ("c", None, {"caption": {"en": "one", "de": "zwei"}}),
+        ("d", b"text", {"caption": "json"}),
+    ):
+        members += [(f"{key}.input.jpg", jpeg("red")), (f"{key}.json", json.dumps(fields).encode())]
+        members += [(f"{key}.txt", text)] if text is not None else []
+    read = [example.captions for example in written(tmp_path / "0.tar", *members)]
+    assert read == [("one", "two"), ("one", "two"), ("one", "zwei"), ("text",)]
+    (item,) = list_items(str(tmp_path / "0.tar"))
+    assert [sample.captions for sample in read_item(item) if isinstance(sample, Sample)] == read
+
+
+def test_a_caption_in_another_encoding_or_form_is_named(tmp_path: Path) -> None:
+    for name, data, said in (("a.txt", b"caf\xe9", "not UTF-8"), ("a.json", b'{"caption": 7}', "neither a text nor")):
+        with pytest.raises(BadInput, match=rf"0\.tar, a: .*{said}"):
+            list(written(tmp_path / "0.tar", ("a.jpg", jpeg("red")), (name, data)))
 
 
 def test_a_mask_in_colour_is_refused(tmp_path: Path) -> None:
