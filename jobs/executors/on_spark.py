@@ -5,6 +5,7 @@ Outcomes come back through an accumulator while the job runs, so that progress s
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import re
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 JAVA_VERSION = 17  # the oldest that Spark 4 runs on
 POLL_SECONDS = 0.1
+_GPU_GIVEN = "CLIPMINE_SPARK_GPU"
 # Files of our packages that workers may need: code, and data that it reads. Models and pages stay here.
 _SENT = (".py", ".txt", ".yaml", ".json")
 
@@ -51,11 +53,15 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
                 return value1
 
         arrived = context.accumulator([], Outcomes())
-        function, config, environment, items = work.function, work.config, work.environment, list(work.items)
+        sent = context.broadcast((work.function, work.config, work.environment))  # once a machine, not once a task
+        items = list(work.items)
         group = f"clipmine-{work.label}-{id(work)}"
         errors: list[Exception] = []
 
         def run_partition(pairs: Iterable[tuple[int, Any]]) -> None:
+            function, config, environment = sent.value
+            if gpu:
+                use_own_gpu()
             for position, item in pairs:
                 arrived.add([attempt(function, position, item, config, environment)])
 
@@ -83,6 +89,17 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
             if job.is_alive():
                 context.cancelJobGroup(group)
                 job.join()
+            sent.unpersist()
+
+
+def use_own_gpu() -> None:
+    """Show a task's process only the GPU that Spark gave to its first task; a model that it has loaded stays there."""
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    given = task.resources().get("gpu") if task is not None else None
+    if given is not None and not os.environ.get(_GPU_GIVEN):
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ[_GPU_GIVEN] = ",".join(given.addresses)
 
 
 def _job_error(work: Work, error: Exception) -> ClipmineError:
@@ -99,9 +116,9 @@ def _job_error(work: Work, error: Exception) -> ClipmineError:
 
 @contextmanager
 def open_spark(workers: int | None, threads: int | None) -> Iterator[SparkContext]:
-    """The Spark session that is open already, else one started here and stopped at the end.
+    """The Spark session that is open already, else one started here, which the next stages of the command use too.
 
-    Its Java process stays for the next session.
+    It is stopped when the process ends, or when other numbers of workers or threads are asked for.
 
     Raises:
         MissingDependency: pyspark is not installed, or no Java of version 17 or newer is found.
@@ -112,17 +129,37 @@ def open_spark(workers: int | None, threads: int | None) -> Iterator[SparkContex
     except ImportError:
         raise MissingDependency("pyspark", "--executor spark", extra="spark") from None
     running = SparkContext._active_spark_context
-    if running is not None:
+    if running is not None and (running is not _kept.context or _kept.used):
         yield running
         return
-    check_java()
-    context = _start(workers, threads)
+    if running is None or _kept.sizes != (workers, threads):
+        _kept.stop()
+        check_java()
+        _kept.context, _kept.sizes = _start(workers, threads), (workers, threads)
+        if not str(_kept.context.master).startswith("local"):
+            _send_packages(_kept.context)
+    _kept.used = True
     try:
-        if not str(context.master).startswith("local"):
-            _send_packages(context)
-        yield context
+        yield _kept.context
     finally:
-        context.stop()
+        _kept.used = False
+
+
+class _Kept:
+    """The context that this process has started. used: a block of `open_spark` is open."""
+
+    context: Any = None
+    sizes: tuple[int | None, int | None] = (None, None)
+    used = False
+
+    def stop(self) -> None:
+        if self.context is not None:
+            self.context.stop()
+            self.context = None
+
+
+_kept = _Kept()
+atexit.register(_kept.stop)
 
 
 def check_java() -> None:
@@ -177,7 +214,9 @@ def _configuration(workers: int | None, threads: int | None) -> SparkConf:
 
 
 def _send_packages(context: SparkContext) -> None:
-    """Send our packages as one zip: executors on other machines may not have them."""
+    """Send our packages as one zip, unless spark-submit has: executors on other machines may not have them."""
+    if any(".zip" in place for place in importlib.import_module("jobs").__path__):
+        return
     archive = Path(tempfile.mkdtemp(prefix="clipmine-")) / "clipmine.zip"
     zip_packages(archive)
     context.addPyFile(str(archive))

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyspark import TaskContext
+from pyspark.resource import ResourceInformation
 
 from index.errors import MissingDependency
-from jobs.executors.on_spark import _configuration, check_java, open_spark, zip_packages
+from jobs.executors.on_spark import _configuration, check_java, open_spark, use_own_gpu, zip_packages
 
 
 def fake_java(folder: Path, version: str) -> Path:
@@ -97,3 +99,38 @@ def test_the_zip_says_where_a_module_has_moved(tmp_path: Path) -> None:
     program = f"import sys; sys.path.insert(0, {str(archive)!r}); import index.hnsw"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert "index.hnsw has moved: import from index.graph.hnsw instead" in done.stderr
+
+
+def test_one_spark_serves_the_stages_of_a_command_and_another_size_replaces_it() -> None:
+    """In a process of its own: the tests share an open session."""
+    program = """
+from jobs.executors.execute import execute
+from jobs.executors.on_spark import _kept
+from tests.jobs.arithmetic import Number, Trouble, square
+seen = []
+for workers in (1, 1, 2):
+    results = execute("spark", square, [Number(3)], Trouble(), workers=workers, threads=1, label="square")
+    seen.append((results[0].rows, _kept.context.applicationId, _kept.context.master))
+assert [rows for rows, _, _ in seen] == [9, 9, 9]
+assert seen[0] == seen[1] != seen[2], seen
+assert [master for _, _, master in seen[1:]] == ["local[1,3]", "local[2,3]"], seen
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_")}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_task_sees_the_gpu_that_spark_gave_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Task:
+        def __init__(self, address: str) -> None:
+            self.address = address
+
+        def resources(self) -> dict[str, ResourceInformation]:
+            return {"gpu": ResourceInformation("gpu", [self.address])}
+
+    for name in ("CUDA_VISIBLE_DEVICES", "CLIPMINE_SPARK_GPU"):
+        monkeypatch.setenv(name, "")
+    for address in ("3", "1"):  # a process keeps the GPU of its first task, where its model is
+        monkeypatch.setattr(TaskContext, "get", lambda address=address: Task(address))
+        use_own_gpu()
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
