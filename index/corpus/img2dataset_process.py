@@ -20,6 +20,7 @@ import types
 from pathlib import Path
 
 from index.corpus.fetch_image import FetchLimits
+from index.corpus.limited_downloader import LimitedDownloader
 from index.corpus.ray_address import ray_address
 
 JOIN_SECONDS = 60
@@ -93,9 +94,8 @@ def main() -> None:
         join_ray(ray_address())
     module = importlib.import_module("img2dataset.main")  # the package hides it behind a function of the same name
     module.LoggerProcess = _NoLog  # type: ignore[attr-defined]
-    limited = importlib.import_module("index.corpus.limited_downloader")  # imports img2dataset
     limits = FetchLimits(**json.loads(sys.argv[2]))
-    module.Downloader = functools.partial(limited.LimitedDownloader, limits)  # type: ignore[attr-defined]
+    module.Downloader = functools.partial(LimitedDownloader, limits)  # type: ignore[attr-defined]
     module.download(**arguments)
 
 

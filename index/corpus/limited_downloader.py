@@ -2,15 +2,13 @@
 
 img2dataset gives each shard to its `Downloader`, in whatever process a distributor chose, and this finds its fetching
 function in its module. `LimitedDownloader` puts ours there before each shard, so nothing of img2dataset is changed on
-disk. Imports img2dataset, so it is for the process around img2dataset and its workers only.
+disk. For the process around img2dataset and its workers only.
 """
 
 from __future__ import annotations
 
 import io
 from typing import Any
-
-from img2dataset import downloader
 
 from index.corpus.download_status import PERMANENT, failure_reason
 from index.corpus.fetch_image import FetchFailed, FetchLimits, fetch_image
@@ -21,49 +19,44 @@ __all__ = ["LimitedDownloader"]
 Fetched = tuple[int, io.BytesIO | None, str | None]  # number of the row in its shard, image, why there is none
 
 
-class LimitedDownloader(downloader.Downloader):  # type: ignore[misc]  # img2dataset has no types
-    """`settings` are those of img2dataset's downloader."""
+class LimitedDownloader:
+    """Stands for img2dataset's `Downloader`, whose arguments are `settings`; it is pickled for the workers."""
 
     def __init__(self, limits: FetchLimits, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.limits = limits
+        self.limits, self.settings = limits, settings
 
-    def download_shard(self, row: Any) -> None:
-        """Fetch one shard; img2dataset's docstring says what `row` is."""
+    def __call__(self, shard: Any) -> Any:
+        """Download one shard; `shard` and the answer are img2dataset's own."""
+        from img2dataset import downloader
+
+        theirs = downloader.Downloader(**self.settings)
+        rules = {"agent_token": theirs.user_agent_token, "directives": theirs.disallowed_header_directives or ()}
         pauses = HostPauses(self.limits.max_wait)
 
-        def fetch(row: tuple[int, str], **_: Any) -> Fetched:
-            return self._fetch(row, pauses)
+        def fetch(row: tuple[int, str], retries: int, **_: Any) -> Fetched:
+            number, url = row
+            message = ""
+            for _try in range(retries + 1):
+                try:
+                    return number, io.BytesIO(self._fetch_in_time(url, pauses, rules)), None
+                except Exception as error:  # one that leaves a thread would end the whole shard
+                    message = str(error) or type(error).__name__
+                if failure_reason(None, message) in PERMANENT:
+                    break
+            return number, None, message
 
         downloader.download_image_with_retry = fetch
-        super().download_shard(row)
+        return theirs(shard)
 
-    def _fetch(self, row: tuple[int, str], pauses: HostPauses) -> Fetched:
-        number, url = row
-        message = ""
-        for _ in range(self.retries + 1):
-            try:
-                return number, io.BytesIO(self._fetch_in_time(url, pauses)), None
-            except Exception as error:  # one that leaves a thread would end the whole shard
-                message = str(error) or type(error).__name__
-            if failure_reason(None, message) in PERMANENT:
-                break
-        return number, None, message
-
-    def _fetch_in_time(self, url: str, pauses: HostPauses) -> bytes:
-        """Fetch, once more after the server's `Retry-After`."""
+    def _fetch_in_time(self, url: str, pauses: HostPauses, rules: dict[str, Any]) -> bytes:
+        """Fetch when the host's pause is over, and once more after one that it asks for."""
         pauses.wait(url)
         try:
-            return self._fetch_once(url, pauses)
+            data = fetch_image(url, self.limits, **rules)
         except FetchFailed as error:
             if error.retry_after is None or not pauses.begin(url, error.retry_after):
                 raise
-        pauses.wait(url)
-        return self._fetch_once(url, pauses)
-
-    def _fetch_once(self, url: str, pauses: HostPauses) -> bytes:
-        data = fetch_image(
-            url, self.limits, agent_token=self.user_agent_token, directives=self.disallowed_header_directives or ()
-        )
+            pauses.wait(url)
+            data = fetch_image(url, self.limits, **rules)
         pauses.end(url)
         return data
