@@ -49,7 +49,7 @@ def _import(config: ImportConfig, files: int) -> ImageSets:
     try:
         with Progress("import", files, unit="files") as progress:
             return import_sets(config, lambda records, done: _show(progress, records, done))
-    except BaseException:
+    except Exception:
         # A corrected command, or a mended file, is another configuration, which the claim would refuse.
         for folder in OWN_FOLDERS:
             remove_folder(join(config.out, folder))

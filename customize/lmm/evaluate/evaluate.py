@@ -23,7 +23,7 @@ from customize.lmm.evaluate.result_tables import shown_figure, write_results
 from customize.lmm.evaluate.scores import Replies, failure, question_kind, score_questions
 from customize.lmm.evaluate.tasks import find_task, load_questions
 from index.errors import BadInput
-from index.files import local_path
+from index.files import local_path, make_folder
 from index.outputs import only_writer
 from mining.annotate.judge import judge_request, parse_rating
 from mining.annotate.task import Unparsed
@@ -127,7 +127,10 @@ def evaluate_lmm(
             on_progress(done, total)
 
     results = []
-    local_path(config.out)  # refuses a remote one
+    if not local_path(config.out).is_dir():
+        make_folder(local_path(config.out).parent)
+        if local_path(config.out).exists():
+            make_folder(local_path(config.out))  # says that a file is there
     with only_writer(config.out):
         earlier = read_results(Path(config.out))
         for model in models:
