@@ -20,12 +20,16 @@ def absolute(path: str | None) -> str | None:
     return str(local_path(path).absolute()) if path is not None and is_local(path) else path
 
 
-def with_absolute(config: Config, *names: str, executor: str = "local") -> Config:
-    """The configuration with these fields made absolute. Raises BadInput where no worker would find such a place.
+def with_absolute(config: Config, *names: str, executor: str) -> Config:
+    """The configuration with these fields made absolute, unchanged for local workers, which run in our folder.
+
+    Raises BadInput where no worker would find such a place.
 
     `ray job submit --working-dir` gives the command and each node a copy of a folder, so what one writes into its copy
     the others do not see, and all copies are deleted with the job.
     """
+    if executor == "local":
+        return config
     places = {name: absolute(getattr(config, name)) for name in names}
     if executor == "ray" and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         copied = os.path.realpath(Path.cwd())

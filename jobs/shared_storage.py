@@ -71,8 +71,10 @@ def check_shared_storage(out: str, executor: str, workers: int | None) -> None:
 
 def _ask(probe: _Probe, executor: str, workers: int | None) -> Sequence[_Seen]:
     if executor == "ray":
+        from jobs.executors.on_ray import start_ray
         from jobs.executors.ray_pool import on_each_node
 
+        start_ray()
         return on_each_node(look, probe, "check shared storage")
     items = list(range(max(_ITEMS, 2 * (workers or 0)) if executor == "spark" else 2 * (workers or 1)))
     return execute(executor, look, items, probe, workers=workers, label="check shared storage")

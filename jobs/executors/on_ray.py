@@ -8,18 +8,13 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import socket
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 from index.cores import usable_cores
+from index.corpus.ray_address import check_answers
 from index.errors import BadInput, ClipmineError
 from jobs.executors.attempts import ROOT_PACKAGES, Outcome, Work
-
-# A call of Ray's protocol without arguments, which a cluster with tokens refuses without one.
-_CLUSTER_ID = "/ray.rpc.NodeInfoGcsService/GetClusterId"
-ANSWER_SECONDS = 10.0  # how long the cluster at RAY_ADDRESS may take to accept a connection
 
 
 def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
@@ -74,7 +69,7 @@ def start_ray(object_store_memory: int | None = None) -> None:
 def _join(address: str, quiet: dict[str, Any]) -> None:
     import ray
 
-    _check_answers(address)
+    check_answers(address)
     # Send our packages: the cluster's nodes may not have them, or have another version of them.
     folders = [next(iter(importlib.import_module(name).__path__)) for name in ROOT_PACKAGES]
     try:
@@ -86,66 +81,3 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
             raise
         found = " ".join(str(error).partition("Version mismatch: ")[2].split())
         raise BadInput(f"RAY_ADDRESS {address}: Ray and Python must be those of the cluster. {found}") from error
-
-
-def _check_answers(address: str) -> None:
-    """BadInput when nothing listens at HOST:PORT or ray://HOST:PORT, or it asks for a token; Ray would try for long."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():  # "auto" and "local", which Ray resolves, or an address that it rejects itself
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise BadInput(f"RAY_ADDRESS {address}: no Ray cluster answers there ({error})") from error
-    if address.startswith("ray://") or os.environ.get("RAY_USE_TLS") == "1":
-        return
-    token = _token()
-    if _admits(f"{host}:{port}", ""):
-        return
-    if token and _admits(f"{host}:{port}", token):
-        _use_tokens()
-        return
-    remedy = "another token than ours" if token else "a token"
-    raise BadInput(
-        f"RAY_ADDRESS {address}: the cluster asks for {remedy}; set RAY_AUTH_MODE=token and its token in "
-        "RAY_AUTH_TOKEN, or the token's file in RAY_AUTH_TOKEN_PATH"
-    )
-
-
-def _admits(address: str, token: str) -> bool:
-    """Whether the cluster answers a call with this token, or "" for none; also where it fails for another reason."""
-    import grpc
-
-    asked = [("authorization", f"Bearer {token}")] if token else []
-    with grpc.insecure_channel(address) as channel:
-        try:
-            channel.unary_unary(_CLUSTER_ID)(b"", timeout=ANSWER_SECONDS, metadata=asked)
-        except grpc.RpcError as error:
-            return bool(error.code() != grpc.StatusCode.UNAUTHENTICATED)
-    return True
-
-
-def _use_tokens() -> None:
-    """Let this process's Ray send its token.
-
-    `ray start` asks for tokens wherever the machine has one, as the first Ray that starts there makes; a driver that
-    joins does not send it unless RAY_AUTH_MODE says so.
-    """
-    if os.environ.get("RAY_AUTH_MODE") == "token":
-        return
-    os.environ["RAY_AUTH_MODE"] = "token"
-    from ray import _raylet
-
-    _raylet.Config.initialize("")  # type: ignore[attr-defined]  # Ray read the variable when it was imported
-
-
-def _token() -> str:
-    """The token that Ray would send to a cluster; "" for none."""
-    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
-        return ""
-    if "RAY_AUTH_TOKEN" in os.environ:
-        return os.environ["RAY_AUTH_TOKEN"].strip()
-    try:
-        return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser().read_text().strip()
-    except OSError:
-        return ""

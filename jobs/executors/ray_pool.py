@@ -58,13 +58,10 @@ def run_pool(work: Work, workers: int | None, threads: int | None, gpu: bool) ->
 def on_each_node(function: Callable[[int, Any], Any], config: Any, label: str) -> list[Any]:
     """`function(number, config)` once on each living node that workers may run on, numbered from 0.
 
-    Cores that are busy do not delay it.
+    Ray must be up; cores that are busy do not delay it.
 
     Raises what the function raises, and ClipmineError for a node that does not answer.
     """
-    from jobs.executors.on_ray import start_ray
-
-    start_ray()
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

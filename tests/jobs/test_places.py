@@ -32,6 +32,6 @@ def test_the_folder_that_ray_copies_to_each_node_is_refused(tmp_path: Path, monk
     for place in ("store", "./store", str(tmp_path / "copy/store")):
         with pytest.raises(BadInput, match="ray job submit --working-dir` copies to each node and deletes"):
             with_absolute(Places(place), "store", executor="ray")
-        assert with_absolute(Places(place), "store", executor="local").store.endswith("store")
+        assert with_absolute(Places(place), "store", executor="local") == Places(place)
     outside = str(tmp_path / "store")
     assert with_absolute(Places(outside), "store", executor="ray").store == outside

@@ -136,7 +136,7 @@ def test_a_doubled_column_is_refused_only_where_it_is_read(tmp_path: Path) -> No
 
 
 def test_kept_values_stay_what_json_can_hold_and_others_become_text(tmp_path: Path) -> None:
-    kept = {
+    kept: dict[str, list[Any]] = {
         "box": [{"x": 1, "y": [1.5, None]}] * 4,
         "size": [[1, 2]] * 4,
         "price": [decimal.Decimal("1.50")] * 4,
