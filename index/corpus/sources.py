@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +110,11 @@ def _is_folder(source: str) -> bool:
     return not source.endswith(".tar") and bool(file_system.isdir(inside))
 
 
+def _is_of_a_tar(path: str, stems: Collection[str]) -> bool:
+    """Whether a file is one that img2dataset and `clipmine download` write beside the tars, or their table."""
+    return path.startswith("_table/") or path.removesuffix(".parquet").removesuffix("_stats.json") in stems
+
+
 def _list_folder(root: str, shard_size: int, reading: Reading) -> Corpus:
     listing = list_folder(root, reading)
     if listing.tars and listing.images:
@@ -120,8 +125,10 @@ def _list_folder(root: str, shard_size: int, reading: Reading) -> Corpus:
     if listing.compressed:
         raise BadInput(f"{root}/{min(listing.compressed)}: {_COMPRESSED}")
     if listing.tars:
+        stems = {path.removesuffix(".tar") for path in listing.tars}
         for path in (*listing.sidecars, *listing.odd, *listing.metadata, *listing.tables):
-            listing.others.add_file(path)
+            if not _is_of_a_tar(path, stems):
+                listing.others.add_file(path)
         return Corpus(_items_of_tars(root, listing.tars, reading), listing.others)
     if listing.has_images(root):
         folder = FolderCorpus(root, listing, reading)

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from index.corpus.reading import Reading
-from index.corpus.sources import list_items, read_item
+from index.corpus.sources import list_corpus, list_items, read_item
 from index.errors import BadInput
 from tests.index.corpora import picture, sample_members, write_tar
 
@@ -38,6 +38,13 @@ def test_tars_are_found_by_folder_glob_braces_and_name(tars: Path) -> None:
     assert paths_of(f"{tars}/00001.tar") == ["00001.tar"]
     assert {item.root for item in list_items(f"{tars}/sub/*.tar")} == {f"{tars}/sub"}
     assert [item.number for item in list_items(str(tars))] == [0, 1, 2, 3]
+
+
+def test_files_beside_a_downloads_tars_are_not_passed_over_and_others_are(tars: Path) -> None:
+    (tars / "_table").mkdir()
+    (tars / "_table/plan.json").write_text("{}")
+    (tars / "notes.json").write_text("{}")
+    assert list_corpus(str(tars)).passed_over.names == ["notes.json"]
 
 
 def test_a_relative_source_has_an_absolute_root(tars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
