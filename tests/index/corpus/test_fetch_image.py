@@ -109,11 +109,13 @@ def test_owners_forbid_uses_to_all_or_to_our_agent(web: Web) -> None:
     ("header", "least", "most"),
     [
         ("7", 7, 7),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3000, 3601),
+        ("in an hour", 3000, 3601),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
     ],
 )
 def test_a_server_says_when_to_come_back(web: Web, header: str, least: float, most: float) -> None:
+    if header == "in an hour":
+        header = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     with pytest.raises(FetchFailed, match="HTTP Error 429") as caught:
         fetch_image(web.url(f"/busy/{quote(header)}/1.jpg"), LONG)
     assert caught.value.retry_after is not None
