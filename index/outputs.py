@@ -21,6 +21,7 @@ from typing import Any
 
 from index.errors import ClipmineError, OutputExists
 from index.files import (
+    as_url,
     exists,
     file_size,
     hash_json,
@@ -35,6 +36,7 @@ from index.files import (
     write_atomic,
 )
 from index.lease import is_held_here, only_writer
+from index.remote import attempt
 
 __all__ = [
     "check_free",
@@ -137,8 +139,13 @@ def remove_folder(path: str | os.PathLike[str]) -> None:
         shutil.rmtree(local_path(path), ignore_errors=True)
         return
     file_system, inside = resolve(path)
-    if file_system.exists(inside):
-        file_system.rm(inside, recursive=True)
+
+    def delete() -> None:
+        if file_system.exists(inside):
+            with suppress(FileNotFoundError):  # an earlier try has removed some of it
+                file_system.rm(inside, recursive=True)
+
+    attempt(as_url(path), delete)
 
 
 def _check_claim(out: str, path: str, job: Mapping[str, Any], values: bool) -> None:

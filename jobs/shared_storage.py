@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from index.errors import BadInput
+from index.errors import BadInput, ClipmineError, RemoteDown
 from index.files import exists, is_local, join, make_folder, read_bytes, write_atomic
 from index.outputs import remove_folder
 from jobs.executors.execute import execute
@@ -63,8 +63,12 @@ def check_shared_storage(out: str, executor: str, workers: int | None) -> None:
         for number, seen in enumerate(found):
             if not exists(_answer(probe, number)):
                 raise BadInput(_said(out, probe.host, seen.host))
-    finally:
+    except RemoteDown:  # neither could anything be deleted
+        raise
+    except ClipmineError:
         remove_folder(probe.folder)
+        raise
+    remove_folder(probe.folder)
     for line in compare_versions(versions(), {seen.host: seen.versions for seen in found}):
         print(f"clipmine: {line}", file=sys.stderr, flush=True)
 

@@ -27,7 +27,7 @@ PAGES = sorted(
 )
 FOLDERS = ("index", "retrieval", "customize", "mining", "jobs", "scenes", "tests", "benchmarks", "docs", "examples")
 MODULE = re.compile(rf"(?<![\w./-])(?:clipmine|{'|'.join(FOLDERS[:8])})(?:\.\w+)+")
-FILE_ENDING = re.compile(r"\.(json|jsonl|md|py|yaml|html|png|svg|faiss|npy|parquet|sh)$")
+FILE_ENDING = re.compile(r"\.(json|jsonl|md|py|yaml|html|png|svg|faiss|npy|parquet|sh|zip)$")
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
