@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import io
 import struct
+import sys
 import threading
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
+from index.corpus import image_decoding
 from index.corpus.image_decoding import DECODE_REASONS, MAX_IMAGE_PIXELS, ImageRejected, decode_image, image_extension
 from tests.index.corpora import encode, picture
 
@@ -302,17 +305,23 @@ def test_netpbm_is_read_in_its_binary_forms_only() -> None:
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(64), "jxl", "pillow_jxl"),
     ],
 )
-def test_formats_of_plug_ins_name_the_plug_in_that_is_missing(data: bytes, extension: str, package: str) -> None:
+def test_formats_of_plug_ins_name_the_plug_in_that_is_missing(
+    data: bytes, extension: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert image_extension(data) == extension
-    installed = importlib.util.find_spec(package) is not None
+    assert reason_of(data) == "broken_image"
+    monkeypatch.setitem(sys.modules, package, None)  # as where it is not installed
+    image_decoding._plugin.cache_clear()
     reasons = {"pillow_heif": "needs_pillow_heif", "pillow_jxl": "needs_pillow_jxl_plugin"}
-    assert reason_of(data) == ("broken_image" if installed else reasons[package])
+    assert reason_of(data) == reasons[package]
 
 
-def test_a_plug_in_that_is_installed_reads_its_format() -> None:
-    heif = pytest.importorskip("pillow_heif")
+@pytest.mark.parametrize("name", ["HEIF", "JXL"])
+def test_a_plug_in_that_is_installed_reads_its_format(name: str) -> None:
+    pillow_heif.register_heif_opener()
+    importlib.import_module("pillow_jxl")
     stream = io.BytesIO()
-    heif.from_pillow(Image.new("RGB", (64, 48), RED)).save(stream)
+    Image.new("RGB", (64, 48), RED).save(stream, name)
     decoded = decode_image(stream.getvalue())
     assert (decoded.mode, decoded.size) == ("RGB", (64, 48))
     assert np.abs(np.asarray(decoded, dtype=int) - RED).max() <= 12
