@@ -228,6 +228,8 @@ def _rarity(sets: NounSets, pairs: Ints) -> npt.NDArray[np.float64]:
 
 def _how(found: _Found) -> str:
     plan, compared = found.plan, found.compared
+    if not len(found.sets.nouns):
+        return "no noun is in two captions, so no pair shares one; images without a caption can't be paired this way"
     parts = []
     if plan.drawn:
         which = "all" if compared.whole else f"{int(compared.counts.sum()):,} random"

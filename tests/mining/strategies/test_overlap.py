@@ -217,6 +217,17 @@ def test_nothing_to_pair_gives_nothing(tmp_path: Path, captions: list[str | None
     assert mine_overlap(captions_context(tmp_path, captions)).table.num_rows == 0
 
 
+@pytest.mark.parametrize(
+    ("captions", "said"), [([None] * 20, True), (["", "a dog", "一只狗"], True), (["a dog"] * 2, False)]
+)
+def test_where_no_two_captions_can_share_a_noun_the_cause_is_said(
+    tmp_path: Path, captions: list[str | None], said: bool
+) -> None:
+    notes = mine_overlap(captions_context(tmp_path, captions)).notes
+    assert any(note.startswith("no noun is in two captions") for note in notes) is said
+    assert any(note.startswith("levels 1 from") for note in notes) is not said
+
+
 def test_a_level_nobody_reaches_gives_nothing(tmp_path: Path) -> None:
     assert mine_overlap(captions_context(tmp_path, skewed_captions(100), levels=(60, 200))).table.num_rows == 0
 
