@@ -69,5 +69,6 @@ def describe_odd(odd: OddVectors) -> str:
     if odd.not_finite:
         said.append(f"{odd.not_finite:,} with inf or NaN, the first is row {odd.first_not_finite:,}: never returned")
     if odd.not_unit and odd.lengths is not None:
-        said.append(f"{odd.not_unit:,} of another length than 1 ({odd.lengths[0]:g} to {odd.lengths[1]:g})")
+        least, most = odd.lengths
+        said.append(f"{odd.not_unit:,} of another length than 1 (all lengths are from {least:.3g} to {most:.3g})")
     return f"part {odd.part}, {odd.modality}: {'; '.join(said)}"

@@ -46,6 +46,7 @@ def test_rows_that_are_not_unit_vectors_are_named(foreign: Path, clipmine: Run) 
     assert (found["zero vectors"], found["with inf or NaN"], found["of another length"]) == (1, 2, 2)
     [named] = [line for line in lines if line.startswith("- ")]
     assert "part 0, image: 2 with inf or NaN, the first is row 2: never returned; 2 of another length than 1" in named
+    assert named.endswith(" (all lengths are from 1 to 3)")  # with those of the rows that have the length 1
     assert "not all: readers normalise them" in "\n".join(lines)
 
 
