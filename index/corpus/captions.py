@@ -25,6 +25,9 @@ _MARKS = (  # UTF-32's first, since it begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# NaN is not valid JSON, but Python writes it (img2dataset does for empty table cells). `json.loads` would make a new
+# decoder for each side-car.
+_JSON = json.JSONDecoder(parse_constant=lambda _: None)
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 
 
@@ -99,8 +102,7 @@ def parse_sidecar(data: bytes | None, encoding: str | None = None) -> dict[str, 
         except UnicodeError as error:
             raise TextRejected("sidecar_not_utf8") from error
     try:
-        # NaN is not valid JSON, but Python writes it (img2dataset does for empty table cells).
-        fields = json.loads(text, parse_constant=lambda _: None)
+        fields = _JSON.decode(text)
     except (ValueError, RecursionError) as error:
         raise TextRejected("broken_sidecar") from error
     if not isinstance(fields, dict):

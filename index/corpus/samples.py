@@ -64,6 +64,7 @@ READ_REASONS = frozenset(
 # Fields of img2dataset's json that have metadata columns of their own. Its `sha256` is the hash of the download before
 # any resizing, so it stays in `extra`.
 _OWN_COLUMNS = frozenset({"key", "caption", "captions", "url", "width", "height"})
+_SORTED = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` would make one for each sample
 # A kind of `PassedOver`: side-cars of an image that is a row already, without what they say.
 CAPTIONS_APART = "captions apart"
 _EXAMPLES = 6  # names of passed over files that are kept for messages
@@ -199,7 +200,7 @@ def make_sample(
 
 def _other_fields(fields: Mapping[str, Any]) -> str:
     others = {name: value for name, value in fields.items() if name not in _OWN_COLUMNS}
-    return json.dumps(others, sort_keys=True) if others else "{}"
+    return _SORTED.encode(others) if others else "{}"
 
 
 def _string(value: object) -> str | None:

@@ -221,12 +221,10 @@ class _TarReader:
         text = _of_field(self._texts_by_field(group), image_field, only)
         sidecar = _of_field(group.jsons, image_field, only)
         parts = [member for member in (image, text, sidecar) if member is not None]
-        if any(member.link is not None for member in parts):
-            return self._reject(key, "link_not_followed")
-        if any(member.sparse for member in parts):
-            return self._reject(key, "sparse_member")
-        if image.data is None or any(member.data is None for member in parts):
-            return self._reject(key, "too_many_bytes")
+        if image.data is None or not all(member.data is not None for member in parts):
+            linked = any(member.link is not None for member in parts)
+            sparse = any(member.sparse for member in parts)
+            return self._reject(key, "link_not_followed" if linked else "sparse_member" if sparse else "too_many_bytes")
         made = make_sample(
             key,
             self._shard,
@@ -242,6 +240,8 @@ class _TarReader:
 
     def _texts_by_field(self, group: _Group) -> dict[str, Member]:
         """The caption file of each field: of several, the one whose extension comes first in the order of the rules."""
+        if len(group.texts) == 1:
+            return {place: text for (place, _), text in group.texts.items()}
         order = self._rules.text_order
         return {
             place: group.texts[place, extension]

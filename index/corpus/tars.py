@@ -8,9 +8,9 @@ samples.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
 __all__ = ["Member", "TarBroken", "iter_members"]
 
@@ -29,8 +29,7 @@ class TarBroken(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A file in a tar: its bytes are `tar[offset:offset + size]`.
 
     Attributes:
@@ -137,10 +136,19 @@ def _skip(stream: IO[bytes], size: int) -> int:
 
 def _checksum_holds(header: bytes) -> bool:
     """The sum of all bytes, the checksum field itself counted as 8 spaces (POSIX ustar)."""
+    written = header[_CHECKSUM]
+    total = _byte_sum(header[:256]) + _byte_sum(header[256:]) - _byte_sum(written) + 8 * 32
+    if written == b"%06o\0 " % total:  # as nearly all tars have it
+        return True
     try:
-        return sum(header) - sum(header[_CHECKSUM]) + 8 * 32 == _number(header[_CHECKSUM])
+        return total == _number(written)
     except TarBroken:
         return False
+
+
+def _byte_sum(data: bytes) -> int:
+    """The sum of up to 256 bytes: Adler-32's lower half is 1 + that, modulo 65,521. `sum` takes ten times as long."""
+    return (zlib.adler32(data) & 0xFFFF) - 1
 
 
 def _number(field: bytes) -> int:

@@ -104,6 +104,18 @@ def test_a_damaged_header_ends_the_tar(tmp_path: Path) -> None:
     assert reason == "damaged_tar"
 
 
+def test_the_checksum_of_a_header_of_high_bytes_is_exact() -> None:
+    header = bytearray(tarfile.TarInfo("x").tobuf(tarfile.GNU_FORMAT))
+    header[:100] = header[157:257] = header[345:500] = b"\xff" * 100
+    header = bytearray(header[:345] + b"\xff" * 167)  # nearly the largest sum that a header can have
+    for digits in (b"%06o\0 ", b"%07o\0", b" %06o ", b"%o\0\0 "):
+        total = sum(header[:148]) + sum(header[156:]) + 8 * 32
+        assert total > 65_521
+        for shift, reason in ((0, None), (1, "not_a_tar"), (-1, "not_a_tar"), (-65_521, "not_a_tar")):
+            header[148:156] = (digits % (total + shift)).ljust(8, b"\0")[:8]
+            assert members_of(bytes(header) + bytes(1024))[1] == reason, (digits, shift)
+
+
 def test_what_is_no_tar_says_so(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "x.tar", MEMBERS).read_bytes()
     assert members_of(b"hello") == ([], "not_a_tar")
