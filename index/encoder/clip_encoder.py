@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from index.encoder.model_spec import describe_model
+from index.encoder.scaling import Scaling
 from index.encoder.texts import Tokenizer, can_shorten, short_text_features, text_batches
 
 __all__ = ["Encoder"]
@@ -38,6 +39,7 @@ class Encoder:
         dim: length of a vector.
         context_length: tokens of a text that the model sees, both end marks included.
         image_size: (height, width) of the pixels the model sees.
+        scaling: how an image is brought to that size.
         fingerprint: what decides the vectors, see `index.encoder.model_spec`.
         preprocess: PIL image -> float32 [3, height, width], open_clip's validation transform.
         tokenizer: open_clip's own; `tokenize` also tells which texts it cut.
@@ -61,7 +63,10 @@ class Encoder:
         self.dim = int(model_cfg["embed_dim"])
         self.context_length = int(model.context_length)
         size = preprocess_cfg.size
-        self.image_size: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
+        self.scaling = Scaling.of(
+            size, preprocess_cfg.resize_mode, preprocess_cfg.interpolation, preprocess_cfg.fill_color
+        )
+        self.image_size = self.scaling.size
         self.tokenizer = tokenizer
         self.tokenize = Tokenizer(tokenizer, self.context_length)
         self.fingerprint: dict[str, Any] = {
@@ -72,17 +77,14 @@ class Encoder:
         }
         self.device = torch.device(device)
         self.model = model.eval().requires_grad_(False).to(self.device)
-        # The transform ends in (to RGB, to tensor, normalise), which is the same for a whole batch at once.
-        *self._to_pixels, _, _, normalize = self.preprocess.transforms
+        normalize = self.preprocess.transforms[-1]
         self._mean = torch.tensor(normalize.mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(normalize.std, device=self.device).view(1, 3, 1, 1)
         self._half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
 
     def to_pixels(self, image: Image.Image) -> Pixels:
         """The image as the model sees it, before normalising: uint8 [height, width, 3]."""
-        for step in self._to_pixels:
-            image = step(image)
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        return self.scaling(image)
 
     @torch.inference_mode()
     def encode_pixels(self, pixels: Pixels) -> Rows:
