@@ -194,8 +194,8 @@ def test_every_test_file_mirrors_a_module() -> None:
     of_the_whole = {
         f"test_{name}.py"
         for name in (
-            "architecture", "benchmarks", "change_sequences", "docs", "localized_narratives", "object_store",
-            "old_outputs", "package_data", "react_imagenet", "repository",
+            "architecture", "benchmarks", "change_sequences", "cluster_files", "docs", "localized_narratives",
+            "object_store", "old_outputs", "package_data", "react_imagenet", "repository",
         )
     }  # fmt: skip
     mirrors = {mirror(name) for name in modules()}
