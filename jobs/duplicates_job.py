@@ -13,7 +13,7 @@ from index.lease import only_writer
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
 from jobs.places import with_absolute
-from jobs.shared_storage import check_shared_storage
+from jobs.shared_storage import SharedFolder
 
 __all__ = ["run_duplicates"]
 
@@ -35,7 +35,7 @@ def run_duplicates(
         waiting = undone_segments(config)
         # A single segment is searched here: workers take seconds to start.
         where, most = (executor, workers) if len(waiting) > 1 else ("local", 1)
-        check_shared_storage(config.store, where, most)
-        execute(where, search_segment, waiting, config, workers=most, label="near-duplicates")
+        shared = SharedFolder(config.store)
+        execute(where, search_segment, waiting, config, workers=most, shared=shared, label="near-duplicates")
         lease.check()
         return finish_groups(config)

@@ -24,6 +24,8 @@ from index.store.embed import (
 )
 from index.store.store_model import remember_model
 from jobs.executors.execute import check_executor, execute
+from jobs.places import with_absolute
+from jobs.shared_storage import SharedFolder
 
 # Two cores give the same rows/s as one worker of two threads and as two of one (ViT-B-32, 256 photographs: 72 s each),
 # and one worker takes half the memory. With more than four threads, a worker's threads wait for Python's lock.
@@ -55,6 +57,7 @@ def run_embed(
     `jobs.executors.execute.execute` raises.
     """
     check_executor(executor, workers)
+    config = with_absolute(config, "source", "out", executor=executor)
     started = time.monotonic()
     corpus = plan_corpus(config)
     items = corpus.items
@@ -64,7 +67,15 @@ def run_embed(
         waiting = prepare_store(config, items)
         remember_model(config.out, config.model)
         done = execute(
-            executor, embed_item, waiting, config, workers=workers, threads=WORKER_THREADS, gpu=True, label="embed"
+            executor,
+            embed_item,
+            waiting,
+            config,
+            workers=workers,
+            threads=WORKER_THREADS,
+            gpu=True,
+            shared=SharedFolder(config.out),
+            label="embed",
         )
         lease.check()
         store = finish_store(config, items, corpus.passed_over)

@@ -27,7 +27,7 @@ from index.store.lookup import build_lookup, is_lookup_done, plan_lookups
 from jobs.executors.execute import check_executor, execute
 from jobs.places import with_absolute
 from jobs.progress import Progress
-from jobs.shared_storage import check_shared_storage
+from jobs.shared_storage import SharedFolder
 
 MODALITIES: dict[str, tuple[Modality, ...]] = {"image": ("image",), "text": ("text",), "both": ("image", "text")}
 
@@ -58,21 +58,28 @@ def run_index(
     config = with_absolute(config, "store", executor=executor)
     EmbeddingStore.open(config.store)  # before a lease is written where there is no store
     with only_writer(config.store, "run `clipmine index` again when it has ended") as lease:
-        check_shared_storage(config.store, executor, workers)
+        shared = SharedFolder(config.store)
         store = EmbeddingStore.open(config.store)
         wanted = MODALITIES[modality]
         if modality == "both" and not store.has_text:
             wanted = ("image",)
         planned = plan_lookups(store.manifest) if store.rows else []  # without rows the build says so
         lookups = [item for item in planned if not is_lookup_done(item, store.path, store.manifest)]
-        execute(executor, build_lookup, lookups, config.store, workers=workers, label="look-up")
+        execute(executor, build_lookup, lookups, config.store, workers=workers, shared=shared, label="look-up")
         return [
-            _index_one(replace(config, modality=each), executor, workers, checksums, pilot, lease) for each in wanted
+            _index_one(replace(config, modality=each), executor, workers, checksums, pilot, shared, lease)
+            for each in wanted
         ]
 
 
 def _index_one(
-    config: IndexConfig, executor: str, workers: int | None, checksums: bool, pilot: bool, lease: Lease
+    config: IndexConfig,
+    executor: str,
+    workers: int | None,
+    checksums: bool,
+    pilot: bool,
+    shared: SharedFolder,
+    lease: Lease,
 ) -> IndexSummary:
     if checksums:
         drop_damaged_shards(config)
@@ -91,7 +98,7 @@ def _index_one(
     ) -> list[Any]:
         # A single item runs here: workers take seconds to start.
         where, most = (executor, workers) if len(items) > 1 else ("local", 1)
-        return execute(where, function, items, work, workers=most, label=f"{label} {config.modality}")
+        return execute(where, function, items, work, workers=most, shared=shared, label=f"{label} {config.modality}")
 
     prepare_layout(config, map_items)
     waiting = undone_index_items(config)
@@ -103,6 +110,7 @@ def _index_one(
         config,
         workers=workers,
         threads=None if workers else usable_cores(),
+        shared=shared,
         label=f"index {config.modality}",
     )
     lease.check()

@@ -15,7 +15,7 @@ from index.outputs import only_writer
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
 from jobs.places import with_absolute
-from jobs.shared_storage import check_shared_storage
+from jobs.shared_storage import SharedFolder
 from retrieval.concepts import ConceptList
 from retrieval.retrieve import (
     check_retrieval,
@@ -63,12 +63,12 @@ def run_retrieve(
     with only_writer(config.out), retrieval_claim(config):
         if prepare_retrieval(config):
             return finished_selection(config)
-        check_shared_storage(config.out, executor, workers)
-        share_search(config, lambda search: _map_items(search, executor, workers), model)
+        shared = SharedFolder(config.out)
+        share_search(config, lambda search: _map_items(search, executor, workers, shared), model)
         return finish_selection(config)
 
 
-def _map_items(search: SharedSearch, executor: str, workers: int | None) -> MapItems:
+def _map_items(search: SharedSearch, executor: str, workers: int | None, shared: SharedFolder) -> MapItems:
     scans = any(plan.method == "exact" for plan in search.plans.values())
 
     def map_items(function: Callable[[Any, SharedSearch], Any], items: Sequence[Any], label: str) -> list[Any]:
@@ -76,6 +76,6 @@ def _map_items(search: SharedSearch, executor: str, workers: int | None) -> MapI
         gpu = label == "encode prompts" or (label == "search" and scans)
         # A single item runs here: workers take seconds to start.
         where, most = (executor, workers) if len(items) > 1 else ("local", 1)
-        return execute(where, function, items, search, workers=most, gpu=gpu, label=f"retrieve: {label}")
+        return execute(where, function, items, search, workers=most, gpu=gpu, shared=shared, label=f"retrieve: {label}")
 
     return map_items

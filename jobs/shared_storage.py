@@ -1,4 +1,4 @@
-"""A check, before the first minute of a job is spent, that all workers see the folder where they exchange files.
+"""A check, before the first items of a job, that all workers see the folder where they exchange files.
 
 The driver writes a token, every worker reads it and writes a file of its own, and the driver looks for those. A folder
 on one machine's disk, an object store without credentials on a worker, or memory:// fails here, not after hours. So do
@@ -19,7 +19,7 @@ from index.outputs import remove_folder
 from jobs.executors.execute import execute
 from jobs.executors.versions import compare_versions, versions
 
-__all__ = ["check_shared_storage"]
+__all__ = ["SharedFolder"]
 
 # Items of the check on Spark, whose tasks cannot be sent to a machine. Workers take them in turn, so with fewer workers
 # each of them is checked at least once.
@@ -47,14 +47,26 @@ class _Seen:
     versions: dict[str, str]
 
 
-def check_shared_storage(out: str, executor: str, workers: int | None) -> None:
-    """Check that the workers of `executor` and this process see each other's files under `out`.
+class SharedFolder:
+    """A folder in which the workers of a job exchange files with each other and with this process."""
 
-    Local processes share a local folder, so there is nothing to check then; nor where Ray is this machine alone. Raises
-    BadInput, which names the machine.
-    """
-    if executor == "local" and is_local(out):
-        return
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._checked: set[str] = set()
+
+    def check(self, executor: str, workers: int | None) -> None:
+        """Check once that the workers of `executor` and this process see each other's files in the folder.
+
+        Local processes share a local folder, so there is nothing to check then. Raises BadInput, which names the
+        machine.
+        """
+        if executor in self._checked or (executor == "local" and is_local(self.path)):
+            return
+        _check(self.path, executor, workers)
+        self._checked.add(executor)
+
+
+def _check(out: str, executor: str, workers: int | None) -> None:
     probe = _Probe(out, secrets.token_hex(16), socket.gethostname())
     make_folder(probe.folder)
     try:
@@ -81,7 +93,7 @@ def _ask(probe: _Probe, executor: str, workers: int | None) -> Sequence[_Seen]:
         start_ray()
         return on_each_node(look, probe, "check shared storage")
     items = list(range(max(_ITEMS, 2 * (workers or 0)) if executor == "spark" else 2 * (workers or 1)))
-    return execute(executor, look, items, probe, workers=workers, label="check shared storage")
+    return execute(executor, look, items, probe, workers=workers, shared=None, label="check shared storage")
 
 
 def look(number: int, probe: _Probe) -> _Seen:

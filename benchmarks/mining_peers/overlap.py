@@ -89,7 +89,7 @@ def ours(
         if rows <= IN_PROCESS:
             return [function(item, ctx) for item in items]
         with quiet():
-            return execute("local", function, items, ctx, workers=WORKERS, label=label)
+            return execute("local", function, items, ctx, workers=WORKERS, shared=None, label=label)
 
     with timed() as nouns:
         sets = make_noun_sets(ctx, map_items)

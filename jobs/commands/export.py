@@ -73,7 +73,7 @@ def _export(config: ExportConfig, format: Format, executor: str, workers: int | 
     from index.outputs import only_writer, unused_claim_released
     from jobs.executors.execute import execute
     from jobs.places import with_absolute
-    from jobs.shared_storage import check_shared_storage
+    from jobs.shared_storage import SharedFolder
     from retrieval.export.export import CLAIM, export_selection, finish_export, prepare_export
     from retrieval.export.tars import export_item, list_export_items, undone_items
 
@@ -84,6 +84,6 @@ def _export(config: ExportConfig, format: Format, executor: str, workers: int | 
     list_export_items(config)  # refuses what cannot be exported before the folder is claimed
     with only_writer(config.out), unused_claim_released(config.out, CLAIM):
         if not prepare_export(config):
-            check_shared_storage(config.out, executor, workers)
-            execute(executor, export_item, undone_items(config), config, workers=workers, label="export")
+            shared, waiting = SharedFolder(config.out), undone_items(config)
+            execute(executor, export_item, waiting, config, workers=workers, shared=shared, label="export")
         return finish_export(config)

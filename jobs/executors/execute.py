@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from index.errors import BadInput
 from jobs.executors.attempts import Outcome, Work, raise_failure
 from jobs.interrupt import stop_if_interrupted
 from jobs.progress import Progress
+
+if TYPE_CHECKING:
+    from jobs.shared_storage import SharedFolder
 
 EXECUTORS = ("local", "ray", "spark")
 
@@ -31,6 +34,7 @@ def execute(
     workers: int | None = None,
     threads: int | None = None,
     gpu: bool = False,
+    shared: SharedFolder | None,
     label: str,
 ) -> list[Result]:
     """Run `function(item, config)` for every item and return the results in the order of the items.
@@ -44,18 +48,22 @@ def execute(
         workers: how many items run at once; by default as many as the cores allow at `threads` each, or the GPUs.
         threads: most threads a worker; by default an even share of the cores.
         gpu: give every worker its own GPU where there are GPUs.
+        shared: where the items write; the workers and this process must see each other's files there. None: items that
+            write nothing.
         label: the job's name in progress and messages.
 
     Raises:
         ClipmineError: the first error that an item raised, as it raised it; the job stops.
         ItemFailed: an item raised something unforeseen; the message names the item.
         WorkerDied: an item's worker was killed in every attempt.
-        BadInput: unknown executor, or workers < 1.
+        BadInput: unknown executor, or workers < 1, or a worker that does not see `shared`.
         MissingDependency: Spark or its Java is not installed.
     """
     check_executor(executor, workers)
     if not items:
         return []
+    if shared is not None:
+        shared.check(executor, workers)
     work = Work(label, function, items, config)
     results: dict[int, Result] = {}
     with Progress(label, len(items)) as progress, closing(_outcomes(executor, work, workers, threads, gpu)) as outcomes:

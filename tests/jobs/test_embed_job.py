@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from index.encoder.model_spec import ModelSpec
-from index.errors import OutputExists
+from index.errors import BadInput, OutputExists
 from index.lease import only_writer
 from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
@@ -41,9 +42,29 @@ def by_two_local_workers(
 def test_all_executors_write_the_same_bytes(
     executor: str, small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, by_two_local_workers: dict[str, bytes]
 ) -> None:
-    summary = run_embed(_config(small_corpus, tmp_path / "store", tiny_clip_dir), executor=executor, workers=2)
+    # Those of the two local workers were decoded by threads.
+    config = replace(_config(small_corpus, tmp_path / "store", tiny_clip_dir), decode_processes=2)
+    summary = run_embed(config, executor=executor, workers=2)
     assert (summary.store.rows, summary.items_skipped, summary.rows_embedded) == (33, 0, 33)
     assert file_bytes(tmp_path / "store") == by_two_local_workers
+
+
+def test_a_store_that_the_nodes_do_not_see_is_refused_before_anything_is_embedded(
+    ray_up: None, small_corpus: Path, tiny_clip_dir: Path
+) -> None:
+    config = _config(small_corpus, Path("unused"), tiny_clip_dir)
+    with pytest.raises(BadInput, match=r"memory://nodes: .* does not see what .* writes there; choose a folder"):
+        run_embed(replace(config, out="memory://nodes"), executor="ray", workers=1)
+
+
+def test_a_store_in_the_folder_that_ray_copies_is_refused(
+    small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(BadInput, match="ray job submit --working-dir"):
+        run_embed(_config(small_corpus, Path("store"), tiny_clip_dir), executor="ray")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_embedded_while_another_job_writes_in_the_store(
@@ -74,7 +95,7 @@ def test_a_run_that_is_killed_continues_and_ends_with_the_same_bytes(
     # One worker runs in the command's own process, with as many threads as `small_store` was made with.
     command += ["--workers", "1", "--device", "cpu"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300  # minutes, on a busy machine
     while not (out / "done/0000.json").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
@@ -101,4 +122,4 @@ def test_a_grown_corpus_adds_parts_and_keeps_the_old(tiny_clip_dir: Path, tmp_pa
     summary = run_embed(config)
     after = file_bytes(config.out)
     assert (summary.store.rows, summary.items_skipped, summary.rows_embedded) == (11, 1, 5)
-    assert {name for name, data in before.items() if after[name] != data} == {"manifest.json"}
+    assert {name for name, data in before.items() if after[name] != data} == {"manifest.json", "done/all.jsonl"}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jobs.index_job
+import jobs.shared_storage
 from index.errors import BadInput, OutputExists, StoreInvalid
 from index.graph.build import IndexConfig
 from index.graph.machine import SERVER, read_machine
@@ -40,6 +41,15 @@ def test_both_modalities_are_indexed_and_a_second_run_builds_nothing(store: Path
     )
     assert scores[0, 0] > 0.99
     assert rows.shape == (1, 1)
+
+
+def test_where_nothing_is_left_to_build_no_cluster_is_asked(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(jobs.shared_storage, "_check", lambda out, executor, workers: asked.append(executor))
+    run_index(IndexConfig(str(store), shard_rows=11, queries=10))
+    assert asked == []
+    run_index(IndexConfig(str(store)), executor="ray")
+    assert asked == []
 
 
 def test_the_machine_is_measured_once_with_a_large_store_and_plans_name_it(
