@@ -6,6 +6,7 @@ ClipmineError                 exit status 1
 |   +-- OutputExists          the output folder holds something already
 |   +-- StoreInvalid          a store's files are missing or disagree
 |   +-- ModelMismatch         a store or index was made with another model
+|   +-- ModelMissing          a model's files are not on this machine and cannot be downloaded
 |   +-- ImagesNotLocal        the store has no image bytes (adopted embeddings)
 +-- DiskFull                  no space left on the disk that is written to
 +-- RemoteDown                a remote storage did not answer, however often it was asked
@@ -58,6 +59,20 @@ class StoreInvalid(BadInput):
 
 class ModelMismatch(BadInput):
     """A store or index was made with another model than the one asked for."""
+
+
+class ModelMissing(BadInput):
+    """A model's files are not on this machine and cannot be downloaded.
+
+    Attributes:
+        for_workers: what to do where it is a worker on another machine that lacks them.
+    """
+
+    for_workers = ""
+
+    def __init__(self, message: str, for_workers: str) -> None:
+        super().__init__(message)
+        self.for_workers = for_workers
 
 
 class ImagesNotLocal(BadInput):

@@ -29,7 +29,7 @@ import torch
 
 from index.encoder.clip_encoder import Encoder
 from index.encoder.model_spec import CONFIG_NAME, ModelSpec, model_identity, read_model_config, weights_file
-from index.errors import BadInput, ClipmineError
+from index.errors import BadInput, ClipmineError, ModelMissing
 from index.files import hash_json
 
 __all__ = ["Extend", "check_model", "default_device", "extend_model", "load_encoder", "model_config", "open_encoder"]
@@ -39,6 +39,10 @@ Extend = Callable[[Any, Mapping[str, Any]], None]  # (open_clip model, the folde
 _EXTENSIONS = "clipmine.model_extensions"  # the group of entry points
 # Named as entry points are, and not imported before a model folder asks for one: this package is below theirs.
 _OWN_EXTENSIONS = {"react-gated": "customize.clip.gated:extend_model"}
+_FOR_WORKERS = (
+    "on a cluster, set HF_HOME on each machine to a folder that all of them see and that holds the download, or copy a "
+    "model folder to shared storage"
+)
 _loading = threading.Lock()
 
 
@@ -97,8 +101,8 @@ def load_encoder(spec: ModelSpec, device: str | None = None) -> Encoder:
     """Load a model, once in a process.
 
     Raises:
-        BadInput: no such model, tag or folder, or weights that do not fit their configuration.
-        ClipmineError: the weights could not be downloaded.
+        BadInput: no such model or tag, or weights that do not fit their configuration.
+        ModelMissing: there is no such folder, or the weights or the tokenizer could not be downloaded.
     """
     check_model(spec)
     with _loading:  # two threads would load twice
@@ -178,9 +182,10 @@ def _tokenizer_failed(spec: ModelSpec, model_cfg: Mapping[str, Any], error: Exce
         )
     named = model_cfg.get("text_cfg", {}).get("hf_tokenizer_name")
     called = f"tokenizer {named}" if named else "tokenizer"
-    return ClipmineError(
+    return ModelMissing(
         f"model {spec}: its {called} could not be loaded ({said}); it is downloaded the first time, which needs the "
-        "network; or use --model-dir with a folder that holds model and tokenizer"
+        "network; or use --model-dir with a folder that holds model and tokenizer",
+        _FOR_WORKERS,
     )
 
 
@@ -194,9 +199,10 @@ def _loading_failed(spec: ModelSpec, error: Exception) -> ClipmineError:
     if spec.model_dir is not None:
         return BadInput(f"{spec.model_dir}: its weights do not fit its {CONFIG_NAME}: {' '.join(lines[:2])[:300]}")
     what = "its weights are" if spec.random_seed is None else "a part of it is"
-    return ClipmineError(
+    return ModelMissing(
         f"model {spec}: could not be loaded ({lines[0][:300]}); {what} downloaded the first time, "
-        "which needs the network; or use --model-dir"
+        "which needs the network; or use --model-dir",
+        _FOR_WORKERS,
     )
 
 

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from index.errors import BadInput, ModelMismatch
+from index.errors import BadInput, ModelMismatch, ModelMissing
 from index.files import hash_json, sha256_file
 from index.moved import moved_folder
 
@@ -115,10 +115,16 @@ def model_identity(spec: ModelSpec) -> dict[str, Any]:
 
 
 def read_model_config(model_dir: str) -> dict[str, Any]:
-    """A model folder's `open_clip_config.json`; BadInput when the folder or the file is not what it should be."""
+    """A model folder's `open_clip_config.json`.
+
+    Raises BadInput if the file is not what it should be, ModelMissing where there is no folder.
+    """
     path = Path(model_dir) / CONFIG_NAME
     if not Path(model_dir).is_dir():
-        raise BadInput(f"{model_dir}: there is no such model folder")
+        raise ModelMissing(
+            f"{model_dir}: there is no such model folder",
+            "copy it to storage that all machines see, or to the same path on each of them",
+        )
     try:
         config: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from index.errors import ClipmineError
+from index.errors import ClipmineError, ModelMissing
 from index.files import disk_full
 from index.remote import VARIABLES
 
@@ -92,17 +93,17 @@ def attempt(
 ) -> Outcome:
     """Run one item in this process; an exception is returned as a `Failure`, a full disk as `DiskFull`.
 
-    environment: variables that are set here before.
+    environment: variables that are set here before; given where this may be another machine than the command's.
     """
     try:
         os.environ.update(environment or {})
         with disk_full("where the job writes"):
             return Outcome(position, result=function(item, config))
     except Exception as error:
-        kind = type(error)
-        return Outcome(
-            position, failure=Failure(kind.__module__, kind.__qualname__, str(error), traceback.format_exc())
-        )
+        kind, message = type(error), str(error)
+        if isinstance(error, ModelMissing) and environment is not None:
+            message = f"the worker on {socket.gethostname()} lacks a model: {message}; {error.for_workers}"
+        return Outcome(position, failure=Failure(kind.__module__, kind.__qualname__, message, traceback.format_exc()))
 
 
 def raise_failure(work: Work, outcome: Outcome) -> NoReturn:

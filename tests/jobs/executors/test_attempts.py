@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import socket
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from index.errors import DiskFull, MissingDependency, StoreInvalid
+from index.encoder.loading import load_encoder
+from index.encoder.model_spec import ModelSpec
+from index.errors import DiskFull, MissingDependency, ModelMissing, StoreInvalid
 from jobs.executors.attempts import ItemFailed, Outcome, Work, WorkerDied, attempt, raise_failure, worker_died
 from tests.jobs.arithmetic import Number, Trouble, square
 
@@ -38,6 +43,32 @@ def test_our_errors_keep_their_class_and_message() -> None:
 def test_a_full_disk_is_its_own_error() -> None:
     with pytest.raises(DiskFull, match="where the job writes: no space left"):
         raise_failure(WORK, failed("disk"))
+
+
+def load(item: ModelSpec, config: Any) -> None:
+    load_encoder(item, "cpu")
+
+
+@pytest.mark.parametrize("lacks", ["folder", "download"])
+def test_a_worker_that_lacks_the_model_is_named_with_what_to_do(
+    lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = str(tmp_path / "of-the-driver")
+    spec = ModelSpec(model_dir=folder) if lacks == "folder" else ModelSpec("ViT-B-32", "openai")
+    work = Work("embed", load, [spec], None)
+    with pytest.raises(ModelMissing) as caught:
+        raise_failure(work, attempt(load, 0, spec, None, {}))
+    said = str(caught.value)
+    assert said.startswith(f"the worker on {socket.gethostname()} lacks a model: ")
+    assert (folder if lacks == "folder" else "ViT-B-32 (openai)") in said
+    assert ("copy it to storage that all machines see" if lacks == "folder" else "set HF_HOME on each machine") in said
+    assert "\n" not in said
+    with pytest.raises(ModelMissing) as here:  # by the local executor
+        raise_failure(work, attempt(load, 0, spec, None))
+    assert socket.gethostname() not in str(here.value)
+    assert "machine" not in str(here.value)
 
 
 def test_other_errors_name_the_item_and_keep_the_trace() -> None:
