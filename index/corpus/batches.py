@@ -1,8 +1,9 @@
 """Batches for the encoder, prepared ahead of it: threads decode images to pixels, then captions are tokenized.
 
-The order of the samples is kept and the memory is bounded. Pillow releases the GIL while it decodes and scales, so this
-runs while the encoder computes. Captions are tokenized a batch at a time, since Hugging Face's tokenizers take as long
-for one text as for ten.
+The order of the samples is kept and the memory is bounded. Pillow releases Python's lock while it decodes and scales,
+so this runs while the encoder computes; where a few threads are not enough, each of them waits for a process that
+decodes (`index.corpus.decoders`). Captions are tokenized a batch at a time, since Hugging Face's tokenizers take as
+long for one text as for ten.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from index.corpus.image_decoding import ImageRejected, decode_image
+from index.corpus.decoders import DecoderDied, ScaledImage
+from index.corpus.image_decoding import ImageRejected
 from index.corpus.samples import Reject, Sample
 from index.encoder.clip_encoder import Encoder
+from index.errors import ClipmineError
 from index.read_ahead import read_ahead
 
 __all__ = ["Batch", "Decoded", "cut_batches", "decode_ahead", "decode_sample"]
@@ -69,15 +72,15 @@ def _batch(decoded: list[Decoded], encoder: Encoder) -> Batch:
     return Batch(rows, np.stack([entry.pixels for entry in decoded]), tokens.ids)
 
 
-def decode_sample(
-    sample: Sample, encoder: Encoder, caption_index: int, max_bytes: int, max_pixels: int
-) -> Decoded | Reject:
+def decode_sample(sample: Sample, scaled: Callable[[bytes], ScaledImage], caption_index: int) -> Decoded | Reject:
     """Decode and scale one sample; a Reject of stage "decode" when its image or caption cannot be used.
 
     Args:
-        encoder: gives the size that the image is scaled to.
+        scaled: gives the pixels of an image file, here or in another process.
         caption_index: which of the sample's captions is embedded; 0 is `sample.caption`.
-        max_bytes, max_pixels: larger images are rejected.
+
+    Raises:
+        ClipmineError: the process that decoded the image was killed, and so was a second one.
     """
     if caption_index == 0:
         caption = sample.caption
@@ -86,9 +89,14 @@ def decode_sample(
     else:
         return Reject(sample.key, sample.shard, "decode", "no_such_caption")
     try:
-        image = decode_image(sample.image, max_bytes=max_bytes, max_pixels=max_pixels)
+        width, height, pixels = scaled(sample.image)
     except ImageRejected as rejected:
         return Reject(sample.key, sample.shard, "decode", rejected.reason)
+    except DecoderDied as died:
+        raise ClipmineError(
+            f"image {sample.key} of {sample.shard}: the process that decodes it failed twice ({died}); if memory ran "
+            "out, give the workers more memory or fewer cores, and run the same command again"
+        ) from died
     row = {
         "key": sample.key,
         "shard": sample.shard,
@@ -97,12 +105,12 @@ def decode_sample(
         "caption": caption,
         "captions": list(sample.captions),
         "url": sample.url,
-        "width": image.width,
-        "height": image.height,
+        "width": width,
+        "height": height,
         "sha256": sample.sha256,
         "extra": sample.extra,
     }
-    return Decoded(row, encoder.to_pixels(image))
+    return Decoded(row, pixels)
 
 
 def decode_ahead(

@@ -50,6 +50,7 @@ DECODE_REASONS = frozenset(
         "needs_pillow_jxl_plugin",  # a JPEG XL image; the package pillow-jxl-plugin is not installed
         "unsupported_mode",  # 32-bit integers, floats and CIE Lab: their conversion to 8-bit RGB is ambiguous
         "broken_image",  # the format is known, the data is damaged or truncated
+        "decoder_crashed",  # the codec ended two processes of `index.corpus.decoders` (SIGSEGV, SIGABRT, ...)
     }
 )
 

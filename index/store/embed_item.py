@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from index.corpus.decoders import Decoders, ScaledImage, scale_image
 from index.corpus.image_decoding import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from index.corpus.reading import KeyRule, Reading
 from index.corpus.samples import PassedOver, Reject, ShardItem
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from index.encoder.clip_encoder import Encoder
 
 __all__ = [
+    "DECODE_THREADS",
     "EmbedConfig",
     "ItemSummary",
     "Marker",
@@ -45,6 +47,9 @@ __all__ = [
     "read_marker",
     "write_marker",
 ]
+
+# A worker with more cores than this decodes in processes: more threads would wait for Python's lock.
+DECODE_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,18 @@ class EmbedConfig:
     max_image_pixels: int = MAX_IMAGE_PIXELS
     # These change no byte of the store on one kind of hardware, so they are not part of the configuration's hash.
     device: str | None = None
-    decode_threads: int | None = None
+    decode_threads: int | None = None  # by default the worker's cores
+    decode_processes: int | None = None  # 0 for threads alone; by default the worker's cores decide
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("shard_size", 1), ("caption_index", 0), ("decode_threads", 1)):
+        least_values = {
+            "batch_size": 1,
+            "shard_size": 1,
+            "caption_index": 0,
+            "decode_threads": 1,
+            "decode_processes": 0,
+        }
+        for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise BadInput(f"{name} must be at least {least}, not {value}")
@@ -187,20 +200,12 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
         BadInput: the source has changed since it was listed, or the model cannot be loaded.
         DiskFull: no space left; no partial file is left behind and the marker is not written.
     """
-    import torch
-
     from index.corpus.batches import cut_batches, decode_ahead, decode_sample
     from index.encoder.loading import load_encoder
 
     encoder = load_encoder(config.model, config.device)
-    decode = partial(
-        decode_sample,
-        encoder=encoder,
-        caption_index=config.caption_index,
-        max_bytes=config.max_image_bytes,
-        max_pixels=config.max_image_pixels,
-    )
-    threads = config.decode_threads or torch.get_num_threads()
+    scaled, threads = _decoding(config, encoder)
+    decode = partial(decode_sample, scaled=scaled, caption_index=config.caption_index)
     part = _PartRows(encoder)
     # Two batches ahead: while one is encoded, one is ready and one is being decoded.
     passed = PassedOver()
@@ -231,6 +236,25 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
     marker = Marker(item.signature, _config_hash(config), encoder.fingerprint, summary, files)
     write_marker(config.out, item.number, marker)
     return summary
+
+
+def _decoding(config: EmbedConfig, encoder: Encoder) -> tuple[Callable[[bytes], ScaledImage], int]:
+    """How images are decoded, and by how many threads at a time: here, or each in a process of its own."""
+    import torch
+
+    cores = torch.get_num_threads()
+    processes = config.decode_processes
+    if processes is None:  # one core is left for the worker, which reads, tokenizes and feeds the GPU
+        processes = cores - 1 if cores > DECODE_THREADS and config.decode_threads is None else 0
+    bounds = config.max_image_bytes, config.max_image_pixels
+    if processes:
+        return _decoders(encoder.scaling, *bounds), processes
+    here = partial(scale_image, scale=encoder.to_pixels, max_bytes=bounds[0], max_pixels=bounds[1])
+    return here, config.decode_threads or cores
+
+
+# Kept from one item to the next: starting them takes a tenth of a second each.
+_decoders = lru_cache(maxsize=1)(Decoders)
 
 
 class _PartRows:

@@ -27,7 +27,8 @@ def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Gene
     gpus = _visible_gpus() if gpu else []
     if workers is None and gpus:
         workers = len(gpus)
-    workers, threads = share_cores(usable_cores(), workers, threads)
+    # A worker with a GPU gets all its share of the cores, since it decodes for the GPU.
+    workers, threads = share_cores(usable_cores(), workers, None if gpus else threads)
     workers = min(workers, len(work.items))
     if workers == 1:
         for position, item in enumerate(work.items):

@@ -32,14 +32,14 @@ def plan_pool(nodes: Sequence[Node], workers: int | None, threads: int | None, g
     Args:
         nodes: resources of each node; a cluster that grows with its work may have none with cores yet.
         workers: how many are wanted; by default one a GPU, or as many as the nodes hold.
-        threads: the most cores of a worker; by default those of the smallest node, or a GPU's share of its node.
-        gpu: a worker has a GPU to itself, where there are GPUs.
+        threads: the most cores of a worker without a GPU; by default those of the smallest node.
+        gpu: a worker has a GPU to itself, where there are GPUs, and the GPU's share of its node's cores.
     """
     with_gpus = [node for node in nodes if node.get("GPU", 0) >= 1] if gpu else []
     if with_gpus:
         share = min(node.get("CPU", 0) / int(node["GPU"]) for node in with_gpus)
         gpus = sum(int(node["GPU"]) for node in with_gpus)
-        return PoolPlan(workers or gpus, float(min(int(share), threads or int(share))), 1)
+        return PoolPlan(workers or gpus, float(int(share)), 1)
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
     if not cores:
         return PoolPlan(workers or 1, float(threads or 1), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,22 @@ import numpy as np
 import pytest
 
 from index.corpus.batches import Batch, Decoded, cut_batches, decode_ahead, decode_sample
+from index.corpus.decoders import DecoderDied, ScaledImage, scale_image
 from index.corpus.samples import Reject, Sample
+from index.encoder.clip_encoder import Encoder
 from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
+from index.errors import ClipmineError
 from tests.index.corpora import picture
 
 
 def sample_of(key: str, image: bytes = b"") -> Sample:
     return Sample(key, "s", 0, len(image), image, "c", ("c",), None, None, None, "", "{}")
+
+
+def decode(sample: Sample, encoder: Encoder, caption_index: int) -> Decoded | Reject:
+    here = partial(scale_image, scale=encoder.to_pixels, max_bytes=1 << 20, max_pixels=1 << 20)
+    return decode_sample(sample, here, caption_index)
 
 
 def test_decoding_runs_ahead_in_order_within_its_bound() -> None:
@@ -83,7 +92,7 @@ def test_images_wait_for_decoding_within_a_number_of_bytes(monkeypatch: pytest.M
 def test_a_sample_is_decoded_to_the_encoders_size_with_its_metadata(tiny_clip_dir: Path) -> None:
     encoder = load_encoder(ModelSpec(model_dir=str(tiny_clip_dir)), "cpu")
     sample = replace(sample_of("k", picture(size=(8, 6))), captions=("first", "second"), caption="first")
-    decoded = decode_sample(sample, encoder, 1, max_bytes=1 << 20, max_pixels=1 << 20)
+    decoded = decode(sample, encoder, 1)
     assert isinstance(decoded, Decoded)
     assert decoded.pixels.shape == (32, 32, 3)
     assert decoded.pixels.dtype == np.uint8
@@ -99,8 +108,16 @@ def test_a_sample_that_cannot_be_used_is_rejected_with_its_reason(
     image: bytes, caption_index: int, reason: str, tiny_clip_dir: Path
 ) -> None:
     encoder = load_encoder(ModelSpec(model_dir=str(tiny_clip_dir)), "cpu")
-    rejected = decode_sample(sample_of("k", image), encoder, caption_index, max_bytes=1 << 20, max_pixels=1 << 20)
+    rejected = decode(sample_of("k", image), encoder, caption_index)
     assert rejected == Reject("k", "s", "decode", reason)
+
+
+def test_an_image_whose_processes_are_killed_is_named() -> None:
+    def killed(_: bytes) -> ScaledImage:
+        raise DecoderDied("killed by SIGKILL")
+
+    with pytest.raises(ClipmineError, match=r"image k of s: .* failed twice \(killed by SIGKILL\); if memory ran out"):
+        decode_sample(sample_of("k", picture()), killed, 0)
 
 
 def test_batches_hold_the_asked_number_of_samples_and_rejects_pass_between_them(tiny_clip_dir: Path) -> None:

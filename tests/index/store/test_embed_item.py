@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from index.corpus.decoders import Decoders
 from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, DiskFull
 from index.store.embed import finish_store, plan_items, prepare_store
-from index.store.embed_item import embed_item
+from index.store.embed_item import _decoding, embed_item
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image
 from index.store.verify import check_files
@@ -187,7 +188,28 @@ def test_in_is_out_plus_rejected_by_reason(configure: Configure, tmp_path: Path)
     assert store.manifest.totals["rejected"] == reasons
 
 
-def test_two_runs_give_the_same_bytes_whatever_the_threads(configure: Configure, tmp_path: Path) -> None:
-    embed_store(configure(out=str(tmp_path / "a"), decode_threads=1))
-    embed_store(configure(out=str(tmp_path / "b"), decode_threads=5))
-    assert file_bytes(tmp_path / "a") == file_bytes(tmp_path / "b")
+def test_two_runs_give_the_same_bytes_whatever_the_threads_and_processes(configure: Configure, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    members = [member for n in range(30) for member in sample_members(f"k{n:02d}", f"number {n}")]
+    broken = [("m1.png", picture()[:45]), ("m1.txt", b"cut off"), ("m2.png", b"text"), ("m2.txt", b"a page")]
+    write_tar(corpus / "0.tar", [*members[:40], *broken, *members[40:]])
+    config = configure(source=str(corpus))
+    embed_store(replace(config, out=str(tmp_path / "a"), decode_threads=1))
+    embed_store(replace(config, out=str(tmp_path / "b"), decode_threads=5))
+    embed_store(replace(config, out=str(tmp_path / "c"), decode_processes=3))
+    assert file_bytes(tmp_path / "a") == file_bytes(tmp_path / "b") == file_bytes(tmp_path / "c")
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 0), (4, 0), (5, 4), (16, 15)])
+def test_a_worker_with_more_cores_than_threads_can_use_decodes_in_processes(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, cores: int, expected: int
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: cores)
+    encoder = load_encoder(configure().model, "cpu")
+    scaled, threads = _decoding(configure(), encoder)
+    assert (isinstance(scaled, Decoders), threads) == (expected > 0, expected or cores)
+    scaled, threads = _decoding(configure(decode_threads=9), encoder)
+    assert (isinstance(scaled, Decoders), threads) == (False, 9)
+    scaled, threads = _decoding(configure(decode_processes=0), encoder)
+    assert (isinstance(scaled, Decoders), threads) == (False, cores)

@@ -40,7 +40,7 @@ def test_a_cluster_without_cores_yet_is_asked_for_what_is_wanted() -> None:
 def test_a_worker_with_a_gpu_has_the_gpus_share_of_its_nodes_cores() -> None:
     assert plan_pool([HEAD, LARGE, GPU_NODE], None, None, gpu=True) == PoolPlan(4, 7.0, 1)
     assert plan_pool([GPU_NODE, {"CPU": 8.0, "GPU": 2.0}], None, None, gpu=True) == PoolPlan(6, 4.0, 1)
-    assert plan_pool([GPU_NODE], 2, 3, gpu=True) == PoolPlan(2, 3.0, 1)
+    assert plan_pool([GPU_NODE], 2, 3, gpu=True) == PoolPlan(2, 7.0, 1)  # threads are those of a worker without a GPU
     assert plan_pool([GPU_NODE], None, None, gpu=False) == PoolPlan(1, 28.0, 0)
     assert plan_pool([{"GPU": 1.0}], None, None, gpu=True) == PoolPlan(1, 0.0, 1)
 
