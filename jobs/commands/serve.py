@@ -10,6 +10,18 @@ import click
 from jobs.options import executor_option, refuse_without_effect
 
 
+def replicas_type(value: str | int) -> int | tuple[int, int]:
+    """A number of replicas, or a range such as 1-4: the least and the most."""
+    least, dash, most = str(value).partition("-")
+    if not least.isdecimal() or (dash and not most.isdecimal()):
+        raise click.BadParameter(f"{value} is neither a number of replicas, such as 2, nor a range, such as 1-4")
+    if int(least) < 1:
+        raise click.BadParameter(f"{value}: there is at least 1 replica")
+    if dash and int(most) < int(least):
+        raise click.BadParameter(f"{value}: give the smaller number first")
+    return (int(least), int(most)) if dash else int(least)
+
+
 @click.command
 @click.argument("stores", nargs=-1, metavar="[STORE]...")
 @click.option("--store", "named", multiple=True, metavar="NAME=PATH", help="A store and what clients call it.")
@@ -43,14 +55,26 @@ from jobs.options import executor_option, refuse_without_effect
 )
 @click.option("--max-body", type=int, default=32, show_default=True, metavar="MB", help="Largest request body.")
 @executor_option(("local", "ray"), former={"--ray": "ray"})
-@click.option("--encoder-replicas", type=click.IntRange(min=1), default=1, show_default=True, help="With ray.")
+@click.option(
+    "--encoder-replicas",
+    type=replicas_type,
+    metavar="N|MIN-MAX",
+    default=1,
+    show_default=True,
+    help="With ray. 1-4: as many of 1 to 4 as the requests need.",
+)
 @click.option(
     "--shard-groups",
     type=click.IntRange(min=1),
     help="With ray: groups that the index's shards are split into.  [default: 2, or 1 for one shard]",
 )
 @click.option(
-    "--shard-replicas", type=click.IntRange(min=1), default=1, show_default=True, help="With ray: of each shard group."
+    "--shard-replicas",
+    type=replicas_type,
+    metavar="N|MIN-MAX",
+    default=1,
+    show_default=True,
+    help="With ray: of each shard group; also a range.",
 )
 @click.option("--debug", is_flag=True, help="Show the trace of an error.", expose_value=False)
 def command(
@@ -71,9 +95,9 @@ def command(
     list_memory: int,
     max_body: int,
     executor: str,
-    encoder_replicas: int,
+    encoder_replicas: int | tuple[int, int],
     shard_groups: int | None,
-    shard_replicas: int,
+    shard_replicas: int | tuple[int, int],
 ) -> None:
     """Serve one STORE or several over HTTP: a page at /, an API at /docs, concept lists as streams.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["PoolPlan", "describe_nodes", "living_nodes", "plan_pool"]
+__all__ = ["Node", "PoolPlan", "describe_needs", "describe_nodes", "living_nodes", "plan_pool"]
 
 # The resources of a node, as Ray names them: CPU, GPU, ...
 Node = Mapping[str, float]
@@ -22,8 +22,7 @@ class PoolPlan:
 
     def needs(self) -> str:
         """What one worker needs, in words."""
-        cores = f"{self.cpus:g} free core{'s' if self.cpus > 1 else ''}"
-        return f"{cores} and a free GPU" if self.gpus else cores
+        return describe_needs(self.cpus, self.gpus)
 
 
 def plan_pool(nodes: Sequence[Node], workers: int | None, threads: int | None, gpu: bool) -> PoolPlan:
@@ -54,6 +53,14 @@ def plan_pool(nodes: Sequence[Node], workers: int | None, threads: int | None, g
 
 def _held(cores: Sequence[int], each: int) -> int:
     return sum(own // each for own in cores)
+
+
+def describe_needs(cpus: float, gpus: float) -> str:
+    """What a worker or a replica needs, in words: "2 free cores and a free GPU"."""
+    cores = f"{cpus:g} free core{'s' if cpus > 1 else ''}"
+    if not gpus:
+        return cores
+    return f"{cores} and {'a free GPU' if gpus == 1 else f'{gpus:g} free GPUs'}"
 
 
 def living_nodes() -> list[Node]:

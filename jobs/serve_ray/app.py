@@ -20,33 +20,43 @@ from index.store.embedding_store import EmbeddingStore
 from jobs.serve_job import read_tokens
 from jobs.serve_ray.backend import RayBackend
 from jobs.serve_ray.groups import default_groups, plan_groups
-from jobs.serve_ray.replicas import Encoders, Shards, check_deployed
+from jobs.serve_ray.replicas import SEARCHES_AT_ONCE, Encoders, Shards, check_deployed
+from jobs.serve_ray.scaling import Scale, read_scale
 from retrieval.service.settings import Settings
 
-__all__ = ["ServeArgs", "build"]
+__all__ = ["ServeArgs", "build", "scale"]
 
 # Requests that one replica works on at once, and requests that wait at each caller; beyond that, status 429.
 FRONT_AT_ONCE, ENCODER_AT_ONCE, SHARD_AT_ONCE, WAITING = 256, 64, 8, 512
+# Where a deployment has a range of replicas, Serve adds one when each of them has more requests than this.
+TARGETS = {"encoder": ENCODER_AT_ONCE / 2, "shard": SEARCHES_AT_ONCE, "front": FRONT_AT_ONCE / 2}
 # How often Serve pings replicas, and how long it waits for the answer: a busy machine is slow, not dead.
 PING_SECONDS, PING_TIMEOUT_SECONDS = 1.0, 60.0
 STOP_SECONDS = 20.0  # for requests in progress when the service stops
 
 
 class ServeArgs(BaseModel):
-    """The `args` of a Serve config file."""
+    """The `args` of a Serve config file.
+
+    Each number of replicas may be a range instead, in fields of Serve's AutoscalingConfig: min_replicas, max_replicas,
+    target_ongoing_requests, upscale_delay_s, ...
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     store: str = Field(description="path of the store, the same on every node")
     name: str | None = Field(None, description="what the service calls the store; its folder's name by default")
     encoder_replicas: int = Field(1, ge=1)
+    encoder_autoscaling_config: dict[str, Any] | None = Field(None, description="instead of encoder_replicas")
     encoder_cpus: float = Field(1.0, ge=0, description="CPUs, and threads, of an encoder")
     encoder_gpus: float | None = Field(None, ge=0, description="of an encoder; by default 1, or an even share")
     shard_groups: int | None = Field(None, ge=1, description="runs of rows; by default two, or one for one shard")
     shard_replicas: int = Field(1, ge=1, description="replicas of each group")
+    shard_autoscaling_config: dict[str, Any] | None = Field(None, description="instead of shard_replicas")
     shard_cpus: float = Field(1.0, ge=0, description="CPUs, and threads, of a shard replica")
     shard_gpus: float = Field(0.0, ge=0, description="for exact scans")
     front_replicas: int = Field(1, ge=1)
+    front_autoscaling_config: dict[str, Any] | None = Field(None, description="instead of front_replicas")
     front_cpus: float = Field(1.0, ge=0)
     deadline_seconds: float = Field(
         2.0, gt=0, description="for a group of shards to answer, beside ten times what the planner expects"
@@ -71,12 +81,14 @@ class Front:
         store = EmbeddingStore.open(args.store)
         check_deployed(store, deployed)
         self._settings = settings
+        shard_scale = scale(args, "shard")
         self._backend = RayBackend(
             store,
             encoders,
             shards,
             name=settings.name,
-            replicas=args.shard_replicas,
+            replicas=shard_scale.least,
+            most_replicas=shard_scale.most,
             cores=_threads(args.shard_cpus),
             device=_scan_device(args),
             seconds=args.deadline_seconds,
@@ -94,7 +106,7 @@ def build(args: ServeArgs) -> serve.Application:
     """The application, for `import_path: jobs.serve_ray.start:build` of a Serve config file.
 
     Raises:
-        BadInput: no such store, more groups than it has shards, unknown settings.
+        BadInput: no such store, more groups than it has shards, unknown settings, a range that Serve does not take.
     """
     store = EmbeddingStore.open(args.store)
     settings = _settings(args)
@@ -112,7 +124,7 @@ def build(args: ServeArgs) -> serve.Application:
     encoders = _deployment(
         Encoders,
         name="encoders",
-        num_replicas=args.encoder_replicas,
+        **scale(args, "encoder").options,
         max_ongoing_requests=ENCODER_AT_ONCE,
         ray_actor_options={"num_cpus": args.encoder_cpus, "num_gpus": gpus},
         **common,
@@ -121,7 +133,7 @@ def build(args: ServeArgs) -> serve.Application:
         _deployment(
             Shards,
             name=group.deployment,
-            num_replicas=args.shard_replicas,
+            **scale(args, "shard").options,
             max_ongoing_requests=SHARD_AT_ONCE,
             ray_actor_options={"num_cpus": args.shard_cpus, "num_gpus": args.shard_gpus},
             **common,
@@ -131,13 +143,24 @@ def build(args: ServeArgs) -> serve.Application:
     front: serve.Application = _deployment(
         serve.ingress()(Front),
         name="front",
-        num_replicas=args.front_replicas,
+        **scale(args, "front").options,
         max_ongoing_requests=FRONT_AT_ONCE,
         backpressure_config={"status_code": 429, "retry_after_s": 1},
         ray_actor_options={"num_cpus": args.front_cpus},
         **common,
     ).bind(args, settings, encoders, shards, deployed)
     return front
+
+
+def scale(args: ServeArgs, kind: str) -> Scale:
+    """How many replicas a deployment has. kind: "encoder", "shard" (of each group) or "front".
+
+    Raises:
+        BadInput: a number and a range, or a range that Serve does not take.
+    """
+    given = f"{kind}_replicas" in args.model_fields_set
+    replicas = getattr(args, f"{kind}_replicas") if given else None
+    return read_scale(kind, replicas, getattr(args, f"{kind}_autoscaling_config"), TARGETS[kind])
 
 
 def _settings(args: ServeArgs) -> Settings:
@@ -156,7 +179,7 @@ def _gpus(args: ServeArgs) -> float:
     if args.encoder_gpus is not None or not ray.is_initialized():
         return args.encoder_gpus or 0.0
     there = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
-    return min(1.0, int(100 * there / args.encoder_replicas) / 100)
+    return min(1.0, int(100 * there / scale(args, "encoder").most) / 100)
 
 
 def _scan_device(args: ServeArgs) -> str:

@@ -27,13 +27,16 @@ PING_SECONDS = 5.0
 OPEN_ROUNDS = 4
 OPEN_SECONDS = 60.0  # for a replica to open a generation; shards of a remote store may be copied for longer
 RECENT_SECONDS = 5.0  # an answer so long ago shows that a replica is up
+SEEN_SECONDS = 30.0  # a replica that answered so long ago counts, where their number changes
 
 
 class GroupClient:
-    """A group of shards behind its handle. replicas: how many it should have."""
+    """A group of shards behind its handle. replicas: how many it has at least; most: and at most, if that changes."""
 
-    def __init__(self, group: Group, handle: DeploymentHandle[Any], replicas: int) -> None:
-        self.group, self._handle, self._replicas = group, handle, replicas
+    def __init__(self, group: Group, handle: DeploymentHandle[Any], replicas: int, most: int | None = None) -> None:
+        self.group, self._handle = group, handle
+        self._least, self._most = replicas, most or replicas
+        self._seen: dict[str, float] = {}  # when each replica last answered a search, a `time.monotonic`
         self._probe: asyncio.Task[None] | None = None  # runs while the group is down
         self._down_since = 0.0
         self._answered = -math.inf  # when a replica last answered, a `time.monotonic`
@@ -49,15 +52,15 @@ class GroupClient:
         tries = [asyncio.create_task(self._try(question))]
         try:
             # With more than one replica, keep half of the time for a second try.
-            rest = deadline - time.monotonic()
-            await asyncio.wait(tries, timeout=rest / 2 if self._replicas > 1 else rest)
+            rest, several = deadline - time.monotonic(), self._several()
+            await asyncio.wait(tries, timeout=rest / 2 if several else rest)
             if tries[0].done():
                 if not _failed(tries[0]):
                     return tries[0].result()
                 self._goes_down("lost a request")
                 if not await self._up(deadline):
                     return None
-            elif self._replicas > 1:
+            elif several:
                 log.warning("%s is slow: another replica is asked", self.group.deployment)
             else:
                 self._goes_down("did not answer in time")
@@ -86,16 +89,17 @@ class GroupClient:
         """Let the replicas open the group's generation. One line that says why one of them could not; else None.
 
         Serve chooses which replica gets a call, so the group is asked until each has answered, or some times more. One
-        that was missed opens it with its first search.
+        that was missed opens it with its first search. Where the number of replicas changes, there may be fewer to ask
+        than the most that is tried for, and one that starts meanwhile opens what is on the disk.
         """
         opened: set[str] = set()
         for _ in range(OPEN_ROUNDS):
-            missing = self._replicas - len(opened)
+            missing = self._most - len(opened)
             for answer in await asyncio.gather(*(self._open() for _ in range(missing))):
                 if isinstance(answer, Refusal):
                     return answer.message
                 opened.add(answer)
-            if len(opened) >= self._replicas:
+            if len(opened) >= self._most:
                 break
         return None
 
@@ -132,9 +136,15 @@ class GroupClient:
             raise Overloaded("the shards") from error
         if isinstance(answer, Refusal):
             raise _Refused(answer.message)
-        found: Answer = answer
-        self._answered = time.monotonic()
-        return found
+        scores, rows, replica = answer
+        self._answered = self._seen[replica] = time.monotonic()
+        return scores, rows
+
+    def _several(self) -> bool:
+        """Whether a second try would find another replica; one more try would only burden a single replica."""
+        long_ago = time.monotonic() - SEEN_SECONDS
+        self._seen = {replica: answered for replica, answered in self._seen.items() if answered > long_ago}
+        return self._least > 1 or (self._most > 1 and len(self._seen) > 1)
 
     async def _up(self, deadline: float) -> bool:
         """Whether the group is up; waits up to SEEK_SECONDS after it went down, since another replica may answer."""

@@ -32,7 +32,7 @@ from jobs.serve_ray.groups import (
     read_indexes,
     short_queries,
 )
-from jobs.serve_ray.replicas import Answer, Refusal, check_deployed
+from jobs.serve_ray.replicas import SEARCHES_AT_ONCE, Answer, Refusal, check_deployed
 from retrieval.search.planner import SearchPlan
 from retrieval.service.backend import Found, Overloaded, Texts, Unavailable
 from retrieval.service.generations import files_identity
@@ -44,7 +44,8 @@ log = logging.getLogger("ray.serve")
 Vectors = npt.NDArray[np.floating[Any]]
 
 VECTORS_AT_ONCE = 256  # most vectors in one call to the shards
-CALLS_AT_ONCE = 4  # while this many calls run, new queries wait and are batched
+# While this many calls run, new queries wait and are batched; more where the replicas can work on more at once.
+CALLS_AT_ONCE = 4
 # A group's deadline: the configured seconds plus this many times the planner's estimate of the search.
 TIMES_THE_PLAN = 10
 ENCODE_SECONDS, ENCODE_SECONDS_EACH = 10.0, 0.5  # ViT-L-14 took 0.3 s an image on one core
@@ -54,9 +55,10 @@ class RayBackend:
     """Implements `retrieval.service.backend.Backend` over deployment handles.
 
     encoders: handle of `jobs.serve_ray.replicas.Encoders`. shards: handles of `Shards`, one for each group; where the
-    store's smallest index has fewer shards, the last ones have nothing to do. replicas, cores, device: of one group's
-    replicas. seconds: a group's deadline, beside the planner's estimate. queue: vectors that may wait.
-    observe(stage, requests, size): called after every batch.
+    store's smallest index has fewer shards, the last ones have nothing to do. replicas: how many each group has, at
+    least; most_replicas: and at most, where that changes. cores, device: of a group's replica. seconds: a group's
+    deadline, beside the planner's estimate. queue: vectors that may wait. observe(stage, requests, size): called after
+    every batch.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class RayBackend:
         *,
         name: str | None = None,
         replicas: int = 1,
+        most_replicas: int | None = None,
         cores: int = 1,
         device: str = "cpu",
         seconds: float = 2.0,
@@ -78,7 +81,10 @@ class RayBackend:
         # Taken before the indexes are read: a change in between is seen as one, and read again.
         self._identity = files_identity(store)
         groups = fitting_groups(store, len(shards))
-        self._groups = [GroupClient(group, handle, replicas) for group, handle in zip(groups, shards, strict=False)]
+        most = most_replicas or replicas
+        self._groups = [
+            GroupClient(group, handle, replicas, most) for group, handle in zip(groups, shards, strict=False)
+        ]
         self._indexes, self._described = read_indexes(store), describe_indexes(store)
         self._encoders = encoders
         self._again = partial(
@@ -87,6 +93,7 @@ class RayBackend:
             shards=shards,
             name=name,
             replicas=replicas,
+            most_replicas=most,
             cores=cores,
             device=device,
             seconds=seconds,
@@ -95,7 +102,8 @@ class RayBackend:
         self._encoded = -math.inf  # when an encoder last answered
         self.generation = groups[0].generation
         self._cores, self._device, self._seconds = cores, device, seconds
-        self._gathering = Gathering("the search", self._search, most=VECTORS_AT_ONCE, queue=queue, calls=CALLS_AT_ONCE)
+        calls = max(CALLS_AT_ONCE, SEARCHES_AT_ONCE * most)
+        self._gathering = Gathering("the search", self._search, most=VECTORS_AT_ONCE, queue=queue, calls=calls)
 
     async def encode_texts(self, texts: Sequence[str], *, repeatable: bool = False) -> Texts:
         found: Texts = await self._encode("encode_texts", list(texts), repeatable=repeatable)

@@ -27,13 +27,16 @@ from retrieval.service.backend import Texts
 from retrieval.service.generations import generation_name
 from retrieval.service.settings import Settings
 
-__all__ = ["Answer", "Encoders", "Refusal", "Shards", "check_deployed"]
+__all__ = ["SEARCHES_AT_ONCE", "Answer", "Encoders", "Refusal", "Searched", "Shards", "check_deployed"]
 
 log = logging.getLogger("ray.serve")  # goes to the replica's log file
 
 GENERATIONS = 2  # of a store, open at the same time
+SEARCHES_AT_ONCE = 2  # in one replica of a group
 
 Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+# Scores, rows, and what tells the replica that found them from others.
+Searched = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], str]
 
 
 @dataclass(frozen=True)
@@ -147,18 +150,19 @@ class Shards:
         torch.set_num_threads(threads)
         faiss.omp_set_num_threads(threads)
         self._path, self._device = store, device
+        self._name = f"{socket.gethostname()} {os.getpid()}"
         self._opened: OrderedDict[str, _Opened] = OrderedDict()  # by generation, the one used last at the end
         self._changing, self._opening = threading.Lock(), ThreadPoolExecutor(1, "open")
         groups = fitting_groups(EmbeddingStore.open(store), count)
         if number < len(groups):
             self._open(groups[number])
         # OpenMP keeps a number of threads for each calling thread, so it is set in every thread of the pool.
-        self._pool = ThreadPoolExecutor(2, "search", faiss.omp_set_num_threads, (threads,))
+        self._pool = ThreadPoolExecutor(SEARCHES_AT_ONCE, "search", faiss.omp_set_num_threads, (threads,))
 
     async def open(self, group: Group) -> str | Refusal:
         """Open a generation before requests ask for it; returns what tells this replica from others."""
         answer: _Opened | Refusal = await _as_data(self._when_open(group))
-        return answer if isinstance(answer, Refusal) else f"{socket.gethostname()} {os.getpid()}"
+        return answer if isinstance(answer, Refusal) else self._name
 
     async def search(
         self,
@@ -168,15 +172,16 @@ class Shards:
         k: int,
         method: str,
         exclude: npt.NDArray[np.int64] | None = None,
-    ) -> Answer | Refusal:
+    ) -> Searched | Refusal:
         """The k best of the group's rows for each of the unit rows [q, d]; -inf and -1 where there are fewer."""
 
-        async def found() -> Answer:
+        async def found() -> Searched:
             opened = await self._when_open(group)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, self._search, opened, vectors, modality, k, method, exclude)
+            question = opened, vectors, modality, k, method, exclude
+            return *(await loop.run_in_executor(self._pool, self._search, *question)), self._name
 
-        answer: Answer | Refusal = await _as_data(found())
+        answer: Searched | Refusal = await _as_data(found())
         return answer
 
     async def ping(self) -> int:

@@ -43,6 +43,29 @@ def test_on_ray_defaults_are_those_of_a_config_file(chosen: list[str], seen: dic
         assert named[name] == getattr(plain, name)
 
 
+def test_replicas_are_a_number_or_a_range(seen: dict[str, Any]) -> None:
+    options = ["--encoder-replicas", "1-4", "--shard-replicas", "3"]
+    command.main(["STORE", "--executor", "ray", *options], standalone_mode=False)
+    assert (seen["ray"][1]["encoder_replicas"], seen["ray"][1]["shard_replicas"]) == ((1, 4), 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("0", "there is at least 1 replica"),
+        ("0-2", "there is at least 1 replica"),
+        ("4-1", "give the smaller number first"),
+        ("2-", "neither a number of replicas"),
+        ("many", "neither a number of replicas"),
+    ],
+)
+def test_what_is_no_number_of_replicas_is_one_line(value: str, message: str, fails: Fails) -> None:
+    line, status = fails("serve", "STORE", "--executor", "ray", "--shard-replicas", value)
+    assert f"'--shard-replicas': {value}" in line
+    assert message in line
+    assert status == 2
+
+
 def test_several_stores_are_served_by_their_names(seen: dict[str, Any]) -> None:
     command.main(["a/shapes", "b/scenes/", "--store", "birds=c/store"], standalone_mode=False)
     (stores, _), _ = seen["local"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.executors.ray_resources import PoolPlan, describe_nodes, plan_pool
+from jobs.executors.ray_resources import PoolPlan, describe_needs, describe_nodes, plan_pool
 
 HEAD = {"memory": 1e9}  # KubeRay's usual head: no cores for work
 SMALL, LARGE = {"CPU": 2.0}, {"CPU": 16.0}
@@ -48,6 +48,7 @@ def test_a_worker_with_a_gpu_has_the_gpus_share_of_its_nodes_cores() -> None:
 def test_words() -> None:
     assert PoolPlan(4, 7.0, 1).needs() == "7 free cores and a free GPU"
     assert PoolPlan(4, 0.5, 0).needs() == "0.5 free core"
+    assert describe_needs(2, 0.5) == "2 free cores and 0.5 free GPUs"
     assert describe_nodes([HEAD, SMALL, GPU_NODE, GPU_NODE]) == (
         "2 nodes with 28 cores and 4 GPUs, 1 node with 2 cores, 1 node with 0 cores"
     )

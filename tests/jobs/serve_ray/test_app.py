@@ -43,6 +43,37 @@ def test_unknown_settings_of_a_config_file_are_named(sharded_store: EmbeddingSto
         build(args)
 
 
+def test_ranges_of_replicas_reach_serve(sharded_store: EmbeddingStore) -> None:
+    ranges: dict[str, Any] = {
+        f"{kind}_autoscaling_config": {"max_replicas": most}
+        for kind, most in (("encoder", 2), ("shard", 3), ("front", 4))
+    }
+    application: Any = build(ServeArgs(store=str(sharded_store.path), **ranges))
+    front = application._bound_deployment
+    made = [front, front.init_args[2]._bound_deployment, *(shard._bound_deployment for shard in front.init_args[3])]
+    found = {one.name: one._deployment_config.autoscaling_config for one in made}
+    assert {name: (config.max_replicas, config.target_ongoing_requests) for name, config in found.items()} == {
+        "front": (4, 128),
+        "encoders": (2, 32),
+        "shards-0": (3, 2),
+        "shards-1": (3, 2),
+    }
+
+
+def test_a_wrong_range_of_a_config_file_is_one_line(sharded_store: EmbeddingStore) -> None:
+    for field, value, message in (
+        (
+            "shard_autoscaling_config",
+            {"max_replica": 2},
+            "shard_autoscaling_config: no field 'max_replica'; the fields",
+        ),
+        ("shard_replicas", 2, "shard_autoscaling_config and shard_replicas: give one of them"),
+    ):
+        given: dict[str, Any] = {"shard_autoscaling_config": {"max_replicas": 2}, field: value}
+        with pytest.raises(BadInput, match=message):
+            build(ServeArgs(store=str(sharded_store.path), **given))
+
+
 def test_the_example_config_file_is_one_that_serve_takes() -> None:
     from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
     from ray.serve.schema import ServeDeploySchema

@@ -47,7 +47,11 @@ class Handle:
 
 
 async def answers() -> Any:
-    return ANSWER
+    return *ANSWER, "one replica"
+
+
+async def another_answers() -> Any:
+    return *ANSWER, "another replica"
 
 
 async def hangs() -> Any:
@@ -100,6 +104,43 @@ def test_two_failures_are_no_answer() -> None:
 def test_a_slow_replica_leaves_time_for_another_one() -> None:
     handle = Handle(Method(hangs, answers))
     assert ask(handle, replicas=2, seconds=0.4) == [ANSWER]
+
+
+@pytest.mark.parametrize(
+    ("first", "calls"), [([answers, answers], 3), ([answers, another_answers], 4)], ids=["one", "two"]
+)
+def test_where_the_number_of_replicas_changes_a_second_try_needs_two_that_answered(
+    first: list[Callable[[], Awaitable[Any]]], calls: int
+) -> None:
+    """The third question is answered too late by one replica, in time by two."""
+
+    async def slow() -> Any:
+        await asyncio.sleep(0.3)
+        return await answers()
+
+    async def run() -> None:
+        handle: Any = Handle(Method(*first, slow, answers))
+        group = GroupClient(GROUP, handle, 1, 4)
+        for _ in range(2):
+            assert await group.ask(("question",), time.monotonic() + 5) is not None
+        assert (await group.ask(("question",), time.monotonic() + 0.2) is None) is (calls == 3)
+        group.close()
+        assert handle.search.calls == calls
+
+    asyncio.run(run())
+
+
+def test_replicas_that_answered_long_ago_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.serve_ray.ask.SEEN_SECONDS", 0.0)
+
+    async def run() -> None:
+        handle: Any = Handle(Method(answers, another_answers, hangs, answers))
+        group = GroupClient(GROUP, handle, 1, 4)
+        answered = [await group.ask(("question",), time.monotonic() + 0.2) for _ in range(3)]
+        group.close()
+        assert answered[2] is None
+
+    asyncio.run(run())
 
 
 def test_a_single_replica_that_is_too_slow_is_not_asked_again_until_it_answers_a_ping() -> None:
@@ -158,6 +199,9 @@ def test_replicas_are_asked_to_open_until_each_has_answered_or_some_times_more()
     handle.open = Method(opens, opens, another_opens)
     assert asyncio.run(GroupClient(GROUP, handle, 2).open()) is None
     assert handle.open.calls == 3
+    handle.open = Method(opens, another_opens)  # one at least, two at most
+    assert asyncio.run(GroupClient(GROUP, handle, 1, 2).open()) is None
+    assert handle.open.calls == 2
     handle.open = Method(opens)  # one of two is never chosen
     assert asyncio.run(GroupClient(GROUP, handle, 2).open()) is None
     assert handle.open.calls == 5

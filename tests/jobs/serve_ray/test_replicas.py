@@ -45,7 +45,8 @@ def test_a_shard_finds_its_own_rows_only(method: str, sharded_store: EmbeddingSt
         shards = Shards(str(sharded_store.path), group.number, 2, threads, "cpu")
         answer = asyncio.run(shards.search(group, vectors, "image", 5, method, np.array([own[0]])))
         assert not isinstance(answer, Refusal)
-        scores, rows = answer
+        scores, rows, replica = answer
+        assert replica == asyncio.run(shards.open(group))
         assert scores.shape == rows.shape == (2, 5)
         assert set(rows.ravel().tolist()) <= set(own) - {own[0]}
 
