@@ -21,7 +21,7 @@ from index.parquet import read_parquet
 from index.store.embedding_store import EmbeddingStore
 from jobs.executors.execute import check_executor, execute
 from jobs.places import with_absolute
-from jobs.shared_storage import check_shared_storage
+from jobs.shared_storage import SharedFolder
 from mining.select.assemble import assemble
 from mining.sets.decisions import read_decisions
 from mining.sets.forgotten_rows import register_image_sets
@@ -77,10 +77,10 @@ def run_mine(config: MiningConfig, *, executor: str = "local", workers: int | No
             register_image_sets(config.out, sets.sources)
         else:
             try:
-                check_shared_storage(config.out, executor, workers)
+                shared = SharedFolder(config.out)
                 proposed: list[tuple[MiningContext, Candidates]] = []
                 for ctx in contexts:
-                    proposed.append(_propose(_with_measured(ctx, proposed), executor, workers))
+                    proposed.append(_propose(_with_measured(ctx, proposed), executor, workers, shared))
                 sets = assemble(config, proposed, decisions)
             except BadInput:
                 if not begun:  # a corrected command has another configuration, which the claim would refuse
@@ -135,7 +135,9 @@ def _with_measured(ctx: MiningContext, proposed: Sequence[tuple[MiningContext, C
     return replace(ctx, measured=own[0]) if own else ctx
 
 
-def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[MiningContext, Candidates]:
+def _propose(
+    ctx: MiningContext, executor: str, workers: int | None, shared: SharedFolder
+) -> tuple[MiningContext, Candidates]:
     """The strategy's proposals; read from the files of an earlier run if it finished them."""
     table_file, marker = join(ctx.folder, "candidates.parquet"), join(ctx.folder, "candidates.json")
     if exists(marker):
@@ -143,7 +145,7 @@ def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[Mi
         table = read_parquet(table_file).cast(CANDIDATES_SCHEMA)
         return ctx, Candidates(table, **said | {"notes": tuple(said["notes"])})
     make_folder(ctx.folder)
-    found = get_strategy(ctx.strategy)(ctx, _map_items(ctx, executor, workers))
+    found = get_strategy(ctx.strategy)(ctx, _map_items(ctx, executor, workers, shared))
     buffer = io.BytesIO()
     pq.write_table(found.table, buffer, compression="zstd")
     write_atomic(table_file, buffer.getvalue())
@@ -152,10 +154,10 @@ def _propose(ctx: MiningContext, executor: str, workers: int | None) -> tuple[Mi
     return ctx, found
 
 
-def _map_items(ctx: MiningContext, executor: str, workers: int | None) -> MapItems:
+def _map_items(ctx: MiningContext, executor: str, workers: int | None, shared: SharedFolder) -> MapItems:
     def map_items(function: Callable[[Any, MiningContext], Any], items: Sequence[Any], label: str) -> list[Any]:
         # A single item runs here: workers of Ray or Spark take seconds to start.
         where = executor if len(items) > 1 else "local"
-        return execute(where, function, items, ctx, workers=workers, label=label)
+        return execute(where, function, items, ctx, workers=workers, shared=shared, label=label)
 
     return map_items
