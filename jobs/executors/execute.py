@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from index.errors import BadInput
 from jobs.executors.attempts import Outcome, Work, raise_failure
 from jobs.interrupt import stop_if_interrupted
 from jobs.progress import Progress
 
-if TYPE_CHECKING:
-    from jobs.shared_storage import SharedFolder
-
 EXECUTORS = ("local", "ray", "spark")
 
 Item = TypeVar("Item")
 Config = TypeVar("Config")
 Result = TypeVar("Result")
+
+
+class Checked(Protocol):
+    """What is checked once, before the first items: `jobs.shared_storage.SharedFolder`."""
+
+    def check(self, executor: str, workers: int | None) -> None: ...
 
 
 def execute(
@@ -34,7 +37,7 @@ def execute(
     workers: int | None = None,
     threads: int | None = None,
     gpu: bool = False,
-    shared: SharedFolder | None,
+    shared: Checked | None,
     label: str,
 ) -> list[Result]:
     """Run `function(item, config)` for every item and return the results in the order of the items.
