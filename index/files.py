@@ -21,7 +21,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from index.errors import STANDS_FOR_URL, BadInput, DiskFull
 from index.remote import OBJECT_STORES, attempt, open_system, time_limit
@@ -40,6 +40,7 @@ __all__ = [
     "join",
     "join_inside",
     "list_names",
+    "list_sizes",
     "local_path",
     "make_folder",
     "open_file",
@@ -150,14 +151,25 @@ def list_names(folder: str | os.PathLike[str]) -> list[str]:
     if is_local(folder):
         own = local_path(folder)
         return sorted(entry.name for entry in own.iterdir()) if own.is_dir() else []
+    return sorted(name for name, _ in _list_remote(folder))
+
+
+def list_sizes(folder: str | os.PathLike[str]) -> dict[str, int]:
+    """Sizes in bytes of the files directly in a folder, by their names; none when there is no such folder."""
+    if is_local(folder):
+        own = local_path(folder)
+        return {each.name: each.stat().st_size for each in own.iterdir() if each.is_file()} if own.is_dir() else {}
+    return {name: int(found["size"]) for name, found in _list_remote(folder) if found["type"] == "file"}
+
+
+def _list_remote(folder: str | os.PathLike[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names in a remote folder, and what its file system says of each; some name the folder itself as well."""
     file_system, inside = resolve(folder)
-    try:
-        found = attempt(as_url(folder), lambda: file_system.ls(inside, detail=False))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    whole = inside.strip("/")
-    paths = (str(path).rstrip("/") for path in found)
-    return sorted(path.rpartition("/")[2] for path in paths if path.strip("/") != whole)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for each in attempt(as_url(folder), lambda: file_system.ls(inside, detail=True)):
+            path = str(each["name"]).strip("/")
+            if path != inside.strip("/"):
+                yield path.rpartition("/")[2], each
 
 
 def _info(path: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -245,11 +257,8 @@ def read_bytes_range(path: str | os.PathLike[str], offset: int, size: int) -> by
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
     with open_file(path) as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(cast(Any, stream), "sha256").hexdigest()
 
 
 def hash_json(value: object) -> str:

@@ -17,10 +17,11 @@ import pyarrow as pa
 from index.files import remove_partial, write_atomic
 from index.lease import only_writer
 from index.parquet import read_parquet
-from index.store.embed_item import read_marker, write_marker
+from index.store.done_items import remove_copy
 from index.store.embedding_store import EmbeddingStore, open_vectors
 from index.store.file_sums import sample_bytes
 from index.store.lookup import build_lookup, remove_lookups
+from index.store.markers import read_marker, write_marker
 from index.store.metadata import parquet_bytes
 from index.store.overwritten import drop_notes, note_overwriting
 from index.store.part_files import part_path
@@ -57,6 +58,8 @@ def compact_store(path: str) -> CompactReport:
         erased = {number: rows for number, part in enumerate(store.parts) if len(rows := _positions(part, forgotten))}
         # The look-up files are removed first, since they hold copies of what is overwritten.
         lookups = remove_lookups(store.path, store.manifest, list(erased))
+        if erased:
+            remove_copy(path)
         changed = {store.parts[number].name: _overwrite(store, number, rows) for number, rows in erased.items()}
         lease.check()
         if changed:

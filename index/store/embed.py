@@ -14,11 +14,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from index.corpus.samples import PassedOver, ShardItem
 from index.corpus.sources import Corpus, list_corpus
@@ -26,10 +28,12 @@ from index.errors import BadInput, StoreInvalid
 from index.files import exists, hash_json, join, list_names, read_bytes, remove_partial
 from index.outputs import claim_folder, release_unused_claim, remove_folder
 from index.parquet import read_parquet
-from index.store.embed_item import EmbedConfig, ItemSummary, embed_item, hashed_config, is_done, read_marker
+from index.store.done_items import DoneItems, remove_copy
+from index.store.embed_item import EmbedConfig, embed_item, hashed_config, is_done
 from index.store.embed_remarks import remarks, why_nothing
 from index.store.grown_corpus import arrange_items
-from index.store.store_manifest import Manifest, Part, part_paths, write_manifest
+from index.store.markers import ItemSummary
+from index.store.store_manifest import Manifest, Part, part_paths, read_manifest, write_manifest
 from index.store.store_model import HINT_NAME
 
 __all__ = [
@@ -51,6 +55,7 @@ __all__ = [
 CONFIG_NAME = "embed.json"
 # Beside the claim, what a run writes before there are any embeddings.
 NO_OUTPUT = (HINT_NAME,)
+_READERS = 16  # threads that read from an object store
 _NAMES = 6  # files that were passed over, in a message
 
 
@@ -126,18 +131,19 @@ def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[Shard
         remove_partial(join(config.out, kind_path.rpartition("/")[0]))
     for folder in (config.out, join(config.out, "done")):
         remove_partial(folder)
-    undone = []
+    done = DoneItems(config.out)
     for item in items:
-        marker = read_marker(config.out, item.number)
+        marker = done.markers.get(item.number)
         if marker is not None and marker.signature != item.signature:
             raise BadInput(
                 f"{config.source}: item {item.number} ({item.paths[0]}) is not what was embedded into {config.out}; "
                 "embed a changed source into another --out"
             )
-        if not is_done(item, config):
-            undone.append(item)
-    if read_marker(config.out, items[-1].number + 1) is not None:
+    if done.markers.keys() - {item.number for item in items}:
         raise BadInput(f"{config.source}: has {len(items)} items, {config.out} has more; use another --out")
+    undone = [item for item in items if not done.is_done(item, config)]
+    if any(item.number in done.copied for item in undone):
+        remove_copy(config.out)
     return undone
 
 
@@ -159,8 +165,9 @@ def finish_store(
     names = list(passed_over.names) if passed_over is not None else []
     model: Mapping[str, Any] | None = None
     first_row = captions_cut = without_caption = 0
+    done = DoneItems(config.out)
     for item in items:
-        marker = read_marker(config.out, item.number)
+        marker = done.markers.get(item.number)
         if marker is None or marker.signature != item.signature:
             raise StoreInvalid(f"{config.out}: item {item.number} is not embedded yet; run the same command again")
         model = marker.model if model is None else model
@@ -184,6 +191,11 @@ def finish_store(
     if without_caption == first_row:  # a store of images only, though the files of zeros are there
         parts = [replace(part, files={k: f for k, f in part.files.items() if k != "text"}) for part in parts]
     plain = hashed_config(config)
+    before = _finished_before(config.out)
+    if before is not None and before.parts == tuple(parts):
+        duplicate_keys = int(before.totals["duplicate_keys"])
+    else:
+        duplicate_keys = _count_duplicate_keys(config.out, parts)
     summary_of_all = StoreSummary(
         path=config.out,
         parts=len(parts),
@@ -192,7 +204,7 @@ def finish_store(
         rows=first_row,
         rejected=reasons,
         captions_cut=captions_cut,
-        duplicate_keys=_count_duplicate_keys(config.out, parts),
+        duplicate_keys=duplicate_keys,
         without_caption=without_caption,
         passed_over=dict(sorted(passed.items())),
         remarks=remarks(reasons, passed, config.reading, items[0].kind),
@@ -215,8 +227,20 @@ def finish_store(
             "duplicate_keys": summary_of_all.duplicate_keys,
         },
     )
-    write_manifest(config.out, manifest)
+    if manifest != before:
+        write_manifest(config.out, manifest)
+    numbers = [item.number for item in items]
+    if before is None or before.parts != manifest.parts or not done.is_copied(numbers):
+        done.write_copy(numbers)
     return summary_of_all
+
+
+def _finished_before(out: str) -> Manifest | None:
+    """The manifest that an earlier run wrote; None where there is none, or it cannot be read."""
+    try:
+        return read_manifest(out)
+    except StoreInvalid:
+        return None
 
 
 def _delete_empty(out: str) -> None:
@@ -246,10 +270,12 @@ def _count_duplicate_keys(out: str, parts: Sequence[Part]) -> int:
     Keys are compared by 8-byte hashes: 3 GB for 400 million keys, among which two differing keys share a hash with a
     probability of 0.4%.
     """
-    hashes = []
-    for part in parts:
+
+    def hash_keys(part: Part) -> npt.NDArray[np.uint64]:
         keys = read_parquet(join(out, part.files["metadata"].path), ["key"])["key"].to_pylist()
         packed = b"".join(blake2b((key or "").encode(), digest_size=8).digest() for key in keys)
-        hashes.append(np.frombuffer(packed, dtype=np.uint64))
-    together = np.concatenate(hashes)
+        return np.frombuffer(packed, dtype=np.uint64)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        together = np.concatenate(list(pool.map(hash_keys, parts)))
     return len(together) - len(np.unique(together))

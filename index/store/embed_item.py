@@ -7,11 +7,10 @@ hold no times and no hosts. The item's marker `done/NNNN.json` is written last.
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,9 @@ from index.corpus.samples import PassedOver, Reject, ShardItem
 from index.corpus.sources import read_item
 from index.encoder.model_spec import ModelSpec, model_identity
 from index.errors import BadInput
-from index.files import exists, file_size, hash_json, is_local, join, local_path, read_bytes, remove, write_atomic
+from index.files import exists, file_size, hash_json, is_local, join, local_path, write_atomic
 from index.read_ahead import read_ahead
+from index.store.markers import ItemSummary, Marker, read_marker, remove_marker, write_marker
 from index.store.metadata import METADATA_SCHEMA, REJECTS_SCHEMA, parquet_bytes
 from index.store.store_manifest import FileRecord, part_paths
 
@@ -39,13 +39,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DECODE_THREADS",
     "EmbedConfig",
-    "ItemSummary",
-    "Marker",
     "embed_item",
+    "hash_config",
     "hashed_config",
     "is_done",
-    "read_marker",
-    "write_marker",
 ]
 
 # A worker with more cores than this decodes in processes: more threads would wait for Python's lock.
@@ -109,39 +106,6 @@ class EmbedConfig:
         )
 
 
-@dataclass(frozen=True)
-class ItemSummary:
-    """The counts of one item: read = rows + the sum of rejected.
-
-    Attributes:
-        rejected: by reason.
-        captions_cut: rows whose caption is longer than the text tower's context.
-        passed_over: members of a tar that are no part of any sample, by kind (`index.corpus.samples.PassedOver`).
-        passed_names: some of them.
-        without_caption: rows with an empty caption; their text vector is zero.
-    """
-
-    number: int
-    read: int
-    rows: int
-    rejected: Mapping[str, int]
-    captions_cut: int
-    passed_over: Mapping[str, int] = field(default_factory=dict)
-    passed_names: Sequence[str] = ()
-    without_caption: int = 0
-
-
-@dataclass(frozen=True)
-class Marker:
-    """`done/NNNN.json`: written after an item's files, so its existence means that they are complete."""
-
-    signature: str  # of the item's source files, by names and sizes
-    config_hash: str
-    model: Mapping[str, Any]
-    summary: ItemSummary
-    files: Mapping[str, FileRecord] = field(default_factory=dict)
-
-
 def hashed_config(config: EmbedConfig) -> dict[str, Any]:
     """The fields of `config` that decide the store's bytes; paths are not among them."""
     return {
@@ -157,37 +121,15 @@ def hashed_config(config: EmbedConfig) -> dict[str, Any]:
     }
 
 
-def _config_hash(config: EmbedConfig) -> str:
+def hash_config(config: EmbedConfig) -> str:
+    """The hash of `hashed_config`."""
     return hash_json(hashed_config(config))
-
-
-def _marker_path(out: str, number: int) -> str:
-    return join(out, "done", f"{number:04d}.json")
-
-
-def read_marker(out: str, number: int) -> Marker | None:
-    """An item's marker; None when it does not exist or cannot be read."""
-    try:
-        plain = json.loads(read_bytes(_marker_path(out, number)))
-        files = {kind: FileRecord.from_json(record) for kind, record in plain.pop("files").items()}
-        return Marker(summary=ItemSummary(**plain.pop("summary")), files=files, **plain)
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-def write_marker(out: str, number: int, marker: Marker) -> None:
-    """Write an item's marker; call it after the item's files are written."""
-    plain = asdict(marker) | {"files": {kind: record.to_json() for kind, record in marker.files.items()}}
-    for name in ("passed_over", "passed_names", "without_caption"):
-        if not plain["summary"][name]:
-            del plain["summary"][name]
-    write_atomic(_marker_path(out, number), json.dumps(plain, indent=1, sort_keys=True) + "\n")
 
 
 def is_done(item: ShardItem, config: EmbedConfig) -> bool:
     """Whether the item was embedded from this source with this configuration, and its files have the recorded sizes."""
     marker = read_marker(config.out, item.number)
-    if marker is None or marker.signature != item.signature or marker.config_hash != _config_hash(config):
+    if marker is None or marker.signature != item.signature or marker.config_hash != hash_config(config):
         return False
     paths = {record.path: record.size for record in marker.files.values()}
     return all(exists(join(config.out, path)) and file_size(join(config.out, path)) == paths[path] for path in paths)
@@ -227,13 +169,13 @@ def embed_item(item: ShardItem, config: EmbedConfig) -> ItemSummary:
         passed_names=passed.names,
         without_caption=part.without_caption,
     )
-    remove(_marker_path(config.out, item.number))  # of an earlier run: the files that it lists are replaced now
+    remove_marker(config.out, item.number)  # of an earlier run: the files that it lists are replaced now
     files: dict[str, FileRecord] = {}
     for kind, path in part_paths(item.number).items():
         data = part.file_bytes(kind)
         write_atomic(join(config.out, path), data)
         files[kind] = FileRecord(path, len(data), sha256(data).hexdigest())
-    marker = Marker(item.signature, _config_hash(config), encoder.fingerprint, summary, files)
+    marker = Marker(item.signature, hash_config(config), encoder.fingerprint, summary, files)
     write_marker(config.out, item.number, marker)
     return summary
 

@@ -7,7 +7,6 @@ signature; which images of a folder it holds, its metadata and rejects tell.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 
@@ -15,14 +14,14 @@ from index.corpus.folder_items import FolderCorpus
 from index.corpus.samples import ShardItem
 from index.corpus.sources import Corpus
 from index.errors import BadInput
-from index.files import join, list_names
+from index.files import join
 from index.parquet import read_parquet
-from index.store.embed_item import EmbedConfig, Marker, read_marker
+from index.store.done_items import DoneItems
+from index.store.embed_item import EmbedConfig
+from index.store.markers import Marker
 from index.store.store_manifest import part_paths
 
 __all__ = ["arrange_items"]
-
-_READERS = 16
 
 
 def arrange_items(corpus: Corpus, config: EmbedConfig, config_hash: str) -> list[ShardItem]:
@@ -31,7 +30,7 @@ def arrange_items(corpus: Corpus, config: EmbedConfig, config_hash: str) -> list
     Raises:
         BadInput: files that were embedded are gone or have changed (the message names one).
     """
-    markers = _markers(config.out)
+    markers = DoneItems(config.out).markers
     items = {item.number: item for item in corpus.items}
     if any(marker.config_hash != config_hash for marker in markers.values()):
         return corpus.items  # a store of another configuration, which is refused later
@@ -44,14 +43,6 @@ def arrange_items(corpus: Corpus, config: EmbedConfig, config_hash: str) -> list
     free = (number for number in count() if number not in done)
     numbered = [*done.values(), *(replace(item, number=number) for item, number in zip(new, free, strict=False))]
     return sorted(numbered, key=lambda item: item.number)
-
-
-def _markers(out: str) -> dict[int, Marker]:
-    names = [name.removesuffix(".json") for name in list_names(join(out, "done")) if name.endswith(".json")]
-    numbers = sorted(int(name) for name in names if name.isdigit())
-    with ThreadPoolExecutor(_READERS) as pool:
-        markers = pool.map(lambda number: read_marker(out, number), numbers)
-        return {number: marker for number, marker in zip(numbers, markers, strict=True) if marker is not None}
 
 
 def _of_tars(

@@ -26,6 +26,7 @@ from jobs.embed_job import run_embed
 from jobs.index_job import run_index
 from retrieval.export.export import export_selection
 from retrieval.retrieve import retrieve
+from tests.conftest import write_shapes_tar
 from tests.index.s3_server import FlakyProxy, s3_server, use_s3
 
 
@@ -169,6 +170,22 @@ def test_an_object_store_that_stays_down_ends_a_job_in_one_line_and_nothing_half
     flaky.plan = lambda number, method: "serve"
     remote.index()  # goes on, as its own dead lease is noticed
     assert remote.answers()[0]
+
+
+def test_the_requests_of_a_finished_job_do_not_grow_with_its_items(
+    flaky: FlakyProxy, bucket: str, tiny_clip_dir: Path, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for number in range(24):
+        write_shapes_tar(corpus / f"{number:05d}.tar", 1, seed=number)
+    job = Job(f"{bucket}/store", corpus, tiny_clip_dir, "local")
+    assert job.embed() == 24
+    begun = flaky.requests
+    assert job.embed() == 24
+    assert flaky.requests - begun < 60
+    write_shapes_tar(corpus / "00024.tar", 1, seed=24)
+    assert job.embed() == 25
 
 
 def test_a_second_writer_is_told_who_writes_and_an_expired_lease_is_taken_by_one(bucket: str) -> None:

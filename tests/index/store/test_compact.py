@@ -18,9 +18,10 @@ from index.errors import OutputExists, StoreInvalid
 from index.lease import only_writer
 from index.store.adopt import adopt_store
 from index.store.compact import compact_store
-from index.store.embed_item import EmbedConfig, read_marker
+from index.store.embed_item import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
+from index.store.markers import read_marker
 from index.store.store_manifest import FileRecord, Origin, part_paths, read_manifest, write_manifest
 from index.store.verify import check_files
 from tests.conftest import embed_store

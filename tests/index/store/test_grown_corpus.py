@@ -11,8 +11,9 @@ from index.corpus.reading import Reading
 from index.corpus.samples import ShardItem
 from index.errors import BadInput, OutputExists
 from index.store.embed import begun_with, plan_items, prepare_store
-from index.store.embed_item import embed_item, read_marker, write_marker
+from index.store.embed_item import embed_item
 from index.store.embedding_store import EmbeddingStore
+from index.store.markers import read_marker, write_marker
 from tests.conftest import embed_store
 from tests.index.corpora import picture
 from tests.index.store.conftest import Configure
