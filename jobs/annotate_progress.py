@@ -20,6 +20,7 @@ class AnnotateProgress(Progress):
         """What `AnnotationRun` tells as it goes on."""
         stop_if_interrupted()
         self._run = run
+        self.earlier = run.earlier
         done = run.earlier + run.decided
         if done != self.done or done < run.sets:  # the last line is printed once
             self.reach(done, run.sets)

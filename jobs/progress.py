@@ -9,12 +9,17 @@ from typing import TextIO
 
 # A log that gains a line every 10 s shows life and stays readable over days (8,640 lines a day).
 LOG_SECONDS = 10.0
+# What is reported as done this soon was kept from an earlier run, or is too quick to matter.
+AT_ONCE_SECONDS = 0.2
 
 
 class Progress:
     """Counts finished items and rows; `with Progress("embed", 12) as progress: progress.advance(rows=10_000)`.
 
     items: the total; 0 while it is unknown, until `reach` sets it. stream: stderr by default.
+
+    Attributes:
+        earlier: how much of `done` was done by an earlier run, which the time left is not computed from.
     """
 
     def __init__(
@@ -29,7 +34,7 @@ class Progress:
         self.label = label
         self.items = items
         self.unit = unit
-        self.done = 0
+        self.done = self.earlier = 0
         self.rows = 0
         self._stream = stream or sys.stderr
         self._log_seconds = log_seconds
@@ -47,7 +52,11 @@ class Progress:
 
     def reach(self, done: int, items: int) -> None:
         """Show that `done` of `items` are finished."""
+        if self._elapsed() < AT_ONCE_SECONDS:
+            self.earlier = max(self.earlier, done)
         if self._bar is not None:
+            if self.earlier > self._bar.initial:
+                self._bar.initial = self._bar.n = self.done = self.earlier
             self._bar.total = items
             self._bar.set_postfix_str(self._rate(), refresh=False)
             self._bar.update(done - self.done)
@@ -62,7 +71,8 @@ class Progress:
         """The state as one line of a log."""
         parts = [f"{self.label}: {self.done:,}/{self.items:,} {self.unit}", self._rate()]
         if 0 < self.done < self.items:
-            parts.append(f"{duration(self._elapsed() / self.done * (self.items - self.done))} left")
+            own = self.done - self.earlier or self.done
+            parts.append(f"{duration(self._elapsed() / own * (self.items - self.done))} left")
         elif self.done:
             parts.append(f"took {duration(self._elapsed())}")
         return ", ".join(part for part in parts if part)

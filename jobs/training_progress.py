@@ -32,6 +32,8 @@ class StepsProgress(Progress, Generic[R]):
 
     def see(self, record: R, total: int) -> None:
         """Show `record`, the latest of `total` steps."""
+        if self.record is None:
+            self.earlier = record.step - 1
         self.record = record
         self.reach(record.step, total)
 

@@ -24,6 +24,30 @@ def test_a_log_gets_plain_lines_with_counts_rate_and_time_left() -> None:
     assert ", took " in last
 
 
+def test_the_time_left_is_that_of_this_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("jobs.progress.time.monotonic", lambda: clock[0])
+    log = io.StringIO()
+    with Progress("evaluate", 100, stream=log, log_seconds=0) as progress:
+        for done in range(1, 81):  # kept from an earlier run
+            progress.reach(done, 100)
+        clock[0] += 10
+        progress.reach(81, 100)
+    assert log.getvalue().splitlines()[-1] == "evaluate: 81/100 items, 3:10 left"
+
+
+def test_the_bar_of_a_terminal_begins_where_an_earlier_run_ended() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    with Progress("evaluate", 100, stream=Terminal()) as progress:
+        progress.reach(80, 100)
+        progress.reach(81, 100)
+        assert progress._bar is not None
+        assert (progress._bar.initial, progress._bar.n) == (81, 81)
+
+
 def test_a_log_is_not_flooded_but_always_gets_the_last_line() -> None:
     log = io.StringIO()
     with Progress("export", 1000, stream=log, log_seconds=60) as progress:

@@ -33,6 +33,18 @@ def test_each_kind_of_work_is_shown_by_its_label_then_the_steps() -> None:
     assert shown(stream) == [*work, "tune: 2 steps", "tune: 2/2 steps"]
 
 
+def test_a_continued_run_estimates_from_its_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("jobs.progress.time.monotonic", lambda: clock[0])
+    progress = TrainingProgress("tune", StepsProgress[Step], stream=io.StringIO())
+    for step in range(501, 512):
+        progress.step(Step(step), 1_000)
+        clock[0] += 3
+    assert progress._steps is not None
+    clock[0] -= 3  # the moment of the last step
+    assert progress._steps.line() == "tune: 511/1,000 steps, 24:27 left"
+
+
 def test_a_warning_is_one_line() -> None:
     stream = io.StringIO()
     TrainingProgress("tune", StepsProgress[Step], stream=stream).warning("a source is small")
