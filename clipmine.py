@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from index.store.adopt import adopt_store
     from index.store.embedding_store import EmbeddingStore
     from index.verify import verify_store
-    from jobs.api import customize, embed, evaluate, index, retrieve
+    from jobs.api import customize, evaluate, index, retrieve
+    from jobs.api_corpus import download, embed
     from jobs.api_image_sets import annotate, evaluate_lmm, import_sets, mine, tune
+    from jobs.frames_out import to_arrow, to_spark
     from mining.sets.concat import concat_image_sets
     from mining.sets.image_sets import ImageSets
     from retrieval.client.async_client import AsyncClient
@@ -48,7 +50,8 @@ _PLACES = {
     "annotate": "jobs.api_image_sets",
     "concat_image_sets": "mining.sets.concat",
     "customize": "jobs.api",
-    "embed": "jobs.api",
+    "download": "jobs.api_corpus",
+    "embed": "jobs.api_corpus",
     "evaluate": "jobs.api",
     "evaluate_lmm": "jobs.api_image_sets",
     "export_selection": "retrieval.export.export",
@@ -59,6 +62,8 @@ _PLACES = {
     "load_customized": "customize.clip.model_folder",
     "mine": "jobs.api_image_sets",
     "retrieve": "jobs.api",
+    "to_arrow": "jobs.frames_out",
+    "to_spark": "jobs.frames_out",
     "tune": "jobs.api_image_sets",
     "verify_store": "index.verify",
 }
@@ -77,6 +82,7 @@ __all__ = [
     "annotate",
     "concat_image_sets",
     "customize",
+    "download",
     "embed",
     "evaluate",
     "evaluate_lmm",
@@ -88,6 +94,8 @@ __all__ = [
     "load_customized",
     "mine",
     "retrieve",
+    "to_arrow",
+    "to_spark",
     "tune",
     "verify_store",
 ]

@@ -1,8 +1,8 @@
-"""The jobs on a corpus, its store and CLIP as Python functions with plain arguments; `clipmine` re-exports them.
+"""The jobs on a store and on CLIP as Python functions with plain arguments; `clipmine` re-exports them.
 
 Each does what the command of its name does, shows its progress on stderr, and can be interrupted and called again.
 Options are those of the command, with underscores; an unknown one is a BadInput that lists the known ones. The jobs on
-image sets are in `jobs.api_image_sets`.
+corpora are in `jobs.api_corpus`, those on image sets in `jobs.api_image_sets`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
-from jobs.api_arguments import Path, check_options, config_of, model_of, texts_of
+from jobs.api_arguments import Path, Precision, check_options, config_of, model_of, texts_of
 
 if TYPE_CHECKING:
     from customize.clip.evaluate.evaluate import EvaluateSummary
@@ -29,53 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "customize",
-    "embed",
     "evaluate",
     "index",
     "retrieve",
 ]
-
-
-def embed(
-    source: Path,
-    out: Path,
-    *,
-    model: str | ModelSpec | None = None,
-    pretrained: str | None = None,
-    model_dir: Path | None = None,
-    executor: str = "local",
-    workers: int | None = None,
-    **options: Any,
-) -> EmbeddingStore:
-    """Embed a corpus into the store `out` and open it.
-
-    Args:
-        source: tars (a folder, a pattern), a folder of images, or a table of URLs, which is downloaded first into the
-            folder OUT-images.
-        out: folder of the store. One that exists is continued, with its own model.
-        model, pretrained: open_clip's name and tag, such as "ViT-B-32" and "openai".
-        model_dir: instead, a folder with open_clip_config.json and safetensors.
-        executor: "local", "ray" or "spark". workers: items that run at once.
-        options: other fields of `index.store.embed_item.EmbedConfig`: batch_size, shard_size, caption_pattern, ...
-
-    Raises:
-        BadInput: no model, an empty source, an unknown option; and what `jobs.embed_job.run_embed` raises.
-    """
-    from index.store import EmbeddingStore
-    from index.store.embed_item import EmbedConfig
-    from index.store.store_model import known_model
-    from jobs.download_job import download_corpus, is_table
-    from jobs.embed_job import run_embed
-
-    source, out = os.fspath(source), os.fspath(out)
-    spec = model_of(model, pretrained, model_dir) or known_model(out)
-    if spec is None:
-        raise BadInput('which model? name one: model="ViT-B-32", pretrained="openai"; or model_dir="DIR"')
-    if is_table(source):
-        source = download_corpus(source, f"{out.rstrip('/')}-images", shard_size=options.get("shard_size", 10_000))
-    config = config_of(EmbedConfig, options, source=source, out=out, model=spec)
-    run_embed(config, executor=executor, workers=workers)
-    return EmbeddingStore.open(out)
 
 
 def index(
@@ -125,6 +82,7 @@ def customize(
     model: str | ModelSpec | None = None,
     pretrained: str | None = None,
     model_dir: Path | None = None,
+    random_weights: int | None = None,
     executor: str = "local",
     workers: int | None = None,
     **options: Any,
@@ -133,7 +91,7 @@ def customize(
 
     Args:
         store, selection: folders; or `tars`, a folder of webdataset tars, instead of both.
-        model, pretrained, model_dir: the model to start from; by default the store's.
+        model, pretrained, model_dir, random_weights: the model to start from; by default the store's.
         executor: "local" or "ray" (Ray Train). workers: of Ray Train.
         options: other fields of `customize.clip.train.config.CustomizeConfig`: strategy, epochs, batch_size, lr, ...
 
@@ -145,7 +103,8 @@ def customize(
 
     paths = {"store": store, "selection": selection, "tars": tars, "out": out}
     places = {name: None if path is None else os.fspath(path) for name, path in paths.items()}
-    config = config_of(CustomizeConfig, options, model=model_of(model, pretrained, model_dir), **places)
+    spec = model_of(model, pretrained, model_dir, random_weights)
+    config = config_of(CustomizeConfig, options, model=spec, **places)
     return run_customize(config, executor=executor, workers=workers)
 
 
@@ -161,6 +120,8 @@ def retrieve(
     model: str | ModelSpec | None = None,
     pretrained: str | None = None,
     model_dir: Path | None = None,
+    random_weights: int | None = None,
+    precision: Precision = "fp32",
     encoder: Encoder | None = None,
     executor: str = "local",
     workers: int | None = None,
@@ -175,7 +136,8 @@ def retrieve(
         k: rows for each prompt and mode.
         templates: a set's name, a file, or texts with `{}`.
         rules: filters; see `clipmine.Rules`.
-        model, pretrained, model_dir: the store's model, where it cannot be loaded by the name that the store has.
+        model, pretrained, model_dir, random_weights, precision: the store's model, where it cannot be loaded by the
+            name that the store has.
         encoder: the model, loaded already; for a search in this process only.
         executor: "local", "ray" or "spark". workers: items that run at once. A search on "local" without workers is in
             this process; the selection is the same.
@@ -193,7 +155,7 @@ def retrieve(
     check_options(options, ["reserve", "method", "block_queries", *(["on_progress"] if here else [])])
     if encoder is not None and not here:
         raise BadInput("an encoder is not sent to other processes: name the model, or leave executor and workers out")
-    spec = model_of(model, pretrained, model_dir)
+    spec = model_of(model, pretrained, model_dir, random_weights, precision)
     choices: dict[str, Any] = {
         "out": os.fspath(out),
         "mode": mode,

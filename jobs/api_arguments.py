@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput
 
-__all__ = ["Path", "check_options", "config_of", "model_of", "paths_of", "texts_of"]
+__all__ = ["Path", "Precision", "check_options", "config_of", "model_of", "paths_of", "texts_of"]
 
 Path = str | os.PathLike[str]
+Precision = Literal["fp32", "fp16", "bf16"]
 C = TypeVar("C")
 
 
@@ -28,13 +29,19 @@ def paths_of(given: Path | Iterable[Path]) -> tuple[str, ...]:
     return tuple(os.fspath(path) for path in given)
 
 
-def model_of(model: str | ModelSpec | None, pretrained: str | None, model_dir: Path | None) -> ModelSpec | None:
+def model_of(
+    model: str | ModelSpec | None,
+    pretrained: str | None,
+    model_dir: Path | None,
+    random_weights: int | None = None,
+    precision: Precision = "fp32",
+) -> ModelSpec | None:
     """The CLIP model that the arguments name; None when they name none. Raises BadInput where they contradict."""
     if isinstance(model, ModelSpec):
         return model
-    if model is None and pretrained is None and model_dir is None:
+    if model is None and pretrained is None and model_dir is None and random_weights is None:
         return None
-    return ModelSpec(model, pretrained, None if model_dir is None else os.fspath(model_dir))
+    return ModelSpec(model, pretrained, None if model_dir is None else os.fspath(model_dir), random_weights, precision)
 
 
 def config_of(kind: type[C], options: Mapping[str, Any], **given: Any) -> C:

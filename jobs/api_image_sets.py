@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from jobs.api_arguments import Path, config_of, paths_of, texts_of
@@ -24,6 +24,7 @@ def mine(
     strategy: str,
     out: Path,
     *,
+    rows: Any = None,
     executor: str = "local",
     workers: int | None = None,
     **options: Any,
@@ -33,18 +34,39 @@ def mine(
     Args:
         store: folder of a store.
         strategy: a strategy's name, or a mix such as "similar:0.5,overlap:0.5".
+        rows: a data frame of Spark, Ray Data, pandas, Polars or Arrow with a column `row_id`, or `key`: only these rows
+            of the store are mined. Their neighbours come from an exact scan. Called again, it must name the same rows.
         options: other fields of `mining.strategies.context.MiningConfig`: sets, seed, max_per_image, selection, ...
 
     Raises:
         BadInput: an unknown strategy or option; and what `jobs.mine_job.run_mine` raises.
     """
+    from index.errors import BadInput, OutputExists
+    from index.files import remove
+    from index.store import EmbeddingStore
+    from jobs.frames_in import chosen_rows
     from jobs.mine_job import run_mine
     from mining.strategies.context import MiningConfig
-    from mining.strategies.registry import parse_mix
+    from mining.strategies.minable import rows_file, write_rows
+    from mining.strategies.registry import check_strategies, parse_mix
 
     mix = parse_mix(strategy)
-    config = config_of(MiningConfig, options, store=os.fspath(store), out=os.fspath(out), strategies=mix)
-    return run_mine(config, executor=executor, workers=workers)
+    places = {"store": os.fspath(store), "out": os.fspath(out)}
+    config = config_of(MiningConfig, options, **places, strategies=mix, rows=None)
+    if rows is None:
+        return run_mine(config, executor=executor, workers=workers)
+    opened = EmbeddingStore.open(config.store)
+    check_strategies(config, opened)
+    config = replace(config, rows=write_rows(config.out, chosen_rows(rows, opened)))
+    try:
+        sets = run_mine(config, executor=executor, workers=workers)
+    except OutputExists:  # another run may be reading the file
+        raise
+    except BadInput:
+        remove(rows_file(config))
+        raise
+    remove(rows_file(config))
+    return sets
 
 
 def import_sets(

@@ -12,6 +12,20 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from index.encoder.model_spec import ModelSpec
 
+# Options of `embed` that a store keeps: run again without them, they are those that it was begun with.
+KEPT_OPTIONS = (
+    "batch_size",
+    "shard_size",
+    "caption_pattern",
+    "caption_index",
+    "allow_empty_caption",
+    "key_rule",
+    "image_ext",
+    "caption_ext",
+    "caption_field",
+    "caption_encoding",
+)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # The executors of `jobs.executors.execute`, and where each of them runs.

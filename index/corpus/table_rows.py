@@ -20,7 +20,18 @@ from index.corpus.table_text import open_text_table
 from index.errors import BadInput
 from index.parquet import open_parquet
 
-__all__ = ["TABLE_SUFFIXES", "Columns", "MixedColumn", "Rows", "is_table", "table_rows", "url_problems", "usable_urls"]
+__all__ = [
+    "TABLE_SUFFIXES",
+    "Columns",
+    "MixedColumn",
+    "Rows",
+    "check_names",
+    "check_types",
+    "is_table",
+    "table_rows",
+    "url_problems",
+    "usable_urls",
+]
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _BATCH = 65_536
@@ -76,14 +87,14 @@ def table_rows(path: str, columns: Columns, *, as_text: bool = False) -> Iterato
             if columns.names:
                 raise BadInput(f"{path}: has names for its columns; --columns is for text files without a header")
             with open_parquet(path) as parquet:
-                _check_names(path, parquet.schema_arrow.names, columns)
-                _check_types(path, parquet.schema_arrow, columns)
+                check_names(path, parquet.schema_arrow.names, columns)
+                check_types(path, parquet.schema_arrow, columns)
                 for batch in parquet.iter_batches(_BATCH, columns=list(dict.fromkeys(columns.wanted))):
                     yield _sorted_out(pa.Table.from_batches([batch]), columns)
             return
         as_bytes = columns.wanted if as_text else [name for name in (columns.url, columns.caption) if name]
         with open_text_table(path, columns.names, columns.wanted, as_bytes) as text:
-            _check_names(path, text.names, columns)
+            check_names(path, text.names, columns)
             for batch in text.batches:
                 yield _sorted_out(pa.Table.from_batches([batch]), columns)
 
@@ -101,7 +112,8 @@ def _readable(path: str, as_text: bool) -> Iterator[None]:
         raise BadInput(f"{path}: cannot be read as a table: {line}") from error
 
 
-def _check_names(path: str, names: Sequence[str], columns: Columns) -> None:
+def check_names(path: str, names: Sequence[str], columns: Columns) -> None:
+    """BadInput when one of the wanted columns is not among a table's `names`, or there twice."""
     for name in columns.wanted:
         if name not in names:
             option = {columns.url: "--url-column", columns.caption: "--caption-column"}.get(name, "--keep")
@@ -110,7 +122,8 @@ def _check_names(path: str, names: Sequence[str], columns: Columns) -> None:
             raise BadInput(f"{path}: has {names.count(name)} columns named {name!r}; rename all but one")
 
 
-def _check_types(path: str, schema: pa.Schema, columns: Columns) -> None:
+def check_types(path: str, schema: pa.Schema, columns: Columns) -> None:
+    """BadInput when a wanted column of a typed table has a type that cannot serve."""
     for name in columns.wanted:
         kind = schema.field(name).type
         if name == columns.url and not _is_text(kind):

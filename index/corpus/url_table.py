@@ -105,6 +105,8 @@ def prepare_table(table: str, out: str, wanted: TablePlan) -> TablePlan:
         raise OutputExists(f"{out}: holds tars that this download did not make; choose another --out")
     for path, source in list(zip(paths, sources, strict=True))[len(plan.sources) :]:
         plan = _append_source(out, plan, path, source)
+    if not plan.rows:  # Spark writes files without rows beside others
+        raise BadInput(f"{table}: has no rows")
     if not plan.part_rows:
         reasons = Counter(reason for rows in refused_rows(out, plan) for reason in rows["reason"].to_pylist())
         counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
@@ -196,12 +198,20 @@ def _append(out: str, plan: TablePlan, table: pa.Table) -> TablePlan:
 def _table_files(table: str) -> list[str]:
     if not files.exists(table):
         raise BadInput(f"{table}: not found")
-    if is_table(table) and not (files.is_local(table) and files.local_path(table).is_dir()):
+    if is_table(table) and not _is_folder(table):
         return [table]
     names = sorted(name for suffix in TABLE_SUFFIXES for name in list_names(table, suffix) if not name.startswith("."))
     if not names:
         raise BadInput(f"{table}: is no table of URLs; give a {', '.join(TABLE_SUFFIXES)} file or a folder of them")
     return [files.join(table, name) for name in names]
+
+
+def _is_folder(table: str) -> bool:
+    """Whether a table is a folder of files, as Spark writes one, which may be named `urls.parquet`."""
+    if files.is_local(table):
+        return files.local_path(table).is_dir()
+    file_system, inside = files.resolve(table)
+    return bool(file_system.isdir(inside))
 
 
 def _append_source(out: str, plan: TablePlan, path: str, source: tuple[str, int]) -> TablePlan:
@@ -215,7 +225,6 @@ def _append_rows(out: str, plan: TablePlan, path: str, source: tuple[str, int], 
     most = plan.shard_size * _SHARDS_A_PART
     pending: list[pa.Table] = []
     refused: list[pa.Table] = []
-    before = plan.rows
     columns = Columns(plan.url_col, plan.caption_col, plan.keep_columns, plan.columns)
     for rows in table_rows(path, columns, as_text=as_text):
         pending.append(rows.usable.add_column(0, ROW, pa.array(plan.rows + rows.place)))
@@ -225,8 +234,6 @@ def _append_rows(out: str, plan: TablePlan, path: str, source: tuple[str, int], 
         while sum(table.num_rows for table in pending) >= most:
             joined = pa.concat_tables(pending)
             plan, pending = _append(out, plan, joined.slice(0, most)), [joined.slice(most)]
-    if plan.rows == before:
-        raise BadInput(f"{path}: has no rows")
     if rest := [table for table in pending if table.num_rows]:
         plan = _append(out, plan, pa.concat_tables(rest))
     if refused:

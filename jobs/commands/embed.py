@@ -9,6 +9,7 @@ import click
 
 from jobs.commands.download import download_lines
 from jobs.options import (
+    KEPT_OPTIONS,
     columns_option,
     executor_options,
     given,
@@ -24,20 +25,7 @@ if TYPE_CHECKING:
     from index.corpus.samples import ShardItem
     from index.encoder.model_spec import ModelSpec
 
-_TABLE_OPTIONS = ("images", "url_column", "caption_column", "columns")
-# Options that a store keeps: run again without them, they are those that it was begun with.
-_KEPT_OPTIONS = (
-    "batch_size",
-    "shard_size",
-    "caption_pattern",
-    "caption_index",
-    "allow_empty_caption",
-    "key_rule",
-    "image_ext",
-    "caption_ext",
-    "caption_field",
-    "caption_encoding",
-)
+_TABLE_OPTIONS = ("images", "url_column", "caption_column", "keep_columns", "columns")
 _KINDS_SHOWN = 8  # of files that were passed over
 
 
@@ -69,6 +57,9 @@ _KINDS_SHOWN = 8  # of files that were passed over
 @click.option("--images", metavar="DIR", help="Folder for the images of a URL table.  [default: STORE-images]")
 @click.option("--url-column", default="url", show_default=True, help="Column of a URL table with the URLs.")
 @click.option("--caption-column", default="caption", show_default=True, help="Column of a URL table with the captions.")
+@click.option(
+    "--keep", "keep_columns", multiple=True, metavar="COLUMN", help="Keep this column of a URL table in `extra`."
+)
 @columns_option
 @output_options
 def command(source: str, as_json: bool, executor: str, workers: int | None, **rest: Any) -> None:
@@ -145,7 +136,7 @@ def _kept_options(store: str, now: Mapping[str, Any]) -> dict[str, Any]:
     from index.store.embed import begun_with
 
     begun = begun_with(store)
-    names = [name for name in _KEPT_OPTIONS if name in begun and not given([name])]
+    names = [name for name in KEPT_OPTIONS if name in begun and not given([name])]
     kept = {name: begun[name] for name in names if begun[name] != _plain(now[name])}
     if kept:
         said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in kept.items())

@@ -69,9 +69,10 @@ class MiningConfig:
     For all strategies. store, out: folders. strategies: (name, share), the shares adding up to 1. sets: how many in
     all. max_per_image: most sets that may contain the same image. near_duplicates: image cosine from which two images
     are the same picture. levels: the levels to balance; None for all that a strategy has. selection: a Selection folder
-    that restricts the rows and names concepts. decisions: a decisions file whose rejected sets are skipped. hold_out:
-    the part of the images whose sets are kept apart from those of the others, as ImageSet.split says. strict: raise an
-    error when sets are missing.
+    that restricts the rows and names concepts. rows: the checksum of row ids that restrict the rows too, which are in
+    the file of `mining.strategies.minable.rows_file`. decisions: a decisions file whose rejected sets are skipped.
+    hold_out: the part of the images whose sets are kept apart from those of the others, as ImageSet.split says. strict:
+    raise an error when sets are missing.
 
     For similar and attribute. ceiling: image cosine below which nearly identical images are paired too, where their
     pixels differ; None for `near_duplicates`.
@@ -109,9 +110,15 @@ class MiningConfig:
     set_size: int = 2
     group_size: tuple[int, int] = (3, 8)
     selection: str | None = None
+    rows: str | None = None
     decisions: str | None = None
     hold_out: float = 0.0
     strict: bool = False
+
+    @property
+    def restricts_rows(self) -> bool:
+        """Whether only some rows of the store are mined."""
+        return self.selection is not None or self.rows is not None
 
     def __post_init__(self) -> None:
         for name, least in (("sets", 1), ("max_per_image", 1), ("set_size", 2), ("seed", 0)):

@@ -7,6 +7,7 @@ Samples are drawn by position and the side of a row is a hash of its number, so 
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from index.errors import BadInput
+from index.files import read_bytes, write_atomic
 from index.hashing import hash_rows
 from index.store.embedding_store import EmbeddingStore
 from mining.strategies.context import HELD_OUT, MiningConfig, MiningContext
@@ -29,7 +31,10 @@ __all__ = [
     "mark_rows",
     "minable_rows",
     "open_selection",
+    "read_rows",
+    "rows_file",
     "side_of",
+    "write_rows",
 ]
 
 RowIds = npt.NDArray[np.int64]
@@ -137,20 +142,23 @@ def side_of(ctx: MiningContext) -> Side | None:
 def minable_rows(ctx: MiningContext, store: EmbeddingStore) -> Minable:
     """The rows that a strategy may use. Raises BadInput for a selection of another store, or fewer than two rows."""
     side = side_of(ctx)
-    chosen = None
+    chosen = read_rows(ctx.config)
     if ctx.config.selection is not None:
         selection = open_selection(ctx.config.selection, store)
         # With the forgotten rows, which `Minable.allows` leaves out: a run that continues draws by the same positions.
         listed = selection.table(["row_id"], include_forgotten=True)
-        chosen = np.unique(listed["row_id"].to_numpy()).astype(np.int64)
-        chosen = chosen if side is None else chosen[side.contains(chosen)]
+        retrieved = np.unique(listed["row_id"].to_numpy()).astype(np.int64)
+        chosen = retrieved if chosen is None else np.intersect1d(chosen, retrieved, assume_unique=True)
+    if chosen is not None and side is not None:
+        chosen = chosen[side.contains(chosen)]
     minable = Minable(store, chosen, side)
     if side is not None and chosen is None and store.rows <= _COUNTED:
         left = len(minable.rows(0, store.rows))
     else:
         left = minable.count - (len(store.forgotten) if chosen is None else int(store.is_forgotten(chosen).sum()))
     if left < 2:
-        where = store.path if ctx.config.selection is None else ctx.config.selection
+        where = f"the rows of {store.path}" if ctx.config.rows is not None else store.path
+        where = where if ctx.config.selection is None else ctx.config.selection
         rows = "1 row" if left == 1 else f"{left} rows"
         if side is not None:
             raise BadInput(
@@ -159,6 +167,32 @@ def minable_rows(ctx: MiningContext, store: EmbeddingStore) -> Minable:
             )
         raise BadInput(f"{where}: has {rows} that may be mined, and a pair needs two; embed or select more images")
     return minable
+
+
+def rows_file(config: MiningConfig) -> str:
+    """The file beside `out` with the row ids that `config.rows` names, while sets are mined: int64, ascending, .npy."""
+    return _rows_file(config.out, str(config.rows))
+
+
+def _rows_file(out: str, checksum: str) -> str:
+    return f"{out.rstrip('/')}-rows-{checksum[:16]}.npy"
+
+
+def write_rows(out: str, rows: RowIds) -> str:
+    """Write ascending row ids beside `out`; returns their checksum, for `MiningConfig.rows`."""
+    stream = io.BytesIO()
+    np.save(stream, rows.astype(np.int64), allow_pickle=False)
+    checksum = hashlib.sha256(stream.getvalue()).hexdigest()
+    write_atomic(_rows_file(out, checksum), stream.getvalue())
+    return checksum
+
+
+def read_rows(config: MiningConfig) -> RowIds | None:
+    """The ascending row ids that `config.rows` names; None where it names none."""
+    if config.rows is None:
+        return None
+    rows: RowIds = np.load(io.BytesIO(read_bytes(rows_file(config))), allow_pickle=False)
+    return rows
 
 
 def open_selection(path: str, store: EmbeddingStore) -> Selection:

@@ -8,6 +8,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,14 @@ def spark_up(worker_cache: Path) -> Iterator[None]:
         opened.__enter__()
     yield
     opened.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def spark_session(spark_up: None) -> Any:
+    """A session of that Spark."""
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.getOrCreate()
 
 
 @pytest.fixture(params=["local", "ray", "spark"])

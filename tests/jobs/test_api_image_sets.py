@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 import clipmine
+from index.errors import BadInput, OutputExists
 from tests.mining.made_sets import write_foreign_sets
 
 
@@ -25,6 +28,35 @@ def test_what_is_wrong_is_said_before_any_work(call: Callable[[Path], object], m
     with pytest.raises(clipmine.ClipmineError, match=message):
         call(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("strategy", ["random", "similar"])
+def test_only_the_rows_of_a_frame_are_mined(strategy: str, store: Path, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"row_id": [*range(0, 33, 2)]})
+    choices: dict[str, Any] = {"sets": 4, "near_duplicates": 1.0}
+    sets = clipmine.mine(store, strategy, tmp_path / "pairs", rows=rows, **choices)
+    found = {member.row_id for each in sets for member in each.members}
+    assert len(sets) > 0
+    assert found <= set(rows["row_id"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs", "store"]
+    # Called again, the same rows are found finished, and others are refused.
+    assert len(clipmine.mine(store, strategy, tmp_path / "pairs", rows=rows[::-1], **choices)) == len(sets)
+    for other in (rows[1:], None):
+        with pytest.raises(OutputExists, match=r"pairs: holds the output of another configuration"):
+            clipmine.mine(store, strategy, tmp_path / "pairs", rows=other, **choices)
+
+
+def test_rows_that_cannot_be_mined_leave_nothing(store: Path, tmp_path: Path) -> None:
+    for rows, message in (
+        ({"row_id": [1]}, "the rows of .* has 1 row that may be mined"),
+        ({"row_id": [1, 99]}, "has no row 99"),
+        ({"id": [1]}, "no column 'row_id' or 'key'"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            clipmine.mine(store, "random", tmp_path / "pairs", rows=pd.DataFrame(rows))
+    with pytest.raises(BadInput, match="str: give a data frame"):
+        clipmine.mine(store, "random", tmp_path / "pairs", rows="rows.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_a_foreign_collection_is_imported(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def nearest(
 ) -> Nearest:
     """The k rows nearest to each of `anchors`, without the anchor itself, among the rows that may be mined.
 
-    The index of the modality is used where the store has one and there is no selection; otherwise every row is
+    The index of the modality is used where the store has one and all of its rows may be mined; otherwise every row is
     compared. Raises StoreInvalid, with the command to run, when the index no longer fits the store.
     """
     store = minable.store
@@ -87,7 +87,7 @@ def nearest(
         starts = range(0, minable.count, SCAN_ROWS)
         shards = [(None, 0, start, min(start + SCAN_ROWS, minable.count)) for start in starts]
         why = (
-            "the selection's rows are few"
+            "only the rows that were chosen are read"
             if minable.chosen is not None
             else f"the store has no {modality} index, which `clipmine index {store.path} --modality {modality}` builds"
         )
@@ -199,7 +199,7 @@ def search_item(item: NearItem, ctx: MiningContext) -> int:
         scores, ids = index.search_rows(anchors, item.k, item.ef_search)
     else:
         queries = store.gather(item.modality, anchors).astype(np.float32)
-        chosen = read_array(ctx, "chosen.npy") if ctx.config.selection is not None else None
+        chosen = read_array(ctx, "chosen.npy") if ctx.config.restricts_rows else None
         scores, ids = scan_rows(Minable(store, chosen), item.modality, item.start, item.stop, queries, item.k + 1)
     write_arrays(ctx, target, ids=ids, scores=scores)
     return item.last - item.first

@@ -24,6 +24,7 @@ from index.corpus.url_table import (
     refused_rows,
 )
 from index.errors import BadInput, OutputExists
+from index.files import atomic_file, join, write_atomic
 
 SETTINGS = TablePlan("url", "caption", (), 3, None, "keep_ratio")
 
@@ -154,6 +155,21 @@ def test_other_downloads_in_the_folder_are_not_touched(tmp_path: Path) -> None:
     pq.write_table(table_of(200), table)
     with pytest.raises(OutputExists, match="another table"):
         prepare_table(table, str(out), SETTINGS)
+
+
+def test_a_folder_as_spark_writes_it_may_have_a_tables_name_and_files_without_rows(tmp_path: Path) -> None:
+    for root in (str(tmp_path), "memory://spark"):
+        folder = join(root, "urls.parquet")
+        for number, rows in enumerate((0, 3, 2)):
+            with atomic_file(join(folder, f"part-{number:05d}-c000.snappy.parquet")) as partial:
+                pq.write_table(table_of(rows), partial)
+        write_atomic(join(folder, "_SUCCESS"), "")
+        plan = prepare_table(folder, join(root, "out"), SETTINGS)
+        assert (plan.rows, plan.part_rows) == (5, (3, 2))
+    for path in (tmp_path / "urls.parquet").glob("part-*"):
+        pq.write_table(table_of(0), path)
+    with pytest.raises(BadInput, match=r"urls\.parquet: has no rows"):
+        prepare_table(str(tmp_path / "urls.parquet"), str(tmp_path / "other"), SETTINGS)
 
 
 @pytest.mark.parametrize(

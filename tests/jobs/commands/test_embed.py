@@ -56,7 +56,7 @@ def test_options_of_a_table_are_refused_for_a_folder(
     small_corpus: Path, tiny_clip_dir: Path, tmp_path: Path, fails: Fails
 ) -> None:
     asked = ["embed", small_corpus, "--out", tmp_path / "store", "--model-dir", tiny_clip_dir]
-    for option in ("--images", "--url-column", "--caption-column", "--columns"):
+    for option in ("--images", "--url-column", "--caption-column", "--keep", "--columns"):
         line, status = fails(*asked, option, "x")
         assert f"{option} would have no effect on {small_corpus}" in line
         assert status == 2
