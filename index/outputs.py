@@ -100,11 +100,11 @@ def release_unused_claim(out: str, claim: str, besides: Collection[str] = ()) ->
 
 
 @contextmanager
-def unused_claim_released(out: str, claim: str, besides: Collection[str] = ()) -> Iterator[None]:
+def unused_claim_released(out: str, claim: str, besides: Collection[str] = (), *, ours: bool = True) -> Iterator[None]:
     """Release an unused claim when the block ends with an error, and then remove the folder if it is empty.
 
-    besides: as in `release_unused_claim`. A folder that was there before the block began stays, and so does the claim
-    of another job (OutputExists).
+    besides: as in `release_unused_claim`. ours: False for a worker whose claim another one writes; it releases none. A
+    folder that was there before the block began stays, and so does the claim of another job (OutputExists).
     """
     is_new = is_local(out) and not local_path(out).exists()
     try:
@@ -112,6 +112,8 @@ def unused_claim_released(out: str, claim: str, besides: Collection[str] = ()) -
     except OutputExists:  # the claim is another job's
         raise
     except BaseException:
+        if not ours:
+            raise
         with suppress(OSError, ClipmineError):  # the error that ended the block is the one to show
             if release_unused_claim(out, claim, besides) and is_new:
                 local_path(out).rmdir()

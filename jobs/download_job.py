@@ -17,6 +17,13 @@ from jobs.progress import Progress
 __all__ = ["download_corpus", "download_images", "is_table", "retry_command", "run_download"]
 
 
+# Fields of `DownloadOptions` that are options of the command by the same name.
+_REPEATED = (
+    *("threads", "timeout", "response_timeout", "max_bytes", "max_wait", "retries", "image_size", "resize_mode"),
+    "user_agent_token",
+)
+
+
 def run_download(
     table: str,
     out: str,
@@ -58,8 +65,11 @@ def retry_command(table: str, out: str, options: DownloadOptions | None = None, 
     given += [("--keep", column, None) for column in choices.get("keep_columns", ())]
     given.append(("--columns", ",".join(choices.get("columns", ())), ""))
     given.append(("--shard-size", choices.get("shard_size", 10_000), 10_000))
-    if options is not None and options.image_size is not None:
-        given += [("--image-size", options.image_size, None), ("--resize-mode", options.resize_mode, "keep_ratio")]
+    usual, options = DownloadOptions(), options or DownloadOptions()
+    if options.distributor == "ray":
+        given.append(("--executor", "ray", None))
+    given.append(("--workers", options.processes, usual.processes))
+    given += [(f"--{name.replace('_', '-')}", getattr(options, name), getattr(usual, name)) for name in _REPEATED]
     words = [word for name, value, default in given if value != default for word in (name, str(value))]
     return shlex.join(["clipmine", "download", table, "--out", out, *words, "--retry-failed"])
 

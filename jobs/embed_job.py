@@ -28,7 +28,7 @@ from jobs.places import with_absolute
 from jobs.shared_storage import SharedFolder
 
 # Two cores give the same rows/s as one worker of two threads and as two of one (ViT-B-32, 256 photographs: 72 s each),
-# and one worker takes half the memory. With more than four threads, a worker's threads wait for Python's lock.
+# and one worker takes half the memory. A worker with a GPU gets its share of the cores and decodes in processes.
 WORKER_THREADS = 4
 
 

@@ -224,7 +224,7 @@ def set_training(model: nn.Module, strategy: Strategy) -> None:
 
 def has_sigmoid_loss(model: nn.Module) -> bool:
     """Whether the model is of SigLIP's kind: its logits have a bias, which only a sigmoid loss uses."""
-    return getattr(model, "logit_bias", None) is not None
+    return model.logit_bias is not None
 
 
 def clamp_logit_scale(model: nn.Module) -> None:

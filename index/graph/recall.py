@@ -40,7 +40,7 @@ _RAISED = 4
 _BLOCK_ROWS = 65_536
 # The score of the same query and row differs in the last bits between faiss and torch.
 _SAME_SCORE = 2e-6
-# Rows drawn for each query that is asked for: the next where less than half as many rows as asked for have a direction.
+# Rows drawn for each query that is asked for: the next number where too few of them have a direction of their own.
 _DRAWS = (2, 16, 128)
 
 
@@ -48,6 +48,8 @@ def sample_queries(
     store: EmbeddingStore, modality: Modality, count: int, seed: int, step: int = 1
 ) -> tuple[RowIds, Floats]:
     """Up to `count` rows drawn by `seed`, ascending, with their fp32 vectors [n, d]; never zero or non-finite ones.
+
+    Of equal vectors, one is taken: a caption that a thousand images have is one question.
 
     step: only rows that are multiples of it are drawn.
     """
@@ -59,8 +61,10 @@ def sample_queries(
         has_all = among <= 2 * draw
         drawn = (generator.permutation(among) if has_all else _draw(generator, among, draw)) * step
         vectors = np.asarray(store.gather(modality, drawn), np.float32)
-        usable = np.flatnonzero(usable_rows(vectors))[:count]
-        if has_all or 2 * len(usable) >= count:
+        usable = np.flatnonzero(usable_rows(vectors))
+        _, first = np.unique(vectors[usable], axis=0, return_index=True)
+        usable = usable[np.sort(first)[:count]]
+        if has_all or len(usable) == count:
             break
     order = usable[np.argsort(drawn[usable])]
     return drawn[order], vectors[order]

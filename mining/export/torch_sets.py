@@ -23,6 +23,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 from torch.utils.data.dataloader import default_collate
 
 from index.errors import BadInput
+from index.moved import moved_name
 from mining.export.member_images import MemberImages
 from mining.export.read_sets import UnreadableMember, decoded, read_members
 from mining.export.sample import Sample
@@ -39,6 +40,10 @@ __all__ = ["Messages", "TorchSample", "TorchSets", "Transform", "collate_sets", 
 # PIL image in RGB -> the model's input, such as open_clip's preprocess.
 Transform = Callable[[Any], Any]
 _PER_SET = ("sample_id", "set_id", "strategy", "level", "difficulty", "image_sim", "text_sim")
+
+
+def __getattr__(name: str) -> object:
+    moved_name(__name__, name)
 
 
 class Messages(list[dict[str, Any]]):

@@ -29,7 +29,7 @@ def test_an_import_of_a_moved_module_names_the_new_place(old: str, new: str) -> 
 
 
 @pytest.mark.parametrize(("old", "new"), NAMES.items())
-def test_a_name_of_a_module_that_is_a_folder_now_names_the_new_place(old: str, new: str) -> None:
+def test_a_name_that_has_moved_names_the_new_place(old: str, new: str) -> None:
     package, name = old.split(":")
     with pytest.raises(ImportError, match=f"{package}.{name} has moved: import it from {new} instead"):
         getattr(importlib.import_module(package), name)

@@ -54,13 +54,13 @@ def test_the_command_that_retries_names_what_the_download_was_begun_with() -> No
     assert retry_command("t.csv", "o", url_column="url", shard_size=10_000) == (
         "clipmine download t.csv --out o --retry-failed"
     )
-    options = DownloadOptions(image_size=64, resize_mode="border")
+    options = DownloadOptions(image_size=64, resize_mode="border", timeout=3, processes=2, distributor="ray")
     command = retry_command(
         "t.csv", "o", options, url_column="link", caption_column="alt text", keep_columns=["a"], columns=["link", "x"]
     )
     assert command == (
         "clipmine download t.csv --out o --url-column link --caption-column 'alt text' --keep a --columns link,x "
-        "--image-size 64 --resize-mode border --retry-failed"
+        "--executor ray --workers 2 --timeout 3 --image-size 64 --resize-mode border --retry-failed"
     )
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -104,7 +103,7 @@ def train(
     if not worker.first:
         on_step = on_warning = on_progress = None
     started = time.monotonic()
-    with unused_claim_released(config.out, CLAIM, NO_OUTPUT) if worker.first else nullcontext():
+    with unused_claim_released(config.out, CLAIM, NO_OUTPUT, ours=worker.first):
         run = prepare_run(config, worker, on_progress)
         if run is None:
             return _read_summary(config.out)

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -61,7 +60,7 @@ def tune(
     if not worker.first:
         on_step = on_progress = on_generations = None
     started = time.monotonic()
-    with unused_claim_released(config.out, CLAIM, NO_OUTPUT) if worker.first else nullcontext():
+    with unused_claim_released(config.out, CLAIM, NO_OUTPUT, ours=worker.first):
         run = prepare_run(config, worker, on_progress)
         if run is None:
             return _read_summary(config.out)

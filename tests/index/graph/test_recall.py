@@ -59,6 +59,15 @@ def test_queries_are_found_where_few_rows_have_a_caption(tmp_path: Path, vectors
     assert np.array_equal(found, text[rows].astype(np.float32))
 
 
+def test_a_caption_that_many_rows_have_is_asked_once(tmp_path: Path, vectors: tuple[Halves, Halves]) -> None:
+    text = vectors[1].copy()
+    text[: len(text) * 3 // 4] = text[0]
+    store = vector_store(tmp_path, vectors[0], text)
+    rows, found = sample_queries(store, "text", 200, 0)
+    assert len(rows) == len(np.unique(found, axis=0)) == 200
+    assert (rows < len(text) * 3 // 4).sum() <= 1
+
+
 def test_where_no_row_has_a_caption_that_can_be_asked_images_ask(
     tmp_path: Path, vectors: tuple[Halves, Halves]
 ) -> None:
