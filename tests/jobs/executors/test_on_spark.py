@@ -109,7 +109,7 @@ from jobs.executors.on_spark import _kept
 from tests.jobs.arithmetic import Number, Trouble, square
 seen = []
 for workers in (1, 1, 2):
-    results = execute("spark", square, [Number(3)], Trouble(), workers=workers, threads=1, label="square")
+    results = execute("spark", square, [Number(3)], Trouble(), workers=workers, threads=1, shared=None, label="square")
     seen.append((results[0].rows, _kept.context.applicationId, _kept.context.master))
 assert [rows for rows, _, _ in seen] == [9, 9, 9]
 assert seen[0] == seen[1] != seen[2], seen

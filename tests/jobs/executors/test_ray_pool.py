@@ -26,7 +26,8 @@ from jobs.executors.execute import execute
 from tests.jobs.executors.slow_items import Place, Slow, visit
 ray_pool.NOTICE_SECONDS, ray_pool.LOOK_SECONDS = 1.0, 0.2
 count, seconds, folder = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-places = execute("ray", visit, [Slow(each) for each in range(count)], Place(seconds, folder), threads=1, label="visit")
+items, place = [Slow(each) for each in range(count)], Place(seconds, folder)
+places = execute("ray", visit, items, place, threads=1, shared=None, label="visit")
 print(json.dumps(places))
 """
 
