@@ -73,7 +73,7 @@ def run_embed(
             config,
             workers=workers,
             threads=WORKER_THREADS,
-            gpu=True,
+            gpu="required" if (config.device or "").startswith("cuda") else True,
             shared=SharedFolder(config.out),
             label="embed",
         )

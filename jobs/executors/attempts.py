@@ -12,7 +12,7 @@ import socket
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from index.errors import ClipmineError, ModelMissing
 from index.files import disk_full
@@ -20,6 +20,9 @@ from index.remote import VARIABLES
 
 # The packages that a worker on another machine must be able to import.
 ROOT_PACKAGES = ("index", "retrieval", "customize", "mining", "jobs", "scenes")
+
+# Whether each worker gets its own GPU: where there are any, or only then.
+Gpu = bool | Literal["required"]
 
 # Attempts at an item whose worker dies: retry twice; a third death is probably the item's fault.
 ATTEMPTS = 3

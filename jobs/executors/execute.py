@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any, Protocol, TypeVar
 
 from index.errors import BadInput
-from jobs.executors.attempts import Outcome, Work, raise_failure
+from jobs.executors.attempts import Gpu, Outcome, Work, raise_failure
 from jobs.interrupt import stop_if_interrupted
 from jobs.progress import Progress
 
@@ -36,7 +36,7 @@ def execute(
     *,
     workers: int | None = None,
     threads: int | None = None,
-    gpu: bool = False,
+    gpu: Gpu = False,
     shared: Checked | None,
     label: str,
 ) -> list[Result]:
@@ -50,7 +50,8 @@ def execute(
             master of spark-submit, else a Spark started here.
         workers: how many items run at once; by default as many as the cores allow at `threads` each, or the GPUs.
         threads: most threads a worker; by default an even share of the cores.
-        gpu: give every worker its own GPU where there are GPUs.
+        gpu: give every worker its own GPU where there are GPUs; "required": on Ray, wait for a node with one, which an
+            autoscaler may add.
         shared: where the items write; the workers and this process must see each other's files there. None: items that
             write nothing.
         label: the job's name in progress and messages.
@@ -87,7 +88,7 @@ def check_executor(executor: str, workers: int | None) -> None:
         raise BadInput(f"--workers must be at least 1, not {workers}")
 
 
-def _outcomes(executor: str, work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
+def _outcomes(executor: str, work: Work, workers: int | None, threads: int | None, gpu: Gpu) -> Generator[Outcome]:
     # Imported only when used: Ray and Spark take seconds to import.
     run: Any
     if executor == "ray":

@@ -18,11 +18,11 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from index.cores import usable_cores
-from jobs.executors.attempts import ATTEMPTS, Outcome, Work, WorkerDied, attempt
+from jobs.executors.attempts import ATTEMPTS, Gpu, Outcome, Work, WorkerDied, attempt
 from jobs.executors.cores import THREAD_VARIABLES, share_cores
 
 
-def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
+def run(work: Work, workers: int | None, threads: int | None, gpu: Gpu) -> Generator[Outcome]:
     """Yield outcomes as items finish; closing the generator ends the workers."""
     gpus = _visible_gpus() if gpu else []
     if workers is None and gpus:

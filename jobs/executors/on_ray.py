@@ -14,10 +14,10 @@ from typing import Any
 from index.cores import usable_cores
 from index.corpus.ray_address import check_answers
 from index.errors import BadInput, ClipmineError
-from jobs.executors.attempts import ROOT_PACKAGES, Outcome, Work
+from jobs.executors.attempts import ROOT_PACKAGES, Gpu, Outcome, Work
 
 
-def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
+def run(work: Work, workers: int | None, threads: int | None, gpu: Gpu) -> Generator[Outcome]:
     """Yield outcomes as items finish; closing the generator ends the workers. Ray keeps running for the next job."""
     start_ray()
     from jobs.executors.ray_pool import run_pool

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from index.cores import usable_cores
 from index.errors import ClipmineError, MissingDependency
-from jobs.executors.attempts import ATTEMPTS, ROOT_PACKAGES, Outcome, Work, WorkerDied, attempt
+from jobs.executors.attempts import ATTEMPTS, ROOT_PACKAGES, Gpu, Outcome, Work, WorkerDied, attempt
 from jobs.executors.cores import THREAD_VARIABLES, share_cores
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _GPU_GIVEN = "CLIPMINE_SPARK_GPU"
 _SENT = (".py", ".txt", ".yaml", ".json")
 
 
-def run(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
+def run(work: Work, workers: int | None, threads: int | None, gpu: Gpu) -> Generator[Outcome]:
     """Yield outcomes as items finish; closing the generator cancels the job.
 
     On a cluster, Spark's own settings decide how many tasks run at once and on which GPUs (spark.task.cpus,

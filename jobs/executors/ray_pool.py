@@ -12,12 +12,13 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from index.errors import ClipmineError
-from jobs.executors.attempts import ATTEMPTS, Failure, Outcome, Work, attempt, raise_failure, worker_died
-from jobs.executors.ray_resources import PoolPlan, describe_nodes, living_nodes, plan_pool
+from jobs.executors.attempts import ATTEMPTS, Failure, Gpu, Outcome, Work, attempt, raise_failure, worker_died
+from jobs.executors.ray_resources import Node, PoolPlan, describe_nodes, living_nodes, plan_pool
+from jobs.interrupt import stop_if_interrupted
 
 __all__ = ["on_each_node", "run_pool"]
 
@@ -46,13 +47,45 @@ class Worker:
         return attempt(work.function, position, item, work.config, work.environment)
 
 
-def run_pool(work: Work, workers: int | None, threads: int | None, gpu: bool) -> Generator[Outcome]:
+def run_pool(work: Work, workers: int | None, threads: int | None, gpu: Gpu) -> Generator[Outcome]:
     """Yield outcomes as items finish; closing the generator ends the actors. Ray must be up."""
-    pool = _Pool(work, workers, threads, gpu)
+    if gpu == "required":
+        wait_for_gpu(work.label, workers or 1)
+    pool = _Pool(work, workers, threads, bool(gpu))
     try:
         yield from pool.outcomes()
     finally:
         pool.close()
+
+
+def wait_for_gpu(label: str, gpus: int) -> None:
+    """Wait until a node with a GPU is there; an autoscaler is asked for so many GPUs meanwhile.
+
+    How many cores a worker may have is known only then.
+    """
+    if not _has_gpu(nodes := living_nodes()):
+        from ray.autoscaler.sdk import request_resources
+
+        request_resources(bundles=[{"GPU": 1.0}] * gpus)
+        try:
+            notice = time.monotonic() + NOTICE_SECONDS
+            while not _has_gpu(nodes := living_nodes()):
+                stop_if_interrupted()
+                if time.monotonic() > notice:
+                    notice = float("inf")
+                    _say_waits(label, "a GPU", nodes)
+                time.sleep(POLL_SECONDS)
+        finally:
+            request_resources(bundles=[])
+
+
+def _has_gpu(nodes: Sequence[Node]) -> bool:
+    return any(node.get("GPU", 0) >= 1 for node in nodes)
+
+
+def _say_waits(label: str, needs: str, nodes: Sequence[Node]) -> None:
+    line = f"{label}: waits for a node with {needs}; the cluster has {describe_nodes(nodes)} (Ctrl-C stops)"
+    print(line, file=sys.stderr, flush=True)
 
 
 def on_each_node(function: Callable[[int, Any], Any], config: Any, label: str) -> list[Any]:
@@ -181,12 +214,7 @@ class _Pool:
         running = any(position is not None for _, position in self.busy.values())
         if not running and now - self.answered > NOTICE_SECONDS:
             self.answered = now
-            print(
-                f"{self.work.label}: waits for a node with {self.plan.needs()}; the cluster has "
-                f"{describe_nodes(nodes)} (Ctrl-C stops)",
-                file=sys.stderr,
-                flush=True,
-            )
+            _say_waits(self.work.label, self.plan.needs(), nodes)
 
 
 def _as_failure(error: Any) -> Failure:

@@ -27,7 +27,8 @@ from tests.jobs.executors.slow_items import Place, Slow, visit
 ray_pool.NOTICE_SECONDS, ray_pool.LOOK_SECONDS = 1.0, 0.2
 count, seconds, folder = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 items, place = [Slow(each) for each in range(count)], Place(seconds, folder)
-places = execute("ray", visit, items, place, threads=1, shared=None, label="visit")
+gpu = "required" if "gpu" in sys.argv else False
+places = execute("ray", visit, items, place, threads=1, gpu=gpu, shared=None, label="visit")
 print(json.dumps(places))
 """
 
@@ -51,11 +52,11 @@ def add_node(cluster: Any, cores: int) -> Any:
     return cluster.add_node(num_cpus=cores, object_store_memory=80 * 2**20)
 
 
-def start(cluster: Any, items: int, seconds: float, folder: Path) -> subprocess.Popen[str]:
+def start(cluster: Any, items: int, seconds: float, folder: Path, *more: str) -> subprocess.Popen[str]:
     """Start the driver in a process of its own."""
     environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(items), str(seconds), str(folder)],
+        [sys.executable, "-c", DRIVER, str(items), str(seconds), str(folder), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -106,6 +107,18 @@ def test_a_job_waits_for_a_node_says_so_and_follows_those_that_join(cluster: Any
     wait_for(tmp_path, 1)
     add_node(cluster, 1)
     assert len({place[2] for place in result(driver)}) == 2
+
+
+@pytest.mark.timeout(240)
+def test_work_that_must_have_a_gpu_waits_for_one_and_gets_its_share_of_the_cores(cluster: Any, tmp_path: Path) -> None:
+    add_node(cluster, 2)
+    driver = start(cluster, 2, 0.1, tmp_path, "gpu")
+    assert driver.stderr is not None
+    said = next(line for line in driver.stderr if "waits for" in line)
+    assert said.startswith("visit: waits for a node with a GPU; the cluster has 1 node with 2 cores, ")
+    assert not list(tmp_path.iterdir())
+    place = cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=80 * 2**20)
+    assert {found[2] for found in result(driver)} == {place.node_id}
 
 
 @pytest.mark.timeout(240)
