@@ -208,6 +208,14 @@ def _of_tars(tars: str) -> Found:
     return items[0].root, shards, tables(), skipped
 
 
+def _captioned(table: pa.Table, skipped: dict[str, int]) -> pa.Table:
+    """The pairs with a caption; the others, of a corpus that was embedded without captions, are counted."""
+    has = pc.not_equal(pc.utf8_trim_whitespace(pc.fill_null(table["caption"], "")), "")
+    if without := table.num_rows - int(pc.sum(has).as_py() or 0):
+        skipped["empty_caption"] = skipped.get("empty_caption", 0) + without
+    return table.filter(has)
+
+
 def _row(sample: Sample, shard: int) -> dict[str, Any]:
     known = json.loads(sample.extra)
     row_id = known.get("row_id")
@@ -226,7 +234,10 @@ def _write(
     path: str, where: str, root: str, shards: dict[str, int], tables: Iterator[pa.Table], skipped: dict[str, int]
 ) -> None:
     names = [name for name in SCHEMA.names if name != "text"]
-    parts = [table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names])) for table in tables]
+    parts = [
+        _captioned(table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names])), skipped)
+        for table in tables
+    ]
     table = pa.concat_tables(parts).combine_chunks()
     lost = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
     if not table.num_rows:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from customize.clip.train.pairs import Pairs, gather_pairs
+from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
+from index.store.embed import EmbedConfig
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
 from index.store.read_image import read_image
 from retrieval.selection import Selection
+from tests.conftest import embed_store
 from tests.index.corpora import picture, write_tar
 from tests.mining.made_sets import write_test_selection
 
@@ -56,6 +59,16 @@ def test_tars_without_a_store_have_no_rows_and_count_what_they_skip(tmp_path: Pa
     assert pairs.row_ids is None
     assert sum(pairs.skipped.values()) == 1  # c has no caption
     assert hashlib.sha256(pairs.image(1)).digest() == hashlib.sha256(picture()).digest()
+
+
+def test_pairs_without_a_caption_are_left_out_and_counted(tmp_path: Path, tiny_clip_dir: Path) -> None:
+    members = [(f"{key}.png", picture()) for key in "abcd"] + [("a.txt", b"red"), ("b.txt", b" "), ("c.txt", b"blue")]
+    write_tar(tmp_path / "0.tar", sorted(members))
+    source, model = str(tmp_path / "0.tar"), ModelSpec(model_dir=str(tiny_clip_dir))
+    store = embed_store(EmbedConfig(source, str(tmp_path / "store"), model, allow_empty_caption=True, device="cpu"))
+    pairs = gather(store, tmp_path / "chosen", list(range(4)))
+    assert pairs.keys(range(len(pairs))) == ["a", "c"]
+    assert pairs.skipped == {"empty_caption": 2}
 
 
 def test_an_existing_file_is_opened_and_not_written_again(pairs: Pairs) -> None:
