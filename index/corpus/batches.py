@@ -80,7 +80,7 @@ def decode_sample(sample: Sample, scaled: Callable[[bytes], ScaledImage], captio
         caption_index: which of the sample's captions is embedded; 0 is `sample.caption`.
 
     Raises:
-        ClipmineError: the process that decoded the image was killed, and so was a second one.
+        ClipmineError: two processes that decoded the image were killed, or one failed or could not be started.
     """
     if caption_index == 0:
         caption = sample.caption
@@ -94,7 +94,7 @@ def decode_sample(sample: Sample, scaled: Callable[[bytes], ScaledImage], captio
         return Reject(sample.key, sample.shard, "decode", rejected.reason)
     except DecoderDied as died:
         raise ClipmineError(
-            f"image {sample.key} of {sample.shard}: the process that decodes it failed twice ({died}); if memory ran "
+            f"image {sample.key} of {sample.shard}: the process that decodes it failed ({died}); if memory ran "
             "out, give the workers more memory or fewer cores, and run the same command again"
         ) from died
     row = {

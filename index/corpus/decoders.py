@@ -42,6 +42,7 @@ _ATTEMPTS = 2
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 # ProcessPoolExecutor and DataLoader start children by multiprocessing, which runs the user's script again in each of
 # them and refuses in daemonic workers. They do not tell which image a child died of, and Docker's /dev/shm is 64 MB.
+# Started with -P: no module of the working folder, which may hold somebody's data, is imported instead of Python's own.
 _CHILD = """import json, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent closes the pipe
 sys.path[:] = json.loads(sys.argv[1])
@@ -50,7 +51,7 @@ serve(int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))"""
 
 
 class DecoderDied(Exception):
-    """An image's process was killed twice, or failed; the message says how."""
+    """An image's process was killed twice, failed, or could not be started; the message says how."""
 
 
 def scale_image(
@@ -77,7 +78,10 @@ class Decoders:
         """
         died: list[int] = []
         while len(died) < _ATTEMPTS:
-            decoder = self._take()
+            try:
+                decoder = self._take()
+            except OSError as error:
+                raise DecoderDied(f"it could not be started: {error}") from error
             try:
                 answer = decoder.ask(data)
             except (EOFError, OSError):
@@ -119,20 +123,24 @@ class _Decoder:
     def __init__(self, scaling: Scaling, max_bytes: int, max_pixels: int) -> None:
         shape = (*scaling.size, 3)
         size = int(np.prod(shape))
-        memory = _unnamed_memory(size)
-        self._pipe, theirs = Pipe()
         settings = {"max_bytes": max_bytes, "max_pixels": max_pixels, "idle": IDLE_SECONDS, **asdict(scaling)}
-        shared = memory, theirs.fileno()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, json.dumps(sys.path), *map(str, shared), json.dumps(settings)],
-            pass_fds=shared,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy would start a thread for each core
-        )
-        theirs.close()  # else our end would see no end-of-file when the process dies
-        self.pixels = np.frombuffer(mmap.mmap(memory, size), np.uint8).reshape(shape)
-        os.close(memory)
+        folders = [folder for folder in sys.path if isinstance(folder, str)]
+        memory = _unnamed_memory(size)
+        try:
+            self.pixels = np.frombuffer(mmap.mmap(memory, size), np.uint8).reshape(shape)
+            self._pipe, theirs = Pipe()
+            with theirs:  # closed here, else our end would see no end-of-file when the process dies
+                shared = memory, theirs.fileno()
+                command = [sys.executable, "-P", "-c", _CHILD, json.dumps(folders), *map(str, shared)]
+                self.process = subprocess.Popen(
+                    [*command, json.dumps(settings)],
+                    pass_fds=shared,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy would start a thread for each core
+                )
+        finally:
+            os.close(memory)
         self.has_answered = False
         self._end = weakref.finalize(self, _end, self._pipe, self.process)  # also when Python exits
 

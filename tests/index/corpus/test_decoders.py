@@ -132,6 +132,22 @@ def test_processes_that_do_not_start_are_an_error(monkeypatch: pytest.MonkeyPatc
         Decoders(SCALING, *BOUNDS)(picture())
 
 
+def test_a_program_that_is_not_there_is_an_error_and_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(DecoderDied, match=r"could not be started: .*/nowhere/python"):
+        Decoders(SCALING, *BOUNDS)(picture())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_no_module_of_the_working_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')\nfrom importlib import *\n")
+    monkeypatch.setattr(sys, "path", [*filter(None, sys.path), Path("/a/path/that/is/no/text")])
+    monkeypatch.chdir(tmp_path)
+    assert Decoders(SCALING, *BOUNDS)(picture())[:2] == (8, 6)
+    assert not (tmp_path / "mark").exists()
+
+
 def test_a_process_that_gets_no_images_ends_and_later_images_start_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoders_module, "IDLE_SECONDS", 0.05)
     decoders = Decoders(SCALING, *BOUNDS)
