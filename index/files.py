@@ -158,7 +158,8 @@ def list_sizes(folder: str | os.PathLike[str]) -> dict[str, int]:
     """Sizes in bytes of the files directly in a folder, by their names; none when there is no such folder."""
     if is_local(folder):
         own = local_path(folder)
-        return {each.name: each.stat().st_size for each in own.iterdir() if each.is_file()} if own.is_dir() else {}
+        found = {each.name: file_identity(each) for each in own.iterdir() if each.is_file()} if own.is_dir() else {}
+        return {name: each[2] for name, each in found.items() if each}  # one that was deleted meanwhile is left out
     return {name: int(found["size"]) for name, found in _list_remote(folder) if found["type"] == "file"}
 
 

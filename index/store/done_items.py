@@ -31,6 +31,7 @@ class DoneItems:
     Attributes:
         markers: by item number, ascending.
         copied: the item numbers in `done/all.jsonl`, whose own markers may be gone.
+        doubted: whether `is_done` found a file that is not as the copy says.
     """
 
     def __init__(self, out: str) -> None:
@@ -41,6 +42,7 @@ class DoneItems:
         numbers = sorted(self._marker_sizes)
         copied = _read_copy(out) if _COPY in listed else {}
         self.copied = frozenset(copied)
+        self.doubted = False
         self._copies = {
             number: marker for number, (size, marker) in copied.items() if size == self._marker_sizes.get(number)
         }
@@ -57,7 +59,10 @@ class DoneItems:
             return False
         if all(self._sizes.get(record.path) == record.size for record in marker.files.values()):
             return True
-        return item.number in self.copied and is_done(item, config)  # its own marker may say otherwise
+        if item.number not in self.copied:
+            return False
+        self.doubted = True
+        return is_done(item, config)  # its own marker may say otherwise
 
     @cached_property
     def _sizes(self) -> dict[str, int]:

@@ -81,6 +81,23 @@ def test_what_is_mapped_must_be_local() -> None:
         files.open_file("s4://bucket/a")
 
 
+def test_a_file_that_is_deleted_while_a_folder_is_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_file = Path.is_file
+
+    def then_deleted(path: Path) -> bool:
+        found = is_file(path)
+        if path.name == "b":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", then_deleted)
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"22")
+    assert files.list_sizes(tmp_path) == {"a": 1}
+
+
 def test_hash_does_not_depend_on_the_order_of_fields() -> None:
     assert (
         files.hash_json({"a": 1, "b": [2]})

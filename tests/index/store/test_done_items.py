@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 import index.store.done_items
+from index.parquet import read_parquet
 from index.store.compact import compact_store
 from index.store.done_items import DoneItems
 from index.store.embed import EmbedConfig, finish_store, plan_items, prepare_store
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
 from index.store.markers import Marker, read_marker, write_marker
+from index.store.metadata import parquet_bytes
 from tests.conftest import embed_store
 from tests.folders import file_bytes
 
@@ -83,13 +85,20 @@ def test_where_a_file_has_another_size_the_items_own_marker_decides(configure: C
     store = embed_store(config)
     item = plan_items(config)[0]
     file = store.path / "metadata/metadata_0000.parquet"
-    file.write_bytes(file.read_bytes() + b"\0")
+    file.write_bytes(parquet_bytes(read_parquet(str(file)).replace_schema_metadata({"more": "of it"})))
     assert not DoneItems(config.out).is_done(item, config)
     marker = read_marker(config.out, 0)
     assert marker is not None
     records = {**marker.files, "metadata": replace(marker.files["metadata"], size=file.stat().st_size)}
+    own = store.path / "done/0000.json"
+    size = own.stat().st_size
     write_marker(config.out, 0, replace(marker, files=records))
+    assert own.stat().st_size == size, "a copy does not seem stale by the size of the marker"
     assert DoneItems(config.out).is_done(item, config)
+    items = plan_items(config)
+    assert prepare_store(config, items) == []
+    finish_store(config, items)
+    assert EmbeddingStore.open(config.out).parts[0].files == records
 
 
 def test_compaction_removes_the_copy_before_it_changes_markers(configure: Configure) -> None:
