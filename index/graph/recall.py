@@ -62,7 +62,9 @@ def sample_queries(
         drawn = (generator.permutation(among) if has_all else _draw(generator, among, draw)) * step
         vectors = np.asarray(store.gather(modality, drawn), np.float32)
         usable = np.flatnonzero(usable_rows(vectors))
-        _, first = np.unique(vectors[usable], axis=0, return_index=True)
+        # Compared as bytes: `np.unique(axis=0)` compares number by number, which takes ten times as long.
+        whole = vectors[usable].view(np.dtype((np.void, vectors.itemsize * store.dim)))[:, 0]
+        _, first = np.unique(whole, return_index=True)
         usable = usable[np.sort(first)[:count]]
         if has_all or len(usable) == count:
             break
