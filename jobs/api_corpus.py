@@ -118,7 +118,7 @@ def embed(
     of_table: dict[str, Any] = {"url_column": url_column, "caption_column": caption_column}
     of_table |= {"keep_columns": texts_of(keep_columns), "columns": tuple(columns)}
     folder = f"{out.rstrip('/')}-images" if images is None else os.fspath(images)
-    if is_frame(source) or is_table(os.fspath(source)):
+    if is_frame(source) or is_table(_path_of(source)):
         config = config_of(EmbedConfig, options, source=folder, out=out, model=spec)
         _refuse_connect(source, executor)
         download_images(_table_path(source, out, of_table), folder, shard_size=config.shard_size, **of_table)
@@ -141,12 +141,17 @@ def _table_path(table: Any, out: str, of_table: dict[str, Any]) -> str:
     from jobs.frames_in import write_table
 
     if not is_frame(table):
-        path: str = os.fspath(table)
-        return path
+        return _path_of(table)
     if of_table["columns"]:
         raise BadInput("a data frame has names for its columns; `columns` is for text files without a header")
     columns = Columns(of_table["url_column"], of_table["caption_column"], of_table["keep_columns"])
     return write_table(table, f"{out.rstrip('/')}-table", columns)
+
+
+def _path_of(source: Any) -> str:
+    if isinstance(source, str | os.PathLike):
+        return str(os.fspath(source))
+    raise BadInput(f"{type(source).__name__}: give a path, or a data frame of Spark, Ray Data, pandas, Polars or Arrow")
 
 
 def _refuse_connect(source: Any, executor: str) -> None:

@@ -61,14 +61,20 @@ def is_connect(value: object) -> bool:
 
 
 def open_frame(frame: Any) -> Frame:
-    """A frame as what is asked of it. Raises BadInput for something that is no frame, and for a stream."""
+    """A frame as what is asked of it. Raises BadInput for what is no frame or no table of Arrow, and for a stream."""
     if _is_spark(frame):
         return SparkFrame(frame)
     if _is_ray(frame):
         return RayFrame(frame)
     if not is_frame(frame):
         raise BadInput(f"{type(frame).__name__}: give a data frame of Spark, Ray Data, pandas, Polars or Arrow")
-    return ArrowFrame(pa.table(frame))
+    try:
+        return ArrowFrame(pa.table(frame))
+    except (pa.ArrowException, ValueError, TypeError) as error:  # as of a pandas column of numbers and texts
+        reason = " ".join("; ".join(map(str, error.args)).split())
+        raise BadInput(
+            f"the {type(frame).__name__} is no Arrow table ({reason:.300}); give each column one type and its own name"
+        ) from error
 
 
 def spark_path(path: str) -> str:

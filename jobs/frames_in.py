@@ -83,7 +83,7 @@ def write_table(frame: Any, folder: str, columns: Columns) -> str:
 def chosen_rows(frame: Any, store: EmbeddingStore) -> npt.NDArray[np.int64]:
     """The ascending row ids of `store` that a frame names in its column `row_id`, or by their keys in `key`.
 
-    All rows with one of the keys are chosen. The column is read into memory: 8 bytes a row id.
+    All rows with one of the keys are chosen. The column is read into memory and sorted: 16 bytes a row id.
 
     Raises:
         BadInput: neither column is there, or it has no rows, nulls, repeated values, or values that the store lacks.
@@ -106,15 +106,12 @@ def chosen_rows(frame: Any, store: EmbeddingStore) -> npt.NDArray[np.int64]:
         column = column.cast(pa.int64() if name == "row_id" else pa.string())
     except pa.ArrowException as error:
         raise BadInput(f"the frame's column {name!r} is of type {column.type}, which does not serve") from error
-    if (different := len(column.unique())) < len(column):
-        counts = column.value_counts()
-        first = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-        raise BadInput(
-            f"the frame's column {name!r} repeats {len(column) - different:,} values (the first is "
-            f"{first[0].as_py()!r:.100}); drop the duplicates"
-        )
     if name == "row_id":
         return _checked_ids(column, store)
+    if (different := len(column.unique())) < len(column):
+        counts = column.value_counts()
+        repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        raise _repeats(name, len(column) - different, repeated[0].as_py())
     keys = column.to_pylist()
     found = find_rows(store, {"key": keys})["key"]
     if found.missing:
@@ -127,10 +124,18 @@ def chosen_rows(frame: Any, store: EmbeddingStore) -> npt.NDArray[np.int64]:
 
 def _checked_ids(column: pa.ChunkedArray, store: EmbeddingStore) -> npt.NDArray[np.int64]:
     ids: npt.NDArray[np.int64] = np.sort(column.to_numpy())
+    if len(again := np.flatnonzero(ids[1:] == ids[:-1])):
+        raise _repeats("row_id", len(again), int(ids[again[0]]))
     if ids[0] < 0 or ids[-1] >= store.rows:
         wrong = ids[0] if ids[0] < 0 else ids[-1]
         raise BadInput(f"{store.path}: has no row {wrong}, which the frame names; its rows are 0 to {store.rows - 1}")
     return ids
+
+
+def _repeats(name: str, count: int, first: object) -> BadInput:
+    return BadInput(
+        f"the frame's column {name!r} repeats {count:,} values (the first is {first!r:.100}); drop the duplicates"
+    )
 
 
 def _count_rows(table: str) -> int:

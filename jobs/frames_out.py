@@ -118,7 +118,9 @@ class _Rows(Protocol):
 
 def _rows_of(data: Data, columns: Sequence[str] | None, vectors: Modality | Sequence[Modality]) -> _Rows:
     opened = _open(data) if isinstance(data, str | os.PathLike) else data
-    asked: tuple[Modality, ...] = (vectors,) if isinstance(vectors, str) else tuple(vectors)
+    asked: tuple[Modality, ...] = (vectors,) if isinstance(vectors, str) else tuple(dict.fromkeys(vectors))
+    if columns is not None:
+        columns = list(dict.fromkeys([columns] if isinstance(columns, str) else columns))
     if isinstance(opened, EmbeddingStore):
         return _StoreRows.of(opened, columns, asked)
     if asked:

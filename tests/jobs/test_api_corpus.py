@@ -125,6 +125,8 @@ FRAME = pd.DataFrame({"url": ["http://127.0.0.1:1/a.jpg"], "caption": ["a"]})
         (lambda out: clipmine.embed(FRAME, out, model="ViT-B-32", executor="slurm"), "slurm"),
         (lambda out: clipmine.embed(FRAME, out, model="ViT-B-32", url_column="URL"), "the frame: has no column 'URL'"),
         (lambda out: clipmine.embed(FRAME, out, model="ViT-B-32", columns=["url"]), "has names for its columns"),
+        (lambda out: clipmine.embed(["photos"], out, model="ViT-B-32"), "list: give a path, or a data frame of"),
+        (lambda out: clipmine.download(None, out), "NoneType: give a path, or a data frame of"),
         (lambda out: clipmine.embed("photos", out, model="ViT-B-32", keep_columns="a"), "keep_columns: would have no"),
         (
             lambda out: clipmine.embed(OfConnect(), out, model="ViT-B-32", executor="spark"),

@@ -30,6 +30,20 @@ def test_frames_are_told_from_paths(spark_session: Any) -> None:
         open_frame([1])
 
 
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (pd.DataFrame({"a": [1, "b"]}), "'b' with type str.*column a"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Duplicate column names"),
+        (pa.chunked_array([[1]]), "ChunkedArray is no Arrow table"),
+    ],
+)
+def test_a_frame_that_is_no_arrow_table_is_an_error_of_one_line(frame: Any, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as refused:
+        open_frame(frame)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_column_of_any_name_is_read(spark_session: Any) -> None:
     frame = spark_session.range(3).selectExpr("id as `a.b``c`")
     assert sorted(open_frame(frame).column("a.b`c").to_pylist()) == [0, 1, 2]

@@ -74,6 +74,9 @@ def test_vectors_come_with_the_metadata(modalities: Any, small_store: EmbeddingS
         np.testing.assert_allclose([row[2 + place] for row in found], expected)
         np.testing.assert_allclose(table[name].to_pylist(), expected)
     assert to_arrow(small_store, columns=[], vectors="text").schema.names == ["row_id", "text_vector"]
+    assert to_arrow(small_store, columns="key").schema.names == ["row_id", "key"]
+    twice = to_arrow(small_store, columns=["key", "key"], vectors=["text", "text"])
+    assert twice.schema.names == ["row_id", "key", "text_vector"]
 
 
 def test_a_selection_is_a_frame_of_the_rows_that_are_not_forgotten(
