@@ -4,7 +4,8 @@
     FOLDER/table.parquet/      the rows, written by the workers of Spark or Ray, or here
     FOLDER/manifest.json       written last: the number of rows and a checksum of their values
 
-A frame is written once. Asked again, its rows are counted and summed, and must be those that were written.
+A frame is written once. Asked again, its rows are counted and summed (of Ray Data, counted alone), and must be those
+that were written.
 """
 
 from __future__ import annotations
