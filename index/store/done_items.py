@@ -31,7 +31,7 @@ class DoneItems:
     Attributes:
         markers: by item number, ascending.
         copied: the item numbers in `done/all.jsonl`, whose own markers may be gone.
-        doubted: whether `is_done` found a file that is not as the copy says.
+        doubted: whether `undone` found a file that is not as the copy says.
     """
 
     def __init__(self, out: str) -> None:
@@ -52,10 +52,14 @@ class DoneItems:
         found = {number: self._copies.get(number) or read.get(number) for number in numbers}
         self.markers: Mapping[int, Marker] = {number: each for number, each in found.items() if each is not None}
 
-    def is_done(self, item: ShardItem, config: EmbedConfig) -> bool:
-        """As `index.store.embed_item.is_done`."""
+    def undone(self, items: Iterable[ShardItem], config: EmbedConfig) -> list[ShardItem]:
+        """The items that are not done, as `index.store.embed_item.is_done` says."""
+        config_hash = hash_config(config)  # once: it reads the files of a model folder
+        return [item for item in items if not self._is_done(item, config, config_hash)]
+
+    def _is_done(self, item: ShardItem, config: EmbedConfig, config_hash: str) -> bool:
         marker = self.markers.get(item.number)
-        if marker is None or marker.signature != item.signature or marker.config_hash != hash_config(config):
+        if marker is None or marker.signature != item.signature or marker.config_hash != config_hash:
             return False
         if all(self._sizes.get(record.path) == record.size for record in marker.files.values()):
             return True

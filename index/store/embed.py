@@ -141,7 +141,7 @@ def prepare_store(config: EmbedConfig, items: Sequence[ShardItem]) -> list[Shard
             )
     if done.markers.keys() - {item.number for item in items}:
         raise BadInput(f"{config.source}: has {len(items)} items, {config.out} has more; use another --out")
-    undone = [item for item in items if not done.is_done(item, config)]
+    undone = done.undone(items, config)
     if done.doubted or any(item.number in done.copied for item in undone):
         remove_copy(config.out)
     return undone

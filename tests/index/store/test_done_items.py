@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,6 +13,7 @@ from index.parquet import read_parquet
 from index.store.compact import compact_store
 from index.store.done_items import DoneItems
 from index.store.embed import EmbedConfig, finish_store, plan_items, prepare_store
+from index.store.embed_item import hash_config
 from index.store.embedding_store import EmbeddingStore
 from index.store.forget import forget_rows
 from index.store.markers import Marker, read_marker, write_marker
@@ -45,6 +47,15 @@ def test_a_finished_store_is_known_from_one_file(configure: Configure, markers_r
     assert finish_store(config, items).rows == 33
     assert markers_read == []
     assert file_bytes(config.out) == before
+
+
+def test_a_model_folder_is_looked_at_once_for_all_items(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure()
+    embed_store(config)
+    items, hashed = plan_items(config), Mock(side_effect=hash_config)
+    monkeypatch.setattr(index.store.done_items, "hash_config", hashed)
+    assert DoneItems(config.out).undone(items, config) == []
+    assert (len(items), hashed.call_count) == (2, 1)
 
 
 def test_the_copy_of_another_manifest_does_not_count(configure: Configure, markers_read: list[int]) -> None:
@@ -86,7 +97,7 @@ def test_where_a_file_has_another_size_the_items_own_marker_decides(configure: C
     item = plan_items(config)[0]
     file = store.path / "metadata/metadata_0000.parquet"
     file.write_bytes(parquet_bytes(read_parquet(str(file)).replace_schema_metadata({"more": "of it"})))
-    assert not DoneItems(config.out).is_done(item, config)
+    assert DoneItems(config.out).undone([item], config) == [item]
     marker = read_marker(config.out, 0)
     assert marker is not None
     records = {**marker.files, "metadata": replace(marker.files["metadata"], size=file.stat().st_size)}
@@ -94,7 +105,7 @@ def test_where_a_file_has_another_size_the_items_own_marker_decides(configure: C
     size = own.stat().st_size
     write_marker(config.out, 0, replace(marker, files=records))
     assert own.stat().st_size == size, "a copy does not seem stale by the size of the marker"
-    assert DoneItems(config.out).is_done(item, config)
+    assert DoneItems(config.out).undone([item], config) == []
     items = plan_items(config)
     assert prepare_store(config, items) == []
     finish_store(config, items)
