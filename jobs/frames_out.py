@@ -27,7 +27,7 @@ from index.store.embedding_store import EmbeddingStore, Modality
 from index.store.metadata import METADATA_SCHEMA
 from index.store.part_files import part_path
 from jobs.executors.attempts import storage_settings
-from jobs.frame_kinds import spark_errors, spark_path, spark_schema
+from jobs.frame_kinds import is_connect, spark_errors, spark_path, spark_schema
 from jobs.places import absolute
 from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import Layout, read_layout
@@ -90,7 +90,8 @@ def to_spark(
         if isinstance(rows, _StoreRows) and rows.in_files:
             return _from_files(rows, spark)
         schema = spark_schema(spark, rows.schema)
-        environment = storage_settings()
+        # A server of Spark Connect has settings of its own, and may be shared with people who should not have ours.
+        environment = {} if is_connect(spark) else storage_settings()
 
         def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             os.environ.update(environment)

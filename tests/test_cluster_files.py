@@ -136,7 +136,7 @@ def test_kuberay_heads_have_no_cores_and_groups_grow() -> None:
     assert cluster["spec"]["enableInTreeAutoscaling"] is True
     groups = {group["groupName"]: group for group in cluster["spec"]["workerGroupSpecs"]}
     assert groups["cpu"]["minReplicas"] < groups["cpu"]["maxReplicas"]
-    assert 1 <= groups["gpu"]["minReplicas"] < groups["gpu"]["maxReplicas"]
+    assert 0 == groups["gpu"]["minReplicas"] < groups["gpu"]["maxReplicas"]
     assert containers()[2]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert job["spec"]["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
     words = shlex.split(job["spec"]["entrypoint"])
@@ -154,7 +154,7 @@ def test_ray_accepts_the_configuration_of_ray_up() -> None:
     validate_config(prepared)
     types = prepared["available_node_types"]
     assert types[prepared["head_node_type"]]["resources"] == {"CPU": 0}
-    assert types["gpu"]["min_workers"] == 1
+    assert types["gpu"]["min_workers"] == 0
     assert not any("install" in line for line in prepared["head_setup_commands"] + prepared["worker_setup_commands"])
     with pytest.raises(Exception, match="max_nodes"):
         validate_config({**prepared, "max_nodes": 3})

@@ -1,5 +1,5 @@
 #!/bin/bash
-# One clipmine command as a step of an EMR cluster whose release has Spark 4 and Java 17.
+# One clipmine command as a step of an EMR cluster whose release has Java 17 and Spark 4, or 3.5 for `embed`.
 #
 #   export CLUSTER_ID=j-... FILES=s3://BUCKET/clipmine-spark
 #   aws s3 cp --recursive clipmine-spark "$FILES"         # once: what docs/cluster/spark-environment.sh wrote

@@ -55,6 +55,7 @@ def sample_queries(
     """
     among = -(-store.rows // step)
     # More rows than asked for, since some may be forgotten or have no caption; all rows of a small store.
+    found = 0
     for often in _DRAWS:
         generator = np.random.Generator(np.random.PCG64(seed))
         draw = often * count
@@ -66,8 +67,9 @@ def sample_queries(
         whole = vectors[usable].view(np.dtype((np.void, vectors.itemsize * store.dim)))[:, 0]
         _, first = np.unique(whole, return_index=True)
         usable = usable[np.sort(first)[:count]]
-        if has_all or len(usable) == count:
+        if has_all or len(usable) == count or len(usable) < 1.2 * found:  # the store hardly has others
             break
+        found = len(usable)
     order = usable[np.argsort(drawn[usable])]
     return drawn[order], vectors[order]
 

@@ -132,7 +132,9 @@ def open_spark(workers: int | None, threads: int | None) -> Iterator[SparkContex
     if running is not None and (running is not _kept.context or _kept.used):
         yield running
         return
-    if running is None or _kept.sizes != (workers, threads):
+    # spark-submit's own settings decide the sizes of a cluster.
+    sized = running is None or str(running.master).startswith("local")
+    if running is None or (sized and _kept.sizes != (workers, threads)):
         _kept.stop()
         check_java()
         _kept.context, _kept.sizes = _start(workers, threads), (workers, threads)

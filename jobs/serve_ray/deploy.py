@@ -60,7 +60,11 @@ def _wait_until_running(name: str) -> None:
     notice_at, said = time.monotonic() + NOTICE_SECONDS, ""
     while True:
         stop_if_interrupted()
-        found = find_application(name)
+        try:
+            found = find_application(name)
+        except RayError:  # Serve's controller starts again, on another node perhaps
+            time.sleep(POLL_SECONDS)
+            continue
         if found is None or found.status == "DELETING":
             raise ClipmineError(f"the application {name} was deleted from Ray Serve while it started")
         if found.status == "RUNNING":
@@ -89,7 +93,7 @@ def _delete(name: str) -> None:
         return
     # Replicas that have not started have no requests to finish, and Serve would wait for their answer.
     replicas = [replica for deployment in found.deployments.values() for replica in deployment.replicas]
-    unready = [replica.actor_name for replica in replicas if replica.state != "RUNNING"]
+    unready = [replica.actor_name for replica in replicas if replica.state == "STARTING"]
     serve.delete(name, _blocking=False)
     deadline = time.monotonic() + DELETE_SECONDS
     while (found := find_application(name)) is not None:

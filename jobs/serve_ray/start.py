@@ -130,7 +130,7 @@ def start(args: ServeArgs, host: str, port: int) -> None:
     """Deploy on the Ray that is up, and wait until the service answers at http://host:port.
 
     Raises:
-        BadInput: Serve runs on the cluster already, with another address.
+        BadInput: Serve runs on the cluster already, with another address, or serves a store there.
         ClipmineError: the replicas do not start, or no answer comes.
     """
     try:
@@ -139,6 +139,11 @@ def start(args: ServeArgs, host: str, port: int) -> None:
         except TimeoutError:
             serve.start()  # the machine is busy; Serve goes on starting its proxy
         check_address(host, port)
+        if find_application(APP) is not None:
+            raise BadInput(
+                f"this cluster serves a store already, as its application {APP}: stop that service first (`serve "
+                "shutdown` ends the applications of commands that were killed)"
+            )
         deploy(build(args), APP)
     except ClipmineError:
         raise

@@ -66,11 +66,9 @@ def test_a_service_without_a_place_says_what_it_waits_for_until_a_signal_ends_it
                     assert "waits for a place for encoders (9 replicas, each with 1 free core)" in line
                     assert "shards-0 (1 replica with 1 free core)" in line
                     assert "; the cluster has 1 node with " in line
-                    sent = time.monotonic()
                     server.send_signal(signals.pop(0))
                 elif line.startswith("stopped"):
                     assert line == "stopped; application: None\n"
-                    assert time.monotonic() - sent < 15  # Serve by itself takes 20 s
             assert server.wait(60) == 0, said
         finally:
             server.kill()
