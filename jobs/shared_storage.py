@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from index.errors import BadInput, ClipmineError, RemoteDown
-from index.files import exists, is_local, join, make_folder, read_bytes, write_atomic
+from index.files import exists, is_local, join, list_names, make_folder, read_bytes, write_atomic
 from index.outputs import remove_folder
 from jobs.executors.execute import execute
 from jobs.executors.versions import compare_versions, versions
@@ -72,8 +72,9 @@ def _check(out: str, executor: str, workers: int | None) -> None:
     try:
         write_atomic(join(probe.folder, "driver"), probe.token)
         found = _ask(probe, executor, workers)
+        answers = set(list_names(probe.folder))
         for number, seen in enumerate(found):
-            if not exists(_answer(probe, number)):
+            if _answer_name(number) not in answers:
                 raise BadInput(_said(out, probe.host, seen.host))
     except RemoteDown:  # neither could anything be deleted
         raise
@@ -102,12 +103,12 @@ def look(number: int, probe: _Probe) -> _Seen:
     token = join(probe.folder, "driver")
     if not exists(token) or read_bytes(token).decode() != probe.token:
         raise BadInput(_said(probe.out, here, probe.host))
-    write_atomic(_answer(probe, number), here)
+    write_atomic(join(probe.folder, _answer_name(number)), here)
     return _Seen(here, versions())
 
 
-def _answer(probe: _Probe, number: int) -> str:
-    return join(probe.folder, f"worker_{number:05d}")
+def _answer_name(number: int) -> str:
+    return f"worker_{number:05d}"
 
 
 def _said(out: str, reader: str, writer: str) -> str:

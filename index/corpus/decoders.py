@@ -30,6 +30,7 @@ from PIL import Image
 
 from index.corpus.image_decoding import ImageRejected, decode_image
 from index.encoder.scaling import Scaling
+from index.exit_status import describe_exit
 
 __all__ = ["DecoderDied", "Decoders", "ScaledImage", "scale_image", "serve"]
 
@@ -99,7 +100,7 @@ class Decoders:
             raise DecoderDied(answer["failed"])
         if all(-status in _CRASHES for status in died):
             raise ImageRejected("decoder_crashed")
-        raise DecoderDied(_how(died[-1]))
+        raise DecoderDied(describe_exit(died[-1]))
 
     def processes(self) -> list[int]:
         """The ids of the processes that are free."""
@@ -175,13 +176,6 @@ def _unnamed_memory(size: int) -> int:
             memory = os.dup(file.fileno())
     os.ftruncate(memory, size)
     return memory
-
-
-def _how(status: int) -> str:
-    if status >= 0:
-        return f"exit status {status}"
-    name = signal.Signals(-status).name
-    return f"killed by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
 
 
 def serve(memory: int, pipe_end: int, settings: dict[str, Any]) -> None:

@@ -71,7 +71,7 @@ class EmbedConfig:
     max_image_pixels: int = MAX_IMAGE_PIXELS
     # These change no byte of the store on one kind of hardware, so they are not part of the configuration's hash.
     device: str | None = None
-    decode_threads: int | None = None  # by default the worker's cores
+    decode_threads: int | None = None  # without processes; by default the worker's cores
     decode_processes: int | None = None  # 0 for threads alone; by default the worker's cores decide
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from index.cores import usable_cores
+from index.exit_status import describe_exit
 from jobs.executors.attempts import ATTEMPTS, Gpu, Outcome, Work, WorkerDied, attempt
 from jobs.executors.cores import THREAD_VARIABLES, share_cores
 
@@ -68,7 +69,7 @@ def _run_pool(work: Work, count: int, threads: int, gpus: list[str]) -> Generato
                 dead.pipe.close()
                 assert dead.position is not None
                 if attempts[dead.position] >= ATTEMPTS:
-                    raise WorkerDied(work.label, work.item_name(dead.position), _how(dead.process.exitcode))
+                    raise WorkerDied(work.label, work.item_name(dead.position), describe_exit(dead.process.exitcode))
                 waiting.appendleft(dead.position)
     finally:
         for worker in workers.values():
@@ -149,10 +150,3 @@ def _visible_gpus() -> list[str]:
 
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return named[: torch.cuda.device_count()] or [str(number) for number in range(torch.cuda.device_count())]
-
-
-def _how(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        return f"killed by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
-    return f"exit status {exitcode}"
