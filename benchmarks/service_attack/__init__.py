@@ -1,0 +1,1 @@
+"""Attacks on `clipmine serve`, measured from beside it."""
