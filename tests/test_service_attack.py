@@ -78,7 +78,8 @@ def test_the_verdict_names_every_target_that_is_missed() -> None:
 def test_a_row_becomes_a_line_and_json_without_infinite_numbers() -> None:
     row = Row(
         attack="a", longest_probe=0.25, failed_probes=0, rest_mb=900, above_rest_mb=12, back_after=None,
-        failed_searches=0, failures={}, p99_ratio=float("inf"), searches=0, got={"413": 7}, said=["s"], stopped=False,
+        failed_searches=0, failures={}, failed_lists=0, p99_ratio=float("inf"),
+        quiet_p99=0.02, quiet_probe=0.01, searches=0, got={"413": 7}, said=["s"], stopped=False,
         died=False, verdict=["longest_probe", "back_after", "p99_ratio"],
     )  # fmt: skip
     assert "probe, back, p99" in line_of(row)

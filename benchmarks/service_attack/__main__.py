@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -54,6 +55,7 @@ def main() -> int:
     chosen = [attack for name, attack in attacks.items() if not args.only or name in args.only]
     from benchmarks.service_attack.served_store import ROWS, make_served_store
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the service is stopped too
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; {ROWS:,} x 512; {len(chosen)} attacks")
     rows: list[Row] = []
     quiet: Quiet | None = None

@@ -5,6 +5,7 @@ send by their kind. It prints JSON lines until it is stopped:
 
     {"kind": "probe", "what": "/healthz", "began": seconds, "took": seconds, "status": 200}
     {"kind": "search", "what": "text", "began": ..., "took": ..., "status": 200}
+    {"kind": "list", "what": "concepts", "began": ..., "took": ..., "status": 200}
     {"kind": "memory", "at": seconds, "mb": 812.0, "files": 90, "oldest": seconds,
      "oldest_search": seconds}
 
@@ -28,6 +29,7 @@ LONGEST = 30.0  # seconds after which a probe or a search is given up
 WAITING = 100  # probes of a path that may wait at the same time
 PATHS = ("/healthz", "/readyz")
 MEMORY_EVERY = 0.1
+LIST_EVERY = 0.5
 BETWEEN = 0.01  # seconds between two searches of a kind
 
 
@@ -111,6 +113,31 @@ async def search(port: int, token: str, kind: str, bodies: list[dict[str, Any]],
         await asyncio.sleep(BETWEEN if status == 200 else 0.2)
 
 
+async def concept_list(port: int, token: str) -> None:
+    """Send a concept list of two names again and again, each on a fresh connection, and read its stream."""
+    body = json.dumps({"concepts": ["ball", "cube"], "templates": ["name"], "k": 3}).encode()
+    head = f"POST /concepts HTTP/1.1\r\nHost: {HOST}:{port}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n"
+    while True:
+        began = time.monotonic()
+        writer = None
+        status: int | str
+        try:
+            async with asyncio.timeout(LONGEST):
+                reader, writer = await asyncio.open_connection(HOST, port)
+                writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                answer = await reader.read()
+                status = int(answer.split(b" ")[1])
+                if status == 200 and b'"type":"end"' not in answer:
+                    status = "cut off"
+        except (TimeoutError, OSError, ValueError, IndexError) as error:
+            status = type(error).__name__
+        finally:
+            if writer is not None:
+                writer.close()
+        say("list", what="concepts", began=began, took=time.monotonic() - began, status=status)
+        await asyncio.sleep(LIST_EVERY)
+
+
 async def memory(pid: int, waiting: dict[object, float], searching: dict[object, float]) -> None:
     """The resident memory of the service's process and those that it started, and its open files."""
     import psutil  # type: ignore[import-untyped]
@@ -137,6 +164,7 @@ async def run(port: int, pid: int, token: str, searches: dict[str, list[dict[str
     await asyncio.gather(
         *(probe(port, path, waiting) for path in PATHS),
         *(search(port, token, kind, bodies, searching) for kind, bodies in searches.items()),
+        concept_list(port, token),
         memory(pid, waiting, searching),
     )
 

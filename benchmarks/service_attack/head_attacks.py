@@ -63,6 +63,20 @@ async def echoed_names(a: Attacker) -> None:
 
 
 @attack()
+async def refused_bodies(a: Attacker) -> None:
+    """8 connections send bodies of 400 MB, announced or in chunks, without a token, and with OPTIONS."""
+    piece = b"10000\r\n" + b"b" * 65_536 + b"\r\n"
+    announced = b"POST /search HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000\r\n\r\n"
+    starts = [_chunked("/search"), announced, _chunked("/search").replace(b"POST", b"OPTIONS"), _chunked("/readyz")]
+    a.begin()
+
+    async def once(number: int) -> None:
+        await _stream(a, starts[number % 4], piece, 400 * MB)
+
+    await a.crowd(8, once)
+
+
+@attack()
 async def chunk_extensions(a: Attacker) -> None:
     """A chunk's size is followed by an extension that does not end."""
     a.begin()

@@ -25,6 +25,7 @@ __all__ = ["TARGETS", "Quiet", "Row", "measure_all", "verdict"]
 TARGETS = {"longest_probe": 0.2, "above_rest_mb": 500.0, "back_after": 10.0, "failed_searches": 0, "p99_ratio": 5.0}
 STOP_MB = 6_000  # above rest: an attack is stopped, so that a machine with 24 GB survives it
 KILL_MB = 8_500  # above rest: the service is killed, when it grows on after its attack has been stopped
+REST = 2.0  # seconds before each attack
 RECOVERY = 12.0  # seconds that memory is watched after an attack
 PROBED_AFTER = 2.0  # seconds after an attack in which probes still count as its own
 
@@ -41,7 +42,12 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Row:
-    """What one attack did; times in seconds. got: what the attacker got, by status."""
+    """What one attack did; times in seconds. got: what the attacker got, by status.
+
+    failed_lists: authorised concept lists that failed. That is no target, since few lists may run at the same time.
+    quiet_p99: the larger one of the first quiet phase and of the seconds before this attack. quiet_probe: the longest
+    probe of those seconds.
+    """
 
     attack: str
     longest_probe: float
@@ -51,7 +57,10 @@ class Row:
     back_after: float | None
     failed_searches: int
     failures: dict[str, int]
+    failed_lists: int
     p99_ratio: float
+    quiet_p99: float
+    quiet_probe: float
     searches: int
     got: dict[str, int]
     said: list[str]
@@ -136,6 +145,12 @@ def _measure(
     seconds: float,
     scale: float,
 ) -> Row:
+    before = time.monotonic()
+    time.sleep(REST)
+    # Other programs on the machine come and go: the slower of the two quiet times counts.
+    found = watch.seen.search_seconds(before, time.monotonic())
+    usual = max(quiet.p99, p99(found) if len(found) > 1 else 0.0)
+    quiet_probe = watch.seen.longest_probe(before, time.monotonic())
     rest = min(watch.seen.most_mb(time.monotonic() - 1, time.monotonic()), watch.mb)
     command = [sys.executable, "-m", f"{__package__}.run_attack", attack.name, str(port), f"{seconds:g}", ATTACKER]
     attacker = subprocess.Popen([*command, f"{scale:g}"], stdout=subprocess.PIPE)
@@ -176,7 +191,7 @@ def _measure(
         "above_rest_mb": seen.most_mb(start, until) - rest,
         "back_after": None if died else back,
         "failed_searches": sum(failures.values()),
-        "p99_ratio": p99(seen.search_seconds(start, until)) / quiet.p99,
+        "p99_ratio": p99(seen.search_seconds(start, until)) / usual,
     }
     missed = verdict(**figures)
     failed_probes = seen.failed_probes(start, time.monotonic())
@@ -186,6 +201,7 @@ def _measure(
         missed.append("redirected")
     return Row(
         attack=attack.name, failed_probes=failed_probes, rest_mb=rest, failures=failures,
+        failed_lists=seen.failed_lists(start, until), quiet_p99=usual, quiet_probe=quiet_probe,
         searches=len(seen.search_seconds(start, until)), got=told["got"], said=told["said"], stopped=stopped, died=died,
         verdict=missed, **figures,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from benchmarks.service_attack.measure import Quiet, Row
 __all__ = ["HEAD", "line_of", "quiet_line"]
 
 HEAD = (
-    f"{'attack':26} {'probe ms':>9} {'failed':>6} {'+MB':>7} {'back s':>7} {'searches':>8} {'failed':>6} "
+    f"{'attack':26} {'probe ms':>9} {'failed':>6} {'+MB':>7} {'back s':>7} {'searches':>8} {'failed':>6} {'lists':>5} "
     f"{'p99 x':>7}  {'verdict':28} attacker got"
 )
 
@@ -30,7 +30,7 @@ def line_of(row: Row) -> str:
     said = f" ({'; '.join(row.said)})" if row.said else ""
     return (
         f"{row.attack:26} {row.longest_probe * 1e3:9,.0f} {row.failed_probes:6} {row.above_rest_mb:7,.0f} {back:>7} "
-        f"{row.searches:8,} {row.failed_searches:6} {row.p99_ratio:7.1f}  {word:28} {got}{said}"
+        f"{row.searches:8,} {row.failed_searches:6} {row.failed_lists:5} {row.p99_ratio:7.1f}  {word:28} {got}{said}"
     )
 
 

@@ -20,11 +20,13 @@ class Seen:
 
     probes: list[dict[str, Any]] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
+    lists: list[dict[str, Any]] = field(default_factory=list)
     memory: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, line: dict[str, Any]) -> None:
         """Take a line."""
-        {"probe": self.probes, "search": self.searches, "memory": self.memory}[line["kind"]].append(line)
+        by_kind = {"probe": self.probes, "search": self.searches, "list": self.lists, "memory": self.memory}
+        by_kind[line["kind"]].append(line)
 
     def longest_probe(self, start: float, end: float) -> float:
         """Seconds of the longest probe that was waited for between start and end, answered or not."""
@@ -50,6 +52,10 @@ class Seen:
             if _touches(line, start, end) and line["status"] != 200:
                 found[str(line["status"])] = found.get(str(line["status"]), 0) + 1
         return found
+
+    def failed_lists(self, start: float, end: float) -> int:
+        """Authorised concept lists that failed, or got no whole answer."""
+        return sum(line["status"] != 200 for line in self.lists if _touches(line, start, end))
 
     def most_mb(self, start: float, end: float) -> float:
         """The largest resident memory."""
