@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore, Modality
 from retrieval.service.backend import Backend
+from retrieval.service.limits import OverLimit
 from retrieval.service.schemas import Query
 from retrieval.service.settings import Settings
 
@@ -68,7 +69,7 @@ async def query_vectors(
         find = partial(_given, backend.store, queries, given, modality)
         for query in find() if few else await asyncio.to_thread(find):
             opened[query.place] = query
-    files = [await _image_of(queries[place], place, settings) for place in images]
+    files = await _images_of({place: queries[place] for place in images}, settings)
     if texts:
         encoded = await backend.encode_texts([str(queries[place].text) for place in texts])
         for place, vector, cut in zip(texts, encoded.vectors, encoded.cut, strict=True):
@@ -104,22 +105,31 @@ def _given(
     return found
 
 
-async def _image_of(query: Query, place: int, settings: Settings) -> bytes:
-    if query.image is not None:
-        return image_of_base64(query.image, settings.max_image_bytes, f"query {place}")
-    if not settings.allow_urls:
-        raise BadInput(f"query {place}: this service fetches no URLs; send the image itself")
-    from retrieval.service.fetch_url import fetch_image
+async def _images_of(queries: Mapping[int, Query], settings: Settings) -> list[bytes]:
+    """The image files of queries, in order. queries: by their place in the request. What needs no fetching comes first,
+    so that nothing is fetched for a request that is refused anyway."""
+    urls = {place: query.image_url for place, query in queries.items() if query.image_url is not None}
+    if urls and not settings.allow_urls:
+        raise BadInput(f"query {next(iter(urls))}: this service fetches no URLs; send the image itself")
+    files = {
+        place: image_of_base64(query.image, settings.max_image_bytes, f"query {place}")
+        for place, query in queries.items()
+        if query.image is not None
+    }
+    if urls:
+        from retrieval.service.fetch_url import fetch_images
 
-    return await fetch_image(str(query.image_url), settings.max_image_bytes)
+        files |= await fetch_images(urls, settings)
+    return [files[place] for place in queries]
 
 
 def image_of_base64(text: str, most: int, where: str) -> bytes:
-    """The bytes of a base64 image, with or without a `data:` prefix; BadInput for other text or over `most` bytes."""
+    """The bytes of a base64 image, with or without a `data:` prefix. Raises OverLimit for more than `most` bytes, and
+    BadInput for other text."""
     _, comma, rest = text.partition(",")
     encoded = rest if comma and text.startswith("data:") else text
     if len(encoded) > most * 4 // 3 + 4:
-        raise BadInput(f"{where}: the image has more than {most} bytes")
+        raise OverLimit("max_image_bytes", f"{where}: the image has more than {most:,} bytes")
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -1,79 +1,342 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from index.errors import BadInput
-from retrieval.service.fetch_url import fetch_image, public_addresses
+from index.store.embedding_store import EmbeddingStore
+from retrieval.service.fetch_url import (
+    MOST_ADDRESSES,
+    MOST_FETCHES,
+    MOST_OF_REQUEST,
+    Access,
+    addresses_of_host,
+    fetch_images,
+)
+from retrieval.service.limits import OverLimit
+from retrieval.service.public_addresses import is_public
+from retrieval.service.settings import Settings
+from tests.retrieval.service.raw_server import HOST, RawServer, ok, raw_server, redirect
+from tests.serving import Serve
+
+LIMITS = Settings(allow_urls=True)
 
 
-class TestUrls:
-    def test_none_is_fetched_unless_the_operator_allows_it(self, client: httpx.Client) -> None:
-        answer = client.post("/search", json={"queries": [{"image_url": "http://example.org/a.jpg"}], "k": 1})
-        assert answer.status_code == 400
-        assert "fetches no URLs" in answer.json()["error"]
+def access_to(*servers: RawServer, names: dict[str, Sequence[str]] | None = None) -> Access:
+    """What the service may fetch, and beside it these servers, which stand for public ones. names: the host names that
+    exist beside localhost, with their addresses."""
+    hosts = {server.host for server in servers if server.host == HOST}
+    known = {"localhost": addresses_of_host("localhost"), **(names or {})}
 
-    @pytest.mark.parametrize(
-        "address",
-        ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
-         "::1", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "::"],
-    )  # fmt: skip
-    def test_private_addresses_are_refused(self, address: str) -> None:
-        with pytest.raises(BadInput, match="not public"):
-            public_addresses([address])
+    def resolve(host: str) -> Sequence[str]:
+        if host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return known[host]
 
-    def test_one_private_answer_among_public_ones_is_refused(self) -> None:
-        assert public_addresses(["93.184.216.34"]) == ["93.184.216.34"]
-        with pytest.raises(BadInput, match="not public"):
-            public_addresses(["93.184.216.34", "127.0.0.1"])
+    return Access(
+        is_allowed=lambda address: address in hosts or is_public(address),
+        ports=(80, 443, *(server.port for server in servers)),
+        resolve=resolve,
+    )
 
-    @pytest.mark.parametrize(
-        "url",
-        ["file:///etc/passwd", "ftp://example.org/x", "http://user@example.org/", "http://example.org:22/", "http://",
-         "http://localhost/", "http://127.0.0.1/", "http://[::1]/", "http://2130706433/", "http://0x7f.1/"],
-    )  # fmt: skip
-    def test_other_schemes_ports_and_hosts_are_refused(self, url: str) -> None:
-        with pytest.raises(BadInput):
-            asyncio.run(fetch_image(url, 1_000))
 
-    def test_a_redirect_to_a_private_address_is_not_followed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The first host is let through, as a public one would be; what it redirects to is checked like any other."""
-        from retrieval.service import fetch_url as web
+def fetch(url: str, access: Access, limits: Settings = LIMITS) -> bytes:
+    return asyncio.run(fetch_images({0: url}, limits, access))[0]
 
-        reached: list[str] = []
 
-        def server() -> tuple[socket.socket, int]:
-            listener = socket.create_server(("127.0.0.1", 0))
-            return listener, listener.getsockname()[1]
+def refusal(url: str, access: Access, limits: Settings = LIMITS) -> str:
+    with pytest.raises(BadInput) as caught:
+        fetch(url, access, limits)
+    return str(caught.value)
 
-        first, port = server()
 
-        def answer() -> None:
-            with contextlib.suppress(OSError):
-                connection, _ = first.accept()
-                reached.append("first")
-                connection.recv(4_096)
-                connection.sendall(
-                    b"HTTP/1.1 302 Found\r\nLocation: http://localhost:80/secret\r\nContent-Length: 0\r\n\r\n"
-                )
-                connection.close()
+def test_no_url_is_fetched_unless_the_operator_allows_it(client: httpx.Client) -> None:
+    answer = client.post("/search", json={"queries": [{"image_url": "http://example.org/a.jpg"}], "k": 1})
+    assert answer.status_code == 400
+    assert "fetches no URLs" in answer.json()["error"]
 
-        thread = threading.Thread(target=answer)
-        thread.start()
-        known = web.public_addresses
-        monkeypatch.setattr(web, "PORTS", (port, 80))
 
-        def first_is_public(addresses: object) -> list[str]:
-            return ["127.0.0.1"] if not reached else known(list(addresses))  # type: ignore[call-overload]
+def test_a_service_refuses_odd_urls_and_too_many_in_one_line(served_store: EmbeddingStore, serve: Serve) -> None:
+    odd = [
+        "http://a..b/",
+        f"http://{'a' * 64}/",
+        "http://é/",
+        "http://127。0。0。1/",
+        "http://0x7f.1/",
+        "x",
+        "http://[fe80::1%1]/",
+    ]
+    with serve(served_store, LIMITS) as url, httpx.Client(base_url=url, timeout=60) as client:
+        for text in odd:
+            answer = client.post("/search", json={"queries": [{"text": "a"}, {"image_url": text}], "k": 1})
+            assert answer.status_code == 400, text
+            assert answer.json()["error"].startswith("query 1: image_url: ")
+        many = client.post("/search", json={"queries": [{"image_url": "http://127.0.0.1/"}] * 17, "k": 1})
+        assert "17 image_urls: at most 16 a request" in many.json()["error"]
 
-        monkeypatch.setattr(web, "public_addresses", first_is_public)
-        with pytest.raises(BadInput, match="not public"):
-            asyncio.run(fetch_image(f"http://127.0.0.1:{port}/", 1_000))
-        thread.join()
-        first.close()
-        assert reached == ["first"]
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost/", "http://127.0.0.1/", "http://[::1]/", "http://2130706433/", "http://0x7f.1/", "http://0/",
+     "http://127。0。0。1/", "http://[::ffff:127.0.0.1]/", "http://[64:ff9b::7f00:1]/", "http://169.254.169.254/latest/",
+     "http://168.63.129.16/", "http://[fd00:ec2::254]/", "http://[fec0::1]/", "https://100.100.100.200/"],
+)  # fmt: skip
+def test_special_addresses_are_refused_however_they_are_written(url: str) -> None:
+    assert "not public" in refusal(url, Access())
+
+
+@pytest.mark.parametrize("url", ["http://example.org:22/", "https://8.8.8.8:8443/"])
+def test_other_ports_are_refused(url: str) -> None:
+    assert "no ports but 80 and 443" in refusal(url, Access())
+
+
+def test_an_image_is_fetched_by_name_and_by_address() -> None:
+    with raw_server(lambda path: ok(path.encode())) as server:
+        access = access_to(server, names={"xn--tda.example": [HOST]})
+        assert fetch(server.url("/a"), access) == b"/a"
+        assert fetch(server.url("/b c", "ü.example"), access) == b"/b%20c"
+
+
+def test_one_special_address_among_those_of_a_name_refuses_it() -> None:
+    with raw_server(lambda path: ok(b"pixels")) as server:
+        for addresses in ([HOST, "127.0.0.1"], ["10.0.0.1", HOST], [HOST, "fe80::1%eth0"], []):
+            access = access_to(server, names={"mixed.example": addresses})
+            assert "no address, or one that is not public" in refusal(server.url("/", "mixed.example"), access)
+    assert server.connections == 0
+
+
+def test_a_name_with_hundreds_of_addresses_is_refused() -> None:
+    with raw_server(lambda path: ok(b"pixels")) as server:
+        access = access_to(server, names={"big.example": [HOST] * (MOST_ADDRESSES + 1)})
+        assert f"more than {MOST_ADDRESSES} addresses" in refusal(server.url("/", "big.example"), access)
+    assert server.connections == 0
+
+
+def test_a_name_is_looked_up_once_for_the_check_and_the_connection() -> None:
+    """A second look-up could give another address (DNS rebinding)."""
+    answers: Iterator[Sequence[str]] = iter([[HOST], ["127.0.0.1"]])
+    with raw_server(lambda path: ok(b"pixels")) as server:
+        access = replace(access_to(server), resolve=lambda host: next(answers))
+        assert fetch(server.url("/", "rebinding.example"), access) == b"pixels"
+    assert list(answers) == [["127.0.0.1"]]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_followed_to_paths_and_to_other_hosts(status: int) -> None:
+    def reply(path: str) -> Sequence[bytes]:
+        if path == "/a/1":
+            return redirect("2?x", status)
+        if path == "/a/2?x":
+            return redirect(f"//other.example:{server.port}/3", status)
+        return ok(path.encode())
+
+    with raw_server(reply) as server:
+        access = access_to(server, names={"first.example": [HOST], "other.example": [HOST]})
+        assert fetch(server.url("/a/1", "first.example"), access) == b"/3"
+    assert [head.split(b"\r\n")[1] for head in server.heads] == [
+        f"Host: {name}.example:{server.port}".encode() for name in ("first", "first", "other")
+    ]
+
+
+def test_a_redirect_to_a_special_address_is_refused_and_never_connected_to() -> None:
+    with raw_server(lambda path: ok(b"secret"), host="127.0.0.1") as inner:
+        places = {
+            "/address": inner.url("/secret"),
+            "/name": inner.url("/secret", "localhost"),
+            "/integer": inner.url("/secret", "2130706433"),
+            "/mapped": inner.url("/secret", "[::ffff:127.0.0.1]"),
+            "/no-scheme": inner.url("/secret").removeprefix("http:"),
+            "/resolved": inner.url("/secret", "inner.example"),
+            "/metadata": "http://169.254.169.254/latest/meta-data/",
+        }
+        with raw_server(lambda path: redirect(places[path])) as outer:
+            access = access_to(outer, inner, names={"inner.example": ["127.0.0.1"]})
+            for path in places:
+                assert "not public" in refusal(outer.url(path), access)
+        assert len(outer.heads) == len(places)
+        assert inner.connections == 0
+
+
+def test_redirects_in_a_circle_end() -> None:
+    with raw_server(lambda path: redirect("/again")) as server:
+        assert "more than 3 redirects" in refusal(server.url(), access_to(server))
+    assert len(server.heads) == 4
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        ([b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"], "answered 302 without a Location"),
+        (redirect(""), "redirected to nowhere"),
+        (redirect("file:///etc/passwd"), "does not begin with http:// or https:// (redirected there)"),
+        (redirect("http://a..b/"), "is no host name (redirected there)"),
+        (redirect(b"//a..\xff\xfe/"), "(redirected there)"),
+        (redirect("http://u:p@x/"), "no user names"),
+        (redirect("http://x:22/"), "no ports but"),
+        (redirect("http://[::1"), "redirected to what is no URL"),
+        ([b"HTTP/1.1 404 No\r\n\r\n"], "the server answered 404"),
+        ([b"HTTP/1.1 204 No\r\n\r\n"], "the server answered 204"),
+        (ok(b""), "the answer is empty"),
+        ([b"garbage"], "could not be fetched"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"], "could not be fetched"),
+    ],
+)
+def test_what_a_server_does_wrong_is_one_clear_line(reply: list[bytes], says: str) -> None:
+    with raw_server(lambda path: reply) as server:
+        message = refusal(server.url(), access_to(server))
+    assert message.startswith("query 0: image_url: ")
+    assert says in message
+
+
+def test_more_urls_than_the_setting_are_refused_before_any_is_fetched() -> None:
+    with raw_server(lambda path: ok(b"pixels")) as server:
+        urls = {place: server.url() for place in range(3)}
+        with pytest.raises(OverLimit, match="3 image_urls: at most 2 a request") as caught:
+            asyncio.run(fetch_images(urls, replace(LIMITS, max_urls=2), access_to(server)))
+        assert caught.value.bound == "max_urls"
+        with pytest.raises(BadInput, match="query 2: image_url"):
+            asyncio.run(fetch_images({**urls, 2: "http://10.0.0.1/"}, LIMITS, access_to(server)))
+    assert server.connections == 0
+
+
+def test_the_bytes_of_all_urls_together_are_bounded_and_nothing_is_kept() -> None:
+    megabyte = bytes(1 << 20)
+    with raw_server(lambda path: ok(megabyte)) as server:
+        urls = {place: server.url() for place in range(16)}
+        limits = replace(LIMITS, max_fetch_bytes=5 << 20)
+        tracemalloc.start()
+        with pytest.raises(OverLimit, match=r"query \d+: .* more than 5,242,880 bytes together") as caught:
+            asyncio.run(fetch_images(urls, limits, access_to(server)))
+        kept, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert caught.value.bound == "max_fetch_bytes"
+        assert peak < 16 << 20
+        assert kept < 3 << 20  # in the frames of the error at most
+        assert len(asyncio.run(fetch_images({3: server.url()}, limits, access_to(server)))[3]) == 1 << 20
+
+
+def slowly(parts: Sequence[bytes], seconds: float) -> Iterator[bytes]:
+    for part in parts:
+        yield part
+        time.sleep(seconds)
+
+
+def test_a_byte_now_and_then_does_not_hold_a_request_up() -> None:
+    head, body = ok(bytes(1_000))
+    letters = [bytes([byte]) for byte in head + body]
+    with raw_server(lambda path: slowly(letters, 0.05)) as server:
+        access = replace(access_to(server), seconds=0.5)
+        assert "no whole answer within 0.5 s" in refusal(server.url(), access)
+        assert server.left.wait(10)
+
+
+def test_all_images_of_a_request_have_a_time_together() -> None:
+    with raw_server(lambda path: slowly(ok(b"pixels"), 0.3)) as server:
+        access = replace(access_to(server), request_seconds=0.5)
+        urls = {place: server.url() for place in range(16)}
+        with pytest.raises(BadInput, match=r"took longer than 0\.5 s together"):
+            asyncio.run(fetch_images(urls, LIMITS, access))
+
+
+def test_a_name_server_that_does_not_answer_holds_nothing_up() -> None:
+    answer = threading.Event()
+
+    def hang(host: str) -> Sequence[str]:
+        answer.wait(60)
+        return [HOST]
+
+    access = Access(resolve=hang, seconds=0.2)
+    started = time.monotonic()
+    assert "no whole answer within 0.2 s" in refusal("http://slow.example/", access)
+    assert time.monotonic() - started < 30  # the end of the event loop waits for no look-up either
+    answer.set()
+
+
+def test_fetches_at_the_same_time_are_few_for_a_request_and_for_the_process() -> None:
+    lock = threading.Lock()
+    now = most = 0
+
+    def reply(path: str) -> Sequence[bytes]:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        with lock:
+            now -= 1
+        return ok(b"pixels")
+
+    async def requests(server: RawServer, count: int) -> None:
+        urls = {place: server.url() for place in range(8)}
+        await asyncio.gather(*(fetch_images(urls, LIMITS, access_to(server)) for _ in range(count)))
+
+    for count, bound in ((1, MOST_OF_REQUEST), (4, MOST_FETCHES)):
+        most = 0
+        with raw_server(reply) as server:
+            asyncio.run(requests(server, count))
+        assert 1 < most <= bound
+        assert server.connections == 8 * count
+
+
+def test_a_request_whose_client_left_closes_its_connections() -> None:
+    def endless(path: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n"
+        while True:
+            yield b"x"
+            time.sleep(0.01)
+
+    async def cancelled(server: RawServer) -> None:
+        task = asyncio.create_task(fetch_images({0: server.url()}, LIMITS, access_to(server)))
+        while not server.sent:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.left.wait, 10)
+
+    with raw_server(endless) as server:
+        asyncio.run(cancelled(server))
+
+
+ODD = st.text(st.sampled_from("ahtp:/\\.@[]%?#0x1234567fé。\u3000\x00\r\n \t-_~٣\ud800ß\u200d"), max_size=30)
+LINES = [
+    *(b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 302 X\r\n", b"HTTP/1.1 100 C\r\n\r\n", b"HTTP/9.9 \xff\r\n", b"\x00", b"\r\n"),
+    *(b"Location: /\r\n", b"LOCATION: //[\xff\r\n", b"Content-Length: 3\r\n", b"Content-Length: 99999999999999999\r\n"),
+    *(b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n", b"0\r\n\r\n", b"abc", b"Content-Encoding: br\r\n", b": \r\n"),
+]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=ODD, reply=st.lists(st.sampled_from(LINES), max_size=7), location=st.binary(max_size=20))
+def test_whatever_a_url_and_a_server_say_only_bad_input_is_raised(
+    text: str, reply: list[bytes], location: bytes
+) -> None:
+    def answer(path: str) -> Sequence[bytes]:
+        return redirect(location.replace(b"\n", b"")) if path == "/redirect" else reply
+
+    with raw_server(answer) as server:
+        access = replace(access_to(server), seconds=5.0)
+        urls: list[Callable[[], str]] = [
+            lambda: text,
+            lambda: f"http://{text}",
+            server.url,
+            lambda: server.url("/redirect"),
+        ]
+        for url in urls:
+            try:
+                fetch(url(), access)
+            except BadInput as error:
+                message = str(error)
+            else:
+                continue
+            assert "\n" not in message

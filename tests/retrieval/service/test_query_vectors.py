@@ -10,6 +10,8 @@ import numpy as np
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image
 from retrieval.search.retriever import Retriever
+from retrieval.service.settings import Settings
+from tests.serving import Serve
 
 
 def rows_of(answer: httpx.Response) -> list[list[int]]:
@@ -65,3 +67,12 @@ def test_queries_of_all_kinds_are_answered_in_their_order(client: httpx.Client, 
     queries = [{"image": image}, {"row_id": 9}, {"text": "a red circle"}, {"embedding": vector.tolist()}]
     alone = [rows_of(client.post("/search", json={"queries": [query], "k": 4}))[0] for query in queries]
     assert rows_of(client.post("/search", json={"queries": queries, "k": 4})) == alone
+
+
+def test_images_in_the_request_are_read_before_any_url_is_fetched(served_store: EmbeddingStore, serve: Serve) -> None:
+    limits = Settings(allow_urls=True, max_image_bytes=1_000)
+    url = {"image_url": "http://127.0.0.1/"}
+    with serve(served_store, limits) as place, httpx.Client(base_url=place, timeout=20) as client:
+        for image, says in (("?", "the image is not base64"), ("A" * 2_000, "the image has more than 1,000 bytes")):
+            answer = client.post("/search", json={"queries": [url, {"image": image}], "k": 1})
+            assert answer.json()["error"] == f"query 1: {says}"
