@@ -21,6 +21,7 @@ import platform
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -53,7 +54,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no attack {', '.join(sorted(unknown))}; --list names them")
     chosen = [attack for name, attack in attacks.items() if not args.only or name in args.only]
-    from benchmarks.service_attack.served_store import ROWS, make_served_store
+    from benchmarks.service_attack.served_store import PAIRS, ROWS, make_served_store
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the service is stopped too
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores; {ROWS:,} x 512; {len(chosen)} attacks")
@@ -61,9 +62,12 @@ def main() -> int:
     quiet: Quiet | None = None
     with tempfile.TemporaryDirectory() as folder:
         store, searches = make_served_store(args.store or Path(folder))
-        how = HowToStart(store, args.service_python, ray=args.ray, fds=args.fds)
+        pairs = store.parent / PAIRS
+        how = HowToStart(
+            store, args.service_python, pairs=pairs if pairs.exists() else None, ray=args.ray, fds=args.fds
+        )
         if args.service_root is not None:
-            how = HowToStart(store, args.service_python, args.service_root.absolute(), args.ray, args.fds)
+            how = replace(how, root=args.service_root.absolute())
         for found in measure_all(
             chosen,
             how,

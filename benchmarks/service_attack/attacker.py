@@ -76,8 +76,20 @@ class Attacker:
         return time.monotonic() < self.end
 
     async def rest(self) -> None:
-        """Hold the connections until the time is up."""
+        """Hold the connections until the time is up, then look at them."""
         await asyncio.sleep(max(0.0, self.end - time.monotonic()))
+        self.look()
+
+    def look(self) -> None:
+        """Count what the held connections have got: a status, `closed`, or `still open` where nothing came."""
+        for sock in self.held:
+            try:
+                head = sock.recv(64)
+                self.got[head.split(b" ")[1].decode("latin-1") if head.startswith(b"HTTP/") else "closed"] += 1
+            except BlockingIOError:
+                self.got["still open"] += 1
+            except OSError:
+                self.got["closed"] += 1
 
     async def connect(self, receive_buffer: int | None = None) -> socket.socket:
         """A new connection from `FROM`; receive_buffer: bytes that the kernel keeps for a client that does not read."""

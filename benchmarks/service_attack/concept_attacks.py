@@ -105,6 +105,16 @@ async def large_lists(a: Attacker) -> None:
 
 
 @attack(needs_token=True)
+async def near_duplicate_rules(a: Attacker) -> None:
+    """Lists with the rule near_duplicates, which compares all pairs of some 20,000 rows."""
+    fields = {"templates": ["name"], "k": 1_000, "mode": "t2i", "columns": []}
+    names = [f"concept {n}" for n in range(300)]
+    rules = [{"near_duplicates": 1.0}, {"near_duplicates": 1.0, "cross_concept": "keep-all"}]
+    a.begin()
+    await a.keep_asking(4, [_concepts(a, concepts=names, rules=each, **fields) for each in rules])
+
+
+@attack(needs_token=True)
 async def hung_up_lists(a: Attacker) -> None:
     """32 clients send a list of 1,000 concepts, read the first bytes and hang up."""
     requests = [_concepts(a, concepts=[f"concept {n} {c}" for c in range(1_000)], k=100) for n in range(4)]

@@ -217,3 +217,4 @@ async def drip(a: Attacker) -> None:
                 a.held.remove(sock)
                 sock.close()
         await asyncio.sleep(1)
+    a.look()

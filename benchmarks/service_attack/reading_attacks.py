@@ -58,13 +58,16 @@ async def byte_a_second(a: Attacker) -> None:
             a.held.append(sock)
             await a.send(sock, requests[number % len(requests)])
     while a.going:
-        for sock in a.held:
+        for sock in list(a.held):
             try:
-                a.got["bytes read"] += len(sock.recv(1))
+                read = len(sock.recv(1))
             except BlockingIOError:
-                pass
+                continue
             except OSError:
-                a.got["closed"] += 1
+                read = 0
+            a.got["bytes read" if read else "closed"] += 1
+            if not read:
+                a.held.remove(sock)
         await asyncio.sleep(1)
 
 
@@ -105,11 +108,3 @@ async def _unread(a: Attacker, requests: list[bytes], clients: int) -> None:
             await a.send(sock, requests[number % len(requests)])
     a.said.append(f"{len(a.held)} requests sent")
     await a.rest()
-    for sock in a.held:  # what came first is already here
-        try:
-            head = sock.recv(64)
-            a.got[head.split(b" ")[1].decode("latin-1") if head.startswith(b"HTTP/") else "closed"] += 1
-        except BlockingIOError:
-            a.got["no answer yet"] += 1
-        except OSError:
-            a.got["closed"] += 1

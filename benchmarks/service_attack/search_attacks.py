@@ -55,6 +55,15 @@ async def near_duplicates(a: Attacker) -> None:
 
 
 @attack(needs_token=True)
+async def fruitless_filters(a: Attacker) -> None:
+    """20 queries with filters that no row meets, so that 200,000 rows are looked at."""
+    filters = {"columns": [{"column": "caption", "op": "contains", "value": "no such text"}]}
+    queries = [{"row_id": row * 997} for row in range(20)]
+    a.begin()
+    await a.keep_asking(8, [_search(a, queries=queries, k=100, filters=filters)])
+
+
+@attack(needs_token=True)
 async def exact_scans(a: Attacker) -> None:
     """200 connections with exact scans, each with another k, so that none is answered together with others."""
     requests = [_search(a, queries=[{"row_id": k}], k=k, method="exact", columns=[]) for k in range(100, 300)]
@@ -133,7 +142,7 @@ async def documentation(a: Attacker) -> None:
 
 @attack(needs_token=True)
 async def pairs_routes(a: Attacker) -> None:
-    """The routes of image sets, where there are any: texts that are in no set, and decisions of 8 MB."""
+    """The routes of image sets: pages by a text that is in no set, and decisions and corrections of 8 MB."""
     numbers = b'{"set_id":[' + b"1," * (4 << 20) + b"1]}"
     requests = [
         a.request("GET", "/pairs?limit=200&text=no+such+text"),

@@ -1,4 +1,4 @@
-"""The store that is attacked: 20,000 synthetic rows with an index, the small CLIP, and images on disk for 400 rows."""
+"""The store that is attacked: 20,000 synthetic rows with an index, the small CLIP, images of 400 rows, 20,000 pairs."""
 
 from __future__ import annotations
 
@@ -18,25 +18,34 @@ from benchmarks.synthetic_store import make_store
 from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
 from index.graph.build import IndexConfig, build_index_item, finish_index, plan_index_items
+from index.store.embedding_store import EmbeddingStore
 from index.store.metadata import METADATA_SCHEMA, parquet_bytes
 from index.store.store_manifest import FileRecord, write_manifest
 from index.store.store_model import remember_model
+from mining.sets.layouts import SETS_SCHEMA
+from mining.sets.sources import store_source
+from mining.sets.store_members import members_table, mined_set_ids
+from mining.sets.write_sets import write_image_sets
 
-__all__ = ["ROWS", "make_served_store"]
+__all__ = ["PAIRS", "ROWS", "make_served_store"]
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS, SHARDS, WITH_IMAGES = 20_000, 4, 400
 PHOTOGRAPH = (4_000, 3_000)  # of every eighth image, the others have a short side of 256 as img2dataset's
-SEARCHES = "searches.json"
+SEARCHES, PAIRS = "searches.json", "pairs"
 
 
 def make_served_store(folder: Path) -> tuple[Path, dict[str, list[dict[str, Any]]]]:
-    """The store's path and the authorised client's searches by kind; made anew unless `folder` holds them already."""
+    """The store's path and the authorised client's searches by kind; made anew unless `folder` holds them already.
+
+    Pairs are in `folder`/pairs.
+    """
     store_path = folder / "store"
     searches_path = folder / SEARCHES
     if not searches_path.exists():
         store_path.mkdir(parents=True)
         queries = _write(store_path, folder / "corpus")
+        _write_pairs(EmbeddingStore.open(store_path), folder / PAIRS)
         searches_path.write_text(json.dumps(_searches(queries)))
     return store_path, json.loads(searches_path.read_text())
 
@@ -101,6 +110,25 @@ def _images(corpus: Path) -> list[tuple[str, int, str]]:
         (corpus / name).write_bytes(stream.getvalue())
         files.append((name, stream.tell(), hashlib.sha256(stream.getvalue()).hexdigest()))
     return files
+
+
+def _write_pairs(store: EmbeddingStore, folder: Path) -> None:
+    """Each row beside the next one."""
+    source = store_source(store, folder)
+    rows = pa.array([[row, (row + 1) % ROWS] for row in range(ROWS)], pa.list_(pa.int64()))
+    values = {
+        "set_id": mined_set_ids(source.name, rows),
+        "strategy": ["random"] * ROWS,
+        "level": [0] * ROWS,
+        "size": [2] * ROWS,
+        "shared_nouns": [["thing", "table"]] * ROWS,
+        "reasons": [["drawn by chance"]] * ROWS,
+    }
+    sets = pa.table(
+        [pa.array(values.get(field.name, [None] * ROWS), field.type) for field in SETS_SCHEMA], schema=SETS_SCHEMA
+    )
+    members = members_table(store, source.name, sets["set_id"], rows)
+    write_image_sets(folder, sets, members, [source], {"seed": 0})
 
 
 def _searches(queries: npt.NDArray[np.float32]) -> dict[str, list[dict[str, Any]]]:

@@ -23,19 +23,24 @@ AUTHORISED, ATTACKER = "authorised-token", "attackers-token"
 
 @dataclass(frozen=True)
 class HowToStart:
-    """python: the interpreter; root: the checkout; ray: on Ray; fds: file descriptors that it may have, None: ours."""
+    """python: the interpreter; root: the checkout; pairs: image sets, which are not served on Ray; ray: on Ray;
+    fds: file descriptors that it may have, None: ours.
+    """
 
     store: Path
     python: str = sys.executable
     root: Path = Path(__file__).resolve().parents[2]
+    pairs: Path | None = None
     ray: bool = False
     fds: int | None = None
 
     @property
     def command(self) -> list[str]:
         """The command line, without the port and the file of tokens."""
-        ray = ["--executor", "ray", "--shard-groups", "2"] if self.ray else []
-        return [self.python, "-m", "jobs.cli", "serve", str(self.store), *ray]
+        options = ["--executor", "ray", "--shard-groups", "2"] if self.ray else []
+        if self.pairs is not None and not self.ray:
+            options = ["--pairs", str(self.pairs)]
+        return [self.python, "-m", "jobs.cli", "serve", str(self.store), *options]
 
 
 @contextmanager
