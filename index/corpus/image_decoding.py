@@ -1,8 +1,9 @@
 """Decoding images: encoded bytes become an upright 8-bit RGB image, or are rejected with a reason.
 
 Only raster formats are opened, recognised by their content and never by the file's name, so no image can start a
-PostScript interpreter or fetch anything. The size is read from the header before any pixel is decoded. HEIC and JPEG XL
-are read where Pillow's plug-ins for them are installed (pillow-heif, pillow-jxl-plugin).
+PostScript interpreter or fetch anything. What decoding takes is measured and bounded before Pillow sees the file (see
+`index.corpus.image_size`). HEIC and JPEG XL are read where Pillow's plug-ins for them are installed (pillow-heif,
+pillow-jxl-plugin).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import io
 import struct
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from PIL import AvifImagePlugin as _AvifImagePlugin  # noqa: F401  importing registers the format
@@ -24,6 +26,17 @@ from PIL import PpmImagePlugin as _PpmImagePlugin  # noqa: F401
 from PIL import TiffImagePlugin as _TiffImagePlugin  # noqa: F401
 from PIL import WebPImagePlugin as _WebPImagePlugin  # noqa: F401
 
+from index.corpus.image_formats import NETPBM, image_extension
+from index.corpus.image_limits import (
+    DECODE_REASONS,
+    MAX_ASPECT_RATIO,
+    MAX_IMAGE_BYTES,
+    MAX_IMAGE_PIXELS,
+    ImageRejected,
+)
+from index.corpus.image_size import largest_in_icon, measure_image
+from index.corpus.tiff_header import directory_is_bounded
+
 __all__ = [
     "DECODE_REASONS",
     "MAX_ASPECT_RATIO",
@@ -31,28 +44,9 @@ __all__ = [
     "MAX_IMAGE_PIXELS",
     "ImageRejected",
     "decode_image",
+    "decode_thumbnail",
     "image_extension",
 ]
-
-MAX_IMAGE_BYTES = 64 << 20  # the largest photographs of today's cameras stay under it
-MAX_IMAGE_PIXELS = (1 << 30) // 4 // 3  # 89 megapixels: Pillow's own limit, a quarter GiB of RGB
-# Preprocessing scales the short side to 224 or more: at 100:1 that makes 15 MB of RGB, at 50,000:1 it would be 7 GB.
-MAX_ASPECT_RATIO = 100
-
-DECODE_REASONS = frozenset(
-    {
-        "empty_image",  # no bytes
-        "too_many_bytes",
-        "too_many_pixels",
-        "too_elongated",  # beyond MAX_ASPECT_RATIO
-        "unknown_format",  # not a raster format that is read: text, HTML, SVG, PostScript, ...
-        "needs_pillow_heif",  # a HEIC or HEIF image; the package pillow-heif is not installed
-        "needs_pillow_jxl_plugin",  # a JPEG XL image; the package pillow-jxl-plugin is not installed
-        "unsupported_mode",  # 32-bit integers, floats and CIE Lab: their conversion to 8-bit RGB is ambiguous
-        "broken_image",  # the format is known, the data is damaged or truncated
-        "decoder_crashed",  # the codec ended two processes of `index.corpus.decoders` (SIGSEGV, SIGABRT, ...)
-    }
-)
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # JPEG's factory covers cameras' MPO too
 # Formats of plug-ins by the extension of `image_extension`: Pillow's name, the module, what registers it, the reason.
@@ -60,21 +54,7 @@ _PLUGINS = {
     "heic": ("HEIF", "pillow_heif", "register_heif_opener", "needs_pillow_heif"),
     "jxl": ("JXL", "pillow_jxl", None, "needs_pillow_jxl_plugin"),
 }
-_SIGNATURES = (
-    (b"\xff\xd8\xff", "jpg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"GIF8", "gif"),
-    (b"BM", "bmp"),
-    (b"II*\0", "tif"),
-    (b"MM\0*", "tif"),
-    (b"\0\0\1\0", "ico"),
-    (b"\xff\x0a", "jxl"),  # ISO/IEC 18181-2: a bare codestream, and a container
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
-)
-# Netpbm: the binary forms only, as reading millions of numbers from text takes minutes.
-_NETPBM = {b"P4": "pbm", b"P5": "pgm", b"P6": "ppm"}
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")  # ISO/IEC 23008-12
-_ICON_SIDE = 256  # a Windows icon's directory gives sides in one byte, 0 for 256
+_BAND = 64  # rows that are converted at once
 _ORIENTATION = 0x0112  # EXIF 2.3, tag 274; values 2-8 say how to turn
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -91,62 +71,50 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF 6.0; photometric 0 is "white i
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-class ImageRejected(ValueError):
-    """The image cannot be used; `reason` is one of DECODE_REASONS."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 def decode_image(data: bytes, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
-    """Decode to an upright 8-bit RGB image; ImageRejected otherwise.
+    """Decode to an upright 8-bit RGB image; ImageRejected otherwise, as `measure_image` raises it or for damaged data.
 
     Of an animation the first frame is taken. EXIF rotation is applied, transparent images are put on white, 16-bit
     samples are scaled (65535 -> 255), and CMYK JPEGs are read as inverted, as Adobe and all browsers read them.
     """
-    if not data:
-        raise ImageRejected("empty_image")
-    if len(data) > max_bytes:
-        raise ImageRejected("too_many_bytes")
+    return _decode(data, max_bytes, max_pixels, None)
+
+
+def decode_thumbnail(
+    data: bytes, side: int, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int = MAX_IMAGE_PIXELS
+) -> Image.Image:
+    """As `decode_image`, scaled down so that the longer side has at most `side` pixels.
+
+    JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where that is enough, which takes less time and memory and gives
+    slightly other pixels.
+    """
+    image = _decode(data, max_bytes, max_pixels, side)
+    image.thumbnail((side, side))
+    return image
+
+
+def _decode(data: bytes, max_bytes: int, max_pixels: int, side: int | None) -> Image.Image:
+    extension = image_extension(data)
+    if extension in _PLUGINS and len(data) <= max_bytes:
+        _plugin(extension)  # that it is missing says more than what is wrong with the file
+    measure_image(data, max_bytes, max_pixels, side)
     try:
         image = _open(data)
-        width, height = image.size
-        if width * height > max_pixels:
+        if side is not None and image.format in ("JPEG", "MPO"):
+            image.draft(None, (2 * side, 2 * side))  # twice the size, as `Image.thumbnail` does, for its smooth edges
+        if image.width * image.height > max_pixels:  # Pillow has read another size than `measure_image`
             raise ImageRejected("too_many_pixels")
-        if width <= 0 or height <= 0:
-            raise ImageRejected("broken_image")
-        if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
-            raise ImageRejected("too_elongated")
         image.load()
-        return _upright(image, _to_rgb(image))
+        turn = _turn(image)
+        rgb = _to_rgb(image)
+        del image  # its memory serves for the turned image
+        return rgb if turn is None else rgb.transpose(turn)
     except (ImageRejected, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageRejected("too_many_pixels") from error
     except Exception as error:  # a codec may raise any exception for a damaged file
         raise ImageRejected("broken_image") from error
-
-
-def image_extension(data: bytes) -> str | None:
-    """The file extension that fits an image file's first bytes; None where `decode_image` has no format for it.
-
-    One of jpg, png, gif, bmp, tif, webp, avif, pbm, pgm, ppm, ico, and, for formats that need a plug-in, heic and jxl.
-    Looks at the first 32 bytes only, so the file may still be damaged further on.
-    """
-    for start, extension in _SIGNATURES:
-        if data.startswith(start):
-            return extension
-    if data[:2] in _NETPBM and data[2:3].isspace():
-        return _NETPBM[data[:2]]
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    # AVIF 1.1, sections 5 and 6: the brand of a still image or of a sequence, as the major or a compatible one.
-    if data[4:8] != b"ftyp":
-        return None
-    if b"avif" in data[8:32] or b"avis" in data[8:32]:
-        return "avif"
-    return "heic" if any(brand in data[8:32] for brand in _HEIF_BRANDS) else None
 
 
 def _open(data: bytes) -> Image.Image:
@@ -158,7 +126,7 @@ def _open(data: bytes) -> Image.Image:
     formats: tuple[str, ...] = _FORMATS
     if extension in _PLUGINS:
         formats = (_plugin(extension),)
-    elif extension in _NETPBM.values():
+    elif extension in NETPBM.values():
         formats = ("PPM",)
     for name in formats:
         factory, accepts = Image.OPEN[name]
@@ -186,42 +154,55 @@ def _plugin(extension: str) -> str:
 
 
 def _open_icon(data: bytes) -> Image.Image:
-    """The largest picture of a Windows icon: a PNG, or a bitmap whose own header must agree with the icon's limits."""
-    icon = IcoImagePlugin.IcoFile(io.BytesIO(data)).entry[0]  # sorted, the largest first
-    inside = data[icon.offset : icon.offset + icon.size]
-    if image_extension(inside) == "png":
-        return _open(inside)
-    width, height = struct.unpack_from("<ii", inside, 4)
-    if not (0 < width <= _ICON_SIDE and 0 < height <= 2 * _ICON_SIDE):  # a bitmap's mask counts as height
-        raise ImageRejected("broken_image")
-    return IcoImagePlugin.IcoImageFile(io.BytesIO(data), "")
+    inside = largest_in_icon(data)
+    return _open(inside) if image_extension(inside) == "png" else IcoImagePlugin.IcoImageFile(io.BytesIO(data), "")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        return _from_16_bit(image).convert("RGB")
+        return _in_bands(image, _gray_of_16_bits(image))
     if image.mode in ("I", "F", "LAB"):
         raise ImageRejected("unsupported_mode")
     if image.has_transparency_data:
-        layered = image.convert("RGBA")
-        white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layered).convert("RGB")
+        return _in_bands(image, _on_white)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scale gray samples of 12 or 16 bits to 8 bits; Pillow's `convert("L")` would clip them at 255."""
+def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """An RGB image, converted a band of rows at a time, so that the copies in between are small."""
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, image.height, _BAND):
+        band = (0, top, image.width, min(top + _BAND, image.height))
+        rgb.paste(convert(image.crop(band)), band)
+    return rgb
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    layered = image.convert("RGBA")
+    white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, layered).convert("RGB")
+
+
+def _gray_of_16_bits(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Scales gray samples of 12 or 16 bits to 8 bits; Pillow's `convert("L")` would clip them at 255."""
     tags = getattr(image, "tag_v2", {})  # TIFF only
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
     top = (1 << bits) - 1
-    samples = np.asarray(image).astype(np.uint32)
-    gray = ((samples * 255 + top // 2) // top).clip(max=255).astype(np.uint8)
-    return Image.fromarray(255 - gray if tags.get(_PHOTOMETRIC) == 0 else gray)
+    samples = np.arange(1 << 16, dtype=np.uint32)
+    grays = ((samples * 255 + top // 2) // top).clip(max=255).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == 0:
+        grays = 255 - grays
+    return lambda band: Image.fromarray(grays[np.asarray(band)]).convert("RGB")
 
 
-def _upright(image: Image.Image, rgb: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How EXIF says the image must be turned. Damaged or hostile EXIF data costs the turn only."""
     try:
-        turn = _TRANSPOSE.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # the EXIF data is damaged, the pixels are decoded already
-        turn = None
-    return rgb if turn is None else rgb.transpose(turn)
+        exif = image.info.get("exif")
+        if exif is None and "Raw profile type exif" in image.info:  # a text of PNG, written by ImageMagick
+            exif = bytes.fromhex("".join(image.info["Raw profile type exif"].split("\n")[3:]))
+        if exif is not None and not directory_is_bounded(exif):
+            return None
+        return _TRANSPOSE.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # the pixels are decoded already
+        return None

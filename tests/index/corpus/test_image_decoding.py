@@ -15,7 +15,14 @@ import pytest
 from PIL import Image, ImageCms
 
 from index.corpus import image_decoding
-from index.corpus.image_decoding import DECODE_REASONS, MAX_IMAGE_PIXELS, ImageRejected, decode_image, image_extension
+from index.corpus.image_decoding import (
+    DECODE_REASONS,
+    MAX_IMAGE_PIXELS,
+    ImageRejected,
+    decode_image,
+    decode_thumbnail,
+    image_extension,
+)
 from tests.index.corpora import encode, picture
 
 RED = (220, 30, 40)
@@ -244,31 +251,41 @@ def test_decoding_in_threads_gives_the_same_pixels() -> None:
     assert results == [True] * 8
 
 
-@pytest.mark.parametrize(
-    ("kind", "extension"),
-    [
-        ("JPEG", "jpg"),
-        ("PNG", "png"),
-        ("WEBP", "webp"),
-        ("GIF", "gif"),
-        ("BMP", "bmp"),
-        ("TIFF", "tif"),
-        ("AVIF", "avif"),
-    ],
-)
-def test_the_extension_follows_the_bytes(kind: str, extension: str) -> None:
-    assert image_extension(encode(Image.new("RGB", (8, 8), "red"), kind)) == extension
+def test_a_thumbnail_is_the_image_scaled_down() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((900, 600), Image.Resampling.BICUBIC)
+    for kind, options in (("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {})):
+        data = encode(image, kind, **options)
+        small, whole = decode_thumbnail(data, 100), decode_image(data)
+        whole.thumbnail((100, 100))
+        assert small.size == whole.size == (100, 67)
+        assert np.abs(np.asarray(small, dtype=int) - np.asarray(whole)).mean() < 4, kind
 
 
-def test_avif_is_known_by_its_major_or_a_compatible_brand() -> None:
-    for brands in (b"avif\0\0\0\0mif1", b"avis\0\0\0\0avif", b"mif1\0\0\0\0mif1avif", b"avis\0\0\0\0msf1"):
-        assert image_extension(b"\0\0\0\x20ftyp" + brands) == "avif"
-    assert image_extension(b"\0\0\0\x20ftypheic\0\0\0\0mif1heic") == "heic"
+def test_a_thumbnail_is_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode_thumbnail(encode(Image.new("RGB", (900, 600)), "JPEG", exif=exif), 100).size == (67, 100)
 
 
-@pytest.mark.parametrize("data", [b"", b"<svg>", b"RIFF\0\0\0\0WAVE", b"\xff\xd8"])
-def test_other_bytes_have_no_image_extension(data: bytes) -> None:
-    assert image_extension(data) is None
+def test_a_thumbnail_has_the_limits_of_what_is_decoded_for_it() -> None:
+    large = Image.new("RGB", (1_600, 1_200))
+    assert decode_thumbnail(encode(large, "JPEG"), 64, max_pixels=300_000).size == (64, 48)
+    for data in (encode(large, "PNG"), encode(large, "JPEG", progressive=True)):
+        with pytest.raises(ImageRejected, match="too_many_pixels"):
+            decode_thumbnail(data, 64, max_pixels=300_000)
+
+
+@pytest.mark.parametrize("rows", [1, 64, 65, 200])
+def test_pixels_do_not_depend_on_the_bands_in_which_they_are_converted(rows: int) -> None:
+    chance = np.random.default_rng(rows)
+    layered = Image.fromarray(chance.integers(0, 256, (rows, 90, 4), dtype=np.uint8))
+    white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+    expected = np.asarray(Image.alpha_composite(white, layered).convert("RGB"))
+    assert (np.asarray(decode_image(encode(layered))) == expected).all()
+    samples = chance.integers(0, 65_536, (rows, 90), dtype=np.uint16)
+    gray = np.asarray(decode_image(encode(Image.fromarray(samples))))
+    assert (gray[..., 0] == (samples.astype(int) * 255 + 32_767) // 65_535).all()
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO"])
