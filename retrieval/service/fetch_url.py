@@ -4,8 +4,8 @@ Host names are resolved here, every address is checked (`retrieval.service.publi
 to an address that was checked, so that neither a redirect nor a second DNS answer leads into the private network.
 
 Bounds: URLs and bytes of one request (`Settings`), the time of one URL and of all URLs of a request (`Access`), and the
-fetches of the whole process at the same time. When one image of a request fails, the others are not waited for, and
-nothing of them is kept.
+fetches of one client and of the whole process at the same time. When one image of a request fails, the others are not
+waited for, and nothing of them is kept.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import h11
 
 from index.errors import BadInput
+from retrieval.service.admission import CLIENT
 from retrieval.service.http_get import Allowance, certificates, get
 from retrieval.service.limits import OverLimit
 from retrieval.service.public_addresses import is_public
@@ -32,8 +33,8 @@ __all__ = ["PUBLIC", "Access", "addresses_of_host", "fetch_image", "fetch_images
 
 MOST_REDIRECTS = 3
 REDIRECTS = (301, 302, 303, 307, 308)
-# At the same time, in the whole process and for one request, so that one request leaves room for another.
-MOST_FETCHES, MOST_OF_REQUEST = 8, 4
+# At the same time, in the whole process and for one client, so that one client leaves room for another.
+MOST_FETCHES, MOST_OF_CLIENT = 8, 4
 # A look-up that nobody waits for any more goes on in its thread: glibc gives up after some 10 s for each name server.
 MOST_LOOKUPS = 32
 # A name of a large host has a dozen addresses; each is checked.
@@ -67,7 +68,25 @@ class Access:
 PUBLIC = Access()
 
 _lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
-_fetches: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+class _Turns:
+    """Whose fetches may begin. The semaphores of clients are kept while they are used."""
+
+    def __init__(self) -> None:
+        self.all = asyncio.Semaphore(MOST_FETCHES)
+        self._clients: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of_client(self) -> asyncio.Semaphore:
+        """The turns of whoever sent the request that is being answered."""
+        client = CLIENT.get()
+        found = self._clients.get(client)
+        if found is None:
+            found = self._clients[client] = asyncio.Semaphore(MOST_OF_CLIENT)
+        return found
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()  # a service has one event loop
 
 
 async def fetch_images(urls: Mapping[int, str], settings: Settings, access: Access = PUBLIC) -> dict[int, bytes]:
@@ -83,11 +102,12 @@ async def fetch_images(urls: Mapping[int, str], settings: Settings, access: Acce
         with _named(place):
             _checked(web_url(text), access)
     allowance = Allowance(settings.max_image_bytes, settings.max_fetch_bytes)
-    turns = asyncio.Semaphore(MOST_OF_REQUEST)
+    turns = _turns.setdefault(asyncio.get_running_loop(), _Turns())
+    client_turns = turns.of_client()
     files: dict[int, bytes] = {}
 
     async def fetch(place: int, text: str) -> None:
-        async with turns:
+        async with client_turns, turns.all:
             with _named(place):
                 files[place] = await fetch_image(text, allowance, access)
 
@@ -104,18 +124,14 @@ async def fetch_images(urls: Mapping[int, str], settings: Settings, access: Acce
 
 
 async def fetch_image(text: str, allowance: Allowance, access: Access = PUBLIC) -> bytes:
-    """The image at an http(s) URL, once fewer than `MOST_FETCHES` others are being fetched.
-
-    Raises OverLimit and BadInput as `fetch_images` does.
-    """
-    async with _fetches.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MOST_FETCHES)):
-        try:
-            async with asyncio.timeout(access.seconds):
-                return await _follow(web_url(text), allowance, access)
-        except TimeoutError as error:
-            raise BadInput(f"image_url: no whole answer within {access.seconds:g} s") from error
-        except (OSError, h11.ProtocolError) as error:  # what exactly failed would tell about the operator's network
-            raise BadInput("image_url: could not be fetched") from error
+    """The image at an http(s) URL. Raises OverLimit and BadInput as `fetch_images` does."""
+    try:
+        async with asyncio.timeout(access.seconds):
+            return await _follow(web_url(text), allowance, access)
+    except TimeoutError as error:
+        raise BadInput(f"image_url: no whole answer within {access.seconds:g} s") from error
+    except (OSError, h11.ProtocolError) as error:  # what exactly failed would tell about the operator's network
+        raise BadInput("image_url: could not be fetched") from error
 
 
 async def _follow(url: WebUrl, allowance: Allowance, access: Access) -> bytes:

@@ -20,7 +20,7 @@ __all__ = ["WebUrl", "redirected", "web_url"]
 PORTS = {"http": 80, "https": 443}
 MOST_CHARACTERS = 8_000  # RFC 9110, section 4.1, asks for at least that many
 
-_PARTS = re.compile(r"(https?)://([^/?]*)(.*)", re.DOTALL)
+_PARTS = re.compile(r"(https?)://(\[[^/?\[\]]*\]|[^/?:\[\]]*)(?::([0-9]{0,5}))?([/?].*)", re.DOTALL)
 # What the URL standard takes for an IPv4 address: the last label is a number (url.spec.whatwg.org, "ends in a number").
 _NUMERIC = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)\.?")
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")  # RFC 1035, section 2.3.4; underscores occur
@@ -64,17 +64,16 @@ def web_url(text: str) -> WebUrl:
         raise BadInput(f"image_url: has more than {MOST_CHARACTERS:,} characters")
     try:
         asked = browser_url(text)
+    except UnicodeError as error:
+        raise BadInput("image_url: holds half a surrogate pair, which is no character") from error
     except ValueError as error:
         raise BadInput(f"image_url: {error}") from error
     parts = _PARTS.fullmatch(asked.url)
     if asked.authorization is not None:
         raise BadInput("image_url: no user names and passwords are sent; leave them out")
     if parts is None:
-        raise BadInput("image_url: only http and https URLs are fetched")
-    scheme, place, target = parts.groups()
-    host, colon, port = place.rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = place, ""
+        raise BadInput("image_url: has no host that can be understood")
+    scheme, host, port, target = parts.groups()
     target = target if target.startswith("/") else f"/{target}"
     return WebUrl(scheme, _host(host), int(port) if port else PORTS[scheme], target)
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
+from retrieval.service.admission import CLIENT
 from retrieval.service.fetch_url import (
     MOST_ADDRESSES,
     MOST_FETCHES,
-    MOST_OF_REQUEST,
+    MOST_OF_CLIENT,
     Access,
     addresses_of_host,
     fetch_images,
@@ -262,7 +263,7 @@ def test_a_name_server_that_does_not_answer_holds_nothing_up() -> None:
     answer.set()
 
 
-def test_fetches_at_the_same_time_are_few_for_a_request_and_for_the_process() -> None:
+def test_fetches_at_the_same_time_are_few_for_a_client_and_for_the_process() -> None:
     lock = threading.Lock()
     now = most = 0
 
@@ -276,16 +277,19 @@ def test_fetches_at_the_same_time_are_few_for_a_request_and_for_the_process() ->
             now -= 1
         return ok(b"pixels")
 
-    async def requests(server: RawServer, count: int) -> None:
-        urls = {place: server.url() for place in range(8)}
-        await asyncio.gather(*(fetch_images(urls, LIMITS, access_to(server)) for _ in range(count)))
+    async def request(server: RawServer, client: str) -> None:
+        CLIENT.set(client)
+        await fetch_images({place: server.url() for place in range(8)}, LIMITS, access_to(server))
 
-    for count, bound in ((1, MOST_OF_REQUEST), (4, MOST_FETCHES)):
+    async def requests(server: RawServer, clients: str) -> None:
+        await asyncio.gather(*(request(server, client) for client in clients))
+
+    for clients, bound in (("a", MOST_OF_CLIENT), ("aaa", MOST_OF_CLIENT), ("abcd", MOST_FETCHES)):
         most = 0
         with raw_server(reply) as server:
-            asyncio.run(requests(server, count))
+            asyncio.run(requests(server, clients))
         assert 1 < most <= bound
-        assert server.connections == 8 * count
+        assert server.connections == 8 * len(clients)
 
 
 def test_a_request_whose_client_left_closes_its_connections() -> None:

@@ -43,7 +43,8 @@ def test_a_url_is_read_as_a_browser_reads_it(text: str, read: WebUrl) -> None:
      "http://", "http:///x", "http://?", "http://:80/", "http://./", "http://.a/", "http://a..b/", "http://a.b../",
      f"http://{'a' * 64}.org/", f"http://{'a.' * 127}org/", "http://a b/", "http://a%00b/", "http://a%0d%0ab/",
      "http://a\x01b/", "http://a<b/", "http://a,b/", "http://256.0.0.1/", "http://1.2.3.4.5/", "http://08.1/",
-     "http://a.0x7g.1/", "http://[::1", "http://[::g]/", "http://[]/", "http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/",
+     "http://a.0x7g.1/", "http://[::1", "http://[::g]/", "http://[]/", "http://[fe80::1%25eth0]/",
+     "http://[fe80::1%eth0]/", "http://[:]:1]:80x/", "http://[[::1]]/", "http://a]/",
      "http://[::1]x/", "http://a:b/", "http://a:99999/", "http://a:-1/", "http://a:٨٠/", "http://u@example.org/",
      "http://u:p@example.org/", "http://:@[::1]/", "http://ｅ\ud800.org/", "http://" + "a" * 9_000, "http://xn--é/"],
 )  # fmt: skip
