@@ -5,7 +5,13 @@ from __future__ import annotations
 import io
 import logging
 
-from index.corpus.image_decoding import ImageRejected, decode_image, image_extension
+from index.corpus.image_decoding import (
+    MAX_IMAGE_BYTES,
+    MAX_IMAGE_PIXELS,
+    ImageRejected,
+    decode_thumbnail,
+    image_extension,
+)
 from index.errors import BadInput, ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image
@@ -46,18 +52,26 @@ def original(store: EmbeddingStore, row_id: int) -> tuple[bytes, str]:
     return data, media_type(data)
 
 
-def thumbnail(store: EmbeddingStore, row_id: int, side: int) -> bytes:
-    """A JPEG whose longer side is at most `side` pixels. Raises as `original`, and ImagesNotLocal for a broken file."""
+def thumbnail(
+    store: EmbeddingStore,
+    row_id: int,
+    side: int,
+    max_bytes: int = MAX_IMAGE_BYTES,
+    max_pixels: int = MAX_IMAGE_PIXELS,
+) -> bytes:
+    """A JPEG whose longer side is at most `side` pixels.
+
+    Raises as `original`, and ImagesNotLocal for a file that is broken or beyond a limit (see `decode_thumbnail`).
+    """
     try:
-        return small_jpeg(_read(store, row_id), side)
+        return small_jpeg(_read(store, row_id), side, max_bytes, max_pixels)
     except ImageRejected as error:
         raise ImagesNotLocal(f"row {row_id}: its image cannot be shown ({error.reason.replace('_', ' ')})") from error
 
 
-def small_jpeg(data: bytes, side: int) -> bytes:
+def small_jpeg(data: bytes, side: int, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int = MAX_IMAGE_PIXELS) -> bytes:
     """An image file as a JPEG whose longer side is at most `side` pixels. Raises ImageRejected."""
-    image = decode_image(data)
-    image.thumbnail((side, side))
+    image = decode_thumbnail(data, side, max_bytes, max_pixels)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=85)
     return stream.getvalue()

@@ -49,6 +49,14 @@ def test_the_reason_is_given(sets: ImageSets, tmp_path: Path) -> None:
     assert error(images, replace(second, path="../../etc/passwd")) == "image 2: outside its folder"
 
 
+def test_an_image_beyond_the_limits_is_a_reason(sets: ImageSets, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "a.jpg").write_bytes(encode(Image.new("RGB", (300, 200)), "PNG"))
+    member = replace(sets[0].members[0], sha256=None)
+    for limits, reason in (((1 << 20, 10_000), "too many pixels"), ((100, 100_000), "too many bytes")):
+        with pytest.raises(NoImage, match=f"image 1: {reason}"):
+            member_thumbnail(MemberImages(sets), member, 64, *limits)
+
+
 def test_a_source_that_is_gone_is_named_without_its_place(
     sets: ImageSets, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

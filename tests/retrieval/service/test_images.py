@@ -12,6 +12,7 @@ from index.errors import ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
 from retrieval.service.images import media_type, original, thumbnail
 from tests.index.corpora import encode
+from tests.index.hostile_images import jpeg_of_scans
 from tests.retrieval.stores import jpeg, make_store, random_unit
 from tests.serving import Serve
 
@@ -69,3 +70,15 @@ def test_a_thumbnail_is_a_jpeg_of_the_asked_size(tmp_path: Path) -> None:
     assert original(store, 0) == (jpeg(0, (200, 100)), "image/jpeg")
     with pytest.raises(ImagesNotLocal, match="cannot be shown"):
         thumbnail(store, 1, 50)
+
+
+def test_a_thumbnail_has_the_limits_that_it_is_given(tmp_path: Path) -> None:
+    images = [encode(Image.new("RGB", (400, 300)), "PNG"), jpeg(0, (400, 300)), jpeg_of_scans(200)]
+    store = make_store(tmp_path, random_unit(3), images=images)
+    with pytest.raises(ImagesNotLocal, match=r"row 0: its image cannot be shown \(too many pixels\)"):
+        thumbnail(store, 0, 50, 1 << 20, 100_000)
+    assert Image.open(io.BytesIO(thumbnail(store, 1, 50, 1 << 20, 100_000))).size == (50, 38)
+    with pytest.raises(ImagesNotLocal, match=r"row 1: .* \(too many bytes\)"):
+        thumbnail(store, 1, 50, 100, 100_000)
+    with pytest.raises(ImagesNotLocal, match=r"row 2: .* \(too many scans\)"):
+        thumbnail(store, 2, 50)

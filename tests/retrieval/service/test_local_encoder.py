@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import struct
@@ -13,12 +14,15 @@ import pytest
 from PIL import Image
 
 from index.encoder.loading import load_encoder
+from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_model import store_model
 from retrieval.service import local_encoder
 from retrieval.service.app import create_app
 from retrieval.service.local_backend import LocalBackend
+from retrieval.service.local_encoder import LocalEncoder
 from retrieval.service.settings import Settings
+from tests.index.hostile_images import jpeg_of_scans
 from tests.serving import run_app
 
 
@@ -118,3 +122,67 @@ def test_long_requests_leave_room_for_short_ones_between_their_texts(served_stor
     assert 'clipmine_batch_size_bucket{le="64.0",stage="encode_texts"} 9.0' in sizes or (
         'clipmine_batch_size_bucket{le="64.0",stage="encode_texts"} 8.0' in sizes
     ), "no batch has more than 64 texts"
+
+
+class CountedEncoder:
+    """The store's model, whose scaling of a decoded image counts, and waits until it may go on."""
+
+    def __init__(self, store: EmbeddingStore) -> None:
+        self._encoder = load_encoder(store_model(store.path))
+        self.scaled = 0
+        self.entered, self.may_go_on = threading.Event(), threading.Event()
+
+    def to_pixels(self, image: Image.Image) -> Any:
+        self.scaled += 1
+        self.entered.set()
+        assert self.may_go_on.wait(30)
+        return self._encoder.to_pixels(image)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+
+def small_png() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(stream, "PNG")
+    return stream.getvalue()
+
+
+async def wait_for(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, 30)
+
+
+def test_a_request_whose_client_has_gone_decodes_no_further_image(served_store: EmbeddingStore) -> None:
+    async def hang_up() -> int:
+        counted: Any = CountedEncoder(served_store)
+        encoder = LocalEncoder(lambda: counted, Settings()).share()
+        request = asyncio.create_task(encoder.images([small_png()] * 32))
+        await wait_for(counted.entered)
+        request.cancel()
+        await asyncio.sleep(0.05)
+        assert not request.done(), "the images that are being decoded use what the request has taken"
+        counted.may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        await encoder.close()  # ends the threads, after what they have to do
+        return int(counted.scaled)
+
+    assert asyncio.run(hang_up()) <= 2, "one for each thread"
+
+
+def test_a_broken_image_stops_the_decoding_of_those_beside_it(served_store: EmbeddingStore) -> None:
+    async def send() -> int:
+        counted: Any = CountedEncoder(served_store)
+        counted.may_go_on.set()
+        encoder = LocalEncoder(lambda: counted, Settings()).share()
+        with pytest.raises(BadInput, match=r"image 0: cannot be used \(unknown format\)"):
+            await encoder.images([b"<svg/>", *[small_png()] * 500])
+        await encoder.close()
+        return int(counted.scaled)
+
+    assert asyncio.run(send()) < 500
+
+
+def test_a_progressive_jpeg_of_a_thousand_scans_is_refused(client: httpx.Client) -> None:
+    answer = client.post("/search/image?k=1", content=jpeg_of_scans(1_000))
+    assert (answer.status_code, answer.json()["error"]) == (400, "image 0: cannot be used (too many scans)")
