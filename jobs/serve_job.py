@@ -22,6 +22,8 @@ __all__ = ["name_stores", "open_listener", "open_review", "read_tokens", "run_se
 
 # Beyond what a person waits for, and within what an orchestrator gives before it kills (Kubernetes: 30 s).
 GRACEFUL_SECONDS = 25
+# How long a thread may hold the interpreter while the event loop waits for it: by default 5 ms, at each of its steps.
+SWITCH_SECONDS = 0.0005
 BACKLOG = 1_024  # connections that wait to be accepted
 
 
@@ -48,6 +50,7 @@ def run_serve(
 
     from mining.pages.routes import PAGE, add_pairs
     from retrieval.service.app import create_app
+    from retrieval.service.http_server import server_config
     from retrieval.service.local_backend import open_backends
     from retrieval.service.memory import limit_arenas
 
@@ -66,13 +69,7 @@ def run_serve(
     # Exempt what is loaded by now from garbage collection: each full collection would walk all of torch.
     gc.collect()
     gc.freeze()
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        timeout_keep_alive=30,
-        server_header=False,
-    )
+    config = server_config(app, GRACEFUL_SECONDS)
     where = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{listener.getsockname()[1]}"
     print(f"serving {shown} at {where}/ (API: {where}/docs); Ctrl-C stops", file=sys.stderr, flush=True)
     if review is not None:
@@ -83,11 +80,14 @@ def run_serve(
             line = f"the images of {name} are not shown: they are known by name or URL only (sets: {count:,})"
             print(f"{line}; import again with --images", file=sys.stderr, flush=True)
     warn_if_open(host, settings)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn raises it again after it has shut down
         print("stopped", file=sys.stderr)
     finally:
+        sys.setswitchinterval(interval)
         gc.unfreeze()  # else libraries report their objects as leaks at exit
 
 

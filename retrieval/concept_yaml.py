@@ -15,6 +15,7 @@ concepts:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from index.errors import BadInput
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["parse_yaml"]
 
+# Of a stranger's text. The reader's time grows with the depth of brackets too: it looks at all open ones at each word.
+MOST_CHARACTERS, MOST_DEPTH = 100_000, 50
+_BRACKETS = re.compile(r"[\[\]{}]")
 _CONCEPT_KEYS = ("name", "id", "aliases", "templates", "prompts")
 _LIST_KEYS = ("templates", "concepts")
 
@@ -33,13 +37,15 @@ _LIST_KEYS = ("templates", "concepts")
 def parse_yaml(text: str, where: str, *, aliases: bool = True) -> ConceptFile:
     """The concepts of a YAML or JSON text; where: its name, for messages.
 
-    aliases: whether YAML's anchors and aliases are read; with them, a short text can stand for a very long one.
+    aliases: whether YAML's anchors and aliases are read; with them, a short text can stand for a very long one. Without
+    them the text is a stranger's, and its length and depth are bounded, since YAML is read at 300,000 characters/s.
 
     Raises BadInput, with the line, for a text that is none, an unknown key, or a template without {}.
     """
     import yaml
 
     if not aliases:
+        _check_strangers(text, where)
         _refuse_aliases(text, where)
     try:
         # Nodes have line numbers, and in them `no`, `on` and `12` stay texts.
@@ -65,6 +71,19 @@ def parse_yaml(text: str, where: str, *, aliases: bool = True) -> ConceptFile:
     if not isinstance(concepts, yaml.SequenceNode):
         raise BadInput(f"{_at(where, concepts)}: expected a list of concepts ('- name' a line)")
     return ConceptFile(where, tuple(_concept(where, node) for node in concepts.value), templates)
+
+
+def _check_strangers(text: str, where: str) -> None:
+    if len(text) > MOST_CHARACTERS:
+        raise BadInput(
+            f"{where}: YAML or JSON of {len(text):,} characters: at most {MOST_CHARACTERS:,} are read here; send names, "
+            "one a line, or CSV"
+        )
+    depth = 0
+    for bracket in _BRACKETS.findall(text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        if depth > MOST_DEPTH:
+            raise BadInput(f"{where}: not a concept list: its brackets are nested too deeply")
 
 
 def _refuse_aliases(text: str, where: str) -> None:

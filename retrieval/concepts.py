@@ -133,7 +133,8 @@ def _checked(file: ConceptFile) -> ConceptList:
     if not file.concepts:
         notes = f" ({'; '.join(file.notes)})" if file.notes else ""
         raise BadInput(f"{file.where}: no concept in it{notes}; write one name a line")
-    seen: dict[str, list[NamedConcept]] = {}
+    # By name, and there by id: the concepts that have both. None stands for those without an id.
+    seen: dict[str, dict[str | None, NamedConcept]] = {}
     concepts = []
     for named in file.concepts:
         at = f"{file.where}, line {named.line}" if named.line else file.where
@@ -143,12 +144,12 @@ def _checked(file: ConceptFile) -> ConceptList:
         if any(unicodedata.category(letter) == "Cc" for name in names for letter in name):
             raise BadInput(f"{at}: the concept {names[0]!r} holds a control character; remove it")
         for key, spelling in {_compared(name): name for name in names}.items():
-            others = seen.setdefault(key, [])
+            others = seen.setdefault(key, {})
             own = named.class_id
-            same = next((other for other in others if own is None or other.class_id in (None, own)), None)
+            same = next(iter(others.values()), None) if own is None else others.get(None) or others.get(own)
             if same is not None:
                 raise BadInput(f"{at}: {_twice(spelling, same, own)}")
-            others.append(named)
+            others[own] = named
         concepts.append(Concept(names[0], tuple(names[1:]), named.templates, named.class_id, named.prompts))
     return ConceptList(tuple(concepts), file.templates, (*file.notes, *_marked(file)))
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from index.store.embedding_store import EmbeddingStore
 from retrieval.service.app import create_app
+from retrieval.service.http_server import server_config
 from retrieval.service.local_backend import LocalBackend
 from retrieval.service.settings import Settings
 
@@ -33,7 +34,11 @@ def serving(store: EmbeddingStore | Path, settings: Settings | None = None) -> I
 @contextmanager
 def run_app(app: FastAPI) -> Iterator[str]:
     """Run an app on a free port of 127.0.0.1; leaving the block stops it after it has finished what runs."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=5))
+    if hasattr(app.state, "stores"):
+        config = server_config(app, 5, port=0)
+    else:
+        config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     end = time.monotonic() + 20

@@ -32,11 +32,15 @@ def replicas_type(value: str | int) -> int | tuple[int, int]:
     "--tokens-file", metavar="FILE", help="Bearer tokens, one a line; also CLIPMINE_TOKENS, separated by commas."
 )
 @click.option("--cors", multiple=True, metavar="ORIGIN", help="An origin whose pages may call the service.")
+@click.option(
+    "--allowed-host", "hosts", multiple=True, metavar="NAME", help="A name by which clients call the service."
+)
+@click.option("--proxy", "proxies", multiple=True, metavar="ADDRESS", help="A reverse proxy that says who asks.")
 @click.option("--allow-urls", is_flag=True, help="Let image_url queries fetch images from public hosts.")
 @click.option("--no-exact", is_flag=True, help="Refuse exact scans where there is an index.")
 @click.option("--pairs", metavar="PAIRS", help="Image sets, of STORE or others: adds their page, at /page/pairs/.")
 @click.option("--decisions", metavar="FILE", help="File for the page's rejections.  [default: PAIRS/decisions.jsonl]")
-@click.option("--queue", type=int, default=1_024, show_default=True, help="Queries that may wait; beyond: status 429.")
+@click.option("--queue", type=int, default=2_048, show_default=True, help="Queries that may wait; beyond: status 429.")
 @click.option("--max-k", type=int, default=1_000, show_default=True, help="Most results a query may ask for.")
 @click.option(
     "--max-seconds",
@@ -48,12 +52,15 @@ def replicas_type(value: str | int) -> int | tuple[int, int]:
 @click.option(
     "--list-memory",
     type=click.IntRange(min=1),
-    default=4_096,
+    default=512,
     show_default=True,
     metavar="MB",
-    help="For the concept lists in progress: the candidates of a larger list are refused.",
+    help="For the concept lists in progress; one client may take half.",
 )
 @click.option("--max-body", type=int, default=32, show_default=True, metavar="MB", help="Largest request body.")
+@click.option(
+    "--limit", "limits", multiple=True, metavar="NAME=NUMBER", help="Another bound of docs/service.md; may be repeated."
+)
 @executor_option(("local", "ray"), former={"--ray": "ray"})
 @click.option(
     "--encoder-replicas",
@@ -85,6 +92,8 @@ def command(
     name: str | None,
     tokens_file: str | None,
     cors: tuple[str, ...],
+    hosts: tuple[str, ...],
+    proxies: tuple[str, ...],
     allow_urls: bool,
     no_exact: bool,
     pairs: str | None,
@@ -94,6 +103,7 @@ def command(
     max_seconds: float,
     list_memory: int,
     max_body: int,
+    limits: tuple[str, ...],
     executor: str,
     encoder_replicas: int | tuple[int, int],
     shard_groups: int | None,
@@ -110,12 +120,14 @@ def command(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from index.errors import BadInput
     from jobs.serve_job import name_stores, read_tokens, run_serve
-    from retrieval.service.settings import Settings
+    from retrieval.service.settings import Settings, read_limits
 
     settings = Settings(
         name=name,
         tokens=read_tokens(tokens_file, os.environ.get("CLIPMINE_TOKENS")),
         cors_origins=cors,
+        hosts=hosts,
+        proxies=proxies,
         allow_urls=allow_urls,
         allow_exact=not no_exact,
         queue=queue,
@@ -124,6 +136,7 @@ def command(
         list_bytes=list_memory << 20,
         max_body_bytes=max_body << 20,
     )
+    settings = replace(settings, **read_limits(limits))
     paths = name_stores(stores, named, name)
     if executor == "ray":
         if len(paths) > 1:

@@ -20,6 +20,7 @@ from index.errors import BadInput, ClipmineError, ImagesNotLocal, StoreInvalid
 from retrieval.service.backend import Backend, Overloaded, Unavailable
 from retrieval.service.bodies import describe_bodies
 from retrieval.service.clip_retrieval_api import add_clip_retrieval_routes
+from retrieval.service.limits import OverLimit
 from retrieval.service.metrics import Metrics
 from retrieval.service.page_routes import add_page_routes
 from retrieval.service.query_vectors import NoSuchRow
@@ -54,6 +55,7 @@ def create_app(backend: Backend | Sequence[Backend], settings: Settings | None =
         lifespan=lifespan,
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,  # such a redirect would go to whatever host the request names
     )
     app.state.stores = stores
     app.state.metrics = metrics
@@ -62,9 +64,9 @@ def create_app(backend: Backend | Sequence[Backend], settings: Settings | None =
     describe_bodies(app, SearchRequest, ConceptsRequest, ConceptListText)
     add_clip_retrieval_routes(app)
     add_page_routes(app)
-    _add_errors(app)
+    _add_errors(app, metrics)
     app.add_middleware(_CountRequests, metrics=metrics)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Guard, settings=settings, admission=stores.shared.admission, refused=metrics.refuse)
     if settings.cors_origins:
         from fastapi.middleware.cors import CORSMiddleware
 
@@ -77,12 +79,12 @@ def create_app(backend: Backend | Sequence[Backend], settings: Settings | None =
     return app
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, metrics: Metrics) -> None:
     """Answer every error with `{"error": "one line"}`; details of the service's own faults go to the log only."""
 
     @app.exception_handler(RequestValidationError)
     async def wrong_shape(_: Request, error: RequestValidationError) -> Response:
-        return _problem(422, "; ".join(_where_and_what(found) for found in error.errors()[:3]))
+        return _problem(422, _where_and_what(error.errors()[0]))
 
     @app.exception_handler(HTTPException)
     async def by_status(_: Request, error: HTTPException) -> Response:
@@ -92,7 +94,12 @@ def _add_errors(app: FastAPI) -> None:
     async def ours(request: Request, error: ClipmineError) -> Response:
         if isinstance(error, Overloaded | Unavailable):
             status = 429 if isinstance(error, Overloaded) else 503
+            if isinstance(error, Overloaded):
+                metrics.refuse(error.bound)
             return _problem(status, str(error), {"Retry-After": str(error.retry_after)})
+        if isinstance(error, OverLimit):
+            metrics.refuse(error.bound)
+            return _problem(413, str(error))
         if isinstance(error, NoSuchRow | NoSuchStore | ImagesNotLocal):
             return _problem(404, str(error))
         if isinstance(error, StoreInvalid) or not isinstance(error, BadInput):

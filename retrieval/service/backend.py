@@ -20,11 +20,12 @@ __all__ = ["Backend", "Found", "Overloaded", "Texts", "Unavailable"]
 
 
 class Overloaded(ClipmineError):
-    """The queue is full; ask again after `retry_after` seconds."""
+    """The queue is full; ask again after `retry_after` seconds. bound: the name of the setting that says how much is
+    too much."""
 
-    def __init__(self, what: str, retry_after: int = 1) -> None:
+    def __init__(self, what: str, retry_after: int = 1, *, bound: str = "queue") -> None:
         super().__init__(f"too many requests wait for {what}; try again in {retry_after} s")
-        self.retry_after = retry_after
+        self.retry_after, self.bound = retry_after, bound
 
 
 class Unavailable(ClipmineError):

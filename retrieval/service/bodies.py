@@ -7,37 +7,95 @@ for routes that change nothing: without a content type, pages of other origins c
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, TypeVar
 
-from fastapi import FastAPI
+import orjson
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
+from retrieval.service.limits import OverLimit
+from retrieval.service.search import Shared
+from retrieval.service.threads import at_the_end, run_to_end
+
 __all__ = ["describe_bodies", "read_body", "takes", "wrong_shape"]
 
-LONG_BODY = 64 << 10  # bytes; shorter ones are read in less time than a thread takes
+LONG_BODY = 16 << 10  # bytes; shorter ones, right or wrong, are read in a few milliseconds
+VALUE_BYTES = 40  # of memory for a value of a body: a Python number and its place in a list
+MOST_KEYS = 50  # of one object: more than any has in a request
+MOST_DEPTH = 8  # of objects and lists in each other
 
 _COMPONENTS = "#/components/schemas/{model}"
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
-async def read_body(model: type[Shape], body: bytes) -> Shape:
-    """The body as `model`; a long one is read in a thread. RequestValidationError where it is not JSON or has another
-    shape."""
-    try:
-        if len(body) <= LONG_BODY:
+async def read_body(request: Request, model: type[Shape]) -> Shape:
+    """The request's body as `model`; a long one is read in a thread, and its values count as memory that is held.
+
+    Raises:
+        RequestValidationError: it is not JSON or has another shape.
+        OverLimit: it holds more values than `Settings.max_values`.
+        Overloaded: there is no memory for its values now.
+    """
+    body = await request.body()
+    if len(body) <= LONG_BODY:
+        try:
             return model.model_validate_json(body)
-        return await asyncio.to_thread(model.model_validate_json, body)
+        except ValidationError as error:
+            raise wrong_shape(error) from error
+    shared: Shared = request.app.state.stores.shared
+    # A comma in a text counts too: the number of values is at most this.
+    values = body.count(b",") + body.count(b"[") + body.count(b"{") + 1
+    if values > shared.settings.max_values:
+        most = f"at most {shared.settings.max_values:,} a request"
+        raise OverLimit("max_values", f"the body has {values:,} values: {most}; send vectors as embedding_b64")
+    at_the_end(request.scope, shared.admission.body(values * VALUE_BYTES).give_back)
+    return await run_to_end(shared.parser, parse_long, model, body)
+
+
+def parse_long(model: type[Shape], body: bytes) -> Shape:
+    """A body as `model`, by steps that each take time and memory in proportion to its length, whatever it holds."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _one_error("json_invalid", f"this is not JSON: {error}") from error
+    _check_objects(data)
+    try:
+        return model.model_validate(data)
     except ValidationError as error:
         raise wrong_shape(error) from error
 
 
+def _check_objects(data: Any) -> None:
+    """Refuse objects with many keys, since pydantic makes an error of each key that it doesn't know."""
+    level = [data]
+    for _ in range(MOST_DEPTH):
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                if len(one) > MOST_KEYS:
+                    raise _one_error(
+                        "too_many_keys", f"an object has {len(one):,} keys: none takes more than {MOST_KEYS}"
+                    )
+                below += one.values()
+            elif isinstance(one, list):
+                below += one
+        level = [one for one in below if isinstance(one, dict | list)]
+        if not level:
+            return
+    raise _one_error("too_deep", f"objects and lists are nested more than {MOST_DEPTH} deep")
+
+
+def _one_error(kind: str, message: str) -> RequestValidationError:
+    return RequestValidationError([{"type": kind, "loc": ("body",), "msg": message}])
+
+
 def wrong_shape(error: ValidationError) -> RequestValidationError:
     """The error that FastAPI raises for such a body, so that both are answered in the same way."""
-    return RequestValidationError(error.errors(include_url=False, include_input=False))
+    first = error.errors(include_url=False, include_input=False, include_context=False)[:1]
+    return RequestValidationError(first)
 
 
 def takes(model: type[BaseModel], **parameters: str) -> dict[str, Any]:

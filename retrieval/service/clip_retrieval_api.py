@@ -23,15 +23,14 @@ from index.errors import ClipmineError
 from index.store.embedding_store import Modality
 from retrieval.rules import SAME_IMAGE
 from retrieval.search.duplicates import greedy_duplicates
-from retrieval.service import images as row_images
 from retrieval.service.bodies import describe_bodies, read_body, takes, wrong_shape
 from retrieval.service.limits import RESULT_BYTES
 from retrieval.service.metadata_cache import as_row
 from retrieval.service.routes import take_service
-from retrieval.service.schemas import Problem, Query, RowId, SearchRequest
+from retrieval.service.schemas import Numbers, Problem, Query, RowId, SearchRequest
 from retrieval.service.search import NoSuchRow, Service
 from retrieval.service.stores import Stores
-from retrieval.service.threads import SMALL
+from retrieval.service.threads import SMALL, at_the_end
 
 __all__ = ["NOT_HONOURED", "PARTIAL", "add_clip_retrieval_routes"]
 
@@ -51,7 +50,7 @@ class KnnRequest(BaseModel):
     text: str | None = None
     image: str | None = Field(None, description="an image file in base64")
     image_url: str | None = Field(None, description="refused unless the operator allows fetching")
-    embedding_input: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    embedding_input: Numbers | None = None
     modality: Modality = "image"
     num_images: Annotated[int, Field(ge=1)] = Field(40, description="results that come with metadata")
     num_result_ids: Annotated[int, Field(ge=1)] | None = Field(
@@ -69,7 +68,7 @@ class KnnRequest(BaseModel):
 class MetadataRequest(BaseModel):
     """clip-retrieval's look-up of rows."""
 
-    ids: Annotated[list[RowId], Field(max_length=MOST_IDS)]
+    ids: Annotated[list[RowId], Field(max_length=MOST_IDS, fail_fast=True)]
     indice_name: str | None = Field(None, description="one of GET /indices-list")
 
 
@@ -105,10 +104,10 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         summary="clip-retrieval's search",
     )
     async def knn_service(request: Request) -> Response:
-        asked = await read_body(KnnRequest, await request.body())
+        asked = await read_body(request, KnnRequest)
         service = take_service(request, asked.indice_name)
         with request.app.state.metrics.stage("knn-service"):
-            results, missing = await _search(service, asked)
+            results, missing = await _search(request, service, asked)
         if missing:
             request.app.state.metrics.partial.inc()
         ignored = not_honoured(asked, service.settings.max_k)
@@ -122,15 +121,15 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         summary="clip-retrieval's metadata of rows",
     )
     async def metadata(request: Request) -> Response:
-        asked = await read_body(MetadataRequest, await request.body())
+        asked = await read_body(request, MetadataRequest)
         service = take_service(request, asked.indice_name)
         store = service.backend.store
         if asked.ids and max(asked.ids) >= store.rows:
             raise NoSuchRow(f"no row {max(asked.ids)}: the store has rows 0 to {store.rows - 1}")
         forgotten = store.is_forgotten(asked.ids).tolist()
-        with service.admission.search(1, len(asked.ids) * RESULT_BYTES):
-            known = await _metadata(service, [row for row, gone in zip(asked.ids, forgotten, strict=True) if not gone])
-            return await service.in_worker(_json, [{"id": row, "metadata": known.get(row, {})} for row in asked.ids])
+        at_the_end(request.scope, service.admission.search(1, len(asked.ids) * RESULT_BYTES).give_back)
+        known = await _metadata(service, [row for row, gone in zip(asked.ids, forgotten, strict=True) if not gone])
+        return await service.in_worker(_json, [{"id": row, "metadata": known.get(row, {})} for row in asked.ids])
 
     describe_bodies(app, KnnRequest, MetadataRequest)
 
@@ -140,12 +139,15 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         return stores.names
 
 
-async def _search(service: Service, asked: KnnRequest) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+async def _search(
+    request: Request, service: Service, asked: KnnRequest
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """The results, best first, and the names of shards that did not answer."""
     k = min(asked.num_result_ids or asked.num_images, service.settings.max_k, service.backend.store.rows)
     # Without columns: only the first num_images results need metadata, and a front asks for thousands of ids.
-    request = SearchRequest(queries=[_query(asked)], modality=asked.modality, k=max(1, k), columns=[])
-    answer = await service.search(request)
+    query = SearchRequest(queries=[_query(asked)], modality=asked.modality, k=max(1, k), columns=[])
+    answer = await service.search(query)
+    at_the_end(request.scope, answer.place.give_back)
     hits = list(zip(answer.results[0].row_ids, answer.results[0].scores, strict=True))
     if asked.deduplicate and hits:
         dropped = await service.in_worker(_near_duplicates, service, [row for row, _ in hits])
@@ -193,7 +195,7 @@ def _without_nulls(fragments: dict[int, bytes]) -> dict[int, dict[str, Any]]:
 
 async def _thumbnail(service: Service, row: int) -> str | None:
     try:
-        data = await service.in_decoder(row_images.thumbnail, service.backend.store, row, THUMBNAIL_SIDE)
+        data = await service.thumbnail(row, THUMBNAIL_SIDE)
     except (ClipmineError, OSError):
         return None  # a row whose image is lost is still a result
     return base64.b64encode(data).decode("ascii")

@@ -14,7 +14,7 @@ from retrieval.query_blocks import QueryBlock, cut_blocks, search_depth
 from retrieval.rules import Rules
 from retrieval.search.candidates import MODES
 from retrieval.search.retriever import SEARCHED
-from retrieval.service.limits import check_count, check_k, check_seconds, list_bytes
+from retrieval.service.limits import OverLimit, check_count, check_k, check_seconds, list_bytes
 from retrieval.service.query_vectors import unit_vector, vectors_of_base64
 from retrieval.service.schemas import ConceptItem, ConceptsRequest
 from retrieval.service.search import Service
@@ -63,25 +63,26 @@ class ConceptJob:
 def measure(service: Service, request: ConceptsRequest) -> ConceptSize:
     """Count what a request would take. BadInput for more than the settings allow, or for what the store cannot do."""
     store, settings = service.backend.store, service.settings
-    check_count(len(request.concepts), settings.max_concepts, "concepts")
+    check_count(len(request.concepts), settings, "max_concepts")
     check_k(request.k, settings, store.rows)
     depth = search_depth(request.k, request.reserve, store.rows)
     if depth > max(settings.max_depth, request.k):
-        raise BadInput(
+        raise OverLimit(
+            "max_depth",
             f"k {request.k} with reserve {request.reserve:g} searches {depth:,} rows a prompt: at most "
-            f"{settings.max_depth:,} here; ask for less"
+            f"{settings.max_depth:,} here; ask for less",
         )
     modes = MODES if request.mode == "both" else (request.mode,)
     if "t2t" in modes and not store.has_text:
         raise BadInput("the store has no text embeddings, so no t2t; use the mode t2i")
-    shared = _templates(request).texts
+    shared = _Templates.of(_templates(request).texts)
     counts, characters = [], 0
     for concept in request.concepts:
         item = ConceptItem(name=concept) if isinstance(concept, str) else concept
         count, length = _prompts_of(item, shared, store.dim)
         counts.append(count)
         characters += length
-    check_count(sum(counts), settings.max_prompts, "prompts")
+    check_count(sum(counts), settings, "max_prompts")
     apart = request.rules.cross_concept == "keep-all"
     needed = list_bytes(counts, characters, depth=depth, modes=len(modes), rows=store.rows, apart=apart)
     return ConceptSize(tuple(counts), depth, modes, needed)
@@ -97,11 +98,12 @@ async def check_time(service: Service, request: ConceptsRequest, size: ConceptSi
         for count in set(queries):
             plan = await service.backend.plan(modality, max(count, 1), size.depth, methods[mode])
             seconds += plan.seconds * queries.count(count)
-            check_seconds(plan, service.settings.list_seconds, f"{len(size.counts)} concepts")
+            check_seconds(plan, service.settings, "list_seconds", f"{len(size.counts)} concepts")
     if seconds > service.settings.list_seconds:
-        raise BadInput(
+        raise OverLimit(
+            "list_seconds",
             f"{len(size.counts)} concepts with {sum(size.counts)} prompts: expected to take {seconds:,.0f} s, at most "
-            f"{service.settings.list_seconds:g} s here; send the list in parts"
+            f"{service.settings.list_seconds:g} s here; send the list in parts",
         )
     return methods
 
@@ -133,7 +135,7 @@ def prepare(
         request.k,
         size.depth,
         request.rules.to_rules(),
-        tuple(request.columns) if request.columns is not None else COLUMNS,
+        tuple(dict.fromkeys(request.columns)) if request.columns is not None else COLUMNS,
         methods,
         tuple(cut_blocks([len(own) for own in prompts])),
     )
@@ -146,15 +148,28 @@ def _templates(request: ConceptsRequest) -> Templates:
     return load_templates(request.templates or ["simple"])
 
 
-def _prompts_of(item: ConceptItem, shared: Sequence[str], dim: int) -> tuple[int, int]:
+@dataclass(frozen=True)
+class _Templates:
+    """What decides how long the prompts of templates are: how many, their characters, their places for a name."""
+
+    count: int
+    characters: int
+    places: int
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> _Templates:
+        return cls(len(texts), sum(map(len, texts)), sum(text.count(PLACE) for text in texts))
+
+
+def _prompts_of(item: ConceptItem, shared: _Templates, dim: int) -> tuple[int, int]:
     """The number of an item's prompts and their characters. shared: the list's templates."""
     if item.embeddings_b64 is not None:
         return max(1, len(item.embeddings_b64) * 3 // 4 // (4 * dim)), 2 * len(item.embeddings_b64)
-    templates = item.templates or (() if item.prompts else shared)
+    own = item.templates or (() if item.prompts else None)
+    templates = shared if own is None else _Templates.of(own)
     names = [len(item.name), *map(len, item.aliases)]
-    places = sum(text.count(PLACE) for text in templates)
-    filled = len(names) * sum(map(len, templates)) + places * sum(names)
-    return len(item.prompts) + len(names) * len(templates), sum(map(len, item.prompts)) + filled
+    filled = len(names) * templates.characters + templates.places * sum(names)
+    return len(item.prompts) + len(names) * templates.count, sum(map(len, item.prompts)) + filled
 
 
 def _prompts(

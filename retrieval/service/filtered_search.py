@@ -16,7 +16,7 @@ import numpy.typing as npt
 from index.errors import BadInput
 from retrieval.search.duplicates import greedy_duplicates
 from retrieval.service.backend import Backend, Found
-from retrieval.service.filters import filter_columns, meets
+from retrieval.service.filters import condition, filter_columns
 from retrieval.service.limits import DEEPER, Depth
 from retrieval.service.metadata_cache import RowLookup, as_row
 from retrieval.service.query_vectors import OpenQuery
@@ -25,7 +25,7 @@ from retrieval.service.threads import SMALL, run_to_end
 
 __all__ = ["FilteredSearch"]
 
-ROWS_AT_ONCE = 5_000  # judged between two looks at the clock
+ROWS_AT_ONCE = 2_000  # judged by one call of a thread, and between two looks at the clock
 
 Floats = npt.NDArray[np.float32]
 RowIds = npt.NDArray[np.int64]
@@ -46,6 +46,7 @@ class FilteredSearch:
         self._backend, self._lookup, self._pool = backend, lookup, pool
         self._request, self._method = request, method
         self._columns = filter_columns(request.filters)
+        self._meets = condition(request.filters)
         self._end = time.monotonic() + seconds
         self._verdicts: dict[int, bool] = {}  # by row id: whether it meets the filters on columns
 
@@ -59,20 +60,34 @@ class FilteredSearch:
             found = await self._backend.search(vectors, self._request.modality, rows, self._method, exclude)
             plan = plan or found.plan
             missing |= set(found.missing)
-            if found.row_ids.size <= SMALL and not strict:
-                self._keep(pending, found)
-            else:
-                await run_to_end(self._pool, self._keep, pending, found)
+            await self._keep(pending, found, small=found.row_ids.size <= SMALL and not strict)
             if rows >= depth.most or not strict or time.monotonic() > self._end:
                 break
             pending = [query for query in pending if len(query.rows) < self._request.k and not query.complete]
             rows = min(depth.most, rows * DEEPER)
         return plan, tuple(sorted(missing))
 
-    def _keep(self, queries: list[OpenQuery], found: Found) -> None:
-        """Keep of each query's hits what meets the filters, up to k."""
+    async def _keep(self, queries: list[OpenQuery], found: Found, small: bool) -> None:
+        """Keep of each query's hits what meets the filters, up to k. small: on the event loop itself.
+
+        The work is cut into calls of the pool, so that other requests' work comes between.
+        """
         filters, k = self._request.filters, self._request.k
-        floor = -np.inf if filters.min_score is None else filters.min_score
+        hits = self._above(queries, found) if small else await run_to_end(self._pool, self._above, queries, found)
+        judged = await self._judge([rows for _, rows in hits]) if self._columns else True
+        for query, (scores, rows) in zip(queries, hits, strict=True):
+            if self._columns:
+                good = np.fromiter((self._verdicts.get(row, False) for row in rows.tolist()), np.bool_, len(rows))
+                scores, rows = scores[good], rows[good]
+            if filters.near_duplicates is not None and len(rows):
+                good = ~await run_to_end(self._pool, self._near_duplicates, rows, filters.near_duplicates)
+                scores, rows = scores[good], rows[good]
+            query.rows, query.scores = rows[:k].tolist(), scores[:k].tolist()
+            query.complete = len(query.rows) >= k or (query.complete and judged)
+
+    def _above(self, queries: list[OpenQuery], found: Found) -> list[tuple[Floats, RowIds]]:
+        """Each query's hits that are above the score asked for and are not the query itself."""
+        floor = -np.inf if self._request.filters.min_score is None else self._request.filters.min_score
         hits: list[tuple[Floats, RowIds]] = []
         for query, scores, rows in zip(queries, found.scores, found.row_ids, strict=True):
             good = (rows >= 0) & (scores >= floor)
@@ -82,27 +97,20 @@ class FilteredSearch:
             if query.own_row is not None:
                 good &= rows != query.own_row
             hits.append((scores[good], rows[good]))
-        judged = self._judge([rows for _, rows in hits]) if self._columns else True
-        for query, (scores, rows) in zip(queries, hits, strict=True):
-            if self._columns:
-                good = np.fromiter((self._verdicts.get(row, False) for row in rows.tolist()), np.bool_, len(rows))
-                scores, rows = scores[good], rows[good]
-            if filters.near_duplicates is not None and len(rows):
-                good = ~self._near_duplicates(rows, filters.near_duplicates)
-                scores, rows = scores[good], rows[good]
-            query.rows, query.scores = rows[:k].tolist(), scores[:k].tolist()
-            query.complete = len(query.rows) >= k or (query.complete and judged)
+        return hits
 
-    def _judge(self, hits: list[RowIds]) -> bool:
+    async def _judge(self, hits: list[RowIds]) -> bool:
         """Look at the metadata of rows that are new; False when the time was up before all were looked at."""
         wanted = [row for row in np.unique(np.concatenate(hits)).tolist() if row not in self._verdicts]
         for start in range(0, len(wanted), ROWS_AT_ONCE):
             if time.monotonic() > self._end:
                 return False
-            some = wanted[start : start + ROWS_AT_ONCE]
-            for row, fragment in self._lookup.read(some, self._columns).items():
-                self._verdicts[row] = meets(self._request.filters, as_row(fragment))
+            await run_to_end(self._pool, self._judge_some, wanted[start : start + ROWS_AT_ONCE])
         return True
+
+    def _judge_some(self, rows: list[int]) -> None:
+        for row, fragment in self._lookup.read(rows, self._columns).items():
+            self._verdicts[row] = self._meets(as_row(fragment))
 
     def _near_duplicates(self, rows: RowIds, threshold: float) -> npt.NDArray[np.bool_]:
         return greedy_duplicates(self._backend.store.gather("image", rows), threshold)

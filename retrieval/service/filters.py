@@ -8,7 +8,7 @@ from typing import Any
 from index.errors import BadInput
 from retrieval.service.schemas import ColumnFilter, Filters
 
-__all__ = ["filter_columns", "meets"]
+__all__ = ["check", "condition", "filter_columns"]
 
 
 def filter_columns(filters: Filters) -> tuple[str, ...]:
@@ -19,13 +19,21 @@ def filter_columns(filters: Filters) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def meets(filters: Filters, row: dict[str, Any]) -> bool:
-    """Whether a row, given as its `filter_columns`, meets every condition. BadInput where values cannot be compared."""
-    if filters.min_side is not None:
-        sides = row["width"], row["height"]
-        if None in sides or min(sides) < filters.min_side:
-            return False
-    return all(_holds(condition, row[condition.column]) for condition in filters.columns)
+def condition(filters: Filters) -> Callable[[dict[str, Any]], bool]:
+    """A function that says whether a row, given as its `filter_columns`, meets every condition.
+
+    It raises BadInput where values cannot be compared. What is the same for all rows is worked out once, here.
+    """
+    tests = [(one.column, _test(one)) for one in filters.columns]
+
+    def meets(row: dict[str, Any]) -> bool:
+        if filters.min_side is not None:
+            sides = row["width"], row["height"]
+            if None in sides or min(sides) < filters.min_side:
+                return False
+        return all(test(row[column]) for column, test in tests)
+
+    return meets
 
 
 def check(filters: Filters) -> None:
@@ -51,26 +59,36 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def _holds(condition: ColumnFilter, value: Any) -> bool:
-    wanted = condition.value
-    if condition.op == "is_null":
-        return value is None
-    if condition.op == "not_null":
-        return value is not None
-    if value is None:
-        return condition.op == "ne"
-    if condition.op == "eq":
-        return bool(value == wanted)
-    if condition.op == "ne":
-        return bool(value != wanted)
-    if condition.op == "in":
-        return isinstance(wanted, list) and value in wanted
-    if condition.op == "contains":
-        if isinstance(value, list):
-            return any(str(wanted).casefold() in str(part).casefold() for part in value)
-        return str(wanted).casefold() in str(value).casefold()
-    try:
-        return _ORDER[condition.op](value, wanted)
-    except TypeError as error:
-        kind = type(value).__name__
-        raise BadInput(f"filter on {condition.column}: its values are {kind}, which {wanted!r} is not") from error
+def _test(asked: ColumnFilter) -> Callable[[Any], bool]:
+    """The test of one condition, for the value of a row."""
+    wanted = asked.value
+    if asked.op == "is_null":
+        return lambda value: value is None
+    if asked.op == "not_null":
+        return lambda value: value is not None
+    if asked.op == "eq":
+        return lambda value: value is not None and bool(value == wanted)
+    if asked.op == "ne":
+        return lambda value: value is None or bool(value != wanted)
+    if asked.op == "in":
+        among = frozenset(wanted) if isinstance(wanted, list) else frozenset()
+        return lambda value: value is not None and not isinstance(value, list | dict) and value in among
+    if asked.op == "contains":
+        part = str(wanted).casefold()
+        return lambda value: value is not None and _contains(value, part)
+    compare = _ORDER[asked.op]
+
+    def in_order(value: Any) -> bool:
+        try:
+            return value is not None and compare(value, wanted)
+        except TypeError as error:
+            kind = type(value).__name__
+            raise BadInput(f"filter on {asked.column}: its values are {kind}, which {wanted!r:.100} is not") from error
+
+    return in_order
+
+
+def _contains(value: Any, part: str) -> bool:
+    if isinstance(value, list):
+        return any(part in str(one).casefold() for one in value)
+    return part in str(value).casefold()

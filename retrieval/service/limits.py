@@ -20,6 +20,7 @@ from retrieval.service.settings import Settings
 
 __all__ = [
     "Depth",
+    "OverLimit",
     "check_count",
     "check_k",
     "check_limits",
@@ -42,6 +43,14 @@ MERGED_BYTES, GATHERED_BYTES = 120, 130
 PROMPT_BYTES = 120  # of a Python text, beside its characters
 
 
+class OverLimit(BadInput):
+    """A request asks for more than the service allows at once. bound: the setting that says how much."""
+
+    def __init__(self, bound: str, message: str) -> None:
+        super().__init__(message)
+        self.bound = bound
+
+
 @dataclass(frozen=True)
 class Depth:
     """Rows that a search looks at for each query: at first, and at the most, where filters leave fewer than k."""
@@ -51,32 +60,39 @@ class Depth:
 
 
 def check_limits(request: SearchOptions, queries: int, settings: Settings, rows: int) -> None:
-    """Raise BadInput when a request asks for more than the settings allow, or for more rows than the store has."""
-    check_count(queries, settings.max_queries, "queries")
+    """Raise OverLimit when a request asks for more than the settings allow, BadInput for more rows than there are."""
+    check_count(queries, settings, "max_queries")
     check_k(request.k, settings, rows)
     if request.k * queries > settings.max_results:
-        raise BadInput(f"{queries} queries x k {request.k}: more than {settings.max_results} results; send several")
+        raise OverLimit(
+            "max_results",
+            f"{queries} queries x k {request.k}: more than {settings.max_results} results; send several",
+        )
 
 
 def check_k(k: int, settings: Settings, rows: int) -> None:
-    """Raise BadInput when k is more than the settings allow or than the store's rows."""
-    most = min(settings.max_k, rows)
-    if k > most:
-        raise BadInput(f"k is {k}: at most {most} here")
+    """Raise OverLimit when k is more than the settings allow, BadInput when it is more than the store's rows."""
+    if k > settings.max_k:
+        raise OverLimit("max_k", f"k is {k}: at most {min(settings.max_k, rows)} here")
+    if k > rows:
+        raise BadInput(f"k is {k}: at most {rows} here")
 
 
-def check_count(count: int, most: int, what: str) -> None:
-    """Raise BadInput when a request holds more than `most` of `what`, such as "concepts"."""
+def check_count(count: int, settings: Settings, bound: str) -> None:
+    """Raise OverLimit when a request holds more than a setting allows, such as "max_concepts"."""
+    most = getattr(settings, bound)
     if count > most:
-        raise BadInput(f"{count} {what}: at most {most} a request; send several")
+        raise OverLimit(bound, f"{count} {bound.removeprefix('max_')}: at most {most} a request; send several")
 
 
-def check_seconds(plan: SearchPlan, most: float, what: str) -> None:
-    """Raise BadInput when a search is expected to take longer than `most` seconds."""
+def check_seconds(plan: SearchPlan, settings: Settings, bound: str, what: str) -> None:
+    """Raise OverLimit when a search is expected to take longer than a setting allows, such as "search_seconds"."""
+    most = getattr(settings, bound)
     if plan.seconds > most:
         way = "an exact scan" if plan.method == "exact" else "the index"
-        raise BadInput(
-            f"{what}: expected to take {plan.seconds:.3g} s by {way}, at most {most:g} s here; ask for less at once"
+        raise OverLimit(
+            bound,
+            f"{what}: expected to take {plan.seconds:.3g} s by {way}, at most {most:g} s here; ask for less at once",
         )
 
 

@@ -86,7 +86,10 @@ class LocalBackend:
         }
         saw = partial(self._saw, "search")
         self._searches: Batcher[_Search, Found] = Batcher("the search", self._search, observe=saw, **limits)
-        self._scans: Batcher[_Search, Found] = Batcher("the scan", self._search, observe=saw, **limits)
+        # A scan reads all vectors, for one query as for many.
+        self._scans: Batcher[_Search, Found] = Batcher(
+            "the scan", self._search, call_seconds=None, observe=saw, **limits
+        )
         self._observe: Observe | None = None
         self.observe = observe
 

@@ -83,10 +83,12 @@ class LocalEncoder:
 
     async def texts(self, texts: Sequence[str], *, repeatable: bool = False) -> Texts:
         """Encode texts in slices, so that texts of other requests are encoded between them."""
-        slices = [
-            await self._texts.submit((list(part), repeatable), len(part))
-            for part in (texts[at : at + PROMPTS_AT_ONCE] for at in range(0, len(texts), PROMPTS_AT_ONCE))
-        ]
+        slices: list[Texts] = []
+        done = 0
+        while done < len(texts) or not slices:
+            part = list(texts[done : done + self._texts.size_now])
+            slices.append(await self._texts.submit((part, repeatable), len(part)))
+            done += len(part)
         if len(slices) == 1:
             return slices[0]
         return Texts(np.concatenate([one.vectors for one in slices]), [cut for one in slices for cut in one.cut])

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 
 import orjson
 
 from index.store.embedding_store import EmbeddingStore
+from retrieval.service.limits import OverLimit
+from retrieval.service.settings import Settings
 from retrieval.service.threads import SMALL, run_to_end
 
 __all__ = ["RowLookup", "as_row"]
 
 # Bytes that Python takes for a fragment beside its text: 33 of the object, 120 of the dict (sys.getsizeof).
 _OVERHEAD = 160
+ROWS_AT_ONCE = 2_000  # read by one call of a thread
 
 
 def as_row(fragment: bytes) -> dict[str, Any]:
@@ -31,22 +34,34 @@ def as_row(fragment: bytes) -> dict[str, Any]:
 class RowLookup:
     """Reads metadata as fragments of JSON objects, such as `,"key":"k1","caption":"..."`, to append to other fields."""
 
-    def __init__(self, store: EmbeddingStore, cache_bytes: int) -> None:
-        self._store = store
-        self._limit = cache_bytes
+    def __init__(self, store: EmbeddingStore, settings: Settings, pool: Executor) -> None:
+        self._store, self._settings, self._pool = store, settings, pool
         self._size = 0
         self._known: dict[tuple[str, ...], dict[int, bytes]] = {}
         self._writing = threading.Lock()
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="lookup")
 
     async def fragments(self, row_ids: Sequence[int], columns: tuple[str, ...]) -> dict[int, bytes]:
-        """`read` in a thread, or at once where all rows are known and few."""
+        """`read` in the pool, some rows at a time, or at once where all rows are known and few.
+
+        Raises OverLimit when the fragments are more than `Settings.max_answer_bytes`.
+        """
         if len(row_ids) <= SMALL:
             known = self._known.get(columns, {})
             found = {row: known[row] for row in row_ids if row in known}
             if all(row in found for row in row_ids):
                 return found
-        return await run_to_end(self._threads, self.read, row_ids, columns)
+            return await run_to_end(self._pool, self.read, row_ids, columns)
+        found, size, most = {}, 0, self._settings.max_answer_bytes
+        for start in range(0, len(row_ids), ROWS_AT_ONCE):
+            some = await run_to_end(self._pool, self.read, row_ids[start : start + ROWS_AT_ONCE], columns)
+            size += sum(map(len, some.values()))
+            if size > most:
+                raise OverLimit(
+                    "max_answer_bytes",
+                    f"the metadata of {len(row_ids):,} rows has more than {most:,} bytes; ask for fewer rows",
+                )
+            found |= some
+        return found
 
     def read(self, row_ids: Sequence[int], columns: tuple[str, ...]) -> dict[int, bytes]:
         """The fragment of each row id. Raises BadInput for a column that the store doesn't have."""
@@ -65,10 +80,6 @@ class RowLookup:
             found |= new
         return found
 
-    def close(self) -> None:
-        """Stop the threads."""
-        self._threads.shutdown()
-
     def _read(self, row_ids: list[int], columns: tuple[str, ...]) -> list[bytes]:
         if not columns:
             return [b""] * len(row_ids)
@@ -77,8 +88,12 @@ class RowLookup:
 
     def _remember(self, columns: tuple[str, ...], new: dict[int, bytes]) -> None:
         with self._writing:
+            if columns not in self._known:
+                self._size += _OVERHEAD + sum(map(len, columns))
             self._size += sum(map(len, new.values())) + _OVERHEAD * len(new)
-            if self._size > self._limit:  # all are dropped: keeping an order of use would cost more than it saves
+            if (
+                self._size > self._settings.cache_bytes
+            ):  # all are dropped: keeping an order of use would cost more than it saves
                 self._known, self._size = {}, 0
                 return
             self._known.setdefault(columns, {}).update(new)

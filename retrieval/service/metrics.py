@@ -38,6 +38,14 @@ class Metrics:
             "clipmine_batch_size", "Texts, images or vectors of one call.", ["stage"],
             buckets=_SIZES, registry=self.registry,
         )  # fmt: skip
+        self._refused = Counter(
+            "clipmine_refused", "Requests and connections refused, by the setting that decided.", ["bound"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._taken = Gauge(
+            "clipmine_taken", "What requests in progress have taken of what all share.", ["bound"],
+            registry=self.registry,
+        )  # fmt: skip
         self.partial = Counter("clipmine_partial_answers", "Answers that missed a shard.", registry=self.registry)
         self.reopened = Counter(
             "clipmine_reopened", "Newer generations of a store that were found, by what came of it.",
@@ -70,6 +78,14 @@ class Metrics:
         self._forgotten = Gauge(
             "clipmine_forgotten_rows", "Rows that are never returned.", ["store"], registry=self.registry
         )
+
+    def refuse(self, bound: str) -> None:
+        """Count a refusal. bound: the name of the setting that decided."""
+        self._refused.labels(bound).inc()
+
+    def show_taken(self, bound: str, amount: int) -> None:
+        """Set how much has been taken of a shared amount."""
+        self._taken.labels(bound).set(amount)
 
     def forget_stores(self) -> None:
         """Clear what `describe` has set, since a store's former generation must not stay."""

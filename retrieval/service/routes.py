@@ -41,7 +41,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The request cannot be answered; the line says why."},
     401: {"model": Problem, "description": "A bearer token is needed."},
     408: {"model": Problem, "description": "The body did not come in time."},
-    413: {"model": Problem, "description": "The body is too large."},
+    413: {"model": Problem, "description": "The request asks for more than the service does at once."},
     422: {"model": Problem, "description": "The request has another shape."},
     429: {"model": Problem, "description": "Too many wait; try again after Retry-After seconds."},
     503: {"model": Problem, "description": "Cannot answer now; try again after Retry-After seconds."},
@@ -90,10 +90,10 @@ RowId = Annotated[int, Path(ge=0, lt=1 << 63, description="a row id")]
 async def search(request: Request) -> Response:
     # The busiest route does without FastAPI's injection, which takes as long as the search itself.
     service, metrics = take_service(request, request.query_params.get("store")), await metrics_of(request)
-    asked = await read_body(SearchRequest, await request.body())
+    asked = await read_body(request, SearchRequest)
     with metrics.stage("search"):
         answer = await service.search(asked)
-    return await _answered(service, answer, metrics)
+    return await _answered(request, service, answer, metrics)
 
 
 @router.post(
@@ -119,7 +119,7 @@ async def search_image(
         raise BadInput("the body is empty: send an image file's bytes")
     with metrics.stage("search"):
         answer = await service.search_images([data], SearchOptions(modality=modality, k=k))
-    return await _answered(service, answer, metrics)
+    return await _answered(request, service, answer, metrics)
 
 
 @router.post(
@@ -130,7 +130,7 @@ async def search_image(
     openapi_extra=takes(ConceptsRequest),
 )
 async def retrieve_concepts(request: Request, service: OfService) -> Response:
-    asked = await read_body(ConceptsRequest, await request.body())
+    asked = await read_body(request, ConceptsRequest)
     await service.check_columns(asked.columns or ())
     size = await service.in_worker(concept_job.measure, service, asked)
     methods = await concept_job.check_time(service, asked, size)
@@ -147,7 +147,7 @@ async def retrieve_concepts(request: Request, service: OfService) -> Response:
     openapi_extra=takes(ConceptListText),
 )
 async def read_concept_list(request: Request, service: OfService) -> Response:
-    asked = await read_body(ConceptListText, await request.body())
+    asked = await read_body(request, ConceptListText)
     listed = await service.in_worker(read_list, asked.text)
     return _json(listed.model_dump_json(exclude_none=True).encode())
 
@@ -182,17 +182,17 @@ async def row(
     summary="A row's image: the original, or a thumbnail",
 )
 async def image(
+    request: Request,
     row_id: RowId,
     service: OfService,
     side: Annotated[int | None, Query(ge=16, le=1024, description="longer side of a thumbnail, in pixels")] = None,
 ) -> Response:
     service.check_row(row_id)
-    with service.admission.image():
-        if side is None:
-            data, kind = await service.in_decoder(row_images.original, service.backend.store, row_id)
-        else:
-            data = await service.in_decoder(row_images.thumbnail, service.backend.store, row_id, side)
-            kind = "image/jpeg"
+    if side is None:
+        data, kind = await service.in_decoder(row_images.original, service.backend.store, row_id)
+    else:
+        data, kind = await service.thumbnail(row_id, side), "image/jpeg"
+    at_the_end(request.scope, service.admission.search(0, len(data)).give_back)  # held until it has been read
     headers = {
         # An original file may hold any bytes: nothing in it may run, and other files than images are saved, not shown.
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -237,17 +237,17 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", summary="Whether searches are answered")
 async def readyz(request: Request) -> Response:
     stores: Stores = request.app.state.stores
-    for service in stores.all():
-        problem = await service.backend.ready()
-        if problem is not None:
-            error = f"{service.backend.name}: {problem}" if len(stores.names) > 1 else problem
-            return Response(orjson.dumps({"error": error}), 503, {"Retry-After": "2"}, "application/json")
+    problem = stores.problem()
+    if problem is not None:
+        return Response(orjson.dumps({"error": problem}), 503, {"Retry-After": "2"}, "application/json")
     return _json(b'{"status":"ready"}')
 
 
 @router.get("/metrics", summary="Counts and times, for Prometheus", response_class=Response)
 async def show_metrics(request: Request, metrics: OfMetrics) -> Response:
     stores: Stores = request.app.state.stores
+    for budget in stores.shared.admission.budgets:
+        metrics.show_taken(budget.name, budget.taken)
     metrics.forget_stores()
     for service in stores.all():
         backend, store = service.backend, service.backend.store
@@ -255,7 +255,8 @@ async def show_metrics(request: Request, metrics: OfMetrics) -> Response:
     return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-async def _answered(service: Service, answer: Answer, metrics: Metrics) -> Response:
+async def _answered(request: Request, service: Service, answer: Answer, metrics: Metrics) -> Response:
+    at_the_end(request.scope, answer.place.give_back)
     if sum(len(result.row_ids) for result in answer.results) <= SMALL:
         return _json(answer_json(answer, metrics))
     return _json(await service.in_worker(answer_json, answer, metrics))

@@ -54,6 +54,12 @@ RowId = Annotated[int, Field(ge=0, lt=1 << 63)]
 Comparison = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "contains", "is_null", "not_null"]
 
 
+# A long list in which everything is wrong must not cost an error for each: reading ends at the first one (fail_fast).
+Numbers = Annotated[
+    list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=MOST_DIMENSIONS, fail_fast=True)
+]
+
+
 class Strict(BaseModel):
     """A model that refuses fields it doesn't know."""
 
@@ -68,10 +74,10 @@ class Query(Strict):
     image_url: Annotated[str, Field(max_length=4_096)] | None = Field(
         None, description="an image on the web; refused unless the operator allows fetching"
     )
-    embedding: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
-        None, max_length=MOST_DIMENSIONS, description="a vector of the store's model; scaled to unit length"
+    embedding: Numbers | None = Field(None, description="a vector of the store's model; scaled to unit length")
+    embedding_b64: Annotated[str, Field(max_length=MOST_DIMENSIONS * 6)] | None = Field(
+        None, description="a vector as little-endian float32 bytes in base64"
     )
-    embedding_b64: str | None = Field(None, description="a vector as little-endian float32 bytes in base64")
     row_id: RowId | None = Field(None, description="the image of a row (or its caption, where captions are searched)")
 
     @model_validator(mode="after")
@@ -83,12 +89,16 @@ class Query(Strict):
         return self
 
 
+FilterText = Annotated[str, Field(max_length=10_000)]
+FilterValues = Annotated[list[FilterText | bool | int | float], Field(max_length=100_000, fail_fast=True)]
+
+
 class ColumnFilter(Strict):
     """A condition on one metadata column. A null value meets only `is_null` and `ne`."""
 
     column: Annotated[str, Field(min_length=1, max_length=200)]
     op: Comparison = "eq"
-    value: str | bool | int | float | list[str | bool | int | float] | None = Field(
+    value: FilterText | bool | int | float | FilterValues | None = Field(
         None, description="a list for `in`; text, found in any case, for `contains`; nothing for the null tests"
     )
 
@@ -99,8 +109,10 @@ class Filters(Strict):
     min_score: Cosine | None = None
     min_side: Annotated[int, Field(ge=1)] | None = Field(None, description="pixels of the shorter side")
     near_duplicates: Cosine | None = Field(None, description="drop images this close to a better result")
-    columns: Annotated[list[ColumnFilter], Field(max_length=20)] = []
-    exclude: Annotated[list[RowId], Field(max_length=100_000)] = Field([], description="row ids not to return")
+    columns: Annotated[list[ColumnFilter], Field(max_length=20, fail_fast=True)] = []
+    exclude: Annotated[list[RowId], Field(max_length=100_000, fail_fast=True)] = Field(
+        [], description="row ids not to return"
+    )
 
 
 class SearchOptions(Strict):
@@ -109,7 +121,7 @@ class SearchOptions(Strict):
     modality: Modality = Field("image", description="what is searched: images or captions")
     k: Annotated[int, Field(ge=1)] = 10
     filters: Filters = Filters()
-    columns: Annotated[list[str], Field(max_length=50)] | None = Field(
+    columns: Annotated[list[str], Field(max_length=50, fail_fast=True)] | None = Field(
         None, description=f"metadata of each result; by default {', '.join(COLUMNS)}"
     )
     method: Method | None = Field(None, description="by default whichever the planner expects to be faster")
@@ -121,7 +133,7 @@ class SearchOptions(Strict):
 class SearchRequest(SearchOptions):
     """Queries that are answered together."""
 
-    queries: Annotated[list[Query], Field(min_length=1, max_length=MOST_QUERIES)]
+    queries: Annotated[list[Query], Field(min_length=1, max_length=MOST_QUERIES, fail_fast=True)]
 
 
 class Row(BaseModel):
@@ -179,10 +191,10 @@ class ConceptItem(Strict):
     """A concept of a list: as in a concept file; or its query vectors instead of prompts."""
 
     name: Name
-    aliases: Annotated[list[Name], Field(max_length=1_000)] = []
-    templates: Annotated[list[Name], Field(max_length=1_000)] | None = None
+    aliases: Annotated[list[Name], Field(max_length=1_000, fail_fast=True)] = []
+    templates: Annotated[list[Name], Field(max_length=1_000, fail_fast=True)] | None = None
     id: str | None = None
-    prompts: Annotated[list[Name], Field(max_length=1_000)] = Field(
+    prompts: Annotated[list[Name], Field(max_length=1_000, fail_fast=True)] = Field(
         [], description="queries as they stand, in place of the list's templates"
     )
     embeddings_b64: str | None = Field(
@@ -211,14 +223,14 @@ class RulesItem(Strict):
 class ConceptsRequest(Strict):
     """A concept list, as `clipmine retrieve` takes it."""
 
-    concepts: Annotated[list[Name | ConceptItem], Field(min_length=1, max_length=1_000_000)]
-    templates: Annotated[list[Name], Field(max_length=1_000)] = Field(
+    concepts: Annotated[list[Name | ConceptItem], Field(min_length=1, max_length=100_000, fail_fast=True)]
+    templates: Annotated[list[Name], Field(max_length=1_000, fail_fast=True)] = Field(
         ["simple"], description="names of template sets, or texts with {}; never files"
     )
     mode: Mode = "both"
     k: Annotated[int, Field(ge=1)] = 50
     rules: RulesItem = RulesItem()
-    columns: Annotated[list[str], Field(max_length=50)] | None = Field(
+    columns: Annotated[list[str], Field(max_length=50, fail_fast=True)] | None = Field(
         None, description="metadata of each row; by default key, shard, caption, url"
     )
     reserve: Annotated[float, Field(ge=0, le=10)] = Field(

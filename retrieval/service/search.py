@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 
 from index.errors import BadInput
-from retrieval.service.admission import Admission
+from retrieval.service import images as row_images
+from retrieval.service.admission import Admission, Place
 from retrieval.service.backend import Backend
 from retrieval.service.filtered_search import FilteredSearch
 from retrieval.service.filters import check, filter_columns
@@ -22,6 +22,7 @@ from retrieval.service.query_vectors import NoSuchRow, OpenQuery, check_row, que
 from retrieval.service.schemas import COLUMNS, Query, SearchOptions, SearchRequest
 from retrieval.service.settings import Settings
 from retrieval.service.threads import SMALL, run_to_end
+from retrieval.service.turns import FairPool
 
 __all__ = ["Answer", "Answered", "NoSuchRow", "Service", "Shared"]
 
@@ -50,11 +51,15 @@ class Answered:
 
 @dataclass
 class Answer:
-    """The results of all queries, in order; partial: the shards in `missing` did not answer."""
+    """The results of all queries, in order; partial: the shards in `missing` did not answer.
+
+    place: what the search has taken, to be given back when the answer has been sent.
+    """
 
     results: list[Answered]
     plan: str
     missing: tuple[str, ...] = ()
+    place: Place = field(default_factory=Place)
 
     @property
     def partial(self) -> bool:
@@ -67,13 +72,15 @@ class Shared:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.admission = Admission(settings)
-        self.decoders = ThreadPoolExecutor(2, thread_name_prefix="picture")
-        self.workers = ThreadPoolExecutor(4, thread_name_prefix="work")
+        self.decoders = FairPool(2, "picture")
+        self.workers = FairPool(2, "work")
+        self.lookups = FairPool(2, "lookup")  # which may wait for a disk
+        self.parser = FairPool(1, "parse")  # one: a body is parsed in a single step, during which nothing else runs
 
     def close(self) -> None:
         """Release the threads."""
-        self.decoders.shutdown()
-        self.workers.shutdown()
+        for pool in (self.decoders, self.workers, self.lookups, self.parser):
+            pool.shutdown()
 
 
 class Service:
@@ -82,7 +89,7 @@ class Service:
     def __init__(self, backend: Backend, shared: Shared) -> None:
         self.backend, self.shared, self.settings = backend, shared, shared.settings
         self.admission = shared.admission
-        self.lookup = RowLookup(backend.store, shared.settings.cache_bytes)
+        self.lookup = RowLookup(backend.store, shared.settings, shared.lookups)
         self._users = 0  # requests that are being answered
         self._unused = asyncio.Event()
         self._unused.set()
@@ -157,13 +164,14 @@ class Service:
         """Run a function that decodes images in one of two threads for that."""
         return await run_to_end(self.shared.decoders, function, *arguments)
 
+    async def thumbnail(self, row_id: int, side: int) -> bytes:
+        """A small JPEG of a row's image; see `images.thumbnail`."""
+        limits = self.settings.max_image_bytes, self.settings.max_image_pixels
+        return await self.in_decoder(row_images.thumbnail, self.backend.store, row_id, side, *limits)
+
     async def in_worker(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run other work in a thread."""
         return await run_to_end(self.shared.workers, function, *arguments)
-
-    def close(self) -> None:
-        """Release the threads."""
-        self.lookup.close()
 
     async def _search(self, request: SearchOptions, queries: int, vectors: Callable[[], Any], own: int) -> Answer:
         """Check the request and take its place in one step, then work."""
@@ -176,40 +184,45 @@ class Service:
         method = await self.method(request.method, request.modality)
         depth = search_depths(request, queries, self.settings, store.rows, own)
         plan = await self.backend.plan(request.modality, queries, depth.first, method)
-        check_seconds(plan, self.settings.search_seconds, f"{queries} queries with k {request.k}")
-        with self.admission.search(queries, search_bytes(depth, request.k, queries)):
+        check_seconds(plan, self.settings, "search_seconds", f"{queries} queries with k {request.k}")
+        place = self.admission.search(queries, search_bytes(depth, request.k, queries), plan)
+        try:
             opened = await vectors()
             search = FilteredSearch(
                 self.backend, self.lookup, self.shared.workers, request, method, self.settings.search_seconds
             )
             found = await search.fill(opened, depth)
-            return await self._answer(opened, request, *found)
+            return await self._answer(opened, request, place, *found)
+        except BaseException:
+            place.give_back()
+            raise
 
     async def _answer(
-        self, queries: list[OpenQuery], request: SearchOptions, plan: str, missing: tuple[str, ...]
+        self, queries: list[OpenQuery], request: SearchOptions, place: Place, plan: str, missing: tuple[str, ...]
     ) -> Answer:
-        columns = tuple(request.columns) if request.columns is not None else COLUMNS
+        columns = tuple(dict.fromkeys(request.columns)) if request.columns is not None else COLUMNS
         rows = [row for query in queries for row in query.rows]
         fragments = await self.lookup.fragments(rows, columns)
+        near: list[list[list[int]] | None] = [None] * len(queries)
+        if request.mark_duplicates is not None:  # a call for each query, so that other requests' work comes between
+            near = [await self.in_worker(self._near, query.rows, request.mark_duplicates) for query in queries]
 
         def results() -> list[Answered]:
-            threshold = request.mark_duplicates
             return [
                 Answered(
                     query.rows,
                     query.scores,
                     [fragments[row] for row in query.rows],
-                    None if threshold is None else self._near(query.rows, threshold),
+                    close,
                     query.text_cut,
                     query.searched,
                     query.complete,
                 )
-                for query in queries
+                for query, close in zip(queries, near, strict=True)
             ]
 
-        if len(rows) <= SMALL and request.mark_duplicates is None:
-            return Answer(results(), plan, missing)
-        return Answer(await self.in_worker(results), plan, missing)
+        found = results() if len(rows) <= SMALL else await self.in_worker(results)
+        return Answer(found, plan, missing, place)
 
     def _near(self, rows: list[int], threshold: float) -> list[list[int]]:
         """For each result the other results whose images are within `threshold`."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Sequence
 
 from index.errors import BadInput, ClipmineError
@@ -19,6 +21,9 @@ from retrieval.service.settings import Settings
 __all__ = ["NoSuchStore", "Stores"]
 
 log = logging.getLogger("clipmine.service")
+
+READY_SECONDS = 0.5  # between two looks whether the stores are ready
+OLD_SECONDS = 30.0  # after so long without a look, the last one says nothing
 
 
 class NoSuchStore(BadInput):
@@ -40,7 +45,9 @@ class Stores:
                 raise BadInput(f"two stores are called {backend.name!r}: give them names (--store NAME=PATH)")
             self._services[backend.name] = self._open(backend)
         self._failures: dict[str, str] = {}  # by store: why its newer generation could not be opened
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
+        self._problems: dict[str, str | None] = {}  # by store: why it is not ready, as `watch` found it
+        self._looked = -math.inf
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -69,20 +76,42 @@ class Stores:
                 await asyncio.to_thread(service.backend.indexes)
             except ClipmineError as error:
                 log.error("%s: %s", service.backend.name, error)
+        self._watching = [asyncio.create_task(self._watch_readiness())]
         if self.shared.settings.reload_seconds > 0:
-            self._watching = asyncio.create_task(self._watch())
+            self._watching.append(asyncio.create_task(self._watch()))
 
     async def close(self) -> None:
         """Stop looking, and close all stores."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+        for task in self._watching:
+            task.cancel()
+        if self._watching:
+            await asyncio.wait(self._watching)
         if self._closing:
             await asyncio.wait(self._closing)
         for service in self._services.values():
             await service.backend.close()
-            service.close()
         self.shared.close()
+
+    def problem(self) -> str | None:
+        """One line that says which store is not ready, and why; None when all are. As it was a moment ago."""
+        if time.monotonic() - self._looked > OLD_SECONDS:
+            return "whether the stores are ready is not known yet"
+        for name, problem in self._problems.items():
+            if problem is not None:
+                return f"{name}: {problem}" if len(self._services) > 1 else problem
+        return None
+
+    async def _watch_readiness(self) -> None:
+        """Keep `problem` up to date, so that asking for it waits for nothing."""
+        while True:
+            try:
+                services = dict(self._services)
+                found = await asyncio.gather(*(service.backend.ready() for service in services.values()))
+                self._problems = dict(zip(services, found, strict=True))
+                self._looked = time.monotonic()
+            except Exception:  # the next look may succeed
+                log.exception("asking whether the stores are ready failed")
+            await asyncio.sleep(READY_SECONDS)
 
     async def look(self) -> None:
         """Open the newer generation of each store that has one. A store that cannot be opened stays as it is."""
@@ -122,4 +151,3 @@ async def _close_unused(service: Service) -> None:
     """Close a service that gets no new requests, after those that it is answering."""
     await service.unused()
     await service.backend.close()
-    service.close()

@@ -12,6 +12,7 @@ import pytest
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
+from retrieval.service.admission import Admission
 from retrieval.service.concept_job import check_time, measure, prepare
 from retrieval.service.local_backend import LocalBackend
 from retrieval.service.schemas import ConceptsRequest
@@ -42,7 +43,6 @@ def with_service(settings: Settings, store: Any, work: Callable[[Service], Any])
             answer = work(service)
             return await answer if asyncio.iscoroutine(answer) else answer
         finally:
-            service.close()
             shared.close()
             if isinstance(store, EmbeddingStore):
                 await backend.close()
@@ -60,8 +60,9 @@ def test_candidates_are_counted_in_bytes() -> None:
     names = [f"thing {number}" for number in range(20_000)]
     most = {"concepts": names, "templates": [f"{number} {{}}" for number in range(10)], "k": 900, "reserve": 10}
     assert needed(most) > 200_000 * 9_900 * 27, "60 GB would be asked for"
-    usual = {"concepts": names[:1_000], "templates": [f"{number} {{}}" for number in range(8)], "k": 1_000}
-    assert needed(usual) < Settings().list_bytes
+    usual = {"concepts": names[:1_000], "templates": [f"{number} {{}}" for number in range(8)], "k": 50}
+    assert needed(usual) < Admission(Settings()).list_bytes.most_of_one
+    assert needed({**usual, "k": 1_000}) > Settings().list_bytes, "an operator must allow more memory for it"
     one_mode = needed({**usual, "mode": "t2i"})
     assert one_mode < needed(usual)
     assert needed({**usual, "mode": "t2i", "rules": {"cross_concept": "keep-all"}}) < one_mode
@@ -118,8 +119,8 @@ def test_over_http_a_list_of_too_many_candidates_is_one_line(served_store: Embed
     body = {"concepts": [f"thing {number}" for number in range(1_000)], "k": 20, "reserve": 10}
     with serve(served_store, Settings(list_bytes=10_000_000)) as url:
         answer = httpx.post(f"{url}/concepts", json=body)
-        assert answer.status_code == 400
-        assert "this list's candidates would take" in answer.json()["error"]
+        assert answer.status_code == 413
+        assert "this list's candidates: would take" in answer.json()["error"]
         assert "send it in parts" in answer.json()["error"]
 
 

@@ -10,6 +10,7 @@ from index.errors import BadInput
 from retrieval.search.planner import IndexCost, plan_search
 from retrieval.service.limits import (
     Depth,
+    OverLimit,
     check_count,
     check_k,
     check_limits,
@@ -43,9 +44,11 @@ def test_more_is_refused_with_the_limit(k: int, queries: int, rows: int, message
 
 
 def test_a_count_is_refused_by_its_name() -> None:
-    check_count(3, most=3, what="concepts")
-    with pytest.raises(BadInput, match="4 concepts: at most 3 a request; send several"):
-        check_count(4, most=3, what="concepts")
+    settings = Settings(max_concepts=3)
+    check_count(3, settings, "max_concepts")
+    with pytest.raises(OverLimit, match="4 concepts: at most 3 a request; send several") as refused:
+        check_count(4, settings, "max_concepts")
+    assert refused.value.bound == "max_concepts"
 
 
 def depths(queries: int, rows: int = 1_000_000, **request: Any) -> Depth:
@@ -70,5 +73,6 @@ def test_what_a_search_takes_grows_with_its_candidates_and_its_results() -> None
 def test_a_plan_that_takes_too_long_is_refused_with_what_to_change() -> None:
     scan = plan_search(400_000_000, 512, 100, 10, IndexCost(40, 128), method="exact")
     with pytest.raises(BadInput, match=r"expected to take 1.01e\+03 s by an exact scan, at most 60 s here; "):
-        check_seconds(scan, 60, "100 queries")
-    check_seconds(plan_search(400_000_000, 512, 100, 10, IndexCost(40, 128)), 60, "100 queries")
+        check_seconds(scan, Settings(), "search_seconds", "100 queries")
+    graph = plan_search(400_000_000, 512, 100, 10, IndexCost(40, 128))
+    check_seconds(graph, Settings(), "search_seconds", "100 queries")

@@ -9,13 +9,18 @@ import pytest
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore
+from retrieval.service.limits import OverLimit
 from retrieval.service.metadata_cache import RowLookup, as_row
+from retrieval.service.settings import Settings
+from retrieval.service.turns import FairPool
 from tests.retrieval.stores import make_store, random_unit
+
+POOL = FairPool(1, "lookup")
 
 
 def test_a_fragment_is_the_rest_of_a_json_object(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(4), caption=['a "quoted" \u2028 caption', "b", "c", "d"])
-    lookup = RowLookup(store, 10_000)
+    lookup = RowLookup(store, Settings(cache_bytes=10_000), POOL)
     fragments = asyncio.run(lookup.fragments([2, 0], ("key", "caption")))
     assert json.loads(b'{"row_id":0' + fragments[0] + b"}") == {
         "row_id": 0,
@@ -24,7 +29,6 @@ def test_a_fragment_is_the_rest_of_a_json_object(tmp_path: Path) -> None:
     }
     assert as_row(fragments[2]) == {"key": "k0002", "caption": "c"}
     assert asyncio.run(lookup.fragments([1], ())) == {1: b""}
-    lookup.close()
 
 
 class CountedStore:
@@ -42,16 +46,34 @@ class CountedStore:
 @pytest.mark.parametrize(("limit", "read_again"), [(10_000, [6]), (1, [5, 0, 6])])
 def test_rows_are_kept_up_to_a_limit_and_not_read_again(tmp_path: Path, limit: int, read_again: list[int]) -> None:
     store = CountedStore(make_store(tmp_path, random_unit(8)))
-    lookup = RowLookup(store, limit)  # type: ignore[arg-type]
+    lookup = RowLookup(store, Settings(cache_bytes=limit), POOL)  # type: ignore[arg-type]
     first = asyncio.run(lookup.fragments([0, 5], ("key",)))
     again = asyncio.run(lookup.fragments([5, 0, 5, 6], ("key",)))
     assert store.read == [[0, 5], read_again]
     assert {row: again[row] for row in first} == first
-    lookup.close()
 
 
 def test_a_column_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
-    lookup = RowLookup(make_store(tmp_path, random_unit(2)), 10_000)
+    lookup = RowLookup(make_store(tmp_path, random_unit(2)), Settings(), POOL)
     with pytest.raises(BadInput, match="colour"):
         asyncio.run(lookup.fragments([0], ("colour",)))
-    lookup.close()
+
+
+def test_an_answer_is_bounded_in_bytes(tmp_path: Path) -> None:
+    store = make_store(tmp_path, random_unit(600), caption=["x" * 100] * 600)
+    lookup = RowLookup(store, Settings(max_answer_bytes=50_000), POOL)
+    with pytest.raises(
+        OverLimit, match="the metadata of 600 rows has more than 50,000 bytes; ask for fewer"
+    ) as refused:
+        asyncio.run(lookup.fragments(range(600), ("caption",)))
+    assert refused.value.bound == "max_answer_bytes"
+    assert len(asyncio.run(lookup.fragments(range(300), ("caption",)))) == 300
+
+
+def test_other_orders_of_the_columns_are_counted_too(tmp_path: Path) -> None:
+    lookup = RowLookup(make_store(tmp_path, random_unit(2)), Settings(cache_bytes=2_000), POOL)
+    for number in range(50):
+        asyncio.run(lookup.fragments([], ("key", "shard", "caption")[: 1 + number % 3]))
+        asyncio.run(lookup.fragments([number % 2], ("key", "shard", "caption")[: 1 + number % 3]))
+    assert lookup._size <= 2_000
+    assert sum(map(len, lookup._known.values())) <= 2_000 // 160

@@ -21,7 +21,7 @@ from tests.serving import Serve
         ({"queries": [{"text": "x"}], "kk": 3}, 422),
         ({"queries": [{"text": "x"}], "k": 0}, 422),
         ({"queries": [{"text": "x"}], "k": 34}, 400),
-        ({"queries": [{"text": "x"}] * 600}, 400),
+        ({"queries": [{"text": "x"}] * 600}, 413),
         ({"queries": [{"row_id": 33}]}, 404),
         ({"queries": [{"embedding": [1.0]}]}, 400),
         ({"queries": [{"embedding": [0.0] * 16}]}, 400),
@@ -41,7 +41,7 @@ def test_a_search_that_is_expected_to_take_too_long_is_refused(served_store: Emb
     with serve(served_store, Settings(search_seconds=1e-6)) as url:
         body = {"queries": [{"row_id": 3}] * 20, "k": 5, "method": "exact"}
         answer = httpx.post(f"{url}/search", json=body)
-        assert answer.status_code == 400
+        assert answer.status_code == 413
         assert re.fullmatch(
             r"20 queries with k 5: expected to take \S+ s by an exact scan, at most 1e-06 s here; ask for less at once",
             answer.json()["error"],

@@ -61,7 +61,7 @@ def test_no_path_leads_out_of_what_is_served(client: httpx.Client, path: str) ->
 def test_a_slow_client_is_told_and_others_are_served(served_store: EmbeddingStore, serve: Serve) -> None:
     settings = Settings(body_seconds=0.5)
     with serve(served_store, settings) as url, socket.create_connection(address_of(url)) as slow:
-        slow.sendall(b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
+        slow.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{")
         assert httpx.post(f"{url}/search", json=TEXT).status_code == 200
         slow.settimeout(10)
         assert slow.recv(4_096).startswith(b"HTTP/1.1 408")
@@ -70,7 +70,7 @@ def test_a_slow_client_is_told_and_others_are_served(served_store: EmbeddingStor
 def test_half_closed_connections_do_no_harm(client: httpx.Client) -> None:
     for _ in range(30):
         connection = socket.create_connection(address_of(str(client.base_url)))
-        connection.sendall(b'POST /search HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{"queries"')
+        connection.sendall(b'POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{"queries"')
         connection.shutdown(socket.SHUT_WR)
         connection.close()
     assert client.post("/search", json=TEXT).status_code == 200
@@ -79,8 +79,11 @@ def test_half_closed_connections_do_no_harm(client: httpx.Client) -> None:
 def test_bodies_that_together_take_too_much_memory_are_asked_to_come_back(
     served_store: EmbeddingStore, serve: Serve
 ) -> None:
-    head = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n"
-    with serve(served_store, Settings(body_bytes=100_000)) as url, socket.create_connection(address_of(url)) as held:
+    head = b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
+    with (
+        serve(served_store, Settings(body_bytes=100_000, client_share=1)) as url,
+        socket.create_connection(address_of(url)) as held,
+    ):
         held.sendall(head + b" " * 80_000)
         for _ in range(500):  # until the service has read it
             answer = httpx.post(f"{url}/search", content=b" " * 50_000)
