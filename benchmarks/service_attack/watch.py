@@ -74,8 +74,10 @@ def _touches(line: dict[str, Any], start: float, end: float) -> bool:
 
 
 def p99(seconds: Sequence[float]) -> float:
-    """The 99th percentile; infinite where there are fewer than two."""
-    return statistics.quantiles(seconds, n=100, method="inclusive")[98] if len(seconds) > 1 else float("inf")
+    """The 99th percentile; infinite where there is nothing."""
+    if len(seconds) < 2:
+        return seconds[0] if seconds else float("inf")
+    return statistics.quantiles(seconds, n=100, method="inclusive")[98]
 
 
 class Watch:
