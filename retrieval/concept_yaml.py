@@ -76,8 +76,8 @@ def parse_yaml(text: str, where: str, *, aliases: bool = True) -> ConceptFile:
 def _check_strangers(text: str, where: str) -> None:
     if len(text) > MOST_CHARACTERS:
         raise BadInput(
-            f"{where}: YAML or JSON of {len(text):,} characters: at most {MOST_CHARACTERS:,} are read here; send names, "
-            "one a line, or CSV"
+            f"{where}: YAML or JSON of {len(text):,} characters: at most {MOST_CHARACTERS:,} are read here; send names "
+            "(one a line) or CSV"
         )
     depth = 0
     for bracket in _BRACKETS.findall(text):

@@ -76,6 +76,9 @@ class Front:
         shards: list[DeploymentHandle[Any]],
         deployed: Mapping[str, Any],
     ) -> None:
+        # Serve's proxies on all nodes pass requests on to this one.
+        nodes = [str(node["NodeManagerHostname"]) for node in ray.nodes()]  # type: ignore[no-untyped-call]
+        settings = replace(settings, hosts=tuple(dict.fromkeys([*settings.hosts, *nodes])))
         if args.tokens_file is not None:
             settings = replace(settings, tokens=read_tokens(args.tokens_file, None))
         store = EmbeddingStore.open(args.store)

@@ -9,26 +9,32 @@ as a parameter or in the body and not in the path: an id may hold `/`, `..`, `#`
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from index.errors import DiskFull
 from mining.pages.correction import CorrectionRequest
 from mining.pages.review import NoSuchSet, PairsQuery, Review
 from mining.pages.schemas import DecisionRequest, PairsResponse
+from retrieval.service.bodies import describe_bodies, read_body, takes
 from retrieval.service.page_routes import PAGE_HEADERS, Asset, read_asset
 from retrieval.service.routes import service_of
 from retrieval.service.schemas import PageLink, Problem
 from retrieval.service.search import Service
+from retrieval.service.stores import Stores
+from retrieval.service.threads import run_to_end
 
 __all__ = ["PAGE", "add_pairs", "pairs_router"]
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 log = logging.getLogger("clipmine.service")
 
@@ -63,6 +69,7 @@ def pairs_router(review: Review) -> APIRouter:
 
     @router.get("/pairs", response_model=PairsResponse, summary="Image sets, a page at a time")
     async def pairs(
+        request: Request,
         strategy: Name = None,
         level: Annotated[int | None, Query(ge=0, lt=1 << 31)] = None,
         split: Name = None,
@@ -90,11 +97,11 @@ def pairs_router(review: Review) -> APIRouter:
             annotator=annotator,
             replaced=replaced,
         )
-        return _json(await asyncio.to_thread(review.page, query))
+        return _json(await _in_worker(request, review.page, query))
 
     @router.get("/pairs/set", responses=_MISSING, summary="One image set, with all its annotations")
-    async def pair(set_id: SetId) -> Response:
-        return _json(await asyncio.to_thread(review.find, set_id))
+    async def pair(request: Request, set_id: SetId) -> Response:
+        return _json(await _in_worker(request, review.find, set_id))
 
     @router.get("/pairs/image", response_class=Response, responses=_JPEG, summary="An image of a set, as a small JPEG")
     async def image(
@@ -107,13 +114,25 @@ def pairs_router(review: Review) -> APIRouter:
         data = await service.in_decoder(review.thumbnail, set_id, position, side, *limits)
         return Response(data, media_type="image/jpeg", headers=_IMAGE_HEADERS)
 
-    @router.post("/pairs/decision", responses=_MISSING, summary="Reject a set, or undo that")
-    async def decide(body: DecisionRequest) -> Response:
-        return await _written("decision", lambda: review.decide(body.set_id, body.decision))
+    @router.post(
+        "/pairs/decision",
+        responses=_MISSING,
+        summary="Reject a set, or undo that",
+        openapi_extra=takes(DecisionRequest),
+    )
+    async def decide(request: Request) -> Response:
+        body = await _read_json(request, DecisionRequest)
+        return await _written(request, "decision", lambda: review.decide(body.set_id, body.decision))
 
-    @router.post("/pairs/annotation", responses=_MISSING, summary="Correct an annotation, by a new one")
-    async def correct(body: CorrectionRequest) -> Response:
-        return await _written("correction", lambda: review.correct(body))
+    @router.post(
+        "/pairs/annotation",
+        responses=_MISSING,
+        summary="Correct an annotation, by a new one",
+        openapi_extra=takes(CorrectionRequest),
+    )
+    async def correct(request: Request) -> Response:
+        body = await _read_json(request, CorrectionRequest)
+        return await _written(request, "correction", lambda: review.correct(body))
 
     return router
 
@@ -121,6 +140,7 @@ def pairs_router(review: Review) -> APIRouter:
 def add_pairs(app: FastAPI, review: Review) -> None:
     """Add the routes and the page to the service."""
     app.include_router(pairs_router(review))
+    describe_bodies(app, DecisionRequest, CorrectionRequest)
     app.state.pages.append(PageLink(name="Pairs", href=PAGE.lstrip("/")))
     assets = {name: read_asset("mining.pages", name, _HEADERS) for name in _NAMES}
     page: Asset = read_asset("mining.pages", "index.html", _HEADERS)
@@ -141,10 +161,26 @@ def add_pairs(app: FastAPI, review: Review) -> None:
         return asset.answer(request)
 
 
-async def _written(what: str, write: Callable[[], dict[str, Any]]) -> Response:
+async def _read_json(request: Request, model: type[Shape]) -> Shape:
+    """The body; RequestValidationError where its content type is not JSON, so that no form of another page's origin can
+    send one: browsers ask first before they send JSON elsewhere."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        what = {"type": "model_attributes_type", "loc": ("body",), "msg": "the content type is not application/json"}
+        raise RequestValidationError([what])
+    return await read_body(request, model)
+
+
+async def _in_worker(request: Request, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a call in one of the service's threads, which its clients use in turns."""
+    stores: Stores = request.app.state.stores
+    return await run_to_end(stores.shared.workers, function, *arguments)
+
+
+async def _written(request: Request, what: str, write: Callable[[], dict[str, Any]]) -> Response:
     """The answer of a call that appends to a file; a failure is one line, and the file's path is only in the log."""
     try:
-        return _json(await asyncio.to_thread(write))
+        return _json(await _in_worker(request, write))
     except (OSError, DiskFull) as error:
         log.error("a %s was not written: %s", what, error)
         why = "no space left on the disk" if isinstance(error, DiskFull) else error.strerror or type(error).__name__

@@ -85,7 +85,7 @@ class Admission:
     """
 
     def __init__(self, settings: Settings) -> None:
-        share = settings.client_share
+        share, self.search_seconds = settings.client_share, settings.search_seconds
         self.requests = Budget("requests", "their turn", settings.requests, share)
         self.bodies = Budget("body_bytes", "memory for its body", settings.body_bytes, share)
         self.queries = Budget("queue", "an answer", settings.queue, share)
@@ -120,10 +120,13 @@ class Admission:
         """A place for what a body of so many bytes is parsed into. Raises Overloaded."""
         return _take([(self.bodies, needed)], SEARCH_RETRY)
 
-    def decode(self, needed: int) -> Place:
-        """A place for decoding images that need so many bytes. Raises OverLimit, Overloaded."""
+    def decode(self, needed: int, seconds: float) -> Place:
+        """A place for decoding images that need so many bytes and seconds. Raises OverLimit, Overloaded."""
         _check_memory(self.decoding, needed, "decoding the images", "send fewer or smaller ones")
-        return _take([(self.decoding, needed)], SEARCH_RETRY)
+        if seconds > self.search_seconds:
+            most = f"at most {self.search_seconds:g} s here; send fewer or smaller ones"
+            raise OverLimit("search_seconds", f"decoding the images: expected to take {seconds:.3g} s, {most}")
+        return _take([(self.decoding, needed), (self.work, round(seconds * 1e3))], SEARCH_RETRY)
 
 
 def _check_memory(budget: Budget, needed: int, what: str, ways: str) -> None:

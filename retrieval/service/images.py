@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Sequence
 
 from index.corpus.image_decoding import (
     MAX_IMAGE_BYTES,
@@ -12,12 +13,17 @@ from index.corpus.image_decoding import (
     decode_thumbnail,
     image_extension,
 )
+from index.corpus.image_size import measure_image
 from index.errors import BadInput, ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image
 from retrieval.service.backend import Unavailable
+from retrieval.service.settings import Settings
 
-__all__ = ["media_type", "original", "small_jpeg", "thumbnail"]
+__all__ = ["cost_of_images", "media_type", "original", "small_jpeg", "thumbnail", "unusable"]
+
+DECODED_AT_ONCE = 2  # threads of `LocalEncoder`
+SECONDS_OF_WORK = 7e-9  # of `ImageSize.work`, a pixel of a sequential JPEG
 
 log = logging.getLogger("clipmine.service")
 
@@ -41,6 +47,27 @@ def _read(store: EmbeddingStore, row_id: int) -> bytes:
             raise  # the store has no images, or none of this row: trying again will not help
         log.error("row %d: %s", row_id, error)
         raise Unavailable(f"the image of row {row_id} cannot be read now", retry_after=30) from error
+
+
+def cost_of_images(files: Sequence[bytes], settings: Settings) -> tuple[int, float]:
+    """Bytes and seconds that decoding image files takes, from their headers. BadInput names one that cannot be used."""
+    sizes = []
+    for place, data in enumerate(files):
+        if image_extension(data) == "jxl":  # its layers and references are not in the header
+            raise BadInput(
+                f"image {place}: JPEG XL is not read here, as its header does not say what decoding it takes"
+            )
+        try:
+            sizes.append(measure_image(data, settings.max_image_bytes, settings.max_image_pixels))
+        except ImageRejected as error:
+            raise unusable(place, error) from error
+    peaks = sorted(size.peak_bytes for size in sizes)[-DECODED_AT_ONCE:]
+    return sum(peaks) + sum(map(len, files)), sum(size.work for size in sizes) * SECONDS_OF_WORK
+
+
+def unusable(place: int, error: ImageRejected) -> BadInput:
+    """The error for an image of a request that is rejected."""
+    return BadInput(f"image {place}: cannot be used ({error.reason.replace('_', ' ')})")
 
 
 def original(store: EmbeddingStore, row_id: int) -> tuple[bytes, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from index.corpus.image_decoding import ImageRejected, decode_image
-from index.errors import BadInput
 from retrieval.query_blocks import PROMPTS_AT_ONCE
 from retrieval.service.backend import Texts
 from retrieval.service.batching import Batcher, batch_queue
+from retrieval.service.images import DECODED_AT_ONCE, unusable
 from retrieval.service.memory import run_in_halves
 from retrieval.service.settings import Settings
 from retrieval.service.threads import run_to_end
+from retrieval.service.turns import FairPool
 
 if TYPE_CHECKING:
     from index.encoder.clip_encoder import Encoder
@@ -51,7 +51,7 @@ class LocalEncoder:
         self._encoder: Encoder | None = None
         self._loading = threading.Lock()
         self._users = 0
-        self._decoders = ThreadPoolExecutor(2, thread_name_prefix="decode")
+        self._decoders = FairPool(DECODED_AT_ONCE, "decode")
         limits: dict[str, Any] = {"queue": batch_queue(settings), "wait_ms": settings.wait_ms}
         self._texts: Batcher[tuple[list[str], bool], Texts] = Batcher(
             "the text encoder", self._encode, most=PROMPTS_AT_ONCE, observe=partial(self._saw, "encode_texts"), **limits
@@ -146,7 +146,7 @@ def decode_query_image(encoder: Encoder, data: bytes, place: int, settings: Sett
     try:
         return encoder.to_pixels(decode_image(data, settings.max_image_bytes, settings.max_image_pixels))
     except ImageRejected as error:
-        raise BadInput(f"image {place}: cannot be used ({error.reason.replace('_', ' ')})") from error
+        raise unusable(place, error) from error
 
 
 async def _all_or_none(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,12 +15,15 @@ import numpy.typing as npt
 
 from index.errors import BadInput
 from index.store.embedding_store import EmbeddingStore, Modality
+from retrieval.service.admission import Admission
 from retrieval.service.backend import Backend
+from retrieval.service.images import cost_of_images
 from retrieval.service.limits import OverLimit
 from retrieval.service.schemas import Query
 from retrieval.service.settings import Settings
+from retrieval.service.threads import run_to_end
 
-__all__ = ["NoSuchRow", "OpenQuery", "check_row", "query_vectors", "unit_vector", "vectors_of_base64"]
+__all__ = ["NoSuchRow", "OpenQuery", "check_row", "encode", "query_vectors", "unit_vector", "vectors_of_base64"]
 
 FEW = 8  # embeddings that are read on the event loop: a thread would take longer
 
@@ -56,9 +59,17 @@ def check_row(store: EmbeddingStore, row_id: int) -> None:
 
 
 async def query_vectors(
-    backend: Backend, queries: Sequence[Query], modality: Modality, settings: Settings
+    backend: Backend,
+    queries: Sequence[Query],
+    modality: Modality,
+    settings: Settings,
+    admission: Admission,
+    pool: Executor,
 ) -> list[OpenQuery]:
-    """The queries with their vectors, in order. Raises BadInput for one that cannot be used."""
+    """The queries with their vectors, in order. pool: threads that may wait for a disk.
+
+    Raises BadInput for one that cannot be used, OverLimit and Overloaded for images that take too much.
+    """
     opened: list[OpenQuery | None] = [None] * len(queries)
     given = [place for place, query in enumerate(queries) if _is_given(query)]
     images = [place for place, query in enumerate(queries) if query.image is not None or query.image_url is not None]
@@ -67,15 +78,15 @@ async def query_vectors(
     if given:
         few = len(given) <= FEW and all(queries[place].row_id is None for place in given)  # rows may be on a cold disk
         find = partial(_given, backend.store, queries, given, modality)
-        for query in find() if few else await asyncio.to_thread(find):
+        for query in find() if few else await run_to_end(pool, find):
             opened[query.place] = query
-    files = await _images_of({place: queries[place] for place in images}, settings)
+    files = await _images_of({place: queries[place] for place in images}, settings, pool) if images else []
     if texts:
         encoded = await backend.encode_texts([str(queries[place].text) for place in texts])
         for place, vector, cut in zip(texts, encoded.vectors, encoded.cut, strict=True):
             opened[place] = OpenQuery(place, vector, text_cut=cut)
     if images:
-        for place, vector in zip(images, await backend.encode_images(files), strict=True):
+        for place, vector in zip(images, await encode(backend, files, settings, admission, pool), strict=True):
             opened[place] = OpenQuery(place, vector)
     return [query for query in opened if query is not None]
 
@@ -105,22 +116,35 @@ def _given(
     return found
 
 
-async def _images_of(queries: Mapping[int, Query], settings: Settings) -> list[bytes]:
+async def encode(
+    backend: Backend, files: Sequence[bytes], settings: Settings, admission: Admission, pool: Executor
+) -> npt.NDArray[np.float16]:
+    """The vectors of image files, after what decoding them takes has been read from their headers and is there."""
+    needed, seconds = await run_to_end(pool, cost_of_images, files, settings)
+    with admission.decode(needed, seconds):
+        return await backend.encode_images(files)
+
+
+async def _images_of(queries: Mapping[int, Query], settings: Settings, pool: Executor) -> list[bytes]:
     """The image files of queries, in order. queries: by their place in the request. What needs no fetching comes first,
     so that nothing is fetched for a request that is refused anyway."""
     urls = {place: query.image_url for place, query in queries.items() if query.image_url is not None}
     if urls and not settings.allow_urls:
         raise BadInput(f"query {next(iter(urls))}: this service fetches no URLs; send the image itself")
-    files = {
-        place: image_of_base64(query.image, settings.max_image_bytes, f"query {place}")
-        for place, query in queries.items()
-        if query.image is not None
-    }
+    files = await run_to_end(pool, _sent_images, queries, settings)
     if urls:
         from retrieval.service.fetch_url import fetch_images
 
         files |= await fetch_images(urls, settings)
     return [files[place] for place in queries]
+
+
+def _sent_images(queries: Mapping[int, Query], settings: Settings) -> dict[int, bytes]:
+    return {
+        place: image_of_base64(query.image, settings.max_image_bytes, f"query {place}")
+        for place, query in queries.items()
+        if query.image is not None
+    }
 
 
 def image_of_base64(text: str, most: int, where: str) -> bytes:
@@ -131,7 +155,7 @@ def image_of_base64(text: str, most: int, where: str) -> bytes:
     if len(encoded) > most * 4 // 3 + 4:
         raise OverLimit("max_image_bytes", f"{where}: the image has more than {most:,} bytes")
     try:
-        return base64.b64decode(encoded, validate=True)
+        return binascii.a2b_base64(encoded, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise BadInput(f"{where}: the image is not base64") from error
 

@@ -18,7 +18,7 @@ from retrieval.service.filtered_search import FilteredSearch
 from retrieval.service.filters import check, filter_columns
 from retrieval.service.limits import check_limits, check_seconds, search_bytes, search_depths
 from retrieval.service.metadata_cache import RowLookup, as_row
-from retrieval.service.query_vectors import NoSuchRow, OpenQuery, check_row, query_vectors
+from retrieval.service.query_vectors import NoSuchRow, OpenQuery, check_row, encode, query_vectors
 from retrieval.service.schemas import COLUMNS, Query, SearchOptions, SearchRequest
 from retrieval.service.settings import Settings
 from retrieval.service.threads import SMALL, run_to_end
@@ -122,7 +122,7 @@ class Service:
         """
 
         async def vectors() -> list[OpenQuery]:
-            return await query_vectors(self.backend, request.queries, request.modality, self.settings)
+            return await self.vectors(request.queries, request.modality)
 
         own = int(any(query.row_id is not None for query in request.queries))
         return await self._search(request, len(request.queries), vectors, own)
@@ -131,14 +131,14 @@ class Service:
         """`search` by image files."""
 
         async def vectors() -> list[OpenQuery]:
-            found = await self.backend.encode_images(files)
+            found = await encode(self.backend, files, self.settings, self.admission, self.shared.lookups)
             return [OpenQuery(place, vector) for place, vector in enumerate(found)]
 
         return await self._search(request, len(files), vectors, 0)
 
     async def vectors(self, queries: Sequence[Query], modality: Any) -> list[OpenQuery]:
         """The vector of each query."""
-        return await query_vectors(self.backend, queries, modality, self.settings)
+        return await query_vectors(self.backend, queries, modality, self.settings, self.admission, self.shared.lookups)
 
     def check_row(self, row_id: int) -> None:
         """Raise NoSuchRow for a row that is not there or was forgotten."""

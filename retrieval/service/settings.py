@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from index.corpus.image_decoding import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from index.corpus.image_limits import MAX_IMAGE_BYTES
 from index.errors import BadInput
 
 __all__ = ["MOST_QUERIES", "Settings", "read_limits"]
@@ -78,7 +78,7 @@ class Settings:
     max_candidates: int = 200_000
     max_answer_bytes: int = 64 << 20
     max_image_bytes: int = MAX_IMAGE_BYTES
-    max_image_pixels: int = MAX_IMAGE_PIXELS
+    max_image_pixels: int = 1 << 24
     max_urls: int = 16
     max_fetch_bytes: int = 32 << 20
     client_share: float = 0.5
@@ -94,7 +94,7 @@ class Settings:
     search_seconds: float = 60.0
     queue_seconds: float = 120.0
     search_bytes: int = 384 << 20
-    decode_bytes: int = 512 << 20
+    decode_bytes: int = 448 << 20
     concept_jobs: int = 4
     list_seconds: float = 3_600.0
     list_bytes: int = 512 << 20

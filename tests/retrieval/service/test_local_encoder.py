@@ -58,7 +58,7 @@ def test_what_is_no_image_is_one_clear_line(client: httpx.Client, data: bytes) -
 
 def test_images_are_decoded_off_the_event_loop(client: httpx.Client) -> None:
     stream = io.BytesIO()
-    Image.new("RGB", (9_000, 9_000)).save(stream, "JPEG")  # takes some tenths of a second to decode
+    Image.new("RGB", (4_096, 4_096)).save(stream, "JPEG")  # takes some tenths of a second to decode
     answers: list[httpx.Response] = []
     slow = threading.Thread(target=lambda: answers.append(client.post("/search/image?k=1", content=stream.getvalue())))
     slow.start()
