@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -24,21 +25,30 @@ SHAPES = ("circle", "square")
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // int(workers))))
 
-# Where tests use Ray and Spark: one process runs them all, so that each is started once.
-_CLUSTERED = re.compile(r"jobs/(test_|executors/|serve_ray/)")
+# Where tests may use Ray and Spark: one process runs them all, so that each is started once.
+_OF_CLUSTERS, _OF_JOBS = re.compile(r"jobs/(executors|serve_ray)/"), re.compile(r"jobs/test_")
+_CLUSTERS = re.compile(r"\b(ray|spark|executor)", re.IGNORECASE)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Groups for `pytest -n 2 --dist loadgroup`: the tests of a group run in one process, in their order.
 
-    A file is a group, since its tests share what its fixtures make; the tests of jobs are one, which runs first.
+    A file is a group, since its tests share what its fixtures make; the tests of jobs that speak of clusters are one,
+    which runs first.
     """
     if not config.pluginmanager.hasplugin("xdist"):
         return
     root = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(root).as_posix()
-        item.add_marker(pytest.mark.xdist_group("clustered" if _CLUSTERED.match(place) else place))
+        item.add_marker(pytest.mark.xdist_group("clustered" if _clustered(item.path, place) else place))
+
+
+@functools.cache
+def _clustered(path: Path, place: str) -> bool:
+    if _OF_CLUSTERS.match(place):
+        return True
+    return bool(_OF_JOBS.match(place) and _CLUSTERS.search(path.read_text()))
 
 
 @pytest.fixture(scope="session")
