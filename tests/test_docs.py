@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import importlib
 import io
 import re
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 
 from jobs.cli import COMMANDS, load_command
+from retrieval.service.settings import Settings
 from tests.serving import serving
 from tests.test_architecture import WINGS
 
@@ -224,3 +226,13 @@ def run_cell(code: str, names: dict[str, Any]) -> str:
 def without_numbers(line: str) -> str:
     """A line with # for every number, and one space where there are more."""
     return re.sub(r"\s+", " ", re.sub(r"-?\d[\d.,]*(e-?\d+)?", "#", line)).strip()
+
+
+def test_the_service_page_lists_every_bound_with_its_default() -> None:
+    listed = {}
+    for line in (ROOT / "docs" / "service.md").read_text().split("### The bounds")[1].split("\n## ")[0].splitlines():
+        if line.startswith("| `"):
+            name, default = line.split("|")[1:3]
+            listed[name.strip(" `")] = float(default.replace(",", ""))
+    fields = {field.name: field.default for field in dataclasses.fields(Settings)}
+    assert listed == {name: default for name, default in fields.items() if type(default) in (int, float)}

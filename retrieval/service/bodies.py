@@ -24,6 +24,7 @@ __all__ = ["describe_bodies", "read_body", "takes", "wrong_shape"]
 LONG_BODY = 16 << 10  # bytes; shorter ones, right or wrong, are read in a few milliseconds
 VALUE_BYTES = 40  # of memory for a value of a body: a Python number and its place in a list
 MOST_KEYS = 50  # of one object: more than any has in a request
+MOST_KEYS_IN_ALL = 150_000  # 20,000 concepts with all their fields have fewer; they take longer to read than values
 MOST_DEPTH = 8  # of objects and lists in each other
 
 _COMPONENTS = "#/components/schemas/{model}"
@@ -51,6 +52,9 @@ async def read_body(request: Request, model: type[Shape]) -> Shape:
     if values > shared.settings.max_values:
         most = f"at most {shared.settings.max_values:,} a request"
         raise OverLimit("max_values", f"the body has {values:,} values: {most}; send vectors as embedding_b64")
+    keys = body.count(b'":')
+    if keys > MOST_KEYS_IN_ALL:
+        raise OverLimit("max_values", f"the body has {keys:,} keys: at most {MOST_KEYS_IN_ALL:,} a request")
     at_the_end(request.scope, shared.admission.body(values * VALUE_BYTES).give_back)
     return await run_to_end(shared.parser, parse_long, model, body)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ __all__ = ["CONNECTION", "Connections", "bounded_http"]
 CONNECTION = "clipmine.connection"  # in the ASGI scope: the `_Connection` of a request
 MOST_WAITING = 16  # requests that a client sends before it has read the answers of the first
 PIECE = 16 << 10  # bytes that the parser gets at once, so that a head's length is known while it comes
+MOST_PIECES, LEAST_PIECE = 1_000, 32  # pieces of a body, beyond which they have so many bytes on average
 LOOK_SECONDS = 1.0  # between two looks whose time is up
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
@@ -45,20 +47,23 @@ class Connections:
         self.heads: dict[_Connection, float] = {}
         self.stalled: dict[_Connection, float] = {}
         self.closing: dict[_Connection, float] = {}
+        self._addresses: Counter[str] = Counter()  # open connections of each
         self._looking: asyncio.TimerHandle | None = None
 
     def add(self, connection: _Connection) -> bool:
-        """Count a connection; where there are too many, the one that has waited longest is closed for it.
+        """Count a connection; where there are too many, an idle one is closed for it: the one that has
+        waited longest of the address that has most.
 
         False where all others are at work, so that the new one is to be closed.
         """
         if len(self.open) >= self.most:
             self.refused("connections")
-            idle = next(iter(self.waiting), None) or next(iter(self.heads), None)
+            idle = self._longest_idle()
             if idle is None:
                 return False
             idle.abort()
         self.open.add(connection)
+        self._addresses[connection.address] += 1
         self.waiting[connection] = time.monotonic()
         if self._looking is None:
             self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
@@ -66,9 +71,19 @@ class Connections:
 
     def remove(self, connection: _Connection) -> None:
         """It has been closed."""
-        self.open.discard(connection)
+        if connection in self.open:
+            self.open.discard(connection)
+            self._addresses[connection.address] -= 1
+            if not self._addresses[connection.address]:
+                del self._addresses[connection.address]
         for some in (self.waiting, self.heads, self.stalled, self.closing):
             some.pop(connection, None)
+
+    def _longest_idle(self) -> _Connection | None:
+        """Of the address that has most connections, the one that has been idle for longest; else of any address."""
+        busiest = max(self._addresses, key=self._addresses.__getitem__)
+        idle = [*self.waiting, *self.heads]
+        return next((one for one in idle if one.address == busiest), idle[0] if idle else None)
 
     def _look(self) -> None:
         now, settings = time.monotonic(), self.settings
@@ -109,6 +124,7 @@ class _Connection(HttpToolsProtocol):
         self._deaf = False  # what still comes is not read
         self._in_head = True  # or before it
         self._unread = 0  # bytes of a head that is not whole, or of a body's framing
+        self._pieces = self._body_bytes = 0  # of the body that is coming
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -149,6 +165,8 @@ class _Connection(HttpToolsProtocol):
             if isinstance(error.__context__, _TooManyWait):
                 self.all.refused("pipelined")
                 self._answer_and_close()
+            elif isinstance(error.__context__, _TooSmallPieces):
+                self.refuse(400, "no_http", f"the body comes in pieces of fewer than {LEAST_PIECE} bytes")
             else:
                 self.refuse(400, "no_http", "this is no HTTP request")
         else:
@@ -171,11 +189,15 @@ class _Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._unread = False, 0
+        self._in_head, self._unread, self._pieces, self._body_bytes = False, 0, 0, 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
+        self._pieces += 1
+        self._body_bytes += len(body)
+        if self._pieces > MOST_PIECES and self._body_bytes < LEAST_PIECE * self._pieces:
+            raise _TooSmallPieces
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -197,6 +219,11 @@ class _Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self.all.stalled.pop(self, None)
         super().resume_writing()
+
+    @property
+    def address(self) -> str:
+        """Where the client is."""
+        return self.client[0] if self.client else ""
 
     # Ends
     def close(self) -> None:
@@ -231,6 +258,10 @@ class _Connection(HttpToolsProtocol):
             self.transport.close()
         else:
             self.cycle.keep_alive = False
+
+
+class _TooSmallPieces(Exception):
+    """A chunked body comes in so many small pieces that reading it would take far longer than its bytes are worth."""
 
 
 class _TooManyWait(Exception):

@@ -148,8 +148,7 @@ async def retrieve_concepts(request: Request, service: OfService) -> Response:
 )
 async def read_concept_list(request: Request, service: OfService) -> Response:
     asked = await read_body(request, ConceptListText)
-    listed = await service.in_worker(read_list, asked.text)
-    return _json(listed.model_dump_json(exclude_none=True).encode())
+    return _json(await service.in_worker(read_list, asked.text, service.settings))
 
 
 async def _lines(service: Service, job: concept_job.ConceptJob) -> AsyncIterator[bytes]:
@@ -168,7 +167,7 @@ async def row(
     columns: Annotated[str | None, Query(max_length=2_000, description="names with commas between; all: *")] = None,
 ) -> Response:
     service.check_row(row_id)
-    names = tuple(columns.split(",")) if columns and columns != "*" else COLUMNS
+    names = tuple(dict.fromkeys(columns.split(","))) if columns and columns != "*" else COLUMNS
     await service.check_columns(names)
     names = service.columns if columns == "*" else names
     fragment = (await service.lookup.fragments([row_id], names))[row_id]

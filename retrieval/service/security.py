@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
+from starlette.requests import ClientDisconnect
 
 from retrieval.service.admission import CLIENT, Admission, Budget
 from retrieval.service.backend import Overloaded
@@ -76,7 +77,7 @@ class Guard:
             connection.task = asyncio.current_task()
         try:
             await self._pass_on(scope, receive, send, client)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ClientDisconnect):
             if connection is None or not connection.transport.is_closing():
                 raise
             # Its client has hung up: the work has ended, and nobody is told.

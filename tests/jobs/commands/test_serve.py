@@ -32,6 +32,13 @@ def test_defaults_are_those_of_the_settings(seen: dict[str, Any]) -> None:
     assert named == {"host": "127.0.0.1", "port": 8000, "pairs": None, "decisions": None}
 
 
+def test_any_bound_may_be_set_by_its_name(seen: dict[str, Any]) -> None:
+    options = ["--limit", "max_results=7", "--limit", "idle_seconds=2", "--allowed-host", "a.example"]
+    command.main(["STORE", *options, "--proxy", "10.0.0.1"], standalone_mode=False)
+    (_, settings), _ = seen["local"]
+    assert settings == Settings(max_results=7, idle_seconds=2.0, hosts=("a.example",), proxies=("10.0.0.1",))
+
+
 @pytest.mark.parametrize("chosen", [["--executor", "ray"], ["--ray"]])
 def test_on_ray_defaults_are_those_of_a_config_file(chosen: list[str], seen: dict[str, Any]) -> None:
     command.main(["STORE", *chosen], standalone_mode=False)

@@ -89,6 +89,9 @@ def test_values_are_counted_before_they_are_read(read: Callable[..., Any]) -> No
     with pytest.raises(OverLimit, match="the body has 9,003 values: at most 5,000 a request; send vectors as") as many:
         read(body, max_values=5_000)
     assert many.value.bound == "max_values"
+    keys = b'{"inner":[' + b",".join([b'{"number":3}'] * 150_001) + b"]}"
+    with pytest.raises(OverLimit, match="the body has 150,002 keys: at most 150,000 a request"):
+        read(keys)
     with pytest.raises(Overloaded, match="memory for its body"):
         read(body, body_bytes=100_000)
 

@@ -157,3 +157,23 @@ def test_a_body_that_goes_on_after_the_answer_ends_the_connection(client: httpx.
     with connected(str(client.base_url)) as connection:
         connection.sendall(HEAD.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
         assert all_of(connection).startswith(b"HTTP/1.1 405")
+
+
+def test_a_body_in_tiny_pieces_is_refused(client: httpx.Client) -> None:
+    head = b"POST /search HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(str(client.base_url)) as connection:
+        connection.sendall(head + b"1\r\nx\r\n" * 3_000)
+        assert b"pieces of fewer than 32 bytes" in all_of(connection)
+    with connected(str(client.base_url)) as connection:
+        connection.sendall(head + (b"40\r\n" + b" " * 64 + b"\r\n") * 3_000 + b"0\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 422"), "it was read"
+
+
+def test_clients_that_leave_are_no_errors(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90\r\n\r\n"
+    for _ in range(10):
+        with connected(str(client.base_url)) as connection:
+            connection.sendall(head + b"{")
+    assert client.get("/healthz").status_code == 200
+    time.sleep(0.2)
+    assert not caplog.records

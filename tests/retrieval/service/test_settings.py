@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from index.errors import BadInput
-from retrieval.service.settings import Settings
+from retrieval.service.settings import Settings, read_limits
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,24 @@ def test_a_service_is_closed_to_other_origins_and_fetches_no_urls_by_default() -
     settings = Settings()
     assert not settings.allow_urls
     assert settings.cors_origins == ()
+
+
+def test_limits_are_read_by_name() -> None:
+    assert read_limits(["max_k=500", "head-seconds = 2.5"]) == {"max_k": 500, "head_seconds": 2.5}
+    assert read_limits([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("max_k", "give NAME=NUMBER; the names are max_head_bytes, max_body_bytes"),
+        ("max_kk=3", "give NAME=NUMBER"),
+        ("tokens=a", "give NAME=NUMBER"),
+        ("allow_urls=1", "give NAME=NUMBER"),
+        ("max_k=2.5", "'2.5' is not a whole number"),
+        ("client_share=much", "'much' is not a number"),
+    ],
+)
+def test_a_limit_that_is_none_is_one_line(text: str, says: str) -> None:
+    with pytest.raises(BadInput, match=f"--limit {re.escape(text)}: {re.escape(says)}"):
+        read_limits([text])
