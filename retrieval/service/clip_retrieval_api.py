@@ -7,7 +7,6 @@ response header; `docs/service.md` lists them.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import functools
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from retrieval.service.routes import take_service
 from retrieval.service.schemas import Numbers, Problem, Query, RowId, SearchRequest
 from retrieval.service.search import NoSuchRow, Service
 from retrieval.service.stores import Stores
-from retrieval.service.threads import SMALL, at_the_end
+from retrieval.service.threads import SMALL, all_or_none, at_the_end
 
 __all__ = ["NOT_HONOURED", "PARTIAL", "add_clip_retrieval_routes"]
 
@@ -180,7 +179,7 @@ async def _metadata(service: Service, rows: Sequence[int]) -> dict[int, dict[str
     known = _without_nulls(fragments) if len(rows) <= SMALL else await service.in_worker(_without_nulls, fragments)
     if service.backend.store.corpus_root is not None:
         shown = [row for row in known if "url" not in known[row]][:THUMBNAILS]
-        for row, image in zip(shown, await asyncio.gather(*(_thumbnail(service, row) for row in shown)), strict=True):
+        for row, image in zip(shown, await all_or_none([_thumbnail(service, row) for row in shown]), strict=True):
             known[row] |= {} if image is None else {"image": image}
     return known
 

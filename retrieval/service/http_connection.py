@@ -28,6 +28,7 @@ CONNECTION = "clipmine.connection"  # in the ASGI scope: the `_Connection` of a 
 MOST_WAITING = 16  # requests that a client sends before it has read the answers of the first
 PIECE = 16 << 10  # bytes that the parser gets at once, so that a head's length is known while it comes
 MOST_PIECES, LEAST_PIECE = 1_000, 32  # pieces of a body, beyond which they have so many bytes on average
+MOST_LEFTOVER = 1 << 20  # bytes of a body that may still come after its answer
 LOOK_SECONDS = 1.0  # between two looks whose time is up
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
@@ -36,8 +37,9 @@ _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header 
 class Connections:
     """The open connections of a service, each dict with the time since when.
 
-    waiting: for a request, of which no byte has come. heads: of which a part of the head has come. stalled: whose
-    client does not read. closing: whose last bytes are being sent.
+    waiting: for a request, of which no byte has come. heads: of which a part of the head has come. leftovers: whose
+    last request was answered before its body had come. stalled: whose client does not read. closing: whose last bytes
+    are being sent.
     """
 
     def __init__(self, settings: Settings, most: int, refused: Callable[[str], None]) -> None:
@@ -45,6 +47,7 @@ class Connections:
         self.open: set[_Connection] = set()
         self.waiting: dict[_Connection, float] = {}
         self.heads: dict[_Connection, float] = {}
+        self.leftovers: dict[_Connection, float] = {}
         self.stalled: dict[_Connection, float] = {}
         self.closing: dict[_Connection, float] = {}
         self._addresses: Counter[str] = Counter()  # open connections of each
@@ -76,13 +79,13 @@ class Connections:
             self._addresses[connection.address] -= 1
             if not self._addresses[connection.address]:
                 del self._addresses[connection.address]
-        for some in (self.waiting, self.heads, self.stalled, self.closing):
+        for some in (self.waiting, self.heads, self.leftovers, self.stalled, self.closing):
             some.pop(connection, None)
 
     def _longest_idle(self) -> _Connection | None:
         """Of the address that has most connections, the one that has been idle for longest; else of any address."""
         busiest = max(self._addresses, key=self._addresses.__getitem__)
-        idle = [*self.waiting, *self.heads]
+        idle = [*self.waiting, *self.heads, *self.leftovers]
         return next((one for one in idle if one.address == busiest), idle[0] if idle else None)
 
     def _look(self) -> None:
@@ -91,6 +94,8 @@ class Connections:
             connection.close()
         for connection in _since(self.heads, now - settings.head_seconds):
             connection.refuse(408, "head_seconds", f"the head did not come within {settings.head_seconds:g} s")
+        for connection in _since(self.leftovers, now - settings.head_seconds):
+            connection.close()
         for connection in _since(self.stalled, now - settings.answer_seconds):
             self.refused("answer_seconds")
             connection.abort()
@@ -125,6 +130,7 @@ class _Connection(HttpToolsProtocol):
         self._in_head = True  # or before it
         self._unread = 0  # bytes of a head that is not whole, or of a body's framing
         self._pieces = self._body_bytes = 0  # of the body that is coming
+        self._leftover = 0  # bytes of it that came after the answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -154,6 +160,11 @@ class _Connection(HttpToolsProtocol):
 
     def _read(self, piece: bytes) -> None:
         self._unread += len(piece)
+        if self in self.all.leftovers:
+            self._leftover += len(piece)
+            if self._leftover > MOST_LEFTOVER:
+                self.close()
+                return
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:  # to a protocol that is not spoken here: answered as if it were not asked
@@ -203,12 +214,18 @@ class _Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_head, self._unread = True, 0
         super().on_message_complete()
+        if self.all.leftovers.pop(self, None) is not None:
+            self.all.waiting[self] = time.monotonic()
 
     def on_response_complete(self) -> None:
-        if not self.pipeline and self.cycle.more_body:  # the rest of the body will not be read
-            self.transport.close()
+        waits = not self.pipeline and not self.transport.is_closing()
         super().on_response_complete()
-        if not self.pipeline and not self.transport.is_closing():
+        if waits and self.cycle.more_body:
+            # The rest of the body is thrown away. Closing at once could cost the client the answer, as the system
+            # forgets what it has sent when something comes after that.
+            self._leftover = 0
+            self.all.leftovers[self] = time.monotonic()
+        elif waits:
             self.all.waiting[self] = time.monotonic()
 
     # What the transport calls

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import anyio
 import numpy as np
 import numpy.typing as npt
 
@@ -22,7 +21,7 @@ from retrieval.service.batching import Batcher, batch_queue
 from retrieval.service.images import DECODED_AT_ONCE, unusable
 from retrieval.service.memory import run_in_halves
 from retrieval.service.settings import Settings
-from retrieval.service.threads import run_to_end
+from retrieval.service.threads import all_or_none, run_to_end
 from retrieval.service.turns import FairPool
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["LocalEncoder", "Observe", "decode_query_image"]
 
 IMAGES_AT_ONCE = 16
-Result = TypeVar("Result")
-
 STUCK_SECONDS = 120.0  # a call of the encoder that takes longer than this will probably not end
 
 # Called after each batch with the stage's name, its number of requests, and their size in texts, images or vectors.
@@ -96,7 +93,7 @@ class LocalEncoder:
     async def images(self, images: Sequence[bytes]) -> npt.NDArray[np.float16]:
         """Decode and encode image files. BadInput names the image that cannot be decoded; no other is decoded then."""
         calls = [run_to_end(self._decoders, self._decode, data, place) for place, data in enumerate(images)]
-        pixels = await _all_or_none(calls)
+        pixels = await all_or_none(calls)
         rows = await asyncio.gather(*(self._images.submit(picture) for picture in pixels))
         return np.stack(rows)
 
@@ -147,27 +144,6 @@ def decode_query_image(encoder: Encoder, data: bytes, place: int, settings: Sett
         return encoder.to_pixels(decode_image(data, settings.max_image_bytes, settings.max_image_pixels))
     except ImageRejected as error:
         raise unusable(place, error) from error
-
-
-async def _all_or_none(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """The results of all calls. When one fails or the caller is cancelled, those that have not begun are dropped.
-
-    Leaves only when those that have begun have ended, as `run_to_end`.
-    """
-    if not calls:
-        return []
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:  # not `gather`: it leaves when the first call is dropped, and hands on every cancellation
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:
-            task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait(tasks)
-    errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
-    if errors:
-        raise errors[0]
-    return [task.result() for task in tasks]
 
 
 def _join(parts: list[tuple[npt.NDArray[np.float16], list[bool]]]) -> tuple[npt.NDArray[np.float16], list[bool]]:

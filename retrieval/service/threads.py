@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import anyio
 
-__all__ = ["SMALL", "at_the_end", "run_at_the_end", "run_to_end"]
+__all__ = ["SMALL", "all_or_none", "at_the_end", "run_at_the_end", "run_to_end"]
 
 # Rows (or texts) that are handled on the event loop itself: about a millisecond. A thread costs a tenth of that.
 SMALL = 500
@@ -30,9 +30,33 @@ async def run_to_end(pool: Executor, function: Callable[..., Result], *arguments
         return await asyncio.wrap_future(call)
     except asyncio.CancelledError:
         if not call.cancel() and not call.done():
+            rest = asyncio.wrap_future(call)
             with anyio.CancelScope(shield=True):
-                await asyncio.wait([asyncio.wrap_future(call)])
+                await asyncio.wait([rest])
+            if not rest.cancelled():
+                rest.exception()  # else asyncio's log complains that nobody has looked at it
         raise
+
+
+async def all_or_none(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """The results of all calls. When one fails or the caller is cancelled, those that have not begun are dropped.
+
+    Leaves only when those that have begun have ended, as `run_to_end`.
+    """
+    if not calls:
+        return []
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:  # not `gather`: it leaves when the first call is dropped, and hands on every cancellation
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait(tasks)
+    errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+    if errors:
+        raise errors[0]
+    return [task.result() for task in tasks]
 
 
 def at_the_end(scope: MutableMapping[str, Any], function: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@ from index.corpus.decoders import DecoderDied, Decoders, ScaledImage, scale_imag
 from index.corpus.image_decoding import ImageRejected
 from index.encoder.scaling import Scaling
 from tests.index.corpora import encode, picture
+from tests.jobs.running import heed_ctrl_c
 
 SCALING = Scaling((24, 24))
 BOUNDS = (1 << 20, 10_000)
@@ -171,7 +172,9 @@ def test_a_job_that_is_killed_leaves_no_process_and_no_shared_memory(tmp_path: P
     before = set(Path("/dev/shm").iterdir())
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "image.jpg")]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as job:
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=heed_ctrl_c
+    ) as job:
         assert job.stdout is not None
         assert job.stdout.readline() == "decoding\n"
         processes = children(job.pid)

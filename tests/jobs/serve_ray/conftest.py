@@ -48,7 +48,7 @@ def url(ray_up: None, sharded_store: EmbeddingStore) -> Iterator[str]:
         shard_cpus=0.1,
         front_cpus=0.1,
         deadline_seconds=20,
-        settings={"queue": 100},
+        settings={"queue": 100, "client_share": 1.0},
     )
     start(args, "127.0.0.1", port)
     yield f"http://127.0.0.1:{port}"

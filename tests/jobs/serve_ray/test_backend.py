@@ -80,7 +80,7 @@ def test_a_killed_shard_is_named_in_the_answers_until_it_is_replaced(url: str, s
 
     async def until_missing(backend: RayBackend) -> None:
         app = httpx.ASGITransport(create_app(backend))
-        async with httpx.AsyncClient(transport=app, base_url="http://front", timeout=60) as http:
+        async with httpx.AsyncClient(transport=app, base_url="http://localhost", timeout=60) as http:
             while True:
                 request = {"queries": [{"text": text} for text in TEXTS], "k": 33, "method": "exact"}
                 response = await http.post("/search", json=request)

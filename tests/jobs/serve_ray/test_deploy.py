@@ -11,12 +11,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from index.errors import BadInput, ClipmineError
 from index.store.embedding_store import EmbeddingStore
 from jobs.serve_ray.app import ServeArgs, build
 from jobs.serve_ray.deploy import check_address, delete, deploy, find_application
+from jobs.serve_ray.start import APP, start
 from tests.jobs.running import heed_ctrl_c
 from tests.jobs.serve_ray.asking import search
 
@@ -116,3 +118,15 @@ def test_a_serve_that_listens_elsewhere_is_said_at_once(url: str) -> None:
     check_address(host, int(port))
     with pytest.raises(BadInput, match=rf"runs on this cluster already and listens on {url.removeprefix('http://')}, "):
         check_address(host, 1)
+
+
+def test_a_second_service_on_a_cluster_is_refused_and_the_first_goes_on(
+    url: str, sharded_store: EmbeddingStore
+) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with pytest.raises(BadInput, match=rf"this cluster serves a store already, as its application {APP}: stop that"):
+        start(ServeArgs(store=str(sharded_store.path)), host, int(port))
+    there = find_application(APP)
+    assert there is not None
+    assert there.status == "RUNNING"
+    assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -153,10 +154,28 @@ def test_an_answer_that_is_not_read_ends_and_gives_its_place_back(served_store: 
         assert answer.status_code == 200
 
 
-def test_a_body_that_goes_on_after_the_answer_ends_the_connection(client: httpx.Client) -> None:
+POST = HEAD.replace(b"GET", b"POST")
+
+
+def test_a_body_that_goes_on_after_the_answer_ends_the_connection(served_store: EmbeddingStore, serve: Serve) -> None:
+    with serve(served_store, Settings(head_seconds=0.5)) as url:
+        with connected(url) as endless:
+            endless.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+            assert all_of(endless).startswith(b"HTTP/1.1 405")
+        with connected(url) as long:
+            long.sendall(POST + b"Content-Length: 9000000\r\n\r\n")
+            assert long.recv(100).startswith(b"HTTP/1.1 405")
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                long.sendall(b" " * 8_000_000)
+            all_of(long)
+
+
+def test_a_short_body_may_come_after_its_answer(client: httpx.Client) -> None:
     with connected(str(client.base_url)) as connection:
-        connection.sendall(HEAD.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
-        assert all_of(connection).startswith(b"HTTP/1.1 405")
+        connection.sendall(POST + b"Content-Length: 9\r\n\r\n")
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 405")
+        connection.sendall(b"too late " + ASK)
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 200")
 
 
 def test_a_body_in_tiny_pieces_is_refused(client: httpx.Client) -> None:
