@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from index.corpus.image_decoding import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, ImageRejected
+from index.corpus.image_decoding import ImageRejected
 from index.errors import BadInput, ImagesNotLocal
 from mining.export.member_images import MemberImages
 from mining.sets.image_set import Member
-from retrieval.service.images import small_jpeg
+from retrieval.service.images import ThumbnailSize, small_jpeg
 
 __all__ = ["NoImage", "member_thumbnail"]
 
@@ -19,16 +19,10 @@ class NoImage(ImagesNotLocal):
     """A set's image can't be shown; the message says why, without a path of this machine."""
 
 
-def member_thumbnail(
-    images: MemberImages,
-    member: Member,
-    side: int,
-    max_bytes: int = MAX_IMAGE_BYTES,
-    max_pixels: int = MAX_IMAGE_PIXELS,
-) -> bytes:
-    """The image with at most `side` pixels on its longer side. Paths go to the log only.
+def member_thumbnail(images: MemberImages, member: Member, size: ThumbnailSize) -> bytes:
+    """A member's image as a small JPEG. Paths go to the log only.
 
-    Raises NoImage, also for an image beyond the limits (see `index.corpus.image_decoding.decode_thumbnail`).
+    Raises NoImage, also for an image beyond the limits.
     """
     try:
         found = images.read(member)
@@ -39,7 +33,7 @@ def member_thumbnail(
     if isinstance(found, str):
         raise _no_image(member, found)
     try:
-        return small_jpeg(found, side, max_bytes, max_pixels)
+        return small_jpeg(found, size)
     except ImageRejected as error:
         raise _no_image(member, error.reason.replace("_", " ")) from error
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index.corpus.image_decoding import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from index.errors import BadInput
 from index.files import exists
 from index.store.embedding_store import EmbeddingStore
@@ -26,6 +25,7 @@ from mining.sets.image_sets import ImageSets
 from mining.sets.layouts import read_layout
 from mining.sets.sets_info import sets_without_folder
 from mining.sets.sources import is_store, open_source_store, source_folder
+from retrieval.service.images import ThumbnailSize
 
 __all__ = ["NoSuchSet", "PairsQuery", "Review"]
 
@@ -153,19 +153,12 @@ class Review:
         gone = (correction.kind, correction.annotation_id) in _replaced(each)
         return {"set_id": each.set_id, "annotation": {**correction.to_json(), "replaced": gone}}
 
-    def thumbnail(
-        self,
-        set_id: str,
-        position: int,
-        side: int,
-        max_bytes: int = MAX_IMAGE_BYTES,
-        max_pixels: int = MAX_IMAGE_PIXELS,
-    ) -> bytes:
+    def thumbnail(self, set_id: str, position: int, size: ThumbnailSize) -> bytes:
         """A JPEG of the image at a position of a set. Raises NoSuchSet, or NoImage where it cannot be shown."""
         each = self._find(set_id)
         if not 0 <= position < each.size:
             raise NoImage(f"set {set_id!r:.100} has no image {position + 1}; it has {each.size}")
-        return member_thumbnail(self.images, each.members[position], side, max_bytes, max_pixels)
+        return member_thumbnail(self.images, each.members[position], size)
 
     def sets_without_images(self) -> dict[str, int]:
         """Name -> sets of the sources without a store or a folder: images that are known by name or URL only."""

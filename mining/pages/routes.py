@@ -110,8 +110,7 @@ def pairs_router(review: Review) -> APIRouter:
         service: Annotated[Service, Depends(service_of)],
         side: Annotated[int, Query(ge=16, le=1024, description="its longer side, in pixels")] = 512,
     ) -> Response:
-        limits = service.settings.max_image_bytes, service.settings.max_image_pixels
-        data = await service.in_decoder(review.thumbnail, set_id, position, side, *limits)
+        data = await service.in_decoder(review.thumbnail, set_id, position, service.thumbnail_size(side))
         return Response(data, media_type="image/jpeg", headers=_IMAGE_HEADERS)
 
     @router.post(

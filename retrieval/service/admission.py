@@ -107,6 +107,11 @@ class Admission:
         shares = [(self.queries, queries), (self.work, work), (self.search_bytes, needed)]
         return _take(shares, SEARCH_RETRY, alone=not self.queries.taken)
 
+    def answer(self, needed: int) -> Place:
+        """A place for an answer of so many bytes, until it has been read. Raises OverLimit, Overloaded."""
+        _check_memory(self.search_bytes, needed, "the answer", "ask for less")
+        return _take([(self.search_bytes, needed)], SEARCH_RETRY)
+
     def concept_list(self, needed: int) -> Place:
         """A place for a concept list that needs so many bytes. Raises OverLimit, Overloaded."""
         ways = (

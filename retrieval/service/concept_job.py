@@ -75,7 +75,7 @@ def measure(service: Service, request: ConceptsRequest) -> ConceptSize:
     modes = MODES if request.mode == "both" else (request.mode,)
     if "t2t" in modes and not store.has_text:
         raise BadInput("the store has no text embeddings, so no t2t; use the mode t2i")
-    shared = _Templates.of(_templates(request).texts)
+    shared = _TemplateLengths.of(_templates(request).texts)
     counts, characters = [], 0
     for concept in request.concepts:
         item = ConceptItem(name=concept) if isinstance(concept, str) else concept
@@ -149,7 +149,7 @@ def _templates(request: ConceptsRequest) -> Templates:
 
 
 @dataclass(frozen=True)
-class _Templates:
+class _TemplateLengths:
     """What decides how long the prompts of templates are: how many, their characters, their places for a name."""
 
     count: int
@@ -157,16 +157,16 @@ class _Templates:
     places: int
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> _Templates:
+    def of(cls, texts: Sequence[str]) -> _TemplateLengths:
         return cls(len(texts), sum(map(len, texts)), sum(text.count(PLACE) for text in texts))
 
 
-def _prompts_of(item: ConceptItem, shared: _Templates, dim: int) -> tuple[int, int]:
+def _prompts_of(item: ConceptItem, shared: _TemplateLengths, dim: int) -> tuple[int, int]:
     """The number of an item's prompts and their characters. shared: the list's templates."""
     if item.embeddings_b64 is not None:
         return max(1, len(item.embeddings_b64) * 3 // 4 // (4 * dim)), 2 * len(item.embeddings_b64)
     own = item.templates or (() if item.prompts else None)
-    templates = shared if own is None else _Templates.of(own)
+    templates = shared if own is None else _TemplateLengths.of(own)
     names = [len(item.name), *map(len, item.aliases)]
     filled = len(names) * templates.characters + templates.places * sum(names)
     return len(item.prompts) + len(names) * templates.count, sum(map(len, item.prompts)) + filled

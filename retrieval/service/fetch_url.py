@@ -70,7 +70,7 @@ PUBLIC = Access()
 _lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
 
 
-class _Turns:
+class _FetchSlots:
     """Whose fetches may begin. The semaphores of clients are kept while they are used."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class _Turns:
         self._clients: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def of_client(self) -> asyncio.Semaphore:
-        """The turns of whoever sent the request that is being answered."""
+        """The slots of whoever sent the request that is being answered."""
         client = CLIENT.get()
         found = self._clients.get(client)
         if found is None:
@@ -86,7 +86,7 @@ class _Turns:
         return found
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()  # a service has one event loop
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, _FetchSlots] = WeakKeyDictionary()  # a service has one event loop
 
 
 async def fetch_images(urls: Mapping[int, str], settings: Settings, access: Access = PUBLIC) -> dict[int, bytes]:
@@ -102,12 +102,12 @@ async def fetch_images(urls: Mapping[int, str], settings: Settings, access: Acce
         with _named(place):
             _checked(web_url(text), access)
     allowance = Allowance(settings.max_image_bytes, settings.max_fetch_bytes)
-    turns = _turns.setdefault(asyncio.get_running_loop(), _Turns())
-    client_turns = turns.of_client()
+    slots = _slots.setdefault(asyncio.get_running_loop(), _FetchSlots())
+    client_slots = slots.of_client()
     files: dict[int, bytes] = {}
 
     async def fetch(place: int, text: str) -> None:
-        async with client_turns, turns.all:
+        async with client_slots, slots.all:
             with _named(place):
                 files[place] = await fetch_image(text, allowance, access)
 

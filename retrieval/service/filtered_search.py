@@ -52,10 +52,9 @@ class FilteredSearch:
 
     async def fill(self, queries: list[OpenQuery], depth: Depth) -> tuple[str, tuple[str, ...]]:
         """Search for all queries and set their results; the plan, and the names of shards that did not answer."""
-        unwanted, stored = self._request.filters.exclude, self._backend.store.rows
-        few = len(unwanted) <= SMALL
-        find = excluded_rows
-        exclude = find(unwanted, stored) if few else await run_to_end(self._pool, find, unwanted, stored)
+        asked = self._request.filters.exclude, self._backend.store.rows
+        few = len(asked[0]) <= SMALL
+        exclude = excluded_rows(*asked) if few else await run_to_end(self._pool, excluded_rows, *asked)
         strict = bool(self._columns) or self._request.filters.near_duplicates is not None
         pending, plan, missing, rows = queries, "", set[str](), depth.first
         while pending:

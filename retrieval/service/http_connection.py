@@ -14,6 +14,8 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
+from itertools import chain
 from typing import Any, ClassVar
 
 import httptools
@@ -30,8 +32,6 @@ PIECE = 16 << 10  # bytes that the parser gets at once, so that a head's length 
 MOST_PIECES, LEAST_PIECE = 1_000, 32  # pieces of a body, beyond which they have so many bytes on average
 MOST_LEFTOVER = 1 << 20  # bytes of a body that may still come after its answer
 LOOK_SECONDS = 1.0  # between two looks whose time is up
-
-_REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
 class Connections:
@@ -83,10 +83,11 @@ class Connections:
             some.pop(connection, None)
 
     def _longest_idle(self) -> _Connection | None:
-        """Of the address that has most connections, the one that has been idle for longest; else of any address."""
+        """Of the address that has most connections, the one that has been idle for longest; else the one of all."""
         busiest = max(self._addresses, key=self._addresses.__getitem__)
-        idle = [*self.waiting, *self.heads, *self.leftovers]
-        return next((one for one in idle if one.address == busiest), idle[0] if idle else None)
+        kinds = self.waiting, self.heads, self.leftovers
+        of_busiest = (one for one in chain(*kinds) if one.address == busiest)
+        return next(of_busiest, None) or next(chain(*kinds), None)
 
     def _look(self) -> None:
         now, settings = time.monotonic(), self.settings
@@ -121,7 +122,7 @@ def _since(some: dict[_Connection, float], limit: float) -> list[_Connection]:
 class _Connection(HttpToolsProtocol):
     """One connection. task: what answers the running request, set by `retrieval.service.security`."""
 
-    all: ClassVar[Connections]
+    registry: ClassVar[Connections]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -134,12 +135,12 @@ class _Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if not self.all.add(self):
+        if not self.registry.add(self):
             self._deaf = True
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.all.remove(self)
+        self.registry.remove(self)
         self._deaf = True
         self.pipeline.clear()
         super().connection_lost(exc)
@@ -148,19 +149,19 @@ class _Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        self.all.waiting.pop(self, None)
+        self.registry.waiting.pop(self, None)
         for start in range(0, len(data), PIECE):
             if self._deaf:
                 return
             self._read(data if len(data) <= PIECE else data[start : start + PIECE])
         if self._in_head and self._unread and not self._deaf:
-            self.all.heads.setdefault(self, time.monotonic())
+            self.registry.heads.setdefault(self, time.monotonic())
         else:
-            self.all.heads.pop(self, None)
+            self.registry.heads.pop(self, None)
 
     def _read(self, piece: bytes) -> None:
         self._unread += len(piece)
-        if self in self.all.leftovers:
+        if self in self.registry.leftovers:
             self._leftover += len(piece)
             if self._leftover > MOST_LEFTOVER:
                 self.close()
@@ -169,19 +170,16 @@ class _Connection(HttpToolsProtocol):
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:  # to a protocol that is not spoken here: answered as if it were not asked
             self._answer_and_close()
-        except _TooManyWait:
-            self.all.refused("pipelined")
-            self._answer_and_close()
-        except httptools.HttpParserError as error:
+        except httptools.HttpParserError as error:  # also what the methods below raise, as its context
             if isinstance(error.__context__, _TooManyWait):
-                self.all.refused("pipelined")
+                self.registry.refused("pipelined")
                 self._answer_and_close()
             elif isinstance(error.__context__, _TooSmallPieces):
                 self.refuse(400, "no_http", f"the body comes in pieces of fewer than {LEAST_PIECE} bytes")
             else:
                 self.refuse(400, "no_http", "this is no HTTP request")
         else:
-            most = self.all.settings.max_head_bytes
+            most = self.registry.settings.max_head_bytes
             if self._unread > most and self._in_head:
                 self.refuse(431, "max_head_bytes", f"the head has more than {most} bytes")
             elif self._unread > most + PIECE:
@@ -214,8 +212,8 @@ class _Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_head, self._unread = True, 0
         super().on_message_complete()
-        if self.all.leftovers.pop(self, None) is not None:
-            self.all.waiting[self] = time.monotonic()
+        if self.registry.leftovers.pop(self, None) is not None:
+            self.registry.waiting[self] = time.monotonic()
 
     def on_response_complete(self) -> None:
         waits = not self.pipeline and not self.transport.is_closing()
@@ -224,17 +222,17 @@ class _Connection(HttpToolsProtocol):
             # The rest of the body is thrown away. Closing at once could cost the client the answer, as the system
             # forgets what it has sent when something comes after that.
             self._leftover = 0
-            self.all.leftovers[self] = time.monotonic()
+            self.registry.leftovers[self] = time.monotonic()
         elif waits:
-            self.all.waiting[self] = time.monotonic()
+            self.registry.waiting[self] = time.monotonic()
 
     # What the transport calls
     def pause_writing(self) -> None:
-        self.all.stalled.setdefault(self, time.monotonic())
+        self.registry.stalled.setdefault(self, time.monotonic())
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self.all.stalled.pop(self, None)
+        self.registry.stalled.pop(self, None)
         super().resume_writing()
 
     @property
@@ -251,12 +249,12 @@ class _Connection(HttpToolsProtocol):
     def abort(self) -> None:
         """Close at once."""
         self._deaf = True
-        self.all.remove(self)
+        self.registry.remove(self)
         self.transport.abort()
 
     def refuse(self, status: int, bound: str, error: str) -> None:
         """Read no more. What came before is answered; else this is."""
-        self.all.refused(bound)
+        self.registry.refused(bound)
         running = self.cycle is not None and not self.cycle.response_complete
         if running and not self.cycle.more_body:  # the fault is in what follows the request that is being answered
             self._answer_and_close()
@@ -266,7 +264,7 @@ class _Connection(HttpToolsProtocol):
             head = (
                 b"HTTP/1.1 %d %s\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
             )
-            self.transport.write(head % (status, _REASONS[status], len(body)) + body)
+            self.transport.write(head % (status, HTTPStatus(status).phrase.encode(), len(body)) + body)
         self.close()
 
     def _answer_and_close(self) -> None:
@@ -287,5 +285,4 @@ class _TooManyWait(Exception):
 
 def bounded_http(settings: Settings, most: int, refused: Callable[[str], None]) -> type[asyncio.Protocol]:
     """The protocol for uvicorn's `http`. most: open connections; refused: called with the name of a bound."""
-    connections = Connections(settings, most, refused)
-    return type("BoundedConnection", (_Connection,), {"all": connections})
+    return type("BoundedConnection", (_Connection,), {"registry": Connections(settings, most, refused)})

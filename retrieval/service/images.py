@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from index.corpus.image_decoding import (
     MAX_IMAGE_BYTES,
@@ -20,10 +21,21 @@ from index.store.read_image import read_image
 from retrieval.service.backend import Unavailable
 from retrieval.service.settings import Settings
 
-__all__ = ["cost_of_images", "media_type", "original", "small_jpeg", "thumbnail", "unusable"]
+__all__ = ["ThumbnailSize", "cost_of_images", "media_type", "original", "small_jpeg", "thumbnail", "unusable"]
 
 DECODED_AT_ONCE = 2  # threads of `LocalEncoder`
 SECONDS_OF_WORK = 7e-9  # of `ImageSize.work`, a pixel of a sequential JPEG
+
+
+@dataclass(frozen=True)
+class ThumbnailSize:
+    """side: of a thumbnail's longer side at most, in pixels. max_bytes, max_pixels: of the image that it is made from,
+    see `index.corpus.image_decoding.decode_thumbnail`."""
+
+    side: int
+    max_bytes: int = MAX_IMAGE_BYTES
+    max_pixels: int = MAX_IMAGE_PIXELS
+
 
 log = logging.getLogger("clipmine.service")
 
@@ -79,26 +91,20 @@ def original(store: EmbeddingStore, row_id: int) -> tuple[bytes, str]:
     return data, media_type(data)
 
 
-def thumbnail(
-    store: EmbeddingStore,
-    row_id: int,
-    side: int,
-    max_bytes: int = MAX_IMAGE_BYTES,
-    max_pixels: int = MAX_IMAGE_PIXELS,
-) -> bytes:
-    """A JPEG whose longer side is at most `side` pixels.
+def thumbnail(store: EmbeddingStore, row_id: int, size: ThumbnailSize) -> bytes:
+    """A row's image as a small JPEG.
 
-    Raises as `original`, and ImagesNotLocal for a file that is broken or beyond a limit (see `decode_thumbnail`).
+    Raises as `original`, and ImagesNotLocal for a file that is broken or beyond a limit.
     """
     try:
-        return small_jpeg(_read(store, row_id), side, max_bytes, max_pixels)
+        return small_jpeg(_read(store, row_id), size)
     except ImageRejected as error:
         raise ImagesNotLocal(f"row {row_id}: its image cannot be shown ({error.reason.replace('_', ' ')})") from error
 
 
-def small_jpeg(data: bytes, side: int, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int = MAX_IMAGE_PIXELS) -> bytes:
-    """An image file as a JPEG whose longer side is at most `side` pixels. Raises ImageRejected."""
-    image = decode_thumbnail(data, side, max_bytes, max_pixels)
+def small_jpeg(data: bytes, size: ThumbnailSize) -> bytes:
+    """An image file as a small JPEG. Raises ImageRejected."""
+    image = decode_thumbnail(data, size.side, size.max_bytes, size.max_pixels)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=85)
     return stream.getvalue()

@@ -23,7 +23,7 @@ from retrieval.service.schemas import Query
 from retrieval.service.settings import Settings
 from retrieval.service.threads import run_to_end
 
-__all__ = ["NoSuchRow", "OpenQuery", "check_row", "encode", "query_vectors", "unit_vector", "vectors_of_base64"]
+__all__ = ["NoSuchRow", "OpenQuery", "check_row", "encode_files", "query_vectors", "unit_vector", "vectors_of_base64"]
 
 FEW = 8  # embeddings that are read on the event loop: a thread would take longer
 
@@ -86,7 +86,7 @@ async def query_vectors(
         for place, vector, cut in zip(texts, encoded.vectors, encoded.cut, strict=True):
             opened[place] = OpenQuery(place, vector, text_cut=cut)
     if images:
-        for place, vector in zip(images, await encode(backend, files, settings, admission, pool), strict=True):
+        for place, vector in zip(images, await encode_files(backend, files, settings, admission, pool), strict=True):
             opened[place] = OpenQuery(place, vector)
     return [query for query in opened if query is not None]
 
@@ -116,7 +116,7 @@ def _given(
     return found
 
 
-async def encode(
+async def encode_files(
     backend: Backend, files: Sequence[bytes], settings: Settings, admission: Admission, pool: Executor
 ) -> npt.NDArray[np.float16]:
     """The vectors of image files, after what decoding them takes has been read from their headers and is there."""

@@ -191,7 +191,7 @@ async def image(
         data, kind = await service.in_decoder(row_images.original, service.backend.store, row_id)
     else:
         data, kind = await service.thumbnail(row_id, side), "image/jpeg"
-    at_the_end(request.scope, service.admission.search(0, len(data)).give_back)  # held until it has been read
+    at_the_end(request.scope, service.admission.answer(len(data)).give_back)  # held until it has been read
     headers = {
         # An original file may hold any bytes: nothing in it may run, and other files than images are saved, not shown.
         "Content-Security-Policy": "default-src 'none'; sandbox",

@@ -46,7 +46,7 @@ __all__ = [
 COLUMNS = ("key", "shard", "caption", "url", "width", "height")
 
 MOST_DIMENSIONS = 65_536  # of a vector: far beyond any model's
-MOST_LIST_TEXT = 1_000_000  # characters of a concept list; YAML of this length is read in about 4 s of one core
+MOST_LIST_TEXT = 1_000_000  # characters of a concept list; of YAML fewer, see `retrieval.concept_yaml`
 
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 Cosine = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from retrieval.service.filtered_search import FilteredSearch
 from retrieval.service.filters import check, filter_columns
 from retrieval.service.limits import check_limits, check_seconds, search_bytes, search_depths
 from retrieval.service.metadata_cache import RowLookup, as_row
-from retrieval.service.query_vectors import NoSuchRow, OpenQuery, check_row, encode, query_vectors
+from retrieval.service.query_vectors import NoSuchRow, OpenQuery, check_row, encode_files, query_vectors
 from retrieval.service.schemas import COLUMNS, Query, SearchOptions, SearchRequest
 from retrieval.service.settings import Settings
 from retrieval.service.threads import SMALL, run_to_end
@@ -121,9 +121,7 @@ class Service:
         Raises BadInput for a request that is beyond the limits or cannot be answered, Overloaded, Unavailable.
         """
 
-        async def vectors() -> list[OpenQuery]:
-            return await self.vectors(request.queries, request.modality)
-
+        vectors = partial(self.vectors, request.queries, request.modality)
         own = int(any(query.row_id is not None for query in request.queries))
         return await self._search(request, len(request.queries), vectors, own)
 
@@ -131,7 +129,7 @@ class Service:
         """`search` by image files."""
 
         async def vectors() -> list[OpenQuery]:
-            found = await encode(self.backend, files, self.settings, self.admission, self.shared.lookups)
+            found = await encode_files(self.backend, files, self.settings, self.admission, self.shared.lookups)
             return [OpenQuery(place, vector) for place, vector in enumerate(found)]
 
         return await self._search(request, len(files), vectors, 0)
@@ -166,8 +164,11 @@ class Service:
 
     async def thumbnail(self, row_id: int, side: int) -> bytes:
         """A small JPEG of a row's image; see `images.thumbnail`."""
-        limits = self.settings.max_image_bytes, self.settings.max_image_pixels
-        return await self.in_decoder(row_images.thumbnail, self.backend.store, row_id, side, *limits)
+        return await self.in_decoder(row_images.thumbnail, self.backend.store, row_id, self.thumbnail_size(side))
+
+    def thumbnail_size(self, side: int) -> row_images.ThumbnailSize:
+        """Thumbnails of this side, of images within the service's limits."""
+        return row_images.ThumbnailSize(side, self.settings.max_image_bytes, self.settings.max_image_pixels)
 
     async def in_worker(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run other work in a thread."""

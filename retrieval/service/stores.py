@@ -46,7 +46,7 @@ class Stores:
             self._services[backend.name] = self._open(backend)
         self._failures: dict[str, str] = {}  # by store: why its newer generation could not be opened
         self._watching: list[asyncio.Task[None]] = []
-        self._problems: dict[str, str | None] = {}  # by store: why it is not ready, as `watch` found it
+        self._problems: dict[str, str | None] = {}  # by store: why it is not ready, as `_watch_readiness` found it
         self._looked = -math.inf
         self._closing: set[asyncio.Task[None]] = set()
 

@@ -14,6 +14,7 @@ from mining import ImageSets
 from mining.export.member_images import MemberImages
 from mining.pages.member_thumbnail import NoImage, member_thumbnail
 from mining.sets.image_set import Member
+from retrieval.service.images import ThumbnailSize
 from tests.index.corpora import encode
 from tests.mining.made_sets import write_foreign_sets, write_sets
 from tests.retrieval.stores import make_store, random_unit
@@ -26,14 +27,14 @@ def sets(tmp_path: Path) -> ImageSets:
 
 def error(images: MemberImages, member: Member) -> str:
     with pytest.raises(NoImage) as caught:
-        member_thumbnail(images, member, 64)
+        member_thumbnail(images, member, ThumbnailSize(64))
     return str(caught.value)
 
 
 def test_a_large_image_becomes_a_small_jpeg(sets: ImageSets, tmp_path: Path) -> None:
     (tmp_path / "photos" / "a.jpg").write_bytes(encode(Image.new("RGB", (300, 200)), "PNG"))
     member = replace(sets[0].members[0], sha256=None)
-    made = Image.open(io.BytesIO(member_thumbnail(MemberImages(sets), member, 64)))
+    made = Image.open(io.BytesIO(member_thumbnail(MemberImages(sets), member, ThumbnailSize(64))))
     assert (made.format, made.size) == ("JPEG", (64, 43))
 
 
@@ -54,7 +55,7 @@ def test_an_image_beyond_the_limits_is_a_reason(sets: ImageSets, tmp_path: Path)
     member = replace(sets[0].members[0], sha256=None)
     for limits, reason in (((1 << 20, 10_000), "too many pixels"), ((100, 100_000), "too many bytes")):
         with pytest.raises(NoImage, match=f"image 1: {reason}"):
-            member_thumbnail(MemberImages(sets), member, 64, *limits)
+            member_thumbnail(MemberImages(sets), member, ThumbnailSize(64, *limits))
 
 
 def test_a_source_that_is_gone_is_named_without_its_place(

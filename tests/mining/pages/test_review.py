@@ -19,6 +19,7 @@ from mining.sets.decisions import DecisionsFile, read_decisions
 from mining.sets.image_set import ImageSet, Member
 from mining.sets.sources import files_source
 from mining.sets.write_sets import ImageSetsWriter
+from retrieval.service.images import ThumbnailSize
 from tests.mining.made_sets import write_sets
 from tests.mining.pages.conftest import ELSEWHERE, MINED, ODD, PAIRS, STORY
 from tests.retrieval.stores import forget, make_store, random_unit
@@ -191,7 +192,7 @@ def test_corrections_are_there_when_the_folder_is_served_again(
 
 def test_sets_of_other_sources_are_served_beside_the_store(of_many: Review, pairs_store: EmbeddingStore) -> None:
     for set_id in (MINED, ELSEWHERE, ODD):
-        assert of_many.thumbnail(set_id, 1, 64)[:2] == b"\xff\xd8"
+        assert of_many.thumbnail(set_id, 1, ThumbnailSize(64))[:2] == b"\xff\xd8"
     assert (of_many.missing_sources(), of_many.sets_without_images()) == ({}, {})
 
 
@@ -214,7 +215,7 @@ def test_a_forgotten_row_of_another_store_hides_its_sets(of_many: Review, joined
     try:
         assert ELSEWHERE not in ids(of_many.page(PairsQuery()))
         with pytest.raises(NoSuchSet):
-            of_many.thumbnail(ELSEWHERE, 0, 64)
+            of_many.thumbnail(ELSEWHERE, 0, ThumbnailSize(64))
     finally:
         shutil.rmtree(other.path / "forgotten")
 
@@ -232,11 +233,11 @@ def test_the_served_store_is_the_source_also_where_it_was_moved(
     sets = ImageSets.open(tmp_path / "pairs")
     review = Review(sets, moved, DecisionsFile(tmp_path / "decisions.jsonl"))
     assert review.missing_sources() == {}
-    assert review.thumbnail("0_1", 0, 64)[:2] == b"\xff\xd8"
+    assert review.thumbnail("0_1", 0, ThumbnailSize(64))[:2] == b"\xff\xd8"
     elsewhere = Review(
         sets, make_store(tmp_path / "third", random_unit(3)), DecisionsFile(tmp_path / "decisions.jsonl")
     )
     assert elsewhere.missing_sources() == {next(iter(sets.sources)): str(tmp_path / "first" / "store")}
     assert ids(elsewhere.page(PairsQuery(strategy="overlap"))) == ["0_1", "0_2"]
     with pytest.raises(NoImage, match=r"image 1: its source store-[0-9a-f]+ cannot be opened"):
-        elsewhere.thumbnail("0_1", 0, 64)
+        elsewhere.thumbnail("0_1", 0, ThumbnailSize(64))

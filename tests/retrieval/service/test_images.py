@@ -10,7 +10,7 @@ from PIL import Image
 
 from index.errors import ImagesNotLocal
 from index.store.embedding_store import EmbeddingStore
-from retrieval.service.images import media_type, original, thumbnail
+from retrieval.service.images import ThumbnailSize, media_type, original, thumbnail
 from tests.index.corpora import encode
 from tests.index.hostile_images import jpeg_of_scans
 from tests.retrieval.stores import jpeg, make_store, random_unit
@@ -66,19 +66,19 @@ def test_other_bytes_are_a_file_to_save() -> None:
 
 def test_a_thumbnail_is_a_jpeg_of_the_asked_size(tmp_path: Path) -> None:
     store = make_store(tmp_path, random_unit(2), images=[jpeg(0, (200, 100)), b"\xff\xd8\xff no image"])
-    assert Image.open(io.BytesIO(thumbnail(store, 0, 50))).size == (50, 25)
+    assert Image.open(io.BytesIO(thumbnail(store, 0, ThumbnailSize(50)))).size == (50, 25)
     assert original(store, 0) == (jpeg(0, (200, 100)), "image/jpeg")
     with pytest.raises(ImagesNotLocal, match="cannot be shown"):
-        thumbnail(store, 1, 50)
+        thumbnail(store, 1, ThumbnailSize(50))
 
 
 def test_a_thumbnail_has_the_limits_that_it_is_given(tmp_path: Path) -> None:
     images = [encode(Image.new("RGB", (400, 300)), "PNG"), jpeg(0, (400, 300)), jpeg_of_scans(200)]
     store = make_store(tmp_path, random_unit(3), images=images)
     with pytest.raises(ImagesNotLocal, match=r"row 0: its image cannot be shown \(too many pixels\)"):
-        thumbnail(store, 0, 50, 1 << 20, 100_000)
-    assert Image.open(io.BytesIO(thumbnail(store, 1, 50, 1 << 20, 100_000))).size == (50, 38)
+        thumbnail(store, 0, ThumbnailSize(50, 1 << 20, 100_000))
+    assert Image.open(io.BytesIO(thumbnail(store, 1, ThumbnailSize(50, 1 << 20, 100_000)))).size == (50, 38)
     with pytest.raises(ImagesNotLocal, match=r"row 1: .* \(too many bytes\)"):
-        thumbnail(store, 1, 50, 100, 100_000)
+        thumbnail(store, 1, ThumbnailSize(50, 100, 100_000))
     with pytest.raises(ImagesNotLocal, match=r"row 2: .* \(too many scans\)"):
-        thumbnail(store, 2, 50)
+        thumbnail(store, 2, ThumbnailSize(50))
