@@ -2,7 +2,7 @@
 
 The same split, count and sizes give the same bytes in every process. A shard is written under a temporary name and then
 renamed, so a shard that exists is complete: a run that was killed continues where it stopped.
-Run as: python -m scenes.tars --split corpus --count 20000 --out DIR [--easy]
+Run as: python -m scenes.tars --split corpus --count 20000 --out DIR [--easy | --lean]
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from tqdm import tqdm
 from index.errors import BadInput
 from scenes.drawing.paint import Image as Pixels
 from scenes.drawing.render import render
+from scenes.language.alt_text import alt_text
 from scenes.language.captions import captions
+from scenes.language.phrases import text_context
 from scenes.language.questions import questions
 from scenes.world.easy import easy_scene
 from scenes.world.sample import sample
@@ -48,6 +50,7 @@ class ShardTask:
     size: int
     path: str
     easy: bool = False
+    lean: bool = False
 
 
 def write_split(
@@ -59,13 +62,14 @@ def write_split(
     workers: int = 2,
     progress: Callable[[int], None] | None = None,
     easy: bool = False,
+    lean: bool = False,
 ) -> list[Path]:
     """Write the first `count` scenes (default: all) of a split into OUT/00000.tar, 00001.tar, ...; returns the paths.
 
     Shards that exist are skipped. size: pixels of an image's side. `progress` is called with the number of scenes of
     each finished shard; without it a progress bar is shown. easy: scenes of `scenes.world.easy`, whose caption is a
-    full sentence, with the dense one among their captions, instead of a web-like alt text. Raises BadInput for an
-    unknown split or a number that is not positive.
+    full sentence, with the dense one among their captions, instead of a web-like alt text. lean: of all texts the
+    alt text only, and of the truth the types. Raises BadInput for an unknown split or a number that is not positive.
     """
     if split not in SPLITS:
         raise BadInput(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
@@ -75,7 +79,9 @@ def write_split(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [
-        ShardTask(split, shard, first, min(first + shard_size, count), size, str(folder / f"{shard:05d}.tar"), easy)
+        ShardTask(
+            split, shard, first, min(first + shard_size, count), size, str(folder / f"{shard:05d}.tar"), easy, lean
+        )
         for shard, first in enumerate(range(0, count, shard_size))
     ]
     undone = [task for task in tasks if not Path(task.path).exists()]
@@ -103,9 +109,13 @@ def write_shard(task: ShardTask) -> int:
     draw = easy_scene if task.easy else sample
     write_tar(
         Path(task.path),
-        ((key, members(draw(task.split, number), key, task.size, task.easy)) for number, key in keys.items()),
+        ((key, _members(draw(task.split, number), key, task)) for number, key in keys.items()),
     )
     return len(keys)
+
+
+def _members(scene: Scene, key: str, task: ShardTask) -> dict[str, bytes]:
+    return lean_members(scene, task.size) if task.lean else members(scene, key, task.size, task.easy)
 
 
 def write_tar(path: Path, samples: Iterable[tuple[str, dict[str, bytes]]]) -> None:
@@ -140,6 +150,18 @@ def members(scene: Scene, key: str, size: int = 96, full: bool = False) -> dict[
         "jpg": jpg,
         "json": json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode(),
         "txt": str(row["caption"]).encode(),
+    }
+
+
+def lean_members(scene: Scene, size: int) -> dict[str, bytes]:
+    """The jpg, json and txt of a scene's picture and alt text; the json has its types and the kind of its text."""
+    text, kind, _ = alt_text(text_context(scene, 0))
+    about = {"alt_kind": kind, "number": int(scene.id.partition("/")[2])}
+    about["types"] = list(dict.fromkeys(thing.type for thing in scene.objects))
+    return {
+        "jpg": encode_jpeg(render(scene, size).image),
+        "json": json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode(),
+        "txt": text.encode(),
     }
 
 
@@ -190,10 +212,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=96, help="pixels of an image's side")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: the cores)")
     parser.add_argument("--easy", action="store_true", help="scenes of the easy world, with full captions")
+    parser.add_argument("--lean", action="store_true", help="of texts the alt text only, of the truth the types")
     given = parser.parse_args(arguments)
     try:
         paths = write_split(
-            given.split, given.out, given.count, given.shard_size, given.size, given.workers, easy=given.easy
+            given.split,
+            given.out,
+            given.count,
+            given.shard_size,
+            given.size,
+            given.workers,
+            easy=given.easy,
+            lean=given.lean,
         )
     except BadInput as error:
         parser.error(str(error))

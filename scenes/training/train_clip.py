@@ -152,11 +152,18 @@ class Batches:
         return tokens
 
 
-def export(model: CLIP, data: Path, out: Path, log: list[dict[str, Any]], about: dict[str, Any]) -> None:
+def export(
+    model: CLIP,
+    data: Path,
+    out: Path,
+    log: list[dict[str, Any]],
+    about: dict[str, Any],
+    model_cfg: dict[str, Any] = MODEL,
+) -> None:
     """Write the model as an open_clip local-dir folder: configuration, fp16 weights, tokenizer, training log."""
     out.mkdir(parents=True, exist_ok=True)
     preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
-    config = {"model_cfg": MODEL, "preprocess_cfg": preprocess}
+    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
     (out / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
     weights = {name: tensor.half().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, str(out / "open_clip_model.safetensors"))

@@ -84,6 +84,7 @@ def _cast(rng: random.Random, rule: Split, place: Place, first: ObjectType) -> l
         copies = 2 if (roll := rng.random()) < 0.6 else 3 if roll < 0.87 else 4
         cast += [_more_of(rng, cast[0], first, alike) for _ in range(copies - 1)]
         wanted = min(4, len(cast) + (rng.random() < 0.35))
+    cast, wanted = cast[: rule.crowd], min(wanted, rule.crowd)
     while len(cast) < wanted:
         kind = _draw_type(rng, rule.name, place.name)
         part = _draw_part(rng, kind, rule)

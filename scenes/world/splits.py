@@ -4,6 +4,10 @@ Concepts are in groups, the conditions of experiments. `rare` concepts are rare 
 so customizing can improve them. `absent` concepts are rare in pretraining and never in the corpus or the pool, so it
 cannot. `made_up` concepts have invented names that only captions teach. The members of a group are the names of a list,
 filled up in the order of a hash.
+
+The `web_` splits are of another experiment, `benchmarks.react_gain`. Its base CLIP was trained on alt text alone. The
+domain concepts are some of the medium ones: `web_pretrain` shows each about a hundred times, and `web_pool` each five
+times as often.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from scenes.world.words import color_word
 
 GROUPS = ("frequent", "medium", "rare", "absent", "made_up")
 RARE, ABSENT, FREQUENT = 20, 8, 36  # types of the group
+DOMAIN = 100  # types; the group medium shrinks with the catalog, and they with it
 _FREQUENT = """
 dog cat man woman boy girl person child car tree chair table ball bird horse cow house boat bicycle bus cup bottle
 apple flower lamp book hat guitar truck train sofa bed plate umbrella duck fish sheep airplane bag shoe
@@ -44,6 +49,8 @@ class Split:
     held_out: bool = False  # whether half of the scenes show a held-out composition; other splits show none
     entities: float = 0.15  # share of named individuals among objects of types that have any
     stories: float = 0.0  # share of scenes that belong to stories
+    domain: float | None = None  # share of the domain types, which are then left out of the others; None: as the others
+    crowd: int = 4  # most objects of a scene
 
 
 SPLITS: dict[str, Split] = {
@@ -62,6 +69,17 @@ SPLITS: dict[str, Split] = {
               flat=True),
         Split("test", 4_000, "what is reported", {"rare": 0.2, "absent": 0.1, "made_up": 0.08}, flat=True,
               held_out=True),
+        # Scenes have 1.55 types on average, so a domain type is in 0.1% of web_pretrain's and 0.5% of web_pool's.
+        Split("web_pretrain", 100_000, "what the CLIP of alt text alone was trained on", {
+            "rare": 0.001, "absent": 0.0004, "made_up": 0.03
+        }, domain=0.065, crowd=2),
+        Split("web_pool", 200_000, "the corpus in which its domain concepts are common", {
+            "rare": 0.05, "absent": 0.0, "made_up": 0.03
+        }, domain=0.32, crowd=2),
+        Split("web_validation", 4_000, "choosing its training", {"rare": 0.05, "absent": 0.02, "made_up": 0.03},
+              flat=True, domain=0.6, crowd=2),
+        Split("web_test", 10_000, "what is reported of it", {"rare": 0.05, "absent": 0.02, "made_up": 0.03},
+              flat=True, domain=0.6, crowd=2),
     )
 }  # fmt: skip
 STORY_LENGTH = 4  # scenes of a story inside a split: numbers 4 b .. 4 b + 3
@@ -95,6 +113,13 @@ def concept_groups() -> dict[str, tuple[str, ...]]:
     return {"frequent": frequent, "medium": medium, "rare": rare, "absent": absent, "made_up": made_up}
 
 
+@functools.lru_cache(maxsize=1)
+def domain_concepts() -> tuple[str, ...]:
+    """The types that the `web_` splits treat as the domain to customize for; all are of the group medium."""
+    medium = concept_groups()["medium"]
+    return tuple(sorted(sorted(medium, key=lambda name: _order(f"domain:{name}"))[: min(DOMAIN, len(medium) // 2)]))
+
+
 @functools.cache
 def group_of(name: str) -> str:
     """The concept group of a type."""
@@ -107,6 +132,9 @@ def frequencies(split: str) -> dict[str, float]:
     rule, groups = SPLITS[split], concept_groups()
     common = groups["frequent"] + groups["medium"]
     weights: dict[str, float] = {}
+    if rule.domain is not None:
+        weights = {name: rule.domain / len(domain_concepts()) for name in domain_concepts()}
+        common = tuple(name for name in common if name not in weights)
     for group in ("rare", "absent", "made_up"):
         for name in groups[group]:
             weights[name] = rule.shares[group] / len(groups[group])

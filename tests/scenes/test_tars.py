@@ -40,6 +40,18 @@ def test_shards_have_img2datasets_shape(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(second["000010000.jpg"])).size == (row["width"], row["height"]) == (96, 96)
 
 
+def test_lean_tars_have_the_alt_text_and_the_types(tmp_path: Path) -> None:
+    paths = write_split("web_pool", tmp_path, count=2, size=72, workers=1, progress=lambda n: None, lean=True)
+    files = _read(paths[0])
+    scene = sample("web_pool", 1)
+    said = captions(scene)
+    assert files["000000001.txt"].decode() == said.alt
+    row = json.loads(files["000000001.json"])
+    assert row["types"] == list(dict.fromkeys(thing.type for thing in scene.objects))
+    assert (row["alt_kind"], row["number"]) == (said.alt_kind, 1)
+    assert Image.open(io.BytesIO(files["000000001.jpg"])).size == (72, 72)
+
+
 def test_tars_of_the_easy_world_have_full_captions(tmp_path: Path) -> None:
     paths = write_split("pool", tmp_path, count=1, workers=1, progress=lambda n: None, easy=True)
     files = _read(paths[0])

@@ -5,7 +5,16 @@ import itertools
 import pytest
 
 from scenes.world.catalog import load_catalog
-from scenes.world.splits import GROUPS, SPLITS, concept_groups, frequencies, held_out_pair, held_out_triple
+from scenes.world.sample import sample
+from scenes.world.splits import (
+    GROUPS,
+    SPLITS,
+    concept_groups,
+    domain_concepts,
+    frequencies,
+    held_out_pair,
+    held_out_triple,
+)
 from scenes.world.words import COLORS
 
 
@@ -44,3 +53,19 @@ def test_only_a_few_compositions_are_held_out() -> None:
     assert 0.005 < sum(triples) / len(triples) < 0.08
     assert 0.03 < sum(pairs) / len(pairs) < 0.05
     assert held_out_pair("dog", "cat") == held_out_pair("cat", "dog")
+
+
+def test_domain_concepts_are_thin_in_the_pretraining_of_the_web_clip_and_common_in_its_pool() -> None:
+    domain = domain_concepts()
+    assert len(set(domain)) == len(domain) == 100
+    assert set(domain) <= set(concept_groups()["medium"])
+    for name in domain:
+        assert frequencies("web_pool")[name] > 4 * frequencies("web_pretrain")[name] > 0
+    others = [name for name in concept_groups()["medium"] if name not in domain]
+    assert frequencies("web_pool")[others[0]] < frequencies("web_pretrain")[others[0]]
+
+
+def test_a_split_may_limit_the_objects_of_a_scene() -> None:
+    shown = [len(sample("web_pool", number).objects) for number in range(60)]
+    assert set(shown) == {1, SPLITS["web_pool"].crowd}
+    assert max(len(sample("pool", number).objects) for number in range(60)) > 2
