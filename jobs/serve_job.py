@@ -24,7 +24,6 @@ __all__ = ["name_stores", "open_listener", "open_review", "read_tokens", "run_se
 GRACEFUL_SECONDS = 25
 # How long a thread may hold the interpreter while the event loop waits for it: by default 5 ms, at each of its steps.
 SWITCH_SECONDS = 0.0005
-BACKLOG = 1_024  # connections that wait to be accepted
 
 
 def run_serve(
@@ -46,13 +45,12 @@ def run_serve(
         BadInput: no store there, a model that cannot be loaded, an index that is broken or of other rows, or a port
             that cannot be listened on.
     """
-    import uvicorn
-
     from mining.pages.routes import PAGE, add_pairs
     from retrieval.service.app import create_app
     from retrieval.service.http_server import server_config
     from retrieval.service.local_backend import open_backends
     from retrieval.service.memory import limit_arenas
+    from retrieval.service.new_connections import Server
 
     limit_arenas()
     opened = {name: EmbeddingStore.open(path) for name, path in stores.items()}
@@ -83,7 +81,7 @@ def run_serve(
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn raises it again after it has shut down
         print("stopped", file=sys.stderr)
     finally:
@@ -122,7 +120,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. BadInput where the address cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         problem = error.strerror or error
         raise BadInput(f"{host}:{port}: cannot be listened on ({problem}); choose another --port") from error

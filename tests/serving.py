@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from index.store.embedding_store import EmbeddingStore
 from retrieval.service.app import create_app
 from retrieval.service.http_server import server_config
 from retrieval.service.local_backend import LocalBackend
+from retrieval.service.new_connections import Server
 from retrieval.service.settings import Settings
 
 __all__ = ["Serve", "run_app", "serving"]
@@ -35,19 +37,20 @@ def serving(store: EmbeddingStore | Path, settings: Settings | None = None) -> I
 def run_app(app: FastAPI) -> Iterator[str]:
     """Run an app on a free port of 127.0.0.1; leaving the block stops it after it has finished what runs."""
     if hasattr(app.state, "stores"):
-        config = server_config(app, 5, port=0)
+        config = server_config(app, 5)
     else:
-        config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
+    server = Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     end = time.monotonic() + 20
     while not server.started and time.monotonic() < end and thread.is_alive():
         time.sleep(0.01)
     assert server.started, "the server did not start"
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield url
     finally:
         server.should_exit = True
         thread.join(10)

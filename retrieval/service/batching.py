@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -33,6 +33,8 @@ WAIT_SHARE = 0.1
 # What a call should take at most, where the sizes of the last calls let one tell.
 CALL_SECONDS = 0.05
 LEAST = 8  # of a batch, however slow the calls are: below it, texts of a slow model gain nothing from a smaller batch
+
+MOST_CALLS = 4  # of the function's own, that one batch leads to
 
 LIST_SHARE = 256  # texts or vectors that a concept list submits at once
 
@@ -53,6 +55,7 @@ class Batcher(Generic[Request, Answer]):
     what: a name for messages. most: the largest sum of sizes in one call (a larger request goes alone). call_seconds:
     what a call should take at most, where larger ones take longer; None: calls of any size take the same. queue: the
     largest sum of sizes that may wait. wait_ms: the shortest wait for further requests; 0: none.
+    call_of: what requests have in common that the function answers together; others cost it a call each.
     observe(requests, size): called for every batch. An answer that is an exception is raised for its request alone.
     """
 
@@ -65,8 +68,10 @@ class Batcher(Generic[Request, Answer]):
         queue: int,
         wait_ms: float,
         call_seconds: float | None = CALL_SECONDS,
+        call_of: Callable[[Request], Hashable] = lambda _: None,
         observe: Callable[[int, int], None] | None = None,
     ) -> None:
+        self._call_of = call_of
         self._call_seconds = call_seconds
         self.what, self._function, self._most, self._queue = what, function, most, queue
         self._wait = wait_ms / 1e3
@@ -168,7 +173,13 @@ class Batcher(Generic[Request, Answer]):
     def _take(self) -> list[_Waiting[Request, Answer]]:
         batch: list[_Waiting[Request, Answer]] = []
         size, most = 0, self.size_now
-        while len(self._waiting) and (not batch or size + self._waiting.first().size <= most):
+        calls: set[Hashable] = set()
+        while len(self._waiting):
+            first = self._waiting.first()
+            call = self._call_of(first.request)
+            if batch and (size + first.size > most or (call not in calls and len(calls) == MOST_CALLS)):
+                break
+            calls.add(call)
             waiting = self._waiting.next()
             self._size -= waiting.size
             if not waiting.future.cancelled():  # its client has gone

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from index.errors import ClipmineError
-from index.store.embedding_store import Modality
+from index.store.embedding_store import EmbeddingStore, Modality
 from retrieval.rules import SAME_IMAGE
 from retrieval.search.duplicates import greedy_duplicates
 from retrieval.service.bodies import describe_bodies, read_body, takes, wrong_shape
@@ -122,13 +122,9 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
     async def metadata(request: Request) -> Response:
         asked = await read_body(request, MetadataRequest)
         service = take_service(request, asked.indice_name)
-        store = service.backend.store
-        if asked.ids and max(asked.ids) >= store.rows:
-            raise NoSuchRow(f"no row {max(asked.ids)}: the store has rows 0 to {store.rows - 1}")
-        forgotten = store.is_forgotten(asked.ids).tolist()
         at_the_end(request.scope, service.admission.search(1, len(asked.ids) * RESULT_BYTES).give_back)
-        known = await _metadata(service, [row for row, gone in zip(asked.ids, forgotten, strict=True) if not gone])
-        return await service.in_worker(_json, [{"id": row, "metadata": known.get(row, {})} for row in asked.ids])
+        rows = await service.in_worker(_not_forgotten, service.backend.store, asked.ids)
+        return await service.in_worker(_metadata_answer, asked.ids, await _metadata(service, rows))
 
     describe_bodies(app, KnnRequest, MetadataRequest)
 
@@ -169,6 +165,17 @@ def _query(asked: KnnRequest) -> Query:
 def _near_duplicates(service: Service, rows: Sequence[int]) -> list[bool]:
     vectors = service.backend.store.gather("image", np.array(rows, np.int64))
     return [bool(dropped) for dropped in greedy_duplicates(vectors, SAME_IMAGE)]
+
+
+def _not_forgotten(store: EmbeddingStore, rows: Sequence[int]) -> list[int]:
+    if rows and max(rows) >= store.rows:
+        raise NoSuchRow(f"no row {max(rows)}: the store has rows 0 to {store.rows - 1}")
+    forgotten = store.is_forgotten(rows).tolist()
+    return [row for row, gone in zip(rows, forgotten, strict=True) if not gone]
+
+
+def _metadata_answer(rows: Sequence[int], known: dict[int, dict[str, Any]]) -> Response:
+    return _json([{"id": row, "metadata": known.get(row, {})} for row in rows])
 
 
 async def _metadata(service: Service, rows: Sequence[int]) -> dict[int, dict[str, Any]]:

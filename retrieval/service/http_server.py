@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from index.errors import BadInput
 from retrieval.service.http_connection import bounded_http
 from retrieval.service.metrics import Metrics
+from retrieval.service.new_connections import MOST_NEW, most_new
 from retrieval.service.settings import Settings
 from retrieval.service.stores import Stores
 
@@ -62,13 +63,13 @@ def most_connections(settings: Settings) -> int:
     except OSError:  # not Linux
         opened = OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = settings.connections + opened + OTHER_FILES
+    needed = settings.connections + MOST_NEW + opened + OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY:
         return settings.connections
-    most = min(settings.connections, soft - opened - OTHER_FILES)
+    most = min(settings.connections, soft - most_new() - opened - OTHER_FILES)
     if most < LEAST:
         raise BadInput(
             f"only {soft} files may be open, of which {opened} are: that leaves too few for connections; allow more "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from retrieval.service.generations import files_identity, generation_name
 from retrieval.service.local_encoder import LocalEncoder, Observe
 from retrieval.service.settings import Settings
 from retrieval.service.threads import run_to_end
+from retrieval.service.turns import FairPool
 
 if TYPE_CHECKING:
     from index.encoder.clip_encoder import Encoder
@@ -50,7 +50,7 @@ class _Search:
     @property
     def batch_key(self) -> tuple[Any, ...]:
         """Searches with equal keys are answered by one call."""
-        return (self.modality, self.k, self.method, None if self.exclude is None else id(self))
+        return (self.modality, self.k, self.method)
 
 
 class LocalBackend:
@@ -78,11 +78,13 @@ class LocalBackend:
         self._retriever = Retriever(store, encoder)
         self._encoding = (encoding or LocalEncoder(_loader([store], encoder), settings)).share()
         self._described: list[dict[str, Any]] | None = None
-        self._bulk = ThreadPoolExecutor(1, thread_name_prefix="bulk-search")
+        # Not in batches: many vectors, and searches that leave out rows, each of which is a call of its own.
+        self._bulk, self._excluding = FairPool(1, "bulk-search"), FairPool(1, "search-without-rows")
         limits: dict[str, Any] = {
             "most": VECTORS_AT_ONCE,
             "queue": batch_queue(settings),
             "wait_ms": settings.wait_ms,
+            "call_of": lambda search: search.batch_key,
         }
         saw = partial(self._saw, "search")
         self._searches: Batcher[_Search, Found] = Batcher("the search", self._search, observe=saw, **limits)
@@ -125,12 +127,13 @@ class LocalBackend:
         exclude: npt.NDArray[np.int64] | None = None,
     ) -> Found:
         search = _Search(vectors, modality, k, method, exclude)
-        if len(vectors) <= VECTORS_AT_ONCE:
+        if len(vectors) <= VECTORS_AT_ONCE and exclude is None:
             plan = await self.plan(modality, len(vectors), k, method)
             queue = self._scans if plan.method == "exact" and plan.seconds > SLOW_SECONDS else self._searches
             return await queue.submit(search, len(vectors))
         # Many vectors may mean a long scan, which single queries must not wait for.
-        found = (await run_to_end(self._bulk, self._search, [search]))[0]
+        pool = self._excluding if len(vectors) <= VECTORS_AT_ONCE else self._bulk
+        found = (await run_to_end(pool, self._search, [search]))[0]
         if isinstance(found, Exception):
             raise found
         return found
@@ -162,6 +165,7 @@ class LocalBackend:
             await batcher.close()
         await self._encoding.close()
         self._bulk.shutdown()
+        self._excluding.shutdown()
 
     def _newer(self) -> LocalBackend | None:
         if files_identity(self.store) == self._identity and not self.store.changed():

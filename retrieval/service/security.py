@@ -23,7 +23,7 @@ from retrieval.service.backend import Overloaded
 from retrieval.service.http_connection import CONNECTION
 from retrieval.service.settings import Settings
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "network_of"]
 
 # Open without a token: load balancers send none, and the page must load before it can ask for one.
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
@@ -143,13 +143,20 @@ class Guard:
 
 def client_of(scope: Scope) -> str:
     """The address that a request comes from; of IPv6 the /64 network, which a single customer has."""
-    address = str((scope.get("client") or ("",))[0])
+    return network_of(str((scope.get("client") or ("",))[0]))
+
+
+def network_of(address: str) -> str:
+    """An address of IPv4 as it is; of IPv6 the /64 network, which a single customer has."""
     if ":" not in address:
         return address
     try:
-        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
+        found = ipaddress.IPv6Address(address.partition("%")[0])
     except ValueError:
         return address
+    if found.ipv4_mapped is not None:  # a client of IPv4, seen by a socket of IPv6
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((found, 64), strict=False))
 
 
 def serves_host(header: bytes, hosts: tuple[str, ...]) -> bool:

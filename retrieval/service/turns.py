@@ -55,6 +55,24 @@ class Turns(Generic[Item]):
         self._count -= 1
         return item
 
+    def longest(self) -> tuple[str, int]:
+        """The client with most items, and their number. ValueError where nothing waits."""
+        client = max(self._lines, key=lambda one: len(self._lines[one]))
+        return client, len(self._lines[client])
+
+    def count(self, client: str) -> int:
+        """The number of a client's items."""
+        return len(self._lines.get(client, ()))
+
+    def drop_last(self, client: str) -> Item:
+        """Take the item of a client that came last. KeyError where it has none."""
+        line = self._lines[client]
+        item = line.pop()
+        if not line:
+            del self._lines[client]
+        self._count -= 1
+        return item
+
 
 class FairPool(Executor):
     """Threads that take the calls of all clients in turns. The client is that of the request that submits.

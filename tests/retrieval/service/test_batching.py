@@ -65,6 +65,17 @@ def test_a_batch_has_at_most_its_size_and_a_larger_request_goes_alone() -> None:
     asyncio.run(run())
 
 
+def test_a_batch_leads_to_few_calls() -> None:
+    async def run() -> None:
+        double = Doubling()
+        batcher = Batcher("numbers", double, most=100, queue=100, wait_ms=0, call_of=lambda number: number // 10)
+        numbers = [1, 2, 11, 21, 12, 31, 41, 42, 51]
+        assert await during_a_call(batcher, double, *map(batcher.submit, numbers)) == [2 * each for each in numbers]
+        assert double.calls == [[0], [1, 2, 11, 21, 12, 31], [41, 42, 51]]
+
+    asyncio.run(run())
+
+
 def test_an_exception_among_the_answers_is_raised_for_its_request_alone() -> None:
     async def run() -> None:
         double = Doubling()

@@ -67,6 +67,30 @@ def test_many_vectors_are_searched_beside_the_queue(served_store: EmbeddingStore
     assert stages == []
 
 
+def test_searches_that_leave_out_rows_do_not_keep_others(served_store: EmbeddingStore) -> None:
+    async def ask() -> int:
+        backend = LocalBackend(served_store)
+        backend.load()
+        may_end, searched = threading.Event(), backend._retriever.search
+
+        def search(*given: Any, **named: Any) -> Any:
+            if named["exclude"] is not None:
+                assert may_end.wait(20)
+            return searched(*given, **named)
+
+        backend._retriever.search = search  # type: ignore[method-assign]
+        vectors = served_store.gather("image", [1])
+        without = asyncio.create_task(backend.search(vectors, "image", 2, exclude=np.array([3])))
+        await asyncio.sleep(0.05)
+        found = await asyncio.wait_for(backend.search(vectors, "image", 2), 10)
+        may_end.set()
+        assert 3 not in (await without).row_ids
+        await backend.close()
+        return int(found.row_ids[0, 0])
+
+    assert asyncio.run(ask()) == 1
+
+
 def test_indexes_are_described_with_their_recall(served_store: EmbeddingStore, small_store: EmbeddingStore) -> None:
     image, text = describe_indexes(Retriever(served_store))
     assert (image["modality"], text["modality"], image["kind"]) == ("image", "text", "hnsw")

@@ -138,7 +138,13 @@ def test_a_service_answers_to_its_own_names(
 
 @pytest.mark.parametrize(
     ("address", "client"),
-    [("10.0.0.7", "10.0.0.7"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"), ("fe80::1%eth0", "fe80::/64"), ("", "")],
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+    ],
 )
 def test_a_client_is_an_address_or_the_network_that_one_customer_has(address: str, client: str) -> None:
     assert client_of({"client": (address, 1)}) == client

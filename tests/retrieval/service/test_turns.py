@@ -29,6 +29,18 @@ def as_client(name: str, call: Callable[[], Any]) -> Any:
     return contextvars.copy_context().run(lambda: (CLIENT.set(name), call())[1])
 
 
+def test_the_longest_line_gives_back_its_last_item() -> None:
+    turns = Turns[int]()
+    for client, item in [("a", 0), ("b", 1), ("b", 2), ("b", 3)]:
+        turns.add(client, item)
+    assert turns.longest() == ("b", 3)
+    assert (turns.count("a"), turns.count("c")) == (1, 0)
+    assert [turns.drop_last("b"), turns.drop_last("a")] == [3, 0]
+    assert [turns.next() for _ in range(len(turns))] == [1, 2]
+    with pytest.raises(KeyError):
+        turns.drop_last("b")
+
+
 def test_a_pool_takes_the_calls_of_its_clients_in_turns() -> None:
     pool, begun, go_on, order = FairPool(1, "test"), threading.Event(), threading.Event(), list[str]()
 
