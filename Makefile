@@ -13,9 +13,10 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 demo: $(STAMP)
 	$(BIN)/clipmine demo $(DEMO)
 
-# Two processes: much of the tests' time is waiting, for Ray, Spark, browsers and time-outs. tests/conftest.py groups them.
+# Three processes, also on two cores: much of the tests' time is waiting, for Ray, Spark, browsers and time-outs.
+# tests/conftest.py says which tests a process runs together, and which groups begin first.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -25,30 +25,35 @@ SHAPES = ("circle", "square")
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // int(workers))))
 
-# Where tests may use Ray and Spark: one process runs them all, so that each is started once.
-_OF_CLUSTERS, _OF_JOBS = re.compile(r"jobs/(executors|serve_ray)/"), re.compile(r"jobs/test_")
+# Where tests may use Ray and Spark: one process runs those of the jobs and another those of the service, so that each
+# is started once for them.
+_OF_CLUSTERS, _OF_JOBS = re.compile(r"jobs/executors/"), re.compile(r"jobs/test_")
 _CLUSTERS = re.compile(r"\b(ray|spark|executor)", re.IGNORECASE)
+_SERVED = re.compile(r"jobs/serve_ray/")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Groups for `pytest -n 2 --dist loadgroup`: the tests of a group run in one process, in their order.
+    """Groups for `--dist loadgroup --no-loadscope-reorder`: the tests of a group run in one process, in their order.
 
-    A file is a group, since its tests share what its fixtures make; the tests of jobs that speak of clusters are one,
-    which runs first.
+    A file is a group, since its tests share what its fixtures make. The tests of jobs that speak of clusters are one,
+    and those of the service on Ray another; both begin first, as they take longest.
     """
     if not config.pluginmanager.hasplugin("xdist"):
         return
     root = Path(__file__).parent
+    first = {"clustered": 0, "served on Ray": 1}
+    items.sort(key=lambda item: first.get(_group(item.path, item.path.relative_to(root).as_posix()), 2))
     for item in items:
-        place = item.path.relative_to(root).as_posix()
-        item.add_marker(pytest.mark.xdist_group("clustered" if _clustered(item.path, place) else place))
+        item.add_marker(pytest.mark.xdist_group(_group(item.path, item.path.relative_to(root).as_posix())))
 
 
 @functools.cache
-def _clustered(path: Path, place: str) -> bool:
-    if _OF_CLUSTERS.match(place):
-        return True
-    return bool(_OF_JOBS.match(place) and _CLUSTERS.search(path.read_text()))
+def _group(path: Path, place: str) -> str:
+    if _SERVED.match(place):
+        return "served on Ray"
+    if _OF_CLUSTERS.match(place) or (_OF_JOBS.match(place) and _CLUSTERS.search(path.read_text())):
+        return "clustered"
+    return place
 
 
 @pytest.fixture(scope="session")
