@@ -19,6 +19,7 @@ from customize.clip.towers import Tower, image_tower, text_tower
 from index.errors import BadInput
 
 __all__ = [
+    "ALPHAS",
     "EXTENSION",
     "GATE",
     "GatedBlock",
@@ -34,6 +35,7 @@ __all__ = [
 EXTENSION = "react-gated"  # the name in a model folder's configuration, see index.encoder.loading
 
 GATE = "gated_attn_block"  # the name in REACT's released checkpoints
+ALPHAS = ("alpha_attn", "alpha_dense")  # the parameters of a gated block whose tanh is its opening
 _GATED_BLOCKS = 6  # thesis, appendix: before the last 6 layers,
 _GATED_BLOCKS_BIGG = 12  # and before the last 12 of bigG
 _BIGG_DEPTH = 48  # layers of bigG; in open_clip ViT-g has 40, and ViT-e, which was never published, 56

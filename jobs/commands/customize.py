@@ -52,7 +52,23 @@ STRATEGIES = ("none", "locked-image", "locked-text", "full", "gated-text", "lock
     show_default=True,
     help="Compute a worker's share of a batch in this many parts, to save memory.",
 )
-@click.option("--lr", type=float, help="Peak learning rate.  [default: 5e-4 for gated strategies, else 5e-5]")
+@click.option(
+    "--lr",
+    type=float,
+    help="Peak learning rate: of the gated blocks in a gated strategy, else of all that is trained.  "
+    "[default: 5e-4 for gated strategies, else 5e-5]",
+)
+@click.option(
+    "--lr-alpha",
+    type=float,
+    help="Peak learning rate of the gates' alphas.  [default: that of --lr, as in REACT's released trainer]",
+)
+@click.option(
+    "--lr-base",
+    type=float,
+    help="Peak learning rate of what a gated strategy trains beside gated blocks: logit_scale; in gated-both also "
+    "embeddings, outer norms and projections.  [default: that of --lr; in gated-both at most 5e-5]",
+)
 @click.option(
     "--weight-decay",
     type=float,

@@ -6,6 +6,7 @@ the data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -47,7 +48,12 @@ class CustomizeConfig:
         steps: number of steps; given, epochs are ignored.
         batch_size: pairs a step, over all workers (released: 4,096).
         accumulate: number of parts that a worker computes its share in; the gradient is that of the whole batch.
-        lr: peak learning rate; None: 5e-4 for gated strategies, 5e-5 for others.
+        lr: peak learning rate of what the strategy is about: the gated blocks of a gated strategy, else all trained
+            weights; None: 5e-4 for gated strategies, 5e-5 for others.
+        lr_alpha: peak learning rate of the gates' alphas; None: `lr`, as in the released trainer.
+        lr_base: peak learning rate of what a gated strategy trains beside its gated blocks: `logit_scale`, and in
+            gated-both the embeddings, outer norms and projections; None: `lr`, as in the released trainer, and in
+            gated-both, of which no code was released, 5e-5 where `lr` is more.
         betas, eps, weight_decay: of AdamW.
         warmup: steps; None: 5,000, or a tenth of all steps where that is less.
         grad_clip: largest norm of the gradient; None: no limit.
@@ -79,6 +85,8 @@ class CustomizeConfig:
     batch_size: int = 256
     accumulate: int = 1
     lr: float | None = None
+    lr_alpha: float | None = None
+    lr_base: float | None = None
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-6
     weight_decay: float = 0.1
@@ -104,12 +112,13 @@ class CustomizeConfig:
             )
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise BadInput(f"--accumulate {self.accumulate}: must divide the batch of {self.batch_size}")
-        for name, value, least in (("epochs", self.epochs, 0.0), ("lr", self.lr, 0.0), ("eps", self.eps, 0.0)):
+        for name, value, least in (("epochs", self.epochs, 0.0), ("eps", self.eps, 0.0)):
             if value is not None and not value > least:
                 raise BadInput(f"--{name} {value}: must be above 0")
         for name, count in (("steps", self.steps), ("save-every", self.save_every)):
             if count is not None and count < 1:
                 raise BadInput(f"--{name} {count}: must be at least 1")
+        self._check_rates()
         if self.warmup is not None and self.warmup < 0:
             raise BadInput(f"--warmup {self.warmup}: must be 0 or more")
         if self.gamma is not None and not -1 < self.gamma <= 1:
@@ -130,7 +139,11 @@ class CustomizeConfig:
             del choices[name]
         for name in _NUMBERS:  # 32 and 32.0 are one choice; the command always gives floats
             choices[name] = None if choices[name] is None else float(choices[name])
-        return {**choices, "betas": list(self.betas), "model": model_identity(model), "data": data}
+        del choices["lr_alpha"], choices["lr_base"]
+        rates = self.rates()
+        # Rates that are `lr` were no choice of earlier versions.
+        own = {f"lr_{name}": float(rate) for name, rate in rates.items() if rate != self.peak_lr()}
+        return {**choices, **own, "betas": list(self.betas), "model": model_identity(model), "data": data}
 
     def choices(self) -> dict[str, Any]:
         """All fields, by the names that identities and model cards have."""
@@ -152,7 +165,39 @@ class CustomizeConfig:
         return self.warmup if self.warmup is not None else min(RELEASED_WARMUP, int(WARMUP_SHARE * total))
 
     def peak_lr(self) -> float:
-        """The highest learning rate: `lr`, or the released trainer's for this kind of strategy."""
+        """The peak of `lr`: as given, or the released trainer's for this kind of strategy."""
         if self.lr is not None:
             return self.lr
-        return GATED_LR if "gated" in self.strategy else DIRECT_LR
+        return GATED_LR if self._gated else DIRECT_LR
+
+    def rates(self) -> dict[str, float]:
+        """Peak learning rates by group of parameters, see `customize.clip.train.rates`.
+
+        The groups are "gated", "alpha" and "base" for a gated strategy, and "base" alone for others.
+        """
+        peak = self.peak_lr()
+        if not self._gated:
+            return {"base": peak}
+        base = min(peak, DIRECT_LR) if self.strategy == "gated-both" else peak
+        return {
+            "gated": peak,
+            "alpha": peak if self.lr_alpha is None else self.lr_alpha,
+            "base": base if self.lr_base is None else self.lr_base,
+        }
+
+    @property
+    def _gated(self) -> bool:
+        return "gated" in self.strategy
+
+    def _check_rates(self) -> None:
+        for name in ("lr", "lr_alpha", "lr_base"):
+            rate = getattr(self, name)
+            if rate is None:
+                continue
+            option = "--" + name.replace("_", "-")
+            if not 0 <= rate < math.inf:
+                raise BadInput(f"{option} {rate}: must be 0 or more")
+            if name != "lr" and not self._gated:
+                raise BadInput(f"{option}: strategy {self.strategy} adds no gated blocks, so --lr is the rate of all")
+        if self.strategy != "none" and not any(self.rates().values()):
+            raise BadInput(f"--lr {self.lr}: all learning rates are 0, so nothing would be learned; give one above 0")

@@ -21,10 +21,11 @@ class StepRecord:
     Attributes:
         step: number of the step, from 1.
         accuracy: share of the batch's images whose nearest text is a positive.
-        lr: learning rate.
+        lr: learning rate of what the strategy is about: the gated blocks, or the towers that it trains.
         logit_scale: factor of the cosines (exp of the parameter).
         gates: mean |tanh(alpha)| of the gated blocks, by tower.
         alike: mean share of the batch's texts that are positives of an image.
+        rates: learning rate by group of parameters, see `customize.clip.train.config.CustomizeConfig.rates`.
     """
 
     step: int
@@ -34,6 +35,7 @@ class StepRecord:
     logit_scale: float
     gates: Mapping[str, float] = field(default_factory=dict)
     alike: float = 0.0
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 class TrainLog:
@@ -55,6 +57,8 @@ class TrainLog:
                 self._board.add_scalar(f"train/{name}", getattr(record, name), record.step)
             for name, value in record.gates.items():
                 self._board.add_scalar(f"gates/{name}", value, record.step)
+            for name, value in record.rates.items():
+                self._board.add_scalar(f"rates/{name}", value, record.step)
 
     def close(self) -> None:
         """Close the files."""

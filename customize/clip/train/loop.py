@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from customize.clip.train.config import CustomizeConfig
 from customize.clip.train.loader import StepInputs, StepLoader
 from customize.clip.train.log import StepRecord, TrainLog
 from customize.clip.train.prepare import Run
+from customize.clip.train.rates import build_optimizer, set_rates
 from customize.clip.train.schedule import BatchOrder, learning_rate
 from customize.clip.train.step import TrainStep
 from index.cores import usable_cores
@@ -43,7 +44,7 @@ class Loop:
         self.prepared, self.on_step, self.on_warning = run, on_step, on_warning
         config, model = run.config, run.loaded.model
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.optimizer = _optimizer(config, self.trained) if self.trained else None
+        self.optimizer = build_optimizer(config, self.trained) if self.trained else None
         self.averages = {name: p.detach().clone() for name, p in self.trained.items()} if config.ema else {}
         self.watch = CollapseWatch(config.batch_size)
         self.folder = join(config.out, "checkpoints")
@@ -112,9 +113,8 @@ class Loop:
         """
         run, config = self.prepared, self.prepared.config
         assert self.optimizer is not None
-        rate = learning_rate(self.step, self.total, self.warmup, config.peak_lr())
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        share = learning_rate(self.step, self.total, self.warmup, 1.0)
+        rates = set_rates(self.optimizer, config.rates(), share)
         self.optimizer.zero_grad(set_to_none=True)
         measured = step(batch)
         if not math.isfinite(measured.loss):
@@ -130,7 +130,16 @@ class Loop:
                 average.lerp_(self.trained[name].detach(), 1 - config.ema)
         self.step += 1
         scale = float(run.loaded.model.logit_scale.detach().exp())
-        record = StepRecord(self.step, measured.loss, measured.accuracy, rate, scale, step.gates(), measured.alike)
+        record = StepRecord(
+            self.step,
+            measured.loss,
+            measured.accuracy,
+            share * config.peak_lr(),
+            scale,
+            step.gates(),
+            measured.alike,
+            rates,
+        )
         warning = self.watch.see(record)
         if warning is not None and self.on_warning is not None:
             self.on_warning(warning)
@@ -158,20 +167,6 @@ class Loop:
 
     def _tokenize(self, rows: Any) -> torch.Tensor:
         return self.prepared.loaded.tokenizer(self.prepared.pairs.captions(rows))
-
-
-def _optimizer(config: CustomizeConfig, trained: Mapping[str, torch.nn.Parameter]) -> torch.optim.AdamW:
-    """AdamW. As in REACT's released trainer, gains, biases, gates and the temperature have no weight decay."""
-    decay = [p for p in trained.values() if p.ndim >= 2]
-    plain = [p for p in trained.values() if p.ndim < 2]
-    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.peak_lr(),
-        betas=config.betas,
-        eps=config.eps,
-        fused=True,
-    )
 
 
 def _loaders(config: CustomizeConfig, run: Run, cuda: bool) -> int:

@@ -167,9 +167,12 @@ def _warnings(run: Run, watch: CollapseWatch) -> tuple[str, ...]:
 
 
 def _card(run: Run, summary: TrainSummary) -> dict[str, Any]:
+    rates = run.config.rates()
     training = {name: value for name, value in run.config.choices().items() if name not in _NOT_ON_CARD}
     training |= {
         "lr": run.config.peak_lr(),
+        "lr_alpha": rates.get("alpha"),
+        "lr_base": rates["base"],
         "steps": summary.steps,
         "pairs": summary.pairs,
         "last_loss": summary.last_loss,

@@ -22,7 +22,12 @@ def config(**choices: Any) -> CustomizeConfig:
         ({"tars": "tars"}, "one of the two"),
         ({"batch_size": 1}, "--batch-size 1: a contrastive loss compares the pairs of a batch"),
         ({"accumulate": 3}, "--accumulate 3: must divide the batch of 256"),
-        ({"lr": 0.0}, "--lr 0.0: must be above 0"),
+        ({"lr": 0.0}, "--lr 0.0: all learning rates are 0"),
+        ({"lr": 0.0, "lr_alpha": 0.0, "lr_base": 0.0}, "all learning rates are 0, so nothing would be learned"),
+        ({"lr": 0.0, "strategy": "gated-both"}, "all learning rates are 0"),
+        ({"lr": -1.0}, "--lr -1.0: must be 0 or more"),
+        ({"lr_alpha": float("nan")}, "--lr-alpha nan: must be 0 or more"),
+        ({"lr_base": 1e-4, "strategy": "full"}, "--lr-base: strategy full adds no gated blocks"),
         ({"steps": 0}, "--steps 0: must be at least 1"),
         ({"save_every": 0}, "--save-every 0: must be at least 1"),
         ({"warmup": -1}, "--warmup -1: must be 0 or more"),
@@ -42,6 +47,24 @@ def test_the_learning_rate_is_the_released_one_for_the_kind_of_strategy() -> Non
     rates = {name: config(strategy=name).peak_lr() for name in ("locked-text-gated-image", "locked-text", "full")}
     assert rates == {"locked-text-gated-image": 5e-4, "locked-text": 5e-5, "full": 5e-5}
     assert config(lr=1e-3).peak_lr() == 1e-3
+
+
+def test_groups_of_weights_have_their_own_rates() -> None:
+    assert config().rates() == {"gated": 5e-4, "alpha": 5e-4, "base": 5e-4}  # the released trainer's single rate
+    assert config(lr=0.0, lr_alpha=2e-2).rates() == {"gated": 0.0, "alpha": 2e-2, "base": 0.0}
+    both = config(strategy="gated-both", lr=4e-3)
+    assert both.rates() == {"gated": 4e-3, "alpha": 4e-3, "base": 5e-5}
+    assert config(strategy="gated-both", lr=1e-5).rates()["base"] == 1e-5
+    assert config(strategy="gated-both", lr_base=1e-3).rates()["base"] == 1e-3
+    assert config(strategy="full", lr=1e-3).rates() == {"base": 1e-3}
+
+
+def test_the_groups_rates_are_of_the_identity() -> None:
+    spec = ModelSpec("ViT-B-32", "openai")
+    plain = config(lr=1e-3).identity(spec, "data")
+    assert config(lr=1e-3, lr_alpha=1e-3).identity(spec, "data") == plain
+    assert config(lr=1e-3, lr_alpha=1e-2).identity(spec, "data") == {**plain, "lr_alpha": 1e-2}
+    assert config(lr=1e-3, lr_base=0).identity(spec, "data") == {**plain, "lr_base": 0.0}
 
 
 def test_epochs_and_warm_up_become_steps() -> None:
