@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Self
 
 from retrieval.search.planner import SearchPlan
 from retrieval.service.backend import Overloaded
 from retrieval.service.limits import OverLimit
 from retrieval.service.settings import Settings
 
-__all__ = ["CLIENT", "Admission", "Budget", "Place"]
+__all__ = ["CLIENT", "Admission", "Budget", "GrowingPlace", "Place"]
 
 SEARCH_RETRY, LIST_RETRY = 1, 5  # seconds
 
@@ -70,11 +71,26 @@ class Place:
             budget.take(-amount, self._client)
         self._shares = ()
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.give_back()
+
+
+class GrowingPlace(Place):
+    """What one request has taken of a budget so far."""
+
+    def __init__(self, budget: Budget, client: str, retry_after: int) -> None:
+        super().__init__((), client)
+        self._budget, self._retry_after = budget, retry_after
+
+    def grow(self, amount: int) -> None:
+        """Take more. Raises Overloaded where that does not fit."""
+        if not self._budget.fits(amount, self._client):
+            raise Overloaded(self._budget.what, self._retry_after, bound=self._budget.name)
+        self._budget.take(amount, self._client)
+        self._shares = [(self._budget, amount + sum(taken for _, taken in self._shares))]
 
 
 class Admission:
@@ -124,6 +140,10 @@ class Admission:
     def body(self, needed: int) -> Place:
         """A place for what a body of so many bytes is parsed into. Raises Overloaded."""
         return _take([(self.bodies, needed)], SEARCH_RETRY)
+
+    def fetched(self) -> GrowingPlace:
+        """A place for images that are fetched for a request: it takes more as they come."""
+        return GrowingPlace(self.bodies, CLIENT.get(), SEARCH_RETRY)
 
     def decode(self, needed: int, seconds: float) -> Place:
         """A place for decoding images that need so many bytes and seconds. Raises OverLimit, Overloaded."""

@@ -89,8 +89,13 @@ class _FetchSlots:
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, _FetchSlots] = WeakKeyDictionary()  # a service has one event loop
 
 
-async def fetch_images(urls: Mapping[int, str], settings: Settings, access: Access = PUBLIC) -> dict[int, bytes]:
-    """The images of one request's queries. urls: by the query's place, which messages name.
+async def fetch_images(
+    urls: Mapping[int, str],
+    settings: Settings,
+    access: Access = PUBLIC,
+    hold: Callable[[int], None] = lambda _: None,
+) -> dict[int, bytes]:
+    """The images of one request's queries. urls: by the query's place, which messages name. hold: see `Allowance`.
 
     Raises OverLimit for more URLs than `Settings.max_urls`, before any is fetched, and for more bytes than
     `max_image_bytes` of one image or `max_fetch_bytes` together; BadInput for a URL that is none, leads to an address
@@ -101,7 +106,7 @@ async def fetch_images(urls: Mapping[int, str], settings: Settings, access: Acce
     for place, text in urls.items():
         with _named(place):
             _checked(web_url(text), access)
-    allowance = Allowance(settings.max_image_bytes, settings.max_fetch_bytes)
+    allowance = Allowance(settings.max_image_bytes, settings.max_fetch_bytes, hold)
     slots = _slots.setdefault(asyncio.get_running_loop(), _FetchSlots())
     client_slots = slots.of_client()
     files: dict[int, bytes] = {}

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import h11
@@ -49,22 +49,25 @@ def certificates() -> ssl.SSLContext:
 
 
 class Allowance:
-    """Bytes that may still be fetched. image: of one image at most. request: of all images of a request together."""
+    """Bytes that may still be fetched. image: of one image at most. request: of all images of a request together.
 
-    def __init__(self, image: int, request: int) -> None:
-        self._image, self._request, self._left = image, request, request
+    hold: called with each number of bytes that are kept in memory; it may refuse them.
+    """
 
-    def check(self, length: int) -> None:
-        """Raise OverLimit where the whole length of an image, as its server gives it, is too much."""
-        self.take(length, 0)
-        self._left += length
+    def __init__(self, image: int, request: int, hold: Callable[[int], None] = lambda _: None) -> None:
+        self._image, self._request, self._left, self._hold = image, request, request, hold
+
+    def check(self, length: int, before: int = 0) -> None:
+        """Raise OverLimit where so many bytes of an image, after `before` others of it, are too much."""
+        if before + length > self._image:
+            raise self._too_large()
+        if length > self._left:
+            raise self._too_many()
 
     def take(self, count: int, before: int) -> None:
-        """Count bytes of an image that have come, after `before` others of it. Raises OverLimit."""
-        if before + count > self._image:
-            raise self._too_large()
-        if count > self._left:
-            raise self._too_many()
+        """Count bytes of an image that have come, after `before` others of it. Raises OverLimit and what `hold` raises."""
+        self.check(count, before)
+        self._hold(count)
         self._left -= count
 
     def _too_large(self) -> OverLimit:

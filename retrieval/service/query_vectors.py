@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -80,14 +80,17 @@ async def query_vectors(
         find = partial(_given, backend.store, queries, given, modality)
         for query in find() if few else await run_to_end(pool, find):
             opened[query.place] = query
-    files = await _images_of({place: queries[place] for place in images}, settings, pool) if images else []
-    if texts:
-        encoded = await backend.encode_texts([str(queries[place].text) for place in texts])
-        for place, vector, cut in zip(texts, encoded.vectors, encoded.cut, strict=True):
-            opened[place] = OpenQuery(place, vector, text_cut=cut)
-    if images:
-        for place, vector in zip(images, await encode_files(backend, files, settings, admission, pool), strict=True):
-            opened[place] = OpenQuery(place, vector)
+    with admission.fetched() as held:
+        asked = {place: queries[place] for place in images}
+        files = await _images_of(asked, settings, pool, held.grow) if images else []
+        if texts:
+            encoded = await backend.encode_texts([str(queries[place].text) for place in texts])
+            for place, vector, cut in zip(texts, encoded.vectors, encoded.cut, strict=True):
+                opened[place] = OpenQuery(place, vector, text_cut=cut)
+        if images:
+            vectors = await encode_files(backend, files, settings, admission, pool)
+            for place, vector in zip(images, vectors, strict=True):
+                opened[place] = OpenQuery(place, vector)
     return [query for query in opened if query is not None]
 
 
@@ -125,9 +128,13 @@ async def encode_files(
         return await backend.encode_images(files)
 
 
-async def _images_of(queries: Mapping[int, Query], settings: Settings, pool: Executor) -> list[bytes]:
-    """The image files of queries, in order. queries: by their place in the request. What needs no fetching comes first,
-    so that nothing is fetched for a request that is refused anyway."""
+async def _images_of(
+    queries: Mapping[int, Query], settings: Settings, pool: Executor, hold: Callable[[int], None]
+) -> list[bytes]:
+    """The image files of queries, in order. queries: by their place in the request. hold: told of what is fetched.
+
+    What needs no fetching comes first, so that nothing is fetched for a request that is refused anyway.
+    """
     urls = {place: query.image_url for place, query in queries.items() if query.image_url is not None}
     if urls and not settings.allow_urls:
         raise BadInput(f"query {next(iter(urls))}: this service fetches no URLs; send the image itself")
@@ -135,7 +142,7 @@ async def _images_of(queries: Mapping[int, Query], settings: Settings, pool: Exe
     if urls:
         from retrieval.service.fetch_url import fetch_images
 
-        files |= await fetch_images(urls, settings)
+        files |= await fetch_images(urls, settings, hold=hold)
     return [files[place] for place in queries]
 
 

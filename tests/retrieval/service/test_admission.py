@@ -142,3 +142,16 @@ def test_searches_that_together_need_too_much_memory_are_asked_to_come_back(
         refused = httpx.post(f"{url}/search", json=large, timeout=60)
         assert refused.status_code == 413
         assert refused.json()["error"].startswith("100 queries: would take ")
+
+
+def test_images_that_are_fetched_take_memory_of_bodies_as_they_come() -> None:
+    admission = Admission(Settings(body_bytes=1_000, client_share=0.6))
+    with admission.fetched() as first, admission.fetched() as second:
+        first.grow(200)
+        first.grow(300)
+        with pytest.raises(Overloaded) as caught:
+            second.grow(200)  # both are of one client, who may have 600
+        assert caught.value.bound == "body_bytes"
+        second.grow(100)
+        assert admission.bodies.taken == 600
+    assert admission.bodies.taken == 0

@@ -226,6 +226,15 @@ def test_the_bytes_of_all_urls_together_are_bounded_and_nothing_is_kept() -> Non
         assert len(asyncio.run(fetch_images({3: server.url()}, limits, access_to(server)))[3]) == 1 << 20
 
 
+def test_what_is_fetched_is_told_as_it_comes() -> None:
+    held: list[int] = []
+    with raw_server(lambda path: ok(bytes(100_000))) as server:
+        urls = {place: server.url() for place in range(3)}
+        asyncio.run(fetch_images(urls, LIMITS, access_to(server), held.append))
+    assert sum(held) == 300_000
+    assert max(held) <= 100_000
+
+
 def slowly(parts: Sequence[bytes], seconds: float) -> Iterator[bytes]:
     for part in parts:
         yield part
