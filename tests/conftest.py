@@ -8,6 +8,7 @@ import os
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -93,15 +94,18 @@ def embed_store(config: EmbedConfig) -> EmbeddingStore:
     return EmbeddingStore.open(config.out)
 
 
-def write_tiny_clip(folder: Path, seed: int = 0) -> Path:
-    """Write `open_clip_config.json` and `open_clip_model.safetensors` with random weights."""
+def write_tiny_clip(folder: Path, seed: int = 0, **vision: Any) -> Path:
+    """Write `open_clip_config.json` and `open_clip_model.safetensors` with random weights.
+
+    vision: entries of open_clip's `vision_cfg` that differ, such as those of a ResNet.
+    """
     import open_clip
     import torch
     from safetensors.torch import save_file
 
     model_cfg = {
         "embed_dim": 16,
-        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8, **vision},
         "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }
     with torch.random.fork_rng(devices=[]):

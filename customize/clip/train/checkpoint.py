@@ -1,7 +1,7 @@
 """Checkpoints of a run: one safetensors file each, of which the last two are kept.
 
-    OUT/checkpoints/00000500.safetensors    trained weights, their averages, AdamW's moments; in its header the run's
-                                            identity and step
+    OUT/checkpoints/00000500.safetensors    trained weights, their averages, AdamW's moments, running statistics of
+                                            batch norms; in its header the run's identity and step
 
 Frozen weights are those of the base model and are not written. Batches and augmentation follow from the step, so a run
 that resumes from a checkpoint needs nothing else.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ __all__ = [
     "restore_checkpoint",
     "save_state",
     "state_tensors",
+    "step_device",
     "write_checkpoint",
 ]
 
@@ -56,6 +58,7 @@ def write_checkpoint(
     optimizer: torch.optim.Optimizer,
     averages: Mapping[str, torch.Tensor],
     watch: Mapping[str, float],
+    buffers: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> Checkpoint | None:
     """Write the state after `step` steps and delete older checkpoints, except the one before.
 
@@ -65,9 +68,11 @@ def write_checkpoint(
         identity: hash of all that decides the trained weights, see `CustomizeConfig.identity`.
         averages: exponential moving averages by name; empty without them.
         watch: state of the `CollapseWatch`.
+        buffers: what training changes beside the weights, by name: running statistics of batch norms.
     """
     tensors = state_tensors(trained, optimizer)
     tensors |= {f"average.{name}": tensor for name, tensor in averages.items()}
+    tensors |= {f"buffer.{name}": tensor for name, tensor in buffers.items()}
     return save_state(folder, step, tensors, {"identity": identity, "watch": dict(watch)})
 
 
@@ -116,8 +121,11 @@ def restore_checkpoint(
     trained: Mapping[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     averages: Mapping[str, torch.Tensor],
+    buffers: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Load a checkpoint into the weights, the optimizer and the averages; returns the state of the `CollapseWatch`.
+    """Load a checkpoint into the weights, the optimizer, the averages and the buffers.
+
+    Returns the state of the `CollapseWatch`.
 
     Raises:
         BadInput: the checkpoint is one of another run.
@@ -129,13 +137,22 @@ def restore_checkpoint(
             parameter.copy_(tensors[f"weight.{name}"])
             if f"exp_avg.{name}" in tensors:
                 optimizer.state[parameter] = {
-                    "step": torch.tensor(float(about["step"])),
+                    "step": torch.tensor(float(about["step"]), device=step_device(optimizer, parameter)),
                     **{moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in MOMENTS},
                 }
         for name, tensor in averages.items():
             tensor.copy_(tensors[f"average.{name}"])
+        for name, tensor in buffers.items():
+            if f"buffer.{name}" in tensors:  # earlier versions wrote none
+                tensor.copy_(tensors[f"buffer.{name}"])
     watch: dict[str, Any] = about["watch"]
     return watch
+
+
+def step_device(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> torch.device:
+    """Where AdamW keeps its count of steps (`torch.optim.adam.Adam._init_group`): beside the weights if it is fused."""
+    fused = bool(optimizer.param_groups[0].get("fused"))
+    return parameter.device if fused else torch.device("cpu")
 
 
 def read_state(

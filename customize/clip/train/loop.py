@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from customize.clip.strategies import clamp_logit_scale
+from customize.clip.train.accumulate import running_statistics
 from customize.clip.train.checkpoint import last_checkpoint, restore_checkpoint, write_checkpoint
 from customize.clip.train.collapse import CollapseWatch
 from customize.clip.train.config import CustomizeConfig
@@ -33,7 +34,8 @@ MOST_LOADERS = 8
 
 
 class Loop:
-    """The state of training (weights, optimizer, averages, step), restored from the run's last checkpoint if any."""
+    """The state of training, restored from the run's last checkpoint if any: weights, running statistics, optimizer,
+    averages and step."""
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Loop:
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = build_optimizer(config, self.trained) if self.trained else None
         self.averages = {name: p.detach().clone() for name, p in self.trained.items()} if config.ema else {}
+        self.statistics = running_statistics(model)
         self.watch = CollapseWatch(config.batch_size)
         self.folder = join(config.out, "checkpoints")
         self.total = run.total_steps if self.trained else 0  # strategy none trains nothing
@@ -54,7 +57,9 @@ class Loop:
         self.rate = 0.0
         self.saved = last_checkpoint(self.folder)
         if self.saved is not None and self.optimizer is not None:
-            watch = restore_checkpoint(self.saved, run.identity, self.trained, self.optimizer, self.averages)
+            watch = restore_checkpoint(
+                self.saved, run.identity, self.trained, self.optimizer, self.averages, self.statistics
+            )
             self.watch.restore(watch)
             self.step = self.saved.step
 
@@ -161,7 +166,14 @@ class Loop:
         if not run.worker.first or self.optimizer is None or not is_new:
             return
         written = write_checkpoint(
-            self.folder, self.step, run.identity, self.trained, self.optimizer, self.averages, self.watch.state()
+            self.folder,
+            self.step,
+            run.identity,
+            self.trained,
+            self.optimizer,
+            self.averages,
+            self.watch.state(),
+            self.statistics,
         )
         self.saved = written or self.saved
 

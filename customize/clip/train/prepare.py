@@ -12,6 +12,7 @@ from typing import Any
 
 from customize.clip.model_folder import LoadedModel, load_base
 from customize.clip.strategies import AppliedStrategy, apply_strategy, check_strategy, has_sigmoid_loss, set_training
+from customize.clip.train.accumulate import check_accumulate
 from customize.clip.train.augment import released_transform
 from customize.clip.train.config import CustomizeConfig
 from customize.clip.train.distributed import Worker
@@ -85,6 +86,8 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
     if selection is not None:
         _check_model(selection, loaded)
     applied = apply_strategy(loaded.model, config.strategy, gated_blocks=config.gated_blocks, seed=config.seed)
+    set_training(loaded.model, applied.strategy)
+    check_accumulate(loaded.model, config.accumulate)
     identity = config.identity(spec, _data_hash(config, selection))
     if has_sigmoid_loss(loaded.model):
         identity["loss"] = "sigmoid"
@@ -102,7 +105,6 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
     if store is not None and pairs.row_ids is None:
         store = None  # these tars do not name their rows in it
     total = config.total_steps(len(pairs))
-    set_training(loaded.model, applied.strategy)
     if config.grad_checkpoint:
         loaded.model.set_grad_checkpointing(True)
     parts = _Parts(config, worker, device, work, pairs, store, loaded, applied)

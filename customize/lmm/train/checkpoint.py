@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from customize.clip.train.checkpoint import MOMENTS, Checkpoint, read_state, save_state, state_tensors
+from customize.clip.train.checkpoint import MOMENTS, Checkpoint, read_state, save_state, state_tensors, step_device
 from customize.clip.train.distributed import Worker
 
 __all__ = ["restore_state", "whole_tensors", "write_state"]
@@ -49,7 +49,7 @@ def restore_state(
             parameter.copy_(_like(parameter, tensors[f"weight.{name}"]))
             if f"{MOMENTS[0]}.{name}" in tensors:
                 optimizer.state[parameter] = {
-                    "step": torch.tensor(float(about["step"]), device=_step_device(optimizer, parameter)),
+                    "step": torch.tensor(float(about["step"]), device=step_device(optimizer, parameter)),
                     **{moment: _like(parameter, tensors[f"{moment}.{name}"]).clone() for moment in MOMENTS},
                 }
     return about
@@ -83,9 +83,3 @@ def _like(parameter: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
 
     mesh: Any = parameter.device_mesh  # type: ignore[attr-defined]
     return distribute_tensor(whole.to(mesh.device_type), mesh, parameter.placements)  # type: ignore[attr-defined]
-
-
-def _step_device(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> torch.device:
-    """Where AdamW keeps its count of steps: beside the weights where it is fused."""
-    fused = bool(optimizer.param_groups[0].get("fused"))
-    return parameter.device if fused else torch.device("cpu")

@@ -15,6 +15,7 @@ from customize.clip.train.prepare import Run, prepare_run
 from index.encoder.model_spec import ModelSpec
 from index.store.embedding_store import EmbeddingStore
 from retrieval.selection import Selection
+from tests.conftest import write_tiny_clip
 from tests.customize.clip.train.runs import config
 
 
@@ -29,6 +30,13 @@ def pairs(small_selection: str, known_store: EmbeddingStore, tmp_path_factory: p
 def tiny_model(tiny_clip_dir: Path) -> LoadedModel:
     """The model of `known_store`; read it, don't train it."""
     return load_base(ModelSpec(model_dir=str(tiny_clip_dir)), "cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_resnet(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    """A small ResNet CLIP with batch norms."""
+    folder = tmp_path_factory.mktemp("resnet")
+    return ModelSpec(model_dir=str(write_tiny_clip(folder, layers=[1, 1, 1, 1], width=16, patch_size=None)))
 
 
 @pytest.fixture

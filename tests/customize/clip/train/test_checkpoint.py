@@ -46,6 +46,26 @@ def test_all_comes_back_to_the_bit(tmp_path: Path) -> None:
         assert other_optimizer.state[again[name]]["step"] == 5
 
 
+@pytest.mark.parametrize(("fused", "device"), [(True, "meta"), (False, "cpu")])
+def test_steps_are_counted_where_the_optimizer_counts_them(fused: bool, device: str, tmp_path: Path) -> None:
+    saved = write(tmp_path)
+    other = {name: torch.nn.Parameter(weight.detach().to("meta")) for name, weight in model(1)[0].items()}
+    optimizer = torch.optim.AdamW(other.values(), lr=0.1, fused=fused)
+    restore_checkpoint(saved, "this run", other, optimizer, {})
+    restored = {name: optimizer.state[weight] for name, weight in other.items()}
+    # torch's own rule for the place of a loaded state.
+    optimizer.load_state_dict(
+        {**optimizer.state_dict(), "state": {n: dict(s) for n, s in enumerate(restored.values())}}
+    )
+    for name, weight in other.items():
+        expected = optimizer.state[weight]
+        assert {key: value.device for key, value in restored[name].items()} == {
+            key: value.device for key, value in expected.items()
+        }
+        assert restored[name]["step"].device.type == device
+        assert restored[name]["step"].dtype == torch.float32
+
+
 def test_the_last_two_are_kept(tmp_path: Path) -> None:
     assert last_checkpoint(str(tmp_path / "none")) is None
     for step in (1, 2, 3):

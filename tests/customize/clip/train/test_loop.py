@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from customize.clip.train.checkpoint import last_checkpoint
+from customize.clip.train.distributed import Worker
 from customize.clip.train.log import StepRecord, read_log
 from customize.clip.train.loop import Loop
-from customize.clip.train.prepare import Run
+from customize.clip.train.prepare import Run, prepare_run
+from index.encoder.model_spec import ModelSpec
 from index.errors import ClipmineError
+from tests.customize.clip.train.runs import config
 
 Prepare = Callable[..., Run]
 
@@ -42,6 +45,27 @@ def test_it_starts_at_the_last_checkpoint(prepare: Prepare, tmp_path: Path) -> N
     for name, weight in resumed.trained.items():
         torch.testing.assert_close(weight, whole.trained[name], rtol=0, atol=1e-5)
         torch.testing.assert_close(resumed.averages[name], whole.averages[name], rtol=0, atol=1e-5)
+
+
+def test_a_resumed_resnet_has_the_running_statistics_of_an_uninterrupted_one(
+    tiny_resnet: ModelSpec, small_export: str, tmp_path: Path
+) -> None:
+    asked = config(
+        tmp_path / "model", tars=small_export, model=tiny_resnet, strategy="locked-text", save_every=4, lr=1e-4
+    )
+
+    def trained() -> dict[str, torch.Tensor]:
+        prepared = prepare_run(asked, Worker())
+        assert prepared is not None
+        Loop(prepared).run()
+        return {name: buffer.clone() for name, buffer in prepared.loaded.model.named_buffers() if "running" in name}
+
+    whole = trained()
+    (tmp_path / "model" / "checkpoints" / "00000006.safetensors").unlink()
+    resumed = trained()
+    assert whole
+    for name, buffer in resumed.items():
+        torch.testing.assert_close(buffer, whole[name], rtol=1e-4, atol=1e-5)
 
 
 def test_the_average_follows_the_weights_with_its_decay(prepare: Prepare) -> None:
