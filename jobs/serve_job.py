@@ -22,8 +22,6 @@ __all__ = ["name_stores", "open_listener", "open_review", "read_tokens", "run_se
 
 # Beyond what a person waits for, and within what an orchestrator gives before it kills (Kubernetes: 30 s).
 GRACEFUL_SECONDS = 25
-# How long a thread may hold the interpreter while the event loop waits for it: by default 5 ms, at each of its steps.
-SWITCH_SECONDS = 0.0005
 
 
 def run_serve(
@@ -51,6 +49,7 @@ def run_serve(
     from retrieval.service.local_backend import open_backends
     from retrieval.service.memory import limit_arenas
     from retrieval.service.new_connections import Server
+    from retrieval.service.threads import SWITCH_SECONDS
 
     limit_arenas()
     opened = {name: EmbeddingStore.open(path) for name, path in stores.items()}

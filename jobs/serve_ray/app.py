@@ -6,6 +6,7 @@ reads metadata, rules and images from it, and a shard replica reads its own rows
 
 # Without `from __future__ import annotations`: Serve reads the class of `build`'s argument from its annotation.
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -101,7 +102,9 @@ class Front:
     def __serve_build_asgi_app__(self) -> Any:
         """Called by Serve when the replica has started."""
         from retrieval.service.app import create_app
+        from retrieval.service.threads import SWITCH_SECONDS
 
+        sys.setswitchinterval(SWITCH_SECONDS)  # of this replica's process
         return create_app(self._backend, self._settings)
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from retrieval.search.planner import SearchPlan
 from retrieval.service.backend import Overloaded
 from retrieval.service.limits import OverLimit
 from retrieval.service.settings import Settings
@@ -116,11 +115,13 @@ class Admission:
         """All of them."""
         return [budget for budget in vars(self).values() if isinstance(budget, Budget)]
 
-    def search(self, queries: int, needed: int, plan: SearchPlan | None = None) -> Place:
-        """A place for a search of so many queries that needs so many bytes. Raises OverLimit, Overloaded."""
+    def search(self, queries: int, needed: int, seconds: float = 0.0) -> Place:
+        """A place for a search of so many queries that needs so many bytes, and is expected to take so many seconds.
+
+        Raises OverLimit, Overloaded.
+        """
         _check_memory(self.search_bytes, needed, f"{queries} queries", "send fewer, or ask for fewer rows")
-        work = 0 if plan is None else round(plan.seconds * 1e3)
-        shares = [(self.queries, queries), (self.work, work), (self.search_bytes, needed)]
+        shares = [(self.queries, queries), (self.work, round(seconds * 1e3)), (self.search_bytes, needed)]
         return _take(shares, SEARCH_RETRY, alone=not self.queries.taken)
 
     def answer(self, needed: int) -> Place:

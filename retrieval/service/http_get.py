@@ -65,7 +65,7 @@ class Allowance:
             raise self._too_many()
 
     def take(self, count: int, before: int) -> None:
-        """Count bytes of an image that have come, after `before` others of it. Raises OverLimit and what `hold` raises."""
+        """Count bytes of an image that have come, after `before` others. Raises OverLimit and what `hold` raises."""
         self.check(count, before)
         self._hold(count)
         self._left -= count

@@ -25,6 +25,7 @@ __all__ = [
     "check_k",
     "check_limits",
     "check_seconds",
+    "duplicate_seconds",
     "list_bytes",
     "search_bytes",
     "search_depths",
@@ -33,6 +34,8 @@ __all__ = [
 DEEPER = 4  # with filters, a search asks for this many times k rows, and for this many times more at each further step
 # Pairs of images that a search compares to drop near-duplicates: some seconds of one core at 512 dimensions.
 NEAR_PAIRS = 200_000_000
+# To compare each of n rows with each other takes one core n * n * dim times this (2,000 and 5,000 rows at 512, x86-64).
+COMPARE_SECONDS = 2e-11
 # Of one row of one query: scores and row ids as they come and while filters are applied.
 CANDIDATE_BYTES = 64
 # Of one result with its metadata, as a fragment of JSON and in the answer; captions and URLs of usual length.
@@ -107,6 +110,13 @@ def search_depths(request: SearchOptions, queries: int, settings: Settings, rows
         most = min(most, math.isqrt(NEAR_PAIRS // queries))
     most = min(rows, max(most, needed))
     return Depth(min(most, request.k * DEEPER + own), most)
+
+
+def duplicate_seconds(request: SearchOptions, depth: Depth, queries: int, dim: int) -> float:
+    """Seconds of one core that dropping near-duplicates is expected to take, where it is asked for."""
+    if request.filters.near_duplicates is None:
+        return 0.0
+    return queries * depth.first**2 * dim * COMPARE_SECONDS
 
 
 def search_bytes(depth: Depth, k: int, queries: int) -> int:

@@ -16,7 +16,7 @@ from retrieval.service.admission import Admission, Place
 from retrieval.service.backend import Backend
 from retrieval.service.filtered_search import FilteredSearch
 from retrieval.service.filters import check, filter_columns
-from retrieval.service.limits import check_limits, check_seconds, search_bytes, search_depths
+from retrieval.service.limits import check_limits, check_seconds, duplicate_seconds, search_bytes, search_depths
 from retrieval.service.metadata_cache import RowLookup, as_row
 from retrieval.service.query_vectors import NoSuchRow, OpenQuery, check_row, encode_files, query_vectors
 from retrieval.service.schemas import COLUMNS, Query, SearchOptions, SearchRequest
@@ -186,7 +186,8 @@ class Service:
         depth = search_depths(request, queries, self.settings, store.rows, own)
         plan = await self.backend.plan(request.modality, queries, depth.first, method)
         check_seconds(plan, self.settings, "search_seconds", f"{queries} queries with k {request.k}")
-        place = self.admission.search(queries, search_bytes(depth, request.k, queries), plan)
+        seconds = plan.seconds + duplicate_seconds(request, depth, queries, store.dim)
+        place = self.admission.search(queries, search_bytes(depth, request.k, queries), seconds)
         try:
             opened = await vectors()
             search = FilteredSearch(

@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 
 import anyio
 
-__all__ = ["SMALL", "all_or_none", "at_the_end", "run_at_the_end", "run_to_end"]
+__all__ = ["SMALL", "SWITCH_SECONDS", "all_or_none", "at_the_end", "run_at_the_end", "run_to_end"]
 
 # Rows (or texts) that are handled on the event loop itself: about a millisecond. A thread costs a tenth of that.
 SMALL = 500
+
+# How long a thread may hold the interpreter while the event loop waits for it: by default 5 ms, at each of its steps.
+SWITCH_SECONDS = 0.0005
 
 _AT_THE_END = "clipmine.at_the_end"
 

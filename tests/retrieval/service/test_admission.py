@@ -88,9 +88,9 @@ def test_seconds_of_searches_that_wait_are_bounded() -> None:
     slow = plan_search(10_000_000, 512, 1, 10, IndexCost(1, 128), method="exact")
     assert 2 < slow.seconds < 30
     for _ in range(int(50 / slow.seconds)):
-        admission.search(1, 1, slow)
+        admission.search(1, 1, slow.seconds)
     with pytest.raises(Overloaded) as refused:
-        admission.search(1, 1, slow)
+        admission.search(1, 1, slow.seconds)
     assert refused.value.bound == "queue_seconds"
 
 

@@ -15,6 +15,7 @@ from retrieval.service.limits import (
     check_k,
     check_limits,
     check_seconds,
+    duplicate_seconds,
     search_bytes,
     search_depths,
 )
@@ -68,6 +69,17 @@ def test_without_filters_a_search_looks_at_k_rows_and_with_them_at_more_within_l
 def test_what_a_search_takes_grows_with_its_candidates_and_its_results() -> None:
     assert search_bytes(Depth(10, 10), 10, 1) < 20_000
     assert search_bytes(Depth(40, 10_000), 10, 20) > 20 * 10_000 * 12
+
+
+def test_dropping_near_duplicates_is_expected_to_take_seconds_that_grow_with_the_square_of_the_depth() -> None:
+    def seconds(depth: int, **filters: float) -> float:
+        return duplicate_seconds(
+            SearchOptions.model_validate({"k": 5, "filters": filters}), Depth(depth, depth), 10, 512
+        )
+
+    assert seconds(4_000) == 0
+    assert seconds(4_000, near_duplicates=0.9) == 4 * seconds(2_000, near_duplicates=0.9)
+    assert 0.1 < seconds(4_000, near_duplicates=0.9) < 30
 
 
 def test_a_plan_that_takes_too_long_is_refused_with_what_to_change() -> None:
