@@ -13,7 +13,7 @@ from typing import Any, Literal
 from index.encoder.model_spec import ModelSpec, model_identity
 from index.errors import BadInput
 
-__all__ = ["CustomizeConfig"]
+__all__ = ["CustomizeConfig", "Precision"]
 
 Augment = Literal["released", "none"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -133,7 +133,10 @@ class CustomizeConfig:
             raise BadInput("--cache-prefix: augmented images cannot be cached; add --augment none")
 
     def identity(self, model: ModelSpec, data: str) -> dict[str, Any]:
-        """All that decides the trained weights, as plain JSON values; `data` is the hash of the pairs."""
+        """All that decides the trained weights, as plain JSON values; `data` is the hash of the pairs.
+
+        `prepare_run` puts the number format that a device gets in place of precision "auto" before it asks for this.
+        """
         choices = self.choices()
         for name in (*_NOT_IDENTITY, "store", "selection", "tars", "model"):
             del choices[name]

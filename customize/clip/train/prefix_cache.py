@@ -28,7 +28,7 @@ from customize.clip.train.pairs import Pairs
 from index.files import atomic_file, exists, join, local_path, read_bytes, write_atomic
 from index.npy_stream import start_npy
 
-__all__ = ["CachedPrefix", "build_prefix", "can_cache_prefix", "prefix_fits"]
+__all__ = ["CachedPrefix", "build_prefix", "can_cache_prefix", "prefix_bytes", "prefix_fits"]
 
 PART = 4096  # pairs a file: 0.3 GB for ViT-B-32, computed by a GPU in seconds, so a kill loses little
 BATCH = 64  # images that are encoded at once
@@ -42,11 +42,19 @@ def can_cache_prefix(model: Any, frozen_blocks: int) -> bool:
     return frozen_blocks > 0 and hasattr(visual, "_embeds") and hasattr(visual, "_pool")
 
 
-def prefix_fits(model: Any, pairs: int, folder: str) -> bool:
-    """Whether the cache of `pairs` pairs takes at most half of the free disk of `folder`."""
+def prefix_fits(model: Any, pairs: int, folder: str, share: float = FREE_SHARE) -> bool:
+    """Whether the cache of `pairs` pairs takes at most a `share` of the free disk of `folder`.
+
+    What the cache takes there already counts as free, so that a run that continues comes to the same answer.
+    """
+    own = sum(file.stat().st_size for file in local_path(folder).glob("prefix_*.npy"))
+    return prefix_bytes(model, pairs) <= share * (shutil.disk_usage(local_path(folder)).free + own)
+
+
+def prefix_bytes(model: Any, pairs: int) -> int:
+    """The size of the cache of `pairs` pairs, in bytes."""
     tokens, width = model.visual.positional_embedding.shape
-    size = 2 * pairs * int(tokens) * int(width)  # float16
-    return size <= FREE_SHARE * shutil.disk_usage(local_path(folder)).free
+    return 2 * pairs * int(tokens) * int(width)  # float16
 
 
 class CachedPrefix:
@@ -105,7 +113,7 @@ def build_prefix(
             return [readers.submit(pixels, row) for row in own]
 
         for part, own in zip(parts, rows, strict=True):
-            if exists(_file(folder, part, "json")):
+            if _is_done(folder, part):
                 done += len(own)
                 continue
             replaced: dict[str, int] = {}
@@ -148,6 +156,10 @@ def _through(transformer: Any, hidden: torch.Tensor, blocks: slice) -> torch.Ten
         else:
             hidden = block(hidden, attn_mask=None)
     return hidden if transformer.batch_first else hidden.transpose(0, 1)
+
+
+def _is_done(folder: str, part: int) -> bool:
+    return exists(_file(folder, part, "json")) and exists(_file(folder, part, "npy"))
 
 
 def _file(folder: str, part: int, suffix: str) -> str:

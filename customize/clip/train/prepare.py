@@ -5,26 +5,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from customize.clip.model_folder import LoadedModel, load_base
 from customize.clip.strategies import AppliedStrategy, apply_strategy, check_strategy, has_sigmoid_loss, set_training
 from customize.clip.train.accumulate import check_accumulate
 from customize.clip.train.augment import released_transform
-from customize.clip.train.config import CustomizeConfig
+from customize.clip.train.config import CustomizeConfig, Precision
 from customize.clip.train.distributed import Worker
 from customize.clip.train.image_inputs import ImageInputs, Pixels, StoreImages
 from customize.clip.train.pairs import Pairs, gather_pairs
-from customize.clip.train.prefix_cache import CachedPrefix, build_prefix, can_cache_prefix, prefix_fits
+from customize.clip.train.prefix_cache import CachedPrefix, build_prefix, can_cache_prefix, prefix_bytes, prefix_fits
 from customize.clip.train.text_cache import LockedTexts, StoreTexts, compute_texts
 from index.corpus.sources import list_items
 from index.encoder.loading import usable_device
 from index.encoder.model_spec import ModelSpec, check_same_model
 from index.errors import BadInput, ModelMismatch
-from index.files import hash_json, join, make_folder
+from index.files import exists, hash_json, join, make_folder, read_bytes, write_atomic
 from index.outputs import claim_folder
 from index.store.embedding_store import EmbeddingStore
 from index.store.store_model import store_model
@@ -34,7 +35,8 @@ __all__ = ["CLAIM", "NO_OUTPUT", "Run", "prepare_run"]
 
 CLAIM = "run.json"
 # What a run writes before it has a checkpoint or a cache, by paths in its folder.
-NO_OUTPUT = ("tensorboard", "work/pairs.arrow", "work/steps.json", "work/texts.npy")
+INPUTS = "inputs.json"  # what a run chose to read, for when it continues
+NO_OUTPUT = ("tensorboard", INPUTS, "work/pairs.arrow", "work/steps.json", "work/texts.npy")
 
 # The cache of the frozen prefix costs one pass over the images, so it saves time from the second epoch on.
 WORTH_CACHING = 2
@@ -82,6 +84,7 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
     store = _open_store(config, selection)
     spec = _base(config, store)
     device = usable_device(config.device)
+    config = replace(config, precision=_precision(config.precision, device))
     loaded = load_base(spec, device)
     if selection is not None:
         _check_model(selection, loaded)
@@ -141,6 +144,12 @@ def _base(config: CustomizeConfig, store: EmbeddingStore | None) -> ModelSpec:
             "folder (--model-dir)"
         )
     return store_model(store.path)
+
+
+def _precision(asked: Precision, device: str) -> Precision:
+    if asked != "auto":
+        return asked
+    return "bf16" if device.startswith("cuda") else "fp32"
 
 
 def _check_model(selection: Selection, loaded: LoadedModel) -> None:
@@ -203,13 +212,40 @@ def _images(parts: _Parts, total_steps: int, on_progress: OnProgress | None) -> 
         )
     if cache is None:
         pays = total_steps * config.batch_size >= WORTH_CACHING * len(pairs)
+        earlier = _decision(parts)
         cache = possible and pays and worker.any_of(prefix_fits(loaded.model, len(pairs), parts.work))
+        if earlier is not None:
+            cache = earlier
+    if worker.first:
+        write_atomic(join(config.out, INPUTS), json.dumps({"cache_prefix": cache}) + "\n")
     if not cache:
         return Pixels(pairs, loaded.preprocess, None)
     show = None if on_progress is None else lambda done, of: on_progress("cache activations", done, of)
     build_prefix(pairs, loaded.model, loaded.preprocess, frozen, parts.work, parts.device, worker, show)
     worker.barrier()
     return CachedPrefix(pairs, parts.work, frozen)
+
+
+def _decision(parts: _Parts) -> bool | None:
+    """Whether this run, before it was stopped, chose to cache activations; None where it had not begun.
+
+    Losses from cached activations and from pixels differ in their fourth digit, so a run keeps its choice.
+
+    Raises BadInput where the cache was chosen, is gone, and no longer fits on the disk.
+    """
+    path = join(parts.config.out, INPUTS)
+    chosen = bool(json.loads(read_bytes(path))["cache_prefix"]) if exists(path) else None
+    if not parts.worker.any_of(chosen is not None):
+        return None
+    cached = parts.worker.any_of(bool(chosen))
+    model, count = parts.loaded.model, len(parts.pairs)
+    if cached and not parts.worker.any_of(prefix_fits(model, count, parts.work, share=1.0)):
+        raise BadInput(
+            f"{parts.work}: the run's cached activations are gone, and no disk is left for their "
+            f"{prefix_bytes(model, count):,} bytes; make room, or go on from pixels with --no-cache-prefix, which "
+            "changes the losses slightly"
+        )
+    return cached
 
 
 def _is_of(store: EmbeddingStore, loaded: LoadedModel) -> bool:

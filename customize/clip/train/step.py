@@ -36,7 +36,7 @@ class TrainStep:
         self._run = run
         self._model = run.loaded.model
         config = run.config
-        self._bf16 = config.precision == "bf16" or (config.precision == "auto" and run.device.startswith("cuda"))
+        self._bf16 = config.precision == "bf16"
         self._parts = config.accumulate
         strategy = run.applied.strategy
         self._gated = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from customize.clip.train import prefix_cache
 from customize.clip.train.distributed import Worker
 from customize.clip.train.image_inputs import decode_row
 from customize.clip.train.pairs import Pairs
-from customize.clip.train.prefix_cache import CachedPrefix, build_prefix, can_cache_prefix, prefix_fits
+from customize.clip.train.prefix_cache import CachedPrefix, build_prefix, can_cache_prefix, prefix_bytes, prefix_fits
 from tests.customize.clip.tiny_models import RESNET, TIMM, clip
 from tests.customize.clip.train.runs import broken_pairs
 
@@ -78,6 +79,28 @@ def test_only_frozen_blocks_of_open_clips_transformer_can_be_cached() -> None:
     assert not can_cache_prefix(clip(), 0)
     assert not can_cache_prefix(clip(RESNET), 1)
     assert not can_cache_prefix(clip(TIMM), 1)
+
+
+def test_what_the_cache_takes_counts_as_free(
+    pairs: Pairs, tiny_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = prefix_bytes(tiny_model.model, len(pairs))
+    build(pairs, tiny_model, tmp_path, Worker())
+    assert (tmp_path / "prefix_00000.npy").stat().st_size == pytest.approx(size, abs=200)  # and a header
+    # Before the cache was written, twice its size was free.
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=size))
+    assert prefix_fits(tiny_model.model, len(pairs), str(tmp_path))
+    (tmp_path / "prefix_00000.npy").unlink()
+    assert not prefix_fits(tiny_model.model, len(pairs), str(tmp_path))
+
+
+def test_a_part_whose_states_were_deleted_is_computed_again(
+    pairs: Pairs, tiny_model: LoadedModel, tmp_path: Path
+) -> None:
+    build(pairs, tiny_model, tmp_path, Worker())
+    (tmp_path / "prefix_00000.npy").unlink()
+    build(pairs, tiny_model, tmp_path, Worker())
+    assert CachedPrefix(pairs, str(tmp_path), 1).load(5, 0)[1].shape == (17, 32)
 
 
 def test_the_cache_must_fit_into_half_of_the_free_disk(tmp_path: Path) -> None:

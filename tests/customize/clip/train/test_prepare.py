@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from customize.clip.train.distributed import Worker
+from customize.clip.train.log import StepRecord
 from customize.clip.train.prepare import Run, prepare_run
 from customize.clip.train.train import train
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, ModelMismatch, OutputExists
 from index.store.embedding_store import EmbeddingStore
 from tests.conftest import write_tiny_clip
-from tests.customize.clip.train.runs import config
+from tests.customize.clip.train.runs import config, losses, run
 
 Prepare = Callable[..., Run]
 
@@ -54,6 +58,59 @@ def test_tars_without_a_store_have_their_texts_computed(
     assert named is not None
     assert named.texts is not None
     assert named.texts.source == "the store"
+
+
+LONG: dict[str, Any] = {"gated_blocks": 1, "steps": 20, "save_every": 5}  # 4.8 epochs: activations are cached
+
+
+def stopped(out: Path, selection: str) -> list[float]:
+    """A run that stops after its tenth step; the losses until then."""
+    seen: list[float] = []
+
+    def stop(record: StepRecord, _: int) -> None:
+        seen.append(record.loss)
+        if record.step == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config(out, selection, **LONG), on_step=stop)
+    return seen
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+
+
+def test_a_run_that_continues_keeps_its_cache_on_a_full_disk(
+    prepare: Prepare, small_selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(tmp_path / "model", small_selection)
+    fill_disk(monkeypatch)
+    assert prepare(**LONG).images.kind == "cached activations of the first 1 blocks"
+    assert prepare("new", **LONG).images.kind == "pixels"
+
+
+def test_a_run_whose_cache_was_deleted_makes_it_again(
+    prepare: Prepare, small_selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole = run(tmp_path / "whole", small_selection, **LONG)
+    stopped(tmp_path / "model", small_selection)
+    shutil.rmtree(tmp_path / "model" / "work")
+    with monkeypatch.context() as disk:
+        fill_disk(disk)
+        with pytest.raises(BadInput, match=r"the run's cached activations are gone, and no disk is left for their 35,"):
+            prepare(**LONG)
+    summary, resumed = run(tmp_path / "model", small_selection, **LONG)
+    assert summary.images == "cached activations of the first 1 blocks"
+    np.testing.assert_allclose(losses(resumed), losses(whole), rtol=0, atol=1e-5)
+
+
+def test_the_number_format_is_of_the_identity_as_the_device_has_it(prepare: Prepare) -> None:
+    chosen = prepare(precision="auto")
+    assert chosen.config.precision == "fp32"
+    assert prepare(precision="fp32").identity == chosen.identity  # the same run
+    with pytest.raises(OutputExists, match="other precision"):
+        prepare(precision="bf16")
 
 
 def test_a_finished_run_is_not_prepared_again(small_selection: str, tmp_path: Path) -> None:
