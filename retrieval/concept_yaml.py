@@ -52,6 +52,8 @@ def parse_yaml(text: str, where: str, *, aliases: bool = True) -> ConceptFile:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except RecursionError as error:
         raise BadInput(f"{where}: not a concept list: its brackets are nested too deeply") from error
+    except (ValueError, OverflowError) as error:  # of a number that is no character's: "\UFFFFFFFF"
+        raise BadInput(f"{where}: not YAML: one of its escapes is no character") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = f"{where}, line {mark.line + 1}" if mark else where
@@ -91,7 +93,7 @@ def _refuse_aliases(text: str, where: str) -> None:
 
     try:
         found = next((token for token in yaml.scan(text) if isinstance(token, yaml.AliasToken)), None)
-    except yaml.YAMLError:  # said with its line when the text is read
+    except (yaml.YAMLError, ValueError, OverflowError):  # said when the text is read
         return
     if found is not None:
         raise BadInput(

@@ -23,7 +23,7 @@ from index.store.embedding_store import EmbeddingStore, Modality
 from retrieval.rules import SAME_IMAGE
 from retrieval.search.duplicates import greedy_duplicates
 from retrieval.service.bodies import describe_bodies, read_body, takes, wrong_shape
-from retrieval.service.limits import RESULT_BYTES
+from retrieval.service.limits import RESULT_BYTES, OverLimit
 from retrieval.service.metadata_cache import as_row
 from retrieval.service.routes import take_service
 from retrieval.service.schemas import Numbers, Problem, Query, RowId, SearchRequest
@@ -124,7 +124,9 @@ def add_clip_retrieval_routes(app: FastAPI) -> None:
         service = take_service(request, asked.indice_name)
         at_the_end(request.scope, service.admission.search(1, len(asked.ids) * RESULT_BYTES).give_back)
         rows = await service.in_worker(_not_forgotten, service.backend.store, asked.ids)
-        return await service.in_worker(_metadata_answer, asked.ids, await _metadata(service, rows))
+        known = await _metadata(service, rows)
+        _check_images(service.settings.max_answer_bytes, asked.ids, known)
+        return await service.in_worker(_metadata_answer, asked.ids, known)
 
     describe_bodies(app, KnnRequest, MetadataRequest)
 
@@ -172,6 +174,15 @@ def _not_forgotten(store: EmbeddingStore, rows: Sequence[int]) -> list[int]:
         raise NoSuchRow(f"no row {max(rows)}: the store has rows 0 to {store.rows - 1}")
     forgotten = store.is_forgotten(rows).tolist()
     return [row for row, gone in zip(rows, forgotten, strict=True) if not gone]
+
+
+def _check_images(most: int, rows: Sequence[int], known: dict[int, dict[str, Any]]) -> None:
+    """Raise OverLimit for too many bytes of thumbnails: a row that is asked for again has its own again."""
+    sizes = {row: len(fields["image"]) for row, fields in known.items() if "image" in fields}
+    if sum(sizes.get(row, 0) for row in rows) > most:
+        raise OverLimit(
+            "max_answer_bytes", f"the images of {len(rows):,} rows have more than {most:,} bytes; ask for fewer rows"
+        )
 
 
 def _metadata_answer(rows: Sequence[int], known: dict[int, dict[str, Any]]) -> Response:

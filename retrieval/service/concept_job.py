@@ -16,7 +16,7 @@ from retrieval.search.candidates import MODES
 from retrieval.search.retriever import SEARCHED
 from retrieval.service.limits import OverLimit, check_count, check_k, check_seconds, list_bytes
 from retrieval.service.query_vectors import unit_vector, vectors_of_base64
-from retrieval.service.schemas import ConceptItem, ConceptsRequest
+from retrieval.service.schemas import MOST_TEXT, ConceptItem, ConceptsRequest
 from retrieval.service.search import Service
 from retrieval.templates import PLACE, TEMPLATE_SETS, Templates, load_templates
 
@@ -79,7 +79,12 @@ def measure(service: Service, request: ConceptsRequest) -> ConceptSize:
     counts, characters = [], 0
     for concept in request.concepts:
         item = ConceptItem(name=concept) if isinstance(concept, str) else concept
-        count, length = _prompts_of(item, shared, store.dim)
+        count, length, longest = _prompts_of(item, shared, store.dim)
+        if longest > MOST_TEXT:
+            raise BadInput(
+                f"concept {item.name[:80]!r}: its prompts may have {longest:,} characters: at most {MOST_TEXT:,} are "
+                "read here; use shorter templates"
+            )
         counts.append(count)
         characters += length
     check_count(sum(counts), settings, "max_prompts")
@@ -150,26 +155,36 @@ def _templates(request: ConceptsRequest) -> Templates:
 
 @dataclass(frozen=True)
 class _TemplateLengths:
-    """What decides how long the prompts of templates are: how many, their characters, their places for a name."""
+    """What decides how long the prompts of templates are: how many, their characters, their places for a name.
+
+    longest, most_places: of a single template.
+    """
 
     count: int
     characters: int
     places: int
+    longest: int
+    most_places: int
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> _TemplateLengths:
-        return cls(len(texts), sum(map(len, texts)), sum(text.count(PLACE) for text in texts))
+        lengths, places = [len(text) for text in texts], [text.count(PLACE) for text in texts]
+        return cls(len(texts), sum(lengths), sum(places), max(lengths, default=0), max(places, default=0))
 
 
-def _prompts_of(item: ConceptItem, shared: _TemplateLengths, dim: int) -> tuple[int, int]:
-    """The number of an item's prompts and their characters. shared: the list's templates."""
+def _prompts_of(item: ConceptItem, shared: _TemplateLengths, dim: int) -> tuple[int, int, int]:
+    """The number of an item's prompts, their characters, and the most that one of them may have.
+
+    shared: the list's templates.
+    """
     if item.embeddings_b64 is not None:
-        return max(1, len(item.embeddings_b64) * 3 // 4 // (4 * dim)), 2 * len(item.embeddings_b64)
+        return max(1, len(item.embeddings_b64) * 3 // 4 // (4 * dim)), 2 * len(item.embeddings_b64), 0
     own = item.templates or (() if item.prompts else None)
     templates = shared if own is None else _TemplateLengths.of(own)
     names = [len(item.name), *map(len, item.aliases)]
     filled = len(names) * templates.characters + templates.places * sum(names)
-    return len(item.prompts) + len(names) * templates.count, sum(map(len, item.prompts)) + filled
+    longest = templates.longest + templates.most_places * max(names) if templates.count else 0
+    return len(item.prompts) + len(names) * templates.count, sum(map(len, item.prompts)) + filled, longest
 
 
 def _prompts(

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from retrieval.service.settings import Settings
 
@@ -127,6 +127,7 @@ class _Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.task: asyncio.Task[Any] | None = None
+        self._running: RequestResponseCycle | None = None  # `cycle` is of the request that came last
         self._deaf = False  # what still comes is not read
         self._in_head = True  # or before it
         self._unread = 0  # bytes of a head that is not whole, or of a body's framing
@@ -144,6 +145,8 @@ class _Connection(HttpToolsProtocol):
         self._deaf = True
         self.pipeline.clear()
         super().connection_lost(exc)
+        if self._running is not None:
+            self._running.disconnected = True  # else its answer would be written, which is an error in the log
         if self.task is not None:
             self.task.cancel()
 
@@ -184,6 +187,10 @@ class _Connection(HttpToolsProtocol):
                 self.refuse(431, "max_head_bytes", f"the head has more than {most} bytes")
             elif self._unread > most + PIECE:
                 self.refuse(400, "no_http", f"more than {most} bytes between two pieces of the body")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     # What the parser calls
     def on_message_begin(self) -> None:

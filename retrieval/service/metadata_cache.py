@@ -53,8 +53,9 @@ class RowLookup:
             return await run_to_end(self._pool, self.read, row_ids, columns)
         found, size, most = {}, 0, self._settings.max_answer_bytes
         for start in range(0, len(row_ids), ROWS_AT_ONCE):
-            some = await run_to_end(self._pool, self.read, row_ids[start : start + ROWS_AT_ONCE], columns)
-            size += sum(map(len, some.values()))
+            asked = row_ids[start : start + ROWS_AT_ONCE]
+            some = await run_to_end(self._pool, self.read, asked, columns)
+            size += sum(len(some[row]) for row in asked)  # a row that several queries find is sent for each
             if size > most:
                 raise OverLimit(
                     "max_answer_bytes",

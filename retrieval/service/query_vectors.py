@@ -19,7 +19,7 @@ from retrieval.service.admission import Admission
 from retrieval.service.backend import Backend
 from retrieval.service.images import cost_of_images
 from retrieval.service.limits import OverLimit
-from retrieval.service.schemas import Query
+from retrieval.service.schemas import MOST_TEXT, Query
 from retrieval.service.settings import Settings
 from retrieval.service.threads import run_to_end
 
@@ -84,9 +84,10 @@ async def query_vectors(
         asked = {place: queries[place] for place in images}
         files = await _images_of(asked, settings, pool, held.grow) if images else []
         if texts:
-            encoded = await backend.encode_texts([str(queries[place].text) for place in texts])
-            for place, vector, cut in zip(texts, encoded.vectors, encoded.cut, strict=True):
-                opened[place] = OpenQuery(place, vector, text_cut=cut)
+            whole = [str(queries[place].text) for place in texts]
+            encoded = await backend.encode_texts([text[:MOST_TEXT] for text in whole])
+            for place, text, vector, cut in zip(texts, whole, encoded.vectors, encoded.cut, strict=True):
+                opened[place] = OpenQuery(place, vector, text_cut=cut or len(text) > MOST_TEXT)
         if images:
             vectors = await encode_files(backend, files, settings, admission, pool)
             for place, vector in zip(images, vectors, strict=True):

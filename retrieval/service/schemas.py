@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "MOST_TEXT",
     "ColumnFilter",
     "ConceptItem",
     "ConceptListResponse",
@@ -45,6 +46,9 @@ __all__ = [
 # The metadata columns of each result, unless a request names others.
 COLUMNS = ("key", "shard", "caption", "url", "width", "height")
 
+# Characters of a text that is encoded; models read some tens of words. To clean a text of HTML entities in each other
+# takes time in proportion to the square of its length: of 10,000 characters most of a second.
+MOST_TEXT = 2_000
 MOST_DIMENSIONS = 65_536  # of a vector: far beyond any model's
 MOST_LIST_TEXT = 1_000_000  # characters of a concept list; of YAML fewer, see `retrieval.concept_yaml`
 
@@ -69,7 +73,9 @@ class Strict(BaseModel):
 class Query(Strict):
     """One query: exactly one of its fields."""
 
-    text: Annotated[str, Field(max_length=10_000)] | None = None
+    text: Annotated[str, Field(max_length=10_000)] | None = Field(
+        None, description=f"of which the first {MOST_TEXT:,} characters are read, or as many as the model reads"
+    )
     image: str | None = Field(None, description="an image file's bytes in base64")
     image_url: Annotated[str, Field(max_length=4_096)] | None = Field(
         None, description="an image on the web; refused unless the operator allows fetching"

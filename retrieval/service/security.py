@@ -64,14 +64,16 @@ class Guard:
             return
         headers = dict(scope["headers"])
         client, refused = self._check_head(scope, headers)
-        if refused is None and not self._requests.fits(1, client):
+        # What is open to strangers costs next to nothing. If it counted, they could take all places by reading nothing.
+        places = 0 if _is_open(scope) else 1
+        if refused is None and places and not self._requests.fits(places, client):
             refused = _overloaded(self._requests)
         if refused is not None:
             self._refused(refused.bound)
             await _answer(send, refused)
             return
         CLIENT.set(client)
-        self._requests.take(1, client)
+        self._requests.take(places, client)
         connection = scope.get(CONNECTION)
         if connection is not None:
             connection.task = asyncio.current_task()
@@ -82,7 +84,7 @@ class Guard:
                 raise
             # Its client has hung up: the work has ended, and nobody is told.
         finally:
-            self._requests.take(-1, client)
+            self._requests.take(-places, client)
             if connection is not None:
                 connection.task = None
 
@@ -124,9 +126,7 @@ class Guard:
         if host is not None and not self._serves(host):
             error = "this service is not called so; its operator may allow the name (--allowed-host NAME)"
             return client, _Refusal(400, "hosts", f"Host {host[:100].decode('latin-1')!r}: {error}")
-        path = scope["path"]
-        opened = path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or scope["method"] == "OPTIONS"
-        if self._tokens and not opened:
+        if self._tokens and not _is_open(scope):
             scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
             # All are compared, each in constant time, so that the time taken gives no token away.
             known = [hmac.compare_digest(token.strip(), allowed) for allowed in self._tokens]
@@ -139,6 +139,12 @@ class Guard:
             error = f"the body has {length[:20].decode()} bytes: at most {self.settings.max_body_bytes}"
             return client, _Refusal(413, "max_body_bytes", error)
         return client, None
+
+
+def _is_open(scope: Scope) -> bool:
+    """Whether a request needs no token: the page's own files, health checks, what a browser asks beforehand."""
+    path = scope["path"]
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or scope["method"] == "OPTIONS"
 
 
 def client_of(scope: Scope) -> str:

@@ -52,6 +52,8 @@ def test_prompts_by_name_are_read_as_cupl_writes_them() -> None:
         ("- name: tench\n  prompt: ['long']", "line 2: unknown key 'prompt'; valid here: .*, prompts"),
         ("concept: [dog]", "line 1: unknown key 'concept'"),
         ("[" * 100_000, "nested too deeply"),
+        ('- "\\U00110000"', "the list: not YAML: one of its escapes is no character"),
+        ('- "\\UFFFFFFFF"', "the list: not YAML: one of its escapes is no character"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_its_line(text: str, says: str) -> None:
@@ -64,3 +66,5 @@ def test_aliases_are_for_files_of_ones_own() -> None:
     assert [each.prompts for each in parse_yaml(text, "mine").concepts] == [("a long text",)] * 2
     with pytest.raises(BadInput, match=r"line 2: YAML aliases \(\*name\) are not read here"):
         parse_concept_list(text, "the list")
+    with pytest.raises(BadInput, match="no character"):
+        parse_concept_list('- "\\U00110000"', "the list")

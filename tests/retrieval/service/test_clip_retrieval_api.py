@@ -182,6 +182,13 @@ class TestWhatItsFrontAsks:
             again = {row["id"]: row for row in knn(url, embedding_input=vectors[0].tolist()).json()}
             assert set(again[0]) == {"id", "similarity", "caption"}
 
+    def test_images_of_one_row_again_and_again_are_bounded(self, serve: Serve, tmp_path: Path) -> None:
+        with serve(make_store(tmp_path, random_unit(4), urls=[None] * 4), Settings(max_answer_bytes=50_000)) as url:
+            assert httpx.post(f"{url}/metadata", json={"ids": [0] * 5}).status_code == 200
+            refused = httpx.post(f"{url}/metadata", json={"ids": [0] * 500})
+        assert refused.status_code == 413
+        assert "the images of 500 rows have more than 50,000 bytes; ask for fewer rows" in refused.json()["error"]
+
 
 class TestBadRequests:
     @pytest.mark.parametrize(

@@ -69,8 +69,17 @@ def test_candidates_are_counted_in_bytes() -> None:
 
 
 def test_a_template_that_repeats_its_place_is_counted_by_what_it_makes() -> None:
-    name = "x" * 1_000
-    assert needed({"concepts": [name], "templates": ["{}" * 400], "k": 1}) > 400 * len(name)
+    name = "x" * 100
+    assert needed({"concepts": [name], "templates": ["{}" * 19], "k": 1}) > 19 * len(name)
+
+
+def test_a_prompt_is_no_longer_than_what_is_read() -> None:
+    longest = {"concepts": ["x" * 1_000], "templates": ["{}" + "y" * 998], "k": 1}
+    assert needed(longest) > 0
+    with pytest.raises(
+        BadInput, match="concept 'x': its prompts may have 4,010 characters: at most 2,000 are read here; use shorter"
+    ):
+        needed({**longest, "concepts": [{"name": "x", "aliases": ["x" * 1_000]}], "templates": ["{}{}{}{}--"]})
 
 
 @pytest.mark.parametrize(

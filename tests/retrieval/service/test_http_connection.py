@@ -193,6 +193,11 @@ def test_clients_that_leave_are_no_errors(client: httpx.Client, caplog: pytest.L
     for _ in range(10):
         with connected(str(client.base_url)) as connection:
             connection.sendall(head + b"{")
+    body = httpx.Request("POST", "http://localhost/concepts", json=LIST).read()
+    with connected(str(client.base_url)) as connection:  # while one is answered and another waits
+        connection.sendall(b"POST /concepts HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body))
+        connection.sendall(body + ASK)
+        connection.recv(100)
     assert client.get("/healthz").status_code == 200
     time.sleep(0.2)
     assert not caplog.records

@@ -68,6 +68,8 @@ def test_an_answer_is_bounded_in_bytes(tmp_path: Path) -> None:
         asyncio.run(lookup.fragments(range(600), ("caption",)))
     assert refused.value.bound == "max_answer_bytes"
     assert len(asyncio.run(lookup.fragments(range(300), ("caption",)))) == 300
+    with pytest.raises(OverLimit, match="the metadata of 600 rows"):  # of two queries that find the same
+        asyncio.run(lookup.fragments([*range(300), *range(300)], ("caption",)))
 
 
 def test_other_orders_of_the_columns_are_counted_too(tmp_path: Path) -> None:

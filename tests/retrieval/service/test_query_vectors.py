@@ -10,6 +10,7 @@ import numpy as np
 from index.store.embedding_store import EmbeddingStore
 from index.store.read_image import read_image
 from retrieval.search.retriever import Retriever
+from retrieval.service.schemas import MOST_TEXT
 from retrieval.service.settings import Settings
 from tests.serving import Serve
 
@@ -56,9 +57,9 @@ def test_a_row_is_not_its_own_result(client: httpx.Client) -> None:
 
 
 def test_a_text_longer_than_the_context_is_told(client: httpx.Client) -> None:
-    queries = [{"text": "short"}, {"text": "word " * 100}]
+    queries = [{"text": "short"}, {"text": "word " * 100}, {"text": " " * MOST_TEXT + "word"}]
     answer = client.post("/search", json={"queries": queries, "k": 1}).json()
-    assert [result["text_cut"] for result in answer["results"]] == [False, True]
+    assert [result["text_cut"] for result in answer["results"]] == [False, True, True]
 
 
 def test_queries_of_all_kinds_are_answered_in_their_order(client: httpx.Client, served_store: EmbeddingStore) -> None:

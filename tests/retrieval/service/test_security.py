@@ -168,6 +168,20 @@ def test_requests_of_one_client_leave_room_for_another(served_store: EmbeddingSt
         assert answer.status_code == 200
 
 
+def test_strangers_who_read_nothing_take_no_place_of_a_request(served_store: EmbeddingStore, serve: Serve) -> None:
+    ask = b"GET /page/page.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serve(served_store, Settings(tokens=("one",), requests=1, client_share=1)) as url, socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_024)
+        stranger.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # else the system keeps megabytes for it
+        stranger.connect(address_of(url))
+        for _ in range(4):
+            stranger.sendall(ask * 10)
+            time.sleep(0.1)
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        answer = httpx.post(f"{url}/search", json=TEXT, headers={"Authorization": "Bearer one"}, timeout=30)
+        assert answer.status_code == 200
+
+
 def until_refused(url: str, token: str) -> httpx.Response:
     for _ in range(200):
         answer = httpx.post(f"{url}/search", json=TEXT, headers={"Authorization": f"Bearer {token}"}, timeout=30)
