@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from customize.clip.evaluate.metrics import accuracy, eleven_point_map, mean_per_class, roc_auc, score, top_k
-from index.errors import BadInput
+from index.errors import BadInput, MissingDependency
 
 SCORES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.4, 0.1], [0.2, 0.3, 0.5]], np.float32)
 LABELS = [(0,), (1,), (1,), (2,)]
@@ -49,3 +49,22 @@ def test_an_unknown_metric_lists_those_there_are() -> None:
 def test_several_labels_need_a_metric_that_takes_them() -> None:
     with pytest.raises(BadInput, match="image number 1 has 2 labels"):
         accuracy(SCORES, [(0, 1), (1,), (1,), (2,)])
+
+
+def test_classes_without_images_do_not_count() -> None:
+    # Class 2 has no image but is predicted once; scikit-learn would warn of it.
+    assert mean_per_class(SCORES, [(0,), (1,), (1,), (1,)]) == pytest.approx((1 + 1 / 3) / 2)
+
+
+def test_one_class_alone_has_no_roc_curve() -> None:
+    with pytest.raises(BadInput, match="needs images of both classes"):
+        roc_auc(SCORES[:, :2], [(1,)] * 4)
+
+
+@pytest.mark.parametrize(("metric", "labels"), [("mean-per-class", LABELS), ("roc_auc", [(0,), (1,), (1,), (1,)])])
+def test_without_scikit_learn_the_install_command_is_named(
+    metric: str, labels: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match=rf"{metric} needs scikit-learn, .* pip install '.\[evaluate\]'"):
+        score(metric, SCORES[:, : 2 if metric == "roc_auc" else 3], labels)
