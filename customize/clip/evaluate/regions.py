@@ -1,4 +1,4 @@
-"""Zero-shot region classification: the mean patch vector of a box gets the nearest class; measured as COCO's AP50.
+"""Zero-shot region classification: a box gets the class with the nearest text vector; measured as COCO's AP50.
 
 On true boxes only the classification is measured, on proposals also whether a box fits. The thesis's figures are in its
 table 2.4; its proposals come from a trained RPN, ours from a fixed grid of boxes. Novel classes are those that a
@@ -8,26 +8,31 @@ detector would not have been trained on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from customize.clip.evaluate.datasets.dataset import Dataset
-from customize.clip.evaluate.dense import dense_features, dense_side, square_pixels
-from customize.clip.evaluate.features import EvalModel, Vectors, evaluating, image_batches
+from customize.clip.evaluate.box_ap import (
+    IOU,
+    MAX_DETECTIONS,
+    Boxes,
+    FoundBoxes,
+    TrueBoxes,
+    ap50,
+    box_faults,
+    need_pycocotools,
+)
+from customize.clip.evaluate.datasets.dataset import Dataset, Example
+from customize.clip.evaluate.dense import prepared_images
+from customize.clip.evaluate.features import EvalModel, Vectors, evaluating
+from customize.clip.evaluate.region_vectors import region_pixels, region_vectors
 from index.errors import BadInput
 
-__all__ = ["Regions", "average_precision", "box_iou", "classify_regions", "grid_boxes"]
+__all__ = ["Regions", "classify_regions", "grid_boxes"]
 
-Boxes = npt.NDArray[np.float32]
-
-IOU = 0.5  # AP50
-MAX_DETECTIONS = 100  # an image, as in COCO's evaluation
-LOGIT_SCALE = 100.0  # CLIP's
-_RECALLS = np.linspace(0, 1, 101)  # COCO's points of interpolation
+LOGIT_SCALE = 100.0  # CLIP's, and RegionCLIP's temperature of 0.01
 _SIDES = (0.2, 0.35, 0.5, 0.75)  # sizes of grid boxes, as shares of the image's sides
 _RATIOS = (0.5, 1.0, 2.0)  # width over height, the three usual in an RPN
 _STEP = 0.5  # distance of grid boxes, as a share of their own side
@@ -40,7 +45,8 @@ class Regions:
     Attributes:
         novel, base: over the novel classes and over the others; None where these have no true boxes.
         per_class: class -> AP50.
-        boxes: number of true boxes.
+        boxes: number of true boxes, without crowds.
+        crowds: number of crowd boxes, which are not measured.
     """
 
     novel: float | None
@@ -48,6 +54,7 @@ class Regions:
     all: float
     per_class: dict[str, float]
     boxes: int
+    crowds: int
 
 
 def classify_regions(
@@ -57,110 +64,87 @@ def classify_regions(
     *,
     novel: Sequence[str] = (),
     proposals: Literal["true", "grid"] = "true",
-    side: int | None = None,
-    batch_size: int = 16,
+    resolution: int | None = None,
+    allow_empty: bool = False,
 ) -> Regions:
     """Classify the true boxes of a dataset, or a grid of boxes, and measure AP50.
 
     Args:
         class_rows: float32 [c, d], see `zero_shot.class_vectors`.
         novel: names of the novel classes.
+        resolution: pixels of the images' shorter side, see `region_vectors.region_pixels`.
+        allow_empty: accept novel classes without a true box, which are an error otherwise.
 
     Raises:
-        BadInput: the dataset has no boxes.
+        BadInput: the dataset has no boxes, or none of a novel class; a box outside of its image.
+        MissingDependency: pycocotools is not installed.
     """
-    from torchvision.ops import batched_nms, roi_align
-
-    side = dense_side(model, side)
-    squared = replace(model, preprocess=square_pixels(model, side))
+    need_pycocotools()
     texts = torch.from_numpy(class_rows).to(model.device)
-    found: list[tuple[Boxes, npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
-    truth: list[tuple[Boxes, npt.NDArray[np.int64]]] = []
+    found: list[FoundBoxes] = []
+    truth: list[TrueBoxes] = []
     with evaluating(model.model), torch.inference_mode():
-        for chunk, pixels in image_batches(squared, iter(dataset), batch_size):
-            with model.arithmetic():
-                dense = dense_features(model, pixels.to(model.device))
-            grid = dense.vectors.permute(0, 3, 1, 2)
-            for number, example in enumerate(chunk):
-                width, height = example.open().size
-                truth.append((example.boxes, np.array(example.box_labels, np.int64)))
-                boxes = example.boxes if proposals == "true" else grid_boxes(width, height)
-                if not len(boxes):
-                    found.append((boxes, np.empty(0, np.int64), np.empty(0, np.float32)))
-                    continue
-                scale = torch.tensor([grid.shape[3] / width, grid.shape[2] / height] * 2, device=grid.device)
-                placed = torch.from_numpy(boxes).to(grid.device) * scale
-                pooled = roi_align(grid[number : number + 1], [placed], output_size=(4, 4), aligned=True).mean((2, 3))
-                scores = (LOGIT_SCALE * torch.nn.functional.normalize(pooled, dim=-1) @ texts.T).softmax(-1)
-                best, place = scores.flatten().topk(min(len(scores.flatten()), 10 * MAX_DETECTIONS))
-                row, label = place // len(texts), place % len(texts)
-                kept = torch.arange(len(best), device=best.device)
-                if proposals == "grid":  # true boxes do not repeat each other
-                    kept = batched_nms(torch.from_numpy(boxes).to(grid.device)[row], best, label, IOU)
-                kept = kept[:MAX_DETECTIONS]
-                chosen = row[kept].cpu().numpy()
-                found.append((boxes[chosen], label[kept].cpu().numpy(), best[kept].cpu().numpy()))
-    count = sum(len(labels) for _, labels in truth)
-    if not count:
-        raise BadInput(f"{dataset.name}: has no boxes; a sample's json holds `boxes` and `box_labels`")
-    per_class = {
-        name: value
-        for number, name in enumerate(dataset.classes)
-        if (value := average_precision(found, truth, number)) is not None
+        for [(example, size)], pixels in prepared_images(dataset, region_pixels(model, resolution)):
+            truth.append(_true_boxes(dataset, example, size))
+            boxes = truth[-1].boxes[~truth[-1].crowd] if proposals == "true" else grid_boxes(*size)
+            if len(boxes):
+                vectors = region_vectors(model, pixels.to(model.device), boxes, size)
+                found.append(_best_classes(boxes, (LOGIT_SCALE * vectors @ texts.T).softmax(-1)))
+            else:
+                found.append(FoundBoxes(boxes, np.empty(0, np.int64), np.empty(0, np.float32)))
+    per_class = _by_class(dataset, found, truth, novel, allow_empty)
+    means = {
+        name: float(np.mean(values)) if values else None
+        for name, values in {
+            "novel": [value for name, value in per_class.items() if name in novel],
+            "base": [value for name, value in per_class.items() if name not in novel],
+        }.items()
     }
-    groups = {
-        "novel": [value for name, value in per_class.items() if name in set(novel)],
-        "base": [value for name, value in per_class.items() if name not in set(novel)],
-    }
-    means = {name: float(np.mean(values)) if values else None for name, values in groups.items()}
     overall = float(np.mean(list(per_class.values())))
-    return Regions(means["novel"], means["base"], overall, per_class, count)
+    crowds = sum(int(one.crowd.sum()) for one in truth)
+    count = sum(len(one.labels) for one in truth) - crowds
+    return Regions(means["novel"], means["base"], overall, per_class, count, crowds)
 
 
-def average_precision(
-    found: Sequence[tuple[Boxes, npt.NDArray[np.int64], npt.NDArray[np.float32]]],
-    truth: Sequence[tuple[Boxes, npt.NDArray[np.int64]]],
-    label: int,
-) -> float | None:
-    """Average precision of one class at IoU 0.5, interpolated at 101 recalls as in COCO; None without a true box.
+def _true_boxes(dataset: Dataset, example: Example, size: tuple[int, int]) -> TrueBoxes:
+    """An example's boxes, clipped to its image. Raises BadInput where they cannot be."""
+    if (fault := box_faults(example.boxes, *size)) is not None:
+        raise BadInput(f"{dataset.name}, {example.key}: {fault}")
+    boxes = np.clip(example.boxes, 0, np.array([*size, *size], np.float32)).astype(np.float32)
+    return TrueBoxes(boxes, np.array(example.box_labels, np.int64), np.array(example.box_crowd, bool))
 
-    Args:
-        found: of each image its boxes [n, 4], labels [n] and scores [n].
-        truth: of each image its true boxes and their labels.
+
+def _best_classes(boxes: Boxes, scores: torch.Tensor) -> FoundBoxes:
+    """The classes of boxes by their scores [n, c]; a box may have several. Of boxes of a class that overlap, one stays.
+
+    This is RegionCLIP's inference, on true boxes as well.
     """
-    total = sum(int((labels == label).sum()) for _, labels in truth)
-    if not total:
-        return None
-    entries: list[tuple[float, int, int]] = []
-    for image, (_, labels, scores) in enumerate(found):
-        entries += [(-float(scores[row]), image, int(row)) for row in np.flatnonzero(labels == label)]
-    taken: dict[int, set[int]] = {}
-    hits = np.zeros(len(entries), bool)
-    for place, (_, image, row) in enumerate(sorted(entries)):
-        own = np.flatnonzero(truth[image][1] == label)
-        if not len(own):
-            continue
-        overlaps = box_iou(found[image][0][row : row + 1], truth[image][0][own])[0]
-        free = [i for i in np.argsort(-overlaps, kind="stable") if own[i] not in taken.get(image, set())]
-        if free and overlaps[free[0]] >= IOU:
-            hits[place] = True
-            taken.setdefault(image, set()).add(int(own[free[0]]))
-    if not len(entries):
-        return 0.0
-    right = np.cumsum(hits)
-    recall, precision = right / total, right / np.arange(1, len(hits) + 1)
-    best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return float(best[np.searchsorted(recall, _RECALLS - 1e-12)].mean())
+    from torchvision.ops import batched_nms
+
+    best, place = scores.flatten().topk(min(scores.numel(), 10 * MAX_DETECTIONS))
+    row, label = place // scores.shape[1], place % scores.shape[1]
+    kept = batched_nms(torch.from_numpy(boxes).to(best.device)[row], best, label, IOU)[:MAX_DETECTIONS]
+    return FoundBoxes(boxes[row[kept].cpu().numpy()], label[kept].cpu().numpy(), best[kept].cpu().numpy())
 
 
-def box_iou(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
-    """Intersection over union, float32 [n, m], of boxes [n, 4] and [m, 4], each x0 y0 x1 y1."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1) for boxes in (a, b)]
-    whole = areas[0][:, None] + areas[1][None] - shared
-    ratios: npt.NDArray[np.float32] = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
-    return ratios
+def _by_class(
+    dataset: Dataset,
+    found: Sequence[FoundBoxes],
+    truth: Sequence[TrueBoxes],
+    novel: Sequence[str],
+    allow_empty: bool,
+) -> dict[str, float]:
+    values = zip(dataset.classes, ap50(found, truth, len(dataset.classes)), strict=True)
+    per_class = {name: value for name, value in values if value is not None}
+    if not per_class:
+        raise BadInput(f"{dataset.name}: has no boxes; a sample's json holds `boxes` and `box_labels`")
+    missing = [name for name in novel if name not in per_class]
+    if missing and not allow_empty:
+        raise BadInput(
+            f"{dataset.name}: no box is of {len(missing)} of {len(novel)} novel classes, such as {missing[0]!r}; take "
+            "them out of `novel`, or allow it (--allow-empty)"
+        )
+    return per_class
 
 
 def grid_boxes(width: int, height: int) -> Boxes:

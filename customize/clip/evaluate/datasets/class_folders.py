@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from customize.clip.evaluate.datasets.content import content_of
 from customize.clip.evaluate.datasets.dataset import Dataset, Example, opener
 from index import files
 from index.errors import BadInput
@@ -39,7 +40,7 @@ def open_class_folders(
             image = opener(full, lambda full=full: files.read_bytes(full))  # type: ignore[misc]
             yield Example(path, image, (labels[_class_folder(path)],))
 
-    return Dataset(root, names, read)
+    return Dataset(root, names, read, lambda: content_of(root, images))
 
 
 def _class_folder(path: str) -> str:
@@ -56,7 +57,14 @@ def _labels_by_order(root: str, found: Sequence[str], names: Sequence[str]) -> d
 
 
 def _labels_by_name(root: str, found: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-    known = {_normalized(name): number for number, name in enumerate(names)}
+    known: dict[str, int] = {}
+    for number, name in enumerate(names):
+        other = known.setdefault(_normalized(name), number)
+        if other != number:
+            raise BadInput(
+                f"{root}: the classes {names[other]!r} and {name!r} (numbers {other} and {number}) would have one "
+                "folder; give them different names, or say `folders: sorted` in the task file"
+            )
     unknown = [folder for folder in found if _normalized(folder) not in known]
     if unknown:
         raise BadInput(

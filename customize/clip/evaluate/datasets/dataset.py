@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ class Example:
         mask: opens uint8 [h, w] of classes, IGNORED where a pixel is not measured.
         boxes: float32 [n, 4], x0 y0 x1 y1 in pixels of the image.
         box_labels: the class of each box.
+        box_crowd: which boxes are crowds, COCO's `iscrowd`; empty where none is.
     """
 
     key: str
@@ -41,18 +43,31 @@ class Example:
     mask: Callable[[], npt.NDArray[np.uint8]] | None = None
     boxes: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 4), np.float32))
     box_labels: tuple[int, ...] = ()
+    box_crowd: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples with the names of their classes; iterating it again reads it again."""
+    """Examples with the names of their classes; iterating it again reads it again.
+
+    Iterating raises BadInput at the end where there was no example.
+
+    Attributes:
+        content: what tells these examples from others without reading them, such as sizes and times of the files.
+    """
 
     name: str
     classes: tuple[str, ...]
     read: Callable[[], Iterator[Example]]
+    content: Callable[[], Any] = lambda: None
 
     def __iter__(self) -> Iterator[Example]:
-        return self.read()
+        empty = True
+        for example in self.read():
+            empty = False
+            yield example
+        if empty:
+            raise BadInput(f"{self.name}: has no images; check the folder and the split")
 
 
 def in_memory(name: str, classes: Sequence[str], examples: Sequence[Example]) -> Dataset:

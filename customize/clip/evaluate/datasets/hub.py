@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from customize.clip.evaluate.datasets.content import content_of
 from customize.clip.evaluate.datasets.dataset import Dataset, Example, opener
 from index.errors import BadInput, MissingDependency
 from index.files import read_bytes
@@ -30,7 +31,7 @@ def open_hub(name: str, split: str | None, classes: Sequence[str] | None, column
         import datasets
     except ImportError as error:
         raise MissingDependency("datasets", "a Hugging Face dataset", extra="datasets") from error
-    table = _load(datasets, name, split)
+    table, version = _load(datasets, name, split)
     features = table.features or {}
     image = columns.get("image") or next((key for key, kind in features.items() if type(kind).__name__ == "Image"), "")
     if image not in features:
@@ -53,23 +54,27 @@ def open_hub(name: str, split: str | None, classes: Sequence[str] | None, column
                 tuple(str(text) for text in _as_list(row.get(captions))) if captions else (),
             )
 
-    return Dataset(f"hf:{name}", tuple(classes) if classes is not None else own, read)
+    # The whole folder, or the hub's commit, in which both splits and columns lie.
+    content = [version, split, image, label, captions]
+    return Dataset(f"hf:{name}", tuple(classes) if classes is not None else own, read, lambda: content)
 
 
-def _load(datasets: Any, name: str, split: str | None) -> Any:
+def _load(datasets: Any, name: str, split: str | None) -> tuple[Any, str]:
+    """The table, and what tells the data set's content from others."""
     try:
         if os.path.isdir(name):  # noqa: PTH112
-            table = datasets.load_from_disk(name)
+            table, version = datasets.load_from_disk(name), content_of(name)
         else:
             path, _, config = name.partition(":")
-            table = datasets.load_dataset(path, config or None, split=split, streaming=True)
+            builder = datasets.load_dataset_builder(path, config or None)
+            table, version = builder.as_streaming_dataset(split=split), str(builder.hash)
     except (FileNotFoundError, ValueError, ConnectionError, OSError) as error:
         raise BadInput(f"hf:{name}: cannot be loaded: {str(error).splitlines()[0]}") from error
     if not isinstance(table, dict):
-        return table
+        return table, version
     if split not in table:
         raise BadInput(f"hf:{name}: has the splits {', '.join(table)}; name one of them")
-    return table[split]
+    return table[split], version
 
 
 def _as_list(cell: Any) -> list[Any]:

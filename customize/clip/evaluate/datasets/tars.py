@@ -3,7 +3,7 @@
 KEY.jpg         the image (or png, webp); KEY.input.jpg where there is none
 KEY.cls         the class: its number or its name
 KEY.json        `label` or `labels` (numbers or names), `captions` or `caption`, `boxes` ([[x0, y0, x1, y1], ...] in
-                pixels) and `box_labels`
+                pixels), `box_labels` and, as in COCO, `iscrowd` (0 or 1 for each box)
 KEY.txt         one caption a line
 KEY.mask.png    one class a pixel (8 bit), 255 where a pixel is not measured
 
@@ -13,13 +13,15 @@ Captions are those that `clipmine embed` reads (`index.corpus.captions`).
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from customize.clip.evaluate.datasets.content import content_of
 from customize.clip.evaluate.datasets.dataset import Dataset, Example, opener
 from index import files
 from index.corpus.captions import TextRejected, decode_text, find_captions, parse_sidecar
@@ -34,20 +36,35 @@ _ANNOTATIONS = ("cls", "json", "txt", "caption", _MASK)
 _MAX_MEMBER = 64 << 20  # bytes; index.corpus.image_decoding bounds an image the same way
 
 
+class _Classes(NamedTuple):
+    """How many classes there are, and their numbers by name: None for a name of two of them, as ImageNet's "crane"."""
+
+    size: int
+    numbers: Mapping[str, int | None]
+
+
 def open_tars(name: str, tars: Sequence[str], classes: Sequence[str] | None) -> Dataset:
     """The dataset of the samples in `tars`, in their order. Without `classes`, labels must be numbers.
 
     Reading it raises BadInput for a tar that is cut off, a sample without an image, and a label outside `classes`.
     """
     names = tuple(classes or ())
-    numbers = {text: number for number, text in enumerate(names)}
+    uses = Counter(names)
+    known = _Classes(len(names), {text: n if uses[text] == 1 else None for n, text in enumerate(names)})
 
     def read() -> Iterator[Example]:
         for tar in tars:
             for key, members in _samples(tar):
-                yield _example(tar, key, members, numbers)
+                yield _example(tar, key, members, known)
 
-    return Dataset(name, names, read)
+    def content() -> list[str]:
+        folders: dict[str, list[str]] = {}
+        for tar in tars:
+            folder, slash, file = tar.rpartition("/")
+            folders.setdefault(folder + slash or ".", []).append(file)
+        return [content_of(folder, own) for folder, own in folders.items()]
+
+    return Dataset(name, names, read, content)
 
 
 def _samples(tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -84,7 +101,7 @@ def _image(members: Mapping[str, bytes]) -> bytes | None:
     return members[images[0]] if images else None
 
 
-def _example(tar: str, key: str, members: Mapping[str, bytes], numbers: Mapping[str, int]) -> Example:
+def _example(tar: str, key: str, members: Mapping[str, bytes], classes: _Classes) -> Example:
     where = f"{tar}, {key}"
     image = _image(members)
     if image is None:
@@ -100,27 +117,53 @@ def _example(tar: str, key: str, members: Mapping[str, bytes], numbers: Mapping[
         raise BadInput(f"{where}: its caption is neither a text nor a list or an object of texts; write it again")
     labels = about.get("labels", about.get("label", [])) if label is None else [label]
     mask = members.get(_MASK)
+    boxes, box_labels, crowd = _boxes(where, about, classes)
     return Example(
         key=key,
         open=opener(where, lambda: image),
-        labels=_class_numbers(where, labels, numbers),
+        labels=_class_numbers(where, labels, classes),
         captions=captions.all,
         mask=None if mask is None else lambda: _mask(where, mask),
-        boxes=np.asarray(about.get("boxes") or np.empty((0, 4)), np.float32).reshape(-1, 4),
-        box_labels=_class_numbers(where, about.get("box_labels", []), numbers),
+        boxes=boxes,
+        box_labels=box_labels,
+        box_crowd=crowd,
     )
 
 
-def _class_numbers(where: str, labels: Any, numbers: Mapping[str, int]) -> tuple[int, ...]:
+def _boxes(
+    where: str, about: Mapping[str, Any], classes: _Classes
+) -> tuple[npt.NDArray[np.float32], tuple[int, ...], tuple[bool, ...]]:
+    """A sample's boxes [n, 4] with their classes, and which are crowds."""
+    given = about.get("boxes") or []
+    try:
+        boxes = np.asarray(given, np.float32).reshape(len(given), 4)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{where}: its `boxes` are no list of [x0, y0, x1, y1]; write it again") from error
+    labels = _class_numbers(where, about.get("box_labels", []), classes)
+    crowd = about.get("iscrowd") or []
+    if not isinstance(crowd, list) or any(one not in (0, 1) for one in crowd):
+        raise BadInput(f"{where}: its `iscrowd` is no list of 0 and 1; write it again")
+    # A task without classes, such as retrieval, ignores their names.
+    if classes.size and len(labels) != len(boxes):
+        raise BadInput(f"{where}: has {len(boxes)} boxes and {len(labels)} `box_labels`; give each box its class")
+    if crowd and len(crowd) != len(boxes):
+        raise BadInput(f"{where}: has {len(boxes)} boxes and {len(crowd)} values of `iscrowd`; give each box its own")
+    return boxes, labels, tuple(map(bool, crowd))
+
+
+def _class_numbers(where: str, labels: Any, classes: _Classes) -> tuple[int, ...]:
     found = []
     for label in labels if isinstance(labels, list) else [labels]:
         text = str(label)
-        if text in numbers:
-            found.append(numbers[text])
-        elif text.isdigit() and (not numbers or int(text) < len(numbers)):
+        if text in classes.numbers:
+            number = classes.numbers[text]
+            if number is None:
+                raise BadInput(f"{where}: its label {text!r} is the name of two classes; give the class's number")
+            found.append(number)
+        elif text.isdigit() and (not classes.size or int(text) < classes.size):
             found.append(int(text))
-        elif numbers:  # a task without classes, such as retrieval, ignores class names
-            raise BadInput(f"{where}: its label {text!r} is none of the {len(numbers)} classes; check the task's list")
+        elif classes.size:  # a task without classes, such as retrieval, ignores class names
+            raise BadInput(f"{where}: its label {text!r} is none of the {classes.size} classes; check the task's list")
     return tuple(found)
 
 

@@ -19,6 +19,7 @@ from index.encoder.loading import load_encoder
 from index.encoder.model_spec import ModelSpec
 from scenes.world.sample import sample
 from scenes.world.scene import Scene
+from tests.customize.clip.tiny_models import RESNET, clip
 from tests.index.corpora import encode, write_tar
 
 SCENES = Path(__file__).parents[4] / "scenes"
@@ -35,6 +36,14 @@ def eval_model(folder: Path) -> EvalModel:
 def tiny(tiny_clip_dir: Path) -> EvalModel:
     """Random weights: vectors of 16."""
     return eval_model(tiny_clip_dir)
+
+
+@pytest.fixture(scope="session")
+def tiny_resnet() -> EvalModel:
+    """Random weights of CLIP's ResNet in its smallest form: images of 32 pixels, vectors of 16."""
+    from open_clip.transform import image_transform
+
+    return EvalModel(clip(RESNET), image_transform(32, is_train=False), lambda texts: texts)
 
 
 @pytest.fixture(scope="session")

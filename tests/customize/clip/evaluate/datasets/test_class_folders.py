@@ -9,7 +9,7 @@ import pytest
 from customize.clip.evaluate.datasets.class_folders import FolderOrder, open_class_folders
 from customize.clip.evaluate.datasets.dataset import Dataset
 from index.errors import BadInput
-from tests.customize.clip.evaluate.conftest import COLORS
+from tests.customize.clip.evaluate.conftest import COLORS, jpeg
 
 
 def opened(folder: Path, classes: tuple[str, ...] | None, folders: FolderOrder = "names") -> Dataset:
@@ -48,3 +48,17 @@ def test_an_image_beside_the_class_folders_is_named(class_folders: Path) -> None
     (class_folders / "test" / "loose.jpg").write_bytes(b"")
     with pytest.raises(BadInput, match=r"loose\.jpg lies beside the class folders"):
         opened(class_folders, None)
+
+
+def test_two_classes_with_one_folder_name_are_named(class_folders: Path) -> None:
+    with pytest.raises(BadInput, match=r"'dark green' and 'Dark-Green' \(numbers 1 and 3\) would have one folder"):
+        opened(class_folders, ("red", "dark green", "blue", "Dark-Green"))
+
+
+def test_the_content_changes_with_an_image(class_folders: Path) -> None:
+    before = opened(class_folders, COLORS).content()
+    assert opened(class_folders, COLORS).content() == before
+    (class_folders / "test" / "red" / "0.jpg").write_bytes(jpeg("blue") + b"\0")
+    changed = opened(class_folders, COLORS).content()
+    (class_folders / "test" / "red" / "0.jpg").unlink()
+    assert len({before, changed, opened(class_folders, COLORS).content()}) == 3

@@ -1,4 +1,4 @@
-"""A dataset is read again at each iteration, and an image that cannot be decoded is named when it is opened."""
+"""A dataset is read again at each iteration and says when it is empty; a broken image is named when it is opened."""
 
 from __future__ import annotations
 
@@ -43,3 +43,8 @@ def test_what_an_example_does_not_have_is_empty() -> None:
     bare = Example("one", opener("one", lambda: jpeg("red")))
     assert (bare.labels, bare.captions, bare.mask, bare.box_labels) == ((), (), None, ())
     assert bare.boxes.shape == (0, 4)
+
+
+def test_a_dataset_without_examples_says_so() -> None:
+    with pytest.raises(BadInput, match="nothing: has no images; check the folder and the split"):
+        list(in_memory("nothing", ("a",), []))

@@ -55,3 +55,12 @@ def test_what_does_not_fit_is_said(folder: str, tmp_path: Path) -> None:
         open_hub(folder, None, None, {"image": "picture"})
     with pytest.raises(BadInput, match="cannot be loaded"):
         open_hub(str(tmp_path), None, None, {})
+
+
+def test_the_content_changes_with_the_folder_the_split_and_the_columns(folder: str, tmp_path: Path) -> None:
+    before = open_hub(folder, None, None, {}).content()
+    assert open_hub(folder, None, None, {}).content() == before
+    assert open_hub(folder, None, None, {"captions": "label"}).content() != before
+    assert open_hub(folder, "test", None, {}).content() != before
+    (Path(folder) / "state.json").write_text((Path(folder) / "state.json").read_text() + " ")
+    assert open_hub(folder, None, None, {}).content() != before

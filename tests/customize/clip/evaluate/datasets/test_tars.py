@@ -107,3 +107,49 @@ def test_a_tar_that_is_cut_off_is_named(tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes((tmp_path / "0.tar").read_bytes()[:700])
     with pytest.raises(BadInput, match="cannot be read to its end"):
         list(data)
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"boxes": [[0, 1, 2]], "box_labels": [0]}, r"its `boxes` are no list of \[x0, y0, x1, y1\]"),
+        ({"boxes": [[0, 1, 2, "x"]], "box_labels": [0]}, "its `boxes` are no list"),
+        ({"boxes": [[0, 1, 2, 3]], "box_labels": []}, "has 1 boxes and 0 `box_labels`"),
+        ({"boxes": [[0, 1, 2, 3]], "box_labels": [0], "iscrowd": [0, 1]}, "has 1 boxes and 2 values of `iscrowd`"),
+        ({"boxes": [[0, 1, 2, 3]], "box_labels": [0], "iscrowd": [7]}, "its `iscrowd` is no list of 0 and 1"),
+    ],
+)
+def test_boxes_that_do_not_fit_are_named_with_their_sample(about: dict[str, object], said: str, tmp_path: Path) -> None:
+    data = written(tmp_path / "0.tar", ("a.jpg", jpeg("red")), ("a.json", json.dumps(about).encode()))
+    with pytest.raises(BadInput, match=rf"0\.tar, a: {said}"):
+        list(data)
+
+
+def test_crowds_are_told(tmp_path: Path) -> None:
+    about = {"boxes": [[0, 1, 2, 3], [0, 0, 8, 8]], "box_labels": [0, 1], "iscrowd": [0, 1]}
+    (one,) = written(tmp_path / "0.tar", ("a.jpg", jpeg("red")), ("a.json", json.dumps(about).encode()))
+    assert one.box_crowd == (False, True)
+
+
+def test_a_name_of_two_classes_is_no_label_but_its_number_is(tmp_path: Path) -> None:
+    twice = ("crane", "red", "crane")
+    named = written(tmp_path / "0.tar", ("a.jpg", jpeg("red")), ("a.cls", b"crane"), classes=twice)
+    with pytest.raises(BadInput, match="its label 'crane' is the name of two classes; give the class's number"):
+        list(named)
+    data = written(tmp_path / "1.tar", ("a.jpg", jpeg("red")), ("a.cls", b"2"), classes=twice)
+    assert [example.labels for example in data] == [(2,)]
+
+
+def test_a_tar_without_samples_has_no_images(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="colors: has no images; check the folder and the split"):
+        list(written(tmp_path / "0.tar"))
+
+
+def test_the_content_of_tars_changes_with_each_tar(tmp_path: Path) -> None:
+    tars = [str(write_tar(tmp_path / f"{n}.tar", [(f"{n}.jpg", jpeg("red"))])) for n in range(2)]
+    one, both = open_tars("colors", tars[:1], COLORS), open_tars("colors", tars, COLORS)
+    before = (one.content(), both.content())
+    assert before[0] != before[1]
+    write_tar(tmp_path / "1.tar", [("1.jpg", jpeg("red")), ("1.txt", b"a red picture")])
+    assert one.content() == before[0]
+    assert both.content() != before[1]
