@@ -100,6 +100,8 @@ def _train(
     model.model.visual.requires_grad_(True)
     weights = [*model.model.visual.parameters(), *head.parameters()]
     optimizer = torch.optim.SGD(weights, lr=lr, momentum=plan.momentum, weight_decay=decay)
+    # In fp16 small gradients would be rounded to 0. A step whose gradients overflow is skipped.
+    scaler = torch.amp.GradScaler(model.device.type, enabled=model.precision == "fp16")
     order = np.random.default_rng(seed)
     model.model.train()
     head.train()
@@ -117,8 +119,9 @@ def _train(
             loss = head_loss(head(features.float()), targets[rows].to(model.device))
             if not torch.isfinite(loss):
                 return  # this learning rate diverges; the search will not choose it
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.step(optimizer)
+            scaler.update()
     model.model.eval()
     head.eval()
 

@@ -53,21 +53,26 @@ def self_train(
     learner.model.requires_grad_(False).eval()
     weights = [weight.requires_grad_(True) for weight in learner.model.visual.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=plan.lr, weight_decay=0.0)
+    scaler = torch.amp.GradScaler(model.device.type, enabled=model.precision == "fp16")
     for step, (_, pixels) in enumerate(itertools.islice(_endless(squared, train, plan), plan.steps)):
         pixels = pixels.to(model.device)
         teacher = model if step < plan.guided * plan.steps else learner
+        with torch.no_grad(), model.arithmetic():
+            seen = dense_features(teacher, pixels)
         with torch.no_grad():
-            labels = patch_scores(dense_features(teacher, pixels), texts, refinement).argmax(-1)
-        plain = Refinement(smoothing=False, denoising=False)
-        scores = patch_scores(dense_features(learner, pixels), texts, plain)
+            labels = patch_scores(seen, texts, refinement).argmax(-1)
+        with model.arithmetic():
+            seen = dense_features(learner, pixels)
+        scores = patch_scores(seen, texts, Refinement(smoothing=False, denoising=False))
         loss = functional.nll_loss(scores.clamp_min(1e-12).log().flatten(0, 2), labels.flatten())
         if not torch.isfinite(loss):
             raise BadInput(
                 f"self-training: the loss is not finite after {step} steps; take a lower learning rate than {plan.lr}"
             )
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        scaler.step(optimizer)
+        scaler.update()
     learner.model.requires_grad_(False)
     return learner
 

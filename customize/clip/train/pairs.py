@@ -1,5 +1,7 @@
 """The image-text pairs of a run: one row a pair, with the place of its image and its caption, in a memory-mapped file.
 
+An image in tars is a pair with each of its captions; a selection's row is one pair.
+
     OUT/work/pairs.arrow    row_id, key, shard, offset, size, sha256, caption, text
 
 `text` numbers the distinct captions, so that equal texts are found by number, not by comparing vectors. Images stay in
@@ -200,7 +202,7 @@ def _of_tars(tars: str) -> Found:
             rows: list[dict[str, Any]] = []
             for sample in read_item(item):
                 if isinstance(sample, Sample):
-                    rows.append(_row(sample, shards.setdefault(sample.shard, len(shards))))
+                    rows += _rows(sample, shards.setdefault(sample.shard, len(shards)))
                 else:
                     skipped[sample.reason] = skipped.get(sample.reason, 0) + 1
             yield pa.Table.from_pylist(rows, SCHEMA.remove(SCHEMA.get_field_index("text")))
@@ -216,18 +218,20 @@ def _captioned(table: pa.Table, skipped: dict[str, int]) -> pa.Table:
     return table.filter(has)
 
 
-def _row(sample: Sample, shard: int) -> dict[str, Any]:
+def _rows(sample: Sample, shard: int) -> list[dict[str, Any]]:
+    """The pairs of an image, one a caption."""
     known = json.loads(sample.extra)
     row_id = known.get("row_id")
-    return {
-        "row_id": row_id if isinstance(row_id, int) else None,
+    about = {
         "key": known.get("source_key") or sample.key,
         "shard": shard,
         "offset": sample.offset,
         "size": sample.size,
         "sha256": sample.sha256,
-        "caption": sample.caption,
     }
+    # A store's row has one text vector, that of its first caption.
+    is_row = isinstance(row_id, int) and len(sample.captions) == 1
+    return [{**about, "row_id": row_id if is_row else None, "caption": caption} for caption in sample.captions]
 
 
 def _write(

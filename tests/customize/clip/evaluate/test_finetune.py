@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from customize.clip.evaluate.datasets.dataset import Example, in_memory
 from customize.clip.evaluate.features import EvalModel
-from customize.clip.evaluate.finetune import finetune
+from customize.clip.evaluate.finetune import _train, finetune
 from customize.clip.evaluate.hyperparameters import Hyperparameters, Search
-from customize.clip.evaluate.linear_probe import TrainPlan
+from customize.clip.evaluate.linear_probe import Head, TrainPlan
 from tests.customize.clip.evaluate.conftest import CLASSES
 
 TEMPLATES = ("a photo of a {}",)
@@ -33,3 +35,25 @@ def test_the_search_and_given_rows_are_used(tiny: EvalModel, pictures: list[Exam
     found = finetune(tiny, data, data, TEMPLATES, shots=None, chosen=np.arange(0, 16, 2), plan=plan)
     assert found.train_images == 8
     assert found.hyperparameters.lr == 1e-2  # with the other one the loss is not finite
+
+
+class _Small(torch.nn.Module):
+    """A model whose features have tiny gradients: below the smallest number of fp16, 6e-8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = torch.nn.Linear(3 * 4, 2)
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.visual(pixels.flatten(1))
+        return features
+
+
+def test_fp16_keeps_small_gradients() -> None:
+    small: Any = _Small()
+    model = EvalModel(small, lambda image: torch.ones(3, 2, 2), lambda texts: texts, "fp16")
+    head = Head(2, 2, channel_norm=False, scale=1e-8)
+    before = small.visual.weight.detach().clone()
+    examples = [Example(str(label), lambda: Image.new("RGB", (2, 2)), (label,)) for label in (0, 0, 1, 0)]
+    _train(model, head, examples, torch.tensor([0, 0, 1, 0]), TrainPlan(batch_size=4), 1e6, 0.0, 1, 0)
+    assert not torch.equal(small.visual.weight, before)

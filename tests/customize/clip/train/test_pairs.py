@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,28 @@ def test_tars_without_a_store_have_no_rows_and_count_what_they_skip(tmp_path: Pa
     assert pairs.row_ids is None
     assert sum(pairs.skipped.values()) == 1  # c has no caption
     assert hashlib.sha256(pairs.image(1)).digest() == hashlib.sha256(picture()).digest()
+
+
+def test_an_image_in_tars_is_a_pair_with_each_of_its_captions(tmp_path: Path) -> None:
+    members = []
+    for number in range(8):
+        captions = "\n".join(f"picture {number}, text {text}" for text in range(5))
+        members += [(f"{number}.png", picture((number, 10, 10))), (f"{number}.txt", captions.encode())]
+    write_tar(tmp_path / "0.tar", members)
+    pairs = gather_pairs(str(tmp_path / "pairs.arrow"), selection=None, store=None, tars=str(tmp_path / "0.tar"))
+    assert len(pairs) == 40
+    assert pairs.captions([0, 1, 39]) == ["picture 0, text 0", "picture 0, text 1", "picture 7, text 4"]
+    assert pairs.keys([4, 5]) == ["0", "1"]
+    assert pairs.image(5) == pairs.image(9) != pairs.image(4)
+
+
+def test_further_captions_of_a_row_do_not_get_its_text_vector(small_export: str, tmp_path: Path) -> None:
+    known = {"row_id": 3, "captions": ["red", "blue"]}
+    members = [("a.png", picture()), ("a.json", json.dumps(known).encode())]
+    write_tar(tmp_path / "0.tar", members)
+    pairs = gather_pairs(str(tmp_path / "pairs.arrow"), selection=None, store=None, tars=str(tmp_path / "0.tar"))
+    assert pairs.captions([0, 1]) == ["red", "blue"]
+    assert pairs.row_ids is None
 
 
 def test_pairs_without_a_caption_are_left_out_and_counted(tmp_path: Path, tiny_clip_dir: Path) -> None:
