@@ -1,6 +1,7 @@
 """Loads each step's inputs ahead of the step: in processes where images are decoded and augmented, else in threads.
 
-The inputs of a step follow from the step alone, whichever process or thread loads them.
+The inputs of a step follow from the step alone, whichever process or thread loads them. Processes may be started by
+`spawn` (macOS) or `forkserver` (Python 3.14): only image inputs and tokenizers are sent to them, which can be pickled.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from customize.clip.train.image_inputs import ImageInputs, Pixels
+from customize.clip.train.pairs import Pairs
 from index.read_ahead import read_ahead
 
-__all__ = ["StepInputs", "StepLoader"]
+__all__ = ["CaptionTokens", "StepInputs", "StepLoader"]
 
 Rows = npt.NDArray[np.int64]
 Loaded = list[tuple[int, torch.Tensor]]
@@ -49,8 +52,10 @@ class StepLoader:
 
     Attributes:
         rows_of: step -> this worker's rows, int64 [n].
-        tokenize: rows -> tokens int64 [n, context]; None where the text tower is locked.
+        tokenize: rows -> tokens int64 [n, context]; None where the text tower is locked. It must be picklable where
+            there are processes.
         processes: how many processes decode images; 0: threads of this process do.
+        start: how processes are started, such as "spawn"; None: the platform's way.
         pin: put tensors into pinned memory, from which a GPU reads faster.
     """
 
@@ -60,6 +65,7 @@ class StepLoader:
     tokenize: Callable[[Rows], torch.Tensor] | None = None
     processes: int = 0
     pin: bool = False
+    start: str | None = None
 
     @contextmanager
     def steps(self, first: int, last: int) -> Iterator[Iterator[StepInputs]]:
@@ -69,50 +75,69 @@ class StepLoader:
             yield self._from_processes(steps)
         elif isinstance(self.images, Pixels) and self.images.random:
             # Augmentation draws from the generators of the whole process, so no thread may draw at the same time.
-            yield (self._stack(step, [self._load(item) for item in self._items(step)]) for step in steps)
+            yield (self._stack(step, [self.images.load(*item) for item in self._items(step)]) for step in steps)
         else:
             with ThreadPoolExecutor(THREADS, thread_name_prefix="load") as threads:
-                loads = (self._stack(step, list(threads.map(self._load, self._items(step)))) for step in steps)
+                load = self.images.load
+                loads = (
+                    self._stack(step, list(threads.map(lambda item: load(*item), self._items(step)))) for step in steps
+                )
                 with closing(read_ahead(loads, AHEAD)) as ready:
                     yield ready
 
     def _items(self, step: int) -> list[tuple[int, int]]:
         return [(int(row), step // self.steps_per_epoch) for row in self.rows_of(step)]
 
-    def _load(self, item: tuple[int, int]) -> tuple[int, torch.Tensor]:
-        return self.images.load(*item)
-
     def _stack(self, step: int, loaded: Loaded) -> StepInputs:
-        rows = np.array([row for row, _ in loaded], dtype=np.int64)
-        tokens = None if self.tokenize is None else self.tokenize(rows)
-        return StepInputs(step, rows, torch.stack([tensor for _, tensor in loaded]), tokens)
+        rows, images, tokens = _Collate(self.tokenize)(loaded)
+        return StepInputs(step, rows.numpy(), images, tokens if self.tokenize is not None else None)
 
     def _from_processes(self, steps: range) -> Iterator[StepInputs]:
         loader = torch.utils.data.DataLoader(
-            _Samples(self),
+            _Samples(self.images),
             batch_sampler=_StepItems(self, steps),
             num_workers=self.processes,
             prefetch_factor=AHEAD,
-            collate_fn=self._collate,
+            collate_fn=_Collate(self.tokenize),
             pin_memory=self.pin,
+            multiprocessing_context=self.start,
         )
         for step, (rows, images, tokens) in zip(steps, loader, strict=True):
             yield StepInputs(step, rows.numpy(), images, tokens if self.tokenize is not None else None)
 
-    def _collate(self, loaded: Loaded) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        inputs = self._stack(0, loaded)
-        tokens = inputs.tokens if inputs.tokens is not None else torch.empty(0)
-        return torch.from_numpy(inputs.rows), inputs.images, tokens
+
+@dataclass(frozen=True)
+class CaptionTokens:
+    """rows -> the tokens of the captions of `rows`, int64 [n, context]."""
+
+    pairs: Pairs
+    tokenizer: Any
+
+    def __call__(self, rows: Rows) -> torch.Tensor:
+        tokens: torch.Tensor = self.tokenizer(self.pairs.captions(rows))
+        return tokens
+
+
+@dataclass(frozen=True)
+class _Collate:
+    """Loaded images to (rows int64 [n], images [n, ...], tokens, or an empty tensor where there is no tokenizer)."""
+
+    tokenize: Callable[[Rows], torch.Tensor] | None
+
+    def __call__(self, loaded: Loaded) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rows = np.array([row for row, _ in loaded], dtype=np.int64)
+        tokens = torch.empty(0) if self.tokenize is None else self.tokenize(rows)
+        return torch.from_numpy(rows), torch.stack([tensor for _, tensor in loaded]), tokens
 
 
 class _Samples(torch.utils.data.Dataset[tuple[int, torch.Tensor]]):
     """A dataset that is indexed by (row, epoch)."""
 
-    def __init__(self, loader: StepLoader) -> None:
-        self._loader = loader
+    def __init__(self, images: ImageInputs) -> None:
+        self._images = images
 
     def __getitem__(self, index: tuple[int, int]) -> tuple[int, torch.Tensor]:
-        return self._loader._load(index)
+        return self._images.load(*index)
 
 
 class _StepItems(torch.utils.data.Sampler[list[tuple[int, int]]]):

@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -15,7 +14,7 @@ from customize.clip.train.accumulate import running_statistics
 from customize.clip.train.checkpoint import last_checkpoint, restore_checkpoint, write_checkpoint
 from customize.clip.train.collapse import CollapseWatch
 from customize.clip.train.config import CustomizeConfig
-from customize.clip.train.loader import StepInputs, StepLoader
+from customize.clip.train.loader import CaptionTokens, StepInputs, StepLoader
 from customize.clip.train.log import StepRecord, TrainLog
 from customize.clip.train.prepare import Run
 from customize.clip.train.rates import build_optimizer, set_rates
@@ -106,7 +105,7 @@ class Loop:
             run.images,
             lambda step: run.worker.share(order.rows(step)),
             order.steps_per_epoch,
-            self._tokenize if run.texts is None else None,
+            CaptionTokens(run.pairs, run.loaded.tokenizer) if run.texts is None else None,
             _loaders(config, run, cuda),
             pin=cuda,
         )
@@ -176,9 +175,6 @@ class Loop:
             self.statistics,
         )
         self.saved = written or self.saved
-
-    def _tokenize(self, rows: Any) -> torch.Tensor:
-        return self.prepared.loaded.tokenizer(self.prepared.pairs.captions(rows))
 
 
 def _loaders(config: CustomizeConfig, run: Run, cuda: bool) -> int:

@@ -70,6 +70,9 @@ class Pairs:
         about = json.loads(table.schema.metadata[b"pairs"])
         return cls(path, table, about["root"], tuple(about["shards"]), about["left_out"])
 
+    def __reduce__(self) -> Any:
+        return Pairs.open, (self.path,)  # another process maps the file; it is sent no rows
+
     def __len__(self) -> int:
         return int(self.table.num_rows)
 

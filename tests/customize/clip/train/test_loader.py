@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pickle
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from customize.clip.model_folder import LoadedModel
 from customize.clip.train.augment import released_transform
 from customize.clip.train.image_inputs import Pixels, StoreImages
-from customize.clip.train.loader import StepInputs, StepLoader
+from customize.clip.train.loader import CaptionTokens, StepInputs, StepLoader
 from customize.clip.train.pairs import Pairs
 from customize.clip.train.schedule import BatchOrder
 from index.errors import BadInput
@@ -39,6 +40,25 @@ def test_augmented_images_are_the_same_from_processes_and_from_this_thread(pairs
     assert here[4].images.shape == (8, 3, 32, 32)
 
 
+def test_processes_may_be_spawned(pairs: Pairs, tiny_model: LoadedModel) -> None:
+    """As on macOS, and much as by forkserver, Python 3.14's default on Linux: all that they need is pickled."""
+    transform, tokens = released_transform(PREPROCESS), CaptionTokens(pairs, tiny_model.tokenizer)
+    order = BatchOrder(pairs.shard_of, 8, seed=0)
+
+    def rows_of(step: int) -> npt.NDArray[np.int64]:
+        return order.rows(step)
+
+    spawned = StepLoader(Pixels(pairs, transform, 0), rows_of, 4, tokens, processes=1, start="spawn")
+    here = StepLoader(Pixels(pairs, transform, 0), rows_of, 4, tokens)
+    for ours, theirs in zip(loaded(here, last=2), loaded(spawned, last=2), strict=True):
+        assert torch.equal(ours.images, theirs.images)
+        assert ours.tokens is not None
+        assert theirs.tokens is not None
+        assert torch.equal(ours.tokens, theirs.tokens)
+    own = Pixels(pairs, tiny_model.preprocess, None)
+    assert len(pickle.dumps(own)) < 10_000  # the pairs' file is mapped again, not sent
+
+
 def test_a_stream_that_starts_later_has_the_same_steps(pairs: Pairs) -> None:
     whole, later = loaded(augmenting(pairs)), loaded(augmenting(pairs), 3)
     assert [inputs.step for inputs in later] == [3, 4]
@@ -49,13 +69,13 @@ def test_a_stream_that_starts_later_has_the_same_steps(pairs: Pairs) -> None:
 def test_tokens_belong_to_the_rows_that_were_used(
     processes: int, pairs: Pairs, known_store: EmbeddingStore, tiny_model: LoadedModel
 ) -> None:
-    tokenize: Callable[..., torch.Tensor] = lambda rows: tiny_model.tokenizer(pairs.captions(rows))  # noqa: E731
+    tokenize = CaptionTokens(pairs, tiny_model.tokenizer)
     order = BatchOrder(pairs.shard_of, 8, seed=1)
     loader = StepLoader(StoreImages(pairs, known_store), order.rows, order.steps_per_epoch, tokenize, processes)
     for inputs in loaded(loader):
         assert inputs.rows.tolist() == order.rows(inputs.step).tolist()
         assert inputs.tokens is not None
-        assert torch.equal(inputs.tokens, tokenize(inputs.rows))
+        assert torch.equal(inputs.tokens, tiny_model.tokenizer(pairs.captions(inputs.rows)))
         assert inputs.images.shape == (8, 16)
 
 
