@@ -10,7 +10,8 @@ Differences are paired over pictures.
 First comes the pilot: the true precision of what is retrieved, by mode and rule, and the base's loss on it beside the
 floor that wrong captions set. If the pilot fails, the grid does not run, unless `--anyway` is given. Axes of the grid:
 
-    pairs      retrieved, random, oracle (pairs that show and name a concept by the scenes' truth)
+    pairs      retrieved, random, oracle (pairs that show and name a concept by the scenes' truth), named (captions that
+               have the name, found as a string)
     strategy   the rows of table 2.6
     size       pairs a concept, at equal steps
     mode       T2T, T2I

@@ -56,7 +56,7 @@ class Plan:
         """The grid: every axis, three seeds."""
         return cls(
             "default", 40_000, 100_000, 10_000, 100, 200, 100, (10, 30), 40, 6, 20, 40, (5, 20, None), (),
-            ("locked-text", "locked-image", "full", "gated-both"), steps=200, batch=256, seeds=3,
+            ("locked-text", "locked-image", "full", "gated-both"), steps=120, batch=256, seeds=3,
         )  # fmt: skip
 
     @classmethod
@@ -72,7 +72,7 @@ class Plan:
         """The whole pool, twice the steps, five seeds, and the noise of the captions as a dial."""
         return replace(
             cls.default(), name="full", pool=200_000, small_pool=50_000, k=800, sizes=(10, 30, 300),
-            steps=400, seeds=5, noises=(0.2, 0.4, 0.6),
+            steps=240, seeds=5, noises=(0.2, 0.4, 0.6),
             strategies=(*cls.default().strategies, "gated-text"),
         )  # fmt: skip
 
@@ -87,7 +87,7 @@ class Arm:
     strategy: str = BEST
     mode: str = "both"
     per_concept: int | None = None  # None: the plan's
-    source: str = "retrieved"  # retrieved, random, oracle or pretrain
+    source: str = "retrieved"  # retrieved, random, named (captions that have the name), oracle or pretrain
     small_pool: bool = False
     gamma: float | None = 1.0  # only equal texts count as one: see docs/react.md
     noise: float = 0.0
@@ -119,6 +119,7 @@ def arms_of(plan: Plan, only: Sequence[str] | None = None) -> list[Arm]:
         DEFAULT,
         replace(DEFAULT, value="random", source="random"),
         replace(DEFAULT, value="oracle", source="oracle"),
+        replace(DEFAULT, value="named", source="named"),
         *(Arm("strategy", name, strategy=name) for name in plan.strategies),
         *(Arm("size", str(size), per_concept=size) for size in plan.sizes),
         *(Arm("mode", mode, mode=mode) for mode in ("t2t", "t2i") if plan.strategies),

@@ -26,7 +26,12 @@ QUANTILES = (0.25, 0.5)  # a floor is the score below which this share of the se
 
 def precision(selection: Selection, truth: Truth, concepts: tuple[str, ...], **where: Any) -> dict[str, float]:
     """Rows, the share that shows the concept, the share that shows and names it, and concepts without rows."""
-    rows, numbers = _found(selection, concepts, **where)
+    return _shares(*_found(selection, concepts, **where), truth, concepts)
+
+
+def _shares(
+    rows: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], truth: Truth, concepts: tuple[str, ...]
+) -> dict[str, float]:
     if not len(rows):
         return {"rows": 0.0, "shows": math.nan, "fits": math.nan, "chance": math.nan, "empty": float(len(concepts))}
     return {
@@ -73,6 +78,8 @@ def precision_by_rule(world: World) -> Figures:
     all_of = world.selection("both", *split, k=plan.k, per_concept=None)
     figures["both, all candidates"] = precision(all_of, truth, world.concepts)
     figures["both, all candidates that both modes found"] = precision(all_of, truth, world.concepts, both_ways=True)
+    rows, numbers = np.nonzero(truth.says)
+    figures["captions that have the name, found as a string"] = _shares(rows, numbers, truth, world.concepts)
     for cross in ("keep-all", "drop"):
         found = world.selection("both", *split, k=plan.k, per_concept=None, cross_concept=cross)
         figures[f"both, all candidates, cross-concept {cross}"] = precision(found, truth, world.concepts)

@@ -90,7 +90,7 @@ class World:
         )
 
     def rows(self, arm: Arm) -> Rows:
-        """The rows of an arm's pairs, int64 [n] in order. Those of random and oracle arms depend on the seed."""
+        """The rows of an arm's pairs, int64 [n] in order. Those of random, oracle and named arms depend on the seed."""
         split, scenes = self.store_of(arm)
         cap = arm.per_concept or self.plan.per_concept
         found = self.selection(arm.mode, split, scenes, k=self.plan.k, per_concept=cap)
@@ -98,10 +98,10 @@ class World:
         chance = np.random.default_rng((arm.seed, 7))
         if arm.source == "random":
             chosen = chance.choice(self.store(split, scenes).rows, len(chosen), replace=False)
-        elif arm.source == "oracle":
-            fitting = self.truth(split, scenes).fitting
-            parts = [chance.permutation(np.flatnonzero(own))[:cap] for own in fitting.T]
-            chosen = np.concatenate(parts)
+        elif arm.source in ("oracle", "named"):
+            truth = self.truth(split, scenes)
+            suited = truth.fitting if arm.source == "oracle" else truth.says
+            chosen = np.concatenate([chance.permutation(np.flatnonzero(own))[:cap] for own in suited.T])
         return np.unique(chosen).astype(np.int64)
 
     def pairs(self, arm: Arm) -> tuple[str, str]:
