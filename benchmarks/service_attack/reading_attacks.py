@@ -84,6 +84,21 @@ async def unread_metadata(a: Attacker) -> None:
     await _unread(a, [a.request("POST", "/metadata", body)], round(200 * a.scale))
 
 
+@attack()
+async def unread_pages(a: Attacker) -> None:
+    """512 connections ask for a file of the page 15 times each, without a token, and read nothing."""
+    request = a.request("GET", "/page/page.css", token=False).replace(b"Connection: close\r\n", b"")
+    await _unread(a, [request * 15], round(512 * a.scale))
+
+
+@attack(needs_token=True)
+async def metadata_of_one_row(a: Attacker) -> None:
+    """Asks clip-retrieval's /metadata for one row 10,000 times, in each of 16 requests at once."""
+    body = json.dumps({"ids": [3] * 10_000}).encode()
+    a.begin()
+    await a.keep_asking(16, [a.request("POST", "/metadata", body)])
+
+
 @attack(needs_token=True)
 async def unread_pipelined(a: Attacker) -> None:
     """32 connections with 200 pipelined searches each, whose answers are not read."""

@@ -173,3 +173,11 @@ async def _hang_up(a: Attacker, requests: list[bytes], clients: int, seconds: fl
                 sock.close()
 
     await a.crowd(clients, once)
+
+
+@attack(needs_token=True)
+async def nested_entities(a: Attacker) -> None:
+    """4 clients search with 512 texts of nested HTML entities, whose cleaning takes the square of their length."""
+    body = json.dumps({"queries": [{"text": "&" + "amp;" * 2_499}] * 512, "k": 1}).encode()
+    a.begin()
+    await a.keep_asking(4, [a.request("POST", "/search", body)])

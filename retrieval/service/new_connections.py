@@ -96,6 +96,7 @@ class NewConnections:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._turn: asyncio.Handle | None = None
         self._pause: asyncio.Handle | None = None
+        self._full = False  # so that it does not accept
         listener.setblocking(False)
         listener.listen(backlog)
         self._loop.add_reader(listener.fileno(), self._accept)
@@ -117,6 +118,11 @@ class NewConnections:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
+            if len(self._waiting) >= self._most and self._waiting.longest()[1] == 1:
+                # No line is longer than another: the system keeps the rest in order until there is room.
+                self._loop.remove_reader(self.sockets[0].fileno())
+                self._full = True
+                break
             try:
                 accepted, name = self.sockets[0].accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -157,6 +163,9 @@ class NewConnections:
             task = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, accepted))
             self._tasks.add(task)
             task.add_done_callback(self._done)
+        if self._full and len(self._waiting) <= self._most // 2:
+            self._full = False
+            self._loop.add_reader(self.sockets[0].fileno(), self._accept)
         self._turn = self._loop.call_soon(self._take_turns) if len(self._waiting) else None
 
     def _done(self, task: asyncio.Task[Any]) -> None:

@@ -111,7 +111,9 @@ def _given(
     for place in places:
         query = queries[place]
         if query.embedding is not None:
-            found.append(OpenQuery(place, unit_vector(np.array(query.embedding, np.float32), store.dim, place)))
+            with np.errstate(over="ignore"):  # what float32 cannot hold is refused as not finite
+                vector = np.array(query.embedding, np.float32)
+            found.append(OpenQuery(place, unit_vector(vector, store.dim, place)))
         elif query.embedding_b64 is not None:
             several = vectors_of_base64(query.embedding_b64, store.dim, f"query {place}")
             if len(several) != 1:

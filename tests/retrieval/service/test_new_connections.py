@@ -79,6 +79,15 @@ def test_where_too_many_wait_those_of_the_longest_line_are_closed(listener: sock
     assert refused["connections"] == 52 - len(seen)
 
 
+def test_where_each_address_has_one_nobody_is_closed(listener: socket.socket) -> None:
+    with ExitStack() as stack:
+        for number in range(60):
+            stack.enter_context(opened(listener, f"127.0.1.{number + 1}", 1))
+        seen, refused = asyncio.run(taken(listener, most=10))
+    assert len(set(seen)) == 60
+    assert not refused
+
+
 def test_one_whose_client_has_gone_gets_no_turn(listener: socket.socket) -> None:
     with opened(listener, CROWD, 3) as gone, opened(listener, OTHER, 1):
         for connection in gone:

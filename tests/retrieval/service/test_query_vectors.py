@@ -50,6 +50,11 @@ def test_embeddings_may_be_numbers_or_bytes_of_any_length(client: httpx.Client, 
     assert first == second
 
 
+def test_an_embedding_beyond_float32_is_refused_in_one_line(client: httpx.Client) -> None:
+    answer = client.post("/search", json={"queries": [{"embedding": [1e300] * 16}]})
+    assert (answer.status_code, answer.json()["error"][:42]) == (400, "query 0: the embedding is zero or not fini")
+
+
 def test_a_row_is_not_its_own_result(client: httpx.Client) -> None:
     (found,) = rows_of(client.post("/search", json={"queries": [{"row_id": 4}], "k": 6}))
     assert len(found) == 6
