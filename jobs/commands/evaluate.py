@@ -14,7 +14,7 @@ from jobs.summary import Line, only_summary_on_stdout, print_summary
 # The options that only one kind of model has.
 _OF_CLIP = (
     "benchmark", "protocols", "shots", "shares", "seeds", "start", "epochs", "quick_search", "lr", "weight_decay",
-    "allow_empty", "self_training",
+    "allow_empty", "self_training", "train_list", "resolution", "window",
 )  # fmt: skip
 _OF_LMM = ("judge", "one_order", "limit", "max_new_tokens", "key_variable", "concurrency", "timeout")
 
@@ -39,6 +39,11 @@ _OF_LMM = ("judge", "one_order", "limit", "max_new_tokens", "key_variable", "con
     "--share", "shares", multiple=True, type=float, help="Instead of --shots: a share of each class's labels, as 0.01."
 )
 @click.option(
+    "--train-list",
+    metavar="FILE",
+    help="Instead of --shots: file names of the training images, as SimCLR's 1percent.txt.",
+)
+@click.option(
     "--seeds",
     type=click.IntRange(min=1),
     default=len(EvaluateConfig.seeds),
@@ -59,6 +64,18 @@ _OF_LMM = ("judge", "one_order", "limit", "max_new_tokens", "key_variable", "con
 @click.option("--allow-empty", is_flag=True, help="Accept classes without images.")
 @click.option(
     "--self-training", type=click.IntRange(min=1), metavar="STEPS", help="Segmentation: also measure MaskCLIP+."
+)
+@click.option(
+    "--resolution",
+    type=click.IntRange(min=1),
+    metavar="PIXELS",
+    help="Segmentation, regions: shorter side of the images.  [default: the task's; ResNets: 800 for regions]",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(min=1),
+    metavar="PIXELS",
+    help="Segmentation: go over images in windows of this side.",
 )
 @click.option(
     "--precision",
@@ -156,6 +173,8 @@ def command(
         shown = ", ".join(f"{name} {100 * value:.1f}" for name, value in (result.get("columns") or {}).items())
         shown = shown or f"{result['metric']} {100 * result['score']:.1f}"
         lines.append((f"{result['model']} {result['task']} {result['setting']}", shown))
+        if "train_set" in result:
+            lines.append(("- trained on", result["train_set"]))
     lines.append(("tables", ", ".join(summary.files)))
     print_summary(summary, lines, as_json=as_json)
 
@@ -205,6 +224,8 @@ def _measure(
         specs.append((name.rstrip("/"), spec))
     if rest["shares"] and click.get_current_context().get_parameter_source("shots") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--shots and --share contradict each other; give one of them")
+    if rest["train_list"] and click.get_current_context().get_parameter_source("shots") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--shots and --train-list contradict each other; give one of them")
     for text in shots:
         if text != "full" and not (text.isdigit() and int(text) > 0):
             raise BadInput(f"--shots {text}: give a number of images a class, or full")

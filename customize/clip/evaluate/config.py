@@ -40,6 +40,7 @@ class EvaluateConfig:
         protocols: of PROTOCOLS; empty: each task's default.
         shots: images a class for the protocols that train; None among them is all images.
         shares: instead of shots, shares of each class's labels, above 0 and at most 1.
+        train_list: instead of shots, a file with the names of the training images, see `train_list`.
         seeds: each draws a training set and trains on it.
         start: first weights of the classification head, see `customize.clip.evaluate.linear_probe.build_head`.
         epochs: of the final training; None: 50.
@@ -49,6 +50,8 @@ class EvaluateConfig:
         device: "cpu", "cuda", ...; None: the fastest that this machine has.
         allow_empty: accept classes without images.
         self_training: steps of MaskCLIP+'s self-training, for segmentation; None: none.
+        resolution: for segmentation and regions, pixels of the images' shorter side; None: the task's.
+        window: for segmentation, the side of overlapping windows in pixels; None: the whole image at once.
 
     Raises:
         BadInput: options that contradict each other.
@@ -61,6 +64,7 @@ class EvaluateConfig:
     protocols: tuple[str, ...] = ()
     shots: tuple[int | None, ...] = (5,)
     shares: tuple[float, ...] = ()
+    train_list: str | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     start: str = "text"
     epochs: int | None = None
@@ -71,6 +75,8 @@ class EvaluateConfig:
     device: str | None = None
     allow_empty: bool = False
     self_training: int | None = None
+    resolution: int | None = None
+    window: int | None = None
 
     def __post_init__(self) -> None:
         if not self.models or not self.tasks:
@@ -79,5 +85,7 @@ class EvaluateConfig:
             raise BadInput(
                 f"--weight-decay {self.weight_decay}: needs --lr; without --lr the search chooses both of them"
             )
+        if self.train_list is not None and self.shares:
+            raise BadInput(f"--train-list {self.train_list}: contradicts --share; give one of them")
         if self.quick_search and self.lr is not None:
             raise BadInput(f"--quick-search: with --lr {self.lr} nothing is searched; leave out one of the two")

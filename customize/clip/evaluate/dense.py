@@ -32,6 +32,7 @@ __all__ = [
     "prepared_images",
     "scaled_pixels",
     "square_pixels",
+    "square_side",
     "windowed_features",
 ]
 
@@ -66,6 +67,12 @@ def dense_side(model: EvalModel, side: int | None = None) -> int:
     if side % patch:
         raise BadInput(f"side {side}: must be a multiple of the patch of {patch} pixels")
     return side
+
+
+def square_side(model: EvalModel, resolution: int) -> int:
+    """The side of a square of whole patches that is nearest to `resolution` pixels."""
+    patch = _patch(model.model.visual)
+    return patch * max(1, round(resolution / patch))
 
 
 def square_pixels(model: EvalModel, side: int) -> Callable[[Image.Image], torch.Tensor]:

@@ -12,10 +12,11 @@ After an interruption the same call reads the finished runs from runs.jsonl and 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from customize.clip.evaluate.config import EvaluateConfig
 from customize.clip.evaluate.features import EvalModel
 from customize.clip.evaluate.hyperparameters import QUICK_SEARCH, Hyperparameters
 from customize.clip.evaluate.linear_probe import TrainPlan
+from customize.clip.evaluate.run_identity import describe_run, run_key
 from customize.clip.evaluate.runs import Bench, Run, check_run, plan_runs
 from customize.clip.evaluate.self_training import SelfTraining
 from customize.clip.evaluate.tables import result_tables, write_tables
-from customize.clip.evaluate.task_files import Task, load_task
+from customize.clip.evaluate.task_files import Task, load_task, open_split
 from customize.clip.model_folder import load_base, load_customized
-from index.encoder.model_spec import ModelSpec, model_identity
+from index.encoder.model_spec import ModelSpec
+from index.errors import BadInput
 
 __all__ = ["EvaluateSummary", "evaluate"]
 
@@ -63,18 +66,20 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[int, int], None] | N
     for task, runs in planned:
         for run in runs:
             check_run(task, run)
+    _refuse_without_effect(config, [(task, run) for task, runs in planned for run in runs])
     total = len(config.models) * sum(len(runs) for _, runs in planned)
     out = Path(config.out)
     finished = _read_runs(out / "runs.jsonl")
     results: list[dict[str, Any]] = []
+    contents = [functools.cache(functools.partial(_content, config, task)) for task, _ in planned]  # by split
     reused = 0
     for name, spec in config.models:
         model: EvalModel | None = None
-        for task, runs in planned:
+        for (task, runs), content in zip(planned, contents, strict=True):
             bench: Bench | None = None
             for run in runs:
-                about = {"model": name, **_describe_run(config, spec, task, run)}
-                earlier = finished.get(_key(about))
+                about = {"model": name, **describe_run(config, spec, task, run, content)}
+                earlier = finished.get(run_key(about))
                 if earlier is not None:
                     results.append({**earlier, "model": name})
                     reused += 1
@@ -92,36 +97,19 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[int, int], None] | N
     return EvaluateSummary(str(out), len(results), reused, results, [str(path) for path in files])
 
 
-def _describe_run(config: EvaluateConfig, spec: ModelSpec, task: Task, run: Run) -> dict[str, Any]:
-    """What decides a run's figures, as plain JSON values; a run with another description is measured anew."""
-    templates = task.templates if isinstance(task.templates, str) else list(task.templates)
-    fixed = None if config.lr is None else [config.lr, config.weight_decay or 0.0]
-    return {
-        "identity": json.dumps(model_identity(spec), sort_keys=True),
-        "task": task.name,
-        "protocol": run.protocol,
-        "shots": run.shots,
-        "share": run.share,
-        "seed": run.seed,
-        "setting": run.setting,
-        "how": [
-            config.data,
-            config.start,
-            config.epochs,
-            config.quick_search,
-            fixed,
-            config.allow_empty,
-            config.self_training,
-            task.metric,
-            list(task.classes),
-            templates,
-        ],
-    }
+def _content(config: EvaluateConfig, task: Task, split: str) -> Any:
+    return open_split(task, config.data, split).content()
 
 
-def _key(result: dict[str, Any]) -> str:
-    names = ("identity", "task", "protocol", "shots", "share", "seed", "how")
-    return json.dumps([result.get(name) for name in names], sort_keys=True)
+def _refuse_without_effect(config: EvaluateConfig, planned: Sequence[tuple[Task, Run]]) -> None:
+    """Raise BadInput for options that change nothing in any run."""
+    kinds, protocols = {task.kind for task, _ in planned}, {run.protocol for _, run in planned}
+    if config.train_list is not None and not protocols & {"linear-probe", "finetune"}:
+        raise BadInput(f"--train-list {config.train_list}: only --protocol linear-probe and finetune train on images")
+    if config.resolution is not None and not kinds & {"segmentation", "regions"}:
+        raise BadInput(f"--resolution {config.resolution}: only tasks of segmentation and regions have one")
+    if config.window is not None and "segmentation" not in kinds:
+        raise BadInput(f"--window {config.window}: only tasks of segmentation use windows")
 
 
 def _read_runs(path: Path) -> dict[str, dict[str, Any]]:
@@ -133,7 +121,7 @@ def _read_runs(path: Path) -> dict[str, dict[str, Any]]:
             result = json.loads(line)
         except json.JSONDecodeError:  # the last line of an evaluation that was killed
             continue
-        found[_key(result)] = result
+        found[run_key(result)] = result
     return found
 
 
@@ -151,6 +139,8 @@ def _bench(config: EvaluateConfig, model: EvalModel, task: Task) -> Bench:
         config.allow_empty,
         _train_plan(config),
         SelfTraining(steps=config.self_training) if config.self_training else None,
+        config.resolution,
+        config.window,
     )
 
 

@@ -5,21 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
+from customize.clip.evaluate.box_ap import need_pycocotools
 from customize.clip.evaluate.config import PROTOCOLS, EvaluateConfig
 from customize.clip.evaluate.datasets.dataset import Dataset
+from customize.clip.evaluate.dense import square_side
 from customize.clip.evaluate.features import EvalModel, Features, image_features
 from customize.clip.evaluate.finetune import finetune
 from customize.clip.evaluate.linear_probe import Adapted, TrainPlan, linear_probe
+from customize.clip.evaluate.metrics import need_metric
 from customize.clip.evaluate.regions import classify_regions
 from customize.clip.evaluate.retrieval_recall import retrieval_recall
-from customize.clip.evaluate.segmentation import Refinement, class_texts, segment
+from customize.clip.evaluate.segmentation import Refinement, Segmentation, class_texts, segment
 from customize.clip.evaluate.self_training import SelfTraining, self_train
-from customize.clip.evaluate.shots import draw_share
+from customize.clip.evaluate.shots import Rows, draw_share
 from customize.clip.evaluate.task_files import Task, open_split
+from customize.clip.evaluate.train_list import listed_rows, read_train_list
 from customize.clip.evaluate.zero_shot import Classification, class_vectors, zero_shot
 from index.errors import BadInput
 
@@ -34,7 +39,8 @@ class Run:
 
     Attributes:
         shots: training images a class; None: all of them. Only for few-shot protocols.
-        share: instead of shots, the share of each class's labels to train on.
+        share: instead of shots, the share of each class's labels to train on, drawn by `seed`.
+        train_list: instead of shots, the file that names the training images.
         seed: of the training set and of training.
     """
 
@@ -43,14 +49,17 @@ class Run:
     shots: int | None = None
     share: float | None = None
     seed: int = 0
+    train_list: str | None = None
 
     @property
     def setting(self) -> str:
         """The protocol with its shots, which is the title of a table: "finetune 5-shot"."""
         if self.protocol not in _FEW_SHOT:
             return self.protocol
+        if self.train_list is not None:
+            return f"{self.protocol} {PurePath(self.train_list).name}"
         if self.share is not None:
-            return f"{self.protocol} {100 * self.share:g}% labels"
+            return f"{self.protocol} {100 * self.share:g}% labels, own draw"
         return f"{self.protocol} {'full' if self.shots is None else f'{self.shots}-shot'}"
 
 
@@ -58,24 +67,33 @@ def plan_runs(config: EvaluateConfig, task: Task) -> list[Run]:
     """The runs of one model on `task`: each protocol, for few-shot protocols with all shots (or shares) and seeds."""
     default = next(protocol for protocol, kind in PROTOCOLS.items() if kind == task.kind)
     sizes: list[tuple[int | None, float | None]] = [(None, share) for share in config.shares]
-    if not sizes:
+    if config.train_list is not None:
+        sizes = [(None, None)]
+    elif not sizes:
         sizes = [(shots, None) for shots in config.shots]
     runs = []
     for protocol in config.protocols or (default,):
         if protocol in _FEW_SHOT:
-            runs += [Run(task.name, protocol, shots, share, seed) for shots, share in sizes for seed in config.seeds]
+            runs += [
+                Run(task.name, protocol, shots, share, seed, config.train_list)
+                for shots, share in sizes
+                for seed in config.seeds
+            ]
         else:
             runs.append(Run(task.name, protocol))
     return runs
 
 
 def check_run(task: Task, run: Run) -> None:
-    """Raise BadInput when a protocol does not exist or does not fit the task."""
+    """Raise BadInput when a protocol does not exist or does not fit the task, or a package is missing."""
     if run.protocol not in PROTOCOLS:
         raise BadInput(f"unknown protocol {run.protocol!r}: choose {', '.join(PROTOCOLS)}")
     if PROTOCOLS[run.protocol] != task.kind:
         fitting = ", ".join(name for name, kind in PROTOCOLS.items() if kind == task.kind)
         raise BadInput(f"task {task.name} is about {task.kind}, which {run.protocol} does not measure; use {fitting}")
+    need_metric(task.metric)
+    if task.kind == "regions":
+        need_pycocotools()
 
 
 @dataclass
@@ -87,6 +105,8 @@ class Bench:
         allow_empty: accept classes without images.
         plan: how few-shot protocols train.
         self_training: given, segmentation is also measured after MaskCLIP+'s self-training.
+        resolution: of segmentation and regions; None: the task's.
+        window: of segmentation.
     """
 
     model: EvalModel
@@ -96,6 +116,8 @@ class Bench:
     allow_empty: bool = False
     plan: TrainPlan = field(default_factory=TrainPlan)
     self_training: SelfTraining | None = None
+    resolution: int | None = None
+    window: int | None = None
     _features: dict[str, Features] = field(default_factory=dict)
 
     def split(self, name: str) -> Dataset:
@@ -127,10 +149,18 @@ def _describe_classification(found: Classification) -> dict[str, Any]:
     }
 
 
-def _describe_adapted(found: Adapted) -> dict[str, Any]:
+def _describe_adapted(found: Adapted, run: Run) -> dict[str, Any]:
     chosen = found.hyperparameters
     about = {"lr": chosen.lr, "weight_decay": chosen.weight_decay, "validation": chosen.validation}
-    return {**_describe_classification(found.result), "train_images": found.train_images, "settings": about}
+    described = {**_describe_classification(found.result), "train_images": found.train_images, "settings": about}
+    if run.train_list is not None:
+        described["train_set"] = f"the {found.train_images:,} images of {PurePath(run.train_list).name}"
+    elif run.share is not None:
+        described["train_set"] = (
+            f"{100 * run.share:g}% of each class's images ({found.train_images:,}), drawn here by seed, which is no "
+            "published list (--train-list)"
+        )
+    return described
 
 
 def _zero_shot(bench: Bench, run: Run) -> dict[str, Any]:
@@ -148,8 +178,9 @@ def _zero_shot(bench: Bench, run: Run) -> dict[str, Any]:
 
 def _linear_probe(bench: Bench, run: Run) -> dict[str, Any]:
     train = bench.features("train")
-    if run.share is not None:
-        train = train.take(draw_share(train.labels, run.share, run.seed))
+    chosen = _chosen(run, train.keys, train.labels)
+    if chosen is not None:
+        train = train.take(chosen)
     found = linear_probe(
         bench.model,
         train,
@@ -162,14 +193,21 @@ def _linear_probe(bench: Bench, run: Run) -> dict[str, Any]:
         test_features=bench.features("test"),
         allow_empty=bench.allow_empty,
     )
-    return _describe_adapted(found)
+    return _describe_adapted(found, run)
+
+
+def _chosen(run: Run, keys: Sequence[str], labels: Sequence[tuple[int, ...]]) -> Rows | None:
+    """The positions of the training images where a list or a share of them decides, else None."""
+    if run.train_list is not None:
+        return listed_rows(keys, read_train_list(run.train_list), run.train_list)
+    return None if run.share is None else draw_share(labels, run.share, run.seed)
 
 
 def _finetune(bench: Bench, run: Run) -> dict[str, Any]:
     train = bench.split("train")
     chosen = None
-    if run.share is not None:
-        chosen = draw_share([example.labels for example in train], run.share, run.seed)
+    if run.share is not None or run.train_list is not None:
+        chosen = _chosen(run, *zip(*((example.key, example.labels) for example in train), strict=True))
     found = finetune(
         bench.model,
         train,
@@ -183,7 +221,7 @@ def _finetune(bench: Bench, run: Run) -> dict[str, Any]:
         allow_empty=bench.allow_empty,
         batch_size=bench.batch_size,
     )
-    return _describe_adapted(found)
+    return _describe_adapted(found, run)
 
 
 def _retrieval(bench: Bench, run: Run) -> dict[str, Any]:
@@ -204,14 +242,17 @@ def _retrieval(bench: Bench, run: Run) -> dict[str, Any]:
 def _segmentation(bench: Bench, run: Run) -> dict[str, Any]:
     task = bench.task
     texts = class_texts(bench.model, task.classes, task.templates, task.background)
-    test, refined = bench.split("test"), Refinement()
-    ways = {
-        "plain": segment(bench.model, test, texts, Refinement(smoothing=False, denoising=False)),
-        "refined": segment(bench.model, test, texts, refined),
-    }
+    test, plain, refined = bench.split("test"), Refinement(smoothing=False, denoising=False), Refinement()
+    resolution = bench.resolution or task.resolution
+
+    def measured(model: EvalModel, refinement: Refinement) -> Segmentation:
+        return segment(model, test, texts, refinement, resolution=resolution, window=bench.window)
+
+    ways = {"plain": measured(bench.model, plain), "refined": measured(bench.model, refined)}
     if bench.self_training is not None and "train" in task.splits:
-        learner = self_train(bench.model, bench.split("train"), texts, refined, bench.self_training)
-        ways["self-trained"] = segment(learner, test, texts, Refinement(smoothing=False, denoising=False))
+        side = None if resolution is None else square_side(bench.model, resolution)
+        learner = self_train(bench.model, bench.split("train"), texts, refined, bench.self_training, side=side)
+        ways["self-trained"] = measured(learner, plain)
     return {
         "metric": "mIoU",
         "score": ways["refined"].mean_iou,
@@ -227,10 +268,24 @@ def _regions(bench: Bench, run: Run) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     class_rows = class_vectors(bench.model, task.classes, task.templates)
     for proposals in ("true", "grid"):
-        found = classify_regions(bench.model, bench.split("test"), class_rows, novel=task.novel, proposals=proposals)
+        found = classify_regions(
+            bench.model,
+            bench.split("test"),
+            class_rows,
+            novel=task.novel,
+            proposals=proposals,
+            resolution=bench.resolution or task.resolution,
+            allow_empty=bench.allow_empty,
+        )
         groups = {"novel": found.novel, "base": found.base, "all": found.all}
         columns |= {f"{proposals} {name}": value for name, value in groups.items() if value is not None}
-    return {"metric": "AP50", "score": columns["true all"], "images": found.boxes, "columns": columns}
+    return {
+        "metric": "AP50",
+        "score": columns["true all"],
+        "images": found.boxes,
+        "crowds": found.crowds,
+        "columns": columns,
+    }
 
 
 _MEASURES: dict[str, Callable[[Bench, Run], dict[str, Any]]] = {

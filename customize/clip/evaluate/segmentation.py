@@ -8,7 +8,7 @@ figures are in its table 2.5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,15 @@ import torch
 from torch.nn import functional
 
 from customize.clip.evaluate.datasets.dataset import IGNORED, Dataset, Example
-from customize.clip.evaluate.dense import DenseFeatures, dense_features, dense_side, square_pixels
-from customize.clip.evaluate.features import EvalModel, Vectors, evaluating, image_batches
+from customize.clip.evaluate.dense import (
+    DenseFeatures,
+    dense_side,
+    prepared_images,
+    scaled_pixels,
+    square_pixels,
+    windowed_features,
+)
+from customize.clip.evaluate.features import EvalModel, Vectors, evaluating
 from customize.clip.evaluate.zero_shot import class_vectors
 from index.errors import BadInput
 from retrieval.templates import Templates
@@ -107,24 +114,30 @@ def segment(
     texts: ClassTexts,
     refinement: Refinement,
     *,
-    side: int | None = None,
+    resolution: int | None = None,
+    window: int | None = None,
     batch_size: int = 16,
 ) -> Segmentation:
     """Segment a dataset's images and compare the result with their masks, at the masks' size.
 
-    Raises BadInput for an image without a mask, and a mask with a class that the dataset does not have.
+    Args:
+        resolution: pixels of the images' shorter side, which keep their shape; None: all are scaled to the model's own
+            square.
+        window: pixels of overlapping windows, see `dense.windowed_features`; None: the whole image at once.
+
+    Raises:
+        BadInput: an image without a mask, or a mask with a class that the dataset does not have.
     """
-    side = dense_side(model, side)
-    squared = replace(model, preprocess=square_pixels(model, side))
+    scaled = square_pixels(model, dense_side(model)) if resolution is None else scaled_pixels(model, resolution)
     count = len(dataset.classes)
     confusion = np.zeros((count, count), np.int64)
     images = 0
     with evaluating(model.model), torch.inference_mode():
-        for chunk, pixels in image_batches(squared, iter(dataset), batch_size):
+        for chunk, pixels in prepared_images(dataset, scaled, batch_size):
             with model.arithmetic():
-                found = dense_features(model, pixels.to(model.device))
+                found = windowed_features(model, pixels.to(model.device), window)
             scores = patch_scores(found, texts, refinement).permute(0, 3, 1, 2).cpu()
-            for example, one in zip(chunk, scores, strict=True):
+            for (example, _), one in zip(chunk, scores, strict=True):
                 truth = _mask(example, count)
                 drawn = functional.interpolate(one[None], size=truth.shape, mode="bilinear", align_corners=False)
                 known = truth != IGNORED

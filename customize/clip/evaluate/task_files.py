@@ -8,6 +8,7 @@ metric: accuracy                  data: a folder beside the file, or hf:NAME (de
 splits: {train: train, test: test}        folders: names | sorted        columns: {label: fine_label}
 templates: a set's name or a list         classes: [...]                 class_count: 3
 novel: [...] (regions)            background: [...] (segmentation)       captions: 5 (retrieval)
+resolution: 512 (segmentation, regions; pixels of the shorter side)
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ KINDS = {
 _FOLDER = Path(__file__).parent / "tasks"
 _KNOWN = frozenset(
     {"name", "title", "kind", "metric", "benchmark", "source", "class_count", "splits", "images", "folders", "columns"}
-    | {"templates", "classes", "novel", "background", "captions", "data"}
+    | {"templates", "classes", "novel", "background", "captions", "resolution", "data"}
 )
 
 
@@ -55,6 +56,7 @@ class Task:
         novel: classes that a detector would not have been trained on (regions).
         background: names that stand for class 0 (segmentation).
         captions: captions of an image that count (retrieval).
+        resolution: pixels of the images' shorter side (segmentation, regions); None: as the model takes them.
         data: where the images are, where the file says so.
     """
 
@@ -73,6 +75,7 @@ class Task:
     novel: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
     captions: int = 5
+    resolution: int | None = None
     data: str | None = None
 
 
@@ -117,6 +120,7 @@ def open_split(task: Task, data: str | None, split: str) -> Dataset:
     data = data or task.data
     if data is None:
         raise BadInput(f"task {task.name}: where are its images? give --data DIR (class folders, tars) or hf:NAME")
+    _refuse_other_split(task, data, split)
     return open_dataset(
         data,
         split=task.splits[split],
@@ -124,6 +128,19 @@ def open_split(task: Task, data: str | None, split: str) -> Dataset:
         folders="sorted" if task.folders == "sorted" else "names",
         columns=dict(task.columns),
     )
+
+
+def _refuse_other_split(task: Task, data: str, split: str) -> None:
+    """Raise BadInput where `data` has folders of splits, but not of this one: all of its images would be opened.
+
+    A folder without folders of splits is the split itself.
+    """
+    if data.startswith("hf:") or exists(join(data, task.splits[split])):
+        return
+    folders = (folder for folder in task.splits.values() if folder not in task.classes)  # COCO has a class "train"
+    others = [folder for folder in folders if exists(join(data, folder))]
+    if others and not exists(join(data, "dataset_dict.json")):  # which has its splits by name
+        raise BadInput(f"{data}: has no folder {task.splits[split]} ({split}), only {', '.join(others)}; add it")
 
 
 def union_concepts(tasks: Sequence[Task]) -> str:
@@ -191,7 +208,8 @@ def _parse(path: str, beside: str | None) -> Task:
         columns={str(name): str(column) for name, column in _mapping(path, about, "columns").items()},
         novel=novel,
         background=_texts(path, about, "background"),
-        captions=int(about.get("captions", 5)),
+        captions=_count(path, about, "captions") or 5,
+        resolution=_count(path, about, "resolution"),
         data=data,
     )
 
@@ -209,6 +227,13 @@ def _texts(path: str, about: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if unique and twice is not None:
         raise BadInput(f"{path}: `{name}` has {twice!r} twice; give the two classes different names")
     return texts
+
+
+def _count(path: str, about: Mapping[str, Any], name: str) -> int | None:
+    found = about.get(name)
+    if found is not None and (type(found) is not int or found < 1):
+        raise BadInput(f"{path}: `{name}` is {found!r}; give a whole number of at least 1")
+    return found
 
 
 def _mapping(path: str, about: Mapping[str, Any], name: str) -> Mapping[str, Any]:

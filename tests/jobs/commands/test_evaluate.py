@@ -25,6 +25,19 @@ def test_figures_are_printed(
     assert set(summary["results"][0]["columns"]) == {f"{way} R@{k}" for way in ("I2T", "T2I") for k in (1, 5, 10)}
 
 
+def test_a_share_of_the_labels_is_said_to_be_our_draw(
+    color_tasks: Path, tiny_clip_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--protocol", "linear-probe", "--seeds", "1", "--lr", "0.01", "--epochs", "1", "--device", "cpu"]
+    arguments = ["evaluate", str(tiny_clip_dir), "--task", str(color_tasks / "colors.yaml"), "--out", str(tmp_path)]
+    assert run([*arguments, *few, "--share", "0.5"]) == 0
+    out = " ".join(capfd.readouterr().out.split())
+    assert "- trained on 50% of each class's images (3), drawn here by seed, which is no published list" in out
+    (tmp_path / "list.txt").write_text("0.JPEG\n1.JPEG\n2.JPEG\n3.JPEG\n")
+    assert run([*arguments, *few, "--train-list", str(tmp_path / "list.txt")]) == 0
+    assert "- trained on the 4 images of list.txt" in " ".join(capfd.readouterr().out.split())
+
+
 def test_the_list_of_tasks_and_the_concepts_of_a_benchmark(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", "--list-tasks", "--json"]) == 0
     listed = json.loads(capfd.readouterr().out)
@@ -42,6 +55,12 @@ def test_the_list_of_tasks_and_the_concepts_of_a_benchmark(tmp_path: Path, capfd
         (["clip", "--task", "dtd", "--weight-decay", "0.1"], "--weight-decay 0.1: needs --lr"),
         (["clip", "--task", "dtd", "--lr", "0.1", "--quick-search"], "--quick-search: with --lr 0.1"),
         (["clip", "--task", "dtd", "--share", "0.1", "--shots", "5"], "--shots and --share contradict each other"),
+        (
+            ["clip", "--task", "dtd", "--train-list", "list", "--shots", "5"],
+            "--shots and --train-list contradict each other",
+        ),
+        (["clip", "--task", "dtd", "--train-list", "list", "--share", "0.1"], "--train-list list: contradicts --share"),
+        (["llava", "--task", "bison", "--window", "224"], "--window would have no effect on tasks that ask a model"),
         (["clip", "--task", "dtd", "--shots", "five"], "--shots five: give a number of images a class, or full"),
         (["clip", "--task", "dtd", "--judge", "m"], "--judge would have no effect on tasks of CLIP models"),
         (

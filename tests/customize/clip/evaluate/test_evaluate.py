@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,8 @@ import pytest
 from customize.clip.evaluate.config import EvaluateConfig
 from customize.clip.evaluate.evaluate import evaluate
 from index.encoder.model_spec import ModelSpec
-from index.errors import BadInput
+from index.errors import BadInput, MissingDependency
+from tests.index.corpora import write_tar
 
 
 def config(task: Path, model_dir: Path, out: Path) -> EvaluateConfig:
@@ -56,8 +56,6 @@ def test_a_changed_choice_is_measured_anew(color_tasks: Path, tiny_clip_dir: Pat
     assert evaluate(asked).reused == 0
     assert evaluate(dataclasses.replace(asked, weight_decay=0.0)).reused == 1  # the default, said aloud
     assert evaluate(dataclasses.replace(asked, weight_decay=0.5)).reused == 0
-    (line, *_) = (tmp_path / "runs.jsonl").read_text().splitlines()
-    assert json.loads(line)["how"][4] == [0.01, 0.0]  # as written by earlier versions
 
 
 def test_a_protocol_of_another_kind_is_refused_before_any_work(
@@ -67,3 +65,44 @@ def test_a_protocol_of_another_kind_is_refused_before_any_work(
     with pytest.raises(BadInput, match="task said is about retrieval, which zeroshot does not measure; use retrieval"):
         evaluate(asked)
     assert not (tmp_path / "out").exists()
+
+
+def test_options_without_effect_are_refused_before_any_work(
+    color_tasks: Path, tiny_clip_dir: Path, tmp_path: Path
+) -> None:
+    asked = dataclasses.replace(
+        config(color_tasks / "colors.yaml", tiny_clip_dir, tmp_path / "out"), protocols=("zeroshot",)
+    )
+    for choices, said in (
+        ({"resolution": 512}, "--resolution 512: only tasks of segmentation and regions have one"),
+        ({"window": 224}, "--window 224: only tasks of segmentation use windows"),
+        ({"train_list": "1percent.txt"}, "--train-list 1percent.txt: only --protocol linear-probe and finetune"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            evaluate(dataclasses.replace(asked, **choices))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"), [("colors", "zeroshot"), ("colors", "linear-probe"), ("colors", "finetune"), ("said", None)]
+)
+def test_an_empty_split_is_one_line(name: str, protocol: str | None, tiny_clip_dir: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        write_tar(tmp_path / split / "0.tar", [])
+    kind = "kind: retrieval" if protocol is None else "classes: [red, blue]"
+    (tmp_path / "task.yaml").write_text(f"name: {name}\n{kind}\ndata: .\nsplits: {{train: train, test: test}}\n")
+    asked = config(tmp_path / "task.yaml", tiny_clip_dir, tmp_path / "out")
+    with pytest.raises(BadInput, match=r"(train|test): has no images; check the folder and the split"):
+        evaluate(dataclasses.replace(asked, protocols=() if protocol is None else (protocol,)))
+
+
+def test_an_error_of_a_missing_package_comes_before_the_model_is_loaded(
+    color_tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (color_tasks / "colors.yaml").read_text() + "metric: mean-per-class\n"
+    (tmp_path / "colors.yaml").write_text(text)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    asked = config(tmp_path / "colors.yaml", tmp_path / "no-such-model", tmp_path / "out")
+    with pytest.raises(MissingDependency, match=r"mean-per-class needs scikit-learn"):
+        evaluate(asked)

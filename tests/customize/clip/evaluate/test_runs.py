@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from customize.clip.evaluate.features import EvalModel
 from customize.clip.evaluate.hyperparameters import Hyperparameters
 from customize.clip.evaluate.linear_probe import TrainPlan
 from customize.clip.evaluate.runs import Bench, Run, check_run, plan_runs
+from customize.clip.evaluate.segmentation import Segmentation, segment
 from customize.clip.evaluate.self_training import SelfTraining
 from customize.clip.evaluate.task_files import Task, load_task
 from index.encoder.model_spec import ModelSpec
@@ -42,9 +44,30 @@ def test_few_shot_protocols_have_all_shots_or_shares_and_seeds(color_tasks: Path
     ]
     shares = dataclasses.replace(both, shares=(0.01,))
     assert [(run.setting, run.seed) for run in plan_runs(shares, task)[1:]] == [
-        ("finetune 1% labels", 0),
-        ("finetune 1% labels", 1),
+        ("finetune 1% labels, own draw", 0),
+        ("finetune 1% labels, own draw", 1),
     ]
+    listed = dataclasses.replace(both, train_list="lists/1percent.txt")
+    assert [(run.setting, run.seed, run.train_list) for run in plan_runs(listed, task)[1:]] == [
+        ("finetune 1percent.txt", seed, "lists/1percent.txt") for seed in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["linear-probe", "finetune"])
+def test_a_list_of_images_is_trained_on_and_a_draw_is_said_to_be_ours(
+    protocol: str, tiny: EvalModel, color_tasks: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text("4.JPEG\n0.JPEG\n5.JPEG\n")
+    bench = Bench(tiny, load_task(color_tasks / "colors.yaml"), plan=PLAN)
+    listed = bench.measure(Run("colors", protocol, train_list=str(tmp_path / "list.txt")))
+    assert (listed["train_images"], listed["train_set"]) == (3, "the 3 images of list.txt")
+    drawn = bench.measure(Run("colors", protocol, share=0.5))
+    assert drawn["train_set"].startswith(
+        "50% of each class's images (3), drawn here by seed, which is no published list"
+    )
+    (tmp_path / "list.txt").write_text("n09.JPEG\n")
+    with pytest.raises(BadInput, match=r"list\.txt: 1 of 1 names are no image of the training set, such as n09"):
+        bench.measure(Run("colors", protocol, train_list=str(tmp_path / "list.txt")))
 
 
 def test_an_unknown_protocol_and_one_that_does_not_fit_are_refused(color_tasks: Path) -> None:
@@ -102,6 +125,24 @@ def test_segmentation_gives_iou_plain_refined_and_self_trained(tiny: EvalModel, 
     assert list(found["columns"]) == ["plain", "refined", "self-trained"]
     assert found["score"] == found["columns"]["refined"]
     assert set(found["per_class_iou"]) <= {"red", "blue"}
+
+
+def test_segmentation_has_the_resolution_that_is_asked_for_or_else_the_tasks(
+    tiny: EvalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int | None, int | None]] = []
+
+    def noted(*arguments: Any, resolution: int | None, window: int | None) -> Segmentation:
+        seen.append((resolution, window))
+        return segment(*arguments, resolution=resolution, window=window)
+
+    monkeypatch.setattr("customize.clip.evaluate.runs.segment", noted)
+    task = dataclasses.replace(halves(tmp_path, "segmentation"), resolution=48)
+    training = SelfTraining(steps=1)
+    Bench(tiny, task, self_training=training).measure(Run("halves", "segmentation"))
+    Bench(tiny, task, resolution=61, window=32, self_training=training).measure(Run("halves", "segmentation"))
+    assert seen == [(48, None)] * 3 + [(61, 32)] * 3
+    assert load_task("coco-stuff").resolution == 512  # MaskCLIP's
 
 
 def test_regions_give_ap50_on_true_boxes_and_on_a_grid(tiny: EvalModel, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from customize.clip.evaluate.datasets.dataset import Example, in_memory
 from customize.clip.evaluate.dense import DenseFeatures
@@ -21,6 +22,26 @@ def test_patches_get_the_class_of_the_nearest_text(tiny: EvalModel) -> None:
     assert found.mean_iou > 0.8
     assert found.images == 4
     assert set(found.per_class) == {"red", "blue"}
+
+
+def test_images_are_segmented_at_another_resolution_and_in_windows(tiny: EvalModel) -> None:
+    for choices in ({"resolution": 64}, {"resolution": 64, "window": 32}, {"resolution": 30}):
+        found = segment(tiny, halves(), texts_of(tiny), PLAIN, **choices)
+        assert found.mean_iou > 0.8, choices
+    with pytest.raises(BadInput, match="window 20: must be a multiple of the patch of 8"):
+        segment(tiny, halves(), texts_of(tiny), PLAIN, resolution=64, window=20)
+
+
+def test_more_pixels_find_smaller_things(tiny: EvalModel) -> None:
+    """Stripes of 4 pixels, half of a patch: only at twice the resolution does a patch see one of them alone."""
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    stripe = (np.arange(32) // 4 % 2 == 0).repeat(32).reshape(32, 32).T
+    pixels[stripe, 0] = pixels[~stripe, 2] = 255
+    mask = (~stripe).astype(np.uint8)
+    shown = [Example("stripes", lambda: Image.fromarray(pixels), mask=lambda: mask)]
+    data = in_memory("stripes", ("red", "blue"), shown)
+    own, large = (segment(tiny, data, texts_of(tiny), PLAIN, resolution=side) for side in (None, 128))
+    assert large.mean_iou > own.mean_iou + 0.1
 
 
 def test_a_class_without_a_high_score_is_dropped() -> None:

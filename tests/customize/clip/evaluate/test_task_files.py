@@ -68,6 +68,8 @@ def _written(folder: Path, text: str) -> str:
         ("classes: [a]\nnovel: [b]\nkind: regions\n", "novel class 'b' is not in"),
         ("classes: [a]\ncolour: red\n", "unknown field 'colour'"),
         ("classes: [a\n", "not YAML"),
+        ("classes: [a]\nkind: segmentation\nresolution: high\n", "`resolution` is 'high'; give a whole number"),
+        ("kind: retrieval\ncaptions: 0\n", "`captions` is 0; give a whole number of at least 1"),
     ],
 )
 def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, said: str) -> None:
@@ -86,3 +88,15 @@ def test_images_are_looked_for_beside_the_file_or_where_told(tmp_path: Path) -> 
         open_split(task, None, "train")
     with pytest.raises(BadInput, match="no task 'imagnet': give a YAML file or one of caltech-101"):
         load_task("imagnet")
+
+
+def test_a_missing_split_is_not_replaced_by_the_others(tmp_path: Path) -> None:
+    (tmp_path / "images" / "test" / "train").mkdir(parents=True)
+    text = "data: images\nclasses: [a]\nsplits: {train: learn, test: test}\n"
+    task = load_task(_written(tmp_path, text))
+    with pytest.raises(BadInput, match=r"images: has no folder learn \(train\), only test; add it"):
+        open_split(task, None, "train")
+    with pytest.raises(BadInput, match="holds neither images nor tars"):  # the split's own folder, given as the data
+        open_split(task, str(tmp_path / "images" / "test"), "train")
+    with pytest.raises(BadInput, match="holds neither images nor tars"):
+        open_split(task, None, "test")
