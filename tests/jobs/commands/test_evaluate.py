@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from customize.clip.evaluate.config import PROTOCOLS
+from customize.clip.evaluate.task_files import benchmark_tasks, load_task
 from jobs.cli import run
+from jobs.commands.evaluate import command
 from tests.customize.clip.evaluate.conftest import color_tasks
 from tests.customize.lmm.evaluate.conftest import choice_record, write_images, write_lines
 from tests.mining.chat.chat_server import Answer, completion, serving
@@ -166,3 +170,34 @@ def test_a_folder_for_replies_is_a_local_folder(tmp_path: Path, capfd: pytest.Ca
             assert run(["evaluate", f"openai:tiny@{server.url}", *arguments]) == 2
             assert not server.bodies
         assert why in capfd.readouterr().err
+
+
+def recipes() -> list[list[str]]:
+    """The words of the thesis's evaluations in docs/react.md, without `clipmine evaluate`."""
+    text = (Path(__file__).parents[3] / "docs" / "react.md").read_text()
+    part = text[text.index("\n## Evaluation\n") :]
+    block = part.split("```\n", 2)[1].replace("\\\n", " ")
+    return [
+        shlex.split(line, comments=True)[2:] for line in block.splitlines() if line.startswith("clipmine evaluate ")
+    ]
+
+
+def test_the_thesis_has_a_recipe_for_each_of_its_tables() -> None:
+    named = {word for words in recipes() for word in words if not word.startswith("-")}
+    assert named >= {"imagenet-1k", "elevater", "coco-retrieval", "flickr30k-retrieval", "coco-stuff", "coco-regions"}
+
+
+@pytest.mark.parametrize("words", recipes(), ids=lambda words: "-".join(words[2:4]).strip("-") + str(len(words)))
+def test_each_recipe_is_parsed_and_fits_its_tasks(words: list[str]) -> None:
+    import open_clip
+
+    chosen = command.make_context("evaluate", list(words)).params
+    base, customized = chosen["models"]
+    assert tuple(base.split(":")) in set(open_clip.list_pretrained())
+    assert customized == "my-react"
+    tasks = [load_task(name) for name in chosen["tasks"]]
+    tasks += benchmark_tasks(chosen["benchmark"]) if chosen["benchmark"] else []
+    assert tasks
+    for task in tasks:
+        fitting = [protocol for protocol, kind in PROTOCOLS.items() if kind == task.kind]
+        assert set(chosen["protocols"]) <= set(fitting)
