@@ -81,6 +81,7 @@ def model_card(about: Mapping[str, Any]) -> str:
         "The licences of the base model and of the data apply.\n",
         "## Loading\n",
         _GATED if gated else _PLAIN,
+        _base_loading(base),
         "## Trained weights\n",
         markdown_table(("weights", "parameters"), [(name, f"{count:,}") for name, count in about["trainable"].items()]),
         f"Temperature (`logit_scale`, exponentiated): {about['logit_scale']:.2f}.",
@@ -95,6 +96,16 @@ def model_card(about: Mapping[str, Any]) -> str:
         if part in card:
             parts += [f"\n## {part.capitalize()}\n", markdown_list(card[part])]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _base_loading(base: Mapping[str, Any]) -> str:
+    """How to go back to the base model, whose weights training does not change."""
+    if base.get("model_dir"):
+        return f"The base model is unchanged in its own folder, `{base['model_dir']}`: `local-dir:FOLDER` there.\n"
+    if not base.get("pretrained"):
+        return ""
+    create = f'open_clip.create_model_and_transforms("{base["name"]}", pretrained="{base["pretrained"]}")'
+    return f"The base model is unchanged: `{create}`.\n"
 
 
 def _data(data: Mapping[str, Any]) -> str:

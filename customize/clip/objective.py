@@ -22,7 +22,7 @@ from torch import Tensor
 
 from index.errors import BadInput
 
-__all__ = ["Contrast", "Targets", "contrastive_loss", "positives", "sigmoid_loss"]
+__all__ = ["Contrast", "Targets", "contrastive_loss", "pair_losses", "positives", "sigmoid_loss", "similar_texts"]
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,33 @@ def positives(text: Tensor, all_texts: Tensor, targets: Targets) -> Tensor:
         ids = targets.text_ids.to(text.device)
         positive |= ids[:, None] == _gather_rows(ids)[None, :]
     return positive
+
+
+@torch.no_grad()
+def similar_texts(text: Tensor, gamma: float | None, text_ids: Tensor) -> Tensor:
+    """P(i) of eq. 2.5 within one worker's texts [b, d], as `positives` has it: bool [b, b]. No collective."""
+    positive = torch.eye(len(text), dtype=torch.bool, device=text.device)
+    if gamma is None:
+        return positive
+    if gamma < 1:
+        positive |= text @ text.T >= gamma
+    return positive | (text_ids[:, None] == text_ids[None, :])
+
+
+@torch.no_grad()
+def pair_losses(image: Tensor, text: Tensor, scale: Tensor, bias: Tensor | None, positive: Tensor) -> Tensor:
+    """The part of each pair in the loss of one worker's batch, [b]; their mean is that of `contrastive_loss`, or of
+    `sigmoid_loss` where the model has a bias. No collective.
+
+    positive: bool [b, b], see `similar_texts`.
+    """
+    logits = scale * image @ text.T
+    if bias is not None:
+        logits = logits + bias
+        return -torch.nn.functional.logsigmoid(torch.where(positive, logits, -logits)).sum(1)
+    shares = positive.to(image.dtype) / positive.sum(dim=1, keepdim=True)
+    both = (shares * logits.log_softmax(dim=1)).sum(1) + (shares * logits.T.log_softmax(dim=1)).sum(1)
+    return -both / 2
 
 
 def _gather_rows(rows: Tensor) -> Tensor:

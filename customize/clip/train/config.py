@@ -15,7 +15,7 @@ from index.errors import BadInput
 
 __all__ = ["CustomizeConfig", "Precision"]
 
-Augment = Literal["released", "none"]
+Augment = Literal["auto", "released", "mild", "none"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 GATED_LR = 5e-4  # the released trainer's for gated blocks, whose weights are new
@@ -58,7 +58,10 @@ class CustomizeConfig:
         warmup: steps; None: 5,000, or a tenth of all steps where that is less.
         grad_clip: largest norm of the gradient; None: no limit.
         gamma: cosine from which two texts count as the same text (thesis: 0.9 for classification); None: CLIP's loss.
-        augment: "released" (see `customize.clip.train.augment`) or "none", the model's own validation transform.
+        augment: "released" or "mild" (see `customize.clip.train.augment`), or "none", the model's own validation
+            transform; "auto": none below 100,000 pairs, mild below a million, else released.
+        hold_out: number of pairs that are not trained on, by which the model is measured before and after; 0: none;
+            None: 5% of a selection's pairs, at most 2,000, and none where that is below 20; none of tars.
         precision: of the model's arithmetic; weights stay fp32. "auto": bf16 on CUDA, else fp32.
         grad_checkpoint: compute activations again in the backward pass, which saves memory.
         ema: decay of an exponential moving average of the trained weights, which is then saved instead of them.
@@ -93,7 +96,8 @@ class CustomizeConfig:
     warmup: int | None = None
     grad_clip: float | None = None
     gamma: float | None = 0.9
-    augment: Augment = "released"
+    augment: Augment = "auto"
+    hold_out: int | None = None
     precision: Precision = "auto"
     grad_checkpoint: bool = False
     ema: float | None = None
@@ -125,11 +129,13 @@ class CustomizeConfig:
             raise BadInput(f"--gamma {self.gamma}: must be a cosine, above -1 and at most 1 (the thesis: 0.9)")
         if self.ema is not None and not 0 < self.ema < 1:
             raise BadInput(f"--ema {self.ema}: must be a decay between 0 and 1, such as 0.999")
-        if self.augment not in ("released", "none"):
-            raise BadInput(f"--augment {self.augment}: choose released or none")
+        if self.hold_out is not None and self.hold_out < 0:
+            raise BadInput(f"--hold-out {self.hold_out}: must be 0 or more")
+        if self.augment not in ("auto", "released", "mild", "none"):
+            raise BadInput(f"--augment {self.augment}: choose auto, released, mild or none")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise BadInput(f"--precision {self.precision}: choose auto, fp32 or bf16")
-        if self.cache_prefix and self.augment != "none":
+        if self.cache_prefix and self.augment in ("released", "mild"):
             raise BadInput("--cache-prefix: augmented images cannot be cached; add --augment none")
 
     def identity(self, model: ModelSpec, data: str) -> dict[str, Any]:
@@ -143,6 +149,8 @@ class CustomizeConfig:
         for name in _NUMBERS:  # 32 and 32.0 are one choice; the command always gives floats
             choices[name] = None if choices[name] is None else float(choices[name])
         del choices["lr_alpha"], choices["lr_base"]
+        if choices["hold_out"] is None:
+            del choices["hold_out"]  # earlier versions had none; their pairs were gathered already
         rates = self.rates()
         # Rates that are `lr` were no choice of earlier versions.
         own = {f"lr_{name}": float(rate) for name, rate in rates.items() if rate != self.peak_lr()}

@@ -182,4 +182,4 @@ def _loaders(config: CustomizeConfig, run: Run, cuda: bool) -> int:
         return config.loaders
     if cuda:
         return max(1, min(MOST_LOADERS, usable_cores() // max(1, run.worker.world_size)))
-    return 1 if config.augment == "released" else 0  # on a CPU, decoding processes take cores from the step
+    return 0 if config.augment == "none" else 1  # on a CPU, decoding processes take cores from the step

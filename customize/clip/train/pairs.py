@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,10 +47,16 @@ SCHEMA = pa.schema(
 )
 _CHUNK = 65_536
 
+# By default this share of a selection's pairs is held out, and so many at most.
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.05, 2_000
+_HOLD_OUT_SEED = 0x401D  # so that these draws are not those of the first epoch
+FEWEST_HELD_OUT = 20  # with fewer pairs nothing is held out: their figures would be chance
+Part = Literal["train", "held_out"]
+
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs in a memory-mapped file.
+    """Pairs in a memory-mapped file: those to train on, or those that are held out.
 
     Attributes:
         root: the folder or URL that shard names are relative to.
@@ -62,16 +68,19 @@ class Pairs:
     root: str
     shards: tuple[str, ...]
     skipped: Mapping[str, int]
+    part: Part = "train"
 
     @classmethod
-    def open(cls, path: str) -> Pairs:
-        """Open a file that `gather_pairs` wrote."""
+    def open(cls, path: str, part: Part = "train") -> Pairs:
+        """Open a part of a file that `gather_pairs` wrote."""
         table = pa.ipc.open_file(pa.memory_map(str(local_path(path)))).read_all()
         about = json.loads(table.schema.metadata[b"pairs"])
-        return cls(path, table, about["root"], tuple(about["shards"]), about["left_out"])
+        trained = table.num_rows - about.get("held_out", 0)
+        table = table.slice(0, trained) if part == "train" else table.slice(trained)
+        return cls(path, table, about["root"], tuple(about["shards"]), about["left_out"], part)
 
     def __reduce__(self) -> Any:
-        return Pairs.open, (self.path,)  # another process maps the file; it is sent no rows
+        return Pairs.open, (self.path, self.part)  # another process maps the file; it is sent no rows
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -127,8 +136,21 @@ class Pairs:
         return data
 
 
-def gather_pairs(path: str, *, selection: Selection | None, store: EmbeddingStore | None, tars: str | None) -> Pairs:
+def gather_pairs(
+    path: str,
+    *,
+    selection: Selection | None,
+    store: EmbeddingStore | None,
+    tars: str | None,
+    hold_out: int | None = 0,
+    seed: int = 0,
+) -> Pairs:
     """Write the pairs of a selection (with its `store`), or of `tars`, to `path` where it does not exist; open them.
+
+    Args:
+        hold_out: number of pairs that are not to be trained on, drawn by `seed` with all pairs of their images; None:
+            5% of a selection's pairs, at most 2,000, and none where that is below 20; none of tars, which are often a
+            benchmark's training set.
 
     Raises:
         BadInput: no pairs, only one distinct caption, or a file of which the store forgot rows since it was written.
@@ -147,9 +169,14 @@ def gather_pairs(path: str, *, selection: Selection | None, store: EmbeddingStor
         else:
             root, shards, tables, skipped = _of_tars(str(tars))
             where = str(tars)
-        _write(path, where, root, shards, tables, skipped)
+        if hold_out is None and selection is None:
+            hold_out = 0
+        _write(path, where, root, shards, tables, skipped, hold_out, seed)
     pairs = Pairs.open(path)
-    gone = int(store.is_forgotten(pairs.row_ids).sum()) if store is not None and pairs.row_ids is not None else 0
+    gone = 0
+    for part in (pairs, Pairs.open(path, "held_out")):
+        if store is not None and part.row_ids is not None:
+            gone += int(store.is_forgotten(part.row_ids).sum())
     if gone and selection is not None:
         raise BadInput(
             f"{path}: holds {gone:,} {'pair' if gone == 1 else 'pairs'} that the store forgot since this run was "
@@ -237,8 +264,35 @@ def _rows(sample: Sample, shard: int) -> list[dict[str, Any]]:
     return [{**about, "row_id": row_id if is_row else None, "caption": caption} for caption in sample.captions]
 
 
+def _draw_held_out(table: pa.Table, hold_out: int | None, seed: int) -> npt.NDArray[np.int64]:
+    """int64 [n], the rows to hold out, in random order: all pairs of the images that were drawn.
+
+    Raises BadInput when fewer than two pairs or more than half of them are asked for.
+    """
+    pairs = table.num_rows
+    if hold_out is None:
+        hold_out = min(int(HELD_OUT_SHARE * pairs), MOST_HELD_OUT)
+        hold_out = hold_out if hold_out >= FEWEST_HELD_OUT else 0
+    if not hold_out:
+        return np.empty(0, np.int64)
+    if not 2 <= hold_out <= pairs // 2:
+        raise BadInput(f"--hold-out {hold_out}: must be 0, or 2 to half of the {pairs} pairs")
+    order = np.random.default_rng((seed, _HOLD_OUT_SEED)).permutation(pairs)
+    shard, offset = table["shard"].to_numpy(), table["offset"].to_numpy()
+    places = np.stack([shard.astype(np.int64), offset], 1)
+    image = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
+    return order[np.isin(image[order], image[order[:hold_out]])].astype(np.int64)
+
+
 def _write(
-    path: str, where: str, root: str, shards: dict[str, int], tables: Iterator[pa.Table], skipped: dict[str, int]
+    path: str,
+    where: str,
+    root: str,
+    shards: dict[str, int],
+    tables: Iterator[pa.Table],
+    skipped: dict[str, int],
+    hold_out: int | None,
+    seed: int,
 ) -> None:
     names = [name for name in SCHEMA.names if name != "text"]
     parts = [
@@ -249,6 +303,9 @@ def _write(
     lost = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
     if not table.num_rows:
         raise BadInput(f"{where}: has no image-text pairs to learn from" + (f" ({lost})" if lost else ""))
+    held = _draw_held_out(table, hold_out, seed)
+    # Held-out pairs come last, so that the pairs to train on are a slice; texts are numbered by first appearance.
+    table = table.take(pa.array(np.r_[np.delete(np.arange(table.num_rows), held), held])) if len(held) else table
     texts = pc.dictionary_encode(table["caption"]).combine_chunks()
     if len(texts.dictionary) == 1:
         raise BadInput(
@@ -256,7 +313,7 @@ def _write(
             "can be told from another by its text; select from captions that differ"
         )
     table = table.append_column("text", texts.indices.cast(pa.int32()))
-    about = {"root": root, "shards": list(shards), "left_out": skipped}
+    about = {"root": root, "shards": list(shards), "left_out": skipped, "held_out": len(held)}
     table = table.replace_schema_metadata({"pairs": json.dumps(about)})
     with atomic_file(path) as partial, pa.ipc.new_file(str(partial), table.schema) as writer:
         writer.write_table(table)

@@ -14,7 +14,7 @@ from typing import Any
 from customize.clip.model_folder import LoadedModel, load_base
 from customize.clip.strategies import AppliedStrategy, apply_strategy, check_strategy, has_sigmoid_loss, set_training
 from customize.clip.train.accumulate import check_accumulate
-from customize.clip.train.augment import released_transform
+from customize.clip.train.augment import augmentation_of, mild_transform, released_transform
 from customize.clip.train.config import CustomizeConfig, Precision
 from customize.clip.train.distributed import Worker
 from customize.clip.train.image_inputs import ImageInputs, Pixels, StoreImages
@@ -52,6 +52,7 @@ class Run:
         identity: hash of all that decides the trained weights.
         loaded: the model after the strategy was applied, on `device`.
         texts: where the embeddings of a locked text tower come from; None: the text tower runs.
+        held_out: the pairs that are not trained on; empty where there are none.
         selection, store: None for tars; the store also where the tars do not name its rows.
     """
 
@@ -61,6 +62,7 @@ class Run:
     device: str
     identity: str
     pairs: Pairs
+    held_out: Pairs
     total_steps: int
     loaded: LoadedModel
     applied: AppliedStrategy
@@ -100,13 +102,22 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
         finished = claim_folder(config.out, CLAIM, identity, besides=NO_OUTPUT)
         if not finished:
             make_folder(work)
-            gather_pairs(join(work, "pairs.arrow"), selection=selection, store=store, tars=config.tars)
+            gather_pairs(
+                join(work, "pairs.arrow"),
+                selection=selection,
+                store=store,
+                tars=config.tars,
+                hold_out=config.hold_out,
+                seed=config.seed,
+            )
     worker.barrier()
     if worker.any_of(finished):
         return None
     pairs = Pairs.open(join(work, "pairs.arrow"))
     if store is not None and pairs.row_ids is None:
         store = None  # these tars do not name their rows in it
+    if config.augment == "auto":
+        config = replace(config, augment=augmentation_of(len(pairs)))
     total = config.total_steps(len(pairs))
     if config.grad_checkpoint:
         loaded.model.set_grad_checkpointing(True)
@@ -119,6 +130,7 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
         device,
         hash_json(identity),
         pairs,
+        Pairs.open(pairs.path, "held_out"),
         total,
         loaded,
         applied,
@@ -198,8 +210,9 @@ def _texts(parts: _Parts) -> LockedTexts | None:
 
 def _images(parts: _Parts, total_steps: int, on_progress: OnProgress | None) -> ImageInputs:
     config, worker, pairs, store, loaded = parts.config, parts.worker, parts.pairs, parts.store, parts.loaded
-    if config.augment == "released":
-        return Pixels(pairs, released_transform(_preprocess_cfg(loaded)), config.seed)
+    if config.augment != "none":
+        transform = released_transform if config.augment == "released" else mild_transform
+        return Pixels(pairs, transform(_preprocess_cfg(loaded)), config.seed)
     strategy, frozen = parts.applied.strategy, parts.applied.frozen_image_blocks
     if strategy.locks_image and store is not None and _is_of(store, loaded):
         return StoreImages(pairs, store)

@@ -18,7 +18,7 @@ from customize.clip.towers import image_tower, text_tower
 from customize.clip.train.loader import StepInputs
 from customize.clip.train.prepare import Run
 
-__all__ = ["Measured", "TrainStep"]
+__all__ = ["Measured", "TrainStep", "arithmetic"]
 
 
 class Measured(NamedTuple):
@@ -29,6 +29,12 @@ class Measured(NamedTuple):
     alike: float
 
 
+def arithmetic(run: Run) -> AbstractContextManager[Any]:
+    """Autocast to the run's number format, or nothing for fp32."""
+    half = run.config.precision == "bf16"
+    return torch.autocast(torch.device(run.device).type, torch.bfloat16) if half else nullcontext()
+
+
 class TrainStep:
     """Called with a step's inputs, it adds their gradients to the parameters and returns the figures of the batch."""
 
@@ -36,7 +42,6 @@ class TrainStep:
         self._run = run
         self._model = run.loaded.model
         config = run.config
-        self._bf16 = config.precision == "bf16"
         self._parts = config.accumulate
         strategy = run.applied.strategy
         self._gated = {
@@ -98,12 +103,12 @@ class TrainStep:
         return contrast
 
     def _image(self, inputs: torch.Tensor) -> torch.Tensor:
-        with self._arithmetic():
+        with arithmetic(self._run):
             features = self._run.images.features(self._model, inputs)
         return torch.nn.functional.normalize(features.float(), dim=-1)
 
     def _text(self, tokens: torch.Tensor) -> torch.Tensor:
-        with self._arithmetic():
+        with arithmetic(self._run):
             features = self._model.encode_text(tokens)
         return torch.nn.functional.normalize(features.float(), dim=-1)
 
@@ -116,7 +121,3 @@ class TrainStep:
     def _targets(self, batch: StepInputs) -> Targets:
         numbers = torch.from_numpy(self._run.pairs.text_of[batch.rows].astype("int64"))
         return Targets(self._run.config.gamma, numbers.to(self._run.device))
-
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        device = torch.device(self._run.device).type
-        return torch.autocast(device, torch.bfloat16) if self._bf16 else nullcontext()

@@ -29,6 +29,7 @@ from customize.clip.strategies import has_sigmoid_loss
 from customize.clip.train.collapse import CollapseWatch
 from customize.clip.train.config import CustomizeConfig
 from customize.clip.train.distributed import this_worker
+from customize.clip.train.hold_out import HeldOut, HeldOutCheck, compare
 from customize.clip.train.log import StepRecord, read_log
 from customize.clip.train.loop import Loop
 from customize.clip.train.prepare import CLAIM, NO_OUTPUT, Run, prepare_run
@@ -56,6 +57,8 @@ class TrainSummary:
         seconds: duration of the last call that trained, with preparation.
         pairs_per_second: of the steps alone, since the last resume.
         objective: the loss that the steps lowered.
+        augment: the augmentation of images; None in summaries of earlier versions.
+        held_out: what changed on the pairs that were held out; None where there are none.
     """
 
     out: str
@@ -78,6 +81,8 @@ class TrainSummary:
     seconds: float
     pairs_per_second: float
     objective: str = SOFTMAX
+    augment: str | None = None
+    held_out: HeldOut | None = None
 
     def __repr__(self) -> str:
         loss = "" if self.last_loss is None else f", loss {self.first_loss:.4f} -> {self.last_loss:.4f}"
@@ -107,20 +112,35 @@ def train(
         run = prepare_run(config, worker, on_progress)
         if run is None:
             return _read_summary(config.out)
+        check = HeldOutCheck(run, on_progress) if worker.first and _is_checked(run) else None
+        before = check.measure("before") if check is not None else None
+        worker.barrier()
         loop = Loop(run, on_step, on_warning)
         loop.run()
         if worker.first:
-            _save(loop, round(time.monotonic() - started, 1))
+            _use_averages(loop)
+            held_out = None
+            if check is not None and before is not None:
+                held_out = compare(before, check.measure("after"), len(check.names))
+            _save(loop, held_out, round(time.monotonic() - started, 1))
     worker.barrier()
     return _read_summary(config.out)
 
 
-def _save(loop: Loop, seconds: float) -> None:
-    """Write the model folder and then the summary, which marks the run as finished."""
-    run, config, model = loop.prepared, loop.prepared.config, loop.prepared.loaded.model
+def _is_checked(run: Run) -> bool:
+    return len(run.held_out) > 0 and run.applied.strategy.name != "none"
+
+
+def _use_averages(loop: Loop) -> None:
+    """Put the weights' averages in their place where the run has some."""
     with torch.no_grad():
         for name, average in loop.averages.items():
             loop.trained[name].copy_(average)
+
+
+def _save(loop: Loop, held_out: HeldOut | None, seconds: float) -> None:
+    """Write the model folder and then the summary, which marks the run as finished."""
+    run, config, model = loop.prepared, loop.prepared.config, loop.prepared.loaded.model
     log = read_log(join(config.out, "log.jsonl")) if loop.total else []
     tenth = max(1, len(log) // 10)
     summary = TrainSummary(
@@ -140,10 +160,12 @@ def _save(loop: Loop, seconds: float) -> None:
         gates=log[-1].gates if log else {},
         images=run.images.kind,
         texts="the text tower" if run.texts is None else run.texts.source,
-        warnings=_warnings(run, loop.watch),
+        warnings=_warnings(run, loop.watch, held_out),
         seconds=seconds,
         pairs_per_second=round(loop.rate, 1),
         objective=SIGMOID if has_sigmoid_loss(model) else SOFTMAX,
+        augment=config.augment,
+        held_out=held_out,
     )
     with torch.no_grad():
         save_customized(model, config.out, run.spec, config.strategy, _card(run, summary))
@@ -152,7 +174,7 @@ def _save(loop: Loop, seconds: float) -> None:
         register_output(run.store, "model", config.out, ("work/pairs.arrow",))
 
 
-def _warnings(run: Run, watch: CollapseWatch) -> tuple[str, ...]:
+def _warnings(run: Run, watch: CollapseWatch, held_out: HeldOut | None) -> tuple[str, ...]:
     warnings = []
     if run.selection is not None:
         without = [name for name, rows in run.selection.counts.items() if not rows]
@@ -163,6 +185,8 @@ def _warnings(run: Run, watch: CollapseWatch) -> tuple[str, ...]:
         warnings.append(
             "during training the contrastive accuracy fell to half of its best or to chance, or most texts became one"
         )
+    if worse := held_out.warning() if held_out is not None else None:
+        warnings.append(worse)  # the last one, so that it is the last line
     return tuple(warnings)
 
 
@@ -182,6 +206,8 @@ def _card(run: Run, summary: TrainSummary) -> dict[str, Any]:
     card: dict[str, Any] = {"training": training}
     if run.selection is not None:
         card["data"] = describe_selection(run.selection)
+    if summary.held_out is not None:
+        card["results"] = dict(summary.held_out.lines())
     return card
 
 
@@ -191,4 +217,6 @@ _NOT_ON_CARD = ("out", "store", "selection", "tars", "model", "device", "loaders
 
 def _read_summary(out: str) -> TrainSummary:
     plain = json.loads(read_bytes(join(out, "manifest.json")))
-    return TrainSummary(**{**plain, "out": out, "warnings": tuple(plain["warnings"])})
+    held_out = plain.get("held_out")
+    known = {"out": out, "warnings": tuple(plain["warnings"]), "held_out": HeldOut(**held_out) if held_out else None}
+    return TrainSummary(**{**plain, **known})

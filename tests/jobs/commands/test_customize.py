@@ -39,6 +39,17 @@ def test_it_says_what_was_trained_and_what_was_not_computed(
     assert (out / "README.md").exists()
 
 
+def test_a_run_that_ends_worse_says_so_in_its_last_line(
+    known_store: EmbeddingStore, small_selection: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--strategy", "full", "--lr", "0.3", "--steps", "20", "--batch-size", "16", "--hold-out", "16"]
+    assert run(["customize", str(known_store.path), small_selection, "--out", str(tmp_path / "model"), *asked]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[-1].startswith("the model is worse than the base on the 16 held-out pairs (zero-shot accuracy among 4")
+    assert any(re.match(r"held-out loss +\d", line) for line in lines)
+    assert any(re.match("augmentation +none", line) for line in lines)
+
+
 def configured(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> CustomizeConfig:
     """The configuration that the command makes of its arguments; nothing is trained."""
     seen: list[CustomizeConfig] = []

@@ -44,7 +44,7 @@ def prepare(small_selection: str, tmp_path: Path) -> Callable[..., Run]:
     """Prepare a run on the small selection with some choices, in the folder `out` of `tmp_path`."""
 
     def prepared(out: str = "model", **choices: Any) -> Run:
-        run = prepare_run(config(tmp_path / out, small_selection, **choices), Worker())
+        run = prepare_run(config(tmp_path / out, **{"selection": small_selection, **choices}), Worker())
         assert run is not None
         return run
 

@@ -9,7 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from customize.clip.train.augment import _posterize, released_transform, seed_sample
+from customize.clip.train.augment import (
+    _posterize,
+    augmentation_of,
+    mild_transform,
+    released_transform,
+    seed_sample,
+)
 
 PREPROCESS = {"size": 32, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 GRADIENT = Image.fromarray(np.arange(48 * 48 * 3, dtype=np.uint8).reshape(48, 48, 3))
@@ -37,6 +43,28 @@ def test_the_augmentation_of_an_image_follows_from_its_seed_alone() -> None:
         drawn.append(transform(GRADIENT))
     assert torch.equal(drawn[0], drawn[2])
     assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_augmentation_grows_with_the_number_of_pairs() -> None:
+    assert [augmentation_of(pairs) for pairs in (33, 99_999, 100_000, 10_000_000)] == [
+        "none",
+        "none",
+        "mild",
+        "released",
+    ]
+
+
+def test_the_mild_one_keeps_most_of_the_image() -> None:
+    transform = mild_transform(PREPROCESS)
+    drawn = []
+    for row in (5, 6, 5):
+        seed_sample(1, 2, row)
+        drawn.append(transform(GRADIENT))
+    assert drawn[0].shape == (3, 32, 32)
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+    white = Image.new("RGB", (48, 48), "white")
+    assert float(transform(white).min()) > 1.9  # nothing is erased or recoloured
 
 
 def test_seed_epoch_and_row_all_change_the_draws() -> None:

@@ -32,10 +32,11 @@ def config(**choices: Any) -> CustomizeConfig:
         ({"save_every": 0}, "--save-every 0: must be at least 1"),
         ({"warmup": -1}, "--warmup -1: must be 0 or more"),
         ({"gamma": 1.1}, "--gamma 1.1: must be a cosine"),
+        ({"hold_out": -1}, "--hold-out -1: must be 0 or more"),
         ({"ema": 1.0}, "--ema 1.0: must be a decay between 0 and 1"),
-        ({"augment": "flip"}, "--augment flip: choose released or none"),
+        ({"augment": "flip"}, "--augment flip: choose auto, released, mild or none"),
         ({"precision": "fp16"}, "--precision fp16: choose auto, fp32 or bf16"),
-        ({"cache_prefix": True}, "--cache-prefix: augmented images cannot be cached"),
+        ({"cache_prefix": True, "augment": "mild"}, "--cache-prefix: augmented images cannot be cached"),
     ],
 )
 def test_a_wrong_value_is_named(choices: dict[str, Any], said: str) -> None:
@@ -95,7 +96,7 @@ def test_the_identity_is_that_of_earlier_versions() -> None:
         "warmup": None,
         "grad_clip": None,
         "gamma": 0.9,
-        "augment": "released",
+        "augment": "auto",
         "precision": "auto",
         "ema": None,
         "seed": 0,

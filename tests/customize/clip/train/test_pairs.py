@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from customize.clip.train.pairs import Pairs, gather_pairs
+from customize.clip.train.pairs import Pairs, _draw_held_out, gather_pairs
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, ImagesNotLocal, StoreInvalid
 from index.store.embed import EmbedConfig
@@ -73,6 +75,32 @@ def test_an_image_in_tars_is_a_pair_with_each_of_its_captions(tmp_path: Path) ->
     assert pairs.captions([0, 1, 39]) == ["picture 0, text 0", "picture 0, text 1", "picture 7, text 4"]
     assert pairs.keys([4, 5]) == ["0", "1"]
     assert pairs.image(5) == pairs.image(9) != pairs.image(4)
+
+
+@pytest.mark.parametrize(("pairs", "held"), [(399, 0), (400, 20), (39_999, 1_999), (100_000, 2_000)])
+def test_a_twentieth_is_held_out(pairs: int, held: int) -> None:
+    places = pa.table({"shard": pa.array([0] * pairs, pa.int32()), "offset": pa.array(range(pairs), pa.int64())})
+    drawn = _draw_held_out(places, None, 0)
+    assert len(set(drawn.tolist())) == len(drawn) == held
+    assert not held or not np.array_equal(drawn, _draw_held_out(places, None, 1))
+
+
+def test_all_pairs_of_a_held_out_image_are_held_out(tmp_path: Path) -> None:
+    members = []
+    for number in range(8):
+        captions = "\n".join(f"picture {number}, text {text}" for text in range(5))
+        members += [(f"{number}.png", picture((number, 10, 10))), (f"{number}.txt", captions.encode())]
+    write_tar(tmp_path / "0.tar", members)
+    path, tar = str(tmp_path / "pairs.arrow"), str(tmp_path / "0.tar")
+    trained = gather_pairs(path, selection=None, store=None, tars=tar, hold_out=3)
+    held = Pairs.open(path, "held_out")
+    assert len(trained) + len(held) == 40
+    assert not set(held.keys(range(len(held)))) & set(trained.keys(range(len(trained))))
+    assert trained.distinct_captions() == trained.captions(range(len(trained)))  # numbered from 0
+    assert pickle.loads(pickle.dumps(held)).keys([0]) == held.keys([0])
+    for hold_out in (1, 21):
+        with pytest.raises(BadInput, match=f"--hold-out {hold_out}: must be 0, or 2 to half of the 40 pairs"):
+            gather_pairs(str(tmp_path / "new.arrow"), selection=None, store=None, tars=tar, hold_out=hold_out)
 
 
 def test_further_captions_of_a_row_do_not_get_its_text_vector(small_export: str, tmp_path: Path) -> None:

@@ -113,6 +113,14 @@ def test_the_number_format_is_of_the_identity_as_the_device_has_it(prepare: Prep
         prepare(precision="bf16")
 
 
+def test_augmentation_follows_the_number_of_pairs(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prepare(augment="auto").config.augment == "none"
+    monkeypatch.setattr("customize.clip.train.augment.MILD_FROM", 33)
+    assert prepare("mild", augment="auto").config.augment == "mild"
+    with pytest.raises(BadInput, match="--cache-prefix: augmented images cannot be cached"):
+        prepare("cached", augment="auto", cache_prefix=True, gated_blocks=1)
+
+
 def test_a_finished_run_is_not_prepared_again(small_selection: str, tmp_path: Path) -> None:
     asked = config(tmp_path / "model", small_selection, steps=1)
     train(asked)
