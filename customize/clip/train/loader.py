@@ -18,6 +18,7 @@ import torch
 
 from customize.clip.train.image_inputs import ImageInputs, Pixels
 from customize.clip.train.pairs import Pairs
+from index.errors import ClipmineError
 from index.read_ahead import read_ahead
 
 __all__ = ["CaptionTokens", "StepInputs", "StepLoader"]
@@ -89,7 +90,7 @@ class StepLoader:
         return [(int(row), step // self.steps_per_epoch) for row in self.rows_of(step)]
 
     def _stack(self, step: int, loaded: Loaded) -> StepInputs:
-        rows, images, tokens = _Collate(self.tokenize)(loaded)
+        rows, images, tokens = _Stack(self.tokenize)(loaded)
         return StepInputs(step, rows.numpy(), images, tokens if self.tokenize is not None else None)
 
     def _from_processes(self, steps: range) -> Iterator[StepInputs]:
@@ -102,7 +103,10 @@ class StepLoader:
             pin_memory=self.pin,
             multiprocessing_context=self.start,
         )
-        for step, (rows, images, tokens) in zip(steps, loader, strict=True):
+        for step, loaded in zip(steps, loader, strict=True):
+            if isinstance(loaded, _Failure):
+                raise loaded.error()
+            rows, images, tokens = loaded
             yield StepInputs(step, rows.numpy(), images, tokens if self.tokenize is not None else None)
 
 
@@ -119,7 +123,41 @@ class CaptionTokens:
 
 
 @dataclass(frozen=True)
+class _Failure:
+    """An error of ours in a process. It is sent as data, since torch would put a traceback into the message."""
+
+    kind: type[ClipmineError]
+    message: str
+
+    @classmethod
+    def of(cls, error: ClipmineError) -> _Failure:
+        return cls(type(error), str(error))
+
+    def error(self) -> ClipmineError:
+        """The error itself; some kinds are made from other arguments than their message."""
+        error = self.kind.__new__(self.kind)
+        error.args = (self.message,)
+        return error
+
+
+@dataclass(frozen=True)
 class _Collate:
+    """What a process makes of the loaded images of a step: as `_Stack`, or the first failure among them."""
+
+    tokenize: Callable[[Rows], torch.Tensor] | None
+
+    def __call__(self, loaded: list[Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | _Failure:
+        failed = next((one for one in loaded if isinstance(one, _Failure)), None)
+        if failed is not None:
+            return failed
+        try:
+            return _Stack(self.tokenize)(loaded)
+        except ClipmineError as error:
+            return _Failure.of(error)
+
+
+@dataclass(frozen=True)
+class _Stack:
     """Loaded images to (rows int64 [n], images [n, ...], tokens, or an empty tensor where there is no tokenizer)."""
 
     tokenize: Callable[[Rows], torch.Tensor] | None
@@ -130,14 +168,17 @@ class _Collate:
         return torch.from_numpy(rows), torch.stack([tensor for _, tensor in loaded]), tokens
 
 
-class _Samples(torch.utils.data.Dataset[tuple[int, torch.Tensor]]):
+class _Samples(torch.utils.data.Dataset[tuple[int, torch.Tensor] | _Failure]):
     """A dataset that is indexed by (row, epoch)."""
 
     def __init__(self, images: ImageInputs) -> None:
         self._images = images
 
-    def __getitem__(self, index: tuple[int, int]) -> tuple[int, torch.Tensor]:
-        return self._images.load(*index)
+    def __getitem__(self, index: tuple[int, int]) -> tuple[int, torch.Tensor] | _Failure:
+        try:
+            return self._images.load(*index)
+        except ClipmineError as error:
+            return _Failure.of(error)
 
 
 class _StepItems(torch.utils.data.Sampler[list[tuple[int, int]]]):

@@ -131,7 +131,8 @@ class Pairs:
             raise ImagesNotLocal(f"{path}: is gone; put the corpus back under {self.root} and run again") from error
         if len(data) != place["size"] or (place["sha256"] and hashlib.sha256(data).hexdigest() != place["sha256"]):
             raise StoreInvalid(
-                f"{path}: no longer holds the image of {place['key']}; the corpus changed, embed it again"
+                f"{path}: no longer holds the image of {place['key']}: it was cut off or changed since this run was "
+                "begun; put it back as it was and run again"
             )
         return data
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +15,9 @@ from customize.clip.model_folder import LoadedModel
 from customize.clip.train.augment import released_transform
 from customize.clip.train.image_inputs import Pixels, StoreImages
 from customize.clip.train.loader import CaptionTokens, StepInputs, StepLoader
-from customize.clip.train.pairs import Pairs
+from customize.clip.train.pairs import Pairs, gather_pairs
 from customize.clip.train.schedule import BatchOrder
-from index.errors import BadInput
+from index.errors import BadInput, StoreInvalid
 from index.store.embedding_store import EmbeddingStore
 
 PREPROCESS = {"size": 32, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -82,6 +84,27 @@ def test_tokens_belong_to_the_rows_that_were_used(
 def test_without_a_tokenizer_there_are_no_tokens(pairs: Pairs, tiny_model: LoadedModel) -> None:
     loader = StepLoader(Pixels(pairs, tiny_model.preprocess, None), lambda step: np.arange(2) + step, 4)
     assert [inputs.tokens for inputs in loaded(loader, last=2)] == [None, None]
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_tar_that_is_cut_off_in_training_is_one_line(
+    processes: int, small_export: str, tiny_model: LoadedModel, tmp_path: Path
+) -> None:
+    shutil.copytree(small_export, tmp_path / "tars")
+    tars = str(tmp_path / "tars")
+    pairs = gather_pairs(str(tmp_path / "pairs.arrow"), selection=None, store=None, tars=tars)
+    images = Pixels(pairs, tiny_model.preprocess, None)
+    loader = StepLoader(images, lambda step: np.arange(3) + 8 * step, 4, processes=processes)
+    tar = tmp_path / "tars" / pairs.shards[pairs.shard_of[8]]
+    tar.write_bytes(tar.read_bytes()[: pairs.table["offset"][8].as_py() + 100])
+    seen = []
+    with pytest.raises(StoreInvalid) as caught, loader.steps(0, 4) as steps:
+        seen += [step.step for step in steps]
+    key = pairs.keys([8])[0]
+    assert str(caught.value) == (
+        f"{tar}: no longer holds the image of {key}: it was cut off or changed since this run was begun; put it back "
+        "as it was and run again"
+    )
 
 
 def test_an_error_while_loading_reaches_the_caller(pairs: Pairs) -> None:
