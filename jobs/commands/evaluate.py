@@ -175,6 +175,8 @@ def command(
         lines.append((f"{result['model']} {result['task']} {result['setting']}", shown))
         if "train_set" in result:
             lines.append(("- trained on", result["train_set"]))
+        if result.get("crowds"):
+            lines.append(("- crowd boxes, ignored", result["crowds"]))
     lines.append(("tables", ", ".join(summary.files)))
     print_summary(summary, lines, as_json=as_json)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from customize.clip.evaluate.config import PROTOCOLS
 from customize.clip.evaluate.task_files import benchmark_tasks, load_task
@@ -15,6 +16,7 @@ from jobs.cli import run
 from jobs.commands.evaluate import command
 from tests.customize.clip.evaluate.conftest import color_tasks
 from tests.customize.lmm.evaluate.conftest import choice_record, write_images, write_lines
+from tests.index.corpora import encode, write_tar
 from tests.mining.chat.chat_server import Answer, completion, serving
 
 __all__ = ["color_tasks"]
@@ -29,6 +31,7 @@ def test_figures_are_printed(
     assert set(summary["results"][0]["columns"]) == {f"{way} R@{k}" for way in ("I2T", "T2I") for k in (1, 5, 10)}
 
 
+@pytest.mark.usefixtures("_without_figures")
 def test_a_share_of_the_labels_is_said_to_be_our_draw(
     color_tasks: Path, tiny_clip_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,6 +43,24 @@ def test_a_share_of_the_labels_is_said_to_be_our_draw(
     (tmp_path / "list.txt").write_text("0.JPEG\n1.JPEG\n2.JPEG\n3.JPEG\n")
     assert run([*arguments, *few, "--train-list", str(tmp_path / "list.txt")]) == 0
     assert "- trained on the 4 images of list.txt" in " ".join(capfd.readouterr().out.split())
+
+
+@pytest.fixture
+def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPMINE_NO_FIGURES", "1")  # drawing them takes longer than the runs
+
+
+@pytest.mark.usefixtures("_without_figures")
+def test_crowd_boxes_are_counted(tiny_clip_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    about = {"boxes": [[0, 0, 16, 32], [0, 0, 32, 32]], "box_labels": ["red", "red"], "iscrowd": [0, 1]}
+    image = encode(Image.new("RGB", (32, 32), "red"))
+    (tmp_path / "test").mkdir()
+    write_tar(tmp_path / "test" / "0.tar", [("0.png", image), ("0.json", json.dumps(about).encode())])
+    task = {"name": "halves", "kind": "regions", "classes": ["red", "blue"], "templates": ["a {}"], "data": "."}
+    (tmp_path / "halves.yaml").write_text(json.dumps(task))
+    arguments = ["--task", str(tmp_path / "halves.yaml"), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert run(["evaluate", str(tiny_clip_dir), *arguments]) == 0
+    assert "- crowd boxes, ignored 1" in " ".join(capfd.readouterr().out.split())
 
 
 def test_the_list_of_tasks_and_the_concepts_of_a_benchmark(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
