@@ -55,23 +55,23 @@ class Plan:
     def default(cls) -> Plan:
         """The grid: every axis, three seeds."""
         return cls(
-            "default", 40_000, 100_000, 10_000, 100, 200, 100, (10, 30), 40, 6, 20, 40, (5, 20, None), (),
+            "default", 40_000, 100_000, 10_000, 100, 200, 30, (10, 100), 40, 6, 20, 40, (5, 20, None), (),
             ("locked-text", "locked-image", "full", "gated-both"), steps=120, batch=256, seeds=3,
         )  # fmt: skip
 
     @classmethod
     def pilot(cls) -> Plan:
-        """The pilot's measures and one short training of the first arms, on a smaller pool."""
+        """The pilot's measures and one short training of the first arms, on a small pool."""
         return replace(
-            cls.default(), name="quick", pool=20_000, pretrain=5_000, small_pool=5_000, k=100, per_concept=30,
-            sizes=(), per_type=10, other=2, shots=(), strategies=(), steps=60, batch=128, seeds=1,
+            cls.default(), name="quick", pool=6_000, k=40, per_concept=20, sizes=(), per_type=10, other=2,
+            validation=2, shots_images=2, shots=(), strategies=(), steps=30, batch=128, seeds=1,
         )  # fmt: skip
 
     @classmethod
     def full(cls) -> Plan:
         """The whole pool, twice the steps, five seeds, and the noise of the captions as a dial."""
         return replace(
-            cls.default(), name="full", pool=200_000, small_pool=50_000, k=800, sizes=(10, 30, 300),
+            cls.default(), name="full", pool=200_000, small_pool=50_000, k=800, sizes=(10, 100, 300),
             steps=240, seeds=5, noises=(0.2, 0.4, 0.6),
             strategies=(*cls.default().strategies, "gated-text"),
         )  # fmt: skip
