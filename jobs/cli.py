@@ -41,6 +41,7 @@ COMMANDS = {
     "export": "Write a selection as webdataset tars or a URL list.",
     "fetch": "Download a selection's URLs into tars.",
     "download": "Download a table of URLs and captions into tars.",
+    "detect": "Train an open-vocabulary detector from a CLIP, and measure it.",
     "evaluate": "Measure models: zero-shot, few-shot, retrieval, segmentation, regions.",
     "info": "Show what a store or a folder of image sets holds.",
     "forget": "Hide rows from all searches, selections and exports.",

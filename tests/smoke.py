@@ -19,9 +19,11 @@ import warnings
 from pathlib import Path
 
 from jobs.cli import COMMANDS
+from scenes.coco_files import write_coco
 from scenes.held_out import write_tasks
 from scenes.held_out.pair_tasks import write_pair_tasks
 from scenes.tars import write_split
+from tests.conftest import write_tiny_clip
 from tests.index.web import serve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +93,12 @@ def run_every_command(folder: Path) -> None:
     run("evaluate", folder / "tuned", "--task", "bison", "--data", folder / "pair_tasks", *measured)
     run("customize", store, selection, "--steps", 2, "--batch-size", 8, "--augment", "none", "--out", folder / "model")
     run("evaluate", folder / "model", "--task", task, "--seeds", 1, "--out", folder / "evaluation")
+    write_coco("corpus", folder / "boxes", 8)
+    (folder / "resnet").mkdir()
+    resnet = write_tiny_clip(folder / "resnet", image_size=64, layers=[1, 1, 1, 1], width=16, patch_size=None)
+    boxes = ("--annotations", folder / "boxes" / "boxes.json", "--images", folder / "boxes" / "images")
+    small = ("--steps", 2, "--batch-size", 2, "--sizes", 96, "--anchors", "16,32", "--device", "cpu")
+    run("detect", resnet, *boxes, "--split", folder / "boxes" / "split.json", *small, "--out", folder / "detector")
     serve_store(store)
     with serve() as web:
         with (folder / "table.csv").open("w", newline="") as file:
