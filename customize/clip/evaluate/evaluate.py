@@ -16,7 +16,7 @@ import functools
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class EvaluateSummary:
 
     Attributes:
         out: folder of the tables.
-        runs: how many runs the tables hold.
+        runs: how many runs were asked for; the tables also have the folder's other runs.
         reused: how many of them were read from an earlier evaluation.
         results: a run each, as in runs.jsonl.
         files: paths of the tables and figures.
@@ -93,8 +93,27 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[int, int], None] | N
                 if on_progress is not None:
                     on_progress(len(results), total)
     out.mkdir(parents=True, exist_ok=True)
-    files = write_tables(result_tables(results), out, figures=_can_draw())
+    files = write_tables(result_tables(_all_runs(results, finished)), out, figures=_can_draw())
     return EvaluateSummary(str(out), len(results), reused, results, [str(path) for path in files])
+
+
+def _all_runs(results: list[dict[str, Any]], finished: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """`results`, and then the other runs of the folder.
+
+    Of the runs that would share a cell of a table, only those that were made as its latest one are kept.
+    """
+
+    def cell(run: dict[str, Any]) -> tuple[Any, ...]:
+        return run.get("model"), run.get("task"), run.get("setting")
+
+    def way(run: dict[str, Any]) -> str:
+        return run_key({**run, "seed": None})
+
+    ways = {cell(run): way(run) for run in (*finished.values(), *results)}
+    runs = {run_key(run): run for run in finished.values()}
+    for run in results:
+        runs.pop(run_key(run), None)
+    return [*results, *(run for run in runs.values() if ways[cell(run)] == way(run))]
 
 
 def _content(config: EvaluateConfig, task: Task, split: str) -> Any:

@@ -46,6 +46,27 @@ def test_runs_become_tables_and_are_not_measured_twice(color_tasks: Path, tiny_c
     assert evaluate(asked).reused == 4
 
 
+def test_the_tables_have_every_run_of_the_folder(color_tasks: Path, tiny_clip_dir: Path, tmp_path: Path) -> None:
+    asked = config(color_tasks / "colors.yaml", tiny_clip_dir, tmp_path)
+    asked = dataclasses.replace(asked, shots=(1,))
+    evaluate(dataclasses.replace(asked, protocols=("zeroshot",)))
+    evaluate(dataclasses.replace(asked, protocols=("linear-probe",)))
+    other = dataclasses.replace(asked, models=(("other", asked.models[0][1]),), protocols=("linear-probe",), seeds=(0,))
+    found = evaluate(dataclasses.replace(other, lr=0.5))
+    assert (found.runs, found.reused) == (1, 0)
+    text = (tmp_path / "results.md").read_text()
+    assert "## zeroshot" in text
+    probe = text[text.index("## linear-probe 1-shot") :]
+    assert "| tiny |" in probe
+    assert "| other |" in probe
+    # A cell has runs of one way: with another learning rate the two earlier seeds are no longer those of `tiny`.
+    evaluate(dataclasses.replace(asked, protocols=("linear-probe",), seeds=(0,), lr=0.5))
+    lines = (tmp_path / "results.csv").read_text().splitlines()
+    assert [line.rsplit(",", 1)[1] for line in lines if ",tiny," in line or line.startswith("tiny,")] == ["1", "1"], (
+        lines
+    )
+
+
 def test_a_changed_choice_is_measured_anew(color_tasks: Path, tiny_clip_dir: Path, tmp_path: Path) -> None:
     asked = dataclasses.replace(
         config(color_tasks / "colors.yaml", tiny_clip_dir, tmp_path),
