@@ -7,7 +7,7 @@ the data.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from index.encoder.model_spec import ModelSpec, model_identity
@@ -155,6 +155,14 @@ class CustomizeConfig:
         # Rates that are `lr` were no choice of earlier versions.
         own = {f"lr_{name}": float(rate) for name, rate in rates.items() if rate != self.peak_lr()}
         return {**choices, **own, "betas": list(self.betas), "model": model_identity(model), "data": data}
+
+    def as_before(self) -> CustomizeConfig | None:
+        """What the same command meant to versions in which "released" was the default augmentation, and whose
+        identities had precision "auto" as it stands; None where nothing has changed. Their runs can be continued.
+        """
+        if self.augment == "auto" and not self.cache_prefix:
+            return replace(self, augment="released")
+        return self if self.precision == "auto" else None
 
     def choices(self) -> dict[str, Any]:
         """All fields, by the names that identities and model cards have."""

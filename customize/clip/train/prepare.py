@@ -86,16 +86,18 @@ def prepare_run(config: CustomizeConfig, worker: Worker, on_progress: OnProgress
     store = _open_store(config, selection)
     spec = _base(config, store)
     device = usable_device(config.device)
-    config = replace(config, precision=_precision(config.precision, device))
+    asked, config = config, replace(config, precision=_precision(config.precision, device))
     loaded = load_base(spec, device)
     if selection is not None:
         _check_model(selection, loaded)
     applied = apply_strategy(loaded.model, config.strategy, gated_blocks=config.gated_blocks, seed=config.seed)
     set_training(loaded.model, applied.strategy)
     check_accumulate(loaded.model, config.accumulate)
-    identity = config.identity(spec, _data_hash(config, selection))
-    if has_sigmoid_loss(loaded.model):
-        identity["loss"] = "sigmoid"
+    data, loss = _data_hash(config, selection), {"loss": "sigmoid"} if has_sigmoid_loss(loaded.model) else {}
+    identity = {**config.identity(spec, data), **loss}
+    former = asked.as_before()
+    if former is not None and _is_claimed(config.out, earlier := {**former.identity(spec, data), **loss}):
+        config, identity = replace(config, augment=former.augment), earlier
     work = join(config.out, "work")
     finished = False
     if worker.first:
@@ -156,6 +158,12 @@ def _base(config: CustomizeConfig, store: EmbeddingStore | None) -> ModelSpec:
             "folder (--model-dir)"
         )
     return store_model(store.path)
+
+
+def _is_claimed(out: str, identity: dict[str, Any]) -> bool:
+    """Whether `out` was claimed by a run of this identity."""
+    path = join(out, CLAIM)
+    return exists(path) and json.loads(read_bytes(path)).get("job") == hash_json(identity)
 
 
 def _precision(asked: Precision, device: str) -> Precision:

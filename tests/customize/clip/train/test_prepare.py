@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,9 @@ from customize.clip.train.prepare import Run, prepare_run
 from customize.clip.train.train import train
 from index.encoder.model_spec import ModelSpec
 from index.errors import BadInput, ModelMismatch, OutputExists
+from index.files import hash_json
 from index.store.embedding_store import EmbeddingStore
+from retrieval.selection import Selection
 from tests.conftest import write_tiny_clip
 from tests.customize.clip.train.runs import config, losses, run
 
@@ -119,6 +123,22 @@ def test_augmentation_follows_the_number_of_pairs(prepare: Prepare, monkeypatch:
     assert prepare("mild", augment="auto").config.augment == "mild"
     with pytest.raises(BadInput, match="--cache-prefix: augmented images cannot be cached"):
         prepare("cached", augment="auto", cache_prefix=True, gated_blocks=1)
+
+
+def test_a_run_of_an_earlier_version_continues_as_it_was_begun(prepare: Prepare, tmp_path: Path) -> None:
+    """Its identity has precision "auto" as it stands, and the released augmentation was the default."""
+    asked = {"precision": "auto", "augment": "auto"}
+    run = prepare(**asked)
+    before = run.config.as_before()
+    assert before is None  # this one says what it means
+    former = replace(run.config, precision="auto", augment="released")
+    data = hash_json(Selection.open(str(run.config.selection)).identity)
+    claim = tmp_path / "model" / "run.json"
+    claim.write_text(json.dumps({"job": hash_json(former.identity(run.spec, data)), "parts": {}}))
+    continued = prepare(**asked)
+    assert (continued.config.augment, continued.config.precision) == ("released", "fp32")
+    assert continued.identity == hash_json(former.identity(run.spec, data))
+    assert prepare("new", **asked).config.augment == "none"
 
 
 def test_a_finished_run_is_not_prepared_again(small_selection: str, tmp_path: Path) -> None:
