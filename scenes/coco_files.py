@@ -1,6 +1,6 @@
 """Writes scenes as images and an annotation file in COCO's form, with a split of their types into base and novel.
 
-    python -m scenes.coco_files --split corpus --count 2000 --out DIR
+    python -m scenes.coco_files --split corpus --count 2000 --out DIR [--easy]
 
     DIR/images/000000.jpg ...     DIR/boxes.json     DIR/split.json
 
@@ -20,6 +20,7 @@ from scenes.drawing.render import render
 from scenes.held_out.clip_tasks import MIN_VISIBLE, TEMPLATES
 from scenes.tars import encode_jpeg
 from scenes.world.catalog import load_catalog
+from scenes.world.easy import EASY_TYPES, easy_scene
 from scenes.world.sample import sample
 from scenes.world.splits import SPLITS, concept_groups
 
@@ -40,17 +41,19 @@ def write_coco(
     size: int = SIZE,
     types: Sequence[str] | None = None,
     novel: Collection[str] | None = None,
+    easy: bool = False,
 ) -> Path:
     """Write `count` scenes of a split, from number `first`, and return the annotation file. Deterministic.
 
     Args:
-        types: the categories (default: all of the catalog); objects of other types have no box.
+        types: the categories (default: all of the catalog, or of the easy world); objects of others have no box.
         novel: those that are no base classes (default: `novel_types`).
+        easy: scenes of `scenes.world.easy`.
 
     Raises:
         BadInput: an unknown split or type, or a count that is not positive.
     """
-    names = tuple(types or load_catalog().types)
+    names = tuple(types or (EASY_TYPES if easy else load_catalog().types))
     wrong = [name for name in names if name not in load_catalog().types]
     if split not in SPLITS or wrong:
         raise BadInput(f"unknown {'type' if wrong else 'split'} {(wrong or [split])[0]!r}")
@@ -62,7 +65,7 @@ def write_coco(
     images: list[dict[str, Any]] = []
     boxes: list[dict[str, Any]] = []
     for number in range(first, first + count):
-        scene = sample(split, number)
+        scene = easy_scene(split, number) if easy else sample(split, number)
         drawn = render(scene, size)
         name = f"{number:06d}.jpg"
         (folder / "images" / name).write_bytes(encode_jpeg(drawn.image))
@@ -94,9 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="corpus", help=f"one of {', '.join(SPLITS)} (default: corpus)")
     parser.add_argument("--count", type=int, default=2000, help="number of scenes (default: 2000)")
     parser.add_argument("--out", type=Path, required=True, help="folder for images, boxes.json and split.json")
+    parser.add_argument("--easy", action="store_true", help="scenes of the easy world, whose 38 types are told apart")
     given = parser.parse_args(arguments)
     try:
-        print(write_coco(given.split, given.out, given.count))
+        print(write_coco(given.split, given.out, given.count, easy=given.easy))
     except BadInput as error:
         parser.error(str(error))
 

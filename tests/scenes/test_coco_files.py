@@ -14,6 +14,7 @@ from index.errors import BadInput
 from scenes.coco_files import main, novel_types, write_coco
 from scenes.drawing.render import render
 from scenes.world.catalog import load_catalog
+from scenes.world.easy import EASY_TYPES, easy_scene
 from scenes.world.sample import sample
 from scenes.world.splits import concept_groups
 
@@ -47,6 +48,18 @@ def test_the_split_has_every_category_once_and_other_types_have_no_box(tmp_path:
     assert split["novel"] == [types[3]]
     assert {row["category_id"] for row in about["annotations"]} <= {1, 2, 3, 4}
     assert all("{}" in template for template in split["templates"])
+
+
+def test_easy_scenes_have_easy_types(tmp_path: Path) -> None:
+    main(["--split", "test", "--count", "2", "--out", str(tmp_path), "--easy"])
+    about = json.loads((tmp_path / "boxes.json").read_text())
+    shown = {row["category_id"] for row in about["annotations"]}
+    names = {row["id"]: row["name"] for row in about["categories"]}
+    assert tuple(names.values()) == EASY_TYPES
+    assert {names[number] for number in shown} <= {
+        thing.type for number in range(2) for thing in easy_scene("test", number).objects
+    }
+    assert shown
 
 
 def test_wrong_requests_are_refused(tmp_path: Path) -> None:
