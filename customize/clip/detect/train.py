@@ -151,7 +151,8 @@ class _Loop:
         """Train to the last step; each checkpoint follows the log lines of its steps."""
         recipe = self.config.recipe
         self.detector.train()
-        with continue_log(join(self.config.out, _LOG), self.step) as log, torch.random.fork_rng():
+        forked = [self.device] if self.device.startswith("cuda") else []
+        with continue_log(join(self.config.out, _LOG), self.step) as log, torch.random.fork_rng(forked):
             for step, (pixels, targets) in self.batches.steps(self.step, recipe.steps):
                 torch.manual_seed(_seed_of(self.config.seed, step))
                 record = self._take(step, pixels, targets)
