@@ -130,13 +130,8 @@ class _Loop:
     """The state of a training, restored from its last checkpoint if there is one."""
 
     def __init__(self, config: DetectConfig, detector: Any, batches: DetectBatches, identity: str, device: str) -> None:
-        self.config, self.detector, self.batches, self.identity, self.device = (
-            config,
-            detector,
-            batches,
-            identity,
-            device,
-        )
+        self.config, self.detector, self.batches = config, detector, batches
+        self.identity, self.device = identity, device
         self.trained: dict[str, torch.nn.Parameter] = {
             name: parameter for name, parameter in detector.named_parameters() if parameter.requires_grad
         }
