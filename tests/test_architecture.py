@@ -195,8 +195,8 @@ def test_every_test_file_mirrors_a_module() -> None:
         f"test_{name}.py"
         for name in (
             "architecture", "benchmarks", "change_sequences", "cluster_files", "docs", "localized_narratives",
-            "object_store", "old_outputs", "package_data", "proxy_files", "react_imagenet", "repository",
-            "service_attack",
+            "object_store", "old_outputs", "package_data", "proxy_files", "react_gain", "react_imagenet",
+            "repository", "service_attack",
         )
     }  # fmt: skip
     mirrors = {mirror(name) for name in modules()}
