@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from benchmarks.react_gain.arms import BASE, DEFAULT, Arm, Plan, arms_of, tuning_arms
 from benchmarks.react_gain.claims import Runs, bootstrap, check_predictions
+from benchmarks.react_gain.run_arm import config_of
 from benchmarks.react_gain.tables import arms_table
 from benchmarks.react_gain.world import _exchanged
 
@@ -25,6 +27,14 @@ def test_every_arm_has_a_name_of_its_own_and_the_first_seed_comes_first(plan: Pl
     assert [arm.seed for arm in arms] == sorted(arm.seed for arm in arms)
     assert arms[0] == DEFAULT
     assert all(arm.to_choose for arm in tuning_arms(plan))
+
+
+@pytest.mark.parametrize("plan", [Plan.default(), Plan.pilot(), Plan.full()])
+def test_every_arm_has_a_recipe_that_the_trainer_accepts(plan: Plan) -> None:
+    for arm in arms_of(plan) + [arm for arm in tuning_arms(plan) if arm.strategy != "none"]:
+        config = config_of(arm, plan, Path("out"), Path("base"), "store", "tars")
+        assert config.hold_out == 0
+        assert ("alpha" in config.rates()) == ("gated" in arm.strategy)
 
 
 def test_some_axes_can_be_run_alone() -> None:

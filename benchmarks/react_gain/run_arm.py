@@ -95,6 +95,7 @@ def config_of(arm: Arm, plan: Plan, out: Path, model: Path, store: str, tars: st
         augment="none",
         precision="bf16",
         seed=arm.seed,
+        hold_out=0,  # the pictures of the tests are held out; all pairs train
         loaders=0,
         save_every=10**9,
         device="cpu",
