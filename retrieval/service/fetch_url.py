@@ -116,6 +116,7 @@ async def fetch_images(
             with _named(place):
                 files[place] = await fetch_image(text, allowance, access)
 
+    failed: BaseException | None = None
     try:
         async with asyncio.timeout(access.request_seconds), asyncio.TaskGroup() as group:
             for place, text in urls.items():
@@ -124,7 +125,9 @@ async def fetch_images(
         raise BadInput(f"the image_urls took longer than {access.request_seconds:g} s together") from error
     except BaseExceptionGroup as errors:
         files.clear()
-        raise errors.exceptions[0] from None
+        failed = errors.exceptions[0]
+    if failed is not None:  # raised here, where the others, with the bytes that their frames hold, are no context of it
+        raise failed
     return files
 
 
