@@ -20,7 +20,6 @@ from customize.clip.evaluate.linear_probe import TrainPlan, linear_probe
 from customize.clip.evaluate.zero_shot import zero_shot
 from customize.clip.model_folder import load_customized
 from customize.clip.train.config import CustomizeConfig
-from customize.clip.train.log import StepRecord
 from customize.clip.train.train import train
 from index.encoder.model_spec import ModelSpec
 from index.files import write_atomic
@@ -62,11 +61,11 @@ def run_job(job: Job) -> Result:
         result |= measure(_load(Path(job.model)), job, probes=probes)
     else:
         out = root / "models" / f"{arm.name}-{plan.name}"
-        records: list[StepRecord] = []
-        config = config_of(arm, plan, out, Path(job.model), *job.data)
-        summary = train(config, on_step=lambda step, _: records.append(step))
+        summary = train(config_of(arm, plan, out, Path(job.model), *job.data))
+        # From the file, which also has the steps of an earlier process where the run was continued.
+        records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         result |= {"pairs": summary.pairs, "loss": [summary.first_loss, summary.last_loss]}
-        result |= {"alike": float(np.mean([step.alike for step in records])), "gates": records[-1].gates}
+        result |= {"alike": float(np.mean([step["alike"] for step in records])), "gates": records[-1]["gates"]}
         result |= {"train_seconds": round(time.monotonic() - started, 1)}
         result |= measure(_load(out), job, probes=probes)
         shutil.rmtree(out)
